@@ -1,0 +1,1 @@
+"""The front end of codeprune-tui: a command line and a Textual app that render what the engine writes."""

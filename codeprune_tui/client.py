@@ -1,0 +1,287 @@
+"""What the app and the command line do with runs: start workers, command them, read what they write.
+
+A worker is a process in a session of its own, with nothing of ours but its log: it outlives whoever started it. Everything
+else goes through the run folder (commands.jsonl, events.jsonl, worker.lock), so that it makes no difference who started the
+worker, or when. Imports no torch; knows neither Textual nor terminals.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from core.errors import RunError
+from core.events import Event, RunStarted, from_line
+from core.journal import JournalReader, LineReader, append_command
+from core.recipe import NEW_MODEL, Recipe
+from core.runs import RunPaths, State, create_run, free_name, is_held, run_info
+
+from .plain import plain_lines
+
+WORKER = (sys.executable, "-P", "-m", "core.worker")
+"""The command of a worker, less the run folder. -P: a folder `core` in the working directory must not shadow ours."""
+LAUNCH_TIMEOUT_S = 20.0
+"""A worker takes the lock before it imports torch, within a fraction of a second; slow disks get this long."""
+POLL_S = 0.02
+LOG_TAIL_BYTES = 64 * 1024
+LOG_TAIL_LINES = 15
+BUNDLED = "checkpoints/bundled/"
+"""Paths that begin so also mean what was installed with the package."""
+
+
+def launch(paths: RunPaths, command: Sequence[str] = WORKER, timeout_s: float = LAUNCH_TIMEOUT_S) -> int:
+    """Starts a worker that lives on without us, and waits until it holds the run.
+
+    Args:
+        paths: The run.
+        command: The worker's command line, less the run folder.
+        timeout_s: Seconds until a worker that holds nothing is given up and killed.
+
+    Returns:
+        The worker's process id.
+
+    Raises:
+        RunError: Another worker holds the run, or this one did not start; the text ends with what it wrote into its log.
+    """
+    if is_held(paths):
+        raise RunError(
+            f"A worker is already at work on {paths.name}.", f"Watch it with: codeprune-tui status {paths.name} --follow"
+        )
+    before = _size(paths.log)
+    process = _spawn(paths, command)
+    # Reaped by a thread of its own, or it would stay a zombie for as long as the app runs. A daemon: we may leave first.
+    threading.Thread(target=process.wait, name=f"reap {process.pid}", daemon=True).start()
+    deadline = time.monotonic() + timeout_s
+    while not is_held(paths):
+        code = process.poll()
+        if code == 0:
+            break  # there was nothing (more) to do, and it is done
+        if code is not None:
+            raise RunError(f"The worker of {paths.name} {_how_it_ended(code)} at its start.", _log_tail(paths, before))
+        if time.monotonic() > deadline:
+            process.kill()
+            raise RunError(
+                f"The worker of {paths.name} did not take the run in {timeout_s:g} s and was killed.", _log_tail(paths, before)
+            )
+        time.sleep(POLL_S)
+    return process.pid
+
+
+def start(checkpoints: Path, recipe: Recipe, name: str | None = None, command: Sequence[str] = WORKER) -> RunPaths:
+    """Makes a new run and starts its worker.
+
+    Args:
+        checkpoints: Folder of all runs; made if missing.
+        recipe: What to do. Its local paths are written into the run as absolute ones (`anchored`).
+        name: Name of the run; None for one made from model and method, such as "ruby-mini-magnitude-layerwise-1".
+        command: As for `launch`.
+
+    Returns:
+        The run's paths.
+
+    Raises:
+        RunError: The name is taken or cannot be one, or the worker did not start; the run folder then stays, with its log.
+    """
+    chosen = name or free_name(checkpoints, default_stem(recipe))
+    paths = create_run(checkpoints, chosen, anchored(recipe))
+    launch(paths, command)
+    return paths
+
+
+def default_stem(recipe: Recipe) -> str:
+    """The name of a run without its number, from what the recipe asks for."""
+    model = "new" if recipe.model.path == NEW_MODEL else Path(recipe.model.path).name
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-._")[:60] or "model"
+    method = f"{recipe.pruning.criterion}-{recipe.pruning.scope}" if recipe.kind == "lottery" else recipe.kind
+    return f"{stem}-{method}"
+
+
+def anchored(recipe: Recipe) -> Recipe:
+    """The recipe with every path that exists on this machine made absolute.
+
+    A recipe's relative paths count from where the run is started; the run itself may be resumed from anywhere.
+    """
+    model, data = recipe.model, recipe.data
+    if model.path != NEW_MODEL:
+        model = model.model_copy(update={"path": local_path(model.path)})
+    return recipe.model_copy(update={"model": model, "data": data.model_copy(update={"path": local_path(data.path)})})
+
+
+def local_path(given: str) -> str:
+    """The absolute path of what lies on this machine; anything else (a hub name, a mistake) as it was given.
+
+    Args:
+        given: A path, absolute or from the working directory or home; `checkpoints/bundled/…` also finds what was installed
+            with the package.
+    """
+    here = Path(os.path.expanduser(given))  # noqa: PTH111 - Path.expanduser raises where there is no such user
+    if here.exists():
+        return str(here.resolve())
+    if given.startswith(BUNDLED):
+        package = Path(__file__).resolve().parent
+        for folder in (package / "bundled", package.parent / BUNDLED):
+            if (found := folder / given.removeprefix(BUNDLED)).exists():
+                return str(found)
+    return given
+
+
+def send(paths: RunPaths, command: str, rounds: int | None = None) -> None:
+    """Asks the worker of a run for something; it answers in the journal.
+
+    Args:
+        paths: The run.
+        command: pause, resume, stop or pause-after.
+        rounds: For pause-after: how many more rounds, 1 or more.
+
+    Raises:
+        RunError: No worker lives that could hear it, or the run folder cannot be written.
+    """
+    if not is_held(paths):
+        raise RunError(f"No worker is at work on {paths.name}.", f"Start one with: codeprune-tui resume {paths.name}")
+    try:
+        append_command(paths.commands, {"command": command} if rounds is None else {"command": command, "rounds": rounds})
+    except OSError as error:
+        raise RunError(
+            f"Cannot write {paths.commands}: {error.strerror}.", "Only who may write into a run's folder may command it."
+        ) from error
+
+
+def resume(paths: RunPaths, command: Sequence[str] = WORKER) -> None:
+    """Lets a run go on: a paused worker is told so, a run without one gets a new one.
+
+    Args:
+        paths: The run.
+        command: As for `launch`.
+
+    Raises:
+        RunError: The run is complete, or no worker could be started.
+    """
+    if is_held(paths):
+        send(paths, "resume")
+    elif run_info(paths, time.time()).state is State.DONE:
+        raise RunError(
+            f"{paths.name} is complete, there is nothing to resume.", f"Read it with: codeprune-tui status {paths.name}"
+        )
+    else:
+        launch(paths, command)
+
+
+def pause(paths: RunPaths) -> None:
+    """Asks the worker to pause; raises as `send`."""
+    send(paths, "pause")
+
+
+def pause_after(paths: RunPaths, rounds: int) -> None:
+    """Asks the worker to pause once so many more rounds are complete; raises as `send`."""
+    send(paths, "pause-after", rounds)
+
+
+def stop(paths: RunPaths) -> None:
+    """Asks the worker to save a checkpoint and leave; raises as `send`."""
+    send(paths, "stop")
+
+
+def kill(paths: RunPaths) -> None:
+    """Kills the worker of a run at once; what it did since its last checkpoint is done again when the run is resumed.
+
+    Args:
+        paths: The run.
+
+    Raises:
+        RunError: No worker lives, it lives elsewhere, or it cannot be told for certain which process it is.
+    """
+    if not is_held(paths):
+        raise RunError(f"No worker is at work on {paths.name}.", "There is nothing to kill.")
+    started = newest_start(paths)
+    if started is not None and started.host != socket.gethostname():
+        raise RunError(f"The worker of {paths.name} runs on {started.host}, not here.", f"Kill process {started.pid} there.")
+    # The id may be that of the worker before, and by now another program's: only who has the lock file open is killed.
+    if started is None or not _has_open(started.pid, paths.lock):
+        raise RunError(
+            f"The worker of {paths.name} has not yet told its process id.",
+            f"Try again in some seconds, or: codeprune-tui stop {paths.name}",
+        )
+    try:
+        os.kill(started.pid, signal.SIGKILL)
+    except OSError as error:
+        raise RunError(f"Cannot kill process {started.pid}: {error.strerror}.", "It belongs to who started it.") from error
+
+
+def newest_start(paths: RunPaths) -> RunStarted | None:
+    """The journal's last word on who works on a run; None before the first."""
+    lines, newest = LineReader(paths.journal), None
+    while batch := lines.poll():
+        # Only these lines are validated: the rest of a long journal would take seconds.
+        for line in batch:
+            if b'"run_started"' in line and isinstance(what := from_line(line).what, RunStarted):
+                newest = what
+    return newest
+
+
+class Follower:
+    """Reads a run's events as they come, from the first one or from now on.
+
+    Args:
+        paths: The run; its journal need not exist yet.
+        from_now: Leave out what is in the journal already.
+    """
+
+    def __init__(self, paths: RunPaths, *, from_now: bool = False) -> None:
+        self._reader = JournalReader(paths.journal, _size(paths.journal) if from_now else 0)
+
+    def poll(self) -> list[Event]:
+        """The events since the last poll, at most some megabytes of them; empty: nothing new."""
+        return self._reader.poll()
+
+
+def _spawn(paths: RunPaths, command: Sequence[str]) -> "subprocess.Popen[bytes]":
+    try:
+        with paths.log.open("ab") as log:
+            return subprocess.Popen(
+                [*command, str(paths.root.resolve())], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+    except OSError as error:
+        raise RunError(f"Cannot start a worker for {paths.name}: {error}.", f"Check that {paths.root} can be written.") from error
+
+
+def _how_it_ended(code: int) -> str:
+    if code >= 0:
+        return f"left with exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"was killed by {name}"
+
+
+def _log_tail(paths: RunPaths, offset: int) -> str:
+    try:
+        with paths.log.open("rb") as file:
+            file.seek(max(offset, _size(paths.log) - LOG_TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace").strip()
+    except OSError:
+        text = ""
+    return (
+        f"Its log, {paths.log}, ends with:\n{plain_lines(text, most=LOG_TAIL_LINES)}"
+        if text
+        else f"Its log, {paths.log}, is empty."
+    )
+
+
+def _has_open(pid: int, file: Path) -> bool:
+    try:
+        return str(file.resolve()) in {opened.path for opened in psutil.Process(pid).open_files()}
+    except psutil.Error:
+        return False
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

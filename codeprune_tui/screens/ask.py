@@ -1,0 +1,105 @@
+"""Dialogs that ask before something happens: yes or no, or a text that has to be right.
+
+They know nothing of runs; questions and checks are passed in. What they show is text, never markup.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+
+class Confirm(ModalScreen[bool]):
+    """Asks a question that is answered by yes or no.
+
+    Args:
+        question: What is asked, one or two sentences.
+        yes: What the button that does it says.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "Yes"),
+        Binding("n,escape,q", "answer(False)", "No"),
+        Binding("left,right", "app.focus_next", "Other button", show=False),
+    ]
+
+    def __init__(self, question: str, yes: str) -> None:
+        super().__init__()
+        self._question = question
+        self._yes = yes
+
+    def compose(self) -> ComposeResult:
+        """Question above two buttons."""
+        with Vertical(classes="dialog"):
+            yield Static(self._question, markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button(f"{self._yes} (y)", id="yes", variant="primary")
+                yield Button("Cancel (Esc)", id="no")
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Answers with the button."""
+        self.dismiss(event.button.id == "yes")
+
+    def action_answer(self, answer: bool) -> None:
+        """Answers with a key."""
+        self.dismiss(answer)
+
+
+class Enter(ModalScreen[str | None]):
+    """Asks for a text and lets it go only when it is right; None when it was given up.
+
+    Args:
+        question: What is asked.
+        check: From a text to what is wrong with it; "" where nothing is.
+        do: What the button says.
+        value: What the field holds at first.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "give_up", "Cancel")]
+
+    def __init__(self, question: str, check: Callable[[str], str], do: str, value: str = "") -> None:
+        super().__init__()
+        self._question = question
+        self._check = check
+        self._do = do
+        self._value = value
+
+    def compose(self) -> ComposeResult:
+        """Question, field, complaint, buttons."""
+        with Vertical(classes="dialog"):
+            yield Static(self._question, markup=False)
+            yield Input(self._value, id="answer")
+            yield Static("", markup=False, classes="problem")
+            with Horizontal(classes="buttons"):
+                yield Button(f"{self._do} (Enter)", id="yes", variant="primary")
+                yield Button("Cancel (Esc)", id="no")
+
+    def on_input_changed(self) -> None:
+        """Takes back the complaint: the text is another one now."""
+        self.query_one(".problem", Static).update("")
+
+    def on_input_submitted(self) -> None:
+        """Enter does it, if the text is right."""
+        self._try()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """So does the button."""
+        if event.button.id == "yes":
+            self._try()
+        else:
+            self.dismiss(None)
+
+    def action_give_up(self) -> None:
+        """Leaves without an answer."""
+        self.dismiss(None)
+
+    def _try(self) -> None:
+        value = self.query_one(Input).value.strip()
+        if problem := self._check(value):
+            self.query_one(".problem", Static).update(problem)
+        else:
+            self.dismiss(value)

@@ -1,0 +1,184 @@
+"""What every mode shares: the status line on top, the keys at the bottom, and the commands to the run it is about.
+
+Which run that is, the mode says (`target`). Commands go through the client in a thread of their own, since starting a worker
+takes a moment; what went wrong comes back as a toast with its fix.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from core.runs import RunPaths
+
+from ..widgets.plain import plain
+from ..widgets.statusline import ModeTab, StatusLine
+from .ask import Confirm, Enter
+
+if TYPE_CHECKING:
+    from ..tui import CodepruneApp
+    from ..watch import Watched
+
+RUN_KEYS: list[BindingType] = [
+    Binding("p", "pause", "Pause", tooltip="Pause the run at the next step; again: go on"),
+    Binding("r", "resume", "Resume", tooltip="Start a worker for a stopped, failed or crashed run, or go on after a pause"),
+    Binding("n", "rounds", "Rounds…", tooltip="Go on for N more rounds, then pause"),
+    Binding("s", "stop", "Stop…", tooltip="Stop at a checkpoint; asks first; can be resumed"),
+    Binding("K", "kill", "Kill…", tooltip="Kill the worker at once; asks for the run's name"),
+]
+"""Keys of the modes that are about a run."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The run that a command goes to."""
+
+    paths: RunPaths
+    state: str
+    """In the words of the status line."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether a worker is there to take commands."""
+        return self.state.split(" ")[0] in ("RUNNING", "PAUSED", "PAUSING…", "STOPPING…", "STARTING…", "STALE")
+
+    @property
+    def name(self) -> str:
+        """The run's name, safe to show."""
+        return plain(self.paths.name, 60)
+
+
+class ModeScreen(Screen[None]):
+    """A mode: status line, body, footer."""
+
+    MODE: ClassVar[str] = ""
+
+    @property
+    def frame(self) -> "CodepruneApp":
+        """The app, by its own type."""
+        from ..tui import CodepruneApp
+
+        assert isinstance(self.app, CodepruneApp)
+        return self.app
+
+    def compose(self) -> ComposeResult:
+        """The parts that all modes share, around the body."""
+        yield StatusLine(self.MODE)
+        yield from self.body()
+        yield Footer()
+
+    def body(self) -> ComposeResult:
+        """The mode's own part."""
+        raise NotImplementedError
+
+    def on_screen_resume(self) -> None:
+        """Shows what has come while another mode was in front."""
+        self.call_after_refresh(self.refresh_all)
+
+    def refresh_all(self) -> None:
+        """Shows the newest of everything."""
+        self.show_status()
+        self.show_run(self.frame.watched)
+
+    def show_status(self) -> None:
+        """Shows how the watched run stands; called once a second, too, for its age and ETA."""
+        self.query_one(StatusLine).show(self.frame.status())
+
+    def show_run(self, watched: "Watched | None") -> None:
+        """Shows the watched run; a mode that doesn't show it has nothing to do."""
+
+    def target(self) -> Target | None:
+        """The run that commands go to."""
+        return None
+
+    def on_mode_tab_chosen(self, event: ModeTab.Chosen) -> None:
+        """Goes to the mode that was clicked."""
+        self.frame.action_mode(event.mode)
+
+    def _alive(self) -> Target | None:
+        """The target if it has a worker; otherwise says what to do."""
+        target = self.target()
+        if target is None:
+            self.frame.say("There is no run to command. Choose one under 1 Runs, or start one under 6 New run.", "warning")
+        elif not target.alive:
+            self.frame.say(f"{target.name} has no worker: it is {target.state}. Press r to go on with it.", "warning")
+            return None
+        return target
+
+    def action_pause(self) -> None:
+        """Pauses, or goes on."""
+        if target := self._alive():
+            if target.state in ("PAUSED", "PAUSING…"):
+                self._command(target, lambda client: client.resume(target.paths), f"{target.name} goes on.")
+            else:
+                self.frame.expect(target.paths, "PAUSING…")
+                self._command(target, lambda client: client.pause(target.paths), "")
+
+    def action_resume(self) -> None:
+        """Goes on with a run that has no worker, or that is paused."""
+        target = self.target()
+        if target is None:
+            self._alive()
+        elif target.state == "DONE":
+            self.frame.say(f"{target.name} is done: nothing is left to do. c under 1 Runs copies its recipe.", "warning")
+        elif target.alive and target.state not in ("PAUSED", "PAUSING…"):
+            self.frame.say(f"{target.name} is already at work.", "warning")
+        else:
+            self._command(target, lambda client: client.resume(target.paths), f"{target.name} goes on.")
+
+    def action_rounds(self) -> None:
+        """Asks for N and lets the run go on for N rounds."""
+        if target := self._alive():
+            self.app.push_screen(
+                Enter(f"Run {target.name} for how many more rounds before it pauses?", _whole_number, "Run", "1"),
+                partial(self._go_on_for, target),
+            )
+
+    def _go_on_for(self, target: Target, answer: str | None) -> None:
+        if answer is not None:
+            number = int(answer)
+            done = f"{target.name} will pause after {number} more round{'s' if number > 1 else ''}."
+            self._command(target, lambda client: client.pause_after(target.paths, number), done)
+
+    def action_stop(self) -> None:
+        """Asks, then stops at a checkpoint."""
+        if target := self._alive():
+            question = f"Stop {target.name}? It saves a checkpoint and its worker leaves; r goes on from there."
+            self.app.push_screen(Confirm(question, "Stop"), partial(self._stop_if, target))
+
+    def _stop_if(self, target: Target, yes: bool | None) -> None:
+        if yes:
+            self.frame.expect(target.paths, "STOPPING…")
+            self._command(target, lambda client: client.stop(target.paths), "")
+
+    def action_kill(self) -> None:
+        """Asks for the name, then kills."""
+        if target := self._alive():
+            question = f"Kill the worker of {target.name} at once? All since its last checkpoint is done again. Type the run's name:"
+            self.app.push_screen(Enter(question, partial(_same, target.paths.name), "Kill"), partial(self._kill_if, target))
+
+    def _kill_if(self, target: Target, answer: str | None) -> None:
+        if answer is not None:
+            self._command(target, lambda client: client.kill(target.paths), f"{target.name} was killed. r goes on from its checkpoint.")
+
+    def _command(self, target: Target, send: "Callable[[Client], object]", done: str) -> None:
+        from .. import client
+
+        self.frame.perform(lambda: send(client), done)
+
+
+if TYPE_CHECKING:
+    from types import ModuleType as Client
+
+
+def _whole_number(text: str) -> str:
+    return "" if text.isascii() and text.isdigit() and 0 < int(text[:6]) <= 9999 else "Type a whole number, 1 or more."
+
+
+def _same(name: str, text: str) -> str:
+    return "" if text == name or text == plain(name, 60) else "That is not its name. Type it exactly, or press Esc."

@@ -1,0 +1,133 @@
+"""Keeps up with what workers write, off the event loop: one run event by event, the list of runs as a whole.
+
+Both threads look by `stat` a few times a second and publish only what changed; reading and reducing a journal of gigabytes
+therefore never delays a key. Knows the client and the reducer, but no widget: what was found goes to a callback.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from core.runs import STALE_AFTER_S, RunInfo, RunPaths, State, is_held, run_folders, run_info
+
+from .client import Follower
+from .state import RunView, reduce_all
+
+POLL_S = 0.25
+PROBE_S = 1.0
+"""How often the lock is probed: a worker that died wrote nothing, so its journal doesn't tell."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One run as it is known now."""
+
+    paths: RunPaths
+    view: RunView
+    held: bool
+    """Whether a worker lives."""
+    caught_up: bool
+    """Whether the journal's past has been read: what comes from now on is news."""
+
+
+class Watcher(threading.Thread):
+    """Follows one run until it is told to stop.
+
+    Args:
+        paths: The run.
+        publish: Takes each new state; called in this thread.
+    """
+
+    def __init__(self, paths: RunPaths, publish: Callable[[Watched], None]) -> None:
+        super().__init__(name=f"watch {paths.name}", daemon=True)
+        self.paths = paths
+        self._publish = publish
+        self._leave = threading.Event()
+
+    def stop(self) -> None:
+        """Ends the thread soon; nothing is published any more."""
+        self._leave.set()
+
+    def run(self) -> None:
+        """Reads, reduces and publishes, at most four times a second."""
+        follower, view, held, caught_up, probed = Follower(self.paths), RunView(), False, False, -PROBE_S
+        published: Watched | None = None
+        while not self._leave.is_set():
+            if (now := time.monotonic()) - probed >= PROBE_S:
+                held, probed = is_held(self.paths), now  # before the journal: a worker that has ended wrote why first
+            batch = follower.poll()
+            view = reduce_all(view, batch)
+            reading_the_past = bool(batch) and not caught_up
+            caught_up = caught_up or not batch
+            new = published is None or view is not published.view or (held, caught_up) != (published.held, published.caught_up)
+            if new and not self._leave.is_set():
+                published = Watched(self.paths, view, held, caught_up)
+                self._publish(published)
+            if not reading_the_past:
+                self._leave.wait(POLL_S)
+
+
+class Lister(threading.Thread):
+    """Lists the runs again and again, reading only those whose files changed.
+
+    Args:
+        checkpoints: Folder of the runs.
+        publish: Takes the list, newest run first, when it changed; called in this thread.
+    """
+
+    def __init__(self, checkpoints: Path, publish: Callable[[list[RunInfo]], None]) -> None:
+        super().__init__(name="list runs", daemon=True)
+        self._checkpoints = checkpoints
+        self._publish = publish
+        self._leave = threading.Event()
+        self._known: dict[str, tuple[tuple[int, ...], RunInfo, int]] = {}
+
+    def stop(self) -> None:
+        """Ends the thread soon."""
+        self._leave.set()
+
+    def run(self) -> None:
+        """Lists about once a second; more rarely where a listing is slow, so that it never costs over a few percent."""
+        published: list[RunInfo] | None = None
+        while not self._leave.is_set():
+            begun = time.monotonic()
+            found = self.scan(time.time())
+            if found != published and not self._leave.is_set():
+                self._publish(found)
+                published = found
+            self._leave.wait(max(PROBE_S, 50 * (time.monotonic() - begun)))
+
+    def scan(self, now: float) -> list[RunInfo]:
+        """The runs as they are now, newest first.
+
+        Args:
+            now: Seconds since 1970.
+        """
+        known: dict[str, tuple[tuple[int, ...], RunInfo, int]] = {}
+        for paths in run_folders(self._checkpoints):
+            held = is_held(paths)
+            stamp = (int(held), *_stamp(paths.journal), *_stamp(paths.rounds))
+            before = self._known.get(paths.name)
+            if before is not None and before[0] == stamp:
+                known[paths.name] = (stamp, _aged(before[1], now), before[2])
+            else:
+                created = before[2] if before else _stamp(paths.recipe)[0]
+                known[paths.name] = (stamp, run_info(paths, now), created)
+        self._known = known
+        return [info for _, info, _ in sorted(known.values(), key=lambda entry: (-entry[2], entry[1].paths.name))]
+
+
+def _aged(info: RunInfo, now: float) -> RunInfo:
+    if info.state not in (State.RUNNING, State.STALE) or not info.changed:
+        return info
+    return replace(info, state=State.STALE if now - info.changed > STALE_AFTER_S else State.RUNNING)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_size)

@@ -1,0 +1,151 @@
+"""The sparsity heatmap: layers × matrices, the number in every cell.
+
+Follows the line API of Textual's ScrollView, since a Rich renderable of this size costs five times the CPU; the strips are
+kept until the sparsities or the size change. Colour only repeats what the numbers say.
+"""
+
+from collections.abc import Mapping
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from core.names import MATRICES, locate
+
+TONES = ("#262626", "#00005f", "#000087", "#005f87", "#5f5f87", "#5f8787", "#878787", "#afaf87", "#d7af5f", "#ffd75f", "#ffff87")
+"""0 %, 10 % … 100 %: from dark blue to light yellow, rising in lightness, which all kinds of colour vision tell apart. All of them
+are in the 256-colour palette, so that they look the same there."""
+LIGHT_FROM = 6
+"""Tones from here on carry black figures."""
+ENCODER = ("query", "key", "value", "output", "ffn-in", "ffn-out")
+DECODER = ("self-out", "cross-out", "ffn-in", "ffn-out")
+SHORT = {
+    "query": "qry",
+    "key": "key",
+    "value": "val",
+    "output": "out",
+    "ffn-in": "f·i",
+    "ffn-out": "f·o",
+    "self-out": "slf",
+    "cross-out": "crs",
+    "pooler": "pool",
+}
+LABEL = 5
+"""Columns of a row's label."""
+GAP = 2
+"""Columns between encoder and decoder."""
+WIDEST = 9
+
+Grid = dict[str, dict[tuple[int, str], float]]
+"""Part -> (layer, matrix) -> sparsity."""
+
+
+def arrange(matrices: Mapping[str, float]) -> Grid:
+    """Sorts sparsities by where their matrices stand; what stands nowhere we know is left out.
+
+    Args:
+        matrices: Parameter name -> sparsity, share in [0, 1].
+    """
+    grid: Grid = {"encoder": {}, "decoder": {}, "pooler": {}}
+    for parameter, share in matrices.items():
+        place = locate(parameter)
+        if place is not None and place.layer < 1000:
+            grid[place.part][place.layer, place.matrix] = share
+    return grid
+
+
+class Heatmap(ScrollView, can_focus=True):
+    """Layers × matrices with the sparsity in percent; encoder left, decoder right, the pooler below."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.border_title = "sparsity %"
+        self._matrices: Mapping[str, float] = {}
+        self._strips: list[Strip] = []
+        self._note = ""
+
+    def show(self, matrices: Mapping[str, float], note: str) -> None:
+        """Shows other sparsities.
+
+        Args:
+            matrices: Parameter name -> sparsity; empty for a dense model.
+            note: What to say where there are none.
+        """
+        if matrices != self._matrices or note != self._note:
+            self._matrices, self._note = matrices, note
+            self._draw()
+
+    def on_resize(self) -> None:
+        """Fits the cells to the new width."""
+        self._draw()
+
+    def notify_style_update(self) -> None:
+        """Draws anew after a change of theme."""
+        super().notify_style_update()
+        self._draw()
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the picture."""
+        line = y + self.scroll_offset.y
+        width = self.size.width
+        style = self.rich_style
+        if line >= len(self._strips):
+            return Strip.blank(width, style)
+        return self._strips[line].crop_extend(self.scroll_offset.x, self.scroll_offset.x + width, style).apply_style(style)
+
+    def _draw(self) -> None:
+        grid = arrange(self._matrices)
+        self._strips = _strips(grid, self.size.width) if any(grid.values()) else [Strip([Segment(" " + self._note)])]
+        width = max((strip.cell_length for strip in self._strips), default=0)
+        self.virtual_size = Size(min(width, max(self.size.width, 1)) if width <= self.size.width else width, len(self._strips))
+        self.refresh()
+
+
+def _strips(grid: Grid, width: int) -> list[Strip]:
+    encoder = [name for name in ENCODER if any(matrix == name for _, matrix in grid["encoder"])]
+    decoder = [name for name in DECODER if any(matrix == name for _, matrix in grid["decoder"])]
+    columns = max(1, len(encoder) + len(decoder))
+    gap = GAP if encoder and decoder else 0
+    cell = max(4, min(WIDEST, (width - LABEL - gap) // columns))
+    layers = sorted({layer for part in ("encoder", "decoder") for layer, _ in grid[part]})
+    strips = [_header(encoder, decoder, cell, gap)] if encoder or decoder else []
+    for layer in layers:
+        left = [_cell(grid["encoder"].get((layer, name)), cell) for name in encoder]
+        right = [_cell(grid["decoder"].get((layer, name)), cell) for name in decoder]
+        strips.append(Strip([Segment(f"{layer + 1:>{LABEL - 1}} "), *left, Segment(" " * gap), *right]))
+    if grid["pooler"]:
+        share = next(iter(grid["pooler"].values()))
+        strips.append(Strip([Segment(f"{'pool':>{LABEL - 1}} "), _cell(share, cell)]))
+    return strips
+
+
+def _header(encoder: list[str], decoder: list[str], cell: int, gap: int) -> Strip:
+    dim = Style(dim=True)
+
+    def titles(names: list[str]) -> str:
+        fitting = {name: name if len(name) < cell else SHORT[name] for name in names}
+        return "".join(fitting[name][: cell - 1].rjust(cell - 1) + " " for name in names)
+
+    corner = "enc" if encoder else ""
+    between = "dec".rjust(gap) if gap > 3 else " " * gap
+    return Strip([Segment(f"{corner:>{LABEL - 1}} ", dim), Segment(titles(encoder), dim), Segment(between), Segment(titles(decoder), dim)])
+
+
+def _cell(share: float | None, width: int) -> Segment:
+    if share is None:
+        return Segment(" " * width)
+    share = min(1.0, max(0.0, share)) if share == share else 0.0
+    text = f"{share * 100:.1f}" if width >= 7 else f"{share * 100:.0f}"
+    tone = round(share * 10)
+    style = Style(color="#000000" if tone >= LIGHT_FROM else "#ffffff", bgcolor=TONES[tone])
+    return Segment(text.rjust(width - 1) + " ", style)
+
+
+def legend() -> list[tuple[str, str]]:
+    """(figure, background) of the colour scale, for a line of text."""
+    return [(f"{10 * tone}", colour) for tone, colour in enumerate(TONES)]
+
+
+assert set(SHORT) >= {*MATRICES.values()}

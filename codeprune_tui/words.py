@@ -1,0 +1,159 @@
+"""How numbers, times and events read on the screen: pure functions from data to text.
+
+Knows neither Textual nor colours. Shares are in [0, 1] and become % only here; times are seconds.
+"""
+
+import math
+from datetime import datetime
+
+from core.events import (
+    CheckpointSaved,
+    CommandTaken,
+    DataLoaded,
+    Evaluated,
+    Evaluating,
+    Event,
+    Failed,
+    FloorsMeasured,
+    Paused,
+    Picked,
+    Pruned,
+    Resumed,
+    Rewound,
+    RoundFinished,
+    RoundStarted,
+    RunFinished,
+    RunStarted,
+    Step,
+    Stopped,
+    Unknown,
+    Validated,
+    Warned,
+)
+
+NOTHING = "–"
+"""Stands where there is no number (yet)."""
+
+
+def score(value: float | None, digits: int = 2) -> str:
+    """A score 0..100, or a dash."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def difference(value: float | None) -> str:
+    """A difference of scores with its sign, or a dash."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{value:+.2f}".replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """A share as a percentage, without needless decimals: 0.3 -> "30 %", 0.125 -> "12.5 %"."""
+    return f"{_trimmed(share)} %" if math.isfinite(share) else NOTHING
+
+
+def _trimmed(share: float) -> str:
+    return f"{share * 100:.1f}".removesuffix(".0")
+
+
+def count(value: int) -> str:
+    """A number with separators: 24927 -> "24,927"."""
+    return f"{value:,}"
+
+
+def rate(value: float) -> str:
+    """A rate a second, short: 980 -> "980/s", 12300 -> "12.3 k/s"."""
+    if not math.isfinite(value):
+        return NOTHING
+    return f"{value / 1000:.1f} k/s" if value >= 10_000 else f"{value:,.0f}/s"
+
+
+def duration(seconds: float) -> str:
+    """A span of time in at most two units: "42 s", "12 min", "3 h 05 min", "2 d 4 h"."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 or seconds == int(seconds) else f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes:02d} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h"
+
+
+def age(then: float, now: float) -> str:
+    """How long ago something was, in whole units: "3 s", "5 min"; a dash for never."""
+    return NOTHING if then <= 0 else duration(float(max(0, int(now - then))))
+
+
+def clock(time: float) -> str:
+    """A time of day in the local zone: "14:03:59"."""
+    try:
+        return datetime.fromtimestamp(time).strftime("%H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "--:--:--"
+
+
+def sentence(event: Event) -> str:
+    """What an event says, for a person; text from outside is still in it as it came."""
+    what = event.what
+    match what:
+        case RunStarted():
+            where = f"{what.device} ({what.threads} threads), process {what.pid} on {what.host}"
+            return f"Resumed at round {what.round}, step {what.step} on {where}" if what.resumed else f"Started on {where}"
+        case DataLoaded():
+            left_out = f", {count(what.skipped)} left out as broken" if what.skipped else ""
+            return f"Read {count(what.rows)} rows of {what.split}{left_out}"
+        case FloorsMeasured():
+            return (
+                f"Floors on {count(what.rows)} rows of {what.split}: "
+                f"constant sentence {score(what.constant.bleu)}, method name {score(what.name.bleu)} BLEU"
+            )
+        case RoundStarted():
+            return f"Round {what.round} begins at {percent(what.sparsity)} sparsity, {count(what.steps)} steps"
+        case Pruned():
+            kept = f"{count(what.kept)} of {count(what.total)} weights kept"
+            return f"Pruned to {percent(what.sparsity)}: {kept}, in {duration(what.seconds)}"
+        case Rewound():
+            return f"Weights rewound ({what.to}), masks kept"
+        case Step():
+            return f"Step {what.step}/{what.steps}: loss {what.loss:.3f}, {rate(what.tokens_per_second)} tokens"
+        case Evaluating():
+            return f"Evaluating: {what.done} of {what.rows} rows decoded"
+        case Evaluated():
+            return _evaluated(what)
+        case Validated():
+            return f"Masked tokens at step {what.step}: loss {what.loss:.3f}, accuracy {percent(what.accuracy)}"
+        case Picked():
+            with_score = "" if what.bleu is None else f" (BLEU {score(what.bleu)})"
+            return f"Picked the weights of step {what.step}{with_score}: {what.reason}"
+        case RoundFinished():
+            with_score = "" if what.scores is None else f", BLEU {score(what.scores.bleu)}"
+            return f"Round {what.round} complete at {percent(what.sparsity)}{with_score}, in {duration(what.seconds)}"
+        case CheckpointSaved():
+            return f"Checkpoint saved at round {what.round}, step {what.step}"
+        case CommandTaken():
+            return f"Command taken: {what.command}"
+        case Paused():
+            return f"Paused at round {what.round}, step {what.step}"
+        case Resumed():
+            return f"Goes on at round {what.round}, step {what.step}"
+        case Warned():
+            return what.message
+        case Stopped():
+            return f"Stopped at round {what.round}, step {what.step}: {what.reason}"
+        case Failed():
+            return f"{what.problem} {what.fix}".strip()
+        case RunFinished():
+            return f"Finished: all {what.rounds + 1} rounds are complete" if what.rounds else "Finished"
+        case Unknown():
+            return f"A line that cannot be read: {what.text}"
+
+
+def _evaluated(what: Evaluated) -> str:
+    scores = what.scores
+    return (
+        f"BLEU {score(scores.bleu)}, corpus BLEU {score(scores.corpus_bleu)}, chrF {score(scores.chrf, 1)} "
+        f"on {count(what.rows)} rows of {what.split} (round {what.round}, step {what.step})"
+    )

@@ -1,0 +1,115 @@
+"""The resume checkpoint: one file with everything needed to go on inside a round, and the rewind weights.
+
+Complete or absent: a kill at any moment leaves the last whole checkpoint. All of it is safetensors with one JSON metadata
+entry; nothing is pickled. Knows tensors and facts, not what they mean.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .errors import RunError
+from .files import complete_or_absent
+
+STATE_FILE = "state.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A point inside a round."""
+
+    facts: dict[str, object]
+    """Round, step and what else the loop needs, as JSON."""
+    tensors: dict[str, Tensor]
+
+
+def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
+    """Replaces the checkpoint in `folder` in one rename.
+
+    Args:
+        folder: The run's `resume/`.
+        tensors: Name -> tensor, any device.
+        facts: JSON values.
+    """
+    save_tensors(folder / STATE_FILE, tensors, facts)
+
+
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """The checkpoint in `folder`, or None where there is none.
+
+    Raises:
+        RunError: There is one, but it is damaged.
+    """
+    path = folder / STATE_FILE
+    if not path.exists():
+        return None
+    facts, tensors = load_tensors(path)
+    return Checkpoint(facts, tensors)
+
+
+def checkpoint_facts(folder: Path) -> dict[str, object]:
+    """Only the facts of the checkpoint in `folder`, quickly; empty where there is none.
+
+    Raises:
+        RunError: The checkpoint is damaged.
+    """
+    path = folder / STATE_FILE
+    return _read(path, tensors=False)[0] if path.exists() else {}
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object] | None = None) -> None:
+    """Writes tensors and facts to one file, complete or absent.
+
+    Args:
+        path: The file; replaced if it exists.
+        tensors: Name -> tensor, any device; none may share memory with another.
+        facts: JSON values.
+    """
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with complete_or_absent(path) as draft:
+        save_file(ready, draft, metadata={"facts": json.dumps(facts or {})})
+
+
+def load_tensors(path: Path) -> tuple[dict[str, object], dict[str, Tensor]]:
+    """Reads what `save_tensors` wrote.
+
+    Raises:
+        RunError: The file is missing or damaged.
+    """
+    return _read(path, tensors=True)
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter once, by name, as copies."""
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+@torch.no_grad()
+def set_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Sets every parameter to a saved value.
+
+    Args:
+        model: The model.
+        weights: As `weights_of` gave them.
+    """
+    for name, weight in model.named_parameters():
+        weight.copy_(weights[name])
+
+
+def _read(path: Path, *, tensors: bool) -> tuple[dict[str, object], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})["facts"])
+            # Cloned: tensors that point into the mapped file would change with it.
+            return facts, {name: file.get_tensor(name).clone() for name in file.keys()} if tensors else {}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise RunError(
+            f"The checkpoint {path} cannot be read: {error}.",
+            f"Delete {path} and resume: the run goes on from its last complete round.",
+        ) from error

@@ -1,0 +1,222 @@
+"""Evaluation: decode rows with beam search, score the comments, keep them.
+
+Knows how a model's comments are made into text and scored; not where they are shown. Text handling follows CodeXGLUE's code:
+a comment ends at the first token 0, and is scored against the joined comment tokens.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from . import metrics
+from .data import Encoded, encode_rows, encode_texts, subset
+from .decode import beam_search_batches
+from .device import make_accelerator
+from .events import Sample, Scores
+from .loading import load_model, load_tokenizer
+from .model import BOS, EOS, PAD, CodeToText
+from .recipe import Device
+from .recipe import Evaluation as EvaluationRecipe
+from .rows import Row, load_rows
+from .ruby import Method, source_text, split_identifiers
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Comments of a model for some rows, and how good they are."""
+
+    rows: tuple[Row, ...]
+    predictions: tuple[str, ...]
+    result: metrics.ScoredPredictions
+    floors: metrics.Floors
+    """What a constant sentence and the method's name score on the same rows."""
+    signatures: dict[str, str]
+    seconds: float
+    """Decoding and scoring."""
+
+    @property
+    def scores(self) -> Scores:
+        """The scores as an event carries them."""
+        return as_event(self.result.scores)
+
+    def samples(self, count: int) -> list[Sample]:
+        """The first rows with their comments; the same rows whatever model wrote them."""
+        return [
+            Sample(row.index, row.name, row.target, text, round(bleu, 2))
+            for row, text, bleu in list(zip(self.rows, self.predictions, self.result.sentences, strict=True))[:count]
+        ]
+
+
+def as_event(scores: metrics.Scores) -> Scores:
+    """Scores in the form that events carry."""
+    return Scores(scores.bleu, scores.corpus_bleu, scores.chrf)
+
+
+def evaluate(
+    model: CodeToText,
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: Encoded,
+    recipe: EvaluationRecipe,
+    after_batch: Callable[[int], None] = lambda done: None,
+    floors: metrics.Floors | None = None,
+) -> Evaluation:
+    """Decodes and scores rows.
+
+    Args:
+        model: The model, on its device.
+        tokenizer: Its tokenizer.
+        encoded: The rows to score, tokenized.
+        recipe: Beam width, length and batch size.
+        after_batch: Called with the number of rows decoded so far after each batch; may raise to break off.
+        floors: Known floors of these rows, to save the time of counting them again.
+
+    Returns:
+        Comments and scores, in the order of the rows.
+    """
+    started = time.monotonic()
+    texts = decode_texts(model, tokenizer, encoded.sources, recipe.beam, recipe.max_length, recipe.batch_size, after_batch)
+    references = [row.target for row in encoded.rows]
+    return Evaluation(
+        rows=encoded.rows,
+        predictions=tuple(texts),
+        result=metrics.score(texts, references),
+        floors=floors or floors_of(encoded.rows),
+        signatures=metrics.signatures(),
+        seconds=time.monotonic() - started,
+    )
+
+
+def floors_of(rows: Sequence[Row]) -> metrics.Floors:
+    """The floors of some rows."""
+    return metrics.floors([row.target for row in rows], [row.name for row in rows])
+
+
+def decode_texts(
+    model: CodeToText,
+    tokenizer: PreTrainedTokenizerBase,
+    sources: Sequence[Sequence[int]],
+    beam: int,
+    max_length: int,
+    batch_size: int,
+    after_batch: Callable[[int], None] = lambda done: None,
+) -> list[str]:
+    """The best comment for each source, as text.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        sources: Token ids with `<s>` and `</s>`.
+        beam: Beam width, 1 = greedy.
+        max_length: Most tokens of a comment.
+        batch_size: Sources decoded together.
+        after_batch: Called with the number of sources done after each batch.
+
+    Returns:
+        One text a source, in order.
+    """
+    texts = [""] * len(sources)
+    done = 0
+    batches = beam_search_batches(
+        model, [list(source) for source in sources], beam=beam, max_length=max_length, batch_size=batch_size
+    )
+    for indices, hypotheses in batches:
+        for index, best in zip(indices, hypotheses, strict=True):
+            texts[index] = to_text(tokenizer, best[0].tokens)
+        done += len(indices)
+        after_batch(done)
+    return texts
+
+
+def to_text(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
+    """A comment as CodeXGLUE writes it: cut at the first token 0, decoded without cleaning, blanks trimmed."""
+    ids = list(tokens)
+    if BOS in ids:
+        ids = ids[: ids.index(BOS)]
+    text: str = tokenizer.decode([i for i in ids if i not in (PAD, EOS)], clean_up_tokenization_spaces=False)
+    return " ".join(text.split())
+
+
+def write_predictions(evaluation: Evaluation, path: Path) -> None:
+    """Writes one JSON object a row: index, name, prediction, reference, bleu."""
+    with path.open("w", encoding="utf-8") as file:
+        for row, text, bleu in zip(evaluation.rows, evaluation.predictions, evaluation.result.sentences, strict=True):
+            line = {"index": row.index, "name": row.name, "prediction": text, "reference": row.target, "bleu": bleu}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def evaluate_model(
+    model_path: str,
+    data_path: str,
+    recipe: EvaluationRecipe,
+    *,
+    source_length: int = 256,
+    target_length: int = 128,
+    device: Device = "auto",
+    threads: int = 0,
+    progress: Callable[[int, int], None] = lambda done, rows: None,
+) -> Evaluation:
+    """Scores a model folder on a split.
+
+    Args:
+        model_path: Folder or hub name of the model.
+        data_path: Folder or hub name of the data.
+        recipe: Split, rows, seed of their draw, beam, length, batch size.
+        source_length: Longest source in tokens.
+        target_length: Longest comment in tokens.
+        device: Where to compute.
+        threads: CPU threads, 0 = as many as cores.
+        progress: Called with (rows decoded, rows in all).
+
+    Returns:
+        Comments and scores.
+
+    Raises:
+        CodepruneError: Model or data cannot be loaded.
+    """
+    accelerator = make_accelerator(device, "fp32", threads)
+    rows = load_rows(data_path, recipe.split)
+    model, tokenizer = load_model(model_path), load_tokenizer(model_path)
+    encoded = encode_rows(
+        rows,
+        tokenizer,
+        source_length=source_length,
+        target_length=target_length,
+        split_identifiers=model.config.split_identifiers,
+        cache=None,
+    )
+    chosen = encoded.take(subset(len(encoded.rows), recipe.rows, recipe.seed))
+    total = len(chosen.rows)
+    return evaluate(model.to(accelerator.device), tokenizer, chosen, recipe, lambda done: progress(done, total))
+
+
+def comment_methods(
+    model_path: str, methods: Sequence[Method], *, beam: int = 10, max_length: int = 64, device: Device = "auto", threads: int = 0
+) -> list[str]:
+    """Writes a comment for each method.
+
+    Args:
+        model_path: Folder or hub name of the model.
+        methods: Methods as `core.ruby.methods` finds them.
+        beam: Beam width.
+        max_length: Most tokens of a comment.
+        device: Where to compute.
+        threads: CPU threads, 0 = as many as cores.
+
+    Returns:
+        One comment a method, in order.
+
+    Raises:
+        CodepruneError: The model cannot be loaded.
+    """
+    accelerator = make_accelerator(device, "fp32", threads)
+    model, tokenizer = load_model(model_path), load_tokenizer(model_path)
+    longest = model.config.max_position_embeddings - 2
+    texts = [source_text(method.tokens) for method in methods]
+    if model.config.split_identifiers:
+        texts = [split_identifiers(text) for text in texts]
+    sources = encode_texts(tokenizer, texts, min(256, longest))
+    return decode_texts(model.to(accelerator.device), tokenizer, sources, beam, max_length, 16)

@@ -1,0 +1,322 @@
+"""What happens in a run, as data: the lines of `events.jsonl`.
+
+The worker writes these, everything else reads them. Each line is one JSON object with `seq` (0, 1, 2 … without a gap),
+`time` (seconds since 1970, UTC) and `event` (which of the classes below). Shares are in [0, 1], scores in 0..100.
+A line that is none of these (a newer version's event, a damaged line) becomes `Unknown`, never an exception.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+_frozen = checked_dataclass(frozen=True, config=ConfigDict(extra="ignore", ser_json_inf_nan="null"))
+
+
+@_frozen
+class Scores:
+    """The three scores of one set of predictions, each 0..100."""
+
+    bleu: float
+    """CodeXGLUE's smoothed BLEU-4."""
+    corpus_bleu: float
+    chrf: float
+
+
+@_frozen
+class Sample:
+    """One validation method with the comment a model wrote for it."""
+
+    row: int
+    name: str
+    reference: str
+    prediction: str
+    bleu: float
+
+
+@_frozen
+class RunStarted:
+    """A worker took the run, for the first time or again; what it has yet to do begins after (`round`, `step`)."""
+
+    event: Literal["run_started"]
+    run: str
+    kind: str
+    rounds: int
+    steps: int
+    resumed: bool
+    round: int
+    step: int
+    device: str
+    threads: int
+    pid: int
+    host: str
+    versions: dict[str, str]
+
+
+@_frozen
+class DataLoaded:
+    """A split was read and tokenized."""
+
+    event: Literal["data_loaded"]
+    split: str
+    rows: int
+    skipped: int
+
+
+@_frozen
+class FloorsMeasured:
+    """What two programs without a model score on the rows that are evaluated: a constant sentence, the method's name."""
+
+    event: Literal["floors"]
+    split: str
+    rows: int
+    constant: Scores
+    name: Scores
+
+
+@_frozen
+class RoundStarted:
+    """A round begins; its weights are pruned to `sparsity` (of all prunable weights)."""
+
+    event: Literal["round_started"]
+    round: int
+    sparsity: float
+    steps: int
+
+
+@_frozen
+class Pruned:
+    """The masks of a round are made."""
+
+    event: Literal["pruned"]
+    round: int
+    sparsity: float
+    kept: int
+    total: int
+    matrices: dict[str, float]
+    """Parameter name -> sparsity of that matrix."""
+    seconds: float
+
+
+@_frozen
+class Rewound:
+    """All weights went back, the masks stayed."""
+
+    event: Literal["rewound"]
+    round: int
+    to: str
+
+
+@_frozen
+class Step:
+    """Training went on; sent about once a second, means since the last one."""
+
+    event: Literal["step"]
+    round: int
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    tokens_per_second: float
+    examples_per_second: float
+
+
+@_frozen
+class Evaluating:
+    """An evaluation goes on: `done` of `rows` are decoded."""
+
+    event: Literal["evaluating"]
+    round: int
+    step: int
+    done: int
+    rows: int
+
+
+@_frozen
+class Evaluated:
+    """A model was scored."""
+
+    event: Literal["evaluated"]
+    round: int
+    step: int
+    split: str
+    rows: int
+    scores: Scores
+    floors: dict[str, Scores]
+    """"constant" and "name", on the same rows."""
+    signatures: dict[str, str]
+    seconds: float
+    samples: list[Sample]
+
+
+@_frozen
+class Validated:
+    """A pre-training model was measured on masked tokens of the validation split."""
+
+    event: Literal["validated"]
+    round: int
+    step: int
+    loss: float
+    accuracy: float
+    seconds: float
+
+
+@_frozen
+class Picked:
+    """The weights from which the next round is pruned were chosen."""
+
+    event: Literal["picked"]
+    round: int
+    step: int
+    bleu: float | None
+    reason: str
+
+
+@_frozen
+class RoundFinished:
+    """A round is complete on disk."""
+
+    event: Literal["round_finished"]
+    round: int
+    sparsity: float
+    scores: Scores | None
+    steps: int
+    seconds: float
+
+
+@_frozen
+class CheckpointSaved:
+    """The run can be resumed from here."""
+
+    event: Literal["checkpoint"]
+    round: int
+    step: int
+
+
+@_frozen
+class CommandTaken:
+    """The worker has read a command."""
+
+    event: Literal["command"]
+    command: str
+
+
+@_frozen
+class Paused:
+    """The worker waits; a checkpoint of this point is on disk."""
+
+    event: Literal["paused"]
+    round: int
+    step: int
+
+
+@_frozen
+class Resumed:
+    """The worker goes on after a pause."""
+
+    event: Literal["resumed"]
+    round: int
+    step: int
+
+
+@_frozen
+class Warned:
+    """Something the user should know, but that stops nothing."""
+
+    event: Literal["warning"]
+    message: str
+
+
+@_frozen
+class Stopped:
+    """The worker left on request; the run can be resumed."""
+
+    event: Literal["stopped"]
+    round: int
+    step: int
+    reason: str
+
+
+@_frozen
+class Failed:
+    """The worker could not go on."""
+
+    event: Literal["failed"]
+    problem: str
+    fix: str
+
+
+@_frozen
+class RunFinished:
+    """Every round is complete."""
+
+    event: Literal["run_finished"]
+    rounds: int
+
+
+Happening = (
+    RunStarted
+    | DataLoaded
+    | FloorsMeasured
+    | RoundStarted
+    | Pruned
+    | Rewound
+    | Step
+    | Evaluating
+    | Evaluated
+    | Validated
+    | Picked
+    | RoundFinished
+    | CheckpointSaved
+    | CommandTaken
+    | Paused
+    | Resumed
+    | Warned
+    | Stopped
+    | Failed
+    | RunFinished
+)
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A line that this version cannot read; kept so that nothing is hidden."""
+
+    text: str
+    """The line, cut to 200 characters."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the journal."""
+
+    seq: int
+    time: float
+    what: Happening | Unknown
+
+
+_happening: TypeAdapter[Happening] = TypeAdapter(Annotated[Happening, Field(discriminator="event")])
+
+
+def to_line(seq: int, time: float, what: Happening) -> str:
+    """The journal line of an event, newline included."""
+    return json.dumps({"seq": seq, "time": round(time, 3), **asdict(what)}, ensure_ascii=False) + "\n"
+
+
+def from_line(line: str | bytes) -> Event:
+    """Reads one journal line; what cannot be read becomes an `Unknown` with seq −1."""
+    try:
+        raw = json.loads(line)
+        if not isinstance(raw, Mapping):
+            return _unknown(line)
+        return Event(int(raw["seq"]), float(raw["time"]), _happening.validate_python(raw))
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError, ValidationError):
+        return _unknown(line)
+
+
+def _unknown(line: str | bytes) -> Event:
+    text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
+    return Event(-1, 0.0, Unknown(text.strip()[:200]))

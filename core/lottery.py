@@ -1,0 +1,357 @@
+"""The round loop: train, pick, prune, rewind.
+
+    masks = keep(scores, masks, scope, sparsity)
+    round = train(rewind(model), masks, picker)
+
+Round 0 is dense. A later round is pruned from the weights that the round before it picked, then all weights go back to the
+rewind point. Which round is next is read off the disk: rounds are complete there or absent, and `resume/` holds a point inside
+the next one. So a run that is killed anywhere and started again ends with the same bits. A run without pruning rounds is a
+fine-tuning. Follows the paper (see `docs/`); knows nothing of processes or screens.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerBase
+
+from . import metrics
+from .checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    load_tensors,
+    save_checkpoint,
+    save_tensors,
+    set_weights,
+    weights_of,
+)
+from .data import BatchOrder, Encoded, collate
+from .evaluate import Evaluation, as_event, evaluate, write_predictions
+from .events import (
+    CheckpointSaved,
+    Evaluated,
+    Evaluating,
+    Picked,
+    Pruned,
+    Rewound,
+    RoundFinished,
+    RoundStarted,
+    RunFinished,
+    Scores,
+    Step,
+    Warned,
+)
+from .files import complete_or_absent
+from .loading import save_model
+from .masks import Masks, apply_masks, collapsed, keep, load_masks, prunable, save_masks, sparsity_of
+from .model import PAD, CodeToText
+from .picker import Measurement, Picker
+from .schedule import sparsities
+from .scores import CRITERIA
+from .seeds import derive_seed
+from .session import Session
+from .train import Trainer
+
+STEP_EVENT_S = 1.0
+"""Seconds between two `step` events: a journal of a long run stays readable, and costs training nothing."""
+SAMPLES = 6
+"""Validation methods whose comments every evaluation event carries."""
+BEST_FILE = "best.safetensors"
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the loop works on."""
+
+    model: CodeToText
+    """On its device; at the start of the run's weights."""
+    tokenizer: PreTrainedTokenizerBase
+    train: Encoded
+    held_out: Encoded
+    """The rows that every evaluation scores."""
+    floors: metrics.Floors
+    """Of `held_out`."""
+
+
+def run_lottery(session: Session, material: Material) -> None:
+    """Does all rounds that are not done yet.
+
+    Args:
+        session: Journal, commands, recipe, folder.
+        material: Model and data, the model with the weights that the run starts from.
+
+    Raises:
+        StopRequested: On command, a checkpoint is on disk.
+        TrainingError: The loss is no finite number.
+    """
+    if not session.paths.rewind.exists():
+        save_tensors(session.paths.rewind, weights_of(material.model))
+    done = session.paths.finished_rounds()
+    checkpoint = load_checkpoint(session.paths.resume)
+    for number in range(len(done), session.recipe.rounds + 1):
+        fits = checkpoint is not None and checkpoint.facts.get("round") == number
+        Round(session, material, number).run(checkpoint if fits else None)
+        checkpoint = None
+        session.control.round_ended()
+        if number < session.recipe.rounds:
+            session.breathe(number, session.recipe.training.steps, lambda: None)  # the round on disk is the checkpoint
+    session.emit(RunFinished("run_finished", session.recipe.rounds))
+
+
+@dataclass
+class Round:
+    """One round of a run."""
+
+    session: Session
+    material: Material
+    number: int
+    masks: Masks = field(default_factory=dict)
+    picker: Picker = field(init=False)
+    trainer: Trainer = field(init=False)
+    measured: tuple[int, Evaluation] | None = None
+    """The newest measurement of this process and its step; not needed to resume."""
+    _reported: float = 0.0
+    _started: float = 0.0
+    _seconds_before: float = 0.0
+    _saved: tuple[int, int] | None = None
+    """Step and number of measurements of the checkpoint on disk."""
+
+    def run(self, checkpoint: Checkpoint | None) -> None:
+        """Does the round, or the rest of it, and puts it on disk."""
+        recipe, session = self.session.recipe, self.session
+        self._started = self._reported = session.clock()
+        self.picker = Picker(recipe.picker)
+        if checkpoint is None:
+            session.emit(RoundStarted("round_started", self.number, sparsities(recipe)[self.number], self._steps))
+        self._prune(announce=checkpoint is None)
+        self.trainer = self._make_trainer()
+        if checkpoint is None:
+            self._rewind()
+            torch.manual_seed(derive_seed(recipe.training.seed, "dropout", self.number))
+        else:
+            self._load(checkpoint)
+        self._train()
+        self._finish()
+
+    @property
+    def _steps(self) -> int:
+        dense_is_given = self.session.recipe.order == "prune-first" and self.number == 0
+        return 0 if dense_is_given else self.session.recipe.training.steps
+
+    def _prune(self, *, announce: bool) -> None:
+        """Makes this round's masks from the weights that the last round picked; the same whenever it is asked."""
+        if self.number == 0:
+            return
+        recipe, started = self.session.recipe, self.session.clock()
+        model, before = self.material.model, self.session.paths.round(self.number - 1)
+        set_weights(model, load_file(before / "model.safetensors"))
+        weights = prunable(model, recipe.pruning.prunable)
+        old = {name: mask.to(model.device) for name, mask in load_masks(before / "masks.safetensors").items()}
+        criterion = CRITERIA[recipe.pruning.criterion](derive_seed(recipe.training.seed, "criterion", self.number))
+        self.masks = keep(weights, old, criterion, recipe.pruning.scope, sparsities(recipe)[self.number])
+        if announce:
+            self._announce_masks(self.session.clock() - started)
+
+    def _announce_masks(self, seconds: float) -> None:
+        kept = sum(int(mask.sum()) for mask in self.masks.values())
+        matrices = {name: round(sparsity_of({name: mask}), 6) for name, mask in self.masks.items()}
+        total = sum(mask.numel() for mask in self.masks.values())
+        sparsity = sparsity_of(self.masks)
+        self.session.emit(Pruned("pruned", self.number, sparsity, kept, total, matrices, round(seconds, 3)))
+        if gone := collapsed(self.masks):
+            self.session.emit(Warned("warning", f"Round {self.number}: nothing is left of {', '.join(gone)}."))
+
+    def _rewind(self) -> None:
+        to = self.session.recipe.rewind.to
+        if self.number > 0 and to != "none":
+            _, weights = load_tensors(self.session.paths.rewind)
+            set_weights(self.material.model, weights)
+            self.session.emit(Rewound("rewound", self.number, to))
+        apply_masks(dict(self.material.model.named_parameters()), self.masks)
+
+    def _make_trainer(self) -> Trainer:
+        model, training = self.material.model, self.session.recipe.training
+        trained_rounds = self.session.recipe.rounds + (1 if self.session.recipe.order == "train-first" else 0)
+        return Trainer(
+            model,
+            lambda batch: model(batch.sources, batch.targets, label_smoothing=training.label_smoothing),
+            self.masks,
+            training,
+            max(1, trained_rounds),
+            self.session.accelerator,
+        )
+
+    def _train(self) -> None:
+        recipe, trainer = self.session.recipe, self.trainer
+        order = BatchOrder(
+            [len(ids) for ids in self.material.train.sources],
+            [len(ids) for ids in self.material.train.targets],
+            recipe.training.batch_size,
+            recipe.training.seed,
+        )
+        while True:
+            if self.picker.due(trainer.step):
+                self._measure()
+            if trainer.step >= self._steps or self.picker.stops:
+                return
+            # Rounds go on through the data: a round shorter than an epoch still sees new rows.
+            rows = order.batch(self.number * recipe.training.steps + trainer.step)
+            trainer.train_step(collate(self.material.train, rows, PAD))
+            self._after_step()
+
+    def _after_step(self) -> None:
+        step, recipe = self.trainer.step, self.session.recipe
+        if self.number == 0 and step == recipe.rewind_step:
+            save_tensors(self.session.paths.rewind, weights_of(self.material.model))
+        if self.session.clock() - self._reported >= STEP_EVENT_S or step == self._steps:
+            self._report()
+        if step % recipe.training.checkpoint_every == 0 and step < self._steps:
+            self._save()
+        self.session.breathe(self.number, step, self._save)
+
+    def _report(self) -> None:
+        now = self.session.clock()
+        rates, elapsed = self.trainer.report(), max(1e-6, now - self._reported)
+        self._reported = now
+        self.session.emit(
+            Step(
+                "step",
+                self.number,
+                self.trainer.step,
+                self._steps,
+                rates.loss,
+                rates.learning_rate,
+                round(rates.tokens / elapsed, 1),
+                round(rates.examples / elapsed, 2),
+            )
+        )
+
+    def _measure(self) -> None:
+        """Scores the weights as they are, for the picker; keeps them if they are the best so far."""
+        self.trainer.check()
+        evaluation = self._evaluate(self.trainer.step, self._save)
+        self.picker = self.picker.with_score(self.trainer.step, evaluation.result.scores.bleu)
+        if self.picker.best == self.picker.measurements[-1] and self.session.recipe.picker.rule != "last":
+            save_tensors(self._best_file, weights_of(self.material.model), {"round": self.number, "step": self.trainer.step})
+        self._reported = self.session.clock()
+        self._save()
+
+    @property
+    def _best_file(self) -> Path:
+        return self.session.paths.resume / BEST_FILE
+
+    def _evaluate(self, step: int, save: Callable[[], None]) -> Evaluation:
+        session, held_out = self.session, self.material.held_out
+
+        def after_batch(done: int) -> None:
+            session.emit(Evaluating("evaluating", self.number, step, done, len(held_out.rows)))
+            session.breathe(self.number, self.trainer.step, save)
+
+        evaluation = evaluate(
+            self.material.model,
+            self.material.tokenizer,
+            held_out,
+            session.recipe.evaluation,
+            after_batch,
+            self.material.floors,
+        )
+        session.emit(
+            Evaluated(
+                "evaluated",
+                self.number,
+                step,
+                session.recipe.evaluation.split,
+                len(held_out.rows),
+                evaluation.scores,
+                _floors(evaluation),
+                evaluation.signatures,
+                round(evaluation.seconds, 3),
+                evaluation.samples(SAMPLES),
+            )
+        )
+        self.measured = (step, evaluation)
+        return evaluation
+
+    def _finish(self) -> None:
+        """Picks, scores the picked weights and puts the round on disk."""
+        self._save()  # from here on the model may hold other weights than the trainer's last ones
+        step, bleu, reason = self.picker.pick(self.trainer.step)
+        if step != self.trainer.step:
+            facts, best = load_tensors(self._best_file)
+            assert (facts["round"], facts["step"]) == (self.number, step), f"{BEST_FILE} is of another step"
+            set_weights(self.material.model, best)
+        self.session.emit(Picked("picked", self.number, step, bleu, reason))
+        known = self.measured is not None and self.measured[0] == step
+        evaluation = self.measured[1] if known and self.measured else self._evaluate(step, lambda: None)
+        self._write(step, reason, evaluation)
+        finished = RoundFinished(
+            "round_finished", self.number, sparsity_of(self.masks), evaluation.scores, self.trainer.step, round(self._seconds, 3)
+        )
+        self.session.emit(finished)
+
+    def _write(self, step: int, reason: str, evaluation: Evaluation) -> None:
+        recipe, folder = self.session.recipe, self.session.paths.round(self.number)
+        # Round 0 has masks too, of ones: whoever reads a round need not know that it was the dense one.
+        masks = self.masks or {
+            name: torch.ones_like(weight, dtype=torch.bool)
+            for name, weight in prunable(self.material.model, recipe.pruning.prunable).items()
+        }
+        facts = {
+            "round": self.number,
+            "sparsity": sparsity_of(masks),
+            "kept": sum(int(mask.sum()) for mask in masks.values()),
+            "total": sum(mask.numel() for mask in masks.values()),
+            "steps": self.trainer.step,
+            "picked_step": step,
+            "picked_because": reason,
+            "measurements": [asdict(measured) for measured in self.picker.measurements],
+            "split": recipe.evaluation.split,
+            "rows": len(evaluation.rows),
+            "scores": asdict(evaluation.scores),
+            "floors": {name: asdict(floor) for name, floor in _floors(evaluation).items()},
+            "signatures": evaluation.signatures,
+            "seconds": round(self._seconds, 3),
+        }
+        with complete_or_absent(folder) as draft:
+            save_model(self.material.model, self.material.tokenizer, draft)
+            save_masks(masks, draft / "masks.safetensors")
+            write_predictions(evaluation, draft / "predictions.jsonl")
+            (draft / "metrics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+    @property
+    def _seconds(self) -> float:
+        return self._seconds_before + self.session.clock() - self._started
+
+    def _save(self) -> None:
+        """Writes a checkpoint of exactly this point, unless it is the one on disk."""
+        point = (self.trainer.step, len(self.picker.measurements))
+        if point == self._saved:
+            return
+        self.trainer.check()
+        facts: dict[str, object] = {
+            "round": self.number,
+            "step": self.trainer.step,
+            "measurements": [asdict(measured) for measured in self.picker.measurements],
+            "seconds": self._seconds,
+        }
+        save_checkpoint(self.session.paths.resume, self.trainer.state(), facts)
+        self._saved = point
+        self.session.emit(CheckpointSaved("checkpoint", self.number, self.trainer.step))
+
+    def _load(self, checkpoint: Checkpoint) -> None:
+        facts = checkpoint.facts
+        step, seconds, measurements = facts["step"], facts["seconds"], facts["measurements"]
+        assert isinstance(step, int)
+        assert isinstance(seconds, float)
+        assert isinstance(measurements, list)
+        self.trainer.load_state(checkpoint.tensors, step)
+        self.picker = Picker(self.session.recipe.picker, tuple(Measurement(**measured) for measured in measurements))
+        self._seconds_before = seconds
+        self._saved = (step, len(measurements))
+
+
+def _floors(evaluation: Evaluation) -> dict[str, Scores]:
+    return {"constant": as_event(evaluation.floors.constant), "name": as_event(evaluation.floors.name)}

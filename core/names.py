@@ -1,0 +1,60 @@
+"""Where a parameter stands in the model, read off its name.
+
+Follows the state-dict names of CodeXGLUE's code-to-text models; knows names only, no tensors, so that a screen can lay out a
+heatmap without torch.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Part = Literal["encoder", "pooler", "decoder"]
+
+_ENCODER = re.compile(
+    r"encoder\.encoder\.layer\.(\d+)\.(attention\.self\.(?:query|key|value)|attention\.output\.dense|intermediate\.dense|output\.dense)\.weight"
+)
+_DECODER = re.compile(r"decoder\.layers\.(\d+)\.(self_attn\.out_proj|multihead_attn\.out_proj|linear1|linear2)\.weight")
+_POOLER = "encoder.pooler.dense.weight"
+
+MATRICES: dict[str, str] = {
+    "attention.self.query": "query",
+    "attention.self.key": "key",
+    "attention.self.value": "value",
+    "attention.output.dense": "output",
+    "intermediate.dense": "ffn-in",
+    "output.dense": "ffn-out",
+    "self_attn.out_proj": "self-out",
+    "multihead_attn.out_proj": "cross-out",
+    "linear1": "ffn-in",
+    "linear2": "ffn-out",
+}
+"""Module path inside a layer -> the short name on screen."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a prunable matrix stands."""
+
+    part: Part
+    layer: int
+    """Number of the layer in its part, 0 for the pooler."""
+    matrix: str
+    """Short name of the matrix, one of `MATRICES`' values or "pooler"."""
+
+
+def locate(parameter: str) -> Place | None:
+    """Where a parameter stands, or None where it is no matrix that the presets can prune.
+
+    Args:
+        parameter: Its state-dict name.
+
+    Returns:
+        Part, layer and short name.
+    """
+    if parameter == _POOLER:
+        return Place("pooler", 0, "pooler")
+    if found := _ENCODER.fullmatch(parameter):
+        return Place("encoder", int(found[1]), MATRICES[found[2]])
+    if found := _DECODER.fullmatch(parameter):
+        return Place("decoder", int(found[1]), MATRICES[found[2]])
+    return None

@@ -1,0 +1,205 @@
+"""Gets ready what a run works on: model, tokenizer, rows, and the record of what they were.
+
+The same recipe on the same files gives the same material, however often a run is taken up again; `meta.json` says what it was at
+the first start, and a run whose data has changed since is refused rather than continued on other rows.
+"""
+
+import json
+import platform
+import socket
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from .data import Encoded, encode_rows, subset
+from .device import describe
+from .errors import DataError, ModelError, RunError
+from .evaluate import as_event, floors_of
+from .events import DataLoaded, FloorsMeasured, Warned
+from .files import complete_or_absent
+from .loading import is_finetuned, load_model, load_tokenizer
+from .lottery import Material
+from .model import CodeToText, CodeToTextConfig
+from .recipe import NEW_MODEL, Architecture, Recipe, recipe_hash
+from .rows import Rows, load_rows
+from .ruby import split_identifiers
+from .session import Session
+from .tokenizer import train_tokenizer
+
+PACKAGES = ("codeprune-tui", "torch", "transformers", "tokenizers", "accelerate", "numpy", "safetensors", "nltk", "sacrebleu")
+
+
+def versions() -> dict[str, str]:
+    """What a number depends on: Python and the packages that compute, package name -> version."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def prepare(session: Session) -> Material:
+    """Loads model and data, checks that they fit the recipe, and journals what was found.
+
+    Args:
+        session: The run.
+
+    Returns:
+        What the round loop works on, the model on its device.
+
+    Raises:
+        CodepruneError: Something is missing, broken, or does not fit.
+    """
+    recipe = session.recipe
+    splits = {split: _rows(session, split) for split in dict.fromkeys(("train", recipe.evaluation.split))}
+    _record(session, splits)
+    model, tokenizer = start_model(recipe, splits["train"])
+    _check_lengths(recipe, model.config)
+
+    def encode(rows: Rows) -> Encoded:
+        return encode_rows(
+            rows,
+            tokenizer,
+            source_length=recipe.data.source_length,
+            target_length=recipe.data.target_length,
+            split_identifiers=model.config.split_identifiers,
+            cache=session.paths.cache,
+        )
+
+    held_out = encode(splits[recipe.evaluation.split])
+    held_out = held_out.take(subset(len(held_out.rows), recipe.evaluation.rows, recipe.evaluation.seed))
+    floors = floors_of(held_out.rows)
+    session.emit(
+        FloorsMeasured("floors", recipe.evaluation.split, len(held_out.rows), as_event(floors.constant), as_event(floors.name))
+    )
+    return Material(model.to(session.accelerator.device), tokenizer, encode(splits["train"]), held_out, floors)
+
+
+def start_model(recipe: Recipe, train: Rows) -> tuple[CodeToText, PreTrainedTokenizerBase]:
+    """The model and tokenizer that the recipe starts from.
+
+    Args:
+        recipe: The run's recipe.
+        train: Training rows; a new model's tokenizer is trained on them.
+
+    Returns:
+        The model on the CPU in fp32, and its tokenizer.
+
+    Raises:
+        ModelError: It cannot be loaded, or pruning first needs a fine-tuned model and this is none.
+    """
+    path, seed = recipe.model.path, recipe.training.seed
+    if path == NEW_MODEL:
+        return new_model(recipe.architecture, recipe.data.source_length, train, seed)
+    if recipe.kind == "lottery" and recipe.order == "prune-first" and not is_finetuned(path):
+        raise ModelError(
+            f"{path} has no trained decoder, but this recipe prunes first and rewinds to the fine-tuned weights.",
+            'Fine-tune it first, or set rewind.to = "pretrained" and pruning.order = "train-first".',
+        )
+    return load_model(path, decoder_layers=recipe.model.decoder_layers, seed=seed), load_tokenizer(path)
+
+
+def new_model(shape: Architecture, source_length: int, train: Rows, seed: int) -> tuple[CodeToText, PreTrainedTokenizerBase]:
+    """An untrained model, with a tokenizer trained on the rows; equal arguments give equal weights.
+
+    Args:
+        shape: Sizes.
+        source_length: Longest source in tokens.
+        train: Rows whose sources and targets the tokenizer learns from.
+        seed: Of the weights.
+
+    Returns:
+        Model and tokenizer.
+    """
+
+    def texts() -> list[str]:
+        sources = [split_identifiers(row.source) if shape.split_identifiers else row.source for row in train.rows]
+        return [*sources, *(row.target for row in train.rows)]
+
+    tokenizer = train_tokenizer(texts(), vocab_size=shape.vocab_size)
+    config = CodeToTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.ffn,
+        hidden_dropout_prob=shape.dropout,
+        attention_probs_dropout_prob=shape.dropout,
+        max_position_embeddings=max(source_length, 130) + 2,  # RoBERTa counts positions from 2
+        type_vocab_size=1,
+        decoder_layers=shape.decoder_layers,
+        decoder_heads=shape.heads,
+        decoder_ffn=shape.ffn,
+        decoder_dropout=shape.dropout,
+        split_identifiers=shape.split_identifiers,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CodeToText(config), tokenizer
+
+
+def _rows(session: Session, split: str) -> Rows:
+    data = session.recipe.data
+    limit = data.train_rows if split == "train" else 0
+    rows = load_rows(data.path, split, on_broken=data.on_broken_row, limit=limit, hub_config=data.hub_config)
+    session.emit(DataLoaded("data_loaded", split, len(rows.rows), len(rows.broken)))
+    for broken in rows.broken[:5]:
+        session.emit(Warned("warning", f"Row left out: {broken.file} line {broken.line}: {broken.problem}"))
+    return rows
+
+
+def _check_lengths(recipe: Recipe, config: CodeToTextConfig) -> None:
+    longest = config.max_position_embeddings - 2
+    for key, length in {
+        "data.source_length": recipe.data.source_length,
+        "data.target_length": recipe.data.target_length,
+        "evaluation.max_length": recipe.evaluation.max_length,
+    }.items():
+        if length > longest:
+            raise ModelError(
+                f"{key} = {length}, but this model has positions for {longest} tokens.", f"Set {key} to {longest} or less."
+            )
+
+
+def _record(session: Session, splits: dict[str, Rows]) -> None:
+    """Writes `meta.json` at the first start; later compares with it."""
+    path, digests = session.paths.meta, {split: rows.digest for split, rows in splits.items()}
+    now: dict[str, object] = {
+        "recipe": recipe_hash(session.recipe),
+        "data": digests,
+        "versions": versions(),
+        "device": describe(session.accelerator.device),
+        "threads": torch.get_num_threads(),
+        "seed": session.recipe.training.seed,
+        "host": socket.gethostname(),
+        "platform": sys.platform,
+        "started": round(time.time(), 3),
+    }
+    if not path.exists():
+        with complete_or_absent(path) as draft:
+            draft.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+        return
+    _compare(json.loads(path.read_text(encoding="utf-8")), now, session)
+
+
+def _compare(then: dict[str, object], now: dict[str, object], session: Session) -> None:
+    name = session.paths.name
+    if then.get("recipe") != now["recipe"]:
+        raise RunError(
+            f"The recipe of {name} has changed since the run began.", "Restore recipe.toml, or start a new run with it."
+        )
+    if then.get("data") != now["data"]:
+        raise DataError(f"The data of {name} has changed since the run began.", "Restore it, or start a new run.")
+    for key in ("versions", "device", "threads"):
+        if then.get(key) != now[key]:
+            session.emit(
+                Warned(
+                    "warning",
+                    f"{key} were {then.get(key)} when the run began and are {now[key]} now: results may differ in the last bits.",
+                )
+            )

@@ -1,0 +1,472 @@
+"""What a run is asked to do: pydantic models, and their TOML form.
+
+A recipe is validated once, here, and then passed around frozen. It knows nothing of torch, folders that exist or machines:
+whether a model folder can be loaded is the business of the module that loads it. Defaults follow the paper (see the docs)
+except where a field says otherwise; `training.preset = "paper"` gives the paper's own training settings, traps included.
+"""
+
+import difflib
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Literal, Self, Union, get_args, get_origin
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from .errors import RecipeError
+
+Kind = Literal["lottery", "finetune", "pretrain"]
+Criterion = Literal["magnitude", "random"]
+Scope = Literal["layerwise", "global"]
+PrunablePreset = Literal["encoder", "encoder-attention", "encoder-ffn", "decoder", "all"]
+Schedule = Literal["linear", "geometric", "one-shot"]
+Order = Literal["auto", "train-first", "prune-first"]
+PickerRule = Literal["last", "best", "best-no-stop"]
+WarmupPolicy = Literal["round", "all-rounds", "constant"]
+Precision = Literal["fp32", "bf16"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+NEW_MODEL = "new"
+REWIND_PATTERN = r"^(pretrained|finetuned|none|step:[1-9][0-9]*)$"
+
+TRAINING_PRESETS: dict[str, dict[str, object]] = {
+    # AdamW 5e-5, eps 1e-8, no decay, no clipping, batch 8; the rate is warmed up over 10 % of ALL rounds and rebuilt every
+    # round, so that inside one round it only ever rises. That is how the paper's figures came about.
+    "paper": {
+        "batch_size": 8,
+        "learning_rate": 5e-5,
+        "weight_decay": 0.0,
+        "clip_norm": 0.0,
+        "warmup": "all-rounds",
+        "label_smoothing": 0.0,
+    },
+    # The rate rises and falls inside each round, so that every round ends with a settled model.
+    "sane": {
+        "batch_size": 16,
+        "learning_rate": 2e-4,
+        "weight_decay": 0.01,
+        "clip_norm": 1.0,
+        "warmup": "round",
+        "label_smoothing": 0.0,
+    },
+}
+
+
+class Section(BaseModel):
+    """One table of the recipe: frozen, and without keys nobody knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Model(Section):
+    """Which model the run starts from."""
+
+    path: str = Field(default="checkpoints/bundled/ruby-mini", min_length=1)
+    """Folder of a model (own, CodeXGLUE or Hugging Face), a hub name such as microsoft/codebert-base, or "new" for an
+    untrained one built from [architecture]."""
+    decoder_layers: int = Field(default=6, ge=1, le=24)
+    """Layers of the fresh decoder that an encoder without one is given; otherwise the checkpoint decides."""
+
+
+class Architecture(Section):
+    """Sizes of an untrained model; read only where model.path is "new"."""
+
+    vocab_size: int = Field(default=8000, ge=300, le=100_000)
+    """Entries of the byte-level BPE tokenizer that is trained on the training split."""
+    hidden: int = Field(default=256, ge=8, le=4096)
+    """Width of the model; a multiple of heads."""
+    layers: int = Field(default=6, ge=1, le=48)
+    """Encoder layers."""
+    heads: int = Field(default=4, ge=1, le=64)
+    """Attention heads, in encoder and decoder."""
+    ffn: int = Field(default=1024, ge=8, le=16384)
+    """Width of the feed-forward parts."""
+    decoder_layers: int = Field(default=3, ge=1, le=24)
+    """Decoder layers."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout in encoder and decoder."""
+    split_identifiers: bool = True
+    """Split identifiers of the source into lower-case words, so that a small model can copy them."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden = {self.hidden} is not a multiple of heads = {self.heads}")
+        return self
+
+
+class Data(Section):
+    """Where the rows come from."""
+
+    path: str = Field(default="checkpoints/bundled/demo-ruby", min_length=1)
+    """Folder with train, valid, test as .jsonl or .jsonl.gz (CodeXGLUE's rows) or as folders of Ruby files; or a hub name
+    such as google/code_x_glue_ct_code_to_text."""
+    hub_config: str = "ruby"
+    """Configuration of the hub data set."""
+    on_broken_row: Literal["stop", "skip"] = "stop"
+    """What to do with rows that cannot be used: stop with file and line, or count and skip them."""
+    code: str = ""
+    """Folder of further Ruby files that pre-training also learns from, documented or not; empty = none."""
+    train_rows: int = Field(default=0, ge=0)
+    """Use only the first so many training rows; 0 = all."""
+    source_length: int = Field(default=256, ge=8, le=4096)
+    """Longest source in tokens, <s> and </s> included."""
+    target_length: int = Field(default=128, ge=4, le=1024)
+    """Longest comment in tokens, <s> and </s> included."""
+
+
+class Pruning(Section):
+    """What is pruned, how much in which round."""
+
+    criterion: Criterion = "magnitude"
+    """Score of a weight, low goes first: magnitude (L1) or random."""
+    scope: Scope = "layerwise"
+    """Which weights compete: those of one matrix (layerwise) or all prunable ones (global)."""
+    prunable: PrunablePreset = "encoder"
+    """Which matrices may be pruned; "encoder" is the paper's list, the pooler included."""
+    schedule: Schedule = "linear"
+    """How sparsity grows over the rounds: linear, geometric (the same share of what remains), or one-shot (all in round 1)."""
+    rounds: int = Field(default=9, ge=0, le=200)
+    """Rounds after the dense round 0; 0 only trains (fine-tunes) the dense model."""
+    final_sparsity: float = Field(default=0.9, gt=0, le=1)
+    """Pruned share of the prunable weights after the last round, in (0, 1]."""
+    order: Order = "auto"
+    """train-first trains the dense model in round 0; prune-first takes it as it is. "auto": prune-first for a rewind to
+    "finetuned", train-first otherwise."""
+
+
+class Rewind(Section):
+    """Which values the kept weights go back to after pruning."""
+
+    to: str = Field(default="pretrained", pattern=REWIND_PATTERN)
+    """pretrained or finetuned (the values the run started from), step:K (the values after K steps of round 0), or none."""
+
+
+class Picker(Section):
+    """From which weights of a round the next one is pruned."""
+
+    rule: PickerRule = "last"
+    """last: the round's last weights; best: the best-scoring ones; both stop early once a score is below the two before
+    it. best-no-stop: all steps, then the best-scoring weights."""
+    every: int = Field(default=0, ge=0)
+    """Measure BLEU every so many steps; 0 = only at the end of a round (then nothing stops early)."""
+
+
+class Training(Section):
+    """How a round trains."""
+
+    preset: Literal["sane", "paper"] = "sane"
+    """Named defaults for the keys below: "paper" reproduces the paper's settings and traps, "sane" warms up and decays
+    inside each round."""
+    steps: int = Field(default=500, ge=1)
+    """Optimizer steps a round."""
+    batch_size: int = Field(default=16, ge=1, le=4096)
+    """Rows an optimizer step."""
+    learning_rate: float = Field(default=2e-4, gt=0, le=1)
+    """Peak learning rate of AdamW."""
+    weight_decay: float = Field(default=0.01, ge=0, le=1)
+    """Decoupled weight decay."""
+    clip_norm: float = Field(default=1.0, ge=0)
+    """Largest norm of all gradients together; 0 = no clipping."""
+    warmup: WarmupPolicy = "round"
+    """round: rise and linear fall inside each round; all-rounds: the paper's, a schedule as long as all rounds together but
+    begun anew in each; constant: no schedule."""
+    warmup_share: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the schedule's length spent rising."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target probability spread over all tokens."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Drives data order, dropout, fresh weights and random scores."""
+    precision: Precision = "fp32"
+    """fp32, or bf16 autocast (weights and optimizer stay fp32)."""
+    device: Device = "auto"
+    """auto takes a GPU where there is one; CUDA_VISIBLE_DEVICES says which."""
+    threads: int = Field(default=0, ge=0, le=1024)
+    """CPU threads; 0 = as many as cores. Bit-identical results need the same number."""
+    checkpoint_every: int = Field(default=200, ge=1)
+    """Steps between two resume checkpoints inside a round."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, given: object) -> object:
+        if not isinstance(given, Mapping):
+            return given
+        preset = given.get("preset", "sane")
+        return {**TRAINING_PRESETS[preset], **given} if isinstance(preset, str) and preset in TRAINING_PRESETS else given
+
+
+class Evaluation(Section):
+    """How a model is scored."""
+
+    split: Literal["train", "valid", "test"] = "valid"
+    """Split whose rows are scored."""
+    rows: int = Field(default=200, ge=0)
+    """Rows of the split, drawn once per run; 0 = all. The paper draws 1,000."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Seed of that draw."""
+    beam: int = Field(default=10, ge=1, le=100)
+    """Beam width; 1 is greedy."""
+    max_length: int = Field(default=64, ge=1, le=1024)
+    """Most tokens of a comment, the end included. The paper allows 128."""
+    batch_size: int = Field(default=16, ge=1, le=1024)
+    """Rows decoded together."""
+
+
+class Recipe(Section):
+    """Everything one run was asked to do."""
+
+    kind: Kind = "lottery"
+    """lottery prunes in rounds, finetune trains a dense model on comments, pretrain trains an encoder on masked code."""
+    model: Model = Model()
+    architecture: Architecture = Architecture()
+    data: Data = Data()
+    pruning: Pruning = Pruning()
+    rewind: Rewind = Rewind()
+    picker: Picker = Picker()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Self:
+        for broken, problem in self._impossible():
+            if broken:
+                raise ValueError(problem)
+        return self
+
+    def _impossible(self) -> list[tuple[bool, str]]:
+        step, order, every = self.rewind_step, self.pruning.order, self.picker.every
+        return [
+            (
+                step is not None and self.order == "prune-first",
+                f'rewind.to = "{self.rewind.to}" needs a trained round 0; set pruning.order = "train-first"',
+            ),
+            (
+                step is not None and step > self.training.steps,
+                f'rewind.to = "{self.rewind.to}" lies behind the end of round 0; allowed: step:1 to step:{self.training.steps}',
+            ),
+            (
+                order == "prune-first" and self.rewind.to == "pretrained",
+                'pruning.order = "prune-first" needs a fine-tuned model; set rewind.to = "finetuned" or order = "train-first"',
+            ),
+            (
+                self.picker.rule != "last" and every == 0,
+                f'picker.rule = "{self.picker.rule}" needs measurements; set picker.every to a number of steps',
+            ),
+            (
+                every > self.training.steps,
+                f"picker.every = {every} is more than training.steps = {self.training.steps}: nothing would be measured",
+            ),
+            (
+                self.model.path == NEW_MODEL and self.order == "prune-first" and self.kind == "lottery",
+                'model.path = "new" is untrained, there is nothing to prune first; set rewind.to = "pretrained"',
+            ),
+        ]
+
+    @property
+    def order(self) -> Literal["train-first", "prune-first"]:
+        """The order of training and pruning with "auto" resolved."""
+        if self.pruning.order != "auto":
+            return self.pruning.order
+        return "prune-first" if self.rewind.to == "finetuned" else "train-first"
+
+    @property
+    def rewind_step(self) -> int | None:
+        """K of a rewind to `step:K`, else None."""
+        return int(self.rewind.to.removeprefix("step:")) if self.rewind.to.startswith("step:") else None
+
+    @property
+    def rounds(self) -> int:
+        """Rounds after the dense one; only a lottery run has any."""
+        return self.pruning.rounds if self.kind == "lottery" else 0
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Reads and validates a recipe file.
+
+    Args:
+        path: A TOML file.
+
+    Returns:
+        The validated recipe.
+
+    Raises:
+        RecipeError: The file cannot be read, is no TOML, or asks for what cannot be; the text names file, key and fix.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise RecipeError(
+            f"Cannot read the recipe {path}: {reason}.", "Write one with: codeprune-tui recipe --template > recipe.toml"
+        ) from error
+    return parse_recipe(text, name=str(path))
+
+
+def parse_recipe(text: str, name: str = "recipe") -> Recipe:
+    """Validates a recipe given as TOML text.
+
+    Args:
+        text: TOML.
+        name: What errors call the text, usually its path.
+
+    Returns:
+        The validated recipe.
+
+    Raises:
+        RecipeError: As for `load_recipe`.
+    """
+    try:
+        given = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RecipeError(f"{name} is not valid TOML: {error}.", "Compare with: codeprune-tui recipe --template") from error
+    return build_recipe(given, name, strict=True)
+
+
+def build_recipe(given: Mapping[str, object], name: str = "recipe", *, strict: bool = False) -> Recipe:
+    """Validates a recipe given as nested dictionaries, as a form or a TOML reader makes them.
+
+    Args:
+        given: Section name -> key -> value.
+        name: What errors call the recipe.
+        strict: Take numbers only as numbers; otherwise "500" and "true" count as 500 and true, as from a form.
+
+    Returns:
+        The validated recipe.
+
+    Raises:
+        RecipeError: One line a problem, each with key, what is allowed and the nearest valid name.
+    """
+    try:
+        return Recipe.model_validate(dict(given), strict=strict)
+    except ValidationError as error:
+        problems = list(dict.fromkeys(problem for _, problem in recipe_problems(error)))
+        raise RecipeError("\n".join(f"{name}: {problem}" for problem in problems)) from error
+
+
+def recipe_problems(error: ValidationError) -> list[tuple[str, str]]:
+    """Puts pydantic's findings into sentences with the key, what is allowed and the nearest valid name.
+
+    Returns:
+        (dotted key, sentence) pairs; the key is "" for a combination of keys.
+    """
+    return [(_dotted(details), _sentence(details)) for details in error.errors(include_url=False)]
+
+
+def _dotted(details: ErrorDetails) -> str:
+    return ".".join(str(part) for part in details["loc"])
+
+
+def _sentence(details: ErrorDetails) -> str:
+    key = _dotted(details)
+    match details["type"]:
+        case "extra_forbidden":
+            return f'unknown key "{key}"; {_nearest(key)}'
+        case "literal_error":
+            allowed = allowed_values(key)
+            near = difflib.get_close_matches(str(details["input"]), allowed, n=1, cutoff=0.5)
+            hint = f'; did you mean "{near[0]}"?' if near else ""
+            return f"{key} = {details['input']!r} is not allowed; allowed: {', '.join(allowed)}{hint}"
+        case "string_pattern_mismatch" if key == "rewind.to":
+            return f"{key} = {details['input']!r} is not allowed; allowed: pretrained, finetuned, none, step:K (such as step:100)"
+        case "model_type":
+            return f"{key} = {details['input']!r} is not allowed; {key} is a table: write its keys below a line [{key}]"
+        case "value_error":
+            message = details["msg"].removeprefix("Value error, ")
+            return f"{key}: {message}" if key else message
+        case _:
+            return f"{key} = {details['input']!r}: {details['msg'][0].lower()}{details['msg'][1:]}"
+
+
+def allowed_values(key: str) -> list[str]:
+    """The words that a key such as `pruning.scope` may be set to; empty where any value of its type will do."""
+    owner: type[BaseModel] = Recipe
+    *sections, name = key.split(".")
+    for section in sections:
+        owner = _section_type(owner, section)
+    return [str(value) for value in _literal_values(owner.model_fields[name].annotation)]
+
+
+def _literal_values(annotation: object) -> list[object]:
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return [value for part in get_args(annotation) for value in _literal_values(part)]
+    return []
+
+
+def _section_type(owner: type[BaseModel], name: str) -> type[BaseModel]:
+    section = owner.model_fields[name].annotation
+    assert isinstance(section, type) and issubclass(section, BaseModel)
+    return section
+
+
+def _nearest(key: str) -> str:
+    known = field_help()
+    sections = list(dict.fromkeys(name.partition(".")[0] for name in known))
+    section, _, name = key.rpartition(".")
+    inside = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == section}
+    siblings = inside if section and inside else {k: k for k in sections}
+    # A key put into the wrong table is as common as a misspelt one: look for its own name everywhere first.
+    elsewhere = [k for k in known if k.rpartition(".")[2] == name]
+    if elsewhere:
+        return f'did you mean "{elsewhere[0]}"?'
+    near = difflib.get_close_matches(name, siblings, n=1, cutoff=0.5)
+    return f'did you mean "{siblings[near[0]]}"?' if near else f"allowed here: {', '.join(siblings)}"
+
+
+def field_help() -> dict[str, str]:
+    """Every key of a recipe with its one-line explanation, dotted, in the order of the template."""
+    texts: dict[str, str] = {}
+    for name, field in Recipe.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            for key, inner in field.annotation.model_fields.items():
+                texts[f"{name}.{key}"] = " ".join((inner.description or "").split())
+        else:
+            texts[name] = " ".join((field.description or "").split())
+    return texts
+
+
+def to_toml(recipe: Recipe, *, commented: bool = False) -> str:
+    """Writes a recipe as TOML, every key with its value.
+
+    Args:
+        recipe: What to write.
+        commented: Put each key's explanation and allowed values above it.
+
+    Returns:
+        TOML text that `parse_recipe` reads back as an equal recipe.
+    """
+    texts = field_help()
+    document = tomlkit.document()
+
+    def explain(container: tomlkit.TOMLDocument | tomlkit.items.Table, key: str) -> None:
+        if commented:
+            allowed = allowed_values(key)
+            for line in _wrap(texts[key] + (f" One of: {', '.join(allowed)}." if allowed else "")):
+                container.add(tomlkit.comment(line))
+
+    for name, value in recipe.model_dump().items():
+        if isinstance(value, dict):
+            table = tomlkit.table()
+            for key, inner in value.items():
+                explain(table, f"{name}.{key}")
+                table.add(key, inner)
+            document.add(name, table)
+        else:
+            explain(document, name)
+            document.add(name, value)
+    return tomlkit.dumps(document)
+
+
+def _wrap(text: str, width: int = 116) -> list[str]:
+    return [line.strip() for line in re.findall(rf".{{1,{width}}}(?:\s+|$)", text)]
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """A short digest of everything the recipe asks for: equal recipes, equal digests."""
+    return hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()[:16]

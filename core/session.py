@@ -1,0 +1,55 @@
+"""One worker's stay at a run: what the verbs need to journal, to obey commands and to save.
+
+Everything is passed in; nothing here trains or prunes.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from accelerate import Accelerator
+
+from .control import Control, StopRequested
+from .events import Event, Happening, Paused, Resumed
+from .recipe import Recipe
+from .runs import RunPaths
+
+PAUSE_POLL_S = 0.1
+"""How often a paused worker looks for a command."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a worker hands to the loop it runs."""
+
+    paths: RunPaths
+    recipe: Recipe
+    emit: Callable[[Happening], Event]
+    control: Control
+    accelerator: Accelerator
+    clock: Callable[[], float] = time.monotonic
+    """Seconds, for rates and durations only."""
+
+    def breathe(self, round_number: int, step: int, save: Callable[[], None]) -> None:
+        """Obeys commands; called between two steps and between two batches of an evaluation.
+
+        Args:
+            round_number: Where the run stands.
+            step: Where the round stands.
+            save: Writes a checkpoint of exactly this point.
+
+        Raises:
+            StopRequested: After the checkpoint is on disk.
+        """
+        self.control.poll()
+        if self.control.pausing and not self.control.stopping:
+            save()
+            self.emit(Paused("paused", round_number, step))
+            while self.control.pausing and not self.control.stopping:
+                time.sleep(PAUSE_POLL_S)
+                self.control.poll()
+            if not self.control.stopping:
+                self.emit(Resumed("resumed", round_number, step))
+        if self.control.stopping:
+            save()
+            raise StopRequested(self.control.stopping)

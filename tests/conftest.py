@@ -1,0 +1,22 @@
+"""What all tests share: where the real data lies, and one thread for torch."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# One thread: results of small matrix products must not depend on how many cores the machine has.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def ruby_data() -> Path:
+    """Folder with the real Ruby rows (`train`, `valid`, `test` as jsonl.gz); skips where there is none."""
+    folder = Path(os.environ.get("CODEPRUNE_RUBY_DATA", ROOT.parent / "shared" / "data" / "ruby"))
+    if not (folder / "valid.jsonl.gz").exists():
+        pytest.skip(f"the real Ruby data is not at {folder}; set CODEPRUNE_RUBY_DATA to a folder with CodeXGLUE's rows")
+    return folder
