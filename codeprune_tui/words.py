@@ -83,8 +83,15 @@ def duration(seconds: float) -> str:
 
 
 def age(then: float, now: float) -> str:
-    """How long ago something was, in whole units: "3 s", "5 min"; a dash for never."""
-    return NOTHING if then <= 0 else duration(float(max(0, int(now - then))))
+    """How long ago something was, in one whole unit: "3 s", "5 min", "26 h", "3 d"; a dash for never."""
+    seconds = max(0, int(now - then))
+    if then <= 0:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    return f"{seconds // 3600} h" if seconds < 2 * 86400 else f"{seconds // 86400} d"
 
 
 def clock(time: float) -> str:

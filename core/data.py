@@ -269,7 +269,7 @@ class BatchOrder:
             `batch_size` different row numbers; fewer in the one smaller batch of an epoch.
         """
         epoch, place = divmod(step, self.steps_per_epoch)
-        if self._epoch < 0:
+        if epoch != self._epoch:
             self._batches = self._draw(epoch)
             self._epoch = epoch
         return self._batches[place]

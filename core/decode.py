@@ -1,9 +1,9 @@
 """Beam search that finds what CodeXGLUE's `Beam` finds, for many examples at once and with a cache.
 
-Where it differs from the usual beam search (Hugging Face's, for one): the end of a sentence takes a place in the beam and gets no
-children; scores are plain sums of log-probabilities; an example is done once place 0 has been an end at some step and `beam`
-sentences have ended; any ended sentence beats every one that has not. Among equal scores the lowest beam, then the lowest token
-comes first.
+Where it differs from the usual beam search (Hugging Face's, for one): the end of a sentence takes a place in the beam and gets
+no children; scores are plain sums of log-probabilities; an example is done once place 0 has been an end at some step and `beam`
+sentences have ended; any ended sentence beats every one that has not. Among equal scores the lowest place, then the lowest
+token comes first.
 
 Knows nothing of text, tokenizers or BLEU. Source: CodeXGLUE, Code-Text/code-to-text (`Beam`, `Seq2Seq`).
 """
@@ -301,9 +301,7 @@ def _numbers(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
     return hypotheses
 
 
-def _check(
-    model: CodeToText, sources: Sequence[Sequence[int]], beam: int, max_length: int, n_best: int, batch_size: int
-) -> None:
+def _check(model: CodeToText, sources: Sequence[Sequence[int]], beam: int, max_length: int, n_best: int, batch_size: int) -> None:
     """Raise ModelError for whatever the search could not work with."""
     vocab = model.config.vocab_size
     positions = model.config.max_position_embeddings - PAD - 1

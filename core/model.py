@@ -1,20 +1,21 @@
 """The paper's model: a RoBERTa encoder and a small Transformer decoder that writes one comment for one method.
 
-Parameters carry the names of CodeXGLUE's checkpoints (`decoder.layers.0.self_attn.in_proj_weight`, ...), so its files load without
-a table of names. The attention of the decoder is our own, for two reasons: while decoding it keeps keys and values in a cache
-that holds every beam of an example side by side, and `nn.MultiheadAttention` is left alone by torch's quantization.
+Parameters carry the names of CodeXGLUE's checkpoints (`decoder.layers.0.self_attn.in_proj_weight`, ...), so its files load
+without a table of names. The attention of the decoder is our own, for two reasons: while decoding it keeps keys and values in a
+cache that holds all beams of an example side by side, and `nn.MultiheadAttention` is left alone by torch's quantization.
 
 Knows nothing of files (`loading`), of beam search (`decode`), of tokenizers, masks or training.
-Sources: CodeXGLUE, Code-Text/code-to-text (architecture and loss); torch's `nn.TransformerDecoderLayer` (names, order, start values).
+Sources: CodeXGLUE, Code-Text/code-to-text (architecture, loss); torch's `nn.TransformerDecoderLayer` (names, start values).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
-from torch import LongTensor, Tensor, nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.models.roberta.configuration_roberta import RobertaConfig
 from transformers.models.roberta.modeling_roberta import RobertaModel
@@ -31,8 +32,7 @@ DECODER_NORM_EPS = 1e-5
 """torch's default, which CodeXGLUE leaves as it is, whatever the encoder's configuration says."""
 
 
-# transformers leaves `__init_subclass__` and `post_init` without types, hence the ignores in this file.
-class CodeToTextConfig(RobertaConfig):  # type: ignore[no-untyped-call]
+class CodeToTextConfig(RobertaConfig):  # type: ignore[misc]  # mypy does not follow transformers
     """RoBERTa's configuration, and what the decoder needs."""
 
     model_type = "codeprune-code-to-text"
@@ -98,14 +98,12 @@ class Attention(nn.Module):
             (batch, time, hidden).
         """
         dropout = self.dropout if self.training else 0.0
-        seen = F.scaled_dot_product_attention(
-            self._heads(query), key, value, attn_mask=mask, dropout_p=dropout, is_causal=causal
-        )
+        seen = F.scaled_dot_product_attention(self._heads(query), key, value, attn_mask=mask, dropout_p=dropout, is_causal=causal)
         out: Tensor = self.out_proj(seen.transpose(1, 2).flatten(2))
         return out
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (batch, heads, time, width)
+        return x.view(*x.shape[:2], self.heads, self.hidden // self.heads).transpose(1, 2)  # (batch, heads, time, width)
 
 
 class DecoderLayer(nn.Module):
@@ -173,9 +171,9 @@ class DecoderLayer(nn.Module):
 class DecoderCache:
     """What decoding keeps between steps, for the beams of each example side by side.
 
-    The tokens of one example form a tree: each step adds one slot a beam, and `seen` says which slots lead to which beam. Moving a
-    beam to another parent moves one row of `seen`, not its keys and values; since beams soon share all but their last tokens,
-    the tree stays little larger than one sentence, and `reorder` throws out what no beam sees any more.
+    The tokens of one example form a tree: each step adds one slot a beam, and `seen` says which slots lead to which beam.
+    Moving a beam to another parent moves one row of `seen`, not its keys and values; since beams soon share all but their last
+    tokens, the tree stays little larger than one sentence, and `reorder` throws out what no beam sees any more.
     """
 
     cross: list[tuple[Tensor, Tensor]]
@@ -240,10 +238,28 @@ class Decoder(nn.Module):
                 f"A decoder of width {config.hidden_size} cannot have {heads} heads.",
                 f"Choose a number of heads that divides {config.hidden_size}.",
             )
-        self.layers = nn.ModuleList(DecoderLayer(config, heads) for _ in range(config.decoder_layers))
+        layers = nn.ModuleList(DecoderLayer(config, heads) for _ in range(config.decoder_layers))
+        self.layers = cast("Sequence[DecoderLayer]", layers)  # ModuleList does not say what it holds
+
+    def forward(self, x: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
+        """Whole sentences through all layers; arguments as for `DecoderLayer`."""
+        for layer in self.layers:
+            x = layer(x, memory, memory_mask)
+        return x
+
+    def cross(self, memory: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values that each layer sees of the source, (batch, heads, source time, width) each."""
+        pairs = (layer.multihead_attn.split(layer.multihead_attn.key_value(memory)) for layer in self.layers)
+        return [(key.contiguous(), value.contiguous()) for key, value in pairs]
+
+    def step(self, x: Tensor, cache: DecoderCache) -> Tensor:
+        """One token a beam through all layers, (batch, beams, hidden); the cache grows by it."""
+        for number, layer in enumerate(self.layers):
+            x = layer.step(x, cache, number)
+        return x
 
 
-class CodeToText(PreTrainedModel):  # type: ignore[no-untyped-call]
+class CodeToText(PreTrainedModel):  # type: ignore[misc]  # mypy does not follow transformers
     """RoBERTa encoder, Transformer decoder, output layer tied to the word embeddings.
 
     Args:
@@ -263,20 +279,21 @@ class CodeToText(PreTrainedModel):  # type: ignore[no-untyped-call]
         self.decoder = Decoder(config)
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        self.post_init()  # type: ignore[no-untyped-call]
+        self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: the encoder and the modules above have set their start values themselves, as RoBERTa and torch do."""
 
     def get_input_embeddings(self) -> nn.Module:
         """The word embeddings, shared by encoder, decoder and output."""
-        return self.encoder.embeddings.word_embeddings
+        shared: nn.Module = self.encoder.embeddings.word_embeddings
+        return shared
 
     def get_output_embeddings(self) -> nn.Module:
         """The output layer."""
         return self.lm_head
 
-    def encode(self, sources: LongTensor) -> Tensor:
+    def encode(self, sources: Tensor) -> Tensor:
         """What the decoder reads of the sources.
 
         Args:
@@ -288,10 +305,10 @@ class CodeToText(PreTrainedModel):  # type: ignore[no-untyped-call]
         out: Tensor = self.encoder(input_ids=sources, attention_mask=(sources != PAD).long()).last_hidden_state
         return out
 
-    def token_losses(self, sources: LongTensor, targets: LongTensor, label_smoothing: float = 0.0) -> tuple[Tensor, int]:
+    def token_losses(self, sources: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, int]:
         """Cross-entropy summed over the real target tokens, and how many those are.
 
-        Padding costs almost nothing and changes nothing: the output layer, most of the work in a small model, sees real tokens only.
+        Padding changes nothing, and the output layer, most of the work in a small model, sees real tokens only.
 
         Args:
             sources: (batch, source time) int64, padded with 1.
@@ -303,16 +320,14 @@ class CodeToText(PreTrainedModel):  # type: ignore[no-untyped-call]
         """
         memory = self.encode(sources)
         mask = (sources != PAD)[:, None, None]
-        x = self.encoder.embeddings(targets[:, :-1])
-        for layer in self.decoder.layers:
-            x = layer(x, memory, mask)
+        x = self.decoder(self.encoder.embeddings(targets[:, :-1]), memory, mask)
         wanted = targets[:, 1:]
         real = wanted != PAD
         logits = self.lm_head(torch.tanh(self.dense(x[real])))  # (real tokens, vocab)
         losses = F.cross_entropy(logits.float(), wanted[real], reduction="sum", label_smoothing=label_smoothing)
         return losses, len(logits)
 
-    def forward(self, sources: LongTensor, targets: LongTensor, label_smoothing: float = 0.0) -> Tensor:
+    def forward(self, sources: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross-entropy over the real target tokens; arguments as in `token_losses`.
 
         Returns:
@@ -321,7 +336,7 @@ class CodeToText(PreTrainedModel):  # type: ignore[no-untyped-call]
         total, count = self.token_losses(sources, targets, label_smoothing)
         return total / count if count else total * math.nan
 
-    def prefill(self, sources: LongTensor) -> DecoderCache:
+    def prefill(self, sources: Tensor) -> DecoderCache:
         """Encode the sources and compute the decoder's keys and values of them, once for all beams.
 
         Args:
@@ -331,15 +346,11 @@ class CodeToText(PreTrainedModel):  # type: ignore[no-untyped-call]
             A cache with one beam an example, before its first token.
         """
         memory = self.encode(sources)
-        cross = []
-        for layer in self.decoder.layers:
-            key, value = layer.multihead_attn.split(layer.multihead_attn.key_value(memory))
-            cross.append((key.contiguous(), value.contiguous()))
-        batch = len(sources)
+        batch, _, hidden = memory.shape
         return DecoderCache(
-            cross=cross,
+            cross=self.decoder.cross(memory),
             cross_mask=(sources != PAD)[:, None, None],
-            own=[memory.new_empty(batch, 0, 2 * memory.shape[2]) for _ in cross],
+            own=[memory.new_empty(batch, 0, 2 * hidden) for _ in self.decoder.layers],
             seen=sources.new_empty((batch, 1, 0), dtype=torch.bool),
             count=sources.new_zeros((batch, 1)),
         )
@@ -347,7 +358,7 @@ class CodeToText(PreTrainedModel):  # type: ignore[no-untyped-call]
     def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
         """Feed one token to every beam.
 
-        RoBERTa's positions count the tokens that are not `<pad>`: a generated `<pad>` stands at position 1 and is not counted.
+        RoBERTa's positions count the tokens that are not `<pad>`: a generated `<pad>` stands at position 1, uncounted.
 
         Args:
             tokens: (batch, beams) int64.
@@ -360,9 +371,7 @@ class CodeToText(PreTrainedModel):  # type: ignore[no-untyped-call]
         cache.count = cache.count + real
         new = torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device).expand(len(tokens), -1, -1)
         cache.seen = torch.cat([cache.seen, new], 2)
-        x = self.encoder.embeddings(tokens, position_ids=cache.count * real + PAD)
-        for number, layer in enumerate(self.decoder.layers):
-            x = layer.step(x, cache, number)
+        x = self.decoder.step(self.encoder.embeddings(tokens, position_ids=cache.count * real + PAD), cache)
         logits: Tensor = self.lm_head(torch.tanh(self.dense(x)))
         return logits
 

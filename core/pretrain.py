@@ -1,12 +1,13 @@
 """Pre-training: an encoder learns to fill in masked tokens of Ruby code and comments.
 
-Goes through the same trainer, journal, commands and resume as a pruning run, and ends with one folder, `rounds/00`, that holds the
-encoder and the output layer but no decoder: whoever loads it gets a fresh one. What is masked in a step depends on the seed and the
-step alone, so a run can be taken up anywhere. Follows BERT's and RoBERTa's recipe (15 % of the tokens; of these 80 % `<mask>`, 10 %
-another token, 10 % unchanged; drawn anew each time).
+Goes through the same trainer, journal, commands and resume as a pruning run, and ends with one folder, `rounds/00`, that holds
+the encoder but no decoder: whoever loads it gets a fresh one. What is masked in a step depends on the seed and the step alone,
+so a run can be taken up anywhere. Follows BERT's and RoBERTa's recipe (15 % of the tokens; of these 80 % `<mask>`, 10 % another
+token, 10 % unchanged; drawn anew each time).
 """
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,11 +19,14 @@ from transformers import PreTrainedTokenizerBase
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .data import Batch, BatchOrder, Encoded, encode_texts
 from .device import autocast
+from .errors import DataError
 from .events import CheckpointSaved, RoundFinished, RoundStarted, RunFinished, Step, Validated
 from .files import complete_or_absent
 from .loading import save_model
 from .model import PAD, CodeToText
-from .ruby import parse, source_text, split_identifiers
+from .recipe import Data
+from .rows import Row, load_rows
+from .ruby import docstring_tokens, parse, source_text, split_identifiers, target_text
 from .seeds import derive_seed
 from .session import Session
 from .train import Trainer
@@ -40,9 +44,7 @@ class Corpus:
     held_out: list[list[int]]
 
 
-def build_corpus(
-    session: Session, tokenizer: PreTrainedTokenizerBase, train: Encoded, held_out: Encoded, *, split: bool
-) -> Corpus:
+def build_corpus(session: Session, tokenizer: PreTrainedTokenizerBase, train: Encoded, held_out: Encoded, *, split: bool) -> Corpus:
     """Puts comment and code of each row into one text, and adds the methods of further Ruby files.
 
     Args:
@@ -53,33 +55,54 @@ def build_corpus(
         split: Whether identifiers are split into words.
 
     Returns:
-        Ids: `<s> comment </s> code </s>` for rows, `<s> code </s>` for code without a comment.
+        Ids: `<s> comment </s> code </s>`, or `<s> code </s>` where there is no comment.
     """
-    length = session.recipe.data.source_length
+    data = session.recipe.data
 
-    def join(encoded: Encoded) -> list[list[int]]:
-        return [(target + source[1:])[:length] for source, target in zip(encoded.sources, encoded.targets, strict=True)]
+    def join(comments: list[list[int]], codes: list[list[int]]) -> list[list[int]]:
+        # An empty comment is `<s> </s>`: then the code stands alone.
+        return [
+            ((comment if len(comment) > 2 else comment[:1]) + code[1:])[: data.source_length]
+            for comment, code in zip(comments, codes, strict=True)
+        ]
 
-    texts = further_code(Path(session.recipe.data.code), split=split) if session.recipe.data.code else []
-    return Corpus(join(train) + encode_texts(tokenizer, texts, length), join(held_out))
+    pairs = further_code(Path(data.code), {row.source for row in (*train.rows, *held_out_rows(data))}) if data.code else {}
+    codes = encode_texts(tokenizer, [split_identifiers(code) if split else code for code in pairs], data.source_length)
+    comments = encode_texts(tokenizer, list(pairs.values()), data.target_length)
+    return Corpus(join(train.targets, train.sources) + join(comments, codes), join(held_out.targets, held_out.sources))
 
 
-def further_code(folder: Path, *, split: bool) -> list[str]:
-    """The source texts of all methods in the Ruby files below a folder, documented or not, each once.
+def held_out_rows(data: Data) -> list[Row]:
+    """All rows that no model may learn from: those of `valid` and of `test`, where the data has them."""
+    rows: list[Row] = []
+    for split in ("valid", "test"):
+        with suppress(DataError):  # a data set may do without a test split
+            rows += load_rows(data.path, split, on_broken="skip", hub_config=data.hub_config).rows
+    return rows
+
+
+def further_code(folder: Path, known: set[str]) -> dict[str, str]:
+    """The methods in the Ruby files below a folder, documented or not, each code once.
 
     Args:
         folder: Searched through and through for `*.rb`.
-        split: Whether identifiers are split into words.
+        known: Source texts to leave out, those of rows that are used otherwise or held out.
 
     Returns:
-        Texts in the order of the files' paths; what cannot be read as text is left out.
+        Source text -> comment text, in the order of the files' paths.
+
+    Raises:
+        DataError: There is no such folder, or no Ruby in it.
     """
-    texts: dict[str, None] = {}
+    pairs: dict[str, str] = {}
     for file in sorted(folder.rglob("*.rb")):
         for method in parse(file.read_text(encoding="utf-8", errors="replace")).methods:
-            text = source_text(method.tokens)
-            texts[split_identifiers(text) if split else text] = None
-    return list(texts)
+            code = source_text(method.tokens)
+            if code not in known:
+                pairs.setdefault(code, target_text(docstring_tokens(method.comment)))
+    if not pairs:
+        raise DataError(f"data.code = {str(folder)!r} holds no Ruby methods.", "Name a folder with .rb files, or leave it empty.")
+    return pairs
 
 
 def mask_tokens(ids: Tensor, seed: int, mask_id: int, vocab_size: int) -> tuple[Tensor, Tensor]:

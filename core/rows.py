@@ -27,7 +27,7 @@ HUB_SPLITS = {"valid": "validation"}
 """Our names of splits that are called otherwise on the hub."""
 
 COMMENT_WORDS = range(3, 257)
-"""How many words a comment in a Ruby file needs to make a row: CodeXGLUE's filter, which drops `# :nodoc:` and licences."""
+"""How many tokens the comment of a method in a Ruby file needs to make a row: CodeXGLUE's filter, against stubs and licences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +97,9 @@ def load_rows(
         DataError: The folder, split or data set is missing, damaged, empty or out of reach, or a row is broken and
             `on_broken` is `stop`.
     """
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        found = _folder_rows(folder, split)
-    elif HUB_NAME.fullmatch(path) and not Path(path).parent.exists():
-        found = _hub_rows(path, hub_config, split)
-    else:
-        raise _no_folder(folder)
     rows: list[Row] = []
     broken: list[BrokenRow] = []
-    for row in found:
+    for row in _found(path, split, hub_config):
         if isinstance(row, Row):
             rows.append(row)
             if len(rows) == limit:
@@ -121,6 +114,21 @@ def load_rows(
     if not rows:
         raise _empty(path, split, broken)
     return Rows(tuple(rows), tuple(broken), _digest(rows))
+
+
+def _found(path: str, split: str, hub_config: str) -> Iterator[Row | BrokenRow]:
+    """Rows of whatever `path` is; the folder is looked up at once, its rows are read as they are asked for."""
+    try:
+        folder = Path(path).expanduser()
+        if folder.is_dir():
+            return _folder_rows(folder, split)
+        if HUB_NAME.fullmatch(path) and not folder.parent.exists():
+            return _hub_rows(path, hub_config, split)
+        raise _no_folder(folder)
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no such user as in ~user
+        raise DataError(
+            f"{path} cannot be read: {error}.", "Check the name and its permissions, or give another folder as data.path."
+        ) from error
 
 
 def _digest(rows: Sequence[Row]) -> str:
@@ -227,7 +235,7 @@ def _kind(value: object) -> str:
 
 
 def _ruby_rows(folder: Path) -> Iterator[Row | BrokenRow]:
-    """One row for each method with a comment of 3 to 256 words; methods without one are no rows, broken or otherwise."""
+    """One row for each method with a comment of 3 to 256 tokens; methods without one are no rows, broken or otherwise."""
     # Imported here: only this kind of data needs tree-sitter.
     from .ruby import docstring_tokens, methods, source_text, target_text
 

@@ -87,6 +87,11 @@ def test_an_empty_prediction_is_nearly_but_not_zero() -> None:
     assert 0 < sentence_bleu("", ["one two three"]) < 5
 
 
+def test_references_do_not_add_up() -> None:
+    """A word counts as often as in the reference that has it most, not as often as in all together."""
+    assert sentence_bleu("user user", ["the user", "user of"]) == sentence_bleu("user user", ["the user", "the user"])
+
+
 def test_lengths_must_agree() -> None:
     with pytest.raises(DataError, match=r"2 predictions cannot be scored against 1 lists of references.*exactly one list"):
         corpus_bleu(["a", "b"], [["a"]])

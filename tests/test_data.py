@@ -149,7 +149,8 @@ def test_whatever_changes_the_ids_changes_the_file(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     encode(make_rows(), tokenizer, tmp_path, split_identifiers=change == "how names are split")
-    rows, options = make_rows(), {}
+    rows = make_rows()
+    options: dict[str, int] = {}
     if change == "rows":
         rows = make_rows(4)
     elif change == "digest":
@@ -246,7 +247,8 @@ lengths = st.lists(st.tuples(st.integers(2, 256), st.integers(2, 128)), min_size
 @given(rows=lengths, batch_size=st.integers(1, 20), seed=st.integers(0, 2**31 - 1))
 def test_every_epoch_holds_every_row_once(rows: list[tuple[int, int]], batch_size: int, seed: int) -> None:
     batch_size = min(batch_size, len(rows))
-    order = BatchOrder(*zip(*rows, strict=True), batch_size, seed)
+    sources, targets = zip(*rows, strict=True)
+    order = BatchOrder(sources, targets, batch_size, seed)
     assert order.steps_per_epoch == -(-len(rows) // batch_size)
     for epoch in range(3):
         batches = [order.batch(epoch * order.steps_per_epoch + place) for place in range(order.steps_per_epoch)]

@@ -187,6 +187,17 @@ def test_a_relative_path_whose_parent_exists_is_no_hub_name(tmp_path: Path, monk
     assert "Did you mean" not in error_of("../no-such-folder")
 
 
+def test_a_folder_that_cannot_be_looked_into_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    assert f"{tmp_path} cannot be read: [Errno 13] Permission denied. Check the name and its permissions" in error_of(
+        str(tmp_path)
+    )
+    assert "~no-such-user-here/x cannot be read:" in error_of("~no-such-user-here/x")
+
+
 def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
     write(tmp_path, GOOD)
     text = error_of(str(tmp_path / "train.jsonl"))
@@ -217,6 +228,12 @@ module Greeter
     # :nodoc:
     def hidden; end
 
+    # Short.
+    def short; end
+
+    # LICENCE
+    def licence; end
+
     def plain; end
   end
 end
@@ -226,7 +243,7 @@ end
 def test_rows_come_from_documented_methods_of_ruby_files(tmp_path: Path) -> None:
     deep = tmp_path / "train" / "lib"
     deep.mkdir(parents=True)
-    (deep / "b.rb").write_text(RUBY)
+    (deep / "b.rb").write_text(RUBY.replace("LICENCE", "all rights reserved " * 90))
     (tmp_path / "train" / "a.rb").write_text("# Returns the answer to all.\ndef answer = 42\n")
     (tmp_path / "train" / "notes.txt").write_text("# Not a Ruby file.\ndef no; end\n")
     rows = load_rows(str(tmp_path), "train").rows

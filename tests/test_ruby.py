@@ -123,6 +123,10 @@ def test_a_heredoc_behind_its_method_belongs_to_it(definition: str) -> None:
     assert second.tokens == ("def", "y", "<<~B", "other\n  B", "end")
 
 
+def test_a_heredoc_behind_a_method_without_one_is_not_its() -> None:
+    assert only("def x = 1; run(<<~A)\n  text\nA\n").code == "def x = 1"
+
+
 @pytest.mark.parametrize(
     ("above", "expected"),
     [
@@ -191,6 +195,13 @@ def test_a_def_without_end_keeps_its_comment_scope_and_tokens() -> None:
     assert method.tokens == ("def", "foo", "(", "é", ")", "é", "+", "1")
 
 
+def test_a_def_with_an_unclosed_body_ends_where_its_indentation_ends() -> None:
+    first, second = methods("def a\n  if x\n    y\nend\n\n# Doc.\ndef b\n  1\nend\n")
+    assert first.code == "def a\n  if x\n    y\nend"
+    assert first.tokens == ("def", "a", "if", "x", "y", "end")
+    assert (second.name, second.comment, second.line) == ("b", "Doc.", 7)
+
+
 def test_byte_order_mark_and_crlf() -> None:
     parsed = parse("\ufeff# Doc.\r\ndef a\r\n  <<~B\r\n  c\r\n  B\r\nend\r\n")
     (method,) = parsed.methods
@@ -221,7 +232,7 @@ def test_deep_nesting_is_no_error(source: str) -> None:
 
 def test_ten_megabytes_on_one_line() -> None:
     (method,) = methods("def a; '" + "x" * 10_000_000 + "'; end")
-    assert len(method.tokens) == 5
+    assert len(method.tokens) == 6
     assert len(method.tokens[3]) == 10_000_002
 
 

@@ -4,10 +4,9 @@ Which run that is, the mode says (`target`). Commands go through the client in a
 takes a moment; what went wrong comes back as a toast with its fix.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -16,20 +15,19 @@ from textual.widgets import Footer
 
 from core.runs import RunPaths
 
-from ..widgets.plain import plain
+from .. import client
+from ..plain import plain
+from ..tui import CodepruneApp
+from ..watch import Watched
 from ..widgets.statusline import ModeTab, StatusLine
 from .ask import Confirm, Enter
 
-if TYPE_CHECKING:
-    from ..tui import CodepruneApp
-    from ..watch import Watched
-
 RUN_KEYS: list[BindingType] = [
     Binding("p", "pause", "Pause", tooltip="Pause the run at the next step; again: go on"),
-    Binding("r", "resume", "Resume", tooltip="Start a worker for a stopped, failed or crashed run, or go on after a pause"),
-    Binding("n", "rounds", "Rounds…", tooltip="Go on for N more rounds, then pause"),
-    Binding("s", "stop", "Stop…", tooltip="Stop at a checkpoint; asks first; can be resumed"),
-    Binding("K", "kill", "Kill…", tooltip="Kill the worker at once; asks for the run's name"),
+    Binding("r", "resume", "Resume", tooltip="Go on: after a pause, a stop, a failure or a crash"),
+    Binding("n", "rounds", "Rounds", tooltip="Go on for N more rounds, then pause"),
+    Binding("s", "stop", "Stop", tooltip="Stop at a checkpoint; asks first; can be resumed"),
+    Binding("K", "kill", "Kill", tooltip="Kill the worker at once; asks for the run's name"),
 ]
 """Keys of the modes that are about a run."""
 
@@ -59,10 +57,8 @@ class ModeScreen(Screen[None]):
     MODE: ClassVar[str] = ""
 
     @property
-    def frame(self) -> "CodepruneApp":
+    def frame(self) -> CodepruneApp:
         """The app, by its own type."""
-        from ..tui import CodepruneApp
-
         assert isinstance(self.app, CodepruneApp)
         return self.app
 
@@ -70,7 +66,7 @@ class ModeScreen(Screen[None]):
         """The parts that all modes share, around the body."""
         yield StatusLine(self.MODE)
         yield from self.body()
-        yield Footer()
+        yield Footer(show_command_palette=False)
 
     def body(self) -> ComposeResult:
         """The mode's own part."""
@@ -85,11 +81,15 @@ class ModeScreen(Screen[None]):
         self.show_status()
         self.show_run(self.frame.watched)
 
+    def tick(self) -> None:
+        """Once a second: what changes by time alone."""
+        self.show_status()
+
     def show_status(self) -> None:
-        """Shows how the watched run stands; called once a second, too, for its age and ETA."""
+        """Shows how the watched run stands."""
         self.query_one(StatusLine).show(self.frame.status())
 
-    def show_run(self, watched: "Watched | None") -> None:
+    def show_run(self, watched: Watched | None) -> None:
         """Shows the watched run; a mode that doesn't show it has nothing to do."""
 
     def target(self) -> Target | None:
@@ -114,10 +114,10 @@ class ModeScreen(Screen[None]):
         """Pauses, or goes on."""
         if target := self._alive():
             if target.state in ("PAUSED", "PAUSING…"):
-                self._command(target, lambda client: client.resume(target.paths), f"{target.name} goes on.")
+                self.frame.perform(partial(client.resume, target.paths), f"{target.name} goes on.")
             else:
                 self.frame.expect(target.paths, "PAUSING…")
-                self._command(target, lambda client: client.pause(target.paths), "")
+                self.frame.perform(partial(client.pause, target.paths), "")
 
     def action_resume(self) -> None:
         """Goes on with a run that has no worker, or that is paused."""
@@ -129,7 +129,7 @@ class ModeScreen(Screen[None]):
         elif target.alive and target.state not in ("PAUSED", "PAUSING…"):
             self.frame.say(f"{target.name} is already at work.", "warning")
         else:
-            self._command(target, lambda client: client.resume(target.paths), f"{target.name} goes on.")
+            self.frame.perform(partial(client.resume, target.paths), f"{target.name} goes on.")
 
     def action_rounds(self) -> None:
         """Asks for N and lets the run go on for N rounds."""
@@ -143,7 +143,7 @@ class ModeScreen(Screen[None]):
         if answer is not None:
             number = int(answer)
             done = f"{target.name} will pause after {number} more round{'s' if number > 1 else ''}."
-            self._command(target, lambda client: client.pause_after(target.paths, number), done)
+            self.frame.perform(partial(client.pause_after, target.paths, number), done)
 
     def action_stop(self) -> None:
         """Asks, then stops at a checkpoint."""
@@ -154,26 +154,20 @@ class ModeScreen(Screen[None]):
     def _stop_if(self, target: Target, yes: bool | None) -> None:
         if yes:
             self.frame.expect(target.paths, "STOPPING…")
-            self._command(target, lambda client: client.stop(target.paths), "")
+            self.frame.perform(partial(client.stop, target.paths), "")
 
     def action_kill(self) -> None:
         """Asks for the name, then kills."""
         if target := self._alive():
-            question = f"Kill the worker of {target.name} at once? All since its last checkpoint is done again. Type the run's name:"
+            question = (
+                f"Kill the worker of {target.name} at once? What came after its last checkpoint is done again.\n\n"
+                "Type the run's name:"
+            )
             self.app.push_screen(Enter(question, partial(_same, target.paths.name), "Kill"), partial(self._kill_if, target))
 
     def _kill_if(self, target: Target, answer: str | None) -> None:
         if answer is not None:
-            self._command(target, lambda client: client.kill(target.paths), f"{target.name} was killed. r goes on from its checkpoint.")
-
-    def _command(self, target: Target, send: "Callable[[Client], object]", done: str) -> None:
-        from .. import client
-
-        self.frame.perform(lambda: send(client), done)
-
-
-if TYPE_CHECKING:
-    from types import ModuleType as Client
+            self.frame.perform(partial(client.kill, target.paths), f"{target.name} was killed. r goes on from its checkpoint.")
 
 
 def _whole_number(text: str) -> str:

@@ -1,7 +1,7 @@
 """BLEU by round with what it has to be held against: the dense model and the two floors.
 
-Follows textual-plot's PlotWidget; it is redrawn only when a score arrives, not on a timer. The line of text below the plot names the
-curves with their figures, so that nothing depends on telling colours apart.
+Follows textual-plot's PlotWidget; it is redrawn only when a score arrives, not on a timer. The line of text below the plot
+names the curves with their figures, so that nothing depends on telling colours apart.
 """
 
 from collections.abc import Mapping
@@ -19,46 +19,56 @@ from core.events import Scores
 from ..state import RunView
 from ..words import score
 
-CURVE, MIDROUND, DENSE, NAME, CONSTANT = "bright_cyan", "cyan", "bright_green", "bright_yellow", "bright_magenta"
+CURVE, INSIDE, DENSE, NAME, CONSTANT = "bright_cyan", "cyan", "bright_green", "bright_yellow", "bright_magenta"
+
+
+Points = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
 class Curves:
     """All that the chart draws."""
 
-    rounds: tuple[tuple[float, float], ...]
-    """(round, BLEU) of the complete rounds."""
-    midround: tuple[tuple[float, float], ...]
-    """(round, BLEU) of measurements inside rounds, at fractions of a round."""
+    title: str
+    results: Points
+    """(round, BLEU) of the complete rounds; without rounds, the one result by step."""
+    inside: tuple[Points, ...]
+    """Measurements inside each round, at fractions of a round; without rounds, by step."""
     dense: float | None
     floors: tuple[float | None, float | None]
     """Name, constant."""
-    last_round: int
+    right: float
+    """Where the horizontal axis ends."""
 
 
 def curves(view: RunView) -> Curves:
-    """What the chart draws of a run."""
-    midround = []
-    for number, found in view.by_round.items():
+    """What the chart draws of a run: scores by round, or by step where there is only the dense round."""
+    if view.kind == "pretrain":
+        accuracies = tuple((float(found.step), 100 * found.accuracy) for found in view.validations)
+        return Curves("masked tokens found, %, by step", (), (accuracies,), None, (None, None), float(max(1, view.steps)))
+    by_step = view.rounds == 0
+    inside: list[Points] = []
+    for number, found in sorted(view.by_round.items()):
         steps = max(1, found.steps or view.steps)
-        midround += [(number - 1 + min(1.0, one.step / steps), one.scores.bleu) for one in found.evaluations]
+        places = [one.step if by_step else number - 1 + min(1.0, one.step / steps) for one in found.evaluations]
+        inside.append(tuple(sorted(zip(places, (one.scores.bleu for one in found.evaluations), strict=True))))
+    results = [
+        (float((found.picked_step or 0) if by_step else found.number), found.scores.bleu)
+        for found in view.finished
+        if found.scores
+    ]
     return Curves(
-        rounds=tuple((found.number, found.scores.bleu) for found in view.finished if found.scores),
-        midround=tuple(sorted(midround)),
-        dense=view.dense.bleu if view.dense else None,
+        title="BLEU by step" if by_step else "BLEU by round",
+        results=tuple(results),
+        inside=tuple(inside),
+        dense=view.dense.bleu if view.dense and not by_step else None,
         floors=(_bleu(view.floors, "name"), _bleu(view.floors, "constant")),
-        last_round=max(1, view.rounds),
+        right=float(max(1, view.steps if by_step else view.rounds)),
     )
 
 
 def _bleu(floors: Mapping[str, Scores], name: str) -> float | None:
     return floors[name].bleu if name in floors else None
-
-
-class Plot(PlotWidget, can_focus=False):
-    """A plot that only shows: no zoom keys that would shadow the app's."""
-
-    BINDINGS = []  # noqa: RUF012 - Textual's own convention
 
 
 class ScoreChart(Vertical):
@@ -71,12 +81,13 @@ class ScoreChart(Vertical):
 
     def compose(self) -> ComposeResult:
         """The plot above its legend."""
-        yield Plot(allow_pan_and_zoom=False)
+        yield PlotWidget(allow_pan_and_zoom=False)
         yield Static(id="legend-line", markup=False)
 
     def on_mount(self) -> None:
         """Takes the room that axis labels would need."""
-        plot = self.query_one(Plot)
+        plot = self.query_one(PlotWidget)
+        plot.can_focus = False  # its zoom keys would shadow the app's
         plot.margin_top, plot.margin_bottom, plot.margin_left = 0, 1, 5
         plot.set_y_formatter(NumericAxisFormatter())
 
@@ -86,42 +97,49 @@ class ScoreChart(Vertical):
         if found == self._curves:
             return
         self._curves = found
+        self.border_title = found.title
         self._draw(found)
-        self.query_one("#legend-line", Static).update(_legend(found))
+        self._name_curves()
+
+    def on_resize(self) -> None:
+        """Fits the legend to the new width."""
+        self._name_curves()
+
+    def _name_curves(self) -> None:
+        if self._curves is not None:
+            self.query_one("#legend-line", Static).update(_legend(self._curves, self.size.width))
 
     def _draw(self, found: Curves) -> None:
-        plot = self.query_one(Plot)
+        plot = self.query_one(PlotWidget)
         plot.clear()
         levels = [found.dense, *found.floors]
-        heights = [y for _, y in (*found.rounds, *found.midround)] + [level for level in levels if level is not None]
-        if not heights:
-            plot.set_xlimits(0, found.last_round)
-            plot.set_ylimits(0, 1)
-            return
-        low, high = min(heights), max(heights)
+        points = [*found.results, *(point for line in found.inside for point in line)]
+        heights = [y for _, y in points] + [level for level in levels if level is not None]
+        low, high = min(heights, default=0.0), max(heights, default=1.0)
         room = max(0.5, 0.08 * (high - low))
+        left = min((0.0, *(x for x, _ in points)))
         plot.set_ylimits(max(0.0, low - room), high + room)
-        left = min([-0.0, *(x for x, _ in found.midround)])
-        plot.set_xlimits(left, found.last_round)
+        plot.set_xlimits(left, found.right)
         for level, style in zip(levels, (DENSE, NAME, CONSTANT), strict=True):
             if level is not None:
-                plot.plot([left, found.last_round], [level, level], line_style=style, hires_mode=HiResMode.BRAILLE)
-        if found.midround:
-            x, y = zip(*found.midround, strict=True)
-            plot.plot(x, y, line_style=MIDROUND, hires_mode=HiResMode.BRAILLE)
-        if found.rounds:
-            x, y = zip(*found.rounds, strict=True)
-            plot.plot(x, y, line_style=CURVE, hires_mode=HiResMode.BRAILLE)
+                plot.plot([left, found.right], [level, level], line_style=style, hires_mode=HiResMode.BRAILLE)
+        for line, style in (*((line, INSIDE) for line in found.inside), (found.results, CURVE)):
+            if line:
+                x, y = zip(*line, strict=True)
+                plot.plot(x, y, line_style=style, hires_mode=HiResMode.BRAILLE)
+        if found.results:
+            x, y = zip(*found.results, strict=True)
             plot.scatter(x, y, marker="●", marker_style=CURVE)
 
 
-def _legend(found: Curves) -> Content:
-    best = max((bleu for _, bleu in found.rounds), default=None)
-    parts: list[str | tuple[str, str]] = [("● best ", "ansi_bright_cyan"), score(best)]
-    for label, colour, level in (
-        ("dense", "ansi_bright_green", found.dense),
-        ("name", "ansi_bright_yellow", found.floors[0]),
-        ("const", "ansi_bright_magenta", found.floors[1]),
-    ):
-        parts += [(f" ─ {label} ", colour), score(level)]
-    return Content.assemble(*parts)
+def _legend(found: Curves, width: int) -> Content:
+    best = max((bleu for _, bleu in found.results), default=None)
+    entries = (
+        ("● best ", "ansi_bright_cyan", best),
+        ("─ dense ", "ansi_bright_green", found.dense),
+        ("─ name ", "ansi_bright_yellow", found.floors[0]),
+        ("─ constant ", "ansi_bright_magenta", found.floors[1]),
+    )
+    shown = [Content.assemble((label, colour), f"{score(level):<5}") for label, colour, level in entries]
+    between = "  " if width >= 60 else "\n"
+    return Content(between).join([shown[0] + Content("  ") + shown[1], shown[2] + Content("  ") + shown[3]])

@@ -6,9 +6,9 @@ from textual.content import Content
 
 from core.events import Sample, Scores
 
+from ..plain import plain
 from ..state import RunView
 from ..words import NOTHING, count, percent, rate, score
-from .plain import plain
 
 Part = str | tuple[str, str]
 """Text, or (text, style)."""
@@ -106,4 +106,3 @@ def samples_text(samples: Sequence[Sample], dense: Sequence[Sample], most: int) 
             parts += [("  dense ", "$text-muted"), plain(before[sample.row], 300), "\n"]
         parts += [("  model ", "$text-muted"), plain(sample.prediction, 300) or "(nothing)", "\n"]
     return Content.assemble(*parts[:-1])
-

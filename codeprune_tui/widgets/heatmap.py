@@ -15,8 +15,8 @@ from textual.strip import Strip
 from core.names import MATRICES, locate
 
 TONES = ("#262626", "#00005f", "#000087", "#005f87", "#5f5f87", "#5f8787", "#878787", "#afaf87", "#d7af5f", "#ffd75f", "#ffff87")
-"""0 %, 10 % … 100 %: from dark blue to light yellow, rising in lightness, which all kinds of colour vision tell apart. All of them
-are in the 256-colour palette, so that they look the same there."""
+"""0 %, 10 % … 100 %: from dark blue to light yellow, rising in lightness, which all kinds of colour vision tell apart.
+All are in the 256-colour palette, so that they look the same there."""
 LIGHT_FROM = 6
 """Tones from here on carry black figures."""
 ENCODER = ("query", "key", "value", "output", "ffn-in", "ffn-out")
@@ -34,8 +34,8 @@ SHORT = {
 }
 LABEL = 5
 """Columns of a row's label."""
-GAP = 2
-"""Columns between encoder and decoder."""
+GAP, WIDE_GAP = 2, 6
+"""Columns between encoder and decoder; the wide one has room for a title."""
 WIDEST = 9
 
 Grid = dict[str, dict[tuple[int, str], float]]
@@ -98,8 +98,11 @@ class Heatmap(ScrollView, can_focus=True):
     def _draw(self) -> None:
         grid = arrange(self._matrices)
         self._strips = _strips(grid, self.size.width) if any(grid.values()) else [Strip([Segment(" " + self._note)])]
+        legend = _legend(4 if self.size.width < 62 else 5)
+        if any(grid.values()) and self.size.height >= len(self._strips) + 2 and self.size.width >= legend.cell_length:
+            self._strips += [Strip([])] * (self.size.height - len(self._strips) - 1) + [legend]
         width = max((strip.cell_length for strip in self._strips), default=0)
-        self.virtual_size = Size(min(width, max(self.size.width, 1)) if width <= self.size.width else width, len(self._strips))
+        self.virtual_size = Size(width, len(self._strips))
         self.refresh()
 
 
@@ -107,7 +110,7 @@ def _strips(grid: Grid, width: int) -> list[Strip]:
     encoder = [name for name in ENCODER if any(matrix == name for _, matrix in grid["encoder"])]
     decoder = [name for name in DECODER if any(matrix == name for _, matrix in grid["decoder"])]
     columns = max(1, len(encoder) + len(decoder))
-    gap = GAP if encoder and decoder else 0
+    gap = 0 if not (encoder and decoder) else WIDE_GAP if width - LABEL - WIDE_GAP >= 7 * columns else GAP
     cell = max(4, min(WIDEST, (width - LABEL - gap) // columns))
     layers = sorted({layer for part in ("encoder", "decoder") for layer, _ in grid[part]})
     strips = [_header(encoder, decoder, cell, gap)] if encoder or decoder else []
@@ -129,23 +132,24 @@ def _header(encoder: list[str], decoder: list[str], cell: int, gap: int) -> Stri
         return "".join(fitting[name][: cell - 1].rjust(cell - 1) + " " for name in names)
 
     corner = "enc" if encoder else ""
-    between = "dec".rjust(gap) if gap > 3 else " " * gap
-    return Strip([Segment(f"{corner:>{LABEL - 1}} ", dim), Segment(titles(encoder), dim), Segment(between), Segment(titles(decoder), dim)])
+    between = "dec".center(gap) if gap == WIDE_GAP else " " * gap
+    return Strip([Segment(f"{corner:>{LABEL - 1}} {titles(encoder)}{between}{titles(decoder)}", dim)])
 
 
-def _cell(share: float | None, width: int) -> Segment:
+def _cell(share: float | None, width: int, digits: int | None = None) -> Segment:
     if share is None:
         return Segment(" " * width)
     share = min(1.0, max(0.0, share)) if share == share else 0.0
-    text = f"{share * 100:.1f}" if width >= 7 else f"{share * 100:.0f}"
+    digits = (1 if width >= 7 else 0) if digits is None else digits
+    text = f"{share * 100:.{digits}f}"
     tone = round(share * 10)
     style = Style(color="#000000" if tone >= LIGHT_FROM else "#ffffff", bgcolor=TONES[tone])
     return Segment(text.rjust(width - 1) + " ", style)
 
 
-def legend() -> list[tuple[str, str]]:
-    """(figure, background) of the colour scale, for a line of text."""
-    return [(f"{10 * tone}", colour) for tone, colour in enumerate(TONES)]
+def _legend(cell: int) -> Strip:
+    indent = LABEL if cell > 4 else 0
+    return Strip([Segment(" " * indent), *(_cell(tone / 10, cell, digits=0) for tone in range(11)), Segment(" %")])
 
 
 assert set(SHORT) >= {*MATRICES.values()}

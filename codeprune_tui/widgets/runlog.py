@@ -10,11 +10,16 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from ..plain import plain
 from ..state import Level, LogLine
 from ..words import clock
-from .plain import plain
 
-SIGNS: dict[Level, tuple[str, str]] = {"info": ("·", "dim"), "good": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "bold red")}
+SIGNS: dict[Level, tuple[str, str]] = {
+    "info": ("·", "dim"),
+    "good": ("✓", "green"),
+    "warning": ("!", "yellow"),
+    "error": ("✗", "bold red"),
+}
 INDENT = 11
 """Columns of the time and the sign."""
 
@@ -53,17 +58,18 @@ class RunLog(ScrollView, can_focus=True):
             return
         if width != self._width:
             self._strips, self._width = {}, width
-        at_end = self.is_vertical_scroll_end
+        at_end = self.scroll_offset.y >= self.max_scroll_y
         self._strips = {line: self._strips.get(line) or self._wrap(line, width) for line in self._shown}
         self._lines = [strip for line in self._shown for strip in self._strips[line]]
         self.virtual_size = Size(width, len(self._lines))
         if at_end:
-            self.scroll_end(animate=False, immediate=True, x_axis=False)
+            self.call_after_refresh(self.scroll_end, animate=False, x_axis=False)
         self.refresh()
 
     def _wrap(self, line: LogLine, width: int) -> list[Strip]:
         sign, style = SIGNS[line.level]
         body = Style.parse(style if line.level in ("warning", "error") else "")
         wrapped = [piece.plain.rstrip() for piece in Text(plain(line.text)).wrap(self.app.console, width - INDENT)] or [""]
-        first = Strip([Segment(f"{clock(line.time)} ", Style(dim=True)), Segment(f"{sign} ", Style.parse(style)), Segment(wrapped[0], body)])
+        time = Segment(f"{clock(line.time)} ", Style(dim=True))
+        first = Strip([time, Segment(f"{sign} ", Style.parse(style)), Segment(wrapped[0], body)])
         return [first, *(Strip([Segment(" " * INDENT), Segment(piece, body)]) for piece in wrapped[1:])]

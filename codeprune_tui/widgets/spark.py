@@ -1,6 +1,7 @@
 """The loss as a row of bars, newest on the right; drawn by lines, cheap enough to repaint once a second."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from rich.segment import Segment
 from rich.style import Style
@@ -27,16 +28,14 @@ def bars(values: Sequence[float], width: int, height: int) -> list[str]:
     low, high = min(shown), max(shown)
     span = (high - low) or 1.0
     levels = [1 + round((value - low) / span * (8 * height - 1)) for value in shown]
-    return [
-        "".join(BARS[max(0, min(8, level - 8 * line))] for level in levels).rjust(width) for line in reversed(range(height))
-    ]
+    return ["".join(BARS[max(0, min(8, level - 8 * line))] for level in levels).rjust(width) for line in reversed(range(height))]
 
 
 def _bucketed(values: Sequence[float], width: int) -> list[float]:
     if len(values) <= width:
         return list(values)
     edges = [index * len(values) // width for index in range(width + 1)]
-    return [sum(values[start:end]) / (end - start) for start, end in zip(edges, edges[1:], strict=False)]
+    return [sum(values[start:end]) / (end - start) for start, end in pairwise(edges)]
 
 
 class Spark(Widget):

@@ -10,7 +10,7 @@ from textual.events import Click
 from textual.message import Message
 from textual.widgets import Static
 
-MODES: dict[str, tuple[str, str]] = {"runs": ("1", "Runs"), "live": ("2", "Live"), "new": ("6", "New run")}
+MODE_KEYS: dict[str, tuple[str, str]] = {"runs": ("1", "Runs"), "live": ("2", "Live"), "new": ("6", "New run")}
 """Mode -> (key, title)."""
 
 TONES: dict[str, tuple[str, str]] = {
@@ -45,9 +45,15 @@ class ModeTab(Static):
             self.mode = mode
 
     def __init__(self, mode: str, current: bool) -> None:
-        key, title = MODES[mode]
-        super().__init__(f"[{key} {title}]" if current else f" {key} {title} ", markup=False, classes="current" if current else "")
+        super().__init__("", markup=False, classes="current" if current else "")
         self.mode = mode
+        self._current = current
+
+    def fit(self, width: int) -> None:
+        """Leaves the titles of other modes out where the screen is `width` narrow columns."""
+        key, title = MODE_KEYS[self.mode]
+        text = f"{key} {title}" if self._current or width >= 100 else key
+        self.update(f"[{text}]" if self._current else f" {text} ")
 
     def on_click(self, event: Click) -> None:
         """Asks for the mode."""
@@ -69,9 +75,14 @@ class StatusLine(Horizontal):
 
     def compose(self) -> ComposeResult:
         """The modes, then the run."""
-        for mode in MODES:
+        for mode in MODE_KEYS:
             yield ModeTab(mode, current=mode == self._mode)
         yield Static(id="run-status", markup=False)
+
+    def on_resize(self) -> None:
+        """Fits the modes to the new width."""
+        for tab in self.query(ModeTab):
+            tab.fit(self.app.size.width)
 
     def show(self, parts: tuple[tuple[str, str], ...]) -> None:
         """Shows (text, style) pairs; repaints only when they changed."""

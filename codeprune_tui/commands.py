@@ -1,0 +1,280 @@
+"""The subcommands about runs: each reads its options, calls what the app calls too, and prints.
+
+Stateless: whatever is known of a run stands in its folder. Exit codes are in `cli`, tables and JSON in `report`, narration in
+`console`, the subcommands about models and recipes in `model_commands`.
+"""
+
+import importlib.metadata
+import shlex
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.errors import RunError, TrainingError
+from core.events import CommandTaken, Event, Paused
+from core.recipe import Recipe, build_recipe, load_recipe
+from core.runs import RunPaths, State, find_run, is_held, run_folders, run_info
+
+from . import client, report
+from .console import catch_up, follow, say, wants_bar
+from .plain import plain
+from .state import RunView, eta_s
+
+ANSWER_S = 120.0
+"""How long a command waits for a worker to answer: one training step or evaluation batch may take long on a slow machine."""
+POLL_S = 0.1
+EXIT_CODES = """\b
+Exit codes:
+  0 done                      5 the model cannot be loaded
+  1 another error             6 the run is missing, busy, stopped or crashed
+  2 wrong usage               7 the run failed
+  3 the recipe is wrong     130 interrupted by Ctrl-C
+  4 the data is wrong
+"""
+EXAMPLES = """\b
+Examples:
+  codeprune-tui                               open the app
+  codeprune-tui recipe > mine.toml            write a commented recipe
+  codeprune-tui run mine.toml --detach        start a run and return
+  codeprune-tui status --json                 how all runs stand
+"""
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=f"{EXAMPLES}\n{EXIT_CODES}",
+)
+
+Checkpoints = Annotated[Path | None, typer.Option("--checkpoints", metavar="DIR", help="Folder of the runs.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or path of its folder.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Return as soon as the worker has the run.")]
+Lines = Annotated[bool, typer.Option("--plain", help="Lines instead of a progress bar, as without a terminal.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"codeprune-tui {importlib.metadata.version('codeprune-tui')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def open_app(
+    context: typer.Context,
+    checkpoints: Annotated[
+        Path,
+        typer.Option(
+            "--checkpoints", metavar="DIR", envvar="CODEPRUNE_CHECKPOINTS", show_envvar=True, help="Folder of the runs."
+        ),
+    ] = Path("checkpoints"),
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Prune, evaluate and try code-to-text models; without a command, in an app in this terminal."""
+    context.obj = checkpoints
+    if context.invoked_subcommand is not None:
+        return
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        say(
+            "The app needs a terminal on stdin and stdout. Without one, use the subcommands, for instance: "
+            "codeprune-tui run RECIPE, codeprune-tui status --json. All of them: codeprune-tui --help"
+        )
+        raise typer.Exit(2)
+    from .app import run_app
+
+    run_app(checkpoints)
+
+
+@app.command(epilog="\b\nExample:\n  codeprune-tui run mine.toml --set pruning.scope=global --set training.steps=1000")
+def run(
+    context: typer.Context,
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file; write one with: codeprune-tui recipe")],
+    name: Annotated[str | None, typer.Option("--name", help="Name of the run; made from the recipe where not given.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the recipe; may be repeated.")
+    ] = None,
+    checkpoints: Checkpoints = None,
+    detach: Detach = False,
+    lines: Lines = False,
+) -> None:
+    """Start a run and follow it.
+
+    How it goes is told on stderr, its table of rounds printed on stdout. Paths in the recipe count from the working directory. Ctrl-C detaches: the run goes on.
+    """
+    paths = client.start(_folder(context, checkpoints), _recipe_with(recipe, settings or []), name)
+    say(f"Started {paths.name} in {paths.root}")
+    if detach:
+        typer.echo(paths.name)
+    else:
+        _follow_to_end(paths, client.Follower(paths), RunView(), lines)
+
+
+@app.command()
+def resume(
+    context: typer.Context, name: Run, checkpoints: Checkpoints = None, detach: Detach = False, lines: Lines = False
+) -> None:
+    """Let a run go on and follow it.
+
+    A paused worker is told to go on; a stopped, failed or crashed run is given a new one.
+    """
+    paths = find_run(_folder(context, checkpoints), name)
+    follower, view = catch_up(paths)
+    client.resume(paths)
+    say(f"{paths.name} goes on")
+    if not detach:
+        _follow_to_end(paths, follower, view, lines)
+
+
+@app.command()
+def pause(
+    context: typer.Context,
+    name: Run,
+    after: Annotated[
+        int | None, typer.Option("--after", min=1, metavar="N", help="Only once N more rounds are complete.")
+    ] = None,
+    checkpoints: Checkpoints = None,
+) -> None:
+    """Pause a run.
+
+    Returns once it has paused, with --after once the worker knows.
+    """
+    paths = find_run(_folder(context, checkpoints), name)
+    if after is not None:
+        _ask(paths, lambda: client.pause_after(paths, after), lambda event: isinstance(event.what, CommandTaken))
+        say(f"{paths.name} will pause when its rounds to come are complete: {after}")
+        return
+    if run_info(paths, time.time()).state is State.PAUSED:
+        say(f"{paths.name} is paused already")
+        return
+    _ask(paths, lambda: client.pause(paths), lambda event: isinstance(event.what, Paused))
+    say(f"{paths.name} is paused; go on with: codeprune-tui resume {_handle(paths)}")
+
+
+@app.command()
+def stop(context: typer.Context, name: Run, checkpoints: Checkpoints = None) -> None:
+    """End a run's worker at a checkpoint.
+
+    Returns once it is gone; `resume` goes on from there.
+    """
+    paths = find_run(_folder(context, checkpoints), name)
+    _ask(paths, lambda: client.stop(paths), None)
+    state = run_info(paths, time.time()).state
+    again = "" if state is State.DONE else f"; go on with: codeprune-tui resume {_handle(paths)}"
+    say(f"{paths.name} is {state}{again}")
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="RUN", help="Name of a run, or path of its folder.")] = None,
+    checkpoints: Checkpoints = None,
+    as_json: Json = False,
+    watch: Annotated[
+        bool, typer.Option("--follow", help="Tell how the run goes until its worker is gone, as `run` does.")
+    ] = False,
+    lines: Lines = False,
+) -> None:
+    """Print how all runs stand, or one in detail.
+
+    The JSON has "schema": 1; under it keys may be added, but none changes. All runs: "runs", a list; one: "run". Each has
+    name, path, state (NEW RUNNING PAUSED STALE STOPPED CRASHED FAILED DONE), kind, round (last complete, -1 for none), rounds,
+    sparsity, bleu, best_bleu, dense_bleu, device, changed; one alone also progress, results, evaluated, floors, signatures,
+    failure, warnings.
+    """
+    folder, now = _folder(context, checkpoints), time.time()
+    if name is None:
+        if watch:
+            raise typer.BadParameter("--follow needs the name of a run.")
+        infos = [run_info(paths, now) for paths in run_folders(folder)]
+        if not infos:
+            say(f"No runs in {folder}.")
+        if infos or as_json:
+            typer.echo(report.run_list_json(infos, str(folder)) if as_json else report.run_list(infos, now))
+        return
+    paths = find_run(folder, name)
+    follower, view = catch_up(paths)
+    if watch:
+        _follow_to_end(paths, follower, view, lines)
+        return
+    info = run_info(paths, now)
+    eta = eta_s(view, now) if info.state is State.RUNNING else None
+    typer.echo(report.run_detail_json(info, view, eta) if as_json else report.run_detail(info, view, eta, now))
+
+
+def _folder(context: typer.Context, given: Path | None) -> Path:
+    folder = given if given is not None else context.obj
+    assert isinstance(folder, Path)
+    return folder
+
+
+def _handle(paths: RunPaths) -> str:
+    """What to call a run in a command that is to be copied from the screen."""
+    at_home = paths.root.parent == Path("checkpoints").resolve()
+    return shlex.quote(paths.name if at_home else str(paths.root))
+
+
+def _recipe_with(path: Path, settings: list[str]) -> Recipe:
+    """The recipe of a file with some keys replaced; their values are read as a form's: 500, true or a word."""
+    recipe = load_recipe(path)  # the file is to be right by itself
+    if not settings:
+        return recipe
+    given: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
+    for setting in settings:
+        key, equals, value = (part.strip() for part in setting.partition("="))
+        if not key or not equals:
+            raise typer.BadParameter(f"--set {plain(setting)!r} is no KEY=VALUE, such as --set training.steps=1000")
+        section, _, name = key.rpartition(".")
+        table = given.setdefault(section, {}) if section else given
+        if isinstance(table, dict):
+            table[name] = value
+        else:
+            given[section] = {name: value}
+    return build_recipe(given, f"{path} with --set")
+
+
+def _follow_to_end(paths: RunPaths, follower: client.Follower, view: RunView, lines: bool) -> None:
+    """Tells how a run goes, prints its table, and raises where it did not end well."""
+    try:
+        say(f"Following {paths.name}; Ctrl-C detaches, the run goes on")
+        view = follow(paths, follower, view, bar=not lines and wants_bar())
+    except KeyboardInterrupt as error:
+        run = _handle(paths)
+        say(f"Detached, the run goes on. Attach: codeprune-tui status {run} --follow; end it: codeprune-tui stop {run}")
+        raise typer.Exit(130) from error
+    if text := report.results(view):
+        typer.echo(text)
+    state = run_info(paths, time.time()).state
+    if state is State.FAILED and view.failure is not None:
+        raise TrainingError(f"{paths.name} failed: {view.failure.problem}", view.failure.fix)
+    if state is not State.DONE:
+        raise RunError(f"{paths.name} is {state}, its log is {paths.log}.", f"Go on with: codeprune-tui resume {_handle(paths)}")
+
+
+def _ask(paths: RunPaths, command: Callable[[], None], answers: Callable[[Event], bool] | None) -> None:
+    """Sends a command and waits for the event that answers it, or (None) for the end of the worker.
+
+    Raises:
+        RunError: No worker lives, it ended instead, or nothing came for `ANSWER_S`.
+    """
+    follower = client.Follower(paths, from_now=True)
+    command()
+    deadline = time.monotonic() + ANSWER_S
+    while time.monotonic() < deadline:
+        held = is_held(paths)
+        if answers is not None and any(answers(event) for event in follower.poll()):
+            return
+        if not held:
+            if answers is None:
+                return
+            raise RunError(f"The worker of {paths.name} ended instead.", f"See: codeprune-tui status {_handle(paths)}")
+        time.sleep(POLL_S)
+    raise RunError(
+        f"The worker of {paths.name} has not answered in {ANSWER_S:.0f} s; it may still do as asked.",
+        f"See: codeprune-tui status {_handle(paths)}, and {paths.log}",
+    )

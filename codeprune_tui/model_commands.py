@@ -1,0 +1,152 @@
+"""The subcommands about models and recipes: score a model, comment a file, write or check a recipe.
+
+torch is imported by `evaluate` and `comment` alone, inside them; the rest of the command line stays quick without it.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from core.errors import DataError
+from core.recipe import Data, Device, Evaluation, Model, Recipe, load_recipe, to_toml
+from core.schedule import sparsities
+
+from . import client, report
+from .commands import Json, app
+from .console import counting, say, wants_bar
+from .plain import plain
+from .words import percent
+
+DEFAULTS = Evaluation()
+Split = Literal["train", "valid", "test"]
+DATA, MODEL = Data().path, Model().path
+Beam = Annotated[int, typer.Option("--beam", min=1, max=100, help="Beam width; 1 is greedy.")]
+MaxLength = Annotated[int, typer.Option("--max-length", min=1, max=1024, help="Most tokens of a comment, the end included.")]
+OnDevice = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, max=1024, help="CPU threads; 0 = as many as cores.")]
+
+
+@app.command(epilog="\b\nExample:\n  codeprune-tui evaluate checkpoints/mine/rounds/03 --data data/ruby --split test --json")
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of a model.")],
+    data: Annotated[str, typer.Option("--data", help="Folder or hub name of the data.")] = DATA,
+    split: Annotated[Split, typer.Option("--split", help="Split to score.")] = "valid",
+    rows: Annotated[int, typer.Option("--rows", min=0, help="Rows drawn from the split; 0 = all.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of that draw.")] = 0,
+    beam: Beam = DEFAULTS.beam,
+    max_length: MaxLength = DEFAULTS.max_length,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, max=1024, help="Rows decoded together.")
+    ] = DEFAULTS.batch_size,
+    device: OnDevice = "auto",
+    threads: Threads = 0,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", metavar="OUT.jsonl", help="Also write every comment, one JSON object a row.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a model on a data set.
+
+    Its scores stand above the floors: what programs that read no code score on the same rows. The JSON has model, data, split, seed, beam, max_length, rows, scores, floors, signatures, seconds.
+    """
+    if predictions is not None and not predictions.resolve().parent.is_dir():
+        raise DataError(
+            f"There is no folder {predictions.resolve().parent} for the predictions.", "Make it, or give another path."
+        )
+    asked = Evaluation(split=split, rows=rows, seed=seed, beam=beam, max_length=max_length, batch_size=batch_size)
+    _quiet_libraries()
+    from core.evaluate import evaluate_model, write_predictions
+    from core.files import complete_or_absent
+
+    with counting("decoding", "rows", bar=wants_bar()) as progress:
+        found = evaluate_model(
+            client.local_path(model), client.local_path(data), asked, device=device, threads=threads, progress=progress
+        )
+    if predictions is not None:
+        with complete_or_absent(predictions) as draft:
+            write_predictions(found, draft)
+        say(f"Wrote {len(found.rows)} predictions to {predictions}")
+    facts = {"model": model, "data": data, "split": split, "seed": seed, "beam": beam, "max_length": max_length}
+    typer.echo(report.evaluation_json(found, facts) if as_json else report.evaluation(found, model))
+
+
+@app.command(epilog="\b\nExample:\n  codeprune-tui comment lib/user.rb\n  git show HEAD:lib/user.rb | codeprune-tui comment -")
+def comment(
+    file: Annotated[str, typer.Argument(metavar="FILE.rb", help="Ruby source; - reads stdin.")],
+    model: Annotated[str, typer.Option("--model", help="Folder or hub name of a model.")] = MODEL,
+    beam: Beam = DEFAULTS.beam,
+    max_length: MaxLength = DEFAULTS.max_length,
+    device: OnDevice = "auto",
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Comment every method of a Ruby file.
+
+    Prints a line `LINE NAME: COMMENT` for each. What is not valid Ruby is told on stderr; the methods that can be read are commented all the same. The JSON has file, model,
+    beam, and methods: line, name, comment, own_comment.
+    """
+    from core.ruby import parse
+
+    parsed = parse(_source(file))
+    for warning in parsed.warnings:
+        say(f"{file}, {warning}")
+    comments: list[str] = []
+    if parsed.methods:
+        _quiet_libraries()
+        from core.evaluate import comment_methods
+
+        path = client.local_path(model)
+        comments = comment_methods(path, parsed.methods, beam=beam, max_length=max_length, device=device, threads=threads)
+    else:
+        say(f"There is no method in {file}.")
+    if as_json:
+        found = [
+            {"line": method.line, "name": method.qualified, "comment": text, "own_comment": method.comment}
+            for method, text in zip(parsed.methods, comments, strict=True)
+        ]
+        typer.echo(report.comments_json({"file": file, "model": model, "beam": beam}, found))
+        return
+    for method, text in zip(parsed.methods, comments, strict=True):
+        typer.echo(plain(f"{method.line} {method.qualified}: {text}"))
+
+
+@app.command(epilog="\b\nExample:\n  codeprune-tui recipe > mine.toml\n  codeprune-tui recipe --check mine.toml")
+def recipe(
+    template: Annotated[
+        bool, typer.Option("--template", help="Print a commented recipe of defaults (also without any option).")
+    ] = False,
+    check: Annotated[Path | None, typer.Option("--check", metavar="FILE", help="Only say whether a recipe is right.")] = None,
+    show: Annotated[
+        Path | None, typer.Option("--show", metavar="FILE", help="Print a recipe with every default filled in.")
+    ] = None,
+) -> None:
+    """Print a commented recipe, or check or show one."""
+    if sum((template, check is not None, show is not None)) > 1:
+        raise typer.BadParameter("Give only one of --template, --check, --show.")
+    if check is not None:
+        asked = load_recipe(check)
+        shares = ", ".join(percent(share) for share in sparsities(asked))
+        say(f"{check} is right: {asked.kind}, sparsity by round {shares}")
+    else:
+        typer.echo(to_toml(Recipe() if show is None else load_recipe(show), commented=show is None), nl=False)
+
+
+def _quiet_libraries() -> None:
+    """Keeps what the libraries tell their developers out of the narration; must come before they are imported."""
+    for name, value in (
+        ("TRANSFORMERS_VERBOSITY", "error"),
+        ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
+        ("TOKENIZERS_PARALLELISM", "false"),
+    ):
+        os.environ.setdefault(name, value)
+
+
+def _source(file: str) -> str:
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise DataError(f"Cannot read {file}: {error.strerror}.", "Give a Ruby file, or - for stdin.") from error
+    return content.decode("utf-8", "surrogateescape")  # the parser shows the lines of what is no text

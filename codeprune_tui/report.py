@@ -1,0 +1,199 @@
+"""Runs and scores as text tables and as JSON: what the command line prints on stdout.
+
+Pure functions from what was read to what is printed. Text from outside is made harmless in tables; JSON escapes it itself. The
+JSON carries `"schema": 1`: keys may be added under that number, but none is renamed, removed or changes its meaning.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from core.events import Scores
+from core.runs import RunInfo
+
+from .plain import plain
+from .state import RunView
+from .words import age, duration, percent, score
+
+if TYPE_CHECKING:
+    from core.evaluate import Evaluation
+
+SCHEMA = 1
+FLOOR_NAMES = {"constant": "floor: a constant sentence", "name": "floor: the method's name"}
+"""What is below every score: programs that read no code."""
+
+
+def table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Aligns cells in columns two blanks apart.
+
+    Args:
+        rows: The first one is the heading.
+        left: How many columns, from the first, are aligned left; the others are numbers.
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def results(view: RunView) -> str:
+    """The final table of a run: each complete round with its scores, the floors under them, and how they were computed.
+
+    Args:
+        view: The run.
+
+    Returns:
+        Several lines; empty before the first round is complete.
+    """
+    if not view.finished:
+        return ""
+    rows = [["round", "sparsity", "BLEU", "corpus BLEU", "chrF"]]
+    rows += [[str(found.number), percent(found.sparsity), *_cells(found.scores)] for found in view.finished]
+    rows += [[FLOOR_NAMES.get(name, plain(name)), "", *_cells(scores)] for name, scores in view.floors.items()]
+    notes: list[str] = []
+    if view.evaluations:
+        last = view.evaluations[-1]
+        notes = [f"Scored on {last.rows:,} rows of {plain(last.split)}, on {plain(view.device)}.", *_signatures(last.signatures)]
+    notes += [
+        f"Masked tokens: accuracy {percent(found.accuracy)}, loss {found.loss:.3f} (step {found.step})"
+        for found in view.validations[-1:]
+    ]
+    return "\n".join([table(rows), *notes])
+
+
+def evaluation(found: "Evaluation", model: str) -> str:
+    """The scores of one model above the floors on the same rows."""
+    rows = [["", "BLEU", "corpus BLEU", "chrF"], [plain(model), *_cells(found.scores)]]
+    rows += [[FLOOR_NAMES[name], *_cells(scores)] for name, scores in _floors(found).items()]
+    return "\n".join([table(rows), *_signatures(found.signatures), f"{len(found.rows):,} rows in {duration(found.seconds)}"])
+
+
+def evaluation_json(found: "Evaluation", asked: Mapping[str, object]) -> str:
+    """The scores of one model as JSON: what was asked, scores, floors, signatures, seconds."""
+    return _json(
+        {
+            **asked,
+            "rows": len(found.rows),
+            "scores": _scores(found.scores),
+            "floors": {name: _scores(scores) for name, scores in _floors(found).items()},
+            "signatures": found.signatures,
+            "seconds": round(found.seconds, 3),
+        }
+    )
+
+
+def comments_json(asked: Mapping[str, object], methods: Iterable[Mapping[str, object]]) -> str:
+    """Comments of the methods of one file as JSON."""
+    return _json({**asked, "methods": list(methods)})
+
+
+def run_list(infos: Sequence[RunInfo], now: float) -> str:
+    """The list of runs as a table.
+
+    Args:
+        infos: The runs.
+        now: Seconds since 1970.
+    """
+    rows = [["run", "state", "kind", "round", "sparsity", "BLEU", "best", "dense", "age"]]
+    for info in infos:
+        rounds = f"{info.round}/{info.rounds}" if info.round >= 0 else f"–/{info.rounds}"
+        scores = [score(value) for value in (info.bleu, info.best_bleu, info.dense_bleu)]
+        sparsity = percent(info.sparsity)
+        rows.append([plain(info.paths.name), info.state, plain(info.kind), rounds, sparsity, *scores, age(info.changed, now)])
+    return table(rows, left=3)
+
+
+def run_detail(info: RunInfo, view: RunView, eta: float | None, now: float) -> str:
+    """How one run stands, then its table of results."""
+    where = f"round {view.round}/{view.rounds}, step {view.step}/{view.steps}"
+    lines = [f"{plain(info.paths.name)}: {info.state}, {where}, last event {age(info.changed, now)} ago"]
+    if eta is not None:
+        lines.append(f"About {duration(eta)} left, on {plain(view.device)}")
+    if view.failure is not None:
+        lines.append(f"Failed: {plain(view.failure.problem)} {plain(view.failure.fix)}".rstrip())
+    lines += [f"Warning: {plain(warning)}" for warning in view.warnings[-5:]]
+    return "\n".join([*lines, *filter(None, [results(view)])])
+
+
+def run_list_json(infos: Sequence[RunInfo], checkpoints: str) -> str:
+    """The list of runs as JSON: `checkpoints`, and `runs` with the keys of `_run`."""
+    return _json({"checkpoints": checkpoints, "runs": [_run(info) for info in infos]})
+
+
+def run_detail_json(info: RunInfo, view: RunView, eta: float | None) -> str:
+    """One run as JSON: the keys of the list, and progress, results, floors, signatures, failure, warnings."""
+    results = [
+        {"round": found.number, "sparsity": found.sparsity, "scores": _scores(found.scores), "seconds": found.seconds}
+        for found in view.finished
+    ]
+    last = view.evaluations[-1] if view.evaluations else None
+    detail: dict[str, object] = {
+        "progress": {
+            "round": view.round,
+            "step": view.step,
+            "steps": view.steps,
+            "eta_s": eta,
+            "pid": view.pid,
+            "host": view.host,
+        },
+        "results": results,
+        "evaluated": {"split": last.split, "rows": last.rows} if last else None,
+        "floors": {name: _scores(scores) for name, scores in view.floors.items()},
+        "signatures": dict(last.signatures) if last else {},
+        "failure": {"problem": view.failure.problem, "fix": view.failure.fix} if view.failure else None,
+        "warnings": list(view.warnings),
+    }
+    return _json({"run": {**_run(info), **detail}})
+
+
+def _run(info: RunInfo) -> dict[str, object]:
+    return {
+        "name": info.paths.name,
+        "path": str(info.paths.root),
+        "state": str(info.state),
+        "kind": info.kind,
+        "round": info.round,
+        "rounds": info.rounds,
+        "sparsity": info.sparsity,
+        "bleu": info.bleu,
+        "best_bleu": info.best_bleu,
+        "dense_bleu": info.dense_bleu,
+        "device": info.device,
+        "changed": info.changed,
+    }
+
+
+def _cells(scores: Scores | None) -> list[str]:
+    return [score(value) for value in ((scores.bleu, scores.corpus_bleu, scores.chrf) if scores else (None, None, None))]
+
+
+def _scores(scores: Scores | None) -> dict[str, float] | None:
+    return {"bleu": scores.bleu, "corpus_bleu": scores.corpus_bleu, "chrf": scores.chrf} if scores else None
+
+
+def _floors(found: "Evaluation") -> dict[str, Scores]:
+    from core.evaluate import as_event  # loaded long since: it made what was found
+
+    return {"constant": as_event(found.floors.constant), "name": as_event(found.floors.name)}
+
+
+def _signatures(signatures: Mapping[str, str]) -> list[str]:
+    return [f"{plain(name)}: {plain(signature)}" for name, signature in signatures.items()]
+
+
+def _json(content: Mapping[str, object]) -> str:
+    return json.dumps(_finite({"schema": SCHEMA, **content}), indent=2, allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    """The value with null for every number that JSON does not know."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,68 @@
+"""All keys, read off the binding tables: what is bound is what is explained."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from ..tui import CodepruneApp
+from .live import LiveScreen
+from .new_run import NewRunScreen
+from .runs import RunsScreen
+
+INTRODUCTION = (
+    "A run lives in its own process and folder: closing this app, or losing the connection, stops nothing. "
+    "Open the app again and it is all there.\n\n"
+    "Smoothed BLEU is lenient, so every score is shown with its floors: what a constant sentence, and the method's own "
+    "name split into words, score on the same rows. A model that doesn't beat the name has learnt little.\n"
+)
+KEY_NAMES = {
+    "question_mark": "?",
+    "ctrl+s": "^s",
+    "ctrl+q": "^q",
+    "ctrl+p": "^p",
+    "escape": "Esc",
+    "enter": "Enter",
+    "space": "Space",
+}
+
+
+def sections() -> Iterable[tuple[str, list[tuple[str, str]]]]:
+    """(title, (keys, explanation) pairs) for every binding table."""
+    tables: list[tuple[str, list[BindingType]]] = [
+        ("Everywhere", [*CodepruneApp.BINDINGS, Binding("ctrl+p", "", "", tooltip="Command palette: every action by name")]),
+        ("1 Runs", RunsScreen.BINDINGS),
+        ("2 Live", LiveScreen.BINDINGS),
+        ("6 New run", NewRunScreen.BINDINGS),
+    ]
+    for title, bindings in tables:
+        rows = [
+            (" ".join(KEY_NAMES.get(key, key) for key in binding.key.split(",")), binding.tooltip)
+            for binding in bindings
+            if isinstance(binding, Binding) and binding.tooltip
+        ]
+        yield title, rows
+
+
+class HelpScreen(ModalScreen[None]):
+    """The keys, in front of whatever was there."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "dismiss", "Close")]
+
+    def compose(self) -> ComposeResult:
+        """One text that scrolls."""
+        parts: list[str | tuple[str, str]] = []
+        for title, rows in sections():
+            parts.append((f"{title}\n", "bold $text-primary"))
+            for keys, explanation in rows:
+                parts += [(f"  {keys:<10}", "bold"), f"{explanation}\n"]
+            parts.append("\n")
+        parts.append(INTRODUCTION)
+        parts.append(("\nEsc closes this.", "$text-muted"))
+        with VerticalScroll(classes="dialog help"):
+            yield Static(Content.assemble(*parts), markup=False)

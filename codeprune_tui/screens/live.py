@@ -1,0 +1,140 @@
+"""Mode 2: the watched run, live: heatmap, scores by round, loss, comments, log.
+
+Shows the run's view and nothing else; every pane takes the whole view and repaints only what differs.
+"""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from ..state import RunView
+from ..watch import Watched
+from ..widgets.chart import ScoreChart
+from ..widgets.figures import loss_title, progress, samples_text, scores_line, scores_table
+from ..widgets.heatmap import Heatmap
+from ..widgets.runlog import RunLog
+from ..widgets.spark import Spark
+from ..words import percent
+from .mode import RUN_KEYS, ModeScreen, Target
+
+NO_RUN = Content.assemble(
+    ("No run is open.\n\n", "bold"),
+    "Press ",
+    ("1", "bold"),
+    ", choose a run and press Enter, or ",
+    ("6", "bold"),
+    " to start a new one.",
+)
+
+
+class LiveScreen(ModeScreen):
+    """One run as it goes."""
+
+    MODE = "live"
+    AUTO_FOCUS = "RunLog"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *RUN_KEYS,
+        Binding("f", "freeze", "Freeze", tooltip="Freeze the view, or let it go on; the run isn't touched"),
+        Binding("l", "other", "Log", tooltip="Log or comments, where there is no room for both"),
+        Binding("z", "zoom", "Zoom", show=False, tooltip="Enlarge the focused pane (Tab moves the focus) or put it back"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frozen: Watched | None = None
+        self._shown: RunView | None = None
+
+    def body(self) -> ComposeResult:
+        """The panes."""
+        yield Static(NO_RUN, markup=False, id="no-run")
+        with Vertical(id="body"):
+            with Horizontal(id="top"):
+                yield Heatmap(id="heatmap")
+                yield ScoreChart(id="chart")
+            with Horizontal(id="middle"):
+                yield Static("", markup=False, id="scores")
+                with Vertical(id="training"):
+                    yield Static("", markup=False, id="progress")
+                    yield Spark()
+            with Horizontal(id="bottom"):
+                with VerticalScroll(id="samples", can_focus=True):
+                    yield Static("", markup=False, id="samples-text")
+                yield RunLog(id="log")
+
+    def on_mount(self) -> None:
+        """Names the panes; without a run there are none."""
+        self.query_one("#samples").border_title = "comments"
+        self.query_one("#scores").border_title = "scores and floors"
+        self.query_one("#body").display = False
+
+    def on_resize(self) -> None:
+        """Some panes say more where there is more room."""
+        self._shown = None
+        self.call_after_refresh(self.refresh_all)
+
+    def show_run(self, watched: Watched | None) -> None:
+        """Shows the run in all panes, or that there is none."""
+        if self._frozen is not None and (watched is None or watched.paths != self._frozen.paths):
+            self._thaw()
+        watched = self._frozen or watched
+        self.query_one("#no-run").display = watched is None
+        self.query_one("#body").display = watched is not None
+        if watched is not None and watched.view is not self._shown:
+            self._shown = watched.view
+            self._show(watched.view)
+
+    def _show(self, view: RunView) -> None:
+        masked = view.masked
+        heatmap = self.query_one(Heatmap)
+        heatmap.border_title = f"sparsity %, round {masked.number}: {percent(masked.sparsity)}" if masked else "sparsity %"
+        heatmap.show(masked.matrices if masked else {}, "Dense: nothing is pruned yet.")
+        self.query_one(ScoreChart).show(view)
+        self.query_one("#scores", Static).update(scores_table(view) if self._tall else scores_line(view))
+        self.query_one("#progress", Static).update(progress(view))
+        self.query_one("#training").border_title = loss_title(view)
+        self.query_one(Spark).show(tuple(loss for _, _, loss in view.losses.points))
+        samples = self.query_one("#samples")
+        at, step = view.samples_at
+        samples.border_title = f"comments, round {at}, step {step}" if view.samples else "comments"
+        most = 6 if self._tall else 2
+        self.query_one("#samples-text", Static).update(samples_text(view.samples, view.dense_samples, most))
+        self.query_one(RunLog).show(view.log)
+
+    @property
+    def _tall(self) -> bool:
+        return self.app.size.height >= 36
+
+    def target(self) -> Target | None:
+        """The watched run."""
+        watched = self.frame.watched
+        return None if watched is None else Target(watched.paths, self.frame.standing())
+
+    def action_freeze(self) -> None:
+        """Freezes what is shown, or lets it go on."""
+        if self._frozen is not None:
+            self._thaw()
+            self.refresh_all()
+        elif self.frame.watched is not None:
+            self._frozen = self.frame.watched
+            self.add_class("frozen")
+            self.query_one("#top").border_title = ""
+            self.frame.say("The view is frozen; the run goes on. Press f again to catch up.")
+
+    def _thaw(self) -> None:
+        self._frozen = None
+        self.remove_class("frozen")
+
+    def action_other(self) -> None:
+        """Shows the log or the comments, where only one of them fits."""
+        self.toggle_class("show-samples")
+
+    def action_zoom(self) -> None:
+        """Enlarges the focused pane, or puts it back."""
+        if self.maximized is not None:
+            self.minimize()
+        elif self.focused is not None:
+            self.maximize(self.focused)

@@ -1,0 +1,228 @@
+"""Mode 6: a form over the whole recipe, judged while one types, and the start of the run.
+
+The rows are made from the recipe's own fields, so a new key appears here by itself. What is sent is exactly what the preview
+shows; the same run can be had from the command line.
+"""
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.events import DescendantFocus
+from textual.widgets import Button, Collapsible, Input, Static
+
+from core.recipe import Recipe, field_help
+from core.runs import NAME_PATTERN, free_name
+from core.schedule import sparsities
+
+from .. import client
+from ..plain import plain
+from ..widgets.field import FieldRow
+from ..widgets.spark import bars
+from .form import COMMON, FOLDED, Outcome, Value, fields, judge, schedule_text, told, toml, values, verdict
+from .mode import ModeScreen
+
+NAME_HELP = "Name of the run's folder; empty: made from model and method. Letters, digits, dot, dash, underscore."
+
+
+class NewRunScreen(ModeScreen):
+    """The form."""
+
+    MODE = "new"
+    AUTO_FOCUS = "Select"  # not a line to type into: the keys of the modes work until one is chosen
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "start", "Start", priority=True, tooltip="Start the run and show it live"),
+        Binding("ctrl+n", "clear", "Defaults", tooltip="Put every key back to its default"),
+        Binding("escape", "app.mode('runs')", "Back", tooltip="Back to the list; the form keeps its entries"),
+        Binding("down", "app.focus_next", "Next field", show=False),
+        Binding("up", "app.focus_previous", "Field before", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._entries: dict[str, Value] = {}
+        self._outcome: Outcome = judge({})
+        self._starting = False
+
+    def body(self) -> ComposeResult:
+        """The form, the preview, and what is judged."""
+        with Horizontal(id="body"):
+            with VerticalScroll(id="form", can_focus=False):
+                with Horizontal(classes="field"):
+                    yield Static("name", classes="label", markup=False)
+                    yield Input(compact=True, classes="control", id="name")
+                    yield Static(NAME_HELP, classes="note", markup=False)
+                yield from self._sections()
+            with VerticalScroll(id="preview"):
+                yield Static("", markup=False, id="preview-text")
+        with Vertical(id="judgement"):
+            yield Static("", markup=False, id="hint")
+            with Horizontal(id="verdict-row"):
+                yield Static("", markup=False, id="verdict")
+                yield Button("Start (^s)", id="start", variant="primary", compact=True)
+
+    def _sections(self) -> ComposeResult:
+        for section, entries in groupby(fields(), key=lambda key: key.rpartition(".")[0]):
+            keys = list(entries)
+            if section in FOLDED:
+                yield Fold(f'{section} (only for model.path = "new")', keys)
+                continue
+            if section:
+                yield Static(section, classes="section", markup=False)
+            yield from _rows(key for key in keys if key in COMMON)
+            if folded := [key for key in keys if key not in COMMON]:
+                yield Fold(f"more: {', '.join(key.rpartition('.')[2] for key in folded)}", folded)
+
+    async def on_collapsible_expanded(self, event: Collapsible.Expanded) -> None:
+        """Makes the rows of a fold when it is opened for the first time: half of the form is seldom looked at."""
+        if isinstance(event.collapsible, Fold) and (keys := event.collapsible.take_keys()):
+            await event.collapsible.query_one(Collapsible.Contents).mount_all(_rows(keys))
+            self._judge(show_all=True)
+
+    def on_mount(self) -> None:
+        """Shows the defaults."""
+        self.query_one("#preview").border_title = "what will run"
+        self._judge()
+
+    def load(self, recipe: Recipe) -> None:
+        """Puts a recipe into the form."""
+        self._entries = told(recipe)
+        if self.is_mounted:
+            self._judge(show_all=True)
+
+    def action_clear(self) -> None:
+        """Puts everything back."""
+        self._entries = {}
+        self.query_one("#name", Input).value = ""
+        self._judge(show_all=True)
+
+    def on_field_row_edited(self, event: FieldRow.Edited) -> None:
+        """Judges again with the new entry."""
+        if event.value == "":
+            self._entries.pop(event.key, None)
+        else:
+            self._entries[event.key] = event.value
+        self._judge()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """The run's name is no key of the recipe; it is judged all the same."""
+        self._show_outcome()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter goes on to the next field."""
+        self.focus_next()
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """Explains the key that has the focus."""
+        row = event.widget.parent
+        if isinstance(row, FieldRow):
+            allowed = f" One of: {', '.join(row.allowed)}." if row.allowed else ""
+            self.query_one("#hint", Static).update(Content.assemble((row.key, "bold"), f"  {row.help_text}{allowed}"))
+        elif event.widget.id == "name":
+            self.query_one("#hint", Static).update(Content.assemble(("name", "bold"), f"  {NAME_HELP}"))
+
+    def _judge(self, show_all: bool = False) -> None:
+        self._outcome = judge(self._entries)
+        recipe = self._outcome.recipe
+        shown = values(recipe) if recipe else {**values(Recipe()), **self._entries} if show_all else {}
+        for row in self.query(FieldRow):
+            # A key that nobody has entered shows what it will be, which may depend on others, such as the preset.
+            if row.key in shown and (show_all or row.key not in self._entries):
+                row.show_value(shown[row.key])
+            row.show_problem(self._outcome.problems.get(row.key, ""))
+        self._show_outcome()
+
+    def _problems(self) -> list[str]:
+        name = self.query_one("#name", Input).value.strip()
+        problems = list(dict.fromkeys(self._outcome.problems.values()))
+        if name and not NAME_PATTERN.fullmatch(name):
+            problems.insert(0, "name: use letters, digits, '.', '-' and '_', beginning with a letter or digit, 100 at most")
+        elif name and (self.frame.checkpoints / name).exists():
+            problems.insert(0, f"name: there is already a run {name}; choose another name")
+        return problems
+
+    def _show_outcome(self) -> None:
+        problems, recipe = self._problems(), self._outcome.recipe
+        self.query_one("#start", Button).disabled = bool(problems) or self._starting
+        said = self.query_one("#verdict", Static)
+        said.set_class(bool(problems), "wrong")
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            said.update(f"✗ {plain(problems[0], 300)}{more}")
+        elif recipe is not None:
+            said.update(f"✓ {verdict(recipe)}")
+            self.query_one("#preview-text", Static).update(self._preview(recipe))
+
+    def _preview(self, recipe: Recipe) -> Content:
+        shares = sparsities(recipe)
+        typed = self.query_one("#name", Input).value.strip()
+        name = typed or free_name(self.frame.checkpoints, client.default_stem(recipe))
+        drawn = "\n".join(bars(shares, min(40, len(shares)), 2)) if len(shares) > 1 else ""
+        text = toml(recipe).strip() or "# every key has its default"
+        return Content.assemble(
+            ("sparsity by round\n", "bold"),
+            (f"{drawn}\n" if drawn else "", "$text-primary"),
+            f"{schedule_text(recipe)}\n\n",
+            ("steps\n", "bold"),
+            f"{verdict(recipe)}\n\n",
+            ("the same from a shell\n", "bold"),
+            f"codeprune-tui run recipe.toml --name {plain(name, 100)}\n\n",
+            ("recipe.toml", "bold"),
+            (" (other keys have their defaults)\n", "$text-muted"),
+            plain_block(text),
+        )
+
+    def on_button_pressed(self) -> None:
+        """The button does what its key does."""
+        self.action_start()
+
+    def action_start(self) -> None:
+        """Starts the run, if nothing is wrong."""
+        recipe, problems = self._outcome.recipe, self._problems()
+        if problems or recipe is None:
+            self.frame.say(problems[0], "error")
+        elif not self._starting:
+            self._starting = True
+            self._show_outcome()
+            name = self.query_one("#name", Input).value.strip() or None
+            self.frame.perform(lambda: self._start(recipe, name), "")
+
+    def _start(self, recipe: Recipe, name: str | None) -> None:
+        try:
+            paths = client.start(self.frame.checkpoints, recipe, name)
+            self.app.call_from_thread(self.frame.open_run, paths)
+        finally:
+            self._starting = False
+            self.app.call_from_thread(self._show_outcome)
+
+
+class Fold(Collapsible):
+    """Keys that are seldom changed, out of view until asked for.
+
+    Args:
+        title: What it says while folded.
+        keys: Dotted names.
+    """
+
+    def __init__(self, title: str, keys: list[str]) -> None:
+        super().__init__(title=title, collapsed=True)
+        self._keys = keys
+
+    def take_keys(self) -> list[str]:
+        """The keys the first time, nothing after that."""
+        keys, self._keys = self._keys, []
+        return keys
+
+
+def _rows(keys: Iterable[str]) -> list[FieldRow]:
+    known, texts = fields(), field_help()
+    return [FieldRow(key, known[key], texts[key]) for key in keys]
+
+
+def plain_block(text: str) -> str:
+    """Lines made harmless one by one."""
+    return "\n".join(plain(line) for line in text.split("\n"))

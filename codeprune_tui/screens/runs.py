@@ -1,0 +1,189 @@
+"""Mode 1: every run folder with how it stands, and the keys to command one.
+
+Shows the list that the app keeps; the cursor stays on its run whatever comes and goes.
+"""
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import DataTable, Static
+
+from core.errors import CodepruneError
+from core.recipe import load_recipe
+from core.runs import RunInfo
+
+from ..plain import plain
+from ..widgets.statusline import tone
+from ..words import age, difference, percent, score
+from .mode import RUN_KEYS, ModeScreen, Target
+
+COLUMNS: tuple[tuple[str, str, int], ...] = (
+    ("run", "run", 12),
+    ("state", "  state", 14),
+    ("round", "round", 6),
+    ("sparsity", "sparsity", 9),
+    ("bleu", "BLEU", 7),
+    ("best", "best", 7),
+    ("diff", "Δ dense", 8),
+    ("age", "age", 10),
+)
+"""(key, title, width); the first is the least, it takes what is left. Figures stand at the right end of their column."""
+WIDE_COLUMNS = (("kind", "  kind", 10), ("device", "  device", 10))
+"""Only on wide screens."""
+STYLES = {
+    "$text-success": "green",
+    "$text-warning": "yellow",
+    "$text-error": "bold red",
+    "$text-primary": "cyan",
+    "$text-muted": "dim",
+}
+
+EMPTY = Content.assemble(
+    ("No runs yet.\n\n", "bold"),
+    "A run prunes a code-to-text model in rounds and measures every round.\n\nPress ",
+    ("6", "bold"),
+    " to start one, or ",
+    ("?", "bold"),
+    " for all keys.\n\n",
+    ("Runs are folders below ", "$text-muted"),
+)
+
+
+class RunsScreen(ModeScreen):
+    """The list of runs."""
+
+    MODE = "runs"
+    AUTO_FOCUS = "DataTable"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", "Open", priority=False, tooltip="Show the chosen run live"),
+        *RUN_KEYS,
+        Binding("c", "copy", "Copy", tooltip="New run from the chosen run's recipe"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runs: dict[str, RunInfo] = {}
+        self._cells: dict[str, dict[str, Text]] = {}
+        self._here = ""
+
+    def body(self) -> ComposeResult:
+        """The table, and what stands there while it is empty."""
+        with Vertical(id="body"):
+            yield Static("", markup=False, id="empty")
+            yield DataTable[Text](cursor_type="row", zebra_stripes=True, cell_padding=0, id="runs")
+
+    def on_mount(self) -> None:
+        """Lays out the columns."""
+        self._lay_out()
+        self._table.display = False
+        self.query_one("#empty", Static).update(Content.styled("Looking for runs…", "$text-muted"))
+
+    def on_resize(self) -> None:
+        """Gives the names the room that is left."""
+        self._lay_out()
+        self.refresh_all()
+
+    def _lay_out(self) -> None:
+        table, here = self._table, self._chosen_name()
+        table.clear(columns=True)
+        shown = (*COLUMNS, *(WIDE_COLUMNS if self.app.size.width >= 120 else ()))
+        for key, title, width in shown:
+            rest = max(0, min(60, self.app.size.width - 2 - sum(taken for _, _, taken in shown))) if key == "run" else 0
+            table.add_column(
+                Text(title, justify="left" if title.startswith(" ") or key == "run" else "right"), width=width + rest, key=key
+            )
+        self._cells, self._here = {}, here
+
+    @property
+    def _table(self) -> "DataTable[Text]":
+        return self.query_one(DataTable)
+
+    def refresh_all(self) -> None:
+        """Shows the newest of everything."""
+        super().refresh_all()
+        if self.frame.runs is not None:
+            self.show_runs(self.frame.runs)
+
+    def tick(self) -> None:
+        """Ages grow by themselves."""
+        super().tick()
+        if self.frame.runs is not None:
+            self._fill(self.frame.runs)
+
+    def show_runs(self, runs: list[RunInfo]) -> None:
+        """Shows another list."""
+        self._runs = {info.paths.name: info for info in runs}
+        table, empty = self._table, self.query_one("#empty", Static)
+        table.display, empty.display = bool(runs), not runs
+        if not runs:
+            empty.update(EMPTY.append_text(f"{plain(str(self.frame.checkpoints), 200)}/", "$text-muted"))
+        elif self.focused is None:
+            table.focus()
+        self._fill(runs)
+
+    def _fill(self, runs: list[RunInfo]) -> None:
+        table, now = self._table, self.frame.clock()
+        cells = {info.paths.name: _cells(info, now) for info in runs}
+        if list(cells) != list(self._cells):
+            here = self._chosen_name() or self._here
+            table.clear()
+            for name, row in cells.items():
+                table.add_row(*(row[column.value] for column in table.columns if column.value), key=name)
+            if here in cells:
+                table.move_cursor(row=list(cells).index(here), animate=False)
+        else:
+            for name, row in cells.items():
+                for column, text in row.items():
+                    if text != self._cells[name][column] and column in table.columns:
+                        table.update_cell(name, column, text)
+        self._cells = cells
+
+    def _chosen_name(self) -> str:
+        names = list(self._cells)
+        row = self._table.cursor_row
+        return names[row] if 0 <= row < len(names) else ""
+
+    def target(self) -> Target | None:
+        """The chosen run."""
+        info = self._runs.get(self._chosen_name())
+        return None if info is None else Target(info.paths, str(info.state))
+
+    def on_data_table_row_selected(self) -> None:
+        """Enter or a click on the chosen run opens it."""
+        self.action_open()
+
+    def action_open(self) -> None:
+        """Shows the chosen run live."""
+        if target := self.target():
+            self.frame.open_run(target.paths)
+
+    def action_copy(self) -> None:
+        """Opens the form with the chosen run's recipe in it."""
+        if target := self.target():
+            try:
+                self.frame.new_from(load_recipe(target.paths.recipe))
+            except CodepruneError as error:
+                self.frame.say(str(error), "error")
+
+
+def _cells(info: RunInfo, now: float) -> dict[str, Text]:
+    sign, colour = tone(str(info.state))
+    state = f"STALE {age(info.changed, now)}" if info.state == "STALE" else str(info.state)
+    dense = None if info.bleu is None or info.dense_bleu is None or info.round < 1 else info.bleu - info.dense_bleu
+    rounds = f"{info.round}/{info.rounds}" if info.round >= 0 else f"–/{info.rounds}"
+    return {
+        "run": Text(plain(info.paths.name, 100), overflow="ellipsis", no_wrap=True),
+        "state": Text(f"  {sign} {state}", STYLES[colour]),
+        "round": Text(rounds, justify="right"),
+        "sparsity": Text(percent(info.sparsity) if info.round >= 0 else "–", justify="right"),
+        "bleu": Text(score(info.bleu), justify="right"),
+        "best": Text(score(info.best_bleu), justify="right"),
+        "diff": Text(difference(dense), justify="right"),
+        "age": Text(age(info.changed, now), justify="right"),
+        "kind": Text(f"  {plain(info.kind, 20)}"),
+        "device": Text(f"  {plain(info.device, 20)}"),
+    }

@@ -1,0 +1,300 @@
+"""The Textual app: its modes, its keys, and the run it watches.
+
+It holds what is known (the watched run, the list of runs) and hands it to the screen in front; it reads no files itself (`watch`
+does, in threads) and starts no workers (`client` does). Quitting never touches a worker.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.notifications import SeverityLevel
+from textual.screen import Screen
+
+from core.errors import CodepruneError
+from core.recipe import Recipe
+from core.runs import RunInfo, RunPaths, State
+
+from .plain import plain, plain_lines
+from .state import RunView, eta_s, standing
+from .watch import Lister, Watched, Watcher
+from .widgets.statusline import MODE_KEYS, tone
+from .words import duration
+
+EXPECT_S = 15.0
+"""How long the status line shows a command as on its way before it believes the journal's silence."""
+LIVE = (State.RUNNING, State.PAUSED, State.STALE)
+
+
+class RunChanged(Message):
+    """The watched run has news; newer news replace older ones that wait."""
+
+    def __init__(self, watched: Watched) -> None:
+        super().__init__()
+        self.watched = watched
+
+    def can_replace(self, message: Message) -> bool:
+        """Whether the other one need not be handled any more."""
+        return isinstance(message, RunChanged)
+
+
+class RunsListed(Message):
+    """The list of runs has changed."""
+
+    def __init__(self, runs: list[RunInfo]) -> None:
+        super().__init__()
+        self.runs = runs
+
+    def can_replace(self, message: Message) -> bool:
+        """Whether the other one need not be handled any more."""
+        return isinstance(message, RunsListed)
+
+
+def _runs() -> Screen[None]:
+    from .screens.runs import RunsScreen
+
+    return RunsScreen()
+
+
+def _live() -> Screen[None]:
+    from .screens.live import LiveScreen
+
+    return LiveScreen()
+
+
+def _new() -> Screen[None]:
+    from .screens.new_run import NewRunScreen
+
+    return NewRunScreen()
+
+
+class CodepruneApp(App[None]):
+    """Renders run folders; the workers live without it.
+
+    Args:
+        checkpoints: Folder of all runs.
+        clock: Seconds since 1970; tests stop it.
+    """
+
+    TITLE = "codeprune-tui"
+    CSS_PATH = "app.tcss"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[object]]]] = {"runs": _runs, "live": _live, "new": _new}  # type: ignore[dict-item]
+    DEFAULT_MODE = "runs"
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (120, "-wide")]  # noqa: RUF012 - Textual's own convention
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (36, "-tall")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(key, f"mode('{mode}')", title, show=False, tooltip=f"Go to {title}")
+            for mode, (key, title) in MODE_KEYS.items()
+        ),
+        Binding("q", "quit", "Detach", tooltip="Leave the app; every run goes on"),
+        Binding("ctrl+q", "quit", "Detach", show=False, priority=True, tooltip="Leave the app, also while typing"),
+        Binding("question_mark,f1", "help", "Help", key_display="?", tooltip="Show all keys"),
+    ]
+
+    def __init__(self, checkpoints: Path, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self.checkpoints = checkpoints
+        self.clock = clock
+        self.watched: Watched | None = None
+        self.runs: list[RunInfo] | None = None
+        """Newest first; None until they have been listed once."""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._watcher: Watcher | None = None
+        self._lister: Lister | None = None
+        self._expected: tuple[Path, str, RunView | None, float] | None = None
+
+    def on_mount(self) -> None:
+        """Starts listing runs, and the clock for ages."""
+        self.loop = asyncio.get_running_loop()
+        self._lister = Lister(self.checkpoints, lambda runs: self._publish(RunsListed(runs)))
+        self._lister.start()
+        self.set_interval(1.0, self._tick)
+
+    def on_unmount(self) -> None:
+        """Lets the threads go."""
+        for thread in (self._watcher, self._lister):
+            if thread is not None:
+                thread.stop()
+
+    def _publish(self, message: Message) -> None:
+        # From another thread: the loop may be gone by now, and then there is nobody to tell.
+        try:
+            self.post_message(message)
+        except RuntimeError:
+            return
+
+    def _mode(self) -> "Screen[object] | None":
+        stack = self._screen_stacks.get(self.current_mode)
+        return stack[0] if stack else None
+
+    # What is known
+
+    def on_runs_listed(self, message: RunsListed) -> None:
+        """Keeps the list; with nothing watched yet, the newest live run is."""
+        self.runs = message.runs
+        if self.watched is None and self._watcher is None:
+            live = [info for info in message.runs if info.state in LIVE]
+            if live:
+                self.watch_run(live[0].paths)
+        from .screens.runs import RunsScreen
+
+        if isinstance(screen := self._mode(), RunsScreen):
+            screen.show_runs(message.runs)
+
+    def on_run_changed(self, message: RunChanged) -> None:
+        """Keeps the run's state, tells of what is new, and hands it to the mode in front."""
+        watched, before = message.watched, self.watched
+        if self._watcher is None or watched.paths != self._watcher.paths:
+            return
+        self.watched = watched
+        if before is not None and before.paths == watched.paths and before.caught_up:
+            self._tell(before, watched)
+        from .screens.mode import ModeScreen
+
+        if isinstance(screen := self._mode(), ModeScreen) and screen.is_mounted:
+            screen.refresh_all()
+
+    def watch_run(self, paths: RunPaths) -> None:
+        """Follows another run from now on."""
+        if self._watcher is not None and self._watcher.paths == paths:
+            return
+        if self._watcher is not None:
+            self._watcher.stop()
+        self.watched = None
+        self._watcher = Watcher(paths, lambda watched: self._publish(RunChanged(watched)))
+        self._watcher.start()
+
+    def open_run(self, paths: RunPaths) -> None:
+        """Follows a run and shows it."""
+        self.watch_run(paths)
+        self.action_mode("live")
+
+    def standing(self) -> str:
+        """The watched run's state in words; a command on its way counts as taken."""
+        if self.watched is None:
+            return ""
+        state = standing(self.watched.view, self.watched.held, self.clock())
+        if self._expected is not None:
+            root, expected, view, until = self._expected
+            answered = view is None or self.watched.view.turn is not view.turn or self.watched.view.asked
+            if root == self.watched.paths.root and not answered and self.clock() < until and state in ("RUNNING", "PAUSED"):
+                return expected
+        return state
+
+    def expect(self, paths: RunPaths, state: str) -> None:
+        """Shows a state that was asked for until the worker answers."""
+        view = self.watched.view if self.watched is not None and self.watched.paths == paths else None
+        self._expected = (paths.root, state, view, self.clock() + EXPECT_S)
+        self._tick()
+
+    def status(self) -> tuple[tuple[str, str], ...]:
+        """The watched run as (text, style) pairs for the status line."""
+        if self.watched is None:
+            return (("no run open", "$text-muted"),)
+        view, state = self.watched.view, self.standing()
+        sign, colour = tone(state)
+        name = plain(self.watched.paths.name, 40 if self.size.width >= 100 else 20)
+        parts = [(name, "bold"), (f"  {sign} {state}", colour)]
+        if view.rounds:
+            parts.append((f"  round {view.round}/{view.rounds}", ""))
+        if view.asked.startswith("pause-after"):
+            parts.append((f"  pauses after {plain(view.asked.partition(' ')[2], 10)} more", "$text-warning"))
+        if state.split(" ")[0] not in ("DONE", "FAILED", "NEW", "STALE") and (left := eta_s(view, self.clock())):
+            parts.append((f"  ETA {duration(left)}", ""))
+        if view.device:
+            parts.append((f"  {plain(view.device, 20)}", "$text-muted"))
+        return tuple(parts)
+
+    def _tick(self) -> None:
+        from .screens.mode import ModeScreen
+
+        if isinstance(screen := self._mode(), ModeScreen) and screen.is_mounted:
+            screen.tick()
+
+    # News
+
+    def _tell(self, before: Watched, after: Watched) -> None:
+        name = plain(after.paths.name, 60)
+        old, new = before.view, after.view
+        for found in new.finished[len(old.finished) :]:
+            bleu = f": BLEU {found.scores.bleu:.2f}" if found.scores else ""
+            self.say(f"{name}: round {found.number} of {new.rounds} is complete{bleu}.", bell=True)
+        if new.turn is not None and new.turn is not old.turn:
+            state = standing(new, False, self.clock())
+            if state == State.DONE:
+                self.say(f"{name} is done.", bell=True)
+            elif new.failure is not None:
+                self.say(f"{name} failed. {new.failure.problem} {new.failure.fix}", "error", bell=True)
+        for warning in new.warnings[len(old.warnings) :]:
+            self.say(f"{name}: {warning}", "warning")
+        if before.held and not after.held and standing(new, False, self.clock()) == State.CRASHED:
+            self.say(f"{name}: its worker is gone without a word. Press r to go on from the last checkpoint.", "error", bell=True)
+
+    def say(self, text: str, severity: SeverityLevel = "information", bell: bool = False) -> None:
+        """Shows a toast: text, never markup."""
+        self.notify(plain_lines(text, 300, 12), severity=severity, markup=False, timeout=10 if severity == "error" else 5)
+        if bell:
+            self.bell()
+
+    def perform(self, work: Callable[[], object], done: str) -> None:
+        """Does something that may take a moment in a thread, and says how it went."""
+        threading.Thread(target=self._perform, args=(work, done), daemon=True).start()
+
+    def _perform(self, work: Callable[[], object], done: str) -> None:
+        try:
+            work()
+        except CodepruneError as error:
+            self._expected = None
+            self.say(f"{error.problem} {error.fix}".strip(), "error")
+        except OSError as error:
+            self._expected = None
+            self.say(f"That did not work: {error}", "error")
+        else:
+            if done:
+                self.say(done)
+
+    # Keys
+
+    def action_mode(self, mode: str) -> None:
+        """Goes to a mode."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.switch_mode(mode)
+
+    def action_help(self) -> None:
+        """Shows all keys."""
+        from .screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen())
+
+    async def action_quit(self) -> None:
+        """Leaves; the workers go on."""
+        self.exit()
+
+    def new_from(self, recipe: Recipe) -> None:
+        """Opens the form with a recipe in it."""
+        from .screens.new_run import NewRunScreen
+
+        self.action_mode("new")
+        if isinstance(screen := self._mode(), NewRunScreen):
+            screen.load(recipe)
+
+    def get_system_commands(self, screen: "Screen[object]") -> Iterable[SystemCommand]:
+        """Every key's action, for the command palette."""
+        seen = set()
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if binding.tooltip and binding.action not in seen:
+                seen.add(binding.action)
+                title = binding.description
+                yield SystemCommand(title, binding.tooltip, partial(self.run_action, binding.action, active.node))
+        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)

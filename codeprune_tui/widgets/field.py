@@ -1,0 +1,97 @@
+"""One key of the recipe as a row of the form: name, control, and a note that helps or complains.
+
+The control follows from the key's type: a list to choose from, a box to tick, or a line to type into. Knows pydantic's field
+description of the key, not what the recipe makes of it.
+"""
+
+from pydantic.fields import FieldInfo
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Checkbox, Input, Select, Static
+
+from core.recipe import allowed_values
+
+from ..plain import plain
+
+
+class FieldRow(Horizontal):
+    """A key with its control.
+
+    Args:
+        key: Dotted name.
+        field: Its description.
+        help_text: One line about it.
+    """
+
+    class Edited(Message):
+        """The user has given the key another value; "" takes it back to the default."""
+
+        def __init__(self, key: str, value: str | bool) -> None:
+            super().__init__()
+            self.key = key
+            self.value = value
+
+    def __init__(self, key: str, field: FieldInfo, help_text: str) -> None:
+        super().__init__(classes="field")
+        self.key = key
+        self.help_text = help_text
+        self.allowed = allowed_values(key)
+        self._is_bool = field.annotation is bool
+        self._shown: str | bool | None = None
+
+    def compose(self) -> ComposeResult:
+        """Name, control, note."""
+        yield Static(self.key.rpartition(".")[2], classes="label", markup=False)
+        yield self._control()
+        yield Static(self.help_text, classes="note", markup=False)
+
+    def _control(self) -> "Input | Select[str] | Checkbox":
+        if self._is_bool:
+            return Checkbox(compact=True, classes="control")
+        if self.allowed:
+            return Select([(value, value) for value in self.allowed], allow_blank=False, compact=True, classes="control")
+        return Input(compact=True, classes="control", select_on_focus=False)
+
+    def show_value(self, value: object) -> None:
+        """Puts a value into the control, as if nobody had typed it."""
+        text: str | bool = value if isinstance(value, bool) else _text(value)
+        self._shown = text
+        match self.query_one(".control"):
+            case Checkbox() as box:
+                box.value = bool(text)
+            case Select() as chooser:
+                chooser.value = str(text)
+            case Input() as line:
+                line.value = plain(str(text))
+
+    def show_problem(self, problem: str) -> None:
+        """Complains, or helps again where the problem is ""."""
+        self.set_class(bool(problem), "wrong")
+        self.query_one(".note", Static).update(f"✗ {plain(problem)}" if problem else self.help_text)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Passes on what was typed."""
+        event.stop()
+        self._edited(event.value)
+
+    def on_select_changed(self, event: "Select.Changed") -> None:
+        """Passes on what was chosen."""
+        event.stop()
+        if isinstance(event.value, str):
+            self._edited(event.value)
+
+    def on_checkbox_changed(self, event: Checkbox.Changed) -> None:
+        """Passes on what was ticked."""
+        event.stop()
+        self._edited(event.value)
+
+    def _edited(self, value: str | bool) -> None:
+        # Setting a control's value makes it report a change as well: only what nobody has put there is an edit.
+        if self._shown is not None and value != self._shown:
+            self._shown = value
+            self.post_message(self.Edited(self.key, value))
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

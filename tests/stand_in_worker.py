@@ -1,0 +1,99 @@
+"""A worker without torch, for tests of what starts, commands and follows workers: `stand_in_worker.py MODE RUN_DIR`.
+
+Takes the real lock, writes the real journal and obeys the real commands; only the training is missing.
+"""
+
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from core.control import Control
+from core.events import (
+    CommandTaken,
+    Evaluated,
+    Evaluating,
+    Failed,
+    FloorsMeasured,
+    Paused,
+    Resumed,
+    RoundFinished,
+    RoundStarted,
+    RunFinished,
+    RunStarted,
+    Scores,
+    Step,
+    Stopped,
+    Warned,
+)
+from core.journal import JournalWriter
+from core.runs import RunPaths, hold_lock
+
+FLOORS = {"constant": Scores(7.5, 0.25, 10.5), "name": Scores(12.5, 0.75, 16.5)}
+SIGNATURES = {"bleu": "codexglue|smooth", "corpus_bleu": "nrefs:1|case:lc"}
+
+
+def work(paths: RunPaths, mode: str) -> None:
+    journal = JournalWriter(paths.journal)
+    control = Control(paths.commands, lambda words: journal.append(CommandTaken("command", words)), lambda _: None)
+    control.stop_on_signals()
+    resumed = journal.resumed
+    started = RunStarted(
+        "run_started", paths.name, "lottery", 2, 4, resumed, 0, 0, "cpu", 1, os.getpid(), socket.gethostname(), {"torch": "none"}
+    )
+    journal.append(started)
+    journal.append(FloorsMeasured("floors", "valid", 20, FLOORS["constant"], FLOORS["name"]))
+    if mode == "fail":
+        journal.append(Failed("failed", "The loss is not a number at step 3.", "Try a lower training.learning_rate."))
+        return
+    if mode == "die":
+        time.sleep(0.5)  # so that whoever launched us has seen the lock
+        os.kill(os.getpid(), signal.SIGKILL)
+    number = 0
+    while number <= 2:
+        journal.append(RoundStarted("round_started", number, number * 0.25, 4))
+        for step in range(1, 5):
+            journal.append(Step("step", number, step, 4, 3.0 - number, 1e-4, 1000.0, 10.0))
+            while mode == "endless" or control.pausing or control.stopping:
+                control.poll()
+                if control.stopping:
+                    journal.append(Stopped("stopped", number, step, control.stopping))
+                    return
+                if control.pausing:
+                    journal.append(Paused("paused", number, step))
+                    while control.pausing and not control.stopping:
+                        time.sleep(0.01)
+                        control.poll()
+                    if not control.stopping:
+                        journal.append(Resumed("resumed", number, step))
+                time.sleep(0.01)
+        scores = Scores(10.0 + number, 1.0 + number, 20.0 + number)
+        journal.append(Evaluating("evaluating", number, 4, 10, 20))
+        journal.append(Evaluated("evaluated", number, 4, "valid", 20, scores, FLOORS, SIGNATURES, 1.5, []))
+        journal.append(RoundFinished("round_finished", number, number * 0.25, scores, 4, 2.0))
+        number += 1
+    journal.append(Warned("warning", "red \x1b[31m text"))
+    journal.append(RunFinished("run_finished", 2))
+    journal.close()
+
+
+def main(mode: str, root: str) -> int:
+    paths = RunPaths(Path(root))
+    if mode == "refuse":
+        print("starting\n\x1b[2Jno such model", file=sys.stderr)
+        return 5
+    if mode == "instant":
+        return 0
+    if mode == "silent":
+        print("sleeping", flush=True)
+        time.sleep(60)
+    print(f"cwd={os.getcwd()} sid={os.getsid(0)} stdin={sys.stdin.read()!r}", flush=True)
+    with hold_lock(paths):
+        work(paths, mode)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2]))
