@@ -105,7 +105,8 @@ def run(
 ) -> None:
     """Start a run and follow it.
 
-    How it goes is told on stderr, its table of rounds printed on stdout. Paths in the recipe count from the working directory. Ctrl-C detaches: the run goes on.
+    How it goes is told on stderr, its table of rounds printed on stdout. Paths in the recipe count from the
+    working directory. Ctrl-C detaches: the run goes on.
     """
     paths = client.start(_folder(context, checkpoints), _recipe_with(recipe, settings or []), name)
     say(f"Started {paths.name} in {paths.root}")

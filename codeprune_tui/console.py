@@ -5,7 +5,7 @@ Follows a run until its worker is gone, through the same reducer as the app. Kno
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
@@ -14,15 +14,15 @@ from core.runs import RunPaths, is_held
 
 from .client import Follower
 from .plain import plain, plain_lines
-from .state import RunView, eta_s, reduce_all
+from .state import RunView, eta_s, reduce, reduce_all
 from .words import clock, duration, rate, sentence
 
 POLL_S = 0.2
 LINE_EVERY_S = 10.0
 """How often plain lines tell of steps; a log of a night is to stay readable."""
 
-Show = Callable[[RunView, Sequence[Event]], None]
-"""Takes the run as it is now, and what has happened since the last call."""
+Show = Callable[[RunView, Event | None], None]
+"""Takes the run as it is now, and the event that made it so; None at the beginning."""
 
 
 def say(text: str) -> None:
@@ -64,17 +64,17 @@ def follow(paths: RunPaths, follower: Follower, view: RunView, *, bar: bool) -> 
         The run as it ended.
     """
     with _bar() if bar else _lines() as show:
-        show(view, [])
+        show(view, None)
         while True:
             held = is_held(paths)  # before the journal: a worker that has ended wrote why first
             events = follower.poll()
-            if events:
-                view = reduce_all(view, events)
-                show(view, events)
-            elif held:
+            for event in events:
+                view = reduce(view, event)
+                show(view, event)
+            if not events:
+                if not held:
+                    return view
                 time.sleep(POLL_S)
-            else:
-                return view
 
 
 @contextmanager
@@ -131,13 +131,13 @@ def speed(view: RunView, now: float) -> str:
 def _lines() -> Iterator[Show]:
     last = 0.0
 
-    def show(view: RunView, events: Sequence[Event]) -> None:
+    def show(view: RunView, event: Event | None) -> None:
         nonlocal last
-        for event in events:
-            if not isinstance(event.what, Step | Evaluating | Failed):
-                say(f"{clock(event.time)} {plain(sentence(event))}")
-        event = events[-1] if events else None
-        if event is not None and isinstance(event.what, Step | Evaluating) and event.time - last >= LINE_EVERY_S:
+        if event is None:
+            return
+        if _is_news(event):
+            say(f"{clock(event.time)} {plain(sentence(event))}")
+        elif isinstance(event.what, Step | Evaluating) and event.time - last >= LINE_EVERY_S:
             last = event.time
             say(f"{clock(event.time)} {', '.join(filter(None, [doing(view), speed(view, event.time)]))}")
 
@@ -148,14 +148,18 @@ def _lines() -> Iterator[Show]:
 def _bar() -> Iterator[Show]:
     with _Drawing() as drawing:
 
-        def show(view: RunView, events: Sequence[Event]) -> None:
-            for event in events:
-                if not isinstance(event.what, Step | Evaluating | Failed):
-                    drawing.above(f"{clock(event.time)} {plain(sentence(event))}")
+        def show(view: RunView, event: Event | None) -> None:
+            if event is not None and _is_news(event):
+                drawing.above(f"{clock(event.time)} {plain(sentence(event))}")
             done, total = view.decoding or (view.step, view.steps)
             drawing.draw(doing(view), done, total, speed(view, time.time()))
 
         yield show
+
+
+def _is_news(event: Event) -> bool:
+    """Whether an event is a line of its own; progress moves a bar, and a failure is told as the error at the end."""
+    return not isinstance(event.what, Step | Evaluating | Failed)
 
 
 class _Drawing:

@@ -50,7 +50,8 @@ def evaluate(
 ) -> None:
     """Score a model on a data set.
 
-    Its scores stand above the floors: what programs that read no code score on the same rows. The JSON has model, data, split, seed, beam, max_length, rows, scores, floors, signatures, seconds.
+    Its scores stand above the floors: what programs that read no code score on the same rows. The JSON has model,
+    data, split, seed, beam, max_length, rows, scores, floors, signatures, seconds.
     """
     if predictions is not None and not predictions.resolve().parent.is_dir():
         raise DataError(
@@ -85,14 +86,14 @@ def comment(
 ) -> None:
     """Comment every method of a Ruby file.
 
-    Prints a line `LINE NAME: COMMENT` for each. What is not valid Ruby is told on stderr; the methods that can be read are commented all the same. The JSON has file, model,
-    beam, and methods: line, name, comment, own_comment.
+    Prints a line `LINE NAME: COMMENT` for each. What is not valid Ruby is told on stderr; the methods that can be
+    read are commented all the same. The JSON has file, model, beam, and methods: line, name, comment, own_comment.
     """
     from core.ruby import parse
 
-    parsed = parse(_source(file))
+    parsed, where = parse(_source(file)), "stdin" if file == "-" else file
     for warning in parsed.warnings:
-        say(f"{file}, {warning}")
+        say(f"{where}, {warning}")
     comments: list[str] = []
     if parsed.methods:
         _quiet_libraries()
@@ -101,7 +102,7 @@ def comment(
         path = client.local_path(model)
         comments = comment_methods(path, parsed.methods, beam=beam, max_length=max_length, device=device, threads=threads)
     else:
-        say(f"There is no method in {file}.")
+        say(f"There is no method in {where}.")
     if as_json:
         found = [
             {"line": method.line, "name": method.qualified, "comment": text, "own_comment": method.comment}

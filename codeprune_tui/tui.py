@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -27,6 +27,9 @@ from .state import RunView, eta_s, standing
 from .watch import Lister, Watched, Watcher
 from .widgets.statusline import MODE_KEYS, tone
 from .words import duration
+
+if TYPE_CHECKING:
+    from .screens.mode import ModeScreen
 
 EXPECT_S = 15.0
 """How long the status line shows a command as on its way before it believes the journal's silence."""
@@ -114,7 +117,7 @@ class CodepruneApp(App[None]):
     def on_mount(self) -> None:
         """Starts listing runs, and the clock for ages."""
         self.loop = asyncio.get_running_loop()
-        self._lister = Lister(self.checkpoints, lambda runs: self._publish(RunsListed(runs)))
+        self._lister = Lister(self.checkpoints, self.clock, lambda runs: self._publish(RunsListed(runs)))
         self._lister.start()
         self.set_interval(1.0, self._tick)
 
@@ -144,10 +147,8 @@ class CodepruneApp(App[None]):
             live = [info for info in message.runs if info.state in LIVE]
             if live:
                 self.watch_run(live[0].paths)
-        from .screens.runs import RunsScreen
-
-        if isinstance(screen := self._mode(), RunsScreen):
-            screen.show_runs(message.runs)
+        if self.current_mode == "runs":
+            self._front(lambda screen: screen.refresh_all())
 
     def on_run_changed(self, message: RunChanged) -> None:
         """Keeps the run's state, tells of what is new, and hands it to the mode in front."""
@@ -157,10 +158,7 @@ class CodepruneApp(App[None]):
         self.watched = watched
         if before is not None and before.paths == watched.paths and before.caught_up:
             self._tell(before, watched)
-        from .screens.mode import ModeScreen
-
-        if isinstance(screen := self._mode(), ModeScreen) and screen.is_mounted:
-            screen.refresh_all()
+        self._front(lambda screen: screen.refresh_all())
 
     def watch_run(self, paths: RunPaths) -> None:
         """Follows another run from now on."""
@@ -214,10 +212,14 @@ class CodepruneApp(App[None]):
         return tuple(parts)
 
     def _tick(self) -> None:
+        self._front(lambda screen: screen.tick())
+
+    def _front(self, show: "Callable[[ModeScreen], None]") -> None:
+        """Lets the mode in front show something; it is there below any dialog."""
         from .screens.mode import ModeScreen
 
         if isinstance(screen := self._mode(), ModeScreen) and screen.is_mounted:
-            screen.tick()
+            show(screen)
 
     # News
 

@@ -74,12 +74,14 @@ class Lister(threading.Thread):
 
     Args:
         checkpoints: Folder of the runs.
+        clock: Seconds since 1970.
         publish: Takes the list, newest run first, when it changed; called in this thread.
     """
 
-    def __init__(self, checkpoints: Path, publish: Callable[[list[RunInfo]], None]) -> None:
+    def __init__(self, checkpoints: Path, clock: Callable[[], float], publish: Callable[[list[RunInfo]], None]) -> None:
         super().__init__(name="list runs", daemon=True)
         self._checkpoints = checkpoints
+        self._clock = clock
         self._publish = publish
         self._leave = threading.Event()
         self._known: dict[str, tuple[tuple[int, ...], RunInfo, int]] = {}
@@ -93,7 +95,7 @@ class Lister(threading.Thread):
         published: list[RunInfo] | None = None
         while not self._leave.is_set():
             begun = time.monotonic()
-            found = self.scan(time.time())
+            found = self.scan(self._clock())
             if found != published and not self._leave.is_set():
                 self._publish(found)
                 published = found

@@ -33,11 +33,13 @@ class Control:
 
     Args:
         path: `commands.jsonl`; need not exist yet.
+        offset: Byte from which on commands are meant for this worker: the file's size before it took its lock.
         taken: Called with every command read, in words.
         refused: Called with what is wrong with a line that is no command.
     """
 
     path: Path
+    offset: int
     taken: Callable[[str], None]
     refused: Callable[[str], None]
     pausing: bool = False
@@ -48,8 +50,7 @@ class Control:
     _lines: LineReader = field(init=False)
 
     def __post_init__(self) -> None:
-        size = self.path.stat().st_size if self.path.exists() else 0
-        self._lines = LineReader(self.path, size)
+        self._lines = LineReader(self.path, self.offset)
 
     def poll(self) -> None:
         """Reads what has come since the last poll; costs one stat of a file when nothing has."""

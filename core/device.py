@@ -43,7 +43,5 @@ def autocast(accelerator: Accelerator) -> AbstractContextManager[None]:
 
 
 def describe(device: torch.device) -> str:
-    """The device in words for the screen: "cuda (NVIDIA H200)", "cpu (2 threads)"."""
-    if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
-    return f"{device.type} ({torch.get_num_threads()} threads)" if device.type == "cpu" else device.type
+    """The device in words for the screen: "cuda (NVIDIA H200)", "cpu"."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type

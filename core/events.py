@@ -10,13 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as checked_dataclass
-
-_frozen = checked_dataclass(frozen=True, config=ConfigDict(extra="ignore", ser_json_inf_nan="null"))
+from pydantic import Field, TypeAdapter, ValidationError
 
 
-@_frozen
+@dataclass(frozen=True)
 class Scores:
     """The three scores of one set of predictions, each 0..100."""
 
@@ -26,7 +23,7 @@ class Scores:
     chrf: float
 
 
-@_frozen
+@dataclass(frozen=True)
 class Sample:
     """One validation method with the comment a model wrote for it."""
 
@@ -37,7 +34,7 @@ class Sample:
     bleu: float
 
 
-@_frozen
+@dataclass(frozen=True)
 class RunStarted:
     """A worker took the run, for the first time or again; what it has yet to do begins after (`round`, `step`)."""
 
@@ -56,7 +53,7 @@ class RunStarted:
     versions: dict[str, str]
 
 
-@_frozen
+@dataclass(frozen=True)
 class DataLoaded:
     """A split was read and tokenized."""
 
@@ -66,7 +63,7 @@ class DataLoaded:
     skipped: int
 
 
-@_frozen
+@dataclass(frozen=True)
 class FloorsMeasured:
     """What two programs without a model score on the rows that are evaluated: a constant sentence, the method's name."""
 
@@ -77,7 +74,7 @@ class FloorsMeasured:
     name: Scores
 
 
-@_frozen
+@dataclass(frozen=True)
 class RoundStarted:
     """A round begins; its weights are pruned to `sparsity` (of all prunable weights)."""
 
@@ -87,7 +84,7 @@ class RoundStarted:
     steps: int
 
 
-@_frozen
+@dataclass(frozen=True)
 class Pruned:
     """The masks of a round are made."""
 
@@ -101,7 +98,7 @@ class Pruned:
     seconds: float
 
 
-@_frozen
+@dataclass(frozen=True)
 class Rewound:
     """All weights went back, the masks stayed."""
 
@@ -110,7 +107,7 @@ class Rewound:
     to: str
 
 
-@_frozen
+@dataclass(frozen=True)
 class Step:
     """Training went on; sent about once a second, means since the last one."""
 
@@ -124,7 +121,7 @@ class Step:
     examples_per_second: float
 
 
-@_frozen
+@dataclass(frozen=True)
 class Evaluating:
     """An evaluation goes on: `done` of `rows` are decoded."""
 
@@ -135,7 +132,7 @@ class Evaluating:
     rows: int
 
 
-@_frozen
+@dataclass(frozen=True)
 class Evaluated:
     """A model was scored."""
 
@@ -152,7 +149,7 @@ class Evaluated:
     samples: list[Sample]
 
 
-@_frozen
+@dataclass(frozen=True)
 class Validated:
     """A pre-training model was measured on masked tokens of the validation split."""
 
@@ -164,7 +161,7 @@ class Validated:
     seconds: float
 
 
-@_frozen
+@dataclass(frozen=True)
 class Picked:
     """The weights from which the next round is pruned were chosen."""
 
@@ -175,7 +172,7 @@ class Picked:
     reason: str
 
 
-@_frozen
+@dataclass(frozen=True)
 class RoundFinished:
     """A round is complete on disk."""
 
@@ -187,7 +184,7 @@ class RoundFinished:
     seconds: float
 
 
-@_frozen
+@dataclass(frozen=True)
 class CheckpointSaved:
     """The run can be resumed from here."""
 
@@ -196,7 +193,7 @@ class CheckpointSaved:
     step: int
 
 
-@_frozen
+@dataclass(frozen=True)
 class CommandTaken:
     """The worker has read a command."""
 
@@ -204,7 +201,7 @@ class CommandTaken:
     command: str
 
 
-@_frozen
+@dataclass(frozen=True)
 class Paused:
     """The worker waits; a checkpoint of this point is on disk."""
 
@@ -213,7 +210,7 @@ class Paused:
     step: int
 
 
-@_frozen
+@dataclass(frozen=True)
 class Resumed:
     """The worker goes on after a pause."""
 
@@ -222,7 +219,7 @@ class Resumed:
     step: int
 
 
-@_frozen
+@dataclass(frozen=True)
 class Warned:
     """Something the user should know, but that stops nothing."""
 
@@ -230,7 +227,7 @@ class Warned:
     message: str
 
 
-@_frozen
+@dataclass(frozen=True)
 class Stopped:
     """The worker left on request; the run can be resumed."""
 
@@ -240,7 +237,7 @@ class Stopped:
     reason: str
 
 
-@_frozen
+@dataclass(frozen=True)
 class Failed:
     """The worker could not go on."""
 
@@ -249,7 +246,7 @@ class Failed:
     fix: str
 
 
-@_frozen
+@dataclass(frozen=True)
 class RunFinished:
     """Every round is complete."""
 

@@ -56,7 +56,8 @@ def prepare(session: Session) -> Material:
         CodepruneError: Something is missing, broken, or does not fit.
     """
     recipe = session.recipe
-    splits = {split: _rows(session, split) for split in dict.fromkeys(("train", recipe.evaluation.split))}
+    wanted: dict[str, None] = dict.fromkeys(("train", recipe.evaluation.split))
+    splits = {split: _rows(session, split) for split in wanted}
     _record(session, splits)
     model, tokenizer = start_model(recipe, splits["train"])
     _check_lengths(recipe, model.config)

@@ -44,14 +44,14 @@ class Corpus:
     held_out: list[list[int]]
 
 
-def build_corpus(session: Session, tokenizer: PreTrainedTokenizerBase, train: Encoded, held_out: Encoded, *, split: bool) -> Corpus:
+def build_corpus(session: Session, tokenizer: PreTrainedTokenizerBase, train: Encoded, held: Encoded, *, split: bool) -> Corpus:
     """Puts comment and code of each row into one text, and adds the methods of further Ruby files.
 
     Args:
         session: The run; its recipe names the folder of further code.
         tokenizer: The model's.
         train: Training rows.
-        held_out: Rows to measure on.
+        held: Rows to measure on.
         split: Whether identifiers are split into words.
 
     Returns:
@@ -69,7 +69,7 @@ def build_corpus(session: Session, tokenizer: PreTrainedTokenizerBase, train: En
     pairs = further_code(Path(data.code), {row.source for row in (*train.rows, *held_out_rows(data))}) if data.code else {}
     codes = encode_texts(tokenizer, [split_identifiers(code) if split else code for code in pairs], data.source_length)
     comments = encode_texts(tokenizer, list(pairs.values()), data.target_length)
-    return Corpus(join(train.targets, train.sources) + join(comments, codes), join(held_out.targets, held_out.sources))
+    return Corpus(join(train.targets, train.sources) + join(comments, codes), join(held.targets, held.sources))
 
 
 def held_out_rows(data: Data) -> list[Row]:

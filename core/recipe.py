@@ -254,6 +254,10 @@ class Recipe(Section):
                 'pruning.order = "prune-first" needs a fine-tuned model; set rewind.to = "finetuned" or order = "train-first"',
             ),
             (
+                self.pruning.schedule == "geometric" and self.pruning.final_sparsity == 1,
+                "a geometric schedule never reaches pruning.final_sparsity = 1; allowed: below 1, such as 0.99",
+            ),
+            (
                 self.picker.rule != "last" and every == 0,
                 f'picker.rule = "{self.picker.rule}" needs measurements; set picker.every to a number of steps',
             ),
@@ -401,7 +405,8 @@ def _literal_values(annotation: object) -> list[object]:
 
 def _section_type(owner: type[BaseModel], name: str) -> type[BaseModel]:
     section = owner.model_fields[name].annotation
-    assert isinstance(section, type) and issubclass(section, BaseModel)
+    assert isinstance(section, type)
+    assert issubclass(section, BaseModel)
     return section
 
 

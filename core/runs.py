@@ -214,7 +214,7 @@ def hold_lock(paths: RunPaths, patience_s: float = 1.0) -> Iterator[None]:
     Raises:
         RunError: Another worker holds it.
     """
-    descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         deadline = time.monotonic() + patience_s
         while True:

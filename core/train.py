@@ -180,5 +180,5 @@ class Trainer:
             if not bool(torch.isfinite(loss)):
                 raise TrainingError(
                     f"The loss of step {step} is {float(loss)}; its batch holds the training rows {', '.join(map(str, rows))}.",
-                    "Try a lower training.learning_rate, a training.clip_norm above 0, or precision fp32; then look at these rows.",
+                    "Try a lower training.learning_rate, a training.clip_norm above 0, or fp32; then look at these rows.",
                 )

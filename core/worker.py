@@ -34,14 +34,16 @@ def main(arguments: list[str]) -> int:
         return 2
     paths = RunPaths(Path(arguments[0]).resolve())
     try:
+        # Commands count from here: whoever sees the lock held may send one, and must not be overheard.
+        offset = paths.commands.stat().st_size if paths.commands.exists() else 0
         with hold_lock(paths):
-            return _hold(paths)
+            return _hold(paths, offset)
     except CodepruneError as error:
         print(error, file=sys.stderr)
         return error.exit_code
 
 
-def _hold(paths: RunPaths) -> int:
+def _hold(paths: RunPaths, offset: int) -> int:
     journal = JournalWriter(paths.journal)
 
     def take(words: str) -> None:
@@ -50,7 +52,7 @@ def _hold(paths: RunPaths) -> int:
     def refuse(problem: str) -> None:
         journal.append(Warned("warning", problem))
 
-    control = Control(paths.commands, take, refuse)
+    control = Control(paths.commands, offset, take, refuse)
     control.stop_on_signals()
     try:
         _work(paths, journal, control)

@@ -89,7 +89,7 @@ def main(mode: str, root: str) -> int:
     if mode == "silent":
         print("sleeping", flush=True)
         time.sleep(60)
-    print(f"cwd={os.getcwd()} sid={os.getsid(0)} stdin={sys.stdin.read()!r}", flush=True)
+    print(f"cwd={Path.cwd()} sid={os.getsid(0)} stdin={sys.stdin.read()!r}", flush=True)
     with hold_lock(paths):
         work(paths, mode)
     return 0

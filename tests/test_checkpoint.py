@@ -32,12 +32,16 @@ def test_a_damaged_checkpoint_names_the_way_out(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
 
 
+def _write_half(path: Path) -> None:
+    path.write_text("half")
+    raise ZeroDivisionError
+
+
 def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "file"
     target.write_text("old")
     with pytest.raises(ZeroDivisionError), complete_or_absent(target) as draft:
-        draft.write_text("half")
-        raise ZeroDivisionError
+        _write_half(draft)
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
 

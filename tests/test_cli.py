@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from test_client import happened, stand_in, until
 
 from codeprune_tui import cli, client, commands, console, report
 from codeprune_tui.plain import plain, plain_lines
@@ -20,7 +21,6 @@ from core.events import FloorsMeasured, RoundFinished, RunFinished, RunStarted, 
 from core.journal import JournalWriter
 from core.recipe import Recipe, load_recipe, parse_recipe
 from core.runs import RunPaths, create_run, hold_lock, is_held
-from test_client import happened, stand_in, until
 
 PROGRAM = [sys.executable, "-P", "-m", "codeprune_tui.cli"]
 
@@ -384,7 +384,8 @@ def test_recipe_tells_what_is_wrong(run_cli: Cli, tmp_path: Path) -> None:
     result = run_cli("recipe", "--check", recipe_file(tmp_path, "[pruning]\nscope = 'globl'\nrounds = -1\n"))
     assert (result.code, result.out) == (3, "")
     assert result.err.splitlines() == [
-        f"Error: {tmp_path}/mine.toml: pruning.scope = 'globl' is not allowed; allowed: layerwise, global; did you mean \"global\"?",
+        f"Error: {tmp_path}/mine.toml: pruning.scope = 'globl' is not allowed; allowed: layerwise, global; "
+        'did you mean "global"?',
         f"{tmp_path}/mine.toml: pruning.rounds = -1: input should be greater than or equal to 0",
     ]
     assert run_cli("recipe", "--check", "nowhere.toml").code == 3
@@ -481,6 +482,14 @@ def test_an_error_of_the_system_has_no_traceback(run_cli: Cli, monkeypatch: pyte
     monkeypatch.setattr(commands, "run_folders", broken)
     result = run_cli("status")
     assert (result.code, result.err) == (1, "Error: [Errno 28] No space left on device\n")
+
+
+def test_a_terminal_without_unicode_is_served(tmp_path: Path) -> None:
+    create_run(tmp_path / "checkpoints", "mine", Recipe())
+    settings = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    result = subprocess.run([*PROGRAM, "status"], capture_output=True, text=True, cwd=tmp_path, env=settings, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "\\u2013/9" in result.stdout
 
 
 def test_a_closed_pipe_is_no_error_text(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def heard() -> list[str]:
 
 
 def control(path: Path, heard: list[str]) -> Control:
-    return Control(path, heard.append, heard.append)
+    return Control(path, path.stat().st_size if path.exists() else 0, heard.append, heard.append)
 
 
 def test_pause_resume_and_stop(tmp_path: Path, heard: list[str]) -> None:

@@ -164,6 +164,21 @@ def test_generator_gives_rows_longest_first_and_checks_at_once() -> None:
         beam_search_batches(model, SOURCES, beam=0, max_length=5)
 
 
+def test_an_end_in_place_0_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is done once place 0 has ended at any step and enough sentences have, not only when both happen together."""
+    script = iter([{EOS: 0.6, 5: 0.3}, {6: 0.8, EOS: 0.1}])
+
+    def step(_self: CodeToText, tokens: Tensor, _cache: object) -> Tensor:
+        chances = torch.full((50,), 1e-6)
+        for token, chance in next(script).items():
+            chances[token] = chance
+        return chances.log().expand(*tokens.shape, -1)
+
+    monkeypatch.setattr(CodeToText, "step", step)
+    found = beam_search(small_model(), [[0, 5, 2]], beam=2, max_length=9, n_best=2)[0]
+    assert [(h.tokens, h.finished) for h in found] == [((), True), ((5,), True)]
+
+
 def test_no_sources() -> None:
     assert beam_search(small_model(), [], beam=3, max_length=5) == []
 

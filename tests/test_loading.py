@@ -84,6 +84,19 @@ def test_loaded_model_is_as_one_built_in_the_usual_way() -> None:
     assert torch.equal(load_model(GOLDEN).lm_head.weight, before)  # the file is not written through
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_a_loaded_model_does_not_hang_on_its_file(golden: Path, tmp_path: Path, own: bool) -> None:
+    """Over a network a mapped file that changes would change or kill the run."""
+    if own:
+        save_model(load_model(golden), None, tmp_path / "own")
+    file = tmp_path / "own" / "model.safetensors" if own else golden / "pytorch_model.bin"
+    model = load_model(file)
+    size = file.stat().st_size
+    with file.open("r+b") as stream:
+        stream.write(bytes(size))
+    assert equal(model, load_model(GOLDEN))
+
+
 def test_data_parallel_names_and_the_causal_buffer(golden: Path) -> None:
     wrapped = {f"module.{name}": tensor for name, tensor in state(golden).items()} | {"module.bias": torch.ones(8, 8).tril()}
     torch.save(wrapped, golden / "pytorch_model.bin")

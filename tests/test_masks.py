@@ -46,7 +46,7 @@ def test_layerwise_magnitude_equals_torch_l1_unstructured_round_after_round() ->
     for number in range(1, 10):
         masks = keep(weights, masks, magnitude(0), "layerwise", number / 10)
         for name, layer in layers.items():
-            wanted = round(number / 10 * layer.weight.numel()) - int((weights[name].numel() - masks_before(layer)))
+            wanted = round(number / 10 * layer.weight.numel()) - int(weights[name].numel() - masks_before(layer))
             prune.l1_unstructured(layer, "weight", amount=wanted)
             assert torch.equal(layer.weight_mask.bool(), masks[name])
 

@@ -76,8 +76,9 @@ class LiveScreen(ModeScreen):
         self._shown = None
         self.call_after_refresh(self.refresh_all)
 
-    def show_run(self, watched: Watched | None) -> None:
+    def show_news(self) -> None:
         """Shows the run in all panes, or that there is none."""
+        watched = self.frame.watched
         if self._frozen is not None and (watched is None or watched.paths != self._frozen.paths):
             self._thaw()
         watched = self._frozen or watched

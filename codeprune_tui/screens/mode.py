@@ -4,12 +4,14 @@ Which run that is, the mode says (`target`). Commands go through the client in a
 takes a moment; what went wrong comes back as a toast with its fix.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widgets import Footer
 
@@ -18,7 +20,6 @@ from core.runs import RunPaths
 from .. import client
 from ..plain import plain
 from ..tui import CodepruneApp
-from ..watch import Watched
 from ..widgets.statusline import ModeTab, StatusLine
 from .ask import Confirm, Enter
 
@@ -78,19 +79,26 @@ class ModeScreen(Screen[None]):
 
     def refresh_all(self) -> None:
         """Shows the newest of everything."""
-        self.show_status()
-        self.show_run(self.frame.watched)
+        # News may come while the screen is being built or taken down, and then some parts are missing.
+        with suppress(NoMatches):
+            self.show_status()
+            self.show_news()
 
     def tick(self) -> None:
-        """Once a second: what changes by time alone."""
-        self.show_status()
+        """Once a second: shows what changes by time alone."""
+        with suppress(NoMatches):
+            self.show_status()
+            self.show_time()
 
     def show_status(self) -> None:
         """Shows how the watched run stands."""
         self.query_one(StatusLine).show(self.frame.status())
 
-    def show_run(self, watched: Watched | None) -> None:
-        """Shows the watched run; a mode that doesn't show it has nothing to do."""
+    def show_news(self) -> None:
+        """Shows what the app knows now; a mode without any has nothing to do."""
+
+    def show_time(self) -> None:
+        """Shows ages; a mode without any has nothing to do."""
 
     def target(self) -> Target | None:
         """The run that commands go to."""

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.events import DescendantFocus
+from textual.events import DescendantBlur, DescendantFocus
 from textual.widgets import Button, Collapsible, Input, Static
 
 from core.recipe import Recipe, field_help
@@ -125,13 +125,19 @@ class NewRunScreen(ModeScreen):
         elif event.widget.id == "name":
             self.query_one("#hint", Static).update(Content.assemble(("name", "bold"), f"  {NAME_HELP}"))
 
+    def on_descendant_blur(self, event: DescendantBlur) -> None:
+        """A line that was left empty shows its default again."""
+        if isinstance(row := event.widget.parent, FieldRow) and row.key not in self._entries:
+            self.call_after_refresh(self._judge)
+
     def _judge(self, show_all: bool = False) -> None:
         self._outcome = judge(self._entries)
         recipe = self._outcome.recipe
         shown = values(recipe) if recipe else {**values(Recipe()), **self._entries} if show_all else {}
         for row in self.query(FieldRow):
             # A key that nobody has entered shows what it will be, which may depend on others, such as the preset.
-            if row.key in shown and (show_all or row.key not in self._entries):
+            # The one that is being typed into stays as it is, even empty.
+            if row.key in shown and (show_all or (row.key not in self._entries and not row.has_focus_within)):
                 row.show_value(shown[row.key])
             row.show_problem(self._outcome.problems.get(row.key, ""))
         self._show_outcome()

@@ -102,15 +102,13 @@ class RunsScreen(ModeScreen):
     def _table(self) -> "DataTable[Text]":
         return self.query_one(DataTable)
 
-    def refresh_all(self) -> None:
-        """Shows the newest of everything."""
-        super().refresh_all()
+    def show_news(self) -> None:
+        """Shows the newest list."""
         if self.frame.runs is not None:
             self.show_runs(self.frame.runs)
 
-    def tick(self) -> None:
+    def show_time(self) -> None:
         """Ages grow by themselves."""
-        super().tick()
         if self.frame.runs is not None:
             self._fill(self.frame.runs)
 

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import Grid, Vertical
 from textual.content import Content
+from textual.strip import Strip
 from textual.widgets import Static
+from textual_hires_canvas import Canvas
 from textual_plot import HiResMode, PlotWidget
 from textual_plot.axis_formatter import NumericAxisFormatter
 
@@ -71,6 +73,26 @@ def _bleu(floors: Mapping[str, Scores], name: str) -> float | None:
     return floors[name].bleu if name in floors else None
 
 
+class StyledCanvas(Canvas):
+    """A canvas whose empty lines have a style as well: without one, Textual's filter for NO_COLOR fails on them."""
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the picture."""
+        strip: Strip = super().render_line(y)
+        return strip if strip.cell_length else Strip.blank(self.size.width, self.rich_style)
+
+
+class Plot(PlotWidget):  # type: ignore[misc]  # textual_plot is not followed: it is untyped in parts
+    """A plot on such canvases."""
+
+    def compose(self) -> ComposeResult:
+        """The parts by the names that PlotWidget gives them."""
+        with Grid():
+            for part in ("margin-top", "margin-left", "plot", "margin-bottom"):
+                yield StyledCanvas(1, 1, id=part)
+        yield Static(id="legend")
+
+
 class ScoreChart(Vertical):
     """The chart and, below it, its legend with figures."""
 
@@ -81,12 +103,12 @@ class ScoreChart(Vertical):
 
     def compose(self) -> ComposeResult:
         """The plot above its legend."""
-        yield PlotWidget(allow_pan_and_zoom=False)
+        yield Plot(allow_pan_and_zoom=False)
         yield Static(id="legend-line", markup=False)
 
     def on_mount(self) -> None:
         """Takes the room that axis labels would need."""
-        plot = self.query_one(PlotWidget)
+        plot = self.query_one(Plot)
         plot.can_focus = False  # its zoom keys would shadow the app's
         plot.margin_top, plot.margin_bottom, plot.margin_left = 0, 1, 5
         plot.set_y_formatter(NumericAxisFormatter())
@@ -110,7 +132,7 @@ class ScoreChart(Vertical):
             self.query_one("#legend-line", Static).update(_legend(self._curves, self.size.width))
 
     def _draw(self, found: Curves) -> None:
-        plot = self.query_one(PlotWidget)
+        plot = self.query_one(Plot)
         plot.clear()
         levels = [found.dense, *found.floors]
         points = [*found.results, *(point for line in found.inside for point in line)]

@@ -1,0 +1,175 @@
+"""Run folders for the tests of the app: real journals, written by the real writer, on a clock that stands still."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from codeprune_tui.tui import CodepruneApp
+from core.events import (
+    CheckpointSaved,
+    DataLoaded,
+    Evaluated,
+    Evaluating,
+    FloorsMeasured,
+    Happening,
+    Picked,
+    Pruned,
+    Rewound,
+    RoundFinished,
+    RoundStarted,
+    RunFinished,
+    RunStarted,
+    Sample,
+    Scores,
+    Step,
+)
+from core.journal import JournalWriter
+from core.recipe import build_recipe
+from core.runs import RunPaths, create_run, hold_lock
+
+NOW = 1_750_000_000.0
+"""The time of all tests."""
+FLOORS = {"constant": Scores(8.75, 0.41, 10.5), "name": Scores(13.16, 0.84, 16.7)}
+SMALL, LARGE = (80, 24), (160, 48)
+SAMPLES = [
+    Sample(0, "print_summary", "Prints the summary of all tests.", "Print the summary of the test run", 31.5),
+    Sample(1, "parse_options", "Parse the command line options.", "Parses the options", 22.0),
+]
+
+
+def started(name: str = "run", rounds: int = 3, steps: int = 20, **other: object) -> RunStarted:
+    fields: dict[str, object] = {
+        "event": "run_started",
+        "run": name,
+        "kind": "lottery",
+        "rounds": rounds,
+        "steps": steps,
+        "resumed": False,
+        "round": 0,
+        "step": 0,
+        "device": "cpu",
+        "threads": 2,
+        "pid": 4711,
+        "host": "here",
+        "versions": {},
+    }
+    return RunStarted(**{**fields, **other})  # type: ignore[arg-type]
+
+
+def step(number: int, at: int, loss: float = 3.0, steps: int = 20) -> Step:
+    return Step("step", number, at, steps, loss, 1e-4, 12_340.0, 181.0)
+
+
+def evaluated(number: int, at: int, bleu: float, samples: list[Sample] | None = None) -> Evaluated:
+    scores = Scores(bleu, bleu / 5, bleu * 1.6)
+    return Evaluated("evaluated", number, at, "valid", 200, scores, FLOORS, {}, 2.5, SAMPLES if samples is None else samples)
+
+
+def matrices(share: float, layers: int = 4, decoder: int = 2) -> dict[str, float]:
+    encoder = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
+    found = {
+        f"encoder.encoder.layer.{layer}.{name}.weight": share
+        for layer in range(layers)
+        for name in (*encoder, "intermediate.dense", "output.dense")
+    }
+    found |= {f"decoder.layers.{layer}.{name}.weight": share for layer in range(decoder) for name in ("linear1", "linear2")}
+    return {**found, "encoder.pooler.dense.weight": share}
+
+
+def a_round(number: int, bleu: float, rounds: int = 3, steps: int = 20) -> list[Happening]:
+    share = 0.9 * number / max(1, rounds)
+    pruned: list[Happening] = [
+        Pruned("pruned", number, share, round(1000 * (1 - share)), 1000, matrices(share), 0.4),
+        Rewound("rewound", number, "pretrained"),
+    ]
+    return [
+        RoundStarted("round_started", number, share, steps),
+        *(pruned if number else []),
+        *(step(number, at, 4.0 - at / 10) for at in range(1, steps + 1)),
+        Evaluating("evaluating", number, steps, 100, 200),
+        evaluated(number, steps, bleu),
+        Picked("picked", number, steps, bleu, "last weights"),
+        CheckpointSaved("checkpoint", number, steps),
+        RoundFinished("round_finished", number, share, Scores(bleu, bleu / 5, bleu * 1.6), steps, 25.0),
+    ]
+
+
+def beginning(name: str = "run", rounds: int = 3) -> list[Happening]:
+    return [
+        started(name, rounds),
+        DataLoaded("data_loaded", "train", 24_927, 3),
+        FloorsMeasured("floors", "valid", 200, FLOORS["constant"], FLOORS["name"]),
+    ]
+
+
+def whole_run(name: str = "run", rounds: int = 3) -> list[Happening]:
+    rounds_of_it = [event for number in range(rounds + 1) for event in a_round(number, 15.0 - number, rounds)]
+    return [*beginning(name, rounds), *rounds_of_it, RunFinished("run_finished", rounds)]
+
+
+class Worker:
+    """Appends events as a worker would, at NOW; holds no file open in between."""
+
+    def __init__(self, paths: RunPaths) -> None:
+        self._paths = paths
+
+    def append(self, what: Happening) -> None:
+        writer = JournalWriter(self._paths.journal, lambda: NOW)
+        writer.append(what)
+        writer.close()
+
+
+def make_run(checkpoints: Path, name: str, events: list[Happening], ago: float = 0.0) -> tuple[RunPaths, Worker]:
+    """A run folder whose journal holds the events, the last of them `ago` seconds before NOW, one second apart."""
+    paths = create_run(checkpoints, name, build_recipe({"pruning": {"rounds": 3}, "training": {"steps": 20}}))
+    paths.meta.write_text(json.dumps({"device": "cpu"}))
+    clock = iter(range(len(events)))
+    writer = JournalWriter(paths.journal, lambda: NOW - ago - len(events) + 1 + next(clock))
+    for event in events:
+        writer.append(event)
+        if isinstance(event, RoundFinished) and event.scores:
+            folder = paths.round(event.round)
+            folder.mkdir(parents=True)
+            (folder / "metrics.json").write_text(json.dumps({"sparsity": event.sparsity, "scores": {"bleu": event.scores.bleu}}))
+    writer.close()
+    return paths, Worker(paths)
+
+
+@contextmanager
+def live(paths: RunPaths) -> Iterator[None]:
+    """As if a worker were there."""
+    with hold_lock(paths):
+        yield
+
+
+@asynccontextmanager
+async def opened(checkpoints: Path, size: tuple[int, int] = SMALL) -> AsyncIterator[tuple[CodepruneApp, Pilot[None]]]:
+    app = CodepruneApp(checkpoints, clock=lambda: NOW)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        yield app, pilot
+
+
+def shown(app: CodepruneApp) -> str:
+    """The screen's text, as a terminal would have it."""
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+async def until(condition: Callable[[], object], what: str = "", timeout_s: float = 30.0) -> None:
+    """Waits until something is so; Pilot's own waiting depends on how busy the machine is."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + timeout_s
+    while not condition():
+        assert loop.time() < end, what or "what was waited for did not come"
+        await asyncio.sleep(0.02)
+
+
+async def until_shown(app: CodepruneApp, text: str) -> None:
+    """Waits until a text is on the screen; shows the screen if it never is."""
+    try:
+        await until(lambda: text in shown(app))
+    except AssertionError:
+        raise AssertionError(f"{text!r} is not on the screen:\n{shown(app)}") from None

@@ -1,0 +1,181 @@
+"""Killed anywhere and started again, a run ends with the same bits as one that was never interrupted."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.events import CheckpointSaved, Evaluated, RunFinished, RunStarted
+from core.journal import read_journal
+from core.recipe import build_recipe, to_toml
+from core.runs import RunPaths
+
+ROOT = Path(__file__).parent.parent
+BASE = {
+    "model": {"path": "new"},
+    "architecture": {"vocab_size": 400, "hidden": 32, "layers": 2, "heads": 2, "ffn": 48, "decoder_layers": 1},
+    "data": {"source_length": 48, "target_length": 24, "train_rows": 120},
+    "training": {"steps": 24, "batch_size": 8, "learning_rate": 3e-3, "threads": 1, "checkpoint_every": 7, "device": "cpu"},
+    "evaluation": {"rows": 10, "beam": 2, "max_length": 12, "batch_size": 4},
+}
+RECIPES = {
+    "train-first": {
+        "pruning": {"rounds": 2, "final_sparsity": 0.8, "scope": "layerwise"},
+        "rewind": {"to": "pretrained"},
+        "picker": {"rule": "best-no-stop", "every": 10},
+    },
+    "late-rewind": {
+        "pruning": {"rounds": 2, "final_sparsity": 0.8, "scope": "global", "prunable": "all"},
+        "rewind": {"to": "step:10"},
+        "picker": {"rule": "last", "every": 6},
+    },
+    "random-no-rewind": {
+        "pruning": {"rounds": 2, "final_sparsity": 0.6, "criterion": "random", "schedule": "geometric"},
+        "rewind": {"to": "none"},
+        "picker": {"rule": "best", "every": 8},
+    },
+}
+DEATHS = {
+    "before anything": {"event": "run_started", "nth": 1, "when": "before"},
+    "loading": {"event": "floors", "nth": 1, "when": "after"},
+    "training, before a checkpoint": {"call": "core.train:apply_masks", "nth": 4, "when": "before"},
+    "training, past a checkpoint": {"call": "core.train:apply_masks", "nth": 12, "when": "before"},
+    "training, in round 1": {"call": "core.train:apply_masks", "nth": 36, "when": "before"},
+    "measuring": {"event": "evaluating", "nth": 2, "when": "after"},
+    "measuring, in round 1": {"event": "evaluating", "nth": 12, "when": "before"},
+    "after a measurement": {"event": "evaluated", "nth": 2, "when": "before"},
+    "a checkpoint half written": {"call": "core.checkpoint:save_file", "nth": 4, "when": "half"},
+    "a checkpoint not yet renamed": {"call": "core.files:_fsync", "nth": 3, "when": "before"},
+    "a checkpoint not yet journalled": {"event": "checkpoint", "nth": 2, "when": "before"},
+    "the journal half written": {"event": "checkpoint", "nth": 2, "when": "torn"},
+    "pruning": {"call": "core.lottery:keep", "nth": 1, "when": "before"},
+    "pruned, not rewound": {"event": "pruned", "nth": 1, "when": "after"},
+    "rewinding": {"event": "rewound", "nth": 1, "when": "before"},
+    "rewound": {"event": "rewound", "nth": 1, "when": "after"},
+    "masks half written": {"call": "core.masks:save_file", "nth": 1, "when": "half"},
+    "a round not yet renamed": {"call": "core.lottery:write_predictions", "nth": 2, "when": "before"},
+    "a round done, not journalled": {"event": "round_finished", "nth": 1, "when": "before"},
+    "between rounds": {"event": "round_finished", "nth": 2, "when": "after"},
+}
+
+
+def prepare(root: Path, recipe: str, name: str) -> Path:
+    folder = root / name
+    folder.mkdir(parents=True)
+    asked = {**BASE, **RECIPES[recipe], "data": {**BASE["data"], "path": str(ROOT / "checkpoints" / "bundled" / "demo-ruby")}}
+    (folder / "recipe.toml").write_text(to_toml(build_recipe(asked)), encoding="utf-8")
+    return folder
+
+
+def run(scenarios: list[dict[str, object]]) -> list[int]:
+    found = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "killer.py")],
+        input=json.dumps(scenarios),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+    )
+    assert found.returncode == 0, found.stderr[-3000:]
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+def outcome(folder: Path) -> dict[str, bytes | object]:
+    """Everything that must not depend on interruptions."""
+    result: dict[str, bytes | object] = {}
+    for number in RunPaths(folder).finished_rounds():
+        place = RunPaths(folder).round(number)
+        for name in ("model.safetensors", "masks.safetensors", "predictions.jsonl"):
+            result[f"{number}/{name}"] = (place / name).read_bytes()
+        facts = json.loads((place / "metrics.json").read_text())
+        facts.pop("seconds")
+        result[f"{number}/metrics"] = facts
+    return result
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes | object]]:
+    root = tmp_path_factory.mktemp("uninterrupted")
+    folders = {recipe: prepare(root, recipe, recipe) for recipe in RECIPES}
+    assert run([{"run": str(folder)} for folder in folders.values()]) == [0, 0, 0]
+    return {recipe: outcome(folder) for recipe, folder in folders.items()}
+
+
+def test_the_references_are_whole_and_differ(references: dict[str, dict[str, bytes | object]]) -> None:
+    for reference in references.values():
+        assert len(reference) == 12
+    models = [reference["2/model.safetensors"] for reference in references.values()]
+    assert len(set(models)) == 3
+
+
+SOME = (
+    "training, in round 1",
+    "measuring, in round 1",
+    "after a measurement",
+    "a checkpoint half written",
+    "pruned, not rewound",
+    "between rounds",
+)
+"""Enough for the recipes that share most of their path with the first."""
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_killed_and_resumed_equals_uninterrupted(
+    recipe: str, references: dict[str, dict[str, bytes | object]], tmp_path: Path
+) -> None:
+    deaths = DEATHS if recipe == "train-first" else SOME
+    folders = {death: prepare(tmp_path, recipe, str(number)) for number, death in enumerate(deaths)}
+    scenarios: list[dict[str, object]] = []
+    for death, folder in folders.items():
+        scenarios += [{"run": str(folder), "die": DEATHS[death]}, {"run": str(folder)}]
+    endings = run(scenarios)
+    assert endings == [-9, 0] * len(folders)  # every death happened, or the test tests nothing
+    for death, folder in folders.items():
+        assert outcome(folder) == references[recipe], death
+        events = read_journal(folder / "events.jsonl")
+        assert [event.seq for event in events] == list(range(len(events))), death
+        assert isinstance(events[-1].what, RunFinished), death
+        assert not list(folder.rglob(".tmp-*")), death
+
+
+def test_killed_again_and_again(references: dict[str, dict[str, bytes | object]], tmp_path: Path) -> None:
+    folder = prepare(tmp_path, "train-first", "often")
+    deaths = [{"call": "core.train:apply_masks", "nth": nth, "when": "before"} for nth in (9, 10, 9, 12, 9, 12, 11, 14)]
+    endings = run([*({"run": str(folder), "die": death} for death in deaths), {"run": str(folder)}])
+    assert endings == [-9] * len(deaths) + [0]
+    assert outcome(folder) == references["train-first"]
+    starts = [event.what for event in read_journal(folder / "events.jsonl") if isinstance(event.what, RunStarted)]
+    assert len(starts) == len(deaths) + 1
+    assert [start.resumed for start in starts] == [False, *[True] * len(deaths)]
+    points = [(start.round, start.step) for start in starts]
+    assert points == sorted(points)
+    assert points[-1][0] == 2
+
+
+def test_a_finished_run_started_again_changes_nothing(references: dict[str, dict[str, bytes | object]], tmp_path: Path) -> None:
+    folder = prepare(tmp_path, "train-first", "twice")
+    assert run([{"run": str(folder)}, {"run": str(folder)}]) == [0, 0]
+    assert outcome(folder) == references["train-first"]
+    kinds = [type(event.what) for event in read_journal(folder / "events.jsonl")]
+    assert kinds.count(RunFinished) == 2
+    assert Evaluated not in kinds[kinds.index(RunFinished) :]
+    assert CheckpointSaved not in kinds[kinds.index(RunFinished) :]
+
+
+def test_changed_data_is_refused_rather_than_continued(tmp_path: Path) -> None:
+    folder = prepare(tmp_path, "train-first", "moved")
+    data = tmp_path / "data"
+    shutil.copytree(ROOT / "checkpoints" / "bundled" / "demo-ruby", data)
+    recipe = (folder / "recipe.toml").read_text()
+    (folder / "recipe.toml").write_text(recipe.replace(str(ROOT / "checkpoints" / "bundled" / "demo-ruby"), str(data)))
+    death = {"event": "round_finished", "nth": 1, "when": "after"}
+    assert run([{"run": str(folder), "die": death}]) == [-9]
+    first = sorted((data / "train").glob("*.rb"))[0]
+    first.write_text(first.read_text() + "\n# Returns nothing at all, ever.\ndef nothing = nil\n")
+    assert run([{"run": str(folder)}]) == [4]
+    assert "The data of moved has changed since the run began." in read_journal(folder / "events.jsonl")[-1].what.problem

@@ -1,0 +1,331 @@
+"""Run folders: names, locks, states, and a list that no damaged run can break."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from core.errors import RunError
+from core.events import (
+    Event,
+    Failed,
+    Happening,
+    Paused,
+    Resumed,
+    RunFinished,
+    RunStarted,
+    Step,
+    Stopped,
+    Unknown,
+    Warned,
+)
+from core.journal import JournalWriter
+from core.recipe import Recipe, build_recipe, load_recipe
+from core.runs import (
+    STALE_AFTER_S,
+    RunPaths,
+    State,
+    create_run,
+    find_run,
+    free_name,
+    hold_lock,
+    is_held,
+    remove_run,
+    run_folders,
+    run_info,
+    run_state,
+)
+
+STARTED = RunStarted("run_started", "r", "lottery", 3, 10, False, 0, 0, "cpu", 1, 1, "host", {})
+PAUSED, RESUMED, STOPPED = Paused("paused", 0, 1), Resumed("resumed", 0, 1), Stopped("stopped", 0, 1, "stop")
+FAILED, DONE, STEP = Failed("failed", "p", "f"), RunFinished("run_finished", 3), Step("step", 0, 1, 10, 1.0, 1e-4, 1.0, 1.0)
+WARNED = Warned("warning", "w")
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> RunPaths:
+    return create_run(tmp_path / "checkpoints", "mine", Recipe())
+
+
+def finish_round(paths: RunPaths, number: int, content: object) -> None:
+    paths.round(number).mkdir(parents=True)
+    (paths.round(number) / "metrics.json").write_text(json.dumps(content))
+
+
+# --- making and finding ----------------------------------------------------------------------------------------------------
+
+
+def test_a_new_run_holds_its_recipe_and_nothing_else(tmp_path: Path) -> None:
+    asked = build_recipe({"training": {"preset": "paper"}})
+    paths = create_run(tmp_path / "not" / "there", "mine", asked)
+    assert [path.name for path in paths.root.iterdir()] == ["recipe.toml"]
+    assert [path.name for path in paths.root.parent.iterdir()] == ["mine"]
+    assert load_recipe(paths.recipe) == asked
+    assert paths.name == "mine"
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "a b", "ä", "-x", "x" * 101, "a\n"])
+def test_a_name_that_cannot_be_a_folders_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RunError) as caught:
+        create_run(tmp_path, name, Recipe())
+    assert str(caught.value) == (
+        f"{name!r} cannot be the name of a run. "
+        "Use letters, digits, '.', '-' and '_', beginning with a letter or digit, 100 at most."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_taken_is_refused(paths: RunPaths) -> None:
+    with pytest.raises(RunError, match=r"^There is already something at .*/mine\. Choose .* codeprune-tui resume mine$"):
+        create_run(paths.root.parent, "mine", Recipe())
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        RunError, match=r"^Cannot make the run folder .*: (File exists|Not a directory)\. Choose another with --checkpoints\.$"
+    ):
+        create_run(tmp_path / "file", "mine", Recipe())
+
+
+def test_free_names_count_up(tmp_path: Path) -> None:
+    assert free_name(tmp_path, "a") == "a-1"
+    create_run(tmp_path, "a-1", Recipe())
+    assert free_name(tmp_path, "a") == "a-2"
+
+
+def test_a_run_is_found_by_name_and_by_path(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(paths.root.parent.parent)
+    found = [
+        find_run(Path("checkpoints"), "mine"),
+        find_run(Path("nowhere"), "checkpoints/mine"),
+        find_run(Path("x"), str(paths.root)),
+    ]
+    assert found == [RunPaths(paths.root.resolve())] * 3
+
+
+def test_a_run_that_is_not_there_names_the_nearest(paths: RunPaths) -> None:
+    checkpoints = paths.root.parent
+    with pytest.raises(RunError, match=r"^There is no run 'mime' in .*\. Did you mean mine\?$"):
+        find_run(checkpoints, "mime")
+    with pytest.raises(RunError, match=r"Runs here: mine\.$"):
+        find_run(checkpoints, "zzz")
+    with pytest.raises(RunError, match=r"Runs here: none yet\.$"):
+        find_run(checkpoints / "nowhere", "zzz")
+
+
+def test_only_run_folders_are_listed(paths: RunPaths) -> None:
+    checkpoints = paths.root.parent
+    (checkpoints / "bundled").mkdir()
+    (checkpoints / ".cache").mkdir()
+    (checkpoints / ".cache" / "recipe.toml").write_text("")
+    (checkpoints / "file").write_text("")
+    (checkpoints / "dangling").symlink_to("nowhere")
+    create_run(checkpoints, "also", Recipe())
+    assert [found.name for found in run_folders(checkpoints)] == ["also", "mine"]
+    assert run_folders(checkpoints / "nowhere") == []
+
+
+def test_a_run_is_removed_whole(paths: RunPaths) -> None:
+    finish_round(paths, 0, {})
+    remove_run(paths)
+    assert list(paths.root.parent.iterdir()) == []
+
+
+def test_a_run_with_a_worker_is_not_removed(paths: RunPaths) -> None:
+    with (
+        hold_lock(paths),
+        pytest.raises(RunError, match=r"^A worker is at work on mine\. Stop it first: codeprune-tui stop mine$"),
+    ):
+        remove_run(paths)
+    assert paths.recipe.exists()
+
+
+# --- the lock --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_lock_shows_a_worker_and_keeps_others_out(paths: RunPaths) -> None:
+    assert not is_held(paths)
+    with hold_lock(paths):
+        assert is_held(paths)
+        with (
+            pytest.raises(
+                RunError, match=r"^Another worker is already at work on mine\. Watch it with: codeprune-tui status mine$"
+            ),
+            hold_lock(paths, patience_s=0.05),
+        ):
+            pass
+        assert is_held(paths)
+    assert not is_held(paths)
+    assert paths.lock.stat().st_mode & 0o077 == 0
+
+
+def test_a_probe_does_not_keep_a_worker_out(paths: RunPaths) -> None:
+    program = (
+        "import fcntl, os, sys, time; fd = os.open(sys.argv[1], os.O_RDONLY); fcntl.flock(fd, fcntl.LOCK_SH);"
+        "print('held', flush=True); time.sleep(0.3)"
+    )
+    paths.lock.touch()
+    probe = subprocess.Popen([sys.executable, "-c", program, str(paths.lock)], stdout=subprocess.PIPE)
+    assert probe.stdout is not None
+    with probe.stdout:
+        probe.stdout.readline()
+        with hold_lock(paths, patience_s=20):
+            assert is_held(paths)
+    probe.wait()
+
+
+def test_the_lock_goes_with_its_process(paths: RunPaths) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from core.runs import RunPaths, hold_lock\n"
+        "with hold_lock(RunPaths(Path(sys.argv[1]))):\n    print('held', flush=True)\n    time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", program, str(paths.root)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    with holder.stdout:
+        holder.stdout.readline()
+        assert is_held(paths)
+        holder.kill()
+        holder.wait()
+    assert not is_held(paths)
+
+
+# --- states ----------------------------------------------------------------------------------------------------------------
+
+
+def events(*happenings: Happening) -> list[Event]:
+    return [Event(number, 100.0 + number, what) for number, what in enumerate(happenings)]
+
+
+@pytest.mark.parametrize(
+    ("happenings", "held", "state"),
+    [
+        ([], False, State.NEW),
+        ([], True, State.RUNNING),
+        ([STARTED], True, State.RUNNING),
+        ([STARTED], False, State.CRASHED),
+        ([STARTED, STEP], False, State.CRASHED),
+        ([STARTED, PAUSED], True, State.PAUSED),
+        ([STARTED, PAUSED, WARNED], True, State.PAUSED),
+        ([STARTED, PAUSED], False, State.CRASHED),
+        ([STARTED, PAUSED, RESUMED], True, State.RUNNING),
+        ([STARTED, PAUSED, RESUMED, STEP], False, State.CRASHED),
+        ([STARTED, STOPPED], False, State.STOPPED),
+        ([STARTED, STOPPED, STARTED], True, State.RUNNING),
+        ([STARTED, STOPPED, STARTED], False, State.CRASHED),
+        ([STARTED, FAILED], False, State.FAILED),
+        ([STARTED, DONE], False, State.DONE),
+        ([STARTED, DONE, WARNED], False, State.DONE),
+        ([STEP, STEP], True, State.RUNNING),
+        ([STEP, STEP], False, State.CRASHED),
+    ],
+)
+def test_the_state_follows_from_journal_and_lock(happenings: Sequence[Happening], held: bool, state: State) -> None:
+    assert run_state(events(*happenings), held, now=101.0) is state
+
+
+def test_silence_is_shown_but_not_of_a_paused_run() -> None:
+    assert run_state(events(STARTED), True, 100.0 + STALE_AFTER_S) is State.RUNNING
+    assert run_state(events(STARTED), True, 100.1 + STALE_AFTER_S) is State.STALE
+    assert run_state(events(STARTED, PAUSED), True, 1e6) is State.PAUSED
+    assert run_state(events(STARTED), False, 1e6) is State.CRASHED
+
+
+def test_an_unreadable_last_line_is_no_silence() -> None:
+    assert run_state([*events(STARTED), Event(-1, 0.0, Unknown("newer"))], True, 101.0) is State.RUNNING
+
+
+# --- one line of the list --------------------------------------------------------------------------------------------------
+
+
+def test_the_line_of_a_run_without_events(paths: RunPaths) -> None:
+    info = run_info(paths, time.time())
+    assert (info.state, info.kind, info.round, info.rounds) == (State.NEW, "lottery", -1, 9)
+    assert (info.sparsity, info.bleu, info.best_bleu, info.dense_bleu, info.device, info.changed) == (
+        0.0,
+        None,
+        None,
+        None,
+        "",
+        0.0,
+    )
+
+
+def test_the_line_of_a_run(paths: RunPaths) -> None:
+    for number, bleu in ((0, 10.0), (1, 12.0), (10, 9.0), (2, 11.0)):
+        finish_round(paths, number, {"sparsity": number * 0.05, "scores": {"bleu": bleu}})
+    (paths.rounds / ".tmp-11-99").mkdir()
+    paths.meta.write_text(json.dumps({"device": "cpu"}))
+    writer = JournalWriter(paths.journal, clock=lambda: 500.0)
+    writer.append(STARTED)
+    writer.append(DONE)
+    writer.close()
+    with paths.journal.open("a") as file:
+        file.write("damage\n")
+    info = run_info(paths, 501.0)
+    assert (info.state, info.round, info.sparsity, info.changed, info.device) == (State.DONE, 10, 0.5, 500.0, "cpu")
+    assert (info.bleu, info.best_bleu, info.dense_bleu) == (9.0, 12.0, 10.0)
+    assert paths.finished_rounds() == [0, 1, 2, 10]
+
+
+def test_the_dense_score_is_that_of_round_0_only(paths: RunPaths) -> None:
+    finish_round(paths, 0, "damaged")
+    finish_round(paths, 1, {"sparsity": 0.1, "scores": {"bleu": 12.0}})
+    assert run_info(paths, 0.0).dense_bleu is None
+
+
+@pytest.mark.parametrize(
+    "metrics", ["[]", "{}", '{"scores": 3}', '{"scores": {"bleu": "x"}, "sparsity": []}', "{torn", "[" * 100_000]
+)
+def test_damaged_scores_are_no_scores(paths: RunPaths, metrics: str) -> None:
+    paths.round(0).mkdir(parents=True)
+    (paths.round(0) / "metrics.json").write_text(metrics)
+    info = run_info(paths, 0.0)
+    assert (info.round, info.bleu, info.sparsity) == (0, None, 0.0)
+
+
+@pytest.mark.parametrize("recipe", [b"\xff", b"kind = ", b"a = " + b"[" * 100_000])
+def test_a_damaged_recipe_shows_as_such(paths: RunPaths, recipe: bytes) -> None:
+    paths.recipe.write_bytes(recipe)
+    paths.meta.write_text("[" * 100_000)
+    info = run_info(paths, 0.0)
+    assert (info.kind, info.rounds, info.device) == ("?", 0, "")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "kind", "rounds"),
+    [
+        ("", "lottery", 9),
+        ('kind = "finetune"', "finetune", 0),
+        ("pruning = 3", "lottery", 9),
+        ("[pruning]\nrounds = 'x'", "lottery", 0),
+    ],
+)
+def test_the_recipe_is_read_loosely(paths: RunPaths, recipe: str, kind: str, rounds: int) -> None:
+    paths.recipe.write_text(recipe)
+    info = run_info(paths, 0.0)
+    assert (info.kind, info.rounds) == (kind, rounds)
+
+
+def test_every_artefact_lies_in_the_run_folder_but_the_cache(paths: RunPaths) -> None:
+    inside = (
+        paths.recipe,
+        paths.journal,
+        paths.commands,
+        paths.lock,
+        paths.log,
+        paths.meta,
+        paths.rewind,
+        paths.resume,
+        paths.round(3),
+    )
+    assert all(paths.root in path.parents for path in inside)
+    assert paths.round(3) == paths.root / "rounds" / "03"
+    assert paths.round(123) == paths.root / "rounds" / "123"
+    assert paths.cache == paths.root.parent / ".cache"
+    assert os.path.commonpath([paths.cache, paths.root]) == str(paths.root.parent)
