@@ -112,7 +112,8 @@ def anchored(recipe: Recipe) -> Recipe:
     model, data = recipe.model, recipe.data
     if model.path != NEW_MODEL:
         model = model.model_copy(update={"path": local_path(model.path)})
-    return recipe.model_copy(update={"model": model, "data": data.model_copy(update={"path": local_path(data.path)})})
+    data = data.model_copy(update={"path": local_path(data.path), "code": data.code and local_path(data.code)})
+    return recipe.model_copy(update={"model": model, "data": data})
 
 
 def local_path(given: str) -> str:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from .errors import TrainingError
 from .recipe import Device, Precision
@@ -33,6 +34,8 @@ def make_accelerator(device: Device, precision: Precision, threads: int) -> Acce
         raise TrainingError(
             f'training.device = "{device}" is not available on this machine.', 'Set training.device = "auto", or "cpu".'
         )
+    # accelerate keeps the first settings of a process for ever; a library must be able to evaluate after it trained.
+    AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(cpu=device == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
 
 

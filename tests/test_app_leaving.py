@@ -17,6 +17,7 @@ from app_runs import beginning, live, make_run, step
 
 ROOT = Path(__file__).resolve().parent.parent
 BACK_FROM_THE_ALTERNATE_SCREEN = "\x1b[?1049l"
+HEAVY = ("torch", "transformers", "accelerate", "datasets", "safetensors", "tokenizers", "nltk", "sacrebleu", "tree_sitter")
 PATIENCE_S = 60
 """For the app to open on a busy machine; not what is tested."""
 SLACK_S = 10
@@ -35,7 +36,7 @@ def environment() -> dict[str, str]:
 def opened(checkpoints: Path) -> "pexpect.spawn[str]":
     words = command(checkpoints)
     child = pexpect.spawn(words[0], words[1:], env=environment(), dimensions=(24, 80), encoding="utf-8", timeout=PATIENCE_S)
-    child.expect("RUNNING")
+    child.expect("STALE")
     return child
 
 
@@ -79,7 +80,7 @@ def test_end_of_input_without_a_signal_ends_it(checkpoints: Path) -> None:
     terminal, end = pty.openpty()
     process = subprocess.Popen(command(checkpoints), env=environment(), stdin=end, stdout=end, stderr=end, start_new_session=True)
     os.close(end)
-    drain_until(terminal, b"RUNNING")
+    drain_until(terminal, b"STALE")
     os.close(terminal)
     assert_ends(lambda: process.poll() is not None)
     assert process.returncode == 0
@@ -89,7 +90,7 @@ def test_a_terminal_that_takes_nothing_cannot_hold_it(checkpoints: Path) -> None
     terminal, end = pty.openpty()
     process = subprocess.Popen(command(checkpoints), env=environment(), stdin=end, stdout=end, stderr=end, start_new_session=True)
     os.close(end)
-    drain_until(terminal, b"RUNNING")
+    drain_until(terminal, b"STALE")
     for _ in range(200):
         os.write(terminal, b"261\x1b")  # much to paint, and nobody who reads it
         time.sleep(0.005)
@@ -117,10 +118,9 @@ def test_a_foreign_core_is_named(tmp_path: Path) -> None:
 def test_the_app_loads_nothing_heavy(tmp_path: Path) -> None:
     program = (
         "import sys\nfrom pathlib import Path\nimport codeprune_tui.app, codeprune_tui.tui\n"
-        "import codeprune_tui.screens.help, codeprune_tui.screens.live, codeprune_tui.screens.new_run, codeprune_tui.screens.runs\n"
+        "from codeprune_tui.screens import help, live, new_run, runs\n"
         f"codeprune_tui.tui.CodepruneApp(Path({str(tmp_path)!r}))\n"
-        "heavy = {'torch', 'transformers', 'accelerate', 'datasets', 'safetensors', 'tokenizers', 'nltk', 'sacrebleu', 'tree_sitter'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
+        f"print(sorted(set({HEAVY!r}) & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

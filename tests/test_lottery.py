@@ -1,0 +1,290 @@
+"""The round loop on a tiny model and real Ruby: what is pruned, rewound, picked and written."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from core import worker
+from core.control import Control, StopRequested
+from core.device import make_accelerator
+from core.errors import ModelError
+from core.evaluate import comment_methods, evaluate_model
+from core.events import Evaluated, Event, Failed, Happening, Paused, Picked, Pruned, Resumed, Rewound, RoundFinished, RunFinished
+from core.journal import append_command, read_journal
+from core.masks import load_masks
+from core.prepare import prepare
+from core.recipe import Evaluation, build_recipe, load_recipe, to_toml
+from core.ruby import methods
+from core.runs import RunPaths
+from core.schedule import sparsities
+from core.session import Session
+
+ROOT = Path(__file__).parent.parent
+DEMO = str(ROOT / "checkpoints" / "bundled" / "demo-ruby")
+BASE: dict[str, dict[str, object]] = {
+    "model": {"path": "new"},
+    "architecture": {"vocab_size": 400, "hidden": 32, "layers": 2, "heads": 2, "ffn": 48, "decoder_layers": 1},
+    "data": {"path": DEMO, "source_length": 48, "target_length": 24, "train_rows": 120},
+    "training": {"steps": 12, "batch_size": 8, "learning_rate": 3e-3, "threads": 1, "device": "cpu"},
+    "evaluation": {"rows": 8, "beam": 2, "max_length": 12},
+    "pruning": {"rounds": 3, "final_sparsity": 0.9},
+}
+Make = Callable[..., RunPaths]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    def make_run(name: str = "run", **sections: dict[str, object]) -> RunPaths:
+        asked = {key: {**BASE.get(key, {}), **sections.get(key, {})} for key in {*BASE, *sections}}
+        paths = RunPaths(tmp_path / name)
+        paths.root.mkdir()
+        paths.recipe.write_text(to_toml(build_recipe(asked)), encoding="utf-8")
+        return paths
+
+    return make_run
+
+
+def run(paths: RunPaths) -> list[Event]:
+    assert worker.main([str(paths.root)]) == 0
+    return read_journal(paths.journal)
+
+
+def of(kind: type, events: list[Event]) -> list[Happening]:
+    return [event.what for event in events if isinstance(event.what, kind)]
+
+
+def weights(paths: RunPaths, number: int) -> dict[str, torch.Tensor]:
+    return load_file(paths.round(number) / "model.safetensors")
+
+
+def test_a_whole_run(make: Make) -> None:
+    paths = make()
+    events = run(paths)
+    planned = sparsities(load_recipe(paths.recipe))
+    assert paths.finished_rounds() == [0, 1, 2, 3]
+    before = None
+    for number in range(4):
+        masks = load_masks(paths.round(number) / "masks.safetensors")
+        assert len(masks) == 13  # six matrices in each of two layers, and the pooler
+        found = weights(paths, number)
+        for name, mask in masks.items():
+            assert int((~mask).sum()) == round(planned[number] * mask.numel())
+            assert not found[name][~mask].any()
+            assert before is None or not (mask & ~before[name]).any()
+        before = masks
+        facts = json.loads((paths.round(number) / "metrics.json").read_text())
+        assert facts["sparsity"] == pytest.approx(planned[number], abs=1e-3)
+        assert facts["floors"]["name"]["bleu"] > 0
+        assert set(facts["signatures"]) == {"bleu", "corpus_bleu", "chrf"}
+        lines = (paths.round(number) / "predictions.jsonl").read_text().splitlines()
+        assert len(lines) == 8
+        mean = sum(json.loads(line)["bleu"] for line in lines) / 8
+        assert mean == pytest.approx(facts["scores"]["bleu"])
+    assert [what.round for what in of(Pruned, events)] == [1, 2, 3]
+    assert [what.to for what in of(Rewound, events)] == ["pretrained"] * 3
+    assert isinstance(events[-1].what, RunFinished)
+    scores = [what.scores for what in of(RoundFinished, events)]
+    assert scores == [what.scores for what in of(Evaluated, events)]
+
+
+def test_a_rewound_weight_starts_from_its_first_value(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks at the weights that the first step of a pruned round sees."""
+    from core import lottery
+
+    seen: list[dict[str, torch.Tensor]] = []
+    original = lottery.Round._train
+
+    def look(self: lottery.Round) -> None:
+        seen.append({name: weight.detach().clone() for name, weight in self.material.model.named_parameters()})
+        original(self)
+
+    monkeypatch.setattr(lottery.Round, "_train", look)
+    paths = make()
+    run(paths)
+    masks = load_masks(paths.round(2) / "masks.safetensors")
+    for name, weight in seen[2].items():
+        mask = masks.get(name, torch.ones_like(weight, dtype=torch.bool))
+        assert torch.equal(weight, seen[0][name] * mask), name
+    assert not torch.equal(weights(paths, 0)["decoder.layers.0.linear1.weight"], seen[2]["decoder.layers.0.linear1.weight"])
+
+
+def test_late_rewinding_goes_back_to_step_k(make: Make) -> None:
+    paths = make(rewind={"to": "step:5"}, pruning={"rounds": 1})
+    run(paths)
+    short = make("short", rewind={"to": "pretrained"}, pruning={"rounds": 0}, training={"steps": 5, "warmup": "constant"})
+    run(short)
+    kept = load_file(paths.rewind)
+    assert not torch.equal(kept["decoder.layers.0.linear1.weight"], load_file(short.rewind)["decoder.layers.0.linear1.weight"])
+    same = make("same", rewind={"to": "step:5"}, pruning={"rounds": 1}, training={"warmup": "constant"})
+    run(same)
+    after = load_file(same.rewind)
+    assert all(torch.equal(tensor, after[name]) for name, tensor in weights(short, 0).items())
+
+
+def test_without_rewind_training_goes_on_from_the_picked_weights(make: Make) -> None:
+    paths = make(
+        rewind={"to": "none"},
+        pruning={"rounds": 1, "order": "train-first"},
+        training={"learning_rate": 1e-12, "weight_decay": 0.0},
+    )
+    events = run(paths)
+    assert of(Rewound, events) == []
+    masks = load_masks(paths.round(1) / "masks.safetensors")
+    dense, pruned = weights(paths, 0), weights(paths, 1)
+    assert all(torch.allclose(pruned[name], dense[name] * mask, atol=1e-8) for name, mask in masks.items())
+
+
+def test_prune_first_takes_the_finetuned_model_as_round_0(make: Make) -> None:
+    first = make("first", pruning={"rounds": 0})
+    run(first)
+    paths = make("second", model={"path": str(first.round(0))}, rewind={"to": "finetuned"}, pruning={"rounds": 2})
+    events = run(paths)
+    start = weights(first, 0)
+    assert all(torch.equal(tensor, start[name]) for name, tensor in weights(paths, 0).items())
+    assert of(RoundFinished, events)[0].steps == 0
+    assert of(RoundFinished, events)[0].scores == of(RoundFinished, read_journal(first.journal))[0].scores
+    masks = load_masks(paths.round(1) / "masks.safetensors")
+    for name, mask in masks.items():  # pruned by the fine-tuned magnitudes
+        assert start[name][~mask].abs().max() <= start[name][mask].abs().min()
+
+
+def test_prune_first_needs_a_finetuned_model(make: Make) -> None:
+    first = make("first", pruning={"rounds": 0}, training={"steps": 1})
+    run(first)
+    from core.loading import load_model, save_model
+
+    save_model(load_model(first.round(0)), None, first.root / "encoder", decoder=False)
+    paths = make("second", model={"path": str(first.root / "encoder"), "decoder_layers": 1}, rewind={"to": "finetuned"})
+    assert worker.main([str(paths.root)]) == ModelError.exit_code
+    failed = read_journal(paths.journal)[-1].what
+    assert isinstance(failed, Failed)
+    assert "has no trained decoder, but this recipe prunes first" in failed.problem
+    assert 'Fine-tune it first, or set rewind.to = "pretrained"' in failed.fix
+
+
+@pytest.mark.parametrize(("rule", "expected"), [("best", "best of"), ("best-no-stop", "best of"), ("last", "last step")])
+def test_the_picked_weights_are_those_of_the_picked_step(make: Make, rule: str, expected: str) -> None:
+    paths = make(picker={"rule": rule, "every": 3}, pruning={"rounds": 1})
+    events = run(paths)
+    for number, picked in enumerate(of(Picked, events)):
+        assert expected in picked.reason
+        measured = {what.step: what.scores.bleu for what in of(Evaluated, events) if what.round == number}
+        facts = json.loads((paths.round(number) / "metrics.json").read_text())
+        assert facts["picked_step"] == picked.step
+        assert facts["scores"]["bleu"] == measured[picked.step]
+        if rule != "last":
+            assert facts["scores"]["bleu"] == max(measured.values())
+
+
+def test_evaluate_model_gives_a_rounds_own_score(make: Make) -> None:
+    paths = make(pruning={"rounds": 1})
+    run(paths)
+    facts = json.loads((paths.round(1) / "metrics.json").read_text())
+    recipe = Evaluation(rows=8, beam=2, max_length=12)
+    found = evaluate_model(str(paths.round(1)), DEMO, recipe, source_length=48, target_length=24, device="cpu", threads=1)
+    assert found.result.scores.bleu == facts["scores"]["bleu"]
+    assert found.result.scores.chrf == facts["scores"]["chrf"]
+    comments = comment_methods(
+        str(paths.round(1)), methods("def a\n 1\nend\ndef b(x)\n x\nend\n"), beam=2, max_length=6, device="cpu"
+    )
+    assert len(comments) == 2
+
+
+def test_a_round_is_pruned_deeper_with_global_scope_where_weights_are_small(make: Make) -> None:
+    paths = make(pruning={"rounds": 1, "scope": "global", "final_sparsity": 0.5})
+    run(paths)
+    masks = load_masks(paths.round(1) / "masks.safetensors")
+    total = sum(mask.numel() for mask in masks.values())
+    assert sum(int((~mask).sum()) for mask in masks.values()) == round(0.5 * total)
+    shares = {round(1 - float(mask.float().mean()), 3) for mask in masks.values()}
+    assert len(shares) > 1
+
+
+class Scripted:
+    """A control file that somebody writes to at given events."""
+
+    def __init__(self, paths: RunPaths, script: dict[tuple[str, int], str]) -> None:
+        self.paths, self.script, self.events = paths, dict(script), []
+        self.seen: dict[str, int] = {}
+
+    def emit(self, what: Happening) -> Event:
+        self.events.append(what)
+        self.seen[what.event] = self.seen.get(what.event, 0) + 1
+        command = self.script.pop((what.event, self.seen[what.event]), None)
+        if command:
+            append_command(self.paths.commands, json.loads(command))
+        return Event(len(self.events), 0.0, what)
+
+
+def scripted(paths: RunPaths, script: dict[tuple[str, int], str]) -> tuple[Scripted, Session]:
+    writer = Scripted(paths, script)
+    control = Control(paths.commands, 0, lambda words: None, lambda problem: None)
+    ticks = iter(range(10**6))  # every step is a second later than the last, so that each is reported
+    return writer, Session(
+        paths, load_recipe(paths.recipe), writer.emit, control, make_accelerator("cpu", "fp32", 1), lambda: float(next(ticks))
+    )
+
+
+def test_a_pause_lands_within_one_step_and_resumes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core import session as session_module
+    from core.lottery import run_lottery
+
+    paths = make(pruning={"rounds": 1})
+    writer, session = scripted(paths, {("step", 4): '{"command":"pause"}', ("paused", 1): '{"command":"resume"}'})
+    monkeypatch.setattr(session_module, "PAUSE_POLL_S", 0.0)
+    run_lottery(session, prepare(session))
+    kinds = [type(what) for what in writer.events]
+    paused = next(what for what in writer.events if isinstance(what, Paused))
+    assert (paused.round, paused.step) == (0, 4)
+    assert kinds[kinds.index(Paused) + 1] is Resumed
+    reference = make("reference", pruning={"rounds": 1})
+    run(reference)
+    assert (paths.round(1) / "model.safetensors").read_bytes() == (reference.round(1) / "model.safetensors").read_bytes()
+
+
+def test_a_stop_inside_an_evaluation_lands_within_one_batch(make: Make) -> None:
+    from core.lottery import run_lottery
+
+    paths = make(evaluation={"batch_size": 2}, pruning={"rounds": 1})
+    writer, session = scripted(paths, {("evaluating", 2): '{"command":"stop"}'})
+    with pytest.raises(StopRequested, match="stop"):
+        run_lottery(session, prepare(session))
+    assert type(writer.events[-1]).__name__ == "Evaluating"
+    assert writer.events[-1].done == 4
+    assert paths.finished_rounds() == []
+    run(paths)
+    assert paths.finished_rounds() == [0, 1]
+
+
+def test_pause_after_rounds_pauses_between_rounds(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core import session as session_module
+    from core.lottery import run_lottery
+
+    paths = make(pruning={"rounds": 2})
+    script = {("round_started", 1): '{"command":"pause-after","rounds":2}', ("paused", 1): '{"command":"stop"}'}
+    writer, session = scripted(paths, script)
+    monkeypatch.setattr(session_module, "PAUSE_POLL_S", 0.0)
+    with pytest.raises(StopRequested):
+        run_lottery(session, prepare(session))
+    assert paths.finished_rounds() == [0, 1]
+    assert isinstance(writer.events[-1], Paused)
+
+
+def test_errors_before_the_first_round_are_told_in_the_journal(make: Make) -> None:
+    cases = {
+        "no-model": ({"model": {"path": "/nowhere/model"}}, 5, "/nowhere/model"),
+        "no-data": ({"data": {"path": "/nowhere/data"}}, 4, "/nowhere/data"),
+        "too-long": ({"evaluation": {"max_length": 500}}, 5, "evaluation.max_length = 500, but this model has positions for 130"),
+        "batch": ({"data": {"train_rows": 4}}, 4, "batch"),
+    }
+    for name, (sections, code, text) in cases.items():
+        paths = make(name, **sections)
+        assert worker.main([str(paths.root)]) == code, name
+        failed = read_journal(paths.journal)[-1].what
+        assert isinstance(failed, Failed)
+        assert text in failed.problem
+        assert failed.fix

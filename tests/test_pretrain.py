@@ -1,0 +1,103 @@
+"""Pre-training: what is masked, that it learns, and that it can be interrupted."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from core import worker
+from core.errors import DataError
+from core.events import Failed, RoundFinished, Validated
+from core.journal import read_journal
+from core.loading import is_finetuned, load_model, load_tokenizer
+from core.pretrain import further_code, mask_tokens
+from core.recipe import build_recipe, to_toml
+from core.runs import RunPaths
+
+DEMO = str(Path(__file__).parent.parent / "checkpoints" / "bundled" / "demo-ruby")
+
+
+def make(tmp_path: Path, name: str = "pre", **data: object) -> RunPaths:
+    asked = {
+        "kind": "pretrain",
+        "model": {"path": "new"},
+        "architecture": {"vocab_size": 400, "hidden": 32, "layers": 2, "heads": 2, "ffn": 48, "decoder_layers": 1},
+        "data": {"path": DEMO, "source_length": 48, "target_length": 24, "train_rows": 60, **data},
+        "training": {"steps": 20, "batch_size": 8, "learning_rate": 3e-3, "threads": 1, "device": "cpu", "checkpoint_every": 8},
+        "picker": {"every": 10},
+        "evaluation": {"rows": 16},
+    }
+    paths = RunPaths(tmp_path / name)
+    paths.root.mkdir()
+    paths.recipe.write_text(to_toml(build_recipe(asked)), encoding="utf-8")
+    return paths
+
+
+def test_masking_hides_a_share_of_ordinary_tokens_and_depends_on_the_seed_alone() -> None:
+    ids = torch.randint(5, 300, (200, 100), generator=torch.Generator().manual_seed(0))
+    ids[:, 0], ids[:, -1] = 0, 1
+    masked, hidden = mask_tokens(ids, 7, mask_id=399, vocab_size=400)
+    assert not hidden[:, 0].any()
+    assert not hidden[:, -1].any()
+    assert float(hidden[:, 1:-1].float().mean()) == pytest.approx(0.15, abs=0.01)
+    assert torch.equal(masked[~hidden], ids[~hidden])
+    assert float((masked[hidden] == 399).float().mean()) == pytest.approx(0.8, abs=0.03)
+    assert float((masked[hidden] == ids[hidden]).float().mean()) == pytest.approx(0.1, abs=0.03)
+    again = mask_tokens(ids, 7, mask_id=399, vocab_size=400)
+    assert torch.equal(masked, again[0])
+    assert not torch.equal(hidden, mask_tokens(ids, 8, mask_id=399, vocab_size=400)[1])
+
+
+def test_it_learns_and_ends_with_an_encoder_that_gets_a_fresh_decoder(tmp_path: Path) -> None:
+    paths = make(tmp_path)
+    assert worker.main([str(paths.root)]) == 0
+    events = [event.what for event in read_journal(paths.journal)]
+    losses = [what.loss for what in events if isinstance(what, Validated)]
+    assert len(losses) == 2
+    assert losses[1] < losses[0] < 6.1  # ln 400 is 5.99
+    assert isinstance(events[-2], RoundFinished)
+    folder = paths.round(0)
+    assert json.loads((folder / "metrics.json").read_text())["masked_loss"] == losses[1]
+    assert not is_finetuned(folder)
+    model = load_model(folder, decoder_layers=2)
+    assert model.config.decoder_layers == 2
+    assert model.config.split_identifiers
+    assert len(load_tokenizer(folder)) == model.config.vocab_size == 400
+
+
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, parts = make(tmp_path, "whole"), make(tmp_path, "parts")
+    assert worker.main([str(whole.root)]) == 0
+
+    from core.session import Session
+
+    original = Session.breathe
+
+    def breathe(self: Session, number: int, step: int, save: object) -> None:
+        if step == 13:
+            self.control.stopping = "test"
+        original(self, number, step, save)  # type: ignore[arg-type]  # passed through
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "breathe", breathe)
+        assert worker.main([str(parts.root)]) == 0
+    assert parts.finished_rounds() == []
+    assert worker.main([str(parts.root)]) == 0
+    assert (parts.round(0) / "model.safetensors").read_bytes() == (whole.round(0) / "model.safetensors").read_bytes()
+
+
+def test_further_code_is_each_method_once_and_nothing_held_out(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.rb").write_text("# Says it all.\ndef a(x)\n  x + 1\nend\ndef b\n  2\nend\n")
+    (tmp_path / "b.rb").write_text("def b\n  2\nend\ndef held\n  3\nend\n\xff")
+    found = further_code(tmp_path, {"def held 3 end"})
+    assert found == {"def b 2 end": "", "def a ( x ) x + 1 end": "Says it all ."}
+    with pytest.raises(DataError, match="holds no Ruby methods"):
+        further_code(tmp_path / "nowhere", set())
+
+
+def test_further_code_that_is_not_there_fails_the_run(tmp_path: Path) -> None:
+    paths = make(tmp_path, code=str(tmp_path / "nowhere"))
+    assert worker.main([str(paths.root)]) == 4
+    assert isinstance(read_journal(paths.journal)[-1].what, Failed)

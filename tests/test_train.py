@@ -1,0 +1,204 @@
+"""Training against torch's own pruning, and against itself when interrupted."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from core.data import Batch
+from core.device import describe, make_accelerator
+from core.errors import TrainingError
+from core.masks import apply_masks, keep
+from core.recipe import Training
+from core.scores import magnitude
+from core.train import Trainer, learning_rate
+
+STEPS = 6
+
+
+class Net(nn.Module):
+    """Two layers with dropout; its loss reads only the numbers in the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 8)
+        self.drop = nn.Dropout(0.2)
+        self.second = nn.Linear(8, 3)
+
+    def forward(self, batch: Batch) -> Tensor:
+        hidden = torch.relu(self.drop(self.first(batch.sources.float())))
+        return ((self.second(hidden) - batch.targets.float()) ** 2).mean()
+
+
+def batch(step: int) -> Batch:
+    generator = torch.Generator().manual_seed(step)
+    return Batch(
+        torch.randint(2, 9, (5, 6), generator=generator), torch.randint(2, 5, (5, 3), generator=generator), (1, 2, 3, 4, 5)
+    )
+
+
+def net(seed: int = 0) -> Net:
+    torch.manual_seed(seed)
+    return Net()
+
+
+def trainer_of(model: nn.Module, masks: dict[str, Tensor], **settings: object) -> Trainer:
+    training = Training.model_validate(
+        {"steps": STEPS, "learning_rate": 0.01, "warmup": "constant", "clip_norm": 0.0, **settings}
+    )
+    apply_masks(dict(model.named_parameters()), masks)
+    return Trainer(model, model, masks, training, 1, make_accelerator("cpu", "fp32", 1))
+
+
+def masks_of(model: nn.Module, sparsity: float = 0.5) -> dict[str, Tensor]:
+    return keep(
+        {name: w for name, w in model.named_parameters() if name.endswith("weight")}, {}, magnitude(0), "layerwise", sparsity
+    )
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.3])
+def test_masked_training_equals_torch_prune(clip: float) -> None:
+    """`torch.nn.utils.prune` multiplies weight and mask in the forward pass; a mask after the step must come to the same."""
+    ours, theirs = net(), net()
+    masks = masks_of(ours)
+    for name, layer in (("first", theirs.first), ("second", theirs.second)):
+        prune.custom_from_mask(layer, "weight", masks[f"{name}.weight"])
+    trainer = trainer_of(ours, masks, clip_norm=clip, weight_decay=0.0)
+    # The parametrised copy lists its tensors in another order; the update of each does not depend on it.
+    optimizer = torch.optim.AdamW(theirs.parameters(), lr=0.01, eps=1e-8, weight_decay=0.0)
+    for step in range(STEPS):
+        torch.manual_seed(step)
+        trainer.train_step(batch(step))
+        torch.manual_seed(step)
+        loss = theirs(batch(step))
+        loss.backward()
+        if clip:
+            nn.utils.clip_grad_norm_(theirs.parameters(), clip)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert torch.allclose(ours.first.weight, theirs.first.weight_orig * theirs.first.weight_mask, atol=1e-6)
+    assert torch.allclose(ours.second.weight, theirs.second.weight_orig * theirs.second.weight_mask, atol=1e-6)
+    assert torch.allclose(ours.second.bias, theirs.second.bias, atol=1e-6)
+
+
+def test_a_pruned_weight_never_comes_back() -> None:
+    model = net()
+    masks = masks_of(model)
+    trainer = trainer_of(model, masks, weight_decay=0.1)
+    for step in range(STEPS):
+        trainer.train_step(batch(step))
+        weights = dict(model.named_parameters())
+        assert all(not weights[name][~mask].any() for name, mask in masks.items())
+        assert all(weights[name][mask].all() for name, mask in masks.items())
+
+
+def test_a_state_brings_back_every_bit() -> None:
+    model = net()
+    masks = masks_of(model)
+    torch.manual_seed(5)
+    trainer = trainer_of(model, masks)
+    for step in range(3):
+        trainer.train_step(batch(step))
+    saved = {name: tensor.clone() for name, tensor in trainer.state().items()}
+    for step in range(3, STEPS):
+        trainer.train_step(batch(step))
+    torch.manual_seed(99)
+    other = net(seed=7)
+    again = trainer_of(other, masks)
+    again.load_state(saved, 3)
+    for step in range(3, STEPS):
+        again.train_step(batch(step))
+    assert again.step == trainer.step == STEPS
+    for name, tensor in trainer.state().items():
+        assert torch.equal(tensor, again.state()[name]), name
+
+
+def test_a_state_before_the_first_step_can_be_loaded() -> None:
+    trainer = trainer_of(net(), {})
+    again = trainer_of(net(seed=3), {})
+    again.load_state({name: tensor.clone() for name, tensor in trainer.state().items()}, 0)
+    torch.manual_seed(1)
+    trainer.train_step(batch(0))
+    torch.manual_seed(1)
+    again.train_step(batch(0))
+    assert all(torch.equal(a, b) for a, b in zip(trainer.state().values(), again.state().values(), strict=True))
+
+
+def test_a_loss_that_is_no_number_stops_with_step_rows_and_advice() -> None:
+    model = net()
+    trainer = trainer_of(model, {})
+    trainer.train_step(batch(0))
+    with torch.no_grad():
+        model.first.weight[0, 0] = math.nan
+    with pytest.raises(
+        TrainingError, match=r"loss of step 2 is nan; its batch holds the training rows 1, 2, 3, 4, 5\. Try a lower"
+    ):
+        trainer.train_step(batch(1))
+
+
+def test_a_report_gives_means_since_the_last_one() -> None:
+    trainer = trainer_of(net(), {})
+    trainer.train_step(batch(0))
+    trainer.train_step(batch(1))
+    rates = trainer.report()
+    assert (rates.examples, rates.tokens, rates.learning_rate) == (10, 90, 0.01)
+    assert rates.loss > 0
+    trainer.train_step(batch(2))
+    assert trainer.report().examples == 5
+
+
+def rates(training: Training, rounds: int) -> list[float]:
+    return [learning_rate(training, step, rounds) for step in range(training.steps)]
+
+
+def test_the_sane_rate_rises_and_falls_inside_a_round() -> None:
+    found = rates(Training(steps=100, learning_rate=1.0, warmup="round"), 10)
+    assert found[0] == 0
+    assert found[5] == pytest.approx(0.5)
+    assert found[10] == 1.0 == max(found)
+    assert found[55] == pytest.approx(0.5)
+    assert found[99] == pytest.approx(1 / 90)
+
+
+def test_the_papers_rate_only_ever_rises_inside_a_round() -> None:
+    found = rates(Training(preset="paper", steps=3116), 10)
+    assert found == sorted(found)
+    assert found[0] == 0
+    assert found[-1] == pytest.approx(5e-5, rel=1e-3)
+    assert found[1558] == pytest.approx(2.5e-5)
+
+
+def test_the_papers_settings() -> None:
+    paper = Training(preset="paper")
+    assert (paper.batch_size, paper.learning_rate, paper.weight_decay, paper.clip_norm, paper.warmup) == (
+        8,
+        5e-5,
+        0,
+        0,
+        "all-rounds",
+    )
+    assert Training(preset="paper", batch_size=16).batch_size == 16
+
+
+def test_a_device_that_is_not_there_is_a_clear_error() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device; the error cannot be provoked")
+    with pytest.raises(TrainingError, match=r'training\.device = "cuda" is not available.*Set training\.device = "auto"'):
+        make_accelerator("cuda", "fp32", 1)
+
+
+def test_devices_in_words() -> None:
+    assert describe(torch.device("cpu")) == "cpu"
+
+
+def test_bf16_autocast_keeps_weights_in_fp32() -> None:
+    model = net()
+    training = Training(steps=2, warmup="constant", precision="bf16")
+    trainer = Trainer(model, model, {}, training, 1, make_accelerator("cpu", "bf16", 1))
+    before = copy.deepcopy(model.state_dict())
+    trainer.train_step(batch(0))
+    assert all(weight.dtype == torch.float32 for weight in model.parameters())
+    assert not torch.equal(before["first.weight"], model.first.weight)

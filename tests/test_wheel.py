@@ -1,0 +1,71 @@
+"""The wheel builds, installs into an environment of its own, and works from another folder."""
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_code_and_bundle_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"core", "codeprune_tui"}
+    assert "codeprune_tui/app.tcss" in names
+    bundled = {
+        str(path.relative_to(ROOT / "checkpoints")) for path in (ROOT / "checkpoints" / "bundled").rglob("*") if path.is_file()
+    }
+    assert bundled
+    assert {f"codeprune_tui/{name}" for name in bundled} <= set(names)
+    assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_runs_from_any_folder(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), str(wheel)], check=True, capture_output=True, text=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "CODEPRUNE"))}
+    command = str(tmp_path / "venv" / "bin" / "codeprune-tui")
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [command, *arguments], cwd=elsewhere, env=environment, capture_output=True, text=True, check=False, timeout=300
+        )
+
+    assert call("--version").stdout.startswith("codeprune-tui ")
+    small = (
+        '[model]\npath = "new"\n'
+        "[architecture]\nvocab_size = 300\nhidden = 16\nlayers = 1\nheads = 1\nffn = 16\ndecoder_layers = 1\n"
+        "[data]\nsource_length = 32\ntarget_length = 16\ntrain_rows = 40\n[pruning]\nrounds = 1\n"
+        '[training]\nsteps = 3\nbatch_size = 4\nthreads = 1\ndevice = "cpu"\n[evaluation]\nrows = 4\nbeam = 2\nmax_length = 8\n'
+    )
+    (elsewhere / "small.toml").write_text(small)  # data.path is the bundled corpus, by default
+    done = call("run", "small.toml", "--name", "first")
+    assert done.returncode == 0, done.stderr
+    assert (elsewhere / "checkpoints" / "first" / "rounds" / "01" / "model.safetensors").exists()
+    (elsewhere / "hello.rb").write_text("def hello(name)\n  puts name\nend\n")
+    said = call("comment", "hello.rb", "--model", "checkpoints/first/rounds/01")
+    assert said.returncode == 0, said.stderr
+    assert "hello" in said.stdout
