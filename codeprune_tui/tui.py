@@ -270,6 +270,8 @@ class CodepruneApp(App[None]):
         while len(self.screen_stack) > 1:
             self.pop_screen()
         self.switch_mode(mode)
+        if self._lister is not None:
+            self._lister.set_front(mode == "runs")
 
     def action_help(self) -> None:
         """Shows all keys."""

@@ -19,6 +19,9 @@ POLL_S = 0.25
 PROBE_S = 1.0
 """How often the lock is probed: a worker that died wrote nothing, so its journal doesn't tell."""
 
+AWAY_S = 10.0
+"""How often runs are listed while nobody looks at the list."""
+
 
 @dataclass(frozen=True)
 class Watched:
@@ -84,11 +87,20 @@ class Lister(threading.Thread):
         self._clock = clock
         self._publish = publish
         self._leave = threading.Event()
+        self._wake = threading.Event()
+        self._period_s = PROBE_S
         self._known: dict[str, tuple[tuple[int, ...], RunInfo, int]] = {}
 
     def stop(self) -> None:
         """Ends the thread soon."""
         self._leave.set()
+        self._wake.set()
+
+    def set_front(self, front: bool) -> None:
+        """Lists at once and often while the list is looked at, now and then while it isn't."""
+        self._period_s = PROBE_S if front else AWAY_S
+        if front:
+            self._wake.set()
 
     def run(self) -> None:
         """Lists about once a second; more rarely where a listing is slow, so that it never costs over a few percent."""
@@ -99,7 +111,8 @@ class Lister(threading.Thread):
             if found != published and not self._leave.is_set():
                 self._publish(found)
                 published = found
-            self._leave.wait(max(PROBE_S, 50 * (time.monotonic() - begun)))
+            self._wake.wait(max(self._period_s, 50 * (time.monotonic() - begun)))
+            self._wake.clear()
 
     def scan(self, now: float) -> list[RunInfo]:
         """The runs as they are now, newest first.

@@ -24,6 +24,9 @@ from .recipe import Evaluation as EvaluationRecipe
 from .rows import Row, load_rows
 from .ruby import Method, source_text, split_identifiers
 
+PAPER_SOURCE_LENGTH = 256
+"""Tokens of a source that CodeXGLUE's code lets the model read, `<s>` and `</s>` included."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -153,7 +156,7 @@ def evaluate_model(
     data_path: str,
     recipe: EvaluationRecipe,
     *,
-    source_length: int = 256,
+    source_length: int = PAPER_SOURCE_LENGTH,
     target_length: int = 128,
     device: Device = "auto",
     threads: int = 0,
@@ -165,7 +168,7 @@ def evaluate_model(
         model_path: Folder or hub name of the model.
         data_path: Folder or hub name of the data.
         recipe: Split, rows, seed of their draw, beam, length, batch size.
-        source_length: Longest source in tokens.
+        source_length: Longest source in tokens; a model with fewer positions reads as many as it has.
         target_length: Longest comment in tokens.
         device: Where to compute.
         threads: CPU threads, 0 = as many as cores.
@@ -183,7 +186,7 @@ def evaluate_model(
     encoded = encode_rows(
         rows,
         tokenizer,
-        source_length=source_length,
+        source_length=min(source_length, _positions(model)),
         target_length=target_length,
         split_identifiers=model.config.split_identifiers,
         cache=None,
@@ -214,9 +217,13 @@ def comment_methods(
     """
     accelerator = make_accelerator(device, "fp32", threads)
     model, tokenizer = load_model(model_path), load_tokenizer(model_path)
-    longest = model.config.max_position_embeddings - 2
     texts = [source_text(method.tokens) for method in methods]
     if model.config.split_identifiers:
         texts = [split_identifiers(text) for text in texts]
-    sources = encode_texts(tokenizer, texts, min(256, longest))
+    sources = encode_texts(tokenizer, texts, min(PAPER_SOURCE_LENGTH, _positions(model)))
     return decode_texts(model.to(accelerator.device), tokenizer, sources, beam, max_length, 16)
+
+
+def _positions(model: CodeToText) -> int:
+    positions: int = model.config.max_position_embeddings - 2  # RoBERTa counts from 2
+    return positions

@@ -61,7 +61,7 @@ async def test_runs_with_their_states_and_scores(tmp_path: Path, size: tuple[int
             lines = {line.split()[0]: line.split() for line in shown(app).splitlines() if line.strip()}
             assert lines["finished"][1:11] == ["✓", "DONE", "3/3", "90", "%", "12.00", "15.00", "−3.00", "2", "h"]
             assert lines["crashed"][1:11] == ["✗", "CRASHED", "1/3", "30", "%", "14.50", "15.00", "−0.50", "1", "min"]
-            assert lines["alive"][1:10] == ["●", "RUNNING", "0/3", "0", "%", "15.00", "15.00", "–", "0"]
+            assert lines["alive"][1:10] == ["●", "RUNNING", "0/3", "0", "%", "15.00", "15.00", "–", "now"]
             assert ("lottery" in lines["finished"]) == (size == LARGE)
             # The only live run is watched from the start.
             await until(lambda: "alive" in status(app))
@@ -429,6 +429,8 @@ async def test_copy_puts_an_old_recipe_into_the_form(tmp_path: Path) -> None:
         await pilot.press("c")
         await until_shown(app, "✓ 4 rounds, 80 steps × 16 rows")
         assert "rounds = 3" in shown(app)
+        rows = {row.key: row.query_one(".control") for row in app.screen.query(FieldRow)}
+        assert (rows["pruning.rounds"].value, rows["training.steps"].value) == ("3", "20")  # type: ignore[attr-defined]  # an Input
         await pilot.press("escape")
         await until_shown(app, "[1 Runs]")
 

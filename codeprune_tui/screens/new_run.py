@@ -84,9 +84,9 @@ class NewRunScreen(ModeScreen):
             self._judge(show_all=True)
 
     def on_mount(self) -> None:
-        """Shows the defaults."""
+        """Shows the defaults, or the recipe that was put in before there was a form."""
         self.query_one("#preview").border_title = "what will run"
-        self._judge()
+        self._judge(show_all=True)
 
     def load(self, recipe: Recipe) -> None:
         """Puts a recipe into the form."""

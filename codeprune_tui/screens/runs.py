@@ -32,6 +32,8 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("age", "age", 10),
 )
 """(key, title, width); the first is the least, it takes what is left. Figures stand at the right end of their column."""
+NOW_S = 10.0
+"""Younger than this is "now"."""
 WIDE_COLUMNS = (("kind", "  kind", 10), ("device", "  device", 10))
 """Only on wide screens."""
 STYLES = {
@@ -181,7 +183,8 @@ def _cells(info: RunInfo, now: float) -> dict[str, Text]:
         "bleu": Text(score(info.bleu), justify="right"),
         "best": Text(score(info.best_bleu), justify="right"),
         "diff": Text(difference(dense), justify="right"),
-        "age": Text(age(info.changed, now), justify="right"),
+        # A live run's age would change every second, and with it the whole table.
+        "age": Text("now" if 0 <= now - info.changed < NOW_S else age(info.changed, now), justify="right"),
         "kind": Text(f"  {plain(info.kind, 20)}"),
         "device": Text(f"  {plain(info.device, 20)}"),
     }

@@ -41,6 +41,8 @@ class Curves:
     """Name, constant."""
     right: float
     """Where the horizontal axis ends."""
+    by_round: bool = False
+    """Whether the horizontal axis counts rounds, so that only whole numbers belong on it."""
 
 
 def curves(view: RunView) -> Curves:
@@ -66,6 +68,7 @@ def curves(view: RunView) -> Curves:
         dense=view.dense.bleu if view.dense and not by_step else None,
         floors=(_bleu(view.floors, "name"), _bleu(view.floors, "constant")),
         right=float(max(1, view.steps if by_step else view.rounds)),
+        by_round=not by_step,
     )
 
 
@@ -142,6 +145,7 @@ class ScoreChart(Vertical):
         left = min((0.0, *(x for x, _ in points)))
         plot.set_ylimits(max(0.0, low - room), high + room)
         plot.set_xlimits(left, found.right)
+        plot.set_xticks(range(0, int(found.right) + 1, 1 + int(found.right) // 10) if found.by_round else None)
         for level, style in zip(levels, (DENSE, NAME, CONSTANT), strict=True):
             if level is not None:
                 plot.plot([left, found.right], [level, level], line_style=style, hires_mode=HiResMode.BRAILLE)
