@@ -35,9 +35,9 @@ FLOORS = {"constant": Scores(7.5, 0.25, 10.5), "name": Scores(12.5, 0.75, 16.5)}
 SIGNATURES = {"bleu": "codexglue|smooth", "corpus_bleu": "nrefs:1|case:lc"}
 
 
-def work(paths: RunPaths, mode: str) -> None:
+def work(paths: RunPaths, mode: str, offset: int) -> None:
     journal = JournalWriter(paths.journal)
-    control = Control(paths.commands, lambda words: journal.append(CommandTaken("command", words)), lambda _: None)
+    control = Control(paths.commands, offset, lambda words: journal.append(CommandTaken("command", words)), lambda _: None)
     control.stop_on_signals()
     resumed = journal.resumed
     started = RunStarted(
@@ -90,8 +90,9 @@ def main(mode: str, root: str) -> int:
         print("sleeping", flush=True)
         time.sleep(60)
     print(f"cwd={Path.cwd()} sid={os.getsid(0)} stdin={sys.stdin.read()!r}", flush=True)
+    offset = paths.commands.stat().st_size if paths.commands.exists() else 0
     with hold_lock(paths):
-        work(paths, mode)
+        work(paths, mode, offset)
     return 0
 
 
