@@ -5,6 +5,7 @@ torch is imported by `evaluate` and `comment` alone, inside them; the rest of th
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ import typer
 
 from core.errors import DataError
 from core.recipe import Data, Device, Evaluation, Model, Recipe, load_recipe, to_toml
+from core.rows import BrokenRow
 from core.schedule import sparsities
 
 from . import client, report
@@ -41,6 +43,7 @@ def evaluate(
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, max=1024, help="Rows decoded together.")
     ] = DEFAULTS.batch_size,
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out and count rows that cannot be used.")] = False,
     device: OnDevice = "auto",
     threads: Threads = 0,
     predictions: Annotated[
@@ -64,7 +67,13 @@ def evaluate(
 
     with counting("decoding", "rows", bar=wants_bar()) as progress:
         found = evaluate_model(
-            client.local_path(model), client.local_path(data), asked, device=device, threads=threads, progress=progress
+            client.local_path(model),
+            client.local_path(data),
+            asked,
+            device=device,
+            threads=threads,
+            progress=progress,
+            skipped=_tell_skipped if skip_broken else None,
         )
     if predictions is not None:
         with complete_or_absent(predictions) as draft:
@@ -133,6 +142,14 @@ def recipe(
         say(f"{check} is right: {asked.kind}, sparsity by round {shares}")
     else:
         typer.echo(to_toml(Recipe() if show is None else load_recipe(show), commented=show is None), nl=False)
+
+
+def _tell_skipped(rows: Sequence[BrokenRow]) -> None:
+    """Counts the rows that were left out, and names the first of them."""
+    for row in rows[:5]:
+        say(f"Row left out: {row.file}, line {row.line}: {row.problem}")
+    if rows:
+        say(f"Rows left out as broken: {len(rows):,}")
 
 
 def _quiet_libraries() -> None:

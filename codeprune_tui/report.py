@@ -154,7 +154,7 @@ def run_detail_json(info: RunInfo, view: RunView, eta: float | None) -> str:
 def _run(info: RunInfo) -> dict[str, object]:
     return {
         "name": info.paths.name,
-        "path": str(info.paths.root),
+        "path": str(info.paths.root.resolve()),
         "state": str(info.state),
         "kind": info.kind,
         "round": info.round,

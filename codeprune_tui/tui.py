@@ -205,7 +205,9 @@ class CodepruneApp(App[None]):
             parts.append((f"  round {view.round}/{view.rounds}", ""))
         if view.asked.startswith("pause-after"):
             parts.append((f"  pauses after {plain(view.asked.partition(' ')[2], 10)} more", "$text-warning"))
-        if state.split(" ")[0] not in ("DONE", "FAILED", "NEW", "STALE") and (left := eta_s(view, self.clock())):
+        if state.split(" ")[0] not in ("DONE", "FAILED", "STOPPED", "CRASHED", "NEW", "STALE") and (
+            left := eta_s(view, self.clock())
+        ):
             parts.append((f"  ETA {duration(left)}", ""))
         if view.device:
             parts.append((f"  {plain(view.device, 20)}", "$text-muted"))

@@ -77,7 +77,7 @@ class Batch:
     targets: torch.Tensor
     """(batch, target_time) int64"""
     rows: tuple[int, ...]
-    """Numbers of the rows in `Encoded`, in the order of the tensors."""
+    """Places of the rows in their split (`Row.index`), in the order of the tensors: those an error may name."""
 
 
 def encode_texts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], length: int) -> list[list[int]]:
@@ -306,7 +306,7 @@ def collate(encoded: Encoded, rows: Sequence[int], pad_id: int) -> Batch:
     """
     sources = _padded([encoded.sources[row] for row in rows], pad_id)
     targets = _padded([encoded.targets[row] for row in rows], pad_id)
-    return Batch(sources, targets, tuple(rows))
+    return Batch(sources, targets, tuple(encoded.rows[row].index for row in rows))
 
 
 def _padded(lists: list[list[int]], pad_id: int) -> torch.Tensor:

@@ -21,7 +21,7 @@ from .loading import load_model, load_tokenizer
 from .model import BOS, EOS, PAD, CodeToText
 from .recipe import Device
 from .recipe import Evaluation as EvaluationRecipe
-from .rows import Row, load_rows
+from .rows import BrokenRow, Row, load_rows
 from .ruby import Method, source_text, split_identifiers
 
 PAPER_SOURCE_LENGTH = 256
@@ -161,6 +161,7 @@ def evaluate_model(
     device: Device = "auto",
     threads: int = 0,
     progress: Callable[[int, int], None] = lambda done, rows: None,
+    skipped: Callable[[Sequence[BrokenRow]], None] | None = None,
 ) -> Evaluation:
     """Scores a model folder on a split.
 
@@ -173,6 +174,7 @@ def evaluate_model(
         device: Where to compute.
         threads: CPU threads, 0 = as many as cores.
         progress: Called with (rows decoded, rows in all).
+        skipped: Given, rows that cannot be used are left out, and it is called with them; otherwise they are an error.
 
     Returns:
         Comments and scores.
@@ -181,7 +183,9 @@ def evaluate_model(
         CodepruneError: Model or data cannot be loaded.
     """
     accelerator = make_accelerator(device, "fp32", threads)
-    rows = load_rows(data_path, recipe.split)
+    rows = load_rows(data_path, recipe.split, on_broken="stop" if skipped is None else "skip")
+    if skipped is not None:
+        skipped(rows.broken)
     model, tokenizer = load_model(model_path), load_tokenizer(model_path)
     encoded = encode_rows(
         rows,

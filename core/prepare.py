@@ -92,14 +92,16 @@ def start_model(recipe: Recipe, train: Rows) -> tuple[CodeToText, PreTrainedToke
         The model on the CPU in fp32, and its tokenizer.
 
     Raises:
-        ModelError: It cannot be loaded, or pruning first needs a fine-tuned model and this is none.
+        ModelError: It cannot be loaded, or the recipe needs a fine-tuned model and this is none.
     """
     path, seed = recipe.model.path, recipe.training.seed
     if path == NEW_MODEL:
         return new_model(recipe.architecture, recipe.data.source_length, train, seed)
-    if recipe.kind == "lottery" and recipe.order == "prune-first" and not is_finetuned(path):
+    prunes_first = recipe.order == "prune-first"
+    if recipe.kind == "lottery" and (prunes_first or recipe.rewind.to == "finetuned") and not is_finetuned(path):
+        wish = "prunes first" if prunes_first else 'rewinds to "finetuned"'
         raise ModelError(
-            f"{path} has no trained decoder, but this recipe prunes first and rewinds to the fine-tuned weights.",
+            f"{path} has no trained decoder, but this recipe {wish}, which needs a fine-tuned model.",
             'Fine-tune it first, or set rewind.to = "pretrained" and pruning.order = "train-first".',
         )
     return load_model(path, decoder_layers=recipe.model.decoder_layers, seed=seed), load_tokenizer(path)

@@ -161,8 +161,8 @@ class Training(Section):
     """How a round trains."""
 
     preset: Literal["sane", "paper"] = "sane"
-    """Named defaults for the keys below: "paper" reproduces the paper's settings and traps, "sane" warms up and decays
-    inside each round."""
+    """Named values for those keys below that are not given: "paper" reproduces the paper's settings and traps, "sane" warms
+    up and decays inside each round."""
     steps: int = Field(default=500, ge=1)
     """Optimizer steps a round."""
     batch_size: int = Field(default=16, ge=1, le=4096)
@@ -178,6 +178,9 @@ class Training(Section):
     begun anew in each; constant: no schedule."""
     warmup_share: float = Field(default=0.1, ge=0, lt=1)
     """Share of the schedule's length spent rising."""
+    hold_encoder: int = Field(default=0, ge=0)
+    """Steps at the start of a round in which the encoder's layers are not trained; afterwards their rate rises over as many.
+    An untrained decoder's first gradients are alike for all tokens, and can level a small encoder's states for good."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target probability spread over all tokens."""
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -268,6 +271,13 @@ class Recipe(Section):
             (
                 self.model.path == NEW_MODEL and self.order == "prune-first" and self.kind == "lottery",
                 'model.path = "new" is untrained, there is nothing to prune first; set rewind.to = "pretrained"',
+            ),
+            (
+                self.model.path == NEW_MODEL
+                and self.rewind.to == "finetuned"
+                and order == "train-first"
+                and self.kind == "lottery",
+                'model.path = "new" is untrained, there is nothing fine-tuned to rewind to; set rewind.to = "pretrained"',
             ),
         ]
 
@@ -441,13 +451,15 @@ def to_toml(recipe: Recipe, *, commented: bool = False) -> str:
 
     Args:
         recipe: What to write.
-        commented: Put each key's explanation and allowed values above it.
+        commented: Put each key's explanation and allowed values above it; a key that has its value from the training preset is
+            itself a comment, so that another preset can be chosen in one line.
 
     Returns:
         TOML text that `parse_recipe` reads back as an equal recipe.
     """
     texts = field_help()
     document = tomlkit.document()
+    preset = TRAINING_PRESETS[recipe.training.preset]
 
     def explain(container: tomlkit.TOMLDocument | tomlkit.items.Table, key: str) -> None:
         if commented:
@@ -460,7 +472,10 @@ def to_toml(recipe: Recipe, *, commented: bool = False) -> str:
             table = tomlkit.table()
             for key, inner in value.items():
                 explain(table, f"{name}.{key}")
-                table.add(key, inner)
+                if commented and name == "training" and key in preset and preset[key] == inner:
+                    table.add(tomlkit.comment(f"{key} = {tomlkit.item(inner).as_string()}    (the preset's)"))
+                else:
+                    table.add(key, inner)
             document.add(name, table)
         else:
             explain(document, name)

@@ -109,7 +109,7 @@ def load_rows(
         else:
             raise DataError(
                 f"{row.file}, line {row.line}: {row.problem}.",
-                'Mend the row, or set data.on_broken_row = "skip" to leave out and count such rows.',
+                'Mend the row, or set data.on_broken_row = "skip" (evaluate: --skip-broken) to leave out and count such rows.',
             )
     if not rows:
         raise _empty(path, split, broken)

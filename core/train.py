@@ -23,6 +23,9 @@ from .recipe import Training
 ADAM_EPSILON = 1e-8
 """The paper's, and torch's default."""
 
+ENCODER_LAYERS = "encoder.encoder."
+"""Names of the parameters that `hold_encoder` holds begin so; embeddings, which the decoder shares, are not among them."""
+
 Loss = Callable[[Batch], Tensor]
 """A batch on the model's device -> mean loss, 0-dimensional."""
 
@@ -58,6 +61,22 @@ def learning_rate(training: Training, step: int, rounds: int) -> float:
     return training.learning_rate * max(0.0, share)
 
 
+def encoder_share(training: Training, step: int) -> float:
+    """The share of the learning rate that the encoder's layers get.
+
+    Args:
+        training: The recipe's training table.
+        step: Number of the step in its round, 0-based.
+
+    Returns:
+        0 while they are held, rising to 1 over as many steps again.
+
+    Source: Liu and Lapata 2019, Text Summarization with Pretrained Encoders, delays one half's rate for the same reason.
+    """
+    hold = training.hold_encoder
+    return min(1.0, max(0, step - hold) / hold) if hold else 1.0
+
+
 class Trainer:
     """Trains a model step by step, its pruned weights held at 0.
 
@@ -77,8 +96,14 @@ class Trainer:
         self._model, self._loss, self._training, self._rounds, self._accelerator = model, loss, training, rounds, accelerator
         self._weights = dict(model.named_parameters())
         self._masks = masks
+        held = [weight for name, weight in self._weights.items() if name.startswith(ENCODER_LAYERS)]
+        free = [weight for name, weight in self._weights.items() if not name.startswith(ENCODER_LAYERS)]
         self._optimizer = torch.optim.AdamW(
-            self._weights.values(), lr=training.learning_rate, eps=ADAM_EPSILON, weight_decay=training.weight_decay, fused=True
+            [{"params": weights, "held": weights is held} for weights in (held, free) if weights],
+            lr=training.learning_rate,
+            eps=ADAM_EPSILON,
+            weight_decay=training.weight_decay,
+            fused=True,
         )
         self._pending: list[tuple[int, tuple[int, ...], Tensor]] = []
         self._examples = self._tokens = 0
@@ -93,8 +118,9 @@ class Trainer:
             TrainingError: The loss is no finite number (seen here on the CPU, at the next `report` on a GPU).
         """
         self._model.train()
+        rate = learning_rate(self._training, self.step, self._rounds)
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self._training, self.step, self._rounds)
+            group["lr"] = rate * encoder_share(self._training, self.step) if group["held"] else rate
         device = self._accelerator.device
         on_device = Batch(batch.sources.to(device, non_blocking=True), batch.targets.to(device, non_blocking=True), batch.rows)
         with autocast(self._accelerator):
@@ -179,6 +205,7 @@ class Trainer:
         for step, rows, loss in losses:
             if not bool(torch.isfinite(loss)):
                 raise TrainingError(
-                    f"The loss of step {step} is {float(loss)}; its batch holds the training rows {', '.join(map(str, rows))}.",
+                    f"The loss of step {step} is {float(loss)}; its batch holds the training rows {', '.join(map(str, rows))} "
+                    "(the split's first is 0).",
                     "Try a lower training.learning_rate, a training.clip_norm above 0, or fp32; then look at these rows.",
                 )

@@ -28,7 +28,7 @@ from codeprune_tui.screens.runs import RunsScreen
 from codeprune_tui.widgets.field import FieldRow
 from codeprune_tui.widgets.statusline import StatusLine
 from core.errors import RunError
-from core.events import CommandTaken, Paused, RunFinished, Step, Validated
+from core.events import CommandTaken, Paused, RunFinished, Step, Stopped, Validated
 from core.recipe import Recipe, build_recipe
 from core.runs import RunPaths
 
@@ -233,6 +233,25 @@ async def test_a_run_that_ends_is_told(tmp_path: Path) -> None:
             assert "ETA" not in status(app)
 
 
+async def test_a_finished_run_cannot_be_paused_and_says_why(tmp_path: Path) -> None:
+    make_run(tmp_path, "ruby-1", whole_run("ruby-1"))
+    async with opened(tmp_path) as (app, pilot):
+        await until_shown(app, "DONE")
+        await pilot.press("p")
+        await until_shown(app, "ruby-1 is done: nothing is")
+
+
+@pytest.mark.parametrize("end", [Stopped("stopped", 1, 20, "stop"), None])
+async def test_a_run_that_nobody_works_on_has_no_eta(tmp_path: Path, end: Stopped | None) -> None:
+    events = [*beginning("ruby-1"), *a_round(0, 15.0), step(1, 20)]
+    make_run(tmp_path, "ruby-1", [*events, *([end] if end else [])])
+    async with opened(tmp_path) as (app, pilot):
+        await until_shown(app, "ruby-1")
+        await pilot.press("enter")
+        await until(lambda: ("STOPPED" if end else "CRASHED") in status(app))
+        assert "ETA" not in status(app)
+
+
 async def test_a_pretraining_run_shows_its_accuracy(tmp_path: Path) -> None:
     begun = started("pre", rounds=0, steps=100, kind="pretrain")
     training = [Step("step", 0, at, 100, 5.0, 1e-4, 1e4, 100.0) for at in (50, 100)]
@@ -255,6 +274,8 @@ async def test_below_60_by_16_there_is_one_status_and_it_comes_back(tmp_path: Pa
             await until_shown(app, "scores and floors")
             await pilot.resize_terminal(50, 12)
             await until(lambda: "scores and floors" not in shown(app))
+            await until(lambda: "BLEU by round" not in shown(app))
+            assert "sparsity" not in shown(app)
             assert "ruby-1" in shown(app)
 
 

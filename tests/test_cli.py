@@ -300,6 +300,7 @@ def test_the_json_of_all_runs_keeps_its_schema(tmp_path: Path, run_cli: Cli) -> 
     (run,) = found["runs"]
     assert set(run) == RUN_KEYS
     assert (run["name"], run["state"], run["kind"], run["bleu"], run["round"]) == ("mine", "DONE", "lottery", None, -1)
+    assert run["path"] == str((tmp_path / "there" / "mine").resolve())  # whoever reads it may stand elsewhere
 
 
 def test_the_json_of_one_run_keeps_its_schema(tmp_path: Path, run_cli: Cli) -> None:

@@ -89,6 +89,17 @@ def test_run_status_evaluate_and_comment_without_a_terminal(folder: Path) -> Non
     status = json.loads(call("status", "quick", "--json", folder=folder).stdout)
     assert "DONE" in json.dumps(status)
     model = "checkpoints/quick/rounds/02"
+    broken = folder / "broken"
+    broken.mkdir()
+    row = {"code_tokens": ["def", "a", "end"], "docstring_tokens": ["Does", "nothing", "."], "func_name": "a"}
+    (broken / "valid.jsonl").write_text(json.dumps(row) + "\n{}\n")
+    stopped = call("evaluate", model, "--data", str(broken), "--beam", "2", folder=folder)
+    assert (stopped.returncode, stopped.stdout) == (4, "")
+    assert f"{broken}/valid.jsonl, line 2: code_tokens is missing" in stopped.stderr
+    assert "--skip-broken" in stopped.stderr
+    skipped = call("evaluate", model, "--data", str(broken), "--beam", "2", "--skip-broken", folder=folder)
+    assert (skipped.returncode, "1 rows in" in skipped.stdout) == (0, True)
+    assert "Rows left out as broken: 1\n" in skipped.stderr
     scored = call("evaluate", model, "--data", str(DEMO), "--rows", "5", "--beam", "2", "--json", folder=folder)
     assert scored.returncode == 0, scored.stderr
     facts = json.dumps(json.loads(scored.stdout))
@@ -153,7 +164,7 @@ def test_the_app_from_new_run_to_a_dropped_connection_and_back(folder: Path) -> 
 
 
 def test_sigterm_to_the_worker_saves_a_checkpoint_and_a_kill_loses_nothing(folder: Path) -> None:
-    recipe = write(folder, "long.toml", rounds=1, steps=3000)
+    recipe = write(folder, "long.toml", rounds=0, steps=3000)
     assert call("run", recipe, "--name", "long", "--detach", folder=folder).returncode == 0
     paths = RunPaths(folder / "checkpoints" / "long")
     wait_for(paths, Step, 2)

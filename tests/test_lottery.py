@@ -158,12 +158,14 @@ def test_prune_first_needs_a_finetuned_model(make: Make) -> None:
     from core.loading import load_model, save_model
 
     save_model(load_model(first.round(0)), None, first.root / "encoder", decoder=False)
-    paths = make("second", model={"path": str(first.root / "encoder"), "decoder_layers": 1}, rewind={"to": "finetuned"})
-    assert worker.main([str(paths.root)]) == ModelError.exit_code
-    failed = read_journal(paths.journal)[-1].what
-    assert isinstance(failed, Failed)
-    assert "has no trained decoder, but this recipe prunes first" in failed.problem
-    assert 'Fine-tune it first, or set rewind.to = "pretrained"' in failed.fix
+    encoder = {"path": str(first.root / "encoder"), "decoder_layers": 1}
+    for order, wish in (("auto", "prunes first"), ("train-first", 'rewinds to "finetuned"')):
+        paths = make(order, model=encoder, rewind={"to": "finetuned"}, pruning={"order": order})
+        assert worker.main([str(paths.root)]) == ModelError.exit_code
+        failed = read_journal(paths.journal)[-1].what
+        assert isinstance(failed, Failed)
+        assert f"has no trained decoder, but this recipe {wish}, which needs a fine-tuned model." in failed.problem
+        assert 'Fine-tune it first, or set rewind.to = "pretrained"' in failed.fix
 
 
 @pytest.mark.parametrize(("rule", "expected"), [("best", "best of"), ("best-no-stop", "best of"), ("last", "last step")])

@@ -14,7 +14,7 @@ from core.errors import TrainingError
 from core.masks import apply_masks, keep
 from core.recipe import Training
 from core.scores import magnitude
-from core.train import Trainer, learning_rate
+from core.train import Trainer, encoder_share, learning_rate
 
 STEPS = 6
 
@@ -134,7 +134,8 @@ def test_a_loss_that_is_no_number_stops_with_step_rows_and_advice() -> None:
     with torch.no_grad():
         model.first.weight[0, 0] = math.nan
     with pytest.raises(
-        TrainingError, match=r"loss of step 2 is nan; its batch holds the training rows 1, 2, 3, 4, 5\. Try a lower"
+        TrainingError,
+        match=r"loss of step 2 is nan; its batch holds the training rows 1, 2, 3, 4, 5 \(the split's first is 0\)\. Try",
     ):
         trainer.train_step(batch(1))
 
@@ -202,3 +203,31 @@ def test_bf16_autocast_keeps_weights_in_fp32() -> None:
     trainer.train_step(batch(0))
     assert all(weight.dtype == torch.float32 for weight in model.parameters())
     assert not torch.equal(before["first.weight"], model.first.weight)
+
+
+class Halves(nn.Module):
+    """A module with a parameter in the encoder's layers and one elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.ModuleDict({"encoder": nn.Linear(6, 3), "embeddings": nn.Linear(6, 3)})
+
+    def forward(self, batch: Batch) -> Tensor:
+        sources = batch.sources.float()
+        return (self.encoder["encoder"](sources) + self.encoder["embeddings"](sources) - batch.targets.float()).square().mean()
+
+
+def test_a_held_encoder_stays_then_follows_more_and_more() -> None:
+    training = Training(hold_encoder=4)
+    assert [encoder_share(training, step) for step in (0, 4, 5, 6, 8, 100)] == [0, 0, 0.25, 0.5, 1, 1]
+    assert encoder_share(Training(), 0) == 1
+    torch.manual_seed(0)
+    model = Halves()
+    before = copy.deepcopy(model.state_dict())
+    trainer = trainer_of(model, {}, hold_encoder=2)
+    moved = []
+    for step in range(4):
+        trainer.train_step(batch(step))
+        moved.append(not torch.equal(model.encoder["encoder"].weight, before["encoder.encoder.weight"]))
+        assert not torch.equal(model.encoder["embeddings"].weight, before["encoder.embeddings.weight"])
+    assert moved == [False, False, False, True]

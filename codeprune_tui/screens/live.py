@@ -69,7 +69,7 @@ class LiveScreen(ModeScreen):
         """Names the panes; without a run there are none."""
         self.query_one("#samples").border_title = "comments"
         self.query_one("#scores").border_title = "scores and floors"
-        self.query_one("#body").display = False
+        self.add_class("-no-run")
 
     def on_resize(self) -> None:
         """Some panes say more where there is more room."""
@@ -82,8 +82,7 @@ class LiveScreen(ModeScreen):
         if self._frozen is not None and (watched is None or watched.paths != self._frozen.paths):
             self._thaw()
         watched = self._frozen or watched
-        self.query_one("#no-run").display = watched is None
-        self.query_one("#body").display = watched is not None
+        self.set_class(watched is None, "-no-run")  # a class: an inline style would outdo the rule for tiny terminals
         if watched is not None and watched.view is not self._shown:
             self._shown = watched.view
             self._show(watched.view)

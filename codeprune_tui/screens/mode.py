@@ -113,6 +113,9 @@ class ModeScreen(Screen[None]):
         target = self.target()
         if target is None:
             self.frame.say("There is no run to command. Choose one under 1 Runs, or start one under 6 New run.", "warning")
+        elif target.state == "DONE":
+            self.frame.say(f"{target.name} is done: nothing is left to do. c under 1 Runs copies its recipe.", "warning")
+            return None
         elif not target.alive:
             self.frame.say(f"{target.name} has no worker: it is {target.state}. Press r to go on with it.", "warning")
             return None
