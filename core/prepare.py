@@ -133,7 +133,7 @@ def new_model(shape: Architecture, source_length: int, train: Rows, seed: int) -
         intermediate_size=shape.ffn,
         hidden_dropout_prob=shape.dropout,
         attention_probs_dropout_prob=shape.dropout,
-        max_position_embeddings=max(source_length, 130) + 2,  # RoBERTa counts positions from 2
+        max_position_embeddings=max(source_length, 256) + 2,  # RoBERTa counts positions from 2
         type_vocab_size=1,
         decoder_layers=shape.decoder_layers,
         decoder_heads=shape.heads,

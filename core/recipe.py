@@ -488,5 +488,8 @@ def _wrap(text: str, width: int = 116) -> list[str]:
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """A short digest of everything the recipe asks for: equal recipes, equal digests."""
-    return hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()[:16]
+    """A short digest of everything the recipe asks for: equal recipes, equal digests.
+
+    Keys that have their default do not count: a key that a later version adds must not make runs of this one look changed.
+    """
+    return hashlib.sha256(recipe.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:16]

@@ -280,7 +280,7 @@ def test_errors_before_the_first_round_are_told_in_the_journal(make: Make) -> No
     cases = {
         "no-model": ({"model": {"path": "/nowhere/model"}}, 5, "/nowhere/model"),
         "no-data": ({"data": {"path": "/nowhere/data"}}, 4, "/nowhere/data"),
-        "too-long": ({"evaluation": {"max_length": 500}}, 5, "evaluation.max_length = 500, but this model has positions for 130"),
+        "too-long": ({"evaluation": {"max_length": 500}}, 5, "evaluation.max_length = 500, but this model has positions for 256"),
         "batch": ({"data": {"train_rows": 4}}, 4, "batch"),
     }
     for name, (sections, code, text) in cases.items():
