@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from .errors import ModelError
 from .files import TEMPORARY, complete_or_absent
+from .masks import load_masks as read_masks
 from .model import BOS, EOS, PAD, CodeToText, CodeToTextConfig, Decoder
 from .weightfiles import CONFIG, WEIGHTS, find_tokenizer, find_weights, plain_names, read_json, read_names, read_tensors, unpack
 
@@ -37,6 +38,8 @@ DECODER_FIELDS = ("decoder_layers", "decoder_heads", "decoder_ffn", "decoder_dro
 SPECIAL_TOKENS = {"bos": ("<s>", BOS), "pad": ("<pad>", PAD), "eos": ("</s>", EOS)}
 """RoBERTa's special tokens and the ids that model, data and beam search rely on."""
 
+MASKS = "masks.safetensors"
+"""Lies beside the weights in every round of a run."""
 OWN_FILES = {CONFIG, "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
 """What `save_model` writes; a folder with anything else in it is not replaced."""
 
@@ -82,19 +85,21 @@ def is_finetuned(source: str | Path) -> bool:
 
 
 def load_masks(source: str | Path) -> dict[str, Tensor]:
-    """The masks inside a pruned checkpoint of the paper.
+    """The masks that a model was pruned with: those beside it in a round of a run, or inside a pruned checkpoint of the paper.
 
     Args:
         source: As for `load_model`.
 
     Returns:
-        Parameter name -> bool tensor, True = kept; empty if the checkpoint holds none.
+        Parameter name -> bool tensor, True = kept; only matrices of which something is pruned, so {} for a dense model.
 
     Raises:
         ModelError: As for `load_model`.
     """
     path = find_weights(source)
-    return unpack(read_tensors(path), path)[1]
+    beside = path.parent / MASKS
+    masks = read_masks(beside) if beside.exists() else unpack(read_tensors(path), path)[1]
+    return {name: mask for name, mask in masks.items() if not bool(mask.all())}
 
 
 def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:

@@ -74,6 +74,8 @@ class Material:
     """The rows that every evaluation scores."""
     floors: metrics.Floors
     """Of `held_out`."""
+    masks: Masks = field(default_factory=dict)
+    """What the model was pruned with before this run began; that stays pruned."""
 
 
 def run_lottery(session: Session, material: Material) -> None:
@@ -144,6 +146,9 @@ class Round:
     def _prune(self, *, announce: bool) -> None:
         """Makes this round's masks from the weights that the last round picked; the same whenever it is asked."""
         if self.number == 0:
+            self.masks = {name: mask.to(self.material.model.device) for name, mask in self.material.masks.items()}
+            if self.masks and announce:
+                self._announce_masks(0.0)
             return
         recipe, started = self.session.recipe, self.session.clock()
         model, before = self.material.model, self.session.paths.round(self.number - 1)
@@ -151,7 +156,8 @@ class Round:
         weights = prunable(model, recipe.pruning.prunable)
         old = {name: mask.to(model.device) for name, mask in load_masks(before / "masks.safetensors").items()}
         criterion = CRITERIA[recipe.pruning.criterion](derive_seed(recipe.training.seed, "criterion", self.number))
-        self.masks = keep(weights, old, criterion, recipe.pruning.scope, sparsities(recipe)[self.number])
+        # Masks of matrices that this preset leaves alone, as a model pruned elsewhere may have, are kept as they are.
+        self.masks = old | keep(weights, old, criterion, recipe.pruning.scope, sparsities(recipe)[self.number])
         if announce:
             self._announce_masks(self.session.clock() - started)
 
@@ -295,10 +301,8 @@ class Round:
     def _write(self, step: int, reason: str, evaluation: Evaluation) -> None:
         recipe, folder = self.session.recipe, self.session.paths.round(self.number)
         # Round 0 has masks too, of ones: whoever reads a round need not know that it was the dense one.
-        masks = self.masks or {
-            name: torch.ones_like(weight, dtype=torch.bool)
-            for name, weight in prunable(self.material.model, recipe.pruning.prunable).items()
-        }
+        weights = prunable(self.material.model, recipe.pruning.prunable)
+        masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()} | self.masks
         facts = {
             "round": self.number,
             "sparsity": sparsity_of(masks),

@@ -20,7 +20,7 @@ from .errors import DataError, ModelError, RunError
 from .evaluate import as_event, floors_of
 from .events import DataLoaded, FloorsMeasured, Warned
 from .files import complete_or_absent
-from .loading import is_finetuned, load_model, load_tokenizer
+from .loading import is_finetuned, load_masks, load_model, load_tokenizer
 from .lottery import Material
 from .model import CodeToText, CodeToTextConfig
 from .recipe import NEW_MODEL, Architecture, Recipe, recipe_hash
@@ -78,7 +78,8 @@ def prepare(session: Session) -> Material:
     session.emit(
         FloorsMeasured("floors", recipe.evaluation.split, len(held_out.rows), as_event(floors.constant), as_event(floors.name))
     )
-    return Material(model.to(session.accelerator.device), tokenizer, encode(splits["train"]), held_out, floors)
+    masks = {} if recipe.model.path == NEW_MODEL else load_masks(recipe.model.path)
+    return Material(model.to(session.accelerator.device), tokenizer, encode(splits["train"]), held_out, floors, masks)
 
 
 def start_model(recipe: Recipe, train: Rows) -> tuple[CodeToText, PreTrainedTokenizerBase]:

@@ -126,13 +126,16 @@ class Trainer:
         with autocast(self._accelerator):
             loss = self._loss(on_device)
         self._accelerator.backward(loss)
+        checked = loss.detach()
         if self._training.clip_norm:
-            self._clip()
+            norm = self._clip()
+            # Gradients can overflow under a finite loss; the batch to name is this one, not the next.
+            checked = torch.where(torch.isfinite(norm), checked, norm)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         apply_masks(self._weights, self._masks)
         self.step += 1
-        self._pending.append((self.step, batch.rows, loss.detach()))
+        self._pending.append((self.step, batch.rows, checked))
         self._examples += len(batch.rows)
         self._tokens += int((batch.sources != PAD).sum() + (batch.targets != PAD).sum())
         if device.type == "cpu":  # a GPU must not wait for each loss; its losses are looked at in `report`
@@ -193,19 +196,20 @@ class Trainer:
             torch.cuda.set_rng_state(tensors["rng/cuda"].cpu(), self._accelerator.device)
         self.step = step
 
-    def _clip(self) -> None:
+    def _clip(self) -> Tensor:
         # A pruned weight gets a gradient too; it must not count in the norm, or a sparse model would train more slowly.
         for name, mask in self._masks.items():
             gradient = self._weights[name].grad
             if gradient is not None:
                 gradient.mul_(mask)
-        self._accelerator.clip_grad_norm_(self._weights.values(), self._training.clip_norm)
+        norm: Tensor = self._accelerator.clip_grad_norm_(self._weights.values(), self._training.clip_norm)
+        return norm
 
     def _refuse_nan(self, losses: list[tuple[int, tuple[int, ...], Tensor]]) -> None:
         for step, rows, loss in losses:
             if not bool(torch.isfinite(loss)):
                 raise TrainingError(
-                    f"The loss of step {step} is {float(loss)}; its batch holds the training rows {', '.join(map(str, rows))} "
-                    "(the split's first is 0).",
+                    f"The loss of step {step} or its gradient norm is {float(loss)}; its batch holds the training rows "
+                    f"{', '.join(map(str, rows))} (the split's first is 0).",
                     "Try a lower training.learning_rate, a training.clip_norm above 0, or fp32; then look at these rows.",
                 )

@@ -152,6 +152,25 @@ def test_prune_first_takes_the_finetuned_model_as_round_0(make: Make) -> None:
         assert start[name][~mask].abs().max() <= start[name][mask].abs().min()
 
 
+def test_what_was_pruned_before_the_run_stays_pruned(make: Make) -> None:
+    first = make("first", pruning={"rounds": 1, "final_sparsity": 0.4, "prunable": "decoder"})
+    run(first)
+    paths = make(
+        "second", model={"path": str(first.round(1))}, pruning={"rounds": 1, "final_sparsity": 0.5, "prunable": "encoder"}
+    )
+    events = run(paths)
+    old = load_masks(first.round(1) / "masks.safetensors")
+    assert len(old) == 4
+    assert [what.round for what in of(Pruned, events)] == [0, 1]
+    for number in (0, 1):
+        masks = load_masks(paths.round(number) / "masks.safetensors")
+        found = weights(paths, number)
+        for name, mask in old.items():
+            assert torch.equal(masks[name], mask)
+            assert not found[name][~mask].any()
+    assert sum(not bool(mask.all()) for mask in masks.values()) == 4 + 13
+
+
 def test_prune_first_needs_a_finetuned_model(make: Make) -> None:
     first = make("first", pruning={"rounds": 0}, training={"steps": 1})
     run(first)

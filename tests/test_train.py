@@ -135,9 +135,25 @@ def test_a_loss_that_is_no_number_stops_with_step_rows_and_advice() -> None:
         model.first.weight[0, 0] = math.nan
     with pytest.raises(
         TrainingError,
-        match=r"loss of step 2 is nan; its batch holds the training rows 1, 2, 3, 4, 5 \(the split's first is 0\)\. Try",
+        match=r"loss of step 2 or its gradient norm is nan; its batch holds the training rows 1, 2, 3, 4, 5 \(the .* Try a",
     ):
         trainer.train_step(batch(1))
+
+
+class Overflow(nn.Module):
+    """A finite loss whose gradient is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, batch: Batch) -> Tensor:
+        return torch.sqrt(self.weight).sum()
+
+
+def test_a_gradient_that_overflows_under_a_finite_loss_names_its_own_step() -> None:
+    with pytest.raises(TrainingError, match=r"loss of step 1 or its gradient norm is inf"):
+        trainer_of(Overflow(), {}, clip_norm=1.0).train_step(batch(0))
 
 
 def test_a_report_gives_means_since_the_last_one() -> None:
