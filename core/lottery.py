@@ -52,11 +52,9 @@ from .picker import Measurement, Picker
 from .schedule import sparsities
 from .scores import CRITERIA
 from .seeds import derive_seed
-from .session import Session
+from .session import STEP_EVENT_S, Session
 from .train import Trainer
 
-STEP_EVENT_S = 1.0
-"""Seconds between two `step` events: a journal of a long run stays readable, and costs training nothing."""
 SAMPLES = 6
 """Validation methods whose comments every evaluation event carries."""
 BEST_FILE = "best.safetensors"

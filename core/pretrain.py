@@ -28,11 +28,10 @@ from .recipe import Data
 from .rows import Row, load_rows
 from .ruby import docstring_tokens, parse, source_text, split_identifiers, target_text
 from .seeds import derive_seed
-from .session import Session
+from .session import STEP_EVENT_S, Session
 from .train import Trainer
 
 MASK_SHARE = 0.15
-STEP_EVENT_S = 1.0
 VALIDATION_BATCH = 32
 
 

@@ -9,7 +9,6 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import time
 import tomllib
 from collections.abc import Iterator
@@ -321,20 +320,6 @@ def read_metrics(folder: Path) -> dict[str, object] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def remove_run(paths: RunPaths) -> None:
-    """Deletes a run folder.
-
-    Raises:
-        RunError: A worker holds it.
-    """
-    if is_held(paths):
-        raise RunError(f"A worker is at work on {paths.name}.", f"Stop it first: codeprune-tui stop {paths.name}")
-    # Renamed first: whatever happens in the middle of the deletion, no half run is left in the list.
-    doomed = paths.root.with_name(f".deleted-{paths.name}-{time.time_ns()}")
-    paths.root.rename(doomed)
-    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _asked(paths: RunPaths) -> tuple[str, int]:

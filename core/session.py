@@ -14,6 +14,8 @@ from .events import Event, Happening, Paused, Resumed
 from .recipe import Recipe
 from .runs import RunPaths
 
+STEP_EVENT_S = 1.0
+"""Seconds between two `step` events: a journal of a long run stays readable, and costs training nothing."""
 PAUSE_POLL_S = 0.1
 """How often a paused worker looks for a command."""
 

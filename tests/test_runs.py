@@ -35,7 +35,6 @@ from core.runs import (
     free_name,
     hold_lock,
     is_held,
-    remove_run,
     run_folders,
     run_info,
     run_state,
@@ -129,21 +128,6 @@ def test_only_run_folders_are_listed(paths: RunPaths) -> None:
     create_run(checkpoints, "also", Recipe())
     assert [found.name for found in run_folders(checkpoints)] == ["also", "mine"]
     assert run_folders(checkpoints / "nowhere") == []
-
-
-def test_a_run_is_removed_whole(paths: RunPaths) -> None:
-    finish_round(paths, 0, {})
-    remove_run(paths)
-    assert list(paths.root.parent.iterdir()) == []
-
-
-def test_a_run_with_a_worker_is_not_removed(paths: RunPaths) -> None:
-    with (
-        hold_lock(paths),
-        pytest.raises(RunError, match=r"^A worker is at work on mine\. Stop it first: codeprune-tui stop mine$"),
-    ):
-        remove_run(paths)
-    assert paths.recipe.exists()
 
 
 # --- the lock --------------------------------------------------------------------------------------------------------------
