@@ -304,12 +304,13 @@ def collate(encoded: Encoded, rows: Sequence[int], pad_id: int) -> Batch:
     Returns:
         Sources and targets, each padded to the longest among these rows and no further.
     """
-    sources = _padded([encoded.sources[row] for row in rows], pad_id)
-    targets = _padded([encoded.targets[row] for row in rows], pad_id)
+    sources = pad_lists([encoded.sources[row] for row in rows], pad_id)
+    targets = pad_lists([encoded.targets[row] for row in rows], pad_id)
     return Batch(sources, targets, tuple(encoded.rows[row].index for row in rows))
 
 
-def _padded(lists: list[list[int]], pad_id: int) -> torch.Tensor:
+def pad_lists(lists: list[list[int]], pad_id: int) -> torch.Tensor:
+    """Ids side by side, filled up on the right: (lists, longest) int64."""
     table = np.full((len(lists), max(map(len, lists))), pad_id, dtype=np.int64)
     for line, ids in zip(table, lists, strict=True):
         line[: len(ids)] = ids

@@ -32,7 +32,7 @@ ENCODER_FIELDS = (
 )  # fmt: skip
 """What is taken over from a RoBERTa configuration; the rest (generation, versions) means nothing here."""
 
-DECODER_FIELDS = ("decoder_layers", "decoder_heads", "decoder_ffn", "decoder_dropout", "split_identifiers")
+DECODER_FIELDS = ("decoder_layers", "decoder_heads", "decoder_ffn", "decoder_dropout", "split_identifiers", "pretrained_only")
 """What our own configuration adds."""
 
 SPECIAL_TOKENS = {"bos": ("<s>", BOS), "pad": ("<pad>", PAD), "eos": ("</s>", EOS)}
@@ -73,7 +73,7 @@ def load_model(source: str | Path, *, decoder_layers: int = 6, seed: int = 0) ->
 
 
 def is_finetuned(source: str | Path) -> bool:
-    """Whether a model brings its own decoder; reads names, not weights.
+    """Whether a model brings a decoder that has learned the task; reads names, not weights.
 
     Args:
         source: As for `load_model`.
@@ -81,7 +81,10 @@ def is_finetuned(source: str | Path) -> bool:
     Raises:
         ModelError: As for `load_model`.
     """
-    return _has_decoder(plain_names(read_names(find_weights(source))).values())
+    path = find_weights(source)
+    config = path.parent / CONFIG
+    pretrained_only = config.exists() and read_json(config).get("pretrained_only") is True
+    return not pretrained_only and _has_decoder(plain_names(read_names(path)).values())
 
 
 def load_masks(source: str | Path) -> dict[str, Tensor]:

@@ -317,6 +317,7 @@ class Round:
             "signatures": evaluation.signatures,
             "seconds": round(self._seconds, 3),
         }
+        self.material.model.config.pretrained_only = False
         with complete_or_absent(folder) as draft:
             save_model(self.material.model, self.material.tokenizer, draft)
             save_masks(masks, draft / "masks.safetensors")

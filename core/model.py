@@ -11,7 +11,7 @@ Sources: CodeXGLUE, Code-Text/code-to-text (architecture, loss); torch's `nn.Tra
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +45,8 @@ class CodeToTextConfig(RobertaConfig):  # type: ignore[misc]  # mypy does not fo
     """Neurons in each decoder feed-forward block."""
     decoder_dropout: float = 0.1
     """Share of values dropped in the decoder while training, attention included."""
+    pretrained_only: bool = False
+    """Whether encoder and decoder come from pre-training and have not learned to write comments for their own sake yet."""
     split_identifiers: bool = False
     """Whether source text is split into words before tokenizing; only stored here, for whoever prepares the text."""
 
@@ -97,10 +99,25 @@ class Attention(nn.Module):
         Returns:
             (batch, time, hidden).
         """
-        dropout = self.dropout if self.training else 0.0
-        seen = F.scaled_dot_product_attention(self._heads(query), key, value, attn_mask=mask, dropout_p=dropout, is_causal=causal)
+        if self.training and query.device.type == "cpu":
+            seen = self._trained_on_cpu(self._heads(query), key, value, mask, causal)
+        else:
+            dropout = self.dropout if self.training else 0.0
+            seen = F.scaled_dot_product_attention(
+                self._heads(query), key, value, attn_mask=mask, dropout_p=dropout, is_causal=causal
+            )
         out: Tensor = self.out_proj(seen.transpose(1, 2).flatten(2))
         return out
+
+    def _trained_on_cpu(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        """The same in plain products: the backward pass of torch's fused attention took half of a step in bf16 on the CPU."""
+        if causal:
+            mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
+        scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2))  # (batch, heads, time, positions)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -math.inf)
+        weights = F.dropout(scores.softmax(-1, dtype=torch.float32), self.dropout)
+        return torch.matmul(weights.to(value.dtype), value)
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.heads, self.hidden // self.heads).transpose(1, 2)  # (batch, heads, time, width)
@@ -284,6 +301,13 @@ class CodeToText(PreTrainedModel):  # type: ignore[misc]  # mypy does not follow
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: the encoder and the modules above have set their start values themselves, as RoBERTa and torch do."""
 
+    def train(self, mode: bool = True) -> Self:
+        """Switches to training or evaluation; the encoder's attention is fused except while training on the CPU (see above)."""
+        plain = mode and self.device.type == "cpu"
+        self.encoder.set_attn_implementation("eager" if plain else "sdpa")
+        trained: Self = super().train(mode)
+        return trained
+
     def get_input_embeddings(self) -> nn.Module:
         """The word embeddings, shared by encoder, decoder and output."""
         shared: nn.Module = self.encoder.embeddings.word_embeddings
@@ -318,14 +342,26 @@ class CodeToText(PreTrainedModel):  # type: ignore[misc]  # mypy does not follow
         Returns:
             The sum in float32 (nats), and the number of target tokens after `<s>`.
         """
+        logits, wanted = self.target_logits(sources, targets)
+        losses = F.cross_entropy(logits.float(), wanted, reduction="sum", label_smoothing=label_smoothing)
+        return losses, len(wanted)
+
+    def target_logits(self, sources: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """What the model expects at each real target token, given those before it.
+
+        Args:
+            sources: (batch, source time) int64, padded with 1.
+            targets: (batch, target time) int64, `<s>` ... `</s>`, padded with 1 on the right.
+
+        Returns:
+            Logits, (real tokens, vocab), and the tokens that stand there, (real tokens,) int64; `<s>` is not among them.
+        """
         memory = self.encode(sources)
         mask = (sources != PAD)[:, None, None]
         x = self.decoder(self.encoder.embeddings(targets[:, :-1]), memory, mask)
         wanted = targets[:, 1:]
         real = wanted != PAD
-        logits = self.lm_head(torch.tanh(self.dense(x[real])))  # (real tokens, vocab)
-        losses = F.cross_entropy(logits.float(), wanted[real], reduction="sum", label_smoothing=label_smoothing)
-        return losses, len(logits)
+        return self.lm_head(torch.tanh(self.dense(x[real]))), wanted[real]
 
     def forward(self, sources: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Mean cross-entropy over the real target tokens; arguments as in `token_losses`.
@@ -374,6 +410,49 @@ class CodeToText(PreTrainedModel):  # type: ignore[misc]  # mypy does not follow
         x = self.decoder.step(self.encoder.embeddings(tokens, position_ids=cache.count * real + PAD), cache)
         logits: Tensor = self.lm_head(torch.tanh(self.dense(x)))
         return logits
+
+
+@torch.no_grad()
+def start_near_identity(model: CodeToText) -> None:
+    """Gives an untrained model start values from which a small one learns; the generator is torch's global one.
+
+    With the usual ones the first gradients, alike for all tokens, level the states of a normalised-after encoder for good
+    (`training.hold_encoder` tells more). Here every encoder layer begins as the identity, and the decoder's look at the source
+    hands words straight on to the output, which is tied to their embeddings: that comments repeat words of the code is there from
+    the start. In the spirit of Zhang et al. 2019 (Fixup), who start residual branches at zero.
+
+    Args:
+        model: On the CPU.
+    """
+    hidden = model.config.hidden_size
+    embeddings = model.encoder.embeddings
+    for table in (embeddings.word_embeddings, embeddings.position_embeddings):
+        table.weight.normal_(0.0, hidden**-0.5)
+        table.weight[PAD].zero_()
+    for name, weight in model.encoder.encoder.named_parameters():
+        if name.endswith("output.dense.weight"):
+            weight.zero_()
+        elif weight.dim() == 2:
+            weight.normal_(0.0, weight.shape[1] ** -0.5)
+    for layer in model.decoder.layers:
+        look = layer.multihead_attn
+        look.in_proj_weight[2 * hidden :] = torch.eye(hidden)
+        look.out_proj.weight.copy_(torch.eye(hidden))
+    model.dense.weight.copy_(torch.eye(hidden))
+    model.dense.bias.zero_()
+
+
+def set_dropout(model: CodeToText, share: float) -> None:
+    """Sets the share of states dropped while training; that of attention weights stays.
+
+    Args:
+        model: Changed, its configuration too.
+        share: In [0, 1).
+    """
+    model.config.hidden_dropout_prob = model.config.decoder_dropout = share
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Dropout) and not name.endswith("attention.self.dropout"):
+            module.p = share
 
 
 def __getattr__(name: str) -> object:

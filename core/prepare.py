@@ -22,7 +22,7 @@ from .events import DataLoaded, FloorsMeasured, Warned
 from .files import complete_or_absent
 from .loading import is_finetuned, load_masks, load_model, load_tokenizer
 from .lottery import Material
-from .model import CodeToText, CodeToTextConfig
+from .model import CodeToText, CodeToTextConfig, set_dropout, start_near_identity
 from .recipe import NEW_MODEL, Architecture, Recipe, recipe_hash
 from .rows import Rows, load_rows
 from .ruby import split_identifiers
@@ -60,6 +60,8 @@ def prepare(session: Session) -> Material:
     splits = {split: _rows(session, split) for split in wanted}
     _record(session, splits)
     model, tokenizer = start_model(recipe, splits["train"])
+    if recipe.training.dropout >= 0:
+        set_dropout(model, recipe.training.dropout)
     _check_lengths(recipe, model.config)
 
     def encode(rows: Rows) -> Encoded:
@@ -144,7 +146,9 @@ def new_model(shape: Architecture, source_length: int, train: Rows, seed: int) -
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return CodeToText(config), tokenizer
+        model = CodeToText(config)
+        start_near_identity(model)
+    return model, tokenizer
 
 
 def _rows(session: Session, split: str) -> Rows:

@@ -1,19 +1,17 @@
-"""Pre-training: an encoder learns to fill in masked tokens of Ruby code and comments.
+"""Pre-training: a model learns from Ruby code and comments before it learns the task.
 
-Goes through the same trainer, journal, commands and resume as a pruning run, and ends with one folder, `rounds/00`, that holds
-the encoder but no decoder: whoever loads it gets a fresh one. What is masked in a step depends on the seed and the step alone,
-so a run can be taken up anywhere. Follows BERT's and RoBERTa's recipe (15 % of the tokens; of these 80 % `<mask>`, 10 % another
-token, 10 % unchanged; drawn anew each time).
+Goes through the same trainer, journal, commands and resume as a pruning run, and ends with one folder, `rounds/00`. What is
+learned is an objective's business (`objectives`): with masked tokens the folder holds the encoder alone, and whoever loads it
+gets a fresh decoder; with denoising it holds the whole model.
 """
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -23,7 +21,8 @@ from .errors import DataError
 from .events import CheckpointSaved, RoundFinished, RoundStarted, RunFinished, Step, Validated
 from .files import complete_or_absent
 from .loading import save_model
-from .model import PAD, CodeToText
+from .model import CodeToText
+from .objectives import Corpus, Objective
 from .recipe import Data
 from .rows import Row, load_rows
 from .ruby import docstring_tokens, parse, source_text, split_identifiers, target_text
@@ -31,20 +30,12 @@ from .seeds import derive_seed
 from .session import STEP_EVENT_S, Session
 from .train import Trainer
 
-MASK_SHARE = 0.15
-VALIDATION_BATCH = 32
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Token ids of texts to learn from, and of texts to measure on."""
-
-    train: list[list[int]]
-    held_out: list[list[int]]
+NEAR = 8
+"""Words in a row that are compared to find near-copies of held-out methods."""
 
 
 def build_corpus(session: Session, tokenizer: PreTrainedTokenizerBase, train: Encoded, held: Encoded, *, split: bool) -> Corpus:
-    """Puts comment and code of each row into one text, and adds the methods of further Ruby files.
+    """Gathers the training rows, and the methods of further Ruby files.
 
     Args:
         session: The run; its recipe names the folder of further code.
@@ -54,21 +45,13 @@ def build_corpus(session: Session, tokenizer: PreTrainedTokenizerBase, train: En
         split: Whether identifiers are split into words.
 
     Returns:
-        Ids: `<s> comment </s> code </s>`, or `<s> code </s>` where there is no comment.
+        What to learn from and what to measure on.
     """
     data = session.recipe.data
-
-    def join(comments: list[list[int]], codes: list[list[int]]) -> list[list[int]]:
-        # An empty comment is `<s> </s>`: then the code stands alone.
-        return [
-            ((comment if len(comment) > 2 else comment[:1]) + code[1:])[: data.source_length]
-            for comment, code in zip(comments, codes, strict=True)
-        ]
-
-    pairs = further_code(Path(data.code), {row.source for row in (*train.rows, *held_out_rows(data))}) if data.code else {}
+    pairs = further_code(Path(data.code), {row.source for row in train.rows}, held_out_rows(data)) if data.code else {}
     codes = encode_texts(tokenizer, [split_identifiers(code) if split else code for code in pairs], data.source_length)
     comments = encode_texts(tokenizer, list(pairs.values()), data.target_length)
-    return Corpus(join(train.targets, train.sources) + join(comments, codes), join(held.targets, held.sources))
+    return Corpus(train.targets + comments, train.sources + codes, held.targets, held.sources, data.source_length)
 
 
 def held_out_rows(data: Data) -> list[Row]:
@@ -80,12 +63,14 @@ def held_out_rows(data: Data) -> list[Row]:
     return rows
 
 
-def further_code(folder: Path, known: set[str]) -> dict[str, str]:
+def further_code(folder: Path, known: set[str], held: Sequence[Row]) -> dict[str, str]:
     """The methods in the Ruby files below a folder, documented or not, each code once.
 
     Args:
         folder: Searched through and through for `*.rb`.
-        known: Source texts to leave out, those of rows that are used otherwise or held out.
+        known: Source texts of rows that are used otherwise, to leave out.
+        held: Rows that no model may learn from: their methods are left out, and near-copies of them, that is methods of whose
+            runs of 8 words, names split, more than half stand in held-out ones.
 
     Returns:
         Source text -> comment text, in the order of the files' paths.
@@ -94,50 +79,26 @@ def further_code(folder: Path, known: set[str]) -> dict[str, str]:
         DataError: There is no such folder, or no Ruby in it.
     """
     pairs: dict[str, str] = {}
-    for file in sorted(folder.rglob("*.rb")):
+    left_out = known | {row.source for row in held}
+    runs = set().union(*(word_runs(row.source) for row in held))
+    for file in sorted(path for path in folder.rglob("*.rb") if path.is_file()):
         for method in parse(file.read_text(encoding="utf-8", errors="replace")).methods:
             code = source_text(method.tokens)
-            if code not in known:
-                pairs.setdefault(code, target_text(docstring_tokens(method.comment)))
+            if code in left_out:
+                continue
+            left_out.add(code)  # each code once
+            own = word_runs(code)
+            if 2 * len(own & runs) <= len(own):
+                pairs[code] = target_text(docstring_tokens(method.comment))
     if not pairs:
         raise DataError(f"data.code = {str(folder)!r} holds no Ruby methods.", "Name a folder with .rb files, or leave it empty.")
     return pairs
 
 
-def mask_tokens(ids: Tensor, seed: int, mask_id: int, vocab_size: int) -> tuple[Tensor, Tensor]:
-    """Hides tokens for the model to find.
-
-    Args:
-        ids: (batch, time) int64 on the CPU; 0 to 4 are special tokens and never hidden.
-        seed: Decides which; equal arguments, equal result.
-        mask_id: Id of `<mask>`.
-        vocab_size: Tokens to draw replacements from.
-
-    Returns:
-        The ids with hidden tokens replaced, and (batch, time) bool: which positions are to be found.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    chance = torch.rand(ids.shape, generator=generator)
-    other = torch.randint(5, vocab_size, ids.shape, generator=generator)
-    hidden = (chance < MASK_SHARE) & (ids > 4) & (ids != mask_id)
-    masked = torch.where(hidden & (chance < 0.8 * MASK_SHARE), mask_id, ids)
-    replaced = hidden & (chance >= 0.8 * MASK_SHARE) & (chance < 0.9 * MASK_SHARE)
-    return torch.where(replaced, other, masked), hidden
-
-
-def masked_logits(model: CodeToText, masked: Tensor, hidden: Tensor) -> Tensor:
-    """The model's guesses at hidden positions, through the output layer that the decoder will use later.
-
-    Args:
-        model: The model.
-        masked: (batch, time) ids.
-        hidden: (batch, time) bool.
-
-    Returns:
-        (hidden positions, vocabulary).
-    """
-    logits: Tensor = model.lm_head(torch.tanh(model.dense(model.encode(masked)[hidden])))
-    return logits
+def word_runs(source: str) -> set[str]:
+    """All runs of `NEAR` words of a source text, names split; of a shorter one, all its words as one run."""
+    words = split_identifiers(source).split()
+    return {" ".join(words[first : first + NEAR]) for first in range(max(1, len(words) - NEAR + 1))}
 
 
 @dataclass
@@ -147,14 +108,14 @@ class Pretraining:
     Args:
         session: Journal, commands, recipe, folder.
         model: On its device.
-        tokenizer: Its tokenizer, with a mask token.
-        corpus: What to learn from.
+        tokenizer: Its tokenizer.
+        objective: What to learn.
     """
 
     session: Session
     model: CodeToText
     tokenizer: PreTrainedTokenizerBase
-    corpus: Corpus
+    objective: Objective
     _reported: float = 0.0
     _measured: dict[int, tuple[float, float]] = field(default_factory=dict)
     _saved: int = -1
@@ -168,7 +129,7 @@ class Pretraining:
         session, steps = self.session, self.session.recipe.training.steps
         if not session.paths.finished_rounds():
             checkpoint = load_checkpoint(session.paths.resume)
-            self._trainer = Trainer(self.model, self._loss, {}, session.recipe.training, 1, session.accelerator)
+            self._trainer = Trainer(self.model, self.objective.loss, {}, session.recipe.training, 1, session.accelerator)
             self._start(checkpoint)
             self._train(steps)
             self._write()
@@ -185,25 +146,12 @@ class Pretraining:
         self._trainer.load_state(checkpoint.tensors, step)
         self._saved = step
 
-    def _loss(self, batch: Batch) -> Tensor:
-        # Positions to find travel in `targets`: −1 where nothing is hidden, the true token where something is.
-        hidden = batch.targets >= 0
-        return F.cross_entropy(masked_logits(self.model, batch.sources, hidden).float(), batch.targets[hidden])
-
-    def _batch(self, ids: list[list[int]], rows: tuple[int, ...], seed: int) -> Batch:
-        width = max(len(ids[row]) for row in rows)
-        plain = torch.tensor([ids[row] + [PAD] * (width - len(ids[row])) for row in rows])  # (batch, time)
-        masked, hidden = mask_tokens(plain, seed, int(self.tokenizer.mask_token_id), len(self.tokenizer))
-        return Batch(masked, torch.where(hidden, plain, -1), rows)
-
     def _train(self, steps: int) -> None:
-        recipe, trainer, texts = self.session.recipe, self._trainer, self.corpus.train
-        lengths = [len(ids) for ids in texts]
-        order = BatchOrder(lengths, lengths, recipe.training.batch_size, recipe.training.seed)
+        recipe, trainer = self.session.recipe, self._trainer
+        order = BatchOrder(*self.objective.lengths(), recipe.training.batch_size, recipe.training.seed)
         while trainer.step < steps:
-            trainer.train_step(
-                self._batch(texts, order.batch(trainer.step), derive_seed(recipe.training.seed, "mask", trainer.step))
-            )
+            seed = derive_seed(recipe.training.seed, "mask", trainer.step)
+            trainer.train_step(self.objective.batch(order.batch(trainer.step), seed))
             now = self.session.clock()
             if now - self._reported >= STEP_EVENT_S or trainer.step == steps:
                 self._report(now, steps)
@@ -221,20 +169,14 @@ class Pretraining:
 
     @torch.inference_mode()
     def _validate(self) -> None:
-        """Loss and accuracy on masked tokens of the held-out texts, the same masks every time."""
-        started, step = self.session.clock(), self._trainer.step
+        """Loss and accuracy on what is held out, the same every time."""
+        started, step, device = self.session.clock(), self._trainer.step, self.model.device
         self.model.eval()
         loss, right, count = 0.0, 0, 0
-        texts = self.corpus.held_out
-        for first in range(0, len(texts), VALIDATION_BATCH):
-            rows = tuple(range(first, min(first + VALIDATION_BATCH, len(texts))))
-            batch = self._batch(texts, rows, derive_seed("held out", first))
-            targets = batch.targets.to(self.model.device)
+        for batch in self.objective.held_out():
             with autocast(self.session.accelerator):
-                logits = masked_logits(self.model, batch.sources.to(self.model.device), targets >= 0).float()
-            truth = targets[targets >= 0]
-            loss += float(F.cross_entropy(logits, truth, reduction="sum"))
-            right, count = right + int((logits.argmax(-1) == truth).sum()), count + len(truth)
+                found = self.objective.found(Batch(batch.sources.to(device), batch.targets.to(device), batch.rows))
+            loss, right, count = loss + found.loss, right + found.right, count + found.count
         self.model.train()
         self._measured[step] = (loss / max(1, count), right / max(1, count))
         seconds = round(self.session.clock() - started, 3)
@@ -253,7 +195,8 @@ class Pretraining:
             self._validate()  # resumed at the very end
         loss, accuracy = self._measured[self._trainer.step]
         facts = {"round": 0, "sparsity": 0.0, "steps": self._trainer.step, "masked_loss": loss, "masked_accuracy": accuracy}
+        self.model.config.pretrained_only = True
         with complete_or_absent(self.session.paths.round(0)) as draft:
-            save_model(self.model, self.tokenizer, draft, decoder=False)
+            save_model(self.model, self.tokenizer, draft, decoder=self.objective.trains_decoder)
             (draft / "metrics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         self.session.emit(RoundFinished("round_finished", 0, 0.0, None, self._trainer.step, 0.0))

@@ -29,6 +29,7 @@ Order = Literal["auto", "train-first", "prune-first"]
 PickerRule = Literal["last", "best", "best-no-stop"]
 WarmupPolicy = Literal["round", "all-rounds", "constant"]
 Precision = Literal["fp32", "bf16"]
+Objective = Literal["mask", "denoise"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 NEW_MODEL = "new"
@@ -183,6 +184,8 @@ class Training(Section):
     An untrained decoder's first gradients are alike for all tokens, and can level a small encoder's states for good."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target probability spread over all tokens."""
+    dropout: float = Field(default=-1, ge=-1, lt=1)
+    """Share of the states dropped while training; -1 = as the model's configuration says. Attention keeps its own."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Drives data order, dropout, fresh weights and random scores."""
     precision: Precision = "fp32"
@@ -201,6 +204,14 @@ class Training(Section):
             return given
         preset = given.get("preset", "sane")
         return {**TRAINING_PRESETS[preset], **given} if isinstance(preset, str) and preset in TRAINING_PRESETS else given
+
+
+class Pretraining(Section):
+    """What a pre-training run learns; read only where kind is "pretrain"."""
+
+    objective: Objective = "mask"
+    """mask: the encoder finds masked tokens (BERT's way), its decoder starts fresh later. denoise: encoder and decoder together
+    write hidden spans, and whole comments from their code."""
 
 
 class Evaluation(Section):
@@ -224,7 +235,8 @@ class Recipe(Section):
     """Everything one run was asked to do."""
 
     kind: Kind = "lottery"
-    """lottery prunes in rounds, finetune trains a dense model on comments, pretrain trains an encoder on masked code."""
+    """lottery prunes in rounds, finetune trains a dense model on comments, pretrain trains on code
+    and comments first."""
     model: Model = Model()
     architecture: Architecture = Architecture()
     data: Data = Data()
@@ -232,6 +244,7 @@ class Recipe(Section):
     rewind: Rewind = Rewind()
     picker: Picker = Picker()
     training: Training = Training()
+    pretraining: Pretraining = Pretraining()
     evaluation: Evaluation = Evaluation()
 
     @model_validator(mode="after")

@@ -80,6 +80,7 @@ def _work(paths: RunPaths, journal: JournalWriter, control: Control) -> None:
     from . import prepare  # torch and transformers: seconds
     from .device import describe, make_accelerator
     from .lottery import run_lottery
+    from .objectives import make_objective
     from .pretrain import Pretraining, build_corpus
     from .session import Session
 
@@ -110,7 +111,11 @@ def _work(paths: RunPaths, journal: JournalWriter, control: Control) -> None:
     if recipe.kind == "pretrain":
         split = material.model.config.split_identifiers
         corpus = build_corpus(session, material.tokenizer, material.train, material.held_out, split=split)
-        Pretraining(session, material.model, material.tokenizer, corpus).run()
+        mask_id, entries = int(material.tokenizer.mask_token_id), len(material.tokenizer)
+        objective = make_objective(
+            recipe.pretraining.objective, material.model, corpus, mask_id, entries, training.label_smoothing
+        )
+        Pretraining(session, material.model, material.tokenizer, objective).run()
     else:
         run_lottery(session, material)
 

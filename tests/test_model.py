@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import ModelError
-from core.model import PAD, CodeToText, CodeToTextConfig
+from core.model import PAD, CodeToText, CodeToTextConfig, set_dropout, start_near_identity
 
 SIZES = {
     "vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
@@ -67,9 +67,11 @@ def test_names_and_shapes_are_torchs() -> None:
     assert {name: tensor.shape for name, tensor in ours.items()} == {name: tensor.shape for name, tensor in theirs.items()}
 
 
+@pytest.mark.parametrize("training", [False, True])  # while training on the CPU attention is computed in another way
 @pytest.mark.parametrize("extra", [0, 5])
-def test_loss_and_gradients_are_those_of_the_plain_computation(extra: int) -> None:
-    ours, theirs = small_model(), small_model()
+def test_loss_and_gradients_are_those_of_the_plain_computation(extra: int, training: bool) -> None:
+    none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "decoder_dropout": 0.0}
+    ours, theirs = small_model(**none).train(training), small_model(**none)
     loss = ours(F.pad(SOURCES, (0, extra), value=PAD), F.pad(TARGETS, (0, extra), value=PAD))
     loss.backward()
     assert abs(loss.item() - naive_loss(theirs, SOURCES, TARGETS).item()) < 1e-6
@@ -196,3 +198,38 @@ def test_load_model_is_offered_by_the_model_module() -> None:
 
     with pytest.raises(AttributeError, match="no attribute 'load_modle'"):
         _ = core.model.load_modle
+
+
+def test_attention_drops_its_weights_only_while_training() -> None:
+    model = small_model(decoder_dropout=0.5, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    assert len({model(SOURCES, TARGETS).item() for _ in range(3)}) == 1
+    assert len({model.train()(SOURCES, TARGETS).item() for _ in range(3)}) == 3
+
+
+def test_a_near_identity_start_hands_the_words_of_the_source_to_the_output() -> None:
+    def reached(model: CodeToText) -> float:
+        """Mean logit of the words in each source, over that of all words."""
+        with torch.no_grad():
+            memory = model.encode(SOURCES)
+            x = model.decoder(model.encoder.embeddings(TARGETS[:, :1]), memory, (SOURCES != PAD)[:, None, None])
+            logits = model.lm_head(torch.tanh(model.dense(x)))[:, 0]
+        return float((logits.gather(1, SOURCES) - logits.mean(1, keepdim=True))[SOURCES > 3].mean())
+
+    torch.manual_seed(0)
+    usual = CodeToText(CodeToTextConfig(**SIZES | {"hidden_size": 128})).eval()
+    near = copy.deepcopy(usual)
+    start_near_identity(near)
+    embedded = near.encoder.embeddings(SOURCES)
+    assert torch.allclose(near.encode(SOURCES)[SOURCES != PAD], embedded[SOURCES != PAD], atol=1e-4)
+    assert reached(near) > 0.4 > 0.1 > abs(reached(usual))
+    assert not near.encoder.embeddings.word_embeddings.weight[PAD].any()
+
+
+def test_dropout_of_states_can_be_set_and_that_of_attention_stays() -> None:
+    model = small_model()
+    set_dropout(model, 0.3)
+    shares = {name: module.p for name, module in model.named_modules() if isinstance(module, nn.Dropout)}
+    assert {p for name, p in shares.items() if name.endswith("attention.self.dropout")} == {0.1}
+    assert {p for name, p in shares.items() if not name.endswith("attention.self.dropout")} == {0.3}
+    assert {layer.multihead_attn.dropout for layer in model.decoder.layers} == {0.1}
+    assert (model.config.hidden_dropout_prob, model.config.decoder_dropout) == (0.3, 0.3)

@@ -11,27 +11,53 @@ from core.errors import DataError
 from core.events import Failed, RoundFinished, Validated
 from core.journal import read_journal
 from core.loading import is_finetuned, load_model, load_tokenizer
-from core.pretrain import further_code, mask_tokens
+from core.objectives import mask_tokens
+from core.pretrain import further_code
 from core.recipe import build_recipe, to_toml
+from core.rows import Row
+from core.ruby import methods, source_text
 from core.runs import RunPaths
 
 DEMO = str(Path(__file__).parent.parent / "checkpoints" / "bundled" / "demo-ruby")
 
 
-def make(tmp_path: Path, name: str = "pre", **data: object) -> RunPaths:
-    asked = {
+def make(tmp_path: Path, name: str = "pre", *, objective: str = "mask", code: str = "", **changes: object) -> RunPaths:
+    asked: dict[str, object] = {
         "kind": "pretrain",
         "model": {"path": "new"},
         "architecture": {"vocab_size": 400, "hidden": 32, "layers": 2, "heads": 2, "ffn": 48, "decoder_layers": 1},
-        "data": {"path": DEMO, "source_length": 48, "target_length": 24, "train_rows": 60, **data},
+        "data": {"path": DEMO, "source_length": 48, "target_length": 24, "train_rows": 60, "code": code},
         "training": {"steps": 20, "batch_size": 8, "learning_rate": 3e-3, "threads": 1, "device": "cpu", "checkpoint_every": 8},
-        "picker": {"every": 10},
+        "picker": {"every": 10 if "training" not in changes else 0},
+        "pretraining": {"objective": objective},
         "evaluation": {"rows": 16},
     }
     paths = RunPaths(tmp_path / name)
     paths.root.mkdir()
-    paths.recipe.write_text(to_toml(build_recipe(asked)), encoding="utf-8")
+    paths.recipe.write_text(to_toml(build_recipe(asked | changes)), encoding="utf-8")
     return paths
+
+
+def stop_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, objective: str) -> tuple[RunPaths, RunPaths]:
+    """The same run twice: in one go, and stopped after step 13 and taken up again."""
+    whole, parts = make(tmp_path, "whole", objective=objective), make(tmp_path, "parts", objective=objective)
+    assert worker.main([str(whole.root)]) == 0
+
+    from core.session import Session
+
+    original = Session.breathe
+
+    def breathe(self: Session, number: int, step: int, save: object) -> None:
+        if step == 13:
+            self.control.stopping = "test"
+        original(self, number, step, save)  # type: ignore[arg-type]  # passed through
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "breathe", breathe)
+        assert worker.main([str(parts.root)]) == 0
+    assert parts.finished_rounds() == []
+    assert worker.main([str(parts.root)]) == 0
+    return whole, parts
 
 
 def test_masking_hides_a_share_of_ordinary_tokens_and_depends_on_the_seed_alone() -> None:
@@ -67,23 +93,7 @@ def test_it_learns_and_ends_with_an_encoder_that_gets_a_fresh_decoder(tmp_path: 
 
 
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, parts = make(tmp_path, "whole"), make(tmp_path, "parts")
-    assert worker.main([str(whole.root)]) == 0
-
-    from core.session import Session
-
-    original = Session.breathe
-
-    def breathe(self: Session, number: int, step: int, save: object) -> None:
-        if step == 13:
-            self.control.stopping = "test"
-        original(self, number, step, save)  # type: ignore[arg-type]  # passed through
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Session, "breathe", breathe)
-        assert worker.main([str(parts.root)]) == 0
-    assert parts.finished_rounds() == []
-    assert worker.main([str(parts.root)]) == 0
+    whole, parts = stop_and_resume(tmp_path, monkeypatch, objective="mask")
     assert (parts.round(0) / "model.safetensors").read_bytes() == (whole.round(0) / "model.safetensors").read_bytes()
 
 
@@ -91,13 +101,24 @@ def test_further_code_is_each_method_once_and_nothing_held_out(tmp_path: Path) -
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "a.rb").write_text("# Says it all.\ndef a(x)\n  x + 1\nend\ndef b\n  2\nend\n")
     (tmp_path / "b.rb").write_text("def b\n  2\nend\ndef held\n  3\nend\n\xff")
-    found = further_code(tmp_path, {"def held 3 end"})
+    found = further_code(tmp_path, {"def held 3 end"}, [])
     assert found == {"def b 2 end": "", "def a ( x ) x + 1 end": "Says it all ."}
     with pytest.raises(DataError, match="holds no Ruby methods"):
-        further_code(tmp_path / "nowhere", set())
+        further_code(tmp_path / "nowhere", set(), [])
 
 
 def test_further_code_that_is_not_there_fails_the_run(tmp_path: Path) -> None:
     paths = make(tmp_path, code=str(tmp_path / "nowhere"))
     assert worker.main([str(paths.root)]) == 4
     assert isinstance(read_journal(paths.journal)[-1].what, Failed)
+
+
+def test_near_copies_of_held_out_methods_are_left_out(tmp_path: Path) -> None:
+    body = "total = 0; items.each { |item| total += item.price_in_cents * item.count }; total"
+    others = "def other(x)\n  x.map(&:to_s)\nend\n"
+    (tmp_path / "a.rb").write_text(f"def total\n  {body}\nend\ndef sum_of_all\n  {body}\nend\n{others}")
+    first = source_text(methods((tmp_path / "a.rb").read_text())[0].tokens)
+    assert len(further_code(tmp_path, set(), [])) == 3
+    assert list(further_code(tmp_path, set(), [Row("total", first, "The total .", "", 0, "a.rb")])) == [
+        "def other ( x ) x . map ( & :to_s ) end"
+    ]
