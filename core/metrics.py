@@ -133,6 +133,12 @@ def name_words(name: str) -> list[str]:
     return _NAME_WORD.findall(_CAPITAL.sub(" ", name.rpartition(".")[2]).lower())
 
 
+def corpus_metrics() -> "dict[str, BLEU | CHRF]":
+    """Return sacrebleu's metrics: field of `Scores` -> metric."""
+    bleu, chrf = _sacrebleu()
+    return {"corpus_bleu": bleu, "chrf": chrf}
+
+
 def _sacrebleu() -> "tuple[BLEU, CHRF]":
     """Return sacrebleu's two metrics; imported on first use, for that takes 0.1 s."""
     from sacrebleu.metrics import BLEU, CHRF

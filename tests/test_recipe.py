@@ -159,7 +159,8 @@ def test_the_sane_preset_is_what_the_fields_default_to() -> None:
         ),
         (
             "zzz = 3",
-            'unknown key "zzz"; allowed here: kind, model, architecture, data, pruning, rewind, picker, training, evaluation',
+            'unknown key "zzz"; allowed here: kind, model, architecture, data, pruning, rewind, picker, '
+            "training, pretraining, evaluation",
         ),
         # Words.
         ("kind = 'lotery'", "kind = 'lotery' is not allowed; allowed: lottery, finetune, pretrain; did you mean \"lottery\"?"),

@@ -1,0 +1,43 @@
+"""The paired bootstrap against drawing and scoring row by row, and its refusals."""
+
+import numpy as np
+import pytest
+
+from core import metrics
+from core.errors import DataError
+from core.significance import paired_bootstrap
+
+REFERENCES = [
+    f"Returns the {noun} of the given {thing} ." for noun in ("name", "size", "owner") for thing in ("file", "user", "row")
+]
+GOOD = [text if place % 3 else "Sets it ." for place, text in enumerate(REFERENCES)]
+POOR = [text.replace("the given", "a") if place % 2 else "Returns nothing at all" for place, text in enumerate(REFERENCES)]
+
+
+def test_it_equals_scoring_each_draw() -> None:
+    found = paired_bootstrap(GOOD, POOR, REFERENCES, seed=3, samples=40)
+    draws = np.random.default_rng(3).multinomial(len(REFERENCES), np.full(len(REFERENCES), 1 / len(REFERENCES)), 40)
+    drawn: dict[str, list[float]] = {"bleu": [], "corpus_bleu": [], "chrf": []}
+    for draw in draws:
+        rows = np.repeat(np.arange(len(REFERENCES)), draw)
+        first, second = (
+            metrics.score([side[row] for row in rows], [REFERENCES[row] for row in rows]).scores for side in (GOOD, POOR)
+        )
+        for name, values in drawn.items():
+            values.append(getattr(first, name) - getattr(second, name))
+    for name, values in drawn.items():
+        assert (found[name].low, found[name].high) == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
+
+
+def test_a_side_against_itself_differs_by_nothing_and_sides_may_be_exchanged() -> None:
+    assert {(d.value, d.low, d.high, d.is_clear) for d in paired_bootstrap(GOOD, GOOD, REFERENCES).values()} == {(0, 0, 0, False)}
+    there, back = paired_bootstrap(GOOD, POOR, REFERENCES), paired_bootstrap(POOR, GOOD, REFERENCES)
+    for name, found in there.items():
+        assert (found.value, found.low, found.high) == pytest.approx((-back[name].value, -back[name].high, -back[name].low))
+        assert found.low <= found.value <= found.high
+    assert paired_bootstrap(REFERENCES, POOR, REFERENCES)["chrf"].is_clear
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(DataError, match="9 and 8 comments do not fit 9 references"):
+        paired_bootstrap(GOOD, POOR[1:], REFERENCES)
