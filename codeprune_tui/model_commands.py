@@ -27,6 +27,9 @@ Split = Literal["train", "valid", "test"]
 DATA, MODEL = Data().path, Model().path
 Beam = Annotated[int, typer.Option("--beam", min=1, max=100, help="Beam width; 1 is greedy.")]
 MaxLength = Annotated[int, typer.Option("--max-length", min=1, max=1024, help="Most tokens of a comment, the end included.")]
+LengthPenalty = Annotated[
+    float, typer.Option("--length-penalty", min=0, max=10, help="Divide scores by length to this power; the paper has 0, none.")
+]
 OnDevice = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, max=1024, help="CPU threads; 0 = as many as cores.")]
 
@@ -40,6 +43,7 @@ def evaluate(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of that draw.")] = 0,
     beam: Beam = DEFAULTS.beam,
     max_length: MaxLength = DEFAULTS.max_length,
+    length_penalty: LengthPenalty = DEFAULTS.length_penalty,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, max=1024, help="Rows decoded together.")
     ] = DEFAULTS.batch_size,
@@ -54,13 +58,21 @@ def evaluate(
     """Score a model on a data set.
 
     Its scores stand above the floors: what programs that read no code score on the same rows. The JSON has model,
-    data, split, seed, beam, max_length, rows, scores, floors, signatures, seconds.
+    data, split, seed, beam, max_length, length_penalty, rows, scores, floors, signatures, seconds.
     """
     if predictions is not None and not predictions.resolve().parent.is_dir():
         raise DataError(
             f"There is no folder {predictions.resolve().parent} for the predictions.", "Make it, or give another path."
         )
-    asked = Evaluation(split=split, rows=rows, seed=seed, beam=beam, max_length=max_length, batch_size=batch_size)
+    asked = Evaluation(
+        split=split,
+        rows=rows,
+        seed=seed,
+        beam=beam,
+        max_length=max_length,
+        length_penalty=length_penalty,
+        batch_size=batch_size,
+    )
     _quiet_libraries()
     from core.evaluate import evaluate_model, write_predictions
     from core.files import complete_or_absent
@@ -79,7 +91,9 @@ def evaluate(
         with complete_or_absent(predictions) as draft:
             write_predictions(found, draft)
         say(f"Wrote {len(found.rows)} predictions to {predictions}")
-    facts = {"model": model, "data": data, "split": split, "seed": seed, "beam": beam, "max_length": max_length}
+    facts = {"model": model, "data": data, "split": split} | asked.model_dump(
+        include={"seed", "beam", "max_length", "length_penalty"}
+    )
     typer.echo(report.evaluation_json(found, facts) if as_json else report.evaluation(found, model))
 
 

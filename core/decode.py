@@ -44,6 +44,7 @@ def beam_search(
     max_length: int,
     n_best: int = 1,
     batch_size: int | None = None,
+    length_penalty: float = 0.0,
 ) -> list[list[Hypothesis]]:
     """Write comments for token lists, the best first.
 
@@ -54,6 +55,8 @@ def beam_search(
         max_length: Tokens to write at most, `</s>` included.
         n_best: Hypotheses wanted per source, at most `beam`.
         batch_size: Sources decoded together; the result does not depend on it.
+        length_penalty: Power of its length by which a finished sentence's score is divided when the finished ones are put in
+            order; 0 is the reference's order, 1 the mean log-probability of a token (Wu et al. 2016 use 0.6 to 1).
 
     Returns:
         Per source, in the given order, `n_best` hypotheses. If none has ended, the first stands twice, as in the reference.
@@ -63,7 +66,13 @@ def beam_search(
     """
     found: list[list[Hypothesis]] = [[] for _ in sources]
     batches = beam_search_batches(
-        model, sources, beam=beam, max_length=max_length, n_best=n_best, batch_size=batch_size or DEFAULT_BATCH
+        model,
+        sources,
+        beam=beam,
+        max_length=max_length,
+        n_best=n_best,
+        batch_size=batch_size or DEFAULT_BATCH,
+        length_penalty=length_penalty,
     )
     for rows, hypotheses in batches:
         for row, best in zip(rows, hypotheses, strict=True):
@@ -79,6 +88,7 @@ def beam_search_batches(
     max_length: int,
     n_best: int = 1,
     batch_size: int = DEFAULT_BATCH,
+    length_penalty: float = 0.0,
 ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
     """As `beam_search`, batch by batch, so that the caller may stop, wait or note progress in between.
 
@@ -92,6 +102,7 @@ def beam_search_batches(
         max_length: As for `beam_search`.
         n_best: As for `beam_search`.
         batch_size: Sources in a batch.
+        length_penalty: As for `beam_search`.
 
     Returns:
         Iterator over (row numbers in `sources`, their hypotheses).
@@ -99,15 +110,15 @@ def beam_search_batches(
     Raises:
         ModelError: If a number or a source does not fit the model.
     """
-    _check(model, sources, beam, max_length, n_best, batch_size)
+    _check(model, sources, beam, max_length, n_best, batch_size, length_penalty)
     order = sorted(range(len(sources)), key=lambda row: (-len(sources[row]), row))
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return ((rows, _decode(model, [sources[row] for row in rows], beam, max_length, n_best)) for rows in batches)
+    return ((rows, _decode(model, [sources[row] for row in rows], beam, max_length, n_best, length_penalty)) for rows in batches)
 
 
 @torch.inference_mode()
 def _decode(
-    model: CodeToText, sources: Sequence[Sequence[int]], beam: int, max_length: int, n_best: int
+    model: CodeToText, sources: Sequence[Sequence[int]], beam: int, max_length: int, n_best: int, length_penalty: float
 ) -> list[list[Hypothesis]]:
     """One batch, the longest source first."""
     padded = torch.full((len(sources), len(sources[0])), PAD)
@@ -117,7 +128,9 @@ def _decode(
     model.eval()
     try:
         ids = padded.to(model.device)
-        return _greedy(model, ids, max_length) if beam == 1 else _beams(model, ids, beam, max_length, n_best)
+        if beam == 1:
+            return _greedy(model, ids, max_length)
+        return _beams(model, ids, beam, max_length, n_best, length_penalty)
     finally:
         model.train(was_training)
 
@@ -152,7 +165,9 @@ def _greedy(model: CodeToText, sources: Tensor, max_length: int) -> list[list[Hy
     return [_numbers(hypotheses) for hypotheses in found]
 
 
-def _beams(model: CodeToText, sources: Tensor, beam: int, max_length: int, n_best: int) -> list[list[Hypothesis]]:
+def _beams(
+    model: CodeToText, sources: Tensor, beam: int, max_length: int, n_best: int, length_penalty: float
+) -> list[list[Hypothesis]]:
     """Beam search over one batch; examples leave it as they are done."""
     cache = model.prefill(sources)
     batch = len(sources)
@@ -174,14 +189,14 @@ def _beams(model: CodeToText, sources: Tensor, beam: int, max_length: int, n_bes
         count += end.sum(1)
         best_ended = best_ended.maximum(score.masked_fill(~end, -torch.inf).amax(1))
         done = top_ended & (count >= beam)
-        if n_best == 1:  # scores only fall: what is still going cannot overtake what has ended
+        if n_best == 1 and not length_penalty:  # scores only fall: what is still going cannot overtake what has ended
             done |= best_ended >= score.masked_fill(end, -torch.inf).amax(1)
         leaving = [True] * len(going) if time + 1 == max_length else done.tolist()
         if any(leaving):
             gone = torch.tensor([place for place, leaves in enumerate(leaving) if leaves], device=sources.device)
             trace = (part[gone, : time + 1].tolist() for part in (tokens, parents, scores))
             for place, *history in zip(gone.tolist(), *trace, strict=True):
-                found[going[place]] = _final(*history, beam=beam, n_best=n_best)
+                found[going[place]] = _final(*history, beam=beam, n_best=n_best, length_penalty=length_penalty)
             staying = [place for place, leaves in enumerate(leaving) if not leaves]
             if not staying:
                 break
@@ -263,7 +278,13 @@ def _first_of_equals(values: Tensor, smallest: Tensor, k: int) -> Tensor:
 
 
 def _final(
-    tokens: list[list[int]], parents: list[list[int]], scores: list[list[float]], *, beam: int, n_best: int
+    tokens: list[list[int]],
+    parents: list[list[int]],
+    scores: list[list[float]],
+    *,
+    beam: int,
+    n_best: int,
+    length_penalty: float = 0.0,
 ) -> list[Hypothesis]:
     """The hypotheses of one example, in the reference's order.
 
@@ -273,10 +294,11 @@ def _final(
         scores: For each step, the score of each place.
         beam: Places in the beam.
         n_best: How many are wanted.
+        length_penalty: As for `beam_search`.
     """
     last = len(tokens) - 1
     ended = [(time, place) for time, row in enumerate(tokens) for place, token in enumerate(row) if token == EOS]
-    picked = sorted(ended or [(last, 0)], key=lambda at: -scores[at[0]][at[1]])
+    picked = sorted(ended or [(last, 0)], key=lambda at: -scores[at[0]][at[1]] / (at[0] + 1) ** length_penalty)
     unfinished = sorted(
         ((last, place) for place in range(beam) if tokens[last][place] != EOS), key=lambda at: -scores[at[0]][at[1]]
     )
@@ -301,7 +323,15 @@ def _numbers(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
     return hypotheses
 
 
-def _check(model: CodeToText, sources: Sequence[Sequence[int]], beam: int, max_length: int, n_best: int, batch_size: int) -> None:
+def _check(
+    model: CodeToText,
+    sources: Sequence[Sequence[int]],
+    beam: int,
+    max_length: int,
+    n_best: int,
+    batch_size: int,
+    length_penalty: float,
+) -> None:
     """Raise ModelError for whatever the search could not work with."""
     vocab = model.config.vocab_size
     positions = model.config.max_position_embeddings - PAD - 1
@@ -315,6 +345,8 @@ def _check(model: CodeToText, sources: Sequence[Sequence[int]], beam: int, max_l
         if given < 1 or (most is not None and given > most):
             allowed = "1 or more" if most is None else f"between 1 and {most} ({why})"
             raise ModelError(f"{name} is {given}, but must be {allowed}.", f"Choose another {name}.")
+    if not 0 <= length_penalty <= 10:  # also not a number
+        raise ModelError(f"length_penalty is {length_penalty}, but must be between 0 and 10.", "0 is none, 1 a token's mean.")
     for row, source in enumerate(sources):
         if not 0 < len(source) <= positions:
             raise ModelError(

@@ -81,7 +81,16 @@ def evaluate(
         Comments and scores, in the order of the rows.
     """
     started = time.monotonic()
-    texts = decode_texts(model, tokenizer, encoded.sources, recipe.beam, recipe.max_length, recipe.batch_size, after_batch)
+    texts = decode_texts(
+        model,
+        tokenizer,
+        encoded.sources,
+        recipe.beam,
+        recipe.max_length,
+        recipe.batch_size,
+        after_batch,
+        length_penalty=recipe.length_penalty,
+    )
     references = [row.target for row in encoded.rows]
     return Evaluation(
         rows=encoded.rows,
@@ -106,6 +115,8 @@ def decode_texts(
     max_length: int,
     batch_size: int,
     after_batch: Callable[[int], None] = lambda done: None,
+    *,
+    length_penalty: float = 0.0,
 ) -> list[str]:
     """The best comment for each source, as text.
 
@@ -117,6 +128,7 @@ def decode_texts(
         max_length: Most tokens of a comment.
         batch_size: Sources decoded together.
         after_batch: Called with the number of sources done after each batch.
+        length_penalty: As for `decode.beam_search`.
 
     Returns:
         One text a source, in order.
@@ -124,7 +136,12 @@ def decode_texts(
     texts = [""] * len(sources)
     done = 0
     batches = beam_search_batches(
-        model, [list(source) for source in sources], beam=beam, max_length=max_length, batch_size=batch_size
+        model,
+        [list(source) for source in sources],
+        beam=beam,
+        max_length=max_length,
+        batch_size=batch_size,
+        length_penalty=length_penalty,
     )
     for indices, hypotheses in batches:
         for index, best in zip(indices, hypotheses, strict=True):

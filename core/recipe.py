@@ -227,6 +227,8 @@ class Evaluation(Section):
     """Beam width; 1 is greedy."""
     max_length: int = Field(default=64, ge=1, le=1024)
     """Most tokens of a comment, the end included. The paper allows 128."""
+    length_penalty: float = Field(default=0.0, ge=0, le=10)
+    """Power of its length by which a finished comment's score is divided before the best is chosen; the paper has 0, none."""
     batch_size: int = Field(default=16, ge=1, le=1024)
     """Rows decoded together."""
 

@@ -269,3 +269,27 @@ def test_what_cannot_be_decoded_is_refused(sources: list[list[int]], changes: di
 def test_longest_source_and_comment_fit() -> None:
     found = beam_search(small_model(), [[5] * 38], beam=2, max_length=38)
     assert len(found[0][0].tokens) <= 38
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_length_penalty_puts_the_finished_ones_in_the_order_of_score_by_length(models: dict[str, CodeToText], name: str) -> None:
+    changed = 0
+    for case in golden(name):
+        settings = {"beam": case["beam"], "max_length": case["max_length"]}
+        plain = beam_search(models[name], case["sources"], **settings, n_best=case["beam"])
+        normed = beam_search(models[name], case["sources"], **settings, n_best=case["beam"], length_penalty=1.0)
+        single = beam_search(models[name], case["sources"], **settings, length_penalty=1.0)
+        for before, after, best in zip(plain, normed, single, strict=True):
+            means = [h.score / (len(h.tokens) + 1) for h in after if h.finished]
+            assert means == sorted(means, reverse=True)
+            if after[0].finished:
+                assert means[0] >= max(h.score / (len(h.tokens) + 1) for h in before if h.finished) - 1e-6
+            assert best[0].tokens == after[0].tokens
+            changed += before[0].tokens != after[0].tokens
+    assert changed > 0 or name == "random"
+
+
+def test_a_length_penalty_that_is_none_is_refused(models: dict[str, CodeToText]) -> None:
+    for wrong in (-0.1, 11.0, float("nan")):
+        with pytest.raises(ModelError, match="must be between 0 and 10"):
+            beam_search(models["random"], [[0, 2]], beam=2, max_length=4, length_penalty=wrong)
