@@ -272,7 +272,7 @@ def test_longest_source_and_comment_fit() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_length_penalty_puts_the_finished_ones_in_the_order_of_score_by_length(models: dict[str, CodeToText], name: str) -> None:
+def test_a_length_penalty_orders_the_finished_ones_by_score_over_length(models: dict[str, CodeToText], name: str) -> None:
     changed = 0
     for case in golden(name):
         settings = {"beam": case["beam"], "max_length": case["max_length"]}

@@ -1,0 +1,53 @@
+"""The bundled models are what their cards say, and their training can be repeated."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from retrain import FILE, STEPS, first_steps, machine
+
+from core.evaluate import evaluate_model
+from core.loading import is_finetuned, load_model, load_tokenizer
+from core.recipe import Evaluation, load_recipe
+from core.weightfiles import read_tensors
+
+BUNDLED = Path(__file__).parent.parent / "checkpoints" / "bundled"
+MODELS = ["ruby-mini", "ruby-mini-pretrained"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_bundled_model_is_small_half_precision_and_documented(name: str) -> None:
+    folder = BUNDLED / name
+    assert {tensor.dtype for tensor in read_tensors(folder / "model.safetensors").values()} == {torch.float16}
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 25_000_000
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    assert model.config.num_hidden_layers >= 6
+    assert 4e6 < sum(weight.numel() for weight in model.parameters()) < 14e6
+    assert len(tokenizer) == model.config.vocab_size
+    assert is_finetuned(folder) == (name == "ruby-mini")
+    card = (folder / "README.md").read_text()
+    for said in ("recipe.toml", "seed", "Limits", "smooth:add1-n2-4"):
+        assert said in card
+    assert load_recipe(folder / "recipe.toml").kind == ("finetune" if name == "ruby-mini" else "pretrain")
+
+
+def test_ruby_mini_is_above_the_name_floor_where_that_can_tell() -> None:
+    """On the bundled corpus, which it was not trained on."""
+    asked = Evaluation(split="valid", rows=0, beam=10, max_length=48)
+    found = evaluate_model(str(BUNDLED / "ruby-mini"), str(BUNDLED / "demo-ruby"), asked, device="cpu")
+    assert found.scores.corpus_bleu > found.floors.name.corpus_bleu
+    assert found.scores.bleu > found.floors.constant.bleu
+    assert len(set(found.predictions)) > len(found.predictions) / 2  # it speaks of the code, not always the same
+
+
+@pytest.mark.slow
+def test_the_first_steps_of_its_training_are_repeated_bit_for_bit(tmp_path: Path, ruby_data: Path) -> None:
+    folder = BUNDLED / "ruby-mini"
+    recorded = json.loads((folder / FILE).read_text())
+    assert recorded["steps"] == STEPS
+    expected = recorded["sha256"]
+    if {name: recorded[name] for name in machine()} != machine():
+        # Other kernels round otherwise: what can be asked of this machine is that it repeats itself.
+        expected = first_steps(folder / "recipe.toml", ruby_data, tmp_path / "before")
+    assert first_steps(folder / "recipe.toml", ruby_data, tmp_path / "again") == expected
