@@ -153,8 +153,8 @@ def new_model(shape: Architecture, source_length: int, train: Rows, seed: int) -
 
 def _rows(session: Session, split: str) -> Rows:
     data = session.recipe.data
-    limit = data.train_rows if split == "train" else 0
-    rows = load_rows(data.path, split, on_broken=data.on_broken_row, limit=limit, hub_config=data.hub_config)
+    only = {"limit": data.train_rows, "shortest": data.shortest_comment} if split == "train" else {}
+    rows = load_rows(data.path, split, on_broken=data.on_broken_row, hub_config=data.hub_config, **only)
     session.emit(DataLoaded("data_loaded", split, len(rows.rows), len(rows.broken)))
     for broken in rows.broken[:5]:
         session.emit(Warned("warning", f"Row left out: {broken.file} line {broken.line}: {broken.problem}"))

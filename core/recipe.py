@@ -115,6 +115,9 @@ class Data(Section):
     """Folder of further Ruby files that pre-training also learns from, documented or not; empty = none."""
     train_rows: int = Field(default=0, ge=0)
     """Use only the first so many training rows; 0 = all."""
+    shortest_comment: int = Field(default=0, ge=0, le=256)
+    """Train only on rows whose comment has so many words; 0 = on all. Beam search without a length penalty likes short
+    comments best, and a model that has learned from whole sentences alone cannot fall back on them."""
     source_length: int = Field(default=256, ge=8, le=4096)
     """Longest source in tokens, <s> and </s> included."""
     target_length: int = Field(default=128, ge=4, le=1024)

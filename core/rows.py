@@ -78,6 +78,7 @@ def load_rows(
     *,
     on_broken: Literal["stop", "skip"] = "stop",
     limit: int = 0,
+    shortest: int = 0,
     hub_config: str = "ruby",
 ) -> Rows:
     """Read one split of a data set.
@@ -88,6 +89,7 @@ def load_rows(
         split: `train`, `valid`, `test` or whatever the files are called.
         on_broken: `stop` refuses the split at its first broken row; `skip` leaves broken rows out and lists them.
         limit: Rows to read at most, 0 for all; what lies behind the last one is not looked at.
+        shortest: Rows whose comment has fewer words than this are left out, as if they were not there.
         hub_config: Configuration of the hub data set; of no effect on a folder.
 
     Returns:
@@ -99,8 +101,13 @@ def load_rows(
     """
     rows: list[Row] = []
     broken: list[BrokenRow] = []
+    longest = 0
     for row in _found(path, split, hub_config):
         if isinstance(row, Row):
+            words = len(row.target.split())
+            longest = max(longest, words)
+            if words < shortest:
+                continue
             rows.append(row)
             if len(rows) == limit:
                 break
@@ -111,6 +118,11 @@ def load_rows(
                 f"{row.file}, line {row.line}: {row.problem}.",
                 'Mend the row, or set data.on_broken_row = "skip" (evaluate: --skip-broken) to leave out and count such rows.',
             )
+    if not rows and longest:
+        raise DataError(
+            f"No comment in the split {split} of {path} has {shortest} words; the longest has {longest}.",
+            f"Set data.shortest_comment to {longest} or less.",
+        )
     if not rows:
         raise _empty(path, split, broken)
     return Rows(tuple(rows), tuple(broken), _digest(rows))

@@ -340,3 +340,14 @@ def test_the_real_rows_are_all_there(ruby_data: Path, split: str, count: int) ->
     assert all(row.source and row.target and row.name and row.code and row.path for row in rows.rows)
     assert not any("\n" in row.source + row.target or "  " in row.source + row.target for row in rows.rows)
     assert [row.index for row in rows.rows] == list(range(count))
+
+
+def test_rows_with_shorter_comments_are_left_out_and_counted_against_no_limit(tmp_path: Path) -> None:
+    comments = ["Adds", "Adds two numbers .", "Says it", "Gives the sum of all items ."]
+    lines = [json.dumps({"code_tokens": ["def", "a"], "docstring_tokens": text.split()}) for text in comments]
+    (tmp_path / "train.jsonl").write_text("\n".join(lines))
+    assert [row.index for row in load_rows(str(tmp_path), "train", shortest=4).rows] == [1, 3]
+    assert [row.index for row in load_rows(str(tmp_path), "train", shortest=2, limit=2).rows] == [1, 2]
+    with pytest.raises(DataError, match="has 8 words; the longest has 7") as caught:
+        load_rows(str(tmp_path), "train", shortest=8)
+    assert caught.value.fix == "Set data.shortest_comment to 7 or less."
