@@ -194,7 +194,7 @@ class Pretraining:
         if self._trainer.step not in self._measured:
             self._validate()  # resumed at the very end
         loss, accuracy = self._measured[self._trainer.step]
-        facts = {"round": 0, "sparsity": 0.0, "steps": self._trainer.step, "masked_loss": loss, "masked_accuracy": accuracy}
+        facts = {"round": 0, "sparsity": 0.0, "steps": self._trainer.step, "held_out_loss": loss, "held_out_accuracy": accuracy}
         self.model.config.pretrained_only = True
         with complete_or_absent(self.session.paths.round(0)) as draft:
             save_model(self.model, self.tokenizer, draft, decoder=self.objective.trains_decoder)

@@ -84,7 +84,7 @@ def test_it_learns_and_ends_with_an_encoder_that_gets_a_fresh_decoder(tmp_path: 
     assert losses[1] < losses[0] < 6.1  # ln 400 is 5.99
     assert isinstance(events[-2], RoundFinished)
     folder = paths.round(0)
-    assert json.loads((folder / "metrics.json").read_text())["masked_loss"] == losses[1]
+    assert json.loads((folder / "metrics.json").read_text())["held_out_loss"] == losses[1]
     assert not is_finetuned(folder)
     model = load_model(folder, decoder_layers=2)
     assert model.config.decoder_layers == 2

@@ -49,7 +49,7 @@ def curves(view: RunView) -> Curves:
     """What the chart draws of a run: scores by round, or by step where there is only the dense round."""
     if view.kind == "pretrain":
         accuracies = tuple((float(found.step), 100 * found.accuracy) for found in view.validations)
-        return Curves("masked tokens found, %, by step", (), (accuracies,), None, (None, None), float(max(1, view.steps)))
+        return Curves("held-out tokens found, %, by step", (), (accuracies,), None, (None, None), float(max(1, view.steps)))
     by_step = view.rounds == 0
     inside: list[Points] = []
     for number, found in sorted(view.by_round.items()):

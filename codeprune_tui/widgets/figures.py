@@ -83,7 +83,7 @@ def loss_title(view: RunView) -> str:
     """The title of the loss pane."""
     if view.validations:
         last = view.validations[-1]
-        return f"loss {view.loss or last.loss:.3f} · masked tokens: loss {last.loss:.3f}, accuracy {percent(last.accuracy)}"
+        return f"loss {view.loss or last.loss:.3f} · held-out tokens: loss {last.loss:.3f}, accuracy {percent(last.accuracy)}"
     return f"loss {view.loss:.3f}" if view.loss is not None else "loss"
 
 
