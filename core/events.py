@@ -151,7 +151,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Validated:
-    """A pre-training model was measured on masked tokens of the validation split."""
+    """A pre-training model was measured on held-out tokens of the validation split: masked ones, or those of comments."""
 
     event: Literal["validated"]
     round: int
