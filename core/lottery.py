@@ -319,7 +319,9 @@ class Round:
     def _measure_matrices(self, masks: Masks) -> None:
         """Journals what a screen shows of each matrix."""
         weights, before = dict(self.material.model.named_parameters()), self.session.paths.round(self.number - 1)
-        old = load_masks(before / "masks.safetensors") if self.number > 0 else {}
+        # Somebody may have made room by now and deleted them: that costs figures, not the run.
+        kept = self.number > 0 and (before / "masks.safetensors").exists()
+        old = load_masks(before / "masks.safetensors") if kept else {}
         for name, mask in masks.items():
             weight_before = one_tensor(before / "model.safetensors", name) if self.number > 0 else None
             known = maskstats.Before(old.get(name), weight_before)
