@@ -13,14 +13,10 @@ import torch
 from torch import Tensor
 
 from .events import MatrixMeasured
-from .names import locate
+from .names import HEAD_COLUMNS, HEAD_ROWS, locate
 
 BLOCKS = 16
 """Most blocks along one side of a density map: enough to see a pattern, and it fits an 80-column terminal with figures."""
-HEAD_ROWS = {"query", "key", "value"}
-"""Matrices whose rows belong to heads, one head after the other."""
-HEAD_COLUMNS = {"output", "self-out", "cross-out"}
-"""Matrices whose columns do."""
 FLOAT_BYTES = 4
 NAMED = 3
 """Most matrices that a warning names."""

@@ -29,6 +29,10 @@ MATRICES: dict[str, str] = {
     "linear2": "ffn-out",
 }
 """Module path inside a layer -> the short name on screen."""
+HEAD_ROWS = {"query", "key", "value"}
+"""Matrices whose rows belong to attention heads, one head after the other."""
+HEAD_COLUMNS = {"output", "self-out", "cross-out"}
+"""Matrices whose columns do."""
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,23 @@ TORCH_FREE = (
     "rows",
     "control",
     "files",
+    "results",
 )
 ENGINE = sorted(path.stem for path in (ROOT / "core").glob("*.py") if path.stem not in ("__init__", "__main__"))
-COMMAND_LINE = ("cli", "commands", "model_commands", "console", "report", "client", "plain", "state", "words")
+COMMAND_LINE = (
+    "cli",
+    "commands",
+    "model_commands",
+    "console",
+    "report",
+    "client",
+    "plain",
+    "state",
+    "words",
+    "matrices",
+    "comparison",
+    "watch",
+)
 
 
 def loaded(program: str) -> set[str]:

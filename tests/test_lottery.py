@@ -125,7 +125,9 @@ def test_every_round_measures_every_matrix(make: Make) -> None:
         assert found["encoder.encoder.layer.0.attention.self.query.weight"].heads == 2
         # The figures of a round are in the journal before the round is on disk: a kill in between loses none.
         places = [(type(event.what), getattr(event.what, "round", -1)) for event in events]
-        assert max(i for i, place in enumerate(places) if place == (MatrixMeasured, number)) < places.index((RoundFinished, number))
+        assert max(i for i, place in enumerate(places) if place == (MatrixMeasured, number)) < places.index(
+            (RoundFinished, number)
+        )
         facts = json.loads((paths.round(number) / "metrics.json").read_text())
         assert facts["size_bytes"] == next(what.size_bytes for what in of(RoundFinished, events) if what.round == number)
 

@@ -11,6 +11,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from ..tui import CodepruneApp
+from .compare import CompareScreen
+from .layers import LayersScreen
 from .live import LiveScreen
 from .new_run import NewRunScreen
 from .runs import RunsScreen
@@ -29,7 +31,12 @@ KEY_NAMES = {
     "escape": "Esc",
     "enter": "Enter",
     "space": "Space",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "shift+left": "⇧←",
+    "shift+right": "⇧→",
 }
+ARROWS = Binding("↑↓←→", "", "", tooltip="Choose a matrix; its figures stand below")
 
 
 def sections() -> Iterable[tuple[str, list[tuple[str, str]]]]:
@@ -38,6 +45,8 @@ def sections() -> Iterable[tuple[str, list[tuple[str, str]]]]:
         ("Everywhere", [*CodepruneApp.BINDINGS, Binding("ctrl+p", "", "", tooltip="Command palette: every action by name")]),
         ("1 Runs", RunsScreen.BINDINGS),
         ("2 Live", LiveScreen.BINDINGS),
+        ("3 Layers", [ARROWS, *LayersScreen.BINDINGS]),
+        ("4 Compare", CompareScreen.BINDINGS),
         ("6 New run", NewRunScreen.BINDINGS),
     ]
     for title, bindings in tables:
