@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.results import FLOORS, MEASURES, Result
-from core.runs import RunInfo
+from core.runs import RunInfo, State
 
 NEWEST = 4
 """How many runs are compared before somebody marks others."""
@@ -59,12 +59,16 @@ class Picture:
 
 
 def default_marks(infos: Sequence[RunInfo]) -> list[str]:
-    """Names of the newest lottery runs that have a complete round.
+    """Names of the newest lottery runs that have a complete round, or once had all of them.
 
     Args:
         infos: All runs, newest first.
     """
-    return [info.paths.name for info in infos if info.kind == "lottery" and info.round >= 0][:NEWEST]
+    return [info.paths.name for info in infos if info.kind == "lottery" and _has_results(info)][:NEWEST]
+
+
+def _has_results(info: RunInfo) -> bool:
+    return info.round >= 0 or info.state is State.DONE
 
 
 def dense(rounds: Sequence[Result], measure: str) -> float | None:

@@ -114,6 +114,17 @@ def missing(view: RunView, number: int, measure: Measure, shown: Mapping[str, Ma
     return f"No {measure.what}: round {number} has none before it." if number == 0 else f"No {measure.what} in this round."
 
 
+def summary(shown: Mapping[str, Matrix]) -> str:
+    """What is dead in all matrices of a round together; "" where it was not measured."""
+    measured = [found.measured for found in shown.values() if found.measured is not None]
+    if not measured:
+        return ""
+    dead_rows, dead_columns = sum(found.dead_rows for found in measured), sum(found.dead_columns for found in measured)
+    dead_heads, heads = sum(found.dead_heads for found in measured), sum(found.heads for found in measured)
+    of_heads = f", {count(dead_heads)} of {count(heads)} heads" if heads else ""
+    return f"Dead in all {len(measured)} matrices: {count(dead_rows)} rows, {count(dead_columns)} columns{of_heads}"
+
+
 def title(matrix: Matrix) -> str:
     """Where a matrix stands, such as "encoder layer 3, query"."""
     place = matrix.place
@@ -127,7 +138,7 @@ def points(value: float | None) -> str:
 
 def figure(value: float | None, scale: float, digits: int) -> str:
     """A figure as it is shown, or a dash."""
-    return NOTHING if value is None else f"{value * scale:.{digits}f}"
+    return NOTHING if value is None or not math.isfinite(value) else f"{value * scale:.{digits}f}"
 
 
 def facts(view: RunView, number: int, matrix: Matrix) -> list[tuple[str, str]]:
@@ -139,12 +150,12 @@ def facts(view: RunView, number: int, matrix: Matrix) -> list[tuple[str, str]]:
         return [*found, ("", missing(view, number, MEASURES["magnitude"], {}).replace("magnitudes", "other figures"))]
     whole = measured.rows * measured.columns
     found.append(("kept", f"{count(measured.kept)} of {count(whole)} ({count(measured.rows)} × {count(measured.columns)})"))
-    found.append(("mean |w| of kept", NOTHING if measured.magnitude is None else f"{measured.magnitude:.5f}"))
+    found.append(("mean |w| of kept", figure(measured.magnitude, 1, 5)))
     found.append(("change", NOTHING if measured.change is None else percent(measured.change)))
     found.append(("overlap", NOTHING if measured.overlap is None else percent(measured.overlap)))
     found.append(("dead rows", f"{count(measured.dead_rows)} of {count(measured.rows)}"))
     found.append(("dead columns", f"{count(measured.dead_columns)} of {count(measured.columns)}"))
-    found.append(("dead heads", f"{measured.dead_heads} of {measured.heads}" if measured.heads else "it has no heads"))
+    found.append(("dead heads", f"{measured.dead_heads} of {measured.heads}" if measured.heads else "has none"))
     return found
 
 

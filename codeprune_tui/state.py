@@ -226,7 +226,14 @@ def _fresh(seq: int, events: Iterable[Event]) -> tuple[list[Event], list[Event],
 def _sane(event: Event, seq: int) -> bool:
     number, step = getattr(event.what, "round", 0), getattr(event.what, "step", 0)
     in_range = 0 <= number <= LARGEST and 0 <= step <= LARGEST and event.seq - seq <= LARGEST
-    return in_range and math.isfinite(event.time) and event.time < 1e11
+    return in_range and _countable(event.what) and math.isfinite(event.time) and event.time < 1e11
+
+
+def _countable(what: object) -> bool:
+    if not isinstance(what, MatrixMeasured):
+        return True
+    counts = (what.rows, what.columns, what.kept, what.dead_rows, what.dead_columns, what.heads, what.dead_heads)
+    return all(0 <= number <= LARGEST for number in counts)
 
 
 def _logged(log: tuple[LogLine, ...], events: Sequence[Event]) -> tuple[LogLine, ...]:

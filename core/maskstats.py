@@ -60,11 +60,11 @@ def measure(number: int, parameter: str, weight: Tensor, mask: Tensor, before: B
     Returns:
         The event.
     """
-    weight, mask = weight.detach().cpu().double(), mask.cpu()  # double: sums of millions keep all their digits
+    weight, mask = weight.detach().cpu(), mask.cpu()
     rows, columns = mask.shape
     kept = int(mask.sum())
     count, axis = heads = _fitting(mask, heads)
-    magnitude = float((weight.abs() * mask).sum()) / kept if kept else None
+    magnitude = _length(weight, mask, 1) / kept if kept else None
     return MatrixMeasured(
         "matrix",
         number,
@@ -73,7 +73,7 @@ def measure(number: int, parameter: str, weight: Tensor, mask: Tensor, before: B
         columns,
         kept,
         _short(magnitude),
-        _short(None if before.weight is None else change(weight, before.weight.cpu().double(), mask)),
+        _short(None if before.weight is None else change(weight, before.weight.cpu(), mask)),
         _short(None if before.mask is None else overlap(mask, before.mask.cpu())),
         dead(mask, rows, 0),
         dead(mask, columns, 1),
@@ -97,8 +97,8 @@ def change(weight: Tensor, before: Tensor, mask: Tensor) -> float | None:
         before: (rows, columns) float, the weights one round earlier.
         mask: (rows, columns) bool; only weights that are kept count.
     """
-    length = float((before * mask).norm())
-    return float(((weight - before) * mask).norm()) / length if length else None
+    length = _length(before, mask, 2)
+    return _length(weight - before, mask, 2) / length if length else None
 
 
 def dead(mask: Tensor, slices: int, axis: int) -> int:
@@ -177,6 +177,13 @@ def sparse_bytes(parameters: int, prunable: int, kept: int) -> int:
     """
     bitmask = -(-prunable // 8) if kept < prunable else 0
     return FLOAT_BYTES * (parameters - prunable + kept) + bitmask
+
+
+def _length(values: Tensor, mask: Tensor, order: int) -> float:
+    """The 1-norm or 2-norm of what a mask keeps; rows add up in float32, they all in double, which keeps six digits."""
+    kept = values * mask  # (rows, columns)
+    rows = kept.abs_().sum(1) if order == 1 else torch.einsum("rc,rc->r", kept, kept)
+    return float(rows.double().sum()) ** (1 / order)
 
 
 def _plural(number: int, word: str) -> str:

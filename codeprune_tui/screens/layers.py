@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from core.names import HEAD_COLUMNS
 
-from ..matrices import HISTORY, MEASURES, Matrix, facts, history, matrices, missing, rounds, title, top
+from ..matrices import HISTORY, MEASURES, Matrix, facts, history, matrices, missing, rounds, summary, title, top
 from ..plain import plain
 from ..state import RunView
 from ..widgets.blockmap import BlockMap
@@ -42,9 +42,9 @@ class LayersScreen(ModeScreen):
         Binding("enter", "open", "Open", tooltip="Open the chosen matrix as a map of its blocks, or close it"),
         Binding("escape", "close", "Close", show=False),
         Binding("v", "measure", "Values", tooltip="Show sparsity, mean magnitude, change or mask overlap"),
-        Binding("left_square_bracket,shift+left", "step(-1)", "Round", key_display="[", tooltip="One round back; stay there"),
+        Binding("left_square_bracket,shift+left", "step(-1)", "Earlier", key_display="[", tooltip="One round back; stay there"),
         Binding(
-            "right_square_bracket,shift+right", "step(1)", "Round", key_display="]", tooltip="One round on; the last one follows"
+            "right_square_bracket,shift+right", "step(1)", "Later", key_display="]", tooltip="One round on; the last one follows"
         ),
         Binding("space", "play", "Play", tooltip="Play through the rounds, or stop playing"),
         *(replace(binding, show=False) for binding in RUN_KEYS if isinstance(binding, Binding)),
@@ -101,7 +101,7 @@ class LayersScreen(ModeScreen):
 
     def on_mount(self) -> None:
         """Names the panes; without a run there are none."""
-        self.query_one("#history").border_title = "through the rounds"
+        self.query_one("#history").border_title = "through the rounds; rows, columns and heads are dead ones"
         self.add_class("-no-run")
 
     def on_resize(self) -> None:
@@ -146,7 +146,7 @@ class LayersScreen(ModeScreen):
             {name: measure.value(matrix) for name, matrix in found.items()},
             top(view, measure),
             measure.scale,
-            missing(view, number, measure, found) if found else NO_MATRICES,
+            (missing(view, number, measure, found) or summary(found)) if found else NO_MATRICES,
         )
         self._show_chosen(view, number, found.get(grid.chosen))
 
@@ -256,7 +256,7 @@ def _facts(view: RunView, number: int, matrix: Matrix, *, wide: bool) -> Content
     pairs = facts(view, number, matrix)
     name = Content.styled(plain(matrix.parameter, 100), "$text-muted")
     if wide:
-        lines = [Content.assemble((f"{label:<16}", "$text-muted"), text) for label, text in pairs]
+        lines = [Content.assemble((f"{label:<17}", "$text-muted"), text) for label, text in pairs]
         return Content("\n").join([name, Content(""), *lines])
     lines, rest = [name], [Content.assemble((f"{label} ", "$text-muted"), text) for label, text in pairs]
     for length in PER_LINE:

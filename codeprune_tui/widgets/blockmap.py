@@ -54,7 +54,8 @@ def _labels(size: int, blocks: int, heads: int) -> list[str]:
 def _block(kept: int, cell: int) -> Segment:
     if kept <= 0:
         return Segment("×".rjust(cell - 1) + " ", DEAD)
-    return Segment(str(min(100, kept)).rjust(cell - 1) + " ", tone_style(kept / 100))
+    kept = min(100, kept)
+    return Segment(str(kept).rjust(cell - 1) + " ", tone_style(kept / 100))
 
 
 class BlockMap(ScrollView, can_focus=False):

@@ -10,13 +10,14 @@ from textual.widgets import Static
 from textual_plot import HiResMode
 from textual_plot.axis_formatter import NumericAxisFormatter
 
-from ..comparison import Picture
+from ..comparison import Curve, Picture
 from ..plain import plain
 from ..words import score
 from .chart import CONSTANT, DENSE, NAME, Plot
 
 MARKERS = "●■▲◆○□△◇"
-COLOURS = ("bright_cyan", "bright_red", "bright_blue", "bright_white", "cyan", "red", "blue", "white")
+COLOURS = ("#5fd7ff", "#ff875f", "#af87ff", "#ffffff", "#5f87ff", "#d7af87", "#5fd7af", "#a8a8a8")
+"""All in the 256-colour palette, and none of them a colour of `LEVELS`."""
 LEVELS = {"dense": DENSE, "name": NAME, "constant": CONSTANT}
 LINES = 3
 """Most lines of the legend."""
@@ -92,19 +93,32 @@ class CompareChart(Vertical):
 
 
 def legend(picture: Picture, width: int) -> Content:
-    """Markers with names and best scores, levels with their scores, and what to mind; at most `LINES` lines of them."""
-    entries = []
-    for place, curve in enumerate(picture.curves):
-        sign, colour = marker(place)
-        best = max((y for _, y in curve.points), default=None)
-        entries.append(Content.assemble((f"{sign} ", f"ansi_{colour}"), f"{plain(curve.run, 24)} {score(best)}"))
-    entries += [Content.assemble((f"─ {name} ", f"ansi_{LEVELS[name]}"), score(level)) for name, level in picture.levels]
+    """Levels with their scores, markers with names and first and last scores, and what to mind.
+
+    Where that would take more than `LINES` lines, names stand alone, then they are cut: the table has the figures, too.
+    """
+    levels = [Content.assemble((f"─ {name} ", f"ansi_{LEVELS[name]}"), score(level)) for name, level in picture.levels]
+    for longest, scores in ((24, True), (24, False), (12, False), (6, False)):
+        runs = [_run(place, curve, longest, scores) for place, curve in enumerate(picture.curves)]
+        lines = _wrapped([*levels, *runs], width)
+        if len(lines) <= LINES:
+            break
+    note = [Content.styled(plain(picture.note, 200), "$text-warning")] if picture.note else []
+    return Content("\n").join([*lines[:LINES], *note])
+
+
+def _run(place: int, curve: Curve, longest: int, scores: bool) -> Content:
+    sign, colour = marker(place)
+    first, last = (score(curve.points[end][1] if curve.points else None) for end in (0, -1))
+    figures = f" {first} → {last}" if len(curve.points) > 1 else f" {last}"
+    return Content.assemble((f"{sign} ", colour), plain(curve.run, longest), figures if scores else "")
+
+
+def _wrapped(entries: list[Content], width: int) -> list[Content]:
     lines: list[Content] = []
     for entry in entries:
-        if lines and lines[-1].cell_length + 3 + entry.cell_length <= width:
-            lines[-1] = lines[-1] + Content("   ") + entry
+        if lines and lines[-1].cell_length + 2 + entry.cell_length <= width:
+            lines[-1] = lines[-1] + Content("  ") + entry
         else:
             lines.append(entry)
-    if picture.note:
-        lines = [*lines[:LINES], Content.styled(plain(picture.note, 200), "$text-warning")]
-    return Content("\n").join(lines)
+    return lines
