@@ -148,8 +148,7 @@ def facts(view: RunView, number: int, matrix: Matrix) -> list[tuple[str, str]]:
     measured = matrix.measured
     if measured is None:
         return [*found, ("", missing(view, number, MEASURES["magnitude"], {}).replace("magnitudes", "other figures"))]
-    whole = measured.rows * measured.columns
-    found.append(("kept", f"{count(measured.kept)} of {count(whole)} ({count(measured.rows)} × {count(measured.columns)})"))
+    found.append(("kept", f"{count(measured.kept)} of {count(measured.rows)} × {count(measured.columns)}"))
     found.append(("mean |w| of kept", figure(measured.magnitude, 1, 5)))
     found.append(("change", NOTHING if measured.change is None else percent(measured.change)))
     found.append(("overlap", NOTHING if measured.overlap is None else percent(measured.overlap)))

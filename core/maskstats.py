@@ -5,6 +5,7 @@ changes a tensor, so a run with these figures has the same bits as one without. 
 masks of the round before are passed in.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -183,7 +184,8 @@ def _length(values: Tensor, mask: Tensor, order: int) -> float:
     """The 1-norm or 2-norm of what a mask keeps; rows add up in float32, they all in double, which keeps six digits."""
     kept = values * mask  # (rows, columns)
     rows = kept.abs_().sum(1) if order == 1 else torch.einsum("rc,rc->r", kept, kept)
-    return float(rows.double().sum()) ** (1 / order)
+    total = float(rows.double().sum())
+    return total if order == 1 else math.sqrt(total)
 
 
 def _plural(number: int, word: str) -> str:

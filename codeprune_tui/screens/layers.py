@@ -27,8 +27,10 @@ from .mode import RUN_KEYS, ModeScreen, Target
 PLAY_S = 0.8
 """Seconds that a round stays while they are played."""
 NO_MATRICES = "Dense: nothing is pruned or measured yet."
-PER_LINE = (2, 3, 3)
-"""How many facts stand on each line of a narrow screen."""
+NEW_LINE = ("", "mean |w| of kept", "dead rows")
+"""Facts that begin a line of a narrow screen."""
+LEAST = 76
+"""Columns that all facts need to stand on four lines."""
 
 
 class LayersScreen(ModeScreen):
@@ -168,7 +170,7 @@ class LayersScreen(ModeScreen):
             block_map.show(None, True, NO_MATRICES)
             return
         words.border_title = f"{title(matrix)}, round {number}"
-        words.update(_facts(view, number, matrix, wide=self._large))
+        words.update(_facts(view, number, matrix, width=self.app.size.width, wide=self._large))
         block_map.border_title = f"{title(matrix)}, round {number}: kept % of each block, × nothing"
         block_map.show(
             matrix.measured,
@@ -252,16 +254,23 @@ class LayersScreen(ModeScreen):
             self._playing = None
 
 
-def _facts(view: RunView, number: int, matrix: Matrix, *, wide: bool) -> Content:
+def _facts(view: RunView, number: int, matrix: Matrix, *, width: int, wide: bool) -> Content:
     pairs = facts(view, number, matrix)
     name = Content.styled(plain(matrix.parameter, 100), "$text-muted")
     if wide:
         lines = [Content.assemble((f"{label:<17}", "$text-muted"), text) for label, text in pairs]
         return Content("\n").join([name, Content(""), *lines])
-    lines, rest = [name], [Content.assemble((f"{label} ", "$text-muted"), text) for label, text in pairs]
-    for length in PER_LINE:
-        lines.append(Content("   ").join(rest[:length]))
-        rest = rest[length:]
+    lines = [name]
+    if width < LEAST:  # something has to go: the name says what the title does, and what is kept follows from the sparsity
+        lines, pairs = [], [(label, text) for label, text in pairs if label != "kept"]
+    beginning = True
+    for label, text in pairs:
+        fact = Content.assemble((f"{label} " if label else "", "$text-muted"), text)
+        if not beginning and label not in NEW_LINE and lines[-1].cell_length + 3 + fact.cell_length <= width:
+            lines[-1] = lines[-1] + Content("   ") + fact
+        else:
+            lines.append(fact)
+        beginning = False
     return Content("\n").join(lines)
 
 
