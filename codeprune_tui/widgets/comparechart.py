@@ -32,7 +32,8 @@ def limits(values: list[float], room: float, least: float = 0.0) -> tuple[float,
     """Where an axis begins and ends, with some room around what is on it; never an empty range."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     around = max(room * (high - low), 0.02 * abs(high), 1e-3)
-    return max(least, low - around), high + around
+    start = max(least, low - around)
+    return start, max(high + around, start + 1e-3)
 
 
 class CompareChart(Vertical):
