@@ -87,7 +87,7 @@ async def test_the_table_is_sorted_by_any_column_and_the_cursor_stays(tmp_path: 
     make_run(tmp_path, "first", sized(whole_run("first")))
     async with opened(tmp_path) as (app, pilot):
         screen = await open_compare(app, pilot, "first")
-        await until_shown(app, "4 rounds of 1 runs, by run ↑")
+        await until_shown(app, "4 rounds of 1 run, by run ↑")
         await pilot.press("down", "o", "o", "o")
         await until_shown(app, "by BLEU ↑")
         assert [line[2] for line in lines(app, "first")] == ["3", "2", "1", "0"]
@@ -120,7 +120,7 @@ async def test_marks_are_chosen_in_a_dialog(tmp_path: Path, size: tuple[int, int
         await until_shown(app, "Mark at least one run and at most 8; 0 are marked.")
         assert isinstance(app.screen, MarkRuns)
         await pilot.press("space", "enter")
-        await until_shown(app, "4 rounds of 1 runs")
+        await until_shown(app, "4 rounds of 1 run")
         await until_shown(app, "● a 15.00 → 12.00")
         await pilot.press("m")
         await until_shown(app, "[×] a")
@@ -129,7 +129,7 @@ async def test_marks_are_chosen_in_a_dialog(tmp_path: Path, size: tuple[int, int
         # Another run that comes does not change what was marked.
         make_run(tmp_path, "newest", sized(whole_run("newest")))
         await until(lambda: len(app.runs or []) == 4)
-        assert "4 rounds of 1 runs" in shown(app)
+        assert "4 rounds of 1 run" in shown(app)
 
 
 @SIZES
@@ -164,7 +164,7 @@ async def test_a_run_that_goes_on_is_followed(tmp_path: Path) -> None:
     _, worker = make_run(tmp_path, "a", [*beginning("a"), *a_round(0, 15.0)])
     async with opened(tmp_path) as (app, pilot):
         await open_compare(app, pilot, "a")
-        await until_shown(app, "1 rounds of 1 runs")
+        await until_shown(app, "1 round of 1 run")
         await until_shown(app, "● a 15.00")
         for event in sized(a_round(1, 14.25)):
             worker.append(event)
@@ -186,9 +186,8 @@ async def test_export_writes_what_the_table_shows_and_names_the_file(
         await pilot.press("o", "o", "o", "O")
         await until_shown(app, "by BLEU ↓")
         await pilot.press("e")
-        await until_shown(app, "8 rounds of 2 runs are in")
-        await until_shown(app, "compare-1.csv")
-        rows = list(csv.DictReader((here / "compare-1.csv").open()))
+        await until_shown(app, "compare-1.csv: 8 rounds of 2 runs,")
+        rows = list(csv.DictReader((here / "compare-1.csv").read_text().splitlines()))
         assert [row["bleu"] for row in rows] == ["15.0", "15.0", "14.0", "14.0", "13.0", "13.0", "12.0", "12.0"]
         assert {row["run"]: row["size_bytes"] for row in rows} == {"a": "1000000", "b": ""}
         await pilot.press("e")
@@ -200,7 +199,7 @@ async def test_an_export_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("codeprune_tui.screens.compare._free_file", lambda folder: Path("/dev/null/compare.csv"))
     async with opened(tmp_path) as (app, pilot):
         await open_compare(app, pilot, "a")
-        await until_shown(app, "4 rounds of 1 runs")
+        await until_shown(app, "4 rounds of 1 run")
         await pilot.press("e")
         await until_shown(app, "That did not work")
 
@@ -220,7 +219,7 @@ async def test_enter_shows_the_chosen_run_live(tmp_path: Path) -> None:
     make_run(tmp_path, "a", whole_run("a"))
     async with opened(tmp_path) as (app, pilot):
         await open_compare(app, pilot, "a")
-        await until_shown(app, "4 rounds of 1 runs")
+        await until_shown(app, "4 rounds of 1 run")
         await pilot.press("enter")
         await until_shown(app, "[2 Live]")
         await until(lambda: app.watched is not None and app.watched.paths.name == "a")

@@ -172,9 +172,13 @@ class CompareScreen(ModeScreen):
             cells = _cells(found, places[found.run], dense(self._results[found.run], "bleu"))
             table.add_row(*(cells[key] for key in widths))
         arrow = "↓" if self._down else "↑"
-        table.border_title = f"{len(self._rows)} rounds of {len(self._results)} runs, by {COLUMNS[self._sorted].title} {arrow}"
+        table.border_title = f"{self._counted()}, by {COLUMNS[self._sorted].title} {arrow}"
         same = [row for row, found in enumerate(self._rows) if here and (found.run, found.round) == (here.run, here.round)]
         table.move_cursor(row=same[0] if same else 0, animate=False)
+
+    def _counted(self) -> str:
+        rounds, runs = len(self._rows), len(self._results)
+        return f"{count(rounds)} round{'s' if rounds != 1 else ''} of {runs} run{'s' if runs != 1 else ''}"
 
     def _heading(self, key: str) -> Text:
         title = COLUMNS[key].title if key in COLUMNS else {"name": "name", "rows": "rows", "seconds": "seconds"}[key]
@@ -244,7 +248,7 @@ class CompareScreen(ModeScreen):
             self.frame.say("There is nothing to export yet: no run here has a complete round.", "warning")
             return
         path = _free_file(Path.cwd())
-        done = f"{count(len(self._rows))} rounds of {len(self._results)} runs are in {path}"
+        done = f"{path.name}: {self._counted()}, written to {path.parent}"
         self.frame.perform(partial(_write, path, to_csv(self._rows)), done)
 
 
