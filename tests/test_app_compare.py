@@ -234,3 +234,16 @@ async def test_names_are_text_never_markup(tmp_path: Path) -> None:
         await until_shown(app, "● [red]x[!] 15.00 → 12.00")
         await pilot.press("m")
         await until_shown(app, "[×] [red]x[!]")
+
+
+async def test_a_small_and_a_tiny_terminal(tmp_path: Path) -> None:
+    make_run(tmp_path, "a", sized(whole_run("a")))
+    async with opened(tmp_path, (60, 16)) as (app, pilot):
+        await open_compare(app, pilot, "a")
+        await until_shown(app, "smoothed BLEU-4 by sparsity %")
+        await until_shown(app, "4 rounds of 1 run, by run")
+        await until_shown(app, "15.00")
+        await pilot.resize_terminal(50, 12)
+        await until(lambda: "rounds of" not in shown(app))
+        await pilot.resize_terminal(160, 48)
+        await until_shown(app, "seconds")

@@ -235,3 +235,14 @@ async def test_a_click_chooses_and_a_second_one_opens(tmp_path: Path) -> None:
         await until_shown(app, "encoder layer 3, key, round 3")
         await pilot.click("LayerGrid", offset=(16, 4))
         await until_shown(app, "encoder layer 3, key, round 3: kept % of each block")
+
+
+async def test_the_run_can_be_commanded_from_layers(tmp_path: Path) -> None:
+    paths, _ = make_run(tmp_path, "ruby-1", with_figures([*beginning("ruby-1"), *a_round(0, 15.0)]))
+    with live(paths):
+        async with opened(tmp_path) as (app, pilot):
+            await open_layers(app, pilot)
+            await until_shown(app, "● RUNNING")
+            await pilot.press("p")
+            await until(paths.commands.exists)
+            assert paths.commands.read_text() == '{"command": "pause"}\n'

@@ -71,6 +71,12 @@ def test_the_command_line_imports_neither_torch_nor_textual(name: str) -> None:
     assert loaded(f"import codeprune_tui.{name}").isdisjoint((*HEAVY, "textual", "textual_plot"))
 
 
+def test_the_screens_load_no_engine() -> None:
+    modules = loaded("import codeprune_tui.screens.help")  # which names every screen
+    assert "textual" in modules
+    assert modules.isdisjoint(HEAVY)
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["status"], ["status", "--json"], ["recipe"]])
 def test_quick_commands_load_neither_torch_nor_textual(arguments: list[str], tmp_path: Path) -> None:
     modules = loaded(

@@ -21,7 +21,10 @@ INTRODUCTION = (
     "A run lives in its own process and folder: closing this app, or losing the connection, stops nothing. "
     "Open the app again and it is all there.\n\n"
     "Smoothed BLEU is lenient, so every score is shown with its floors: what a constant sentence, and the method's own "
-    "name split into words, score on the same rows. A model that doesn't beat the name has learnt little.\n"
+    "name split into words, score on the same rows. A model that doesn't beat the name has learnt little.\n\n"
+    "Layers: change is |w − w′| / |w′| of the kept weights since the round before; overlap is the share of weights kept in both "
+    "rounds among those kept in either (Jaccard); a row, column or head is dead when nothing of it is kept.\n\n"
+    "Compare: size is that of the model in float32, its prunable matrices as a bitmask and the kept values.\n"
 )
 KEY_NAMES = {
     "question_mark": "?",
