@@ -89,6 +89,11 @@ def matrices(view: RunView, number: int) -> dict[str, Matrix]:
     return found
 
 
+def complete(view: RunView, number: int) -> bool:
+    """Whether a round is over: it said so, or a later one has begun (a worker that was killed may not have said it)."""
+    return number < view.round or (number in view.by_round and view.by_round[number].finished)
+
+
 def _sparsities(here: RoundView) -> dict[str, float]:
     measured = {name: 1 - found.kept / max(1, found.rows * found.columns) for name, found in here.figures.items()}
     return {**here.matrices, **measured}
@@ -108,7 +113,7 @@ def missing(view: RunView, number: int, measure: Measure, shown: Mapping[str, Ma
         return ""
     here = view.by_round.get(number, RoundView(number))
     if not here.figures:
-        if here.finished:
+        if complete(view, number):
             return f"No {measure.what}: an older version ran this round and did not measure them."
         return f"No {measure.what} yet: they are measured at the end of the round."
     return f"No {measure.what}: round {number} has none before it." if number == 0 else f"No {measure.what} in this round."

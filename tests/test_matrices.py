@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from app_runs import NOW, a_round, beginning, matrices, measured, started, step, whole_run, with_figures
 
-from codeprune_tui.matrices import MEASURES, facts, history, missing, points, rounds, summary, title, top
+from codeprune_tui.matrices import MEASURES, complete, facts, history, missing, points, rounds, summary, title, top
 from codeprune_tui.matrices import matrices as matrices_of
 from codeprune_tui.state import RunView, reduce, reduce_all
 from codeprune_tui.widgets.blockmap import map_strips
@@ -85,6 +85,16 @@ def test_an_older_run_has_sparsities_and_says_what_is_missing() -> None:
     assert facts(view, 1, found[QUERY])[1] == ("", "No other figures: an older version ran this round and did not measure them.")
     assert summary(found) == ""
     assert history(view, QUERY)[0] == ("1", "30 %", *"––––––")
+
+
+def test_a_round_whose_end_was_not_journalled_is_complete_once_the_next_begins() -> None:
+    events = [*beginning(), *a_round(0, 15.0), *a_round(1, 14.0)[:-1]]
+    assert not complete(view_of(events), 1)
+    view = view_of([*events, *a_round(2, 13.0)[:3]])
+    assert complete(view, 1)
+    assert missing(view, 1, MEASURES["overlap"], matrices_of(view, 1)).startswith("No overlaps: an older version")
+    assert not complete(view, 2)
+    assert not complete(RunView(), 0)
 
 
 def test_a_round_that_goes_on_says_that_figures_will_come() -> None:

@@ -3,6 +3,7 @@
 The results come from journals and `metrics.json` (a thread of its own reads them): no weights are needed, and none are read.
 """
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import DataTable, Static
 
@@ -121,7 +123,7 @@ class CompareScreen(ModeScreen):
 
     def on_resize(self) -> None:
         """Gives the names the room that is left."""
-        self.call_after_refresh(self._fill)
+        self.call_after_refresh(self._show)
 
     def _publish(self, results: dict[str, tuple[Result, ...]]) -> None:
         # From another thread: the loop may be gone by now, and then there is nobody to tell.
@@ -146,13 +148,14 @@ class CompareScreen(ModeScreen):
         self._show()
 
     def _show(self) -> None:
-        found = picture(self._results, AXES[self._axis], self._measure)
         nothing = not any(self._results.values())
         self.set_class(nothing, "nothing")
-        self.query_one(CompareChart).show(found)
-        self._fill()
-        if not nothing and self.focused is None and self.app.screen is self:
-            self._table.focus()
+        # Results may come while the screen is being taken down, and then some parts are missing.
+        with suppress(NoMatches):
+            self.query_one(CompareChart).show(picture(self._results, AXES[self._axis], self._measure))
+            self._fill()
+            if not nothing and self.focused is None and self.app.screen is self:
+                self._table.focus()
 
     @property
     def _table(self) -> "DataTable[Text]":

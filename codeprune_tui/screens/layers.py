@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from core.names import HEAD_COLUMNS
 
-from ..matrices import HISTORY, MEASURES, Matrix, facts, history, matrices, missing, rounds, summary, title, top
+from ..matrices import HISTORY, MEASURES, Matrix, complete, facts, history, matrices, missing, rounds, summary, title, top
 from ..plain import plain
 from ..state import RunView
 from ..widgets.blockmap import BlockMap
@@ -158,7 +158,7 @@ class LayersScreen(ModeScreen):
             return "layers"
         sign = "▶ " if self._playing is not None else ""
         here = view.by_round[number]
-        end = "" if here.finished else ", not complete"
+        end = "" if complete(view, number) else ", not complete"
         return (
             f"{sign}{MEASURES[self._measure].title}, round {number}/{max(view.rounds, known[-1])}: {percent(here.sparsity)}{end}"
         )
