@@ -18,6 +18,7 @@ import typer
 from core.errors import RunError, TrainingError
 from core.events import CommandTaken, Event, Paused
 from core.recipe import Recipe, build_recipe, load_recipe
+from core.results import ResultsReader, to_csv
 from core.runs import RunPaths, State, find_run, is_held, run_folders, run_info
 
 from . import client, report
@@ -206,6 +207,25 @@ def status(
     info = run_info(paths, now)
     eta = eta_s(view, now) if info.state is State.RUNNING else None
     typer.echo(report.run_detail_json(info, view, eta) if as_json else report.run_detail(info, view, eta, now))
+
+
+@app.command(epilog="\b\nExample:\n  codeprune-tui compare first-run second-run --csv > both.csv")
+def compare(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names of runs, or paths of their folders.")],
+    checkpoints: Checkpoints = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values, all that is known of each round.")] = False,
+) -> None:
+    """Print the complete rounds of some runs beside each other.
+
+    Weights are not needed: journal and metrics.json are enough.
+    """
+    runs = [find_run(_folder(context, checkpoints), name) for name in names]
+    rounds = [found for paths in runs for found in ResultsReader(paths).poll()]
+    if not rounds:
+        say(f"No complete round yet: {', '.join(names)}")
+    if rounds or as_csv:
+        typer.echo(to_csv(rounds) if as_csv else report.comparison(rounds), nl=not as_csv)
 
 
 def _folder(context: typer.Context, given: Path | None) -> Path:

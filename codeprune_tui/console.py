@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from core.events import Evaluating, Event, Failed, Step
+from core.events import Evaluating, Event, Failed, MatrixMeasured, Step
 from core.runs import RunPaths, is_held
 
 from .client import Follower
@@ -159,7 +159,7 @@ def _bar() -> Iterator[Show]:
 
 def _is_news(event: Event) -> bool:
     """Whether an event is a line of its own; progress moves a bar, and a failure is told as the error at the end."""
-    return not isinstance(event.what, Step | Evaluating | Failed)
+    return not isinstance(event.what, Step | Evaluating | MatrixMeasured | Failed)
 
 
 class _Drawing:

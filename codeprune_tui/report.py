@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from core.events import Scores
+from core.results import MEASURES, Result
 from core.runs import RunInfo
 
 from .plain import plain
 from .state import RunView
-from .words import age, duration, percent, score
+from .words import NOTHING, age, duration, percent, score
 
 if TYPE_CHECKING:
     from core.evaluate import Evaluation
@@ -118,6 +119,21 @@ def run_detail(info: RunInfo, view: RunView, eta: float | None, now: float) -> s
         lines.append(f"Failed: {plain(view.failure.problem)} {plain(view.failure.fix)}".rstrip())
     lines += [f"Warning: {plain(warning)}" for warning in view.warnings[-5:]]
     return "\n".join([*lines, *filter(None, [results(view)])])
+
+
+def comparison(rounds: Sequence[Result]) -> str:
+    """Rounds of several runs as one table, each with the floor of the method's name on its own rows.
+
+    Args:
+        rounds: At least one, in the order of the lines.
+    """
+    rows = [["run", "round", "sparsity", "BLEU", "corpus BLEU", "chrF", "floor: name", "rows", "MB"]]
+    for found in rounds:
+        scores = [score(found.scores.get(measure)) for measure in MEASURES]
+        floor, size = score(found.floors.get("name", {}).get("bleu")), found.size_bytes
+        megabytes = NOTHING if size is None else f"{size / 1e6:.2f}"
+        rows.append([plain(found.run), str(found.round), percent(found.sparsity), *scores, floor, f"{found.rows:,}", megabytes])
+    return table(rows)
 
 
 def run_list_json(infos: Sequence[RunInfo], checkpoints: str) -> str:

@@ -19,6 +19,7 @@ from core.events import (
     Event,
     Failed,
     FloorsMeasured,
+    MatrixMeasured,
     Paused,
     Picked,
     Pruned,
@@ -86,6 +87,8 @@ class RoundView:
     steps: int = 0
     matrices: Mapping[str, float] = field(default_factory=dict)
     """Parameter name -> sparsity; empty for a dense round."""
+    figures: Mapping[str, MatrixMeasured] = field(default_factory=dict)
+    """Parameter name -> what was measured of it at the end of the round; empty before, and in journals of older versions."""
     kept: int = 0
     total: int = 0
     evaluations: tuple[Evaluation, ...] = ()
@@ -223,12 +226,19 @@ def _fresh(seq: int, events: Iterable[Event]) -> tuple[list[Event], list[Event],
 def _sane(event: Event, seq: int) -> bool:
     number, step = getattr(event.what, "round", 0), getattr(event.what, "step", 0)
     in_range = 0 <= number <= LARGEST and 0 <= step <= LARGEST and event.seq - seq <= LARGEST
-    return in_range and math.isfinite(event.time) and event.time < 1e11
+    return in_range and _countable(event.what) and math.isfinite(event.time) and event.time < 1e11
+
+
+def _countable(what: object) -> bool:
+    if not isinstance(what, MatrixMeasured):
+        return True
+    counts = (what.rows, what.columns, what.kept, what.dead_rows, what.dead_columns, what.heads, what.dead_heads)
+    return all(0 <= number <= LARGEST for number in counts)
 
 
 def _logged(log: tuple[LogLine, ...], events: Sequence[Event]) -> tuple[LogLine, ...]:
-    if isinstance(events[0].what, Step | Evaluating):
-        return log  # one a second: they move numbers and curves, a log full of them would hide what matters
+    if isinstance(events[0].what, Step | Evaluating | MatrixMeasured):
+        return log  # so many of them: they move numbers and pictures, a log full of them would hide what matters
     lines = tuple(LogLine(event.seq, event.time, _level(event), sentence(event)) for event in events[-LOG_LINES:])
     return (log + lines)[-LOG_LINES:]
 
@@ -248,6 +258,8 @@ def _level(event: Event) -> Level:
 def _apply_group(view: RunView, events: Sequence[Event]) -> RunView:
     if isinstance(events[0].what, Step):
         return _train(view, events)
+    if isinstance(events[0].what, MatrixMeasured):
+        return _measure(view, events)
     if isinstance(events[0].what, Evaluating):
         events = events[-1:]
     for event in events:
@@ -308,7 +320,7 @@ def _forget_after(view: RunView, number: int, step: int) -> RunView:
     if number in kept:
         here = kept[number]
         past = tuple(found for found in here.evaluations if found.step <= step)
-        kept[number] = replace(here, evaluations=past, finished=False, scores=None, picked_step=None, seconds=0.0)
+        kept[number] = replace(here, evaluations=past, finished=False, scores=None, picked_step=None, seconds=0.0, figures={})
     points = tuple(point for point in view.losses.points if point[:2] <= (number, step))
     return replace(
         view,
@@ -351,6 +363,15 @@ def _round_event(view: RunView, what: RoundStarted | Pruned | Picked | RoundFini
             here = replace(here, sparsity=what.sparsity, scores=what.scores, seconds=what.seconds, finished=True)
             view = replace(view, decoding=None)
     return replace(view, by_round={**view.by_round, what.round: here}, anchor=None)
+
+
+def _measure(view: RunView, events: Sequence[Event]) -> RunView:
+    by_round = dict(view.by_round)
+    for number, group in groupby((event.what for event in events), key=lambda what: getattr(what, "round", 0)):
+        here = by_round.get(number, RoundView(number))
+        fresh = {what.parameter: what for what in group if isinstance(what, MatrixMeasured)}
+        by_round[number] = replace(here, figures={**here.figures, **fresh})
+    return replace(view, by_round=by_round)
 
 
 def _evaluate(view: RunView, what: Evaluated) -> RunView:

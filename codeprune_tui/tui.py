@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 EXPECT_S = 15.0
 """How long the status line shows a command as on its way before it believes the journal's silence."""
+LISTING = ("runs", "compare")
+"""Modes that show the list of runs."""
 LIVE = (State.RUNNING, State.PAUSED, State.STALE)
 
 
@@ -72,6 +74,18 @@ def _live() -> Screen[None]:
     return LiveScreen()
 
 
+def _layers() -> Screen[None]:
+    from .screens.layers import LayersScreen
+
+    return LayersScreen()
+
+
+def _compare() -> Screen[None]:
+    from .screens.compare import CompareScreen
+
+    return CompareScreen()
+
+
 def _new() -> Screen[None]:
     from .screens.new_run import NewRunScreen
 
@@ -88,7 +102,13 @@ class CodepruneApp(App[None]):
 
     TITLE = "codeprune-tui"
     CSS_PATH = "app.tcss"
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[object]]]] = {"runs": _runs, "live": _live, "new": _new}  # type: ignore[dict-item]
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[object]]]] = {
+        "runs": _runs,  # type: ignore[dict-item]
+        "live": _live,  # type: ignore[dict-item]
+        "layers": _layers,  # type: ignore[dict-item]
+        "compare": _compare,  # type: ignore[dict-item]
+        "new": _new,  # type: ignore[dict-item]
+    }
     DEFAULT_MODE = "runs"
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (120, "-wide")]  # noqa: RUF012 - Textual's own convention
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (36, "-tall")]  # noqa: RUF012
@@ -147,7 +167,7 @@ class CodepruneApp(App[None]):
             live = [info for info in message.runs if info.state in LIVE]
             if live:
                 self.watch_run(live[0].paths)
-        if self.current_mode == "runs":
+        if self.current_mode in LISTING:
             self._front(lambda screen: screen.refresh_all())
 
     def on_run_changed(self, message: RunChanged) -> None:
@@ -273,7 +293,7 @@ class CodepruneApp(App[None]):
             self.pop_screen()
         self.switch_mode(mode)
         if self._lister is not None:
-            self._lister.set_front(mode == "runs")
+            self._lister.set_front(mode in LISTING)
 
     def action_help(self) -> None:
         """Shows all keys."""

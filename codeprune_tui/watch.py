@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from core.results import Result, ResultsReader
 from core.runs import STALE_AFTER_S, RunInfo, RunPaths, State, is_held, run_folders, run_info
 
 from .client import Follower
@@ -132,6 +133,52 @@ class Lister(threading.Thread):
                 known[paths.name] = (stamp, run_info(paths, now), created)
         self._known = known
         return [info for _, info, _ in sorted(known.values(), key=lambda entry: (-entry[2], entry[1].paths.name))]
+
+
+class Comparer(threading.Thread):
+    """Reads the results of some runs again and again while somebody looks at them.
+
+    Args:
+        publish: Takes run name -> its complete rounds when they changed; called in this thread.
+    """
+
+    def __init__(self, publish: Callable[[dict[str, tuple[Result, ...]]], None]) -> None:
+        super().__init__(name="compare runs", daemon=True)
+        self._publish = publish
+        self._leave = threading.Event()
+        self._wake = threading.Event()
+        self._front = True
+        self._runs: tuple[RunPaths, ...] = ()
+        self._readers: dict[RunPaths, ResultsReader] = {}
+
+    def stop(self) -> None:
+        """Ends the thread soon."""
+        self._leave.set()
+        self._wake.set()
+
+    def set_front(self, front: bool) -> None:
+        """Reads only while the comparison is looked at."""
+        self._front = front
+        self._wake.set()
+
+    def set_runs(self, runs: tuple[RunPaths, ...]) -> None:
+        """Compares other runs from now on."""
+        if runs != self._runs:
+            self._runs = runs
+            self._wake.set()
+
+    def run(self) -> None:
+        """Reads about once a second."""
+        published: dict[str, tuple[Result, ...]] | None = None
+        while not self._leave.is_set():
+            if self._front:
+                self._readers = {paths: self._readers.get(paths) or ResultsReader(paths) for paths in self._runs}
+                found = {paths.name: reader.poll() for paths, reader in self._readers.items()}
+                if found != published and not self._leave.is_set():
+                    self._publish(found)
+                    published = found
+            self._wake.wait(PROBE_S if self._front else None)
+            self._wake.clear()
 
 
 def _aged(info: RunInfo, now: float) -> RunInfo:

@@ -15,6 +15,7 @@ from core.events import (
     Event,
     Failed,
     FloorsMeasured,
+    MatrixMeasured,
     Paused,
     Picked,
     Pruned,
@@ -135,6 +136,8 @@ def sentence(event: Event) -> str:
         case Picked():
             with_score = "" if what.bleu is None else f" (BLEU {score(what.bleu)})"
             return f"Picked the weights of step {what.step}{with_score}: {what.reason}"
+        case MatrixMeasured():
+            return f"Measured {what.parameter}: {count(what.kept)} of {count(what.rows * what.columns)} weights kept"
         case RoundFinished():
             with_score = "" if what.scores is None else f", BLEU {score(what.scores.bleu)}"
             return f"Round {what.round} complete at {percent(what.sparsity)}{with_score}, in {duration(what.seconds)}"

@@ -85,6 +85,15 @@ def load_tensors(path: Path) -> tuple[dict[str, object], dict[str, Tensor]]:
     return _read(path, tensors=True)
 
 
+def one_tensor(path: Path, name: str) -> Tensor | None:
+    """One tensor of a safetensors file, or None where the file or the tensor is not there (any more)."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor(name).clone() if name in file.keys() else None  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None
+
+
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """Every parameter once, by name, as copies."""
     return {name: weight.detach().clone() for name, weight in model.named_parameters()}

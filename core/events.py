@@ -173,6 +173,31 @@ class Picked:
 
 
 @dataclass(frozen=True)
+class MatrixMeasured:
+    """The figures of one prunable matrix at the end of a round; None where there is nothing to compare or to measure."""
+
+    event: Literal["matrix"]
+    round: int
+    parameter: str
+    rows: int
+    columns: int
+    kept: int
+    magnitude: float | None
+    """Mean |w| of the kept weights."""
+    change: float | None
+    """|w − w'| / |w'| of the kept weights since the round before, in the Euclidean norm."""
+    overlap: float | None
+    """Jaccard index of the kept weights with the round before, in [0, 1]."""
+    dead_rows: int
+    dead_columns: int
+    heads: int
+    """0 where the matrix has none."""
+    dead_heads: int
+    density: list[list[int]]
+    """Kept share of each block in whole percent; 0 and 100 are exact. Block i begins at row `i * rows // blocks`."""
+
+
+@dataclass(frozen=True)
 class RoundFinished:
     """A round is complete on disk."""
 
@@ -182,6 +207,8 @@ class RoundFinished:
     scores: Scores | None
     steps: int
     seconds: float
+    size_bytes: int | None = None
+    """Of the model with its prunable matrices as bitmask and kept values; journals of older versions lack it."""
 
 
 @dataclass(frozen=True)
@@ -266,6 +293,7 @@ Happening = (
     | Evaluated
     | Validated
     | Picked
+    | MatrixMeasured
     | RoundFinished
     | CheckpointSaved
     | CommandTaken

@@ -18,11 +18,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
-from . import metrics
+from . import maskstats, metrics
 from .checkpoint import (
     Checkpoint,
     load_checkpoint,
     load_tensors,
+    one_tensor,
     save_checkpoint,
     save_tensors,
     set_weights,
@@ -158,6 +159,13 @@ class Round:
         self.masks = old | keep(weights, old, criterion, recipe.pruning.scope, sparsities(recipe)[self.number])
         if announce:
             self._announce_masks(self.session.clock() - started)
+            if gone := maskstats.collapse(self.masks, old, self._heads.of):
+                self.session.emit(Warned("warning", f"Round {self.number}: nothing is left of {gone}."))
+
+    @property
+    def _heads(self) -> maskstats.Heads:
+        config = self.material.model.config
+        return maskstats.Heads(config.num_attention_heads, config.decoder_heads or config.num_attention_heads)
 
     def _announce_masks(self, seconds: float) -> None:
         kept = sum(int(mask.sum()) for mask in self.masks.values())
@@ -290,22 +298,46 @@ class Round:
         self.session.emit(Picked("picked", self.number, step, bleu, reason))
         known = self.measured is not None and self.measured[0] == step
         evaluation = self.measured[1] if known and self.measured else self._evaluate(step, lambda: None)
-        self._write(step, reason, evaluation)
-        finished = RoundFinished(
-            "round_finished", self.number, sparsity_of(self.masks), evaluation.scores, self.trainer.step, round(self._seconds, 3)
-        )
-        self.session.emit(finished)
-
-    def _write(self, step: int, reason: str, evaluation: Evaluation) -> None:
-        recipe, folder = self.session.recipe, self.session.paths.round(self.number)
         # Round 0 has masks too, of ones: whoever reads a round need not know that it was the dense one.
-        weights = prunable(self.material.model, recipe.pruning.prunable)
+        weights = prunable(self.material.model, self.session.recipe.pruning.prunable)
         masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()} | self.masks
+        # Before the round is on disk: killed in between, the round's end is done again, and no figure is missing.
+        self._measure_matrices(masks)
+        size_bytes = self._write(step, reason, evaluation, masks)
+        self.session.emit(
+            RoundFinished(
+                "round_finished",
+                self.number,
+                sparsity_of(self.masks),
+                evaluation.scores,
+                self.trainer.step,
+                round(self._seconds, 3),
+                size_bytes,
+            )
+        )
+
+    def _measure_matrices(self, masks: Masks) -> None:
+        """Journals what a screen shows of each matrix."""
+        weights, before = dict(self.material.model.named_parameters()), self.session.paths.round(self.number - 1)
+        # Somebody may have made room by now and deleted them: that costs figures, not the run.
+        kept = self.number > 0 and (before / "masks.safetensors").exists()
+        old = load_masks(before / "masks.safetensors") if kept else {}
+        for name, mask in masks.items():
+            weight_before = one_tensor(before / "model.safetensors", name) if self.number > 0 else None
+            known = maskstats.Before(old.get(name), weight_before)
+            self.session.emit(maskstats.measure(self.number, name, weights[name], mask, known, self._heads.of(name)))
+
+    def _write(self, step: int, reason: str, evaluation: Evaluation, masks: Masks) -> int:
+        """Puts the round on disk; returns the bytes of its model as bitmask and values."""
+        recipe, folder = self.session.recipe, self.session.paths.round(self.number)
+        kept, total = sum(int(mask.sum()) for mask in masks.values()), sum(mask.numel() for mask in masks.values())
+        size_bytes = maskstats.sparse_bytes(sum(weight.numel() for weight in self.material.model.parameters()), total, kept)
         facts = {
             "round": self.number,
             "sparsity": sparsity_of(masks),
-            "kept": sum(int(mask.sum()) for mask in masks.values()),
-            "total": sum(mask.numel() for mask in masks.values()),
+            "kept": kept,
+            "total": total,
+            "size_bytes": size_bytes,
             "steps": self.trainer.step,
             "picked_step": step,
             "picked_because": reason,
@@ -323,6 +355,7 @@ class Round:
             save_masks(masks, draft / "masks.safetensors")
             write_predictions(evaluation, draft / "predictions.jsonl")
             (draft / "metrics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        return size_bytes
 
     @property
     def _seconds(self) -> float:

@@ -11,9 +11,9 @@ from typing import Literal
 Part = Literal["encoder", "pooler", "decoder"]
 
 _ENCODER = re.compile(
-    r"encoder\.encoder\.layer\.(\d+)\.(attention\.self\.(?:query|key|value)|attention\.output\.dense|intermediate\.dense|output\.dense)\.weight"
+    r"encoder\.encoder\.layer\.(\d{1,6})\.(attention\.self\.(?:query|key|value)|attention\.output\.dense|intermediate\.dense|output\.dense)\.weight"
 )
-_DECODER = re.compile(r"decoder\.layers\.(\d+)\.(self_attn\.out_proj|multihead_attn\.out_proj|linear1|linear2)\.weight")
+_DECODER = re.compile(r"decoder\.layers\.(\d{1,6})\.(self_attn\.out_proj|multihead_attn\.out_proj|linear1|linear2)\.weight")
 _POOLER = "encoder.pooler.dense.weight"
 
 MATRICES: dict[str, str] = {
@@ -29,6 +29,10 @@ MATRICES: dict[str, str] = {
     "linear2": "ffn-out",
 }
 """Module path inside a layer -> the short name on screen."""
+HEAD_ROWS = {"query", "key", "value"}
+"""Matrices whose rows belong to attention heads, one head after the other."""
+HEAD_COLUMNS = {"output", "self-out", "cross-out"}
+"""Matrices whose columns do."""
 
 
 @dataclass(frozen=True)

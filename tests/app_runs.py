@@ -16,6 +16,7 @@ from core.events import (
     Evaluating,
     FloorsMeasured,
     Happening,
+    MatrixMeasured,
     Picked,
     Pruned,
     Rewound,
@@ -78,6 +79,33 @@ def matrices(share: float, layers: int = 4, decoder: int = 2) -> dict[str, float
     }
     found |= {f"decoder.layers.{layer}.{name}.weight": share for layer in range(decoder) for name in ("linear1", "linear2")}
     return {**found, "encoder.pooler.dense.weight": share}
+
+
+def measured(number: int, share: float, layers: int = 4, decoder: int = 2) -> list[MatrixMeasured]:
+    """Figures of every matrix at the end of a round; each layer's magnitudes differ, and at 60 % and more rows die."""
+    figures = []
+    for name in matrices(share, layers, decoder):
+        layer = next((int(part) for part in name.split(".") if part.isdecimal()), 0)
+        heads = 4 if "self.query" in name or "attention.output" in name else 0
+        kept = round(64 * 64 * (1 - share))
+        dead = 3 if share > 0.5 else 0
+        blocks = [[round(100 * (1 - share))] * 16 for _ in range(16)]
+        if dead:
+            blocks[1] = [0] * 16
+        before = (None, None) if number == 0 else (0.125, 0.75)
+        counts = (dead, dead + 1, heads, min(heads, dead // 3))
+        figures.append(MatrixMeasured("matrix", number, name, 64, 64, kept, 0.02 + layer / 1000, *before, *counts, blocks))
+    return figures
+
+
+def with_figures(events: list[Happening]) -> list[Happening]:
+    """The events of a run with the figures of its matrices before the end of each round."""
+    found: list[Happening] = []
+    for event in events:
+        if isinstance(event, RoundFinished):
+            found += measured(event.round, event.sparsity)
+        found.append(event)
+    return found
 
 
 def a_round(number: int, bleu: float, rounds: int = 3, steps: int = 20) -> list[Happening]:

@@ -22,6 +22,8 @@ from app_runs import (
 from textual.widgets import DataTable, Input, Select
 
 from codeprune_tui import client
+from codeprune_tui.screens.compare import CompareScreen
+from codeprune_tui.screens.layers import LayersScreen
 from codeprune_tui.screens.live import LiveScreen
 from codeprune_tui.screens.new_run import NewRunScreen
 from codeprune_tui.screens.runs import RunsScreen
@@ -288,10 +290,10 @@ async def test_live_without_a_run(tmp_path: Path) -> None:
 
 
 async def test_help_names_every_key(tmp_path: Path) -> None:
-    async with opened(tmp_path, (100, 90)) as (app, pilot):
+    async with opened(tmp_path, (100, 150)) as (app, pilot):
         await pilot.press("question_mark")
         await until_shown(app, "Everywhere")
-        for screen in (RunsScreen, LiveScreen, NewRunScreen):
+        for screen in (RunsScreen, LiveScreen, LayersScreen, CompareScreen, NewRunScreen):
             for binding in screen.BINDINGS:
                 tooltip = getattr(binding, "tooltip", "")
                 await until_shown(app, tooltip)
@@ -304,7 +306,21 @@ async def test_the_palette_has_the_screens_actions(tmp_path: Path) -> None:
     async with opened(tmp_path) as (app, pilot):
         await until_shown(app, "DONE")
         titles = {command.title for command in app.get_system_commands(app.screen)}
-        assert titles >= {"Runs", "Live", "New run", "Pause", "Resume", "Rounds", "Stop", "Kill", "Copy", "Help", "Theme"}
+        assert titles >= {
+            "Runs",
+            "Live",
+            "Layers",
+            "Compare",
+            "New run",
+            "Pause",
+            "Resume",
+            "Rounds",
+            "Stop",
+            "Kill",
+            "Copy",
+            "Help",
+            "Theme",
+        }
         help_command = next(command for command in app.get_system_commands(app.screen) if command.title == "Help")
         await pilot.press("ctrl+p")
         await until(lambda: app.screen.__class__.__name__ == "CommandPalette")
@@ -469,7 +485,14 @@ async def test_detach_leaves_and_the_status_is_in_every_mode(tmp_path: Path) -> 
     paths, _ = make_run(tmp_path, "ruby-1", [*beginning("ruby-1"), *a_round(0, 15.0), evaluated(1, 5, 14.0), step(1, 6)])
     with live(paths):
         async with opened(tmp_path) as (app, pilot):
-            for key, mode in (("1", "[1 Runs]"), ("6", "[6 New run]"), ("escape", "[1 Runs]"), ("2", "[2 Live]")):
+            for key, mode in (
+                ("1", "[1 Runs]"),
+                ("6", "[6 New run]"),
+                ("escape", "[1 Runs]"),
+                ("2", "[2 Live]"),
+                ("3", "[3 Layers]"),
+                ("4", "[4 Compare]"),
+            ):
                 await pilot.press(key)
                 await until_shown(app, mode)
                 await until_shown(app, "● RUNNING")

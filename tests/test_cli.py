@@ -1,5 +1,6 @@
 """The command line: what it prints where, its exit codes, and what it does without a terminal."""
 
+import csv
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from app_runs import make_run, whole_run
 from test_client import happened, stand_in, until
 
 from codeprune_tui import cli, client, commands, console, report
@@ -351,6 +353,28 @@ def test_status_survives_damaged_runs(tmp_path: Path, run_cli: Cli) -> None:
     assert listed.out.splitlines()[1].split()[:3] == ["bad", "CRASHED", "?"]
     assert run_cli("status", "bad").code == 0
     assert run_cli("status", "bad", "--json").code == 0
+
+
+def test_compare_prints_a_table_or_csv(tmp_path: Path, run_cli: Cli) -> None:
+    for name in ("a", "b"):
+        make_run(tmp_path / "checkpoints", name, whole_run(name))
+    found = run_cli("compare", "a", "b")
+    assert found.code == 0
+    lines = [line.split() for line in found.out.splitlines()]
+    assert len(lines) == 9
+    assert lines[6] == ["b", "1", "30", "%", "14.00", "2.80", "22.40", "13.16", "200", "–"]
+    rows = list(csv.DictReader(run_cli("compare", "b", "--csv").out.splitlines()))
+    assert [row["bleu"] for row in rows] == ["15.0", "14.0", "13.0", "12.0"]
+    assert run_cli("compare", "c").code == 6
+    assert run_cli("compare").code == 2
+
+
+def test_compare_without_results_says_so(tmp_path: Path, run_cli: Cli) -> None:
+    make_run(tmp_path / "checkpoints", "new", [])
+    found = run_cli("compare", "new")
+    assert (found.code, found.out) == (0, "")
+    assert "No complete round yet: new" in found.err
+    assert run_cli("compare", "new", "--csv").out.startswith("run,round,sparsity,bleu")
 
 
 def test_follow_needs_a_run(run_cli: Cli) -> None:

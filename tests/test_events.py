@@ -14,6 +14,7 @@ from core.events import (
     Failed,
     FloorsMeasured,
     Happening,
+    MatrixMeasured,
     Picked,
     Pruned,
     RoundFinished,
@@ -37,7 +38,9 @@ EXAMPLES: list[Happening] = [
         "evaluated", 1, 10, "valid", 20, SCORES, {"name": SCORES}, {"bleu": "x"}, 1.5, [Sample(3, "A.b", "ref", "pred", 9.0)]
     ),
     Picked("picked", 1, 10, None, "last"),
+    MatrixMeasured("matrix", 1, "encoder.pooler.dense.weight", 4, 4, 8, 0.5, None, 0.75, 1, 0, 0, 0, [[0, 100], [3, 97]]),
     RoundFinished("round_finished", 0, 0.0, None, 10, 1.0),
+    RoundFinished("round_finished", 0, 0.0, SCORES, 10, 1.0, 123_456),
     Failed("failed", 'a "quoted"\nproblem \x1b[31m   é', "fix"),
 ]
 
@@ -54,7 +57,7 @@ def test_every_event_is_read_back_as_it_was_written(what: Happening) -> None:
 
 def test_every_kind_of_event_has_its_own_name() -> None:
     names = [get_args(kind.__dataclass_fields__["event"].type)[0] for kind in get_args(Happening)]
-    assert len(names) == len(set(names)) == 20
+    assert len(names) == len(set(names)) == 21
 
 
 def test_keys_of_a_newer_version_are_ignored() -> None:

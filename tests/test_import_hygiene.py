@@ -23,9 +23,23 @@ TORCH_FREE = (
     "rows",
     "control",
     "files",
+    "results",
 )
 ENGINE = sorted(path.stem for path in (ROOT / "core").glob("*.py") if path.stem not in ("__init__", "__main__"))
-COMMAND_LINE = ("cli", "commands", "model_commands", "console", "report", "client", "plain", "state", "words")
+COMMAND_LINE = (
+    "cli",
+    "commands",
+    "model_commands",
+    "console",
+    "report",
+    "client",
+    "plain",
+    "state",
+    "words",
+    "matrices",
+    "comparison",
+    "watch",
+)
 
 
 def loaded(program: str) -> set[str]:
@@ -55,6 +69,12 @@ def test_the_engine_never_imports_a_screen() -> None:
 @pytest.mark.parametrize("name", COMMAND_LINE)
 def test_the_command_line_imports_neither_torch_nor_textual(name: str) -> None:
     assert loaded(f"import codeprune_tui.{name}").isdisjoint((*HEAVY, "textual", "textual_plot"))
+
+
+def test_the_screens_load_no_engine() -> None:
+    modules = loaded("import codeprune_tui.screens.help")  # which names every screen
+    assert "textual" in modules
+    assert modules.isdisjoint(HEAVY)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["status"], ["status", "--json"], ["recipe"]])

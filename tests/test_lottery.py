@@ -13,7 +13,21 @@ from core.control import Control, StopRequested
 from core.device import make_accelerator
 from core.errors import ModelError
 from core.evaluate import comment_methods, evaluate_model
-from core.events import Evaluated, Event, Failed, Happening, Paused, Picked, Pruned, Resumed, Rewound, RoundFinished, RunFinished
+from core.events import (
+    Evaluated,
+    Event,
+    Failed,
+    Happening,
+    MatrixMeasured,
+    Paused,
+    Picked,
+    Pruned,
+    Resumed,
+    Rewound,
+    RoundFinished,
+    RunFinished,
+    Warned,
+)
 from core.journal import append_command, read_journal
 from core.masks import load_masks
 from core.prepare import prepare
@@ -89,6 +103,66 @@ def test_a_whole_run(make: Make) -> None:
     assert isinstance(events[-1].what, RunFinished)
     scores = [what.scores for what in of(RoundFinished, events)]
     assert scores == [what.scores for what in of(Evaluated, events)]
+
+
+def test_every_round_measures_every_matrix(make: Make) -> None:
+    paths = make(pruning={"rounds": 2, "prunable": "all"})
+    events = run(paths)
+    for number in range(3):
+        masks = load_masks(paths.round(number) / "masks.safetensors")
+        found = {what.parameter: what for what in of(MatrixMeasured, events) if what.round == number}
+        assert list(found) == list(masks)
+        for name, mask in masks.items():
+            weight, figures = weights(paths, number)[name], found[name]
+            assert (figures.rows, figures.columns, figures.kept) == (*mask.shape, int(mask.sum()))
+            assert figures.magnitude == pytest.approx(float(weight[mask].abs().mean()), rel=1e-4)
+            if number == 0:
+                assert (figures.overlap, figures.change) == (None, None)
+            else:
+                before, old = load_masks(paths.round(number - 1) / "masks.safetensors")[name], weights(paths, number - 1)[name]
+                assert figures.overlap == pytest.approx(int(mask.sum()) / int(before.sum()), rel=1e-5)
+                assert figures.change == pytest.approx(float((weight - old)[mask].norm() / old[mask].norm()), rel=1e-4)
+        assert found["encoder.encoder.layer.0.attention.self.query.weight"].heads == 2
+        # The figures of a round are in the journal before the round is on disk: a kill in between loses none.
+        places = [(type(event.what), getattr(event.what, "round", -1)) for event in events]
+        assert max(i for i, place in enumerate(places) if place == (MatrixMeasured, number)) < places.index(
+            (RoundFinished, number)
+        )
+        facts = json.loads((paths.round(number) / "metrics.json").read_text())
+        assert facts["size_bytes"] == next(what.size_bytes for what in of(RoundFinished, events) if what.round == number)
+
+
+def test_a_layer_that_collapses_raises_a_warning(make: Make) -> None:
+    paths = make(pruning={"rounds": 1, "final_sparsity": 0.99, "scope": "layerwise", "prunable": "encoder-attention"})
+    events = run(paths)
+    masks = load_masks(paths.round(1) / "masks.safetensors")
+    name = "encoder.encoder.layer.0.attention.self.query.weight"
+    rows = int((~masks[name].any(dim=1)).sum())
+    assert rows > 0
+    (warning,) = [what.message for what in of(Warned, events)]
+    assert warning.startswith("Round 1: nothing is left of ")
+    assert f"{rows} rows of {name}" in warning
+    assert warning.endswith("and of 5 more matrices.")
+
+
+def test_without_the_round_befores_weights_there_is_only_no_change(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core import lottery
+
+    original = lottery.Round._train
+
+    def train_then_lose(self: lottery.Round) -> None:
+        original(self)
+        if self.number == 1:
+            for name in ("model.safetensors", "masks.safetensors"):
+                (paths.round(0) / name).unlink()
+
+    monkeypatch.setattr(lottery.Round, "_train", train_then_lose)
+    paths = make(pruning={"rounds": 1})
+    events = run(paths)
+    found = [what for what in of(MatrixMeasured, events) if what.round == 1]
+    assert len(found) == 13
+    assert {(what.change, what.overlap) for what in found} == {(None, None)}
+    assert all(what.magnitude for what in found)
 
 
 def test_a_rewound_weight_starts_from_its_first_value(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.events import CheckpointSaved, Evaluated, RunFinished, RunStarted
+from core.events import CheckpointSaved, Evaluated, MatrixMeasured, RunFinished, RunStarted
 from core.journal import read_journal
 from core.recipe import build_recipe, to_toml
 from core.runs import RunPaths
@@ -57,6 +57,7 @@ DEATHS = {
     "rewinding": {"event": "rewound", "nth": 1, "when": "before"},
     "rewound": {"event": "rewound", "nth": 1, "when": "after"},
     "masks half written": {"call": "core.masks:save_file", "nth": 1, "when": "half"},
+    "measuring matrices": {"event": "matrix", "nth": 5, "when": "before"},
     "a round not yet renamed": {"call": "core.lottery:write_predictions", "nth": 2, "when": "before"},
     "a round done, not journalled": {"event": "round_finished", "nth": 1, "when": "before"},
     "between rounds": {"event": "round_finished", "nth": 2, "when": "after"},
@@ -98,17 +99,23 @@ def outcome(folder: Path) -> dict[str, bytes | object]:
     return result
 
 
+def figures(folder: Path) -> dict[tuple[int, str], MatrixMeasured]:
+    """The last word of a journal on each matrix in each round: what the screens show."""
+    events = (event.what for event in read_journal(folder / "events.jsonl"))
+    return {(what.round, what.parameter): what for what in events if isinstance(what, MatrixMeasured)}
+
+
 @pytest.fixture(scope="module")
 def references(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, bytes | object]]:
     root = tmp_path_factory.mktemp("uninterrupted")
     folders = {recipe: prepare(root, recipe, recipe) for recipe in RECIPES}
     assert run([{"run": str(folder)} for folder in folders.values()]) == [0, 0, 0]
-    return {recipe: outcome(folder) for recipe, folder in folders.items()}
+    return {recipe: {**outcome(folder), "figures": figures(folder)} for recipe, folder in folders.items()}
 
 
 def test_the_references_are_whole_and_differ(references: dict[str, dict[str, bytes | object]]) -> None:
     for reference in references.values():
-        assert len(reference) == 12
+        assert len(reference) == 13
     models = [reference["2/model.safetensors"] for reference in references.values()]
     assert len(set(models)) == 3
 
@@ -136,7 +143,7 @@ def test_killed_and_resumed_equals_uninterrupted(
     endings = run(scenarios)
     assert endings == [-9, 0] * len(folders)  # every death happened, or the test tests nothing
     for death, folder in folders.items():
-        assert outcome(folder) == references[recipe], death
+        assert {**outcome(folder), "figures": figures(folder)} == references[recipe], death
         events = read_journal(folder / "events.jsonl")
         assert [event.seq for event in events] == list(range(len(events))), death
         assert isinstance(events[-1].what, RunFinished), death
@@ -148,7 +155,7 @@ def test_killed_again_and_again(references: dict[str, dict[str, bytes | object]]
     deaths = [{"call": "core.train:apply_masks", "nth": nth, "when": "before"} for nth in (9, 10, 9, 12, 9, 12, 11, 14)]
     endings = run([*({"run": str(folder), "die": death} for death in deaths), {"run": str(folder)}])
     assert endings == [-9] * len(deaths) + [0]
-    assert outcome(folder) == references["train-first"]
+    assert {**outcome(folder), "figures": figures(folder)} == references["train-first"]
     starts = [event.what for event in read_journal(folder / "events.jsonl") if isinstance(event.what, RunStarted)]
     assert len(starts) == len(deaths) + 1
     assert [start.resumed for start in starts] == [False, *[True] * len(deaths)]
@@ -160,7 +167,7 @@ def test_killed_again_and_again(references: dict[str, dict[str, bytes | object]]
 def test_a_finished_run_started_again_changes_nothing(references: dict[str, dict[str, bytes | object]], tmp_path: Path) -> None:
     folder = prepare(tmp_path, "train-first", "twice")
     assert run([{"run": str(folder)}, {"run": str(folder)}]) == [0, 0]
-    assert outcome(folder) == references["train-first"]
+    assert {**outcome(folder), "figures": figures(folder)} == references["train-first"]
     kinds = [type(event.what) for event in read_journal(folder / "events.jsonl")]
     assert kinds.count(RunFinished) == 2
     assert Evaluated not in kinds[kinds.index(RunFinished) :]

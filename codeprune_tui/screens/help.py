@@ -11,6 +11,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from ..tui import CodepruneApp
+from .compare import CompareScreen
+from .layers import LayersScreen
 from .live import LiveScreen
 from .new_run import NewRunScreen
 from .runs import RunsScreen
@@ -19,7 +21,10 @@ INTRODUCTION = (
     "A run lives in its own process and folder: closing this app, or losing the connection, stops nothing. "
     "Open the app again and it is all there.\n\n"
     "Smoothed BLEU is lenient, so every score is shown with its floors: what a constant sentence, and the method's own "
-    "name split into words, score on the same rows. A model that doesn't beat the name has learnt little.\n"
+    "name split into words, score on the same rows. A model that doesn't beat the name has learnt little.\n\n"
+    "Layers: change is |w − w′| / |w′| of the kept weights since the round before; overlap is the share of weights kept in both "
+    "rounds among those kept in either (Jaccard); a row, column or head is dead when nothing of it is kept.\n\n"
+    "Compare: size is that of the model in float32, its prunable matrices as a bitmask and the kept values.\n"
 )
 KEY_NAMES = {
     "question_mark": "?",
@@ -29,7 +34,12 @@ KEY_NAMES = {
     "escape": "Esc",
     "enter": "Enter",
     "space": "Space",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "shift+left": "⇧←",
+    "shift+right": "⇧→",
 }
+ARROWS = Binding("↑↓←→", "", "", tooltip="Choose a matrix; its figures stand below")
 
 
 def sections() -> Iterable[tuple[str, list[tuple[str, str]]]]:
@@ -38,6 +48,8 @@ def sections() -> Iterable[tuple[str, list[tuple[str, str]]]]:
         ("Everywhere", [*CodepruneApp.BINDINGS, Binding("ctrl+p", "", "", tooltip="Command palette: every action by name")]),
         ("1 Runs", RunsScreen.BINDINGS),
         ("2 Live", LiveScreen.BINDINGS),
+        ("3 Layers", [ARROWS, *LayersScreen.BINDINGS]),
+        ("4 Compare", CompareScreen.BINDINGS),
         ("6 New run", NewRunScreen.BINDINGS),
     ]
     for title, bindings in tables:

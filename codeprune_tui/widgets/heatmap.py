@@ -113,7 +113,7 @@ def _strips(grid: Grid, width: int) -> list[Strip]:
     gap = 0 if not (encoder and decoder) else WIDE_GAP if width - LABEL - WIDE_GAP >= 7 * columns else GAP
     cell = max(4, min(WIDEST, (width - LABEL - gap) // columns))
     layers = sorted({layer for part in ("encoder", "decoder") for layer, _ in grid[part]})
-    strips = [_header(encoder, decoder, cell, gap)] if encoder or decoder else []
+    strips = [header(encoder, decoder, cell, gap)] if encoder or decoder else []
     for layer in layers:
         left = [_cell(grid["encoder"].get((layer, name)), cell) for name in encoder]
         right = [_cell(grid["decoder"].get((layer, name)), cell) for name in decoder]
@@ -124,7 +124,8 @@ def _strips(grid: Grid, width: int) -> list[Strip]:
     return strips
 
 
-def _header(encoder: list[str], decoder: list[str], cell: int, gap: int) -> Strip:
+def header(encoder: list[str], decoder: list[str], cell: int, gap: int) -> Strip:
+    """The line with the matrices' names above their columns."""
     dim = Style(dim=True)
 
     def titles(names: list[str]) -> str:
@@ -141,10 +142,13 @@ def _cell(share: float | None, width: int, digits: int | None = None) -> Segment
         return Segment(" " * width)
     share = min(1.0, max(0.0, share)) if share == share else 0.0
     digits = (1 if width >= 7 else 0) if digits is None else digits
-    text = f"{share * 100:.{digits}f}"
-    tone = round(share * 10)
-    style = Style(color="#000000" if tone >= LIGHT_FROM else "#ffffff", bgcolor=TONES[tone])
-    return Segment(text.rjust(width - 1) + " ", style)
+    return Segment(f"{share * 100:.{digits}f}".rjust(width - 1) + " ", tone_style(share))
+
+
+def tone_style(share: float) -> Style:
+    """The colours of a cell, from a number that is brought into [0, 1]."""
+    tone = round(10 * min(1.0, max(0.0, share))) if share == share else 0
+    return Style(color="#000000" if tone >= LIGHT_FROM else "#ffffff", bgcolor=TONES[tone])
 
 
 def _legend(cell: int) -> Strip:

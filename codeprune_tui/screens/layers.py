@@ -1,0 +1,285 @@
+"""Mode 3: the watched run matrix by matrix: a heatmap with a cursor, one matrix as a block map, and the steps through rounds.
+
+Shows what the worker journalled; runs of older versions lack most of it, and then the screen says so.
+"""
+
+from dataclasses import replace
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.timer import Timer
+from textual.widgets import Static
+
+from core.names import HEAD_COLUMNS
+
+from ..matrices import HISTORY, MEASURES, Matrix, complete, facts, history, matrices, missing, rounds, summary, title, top
+from ..plain import plain
+from ..state import RunView
+from ..widgets.blockmap import BlockMap
+from ..widgets.layergrid import LayerGrid
+from ..words import percent
+from .live import NO_RUN
+from .mode import RUN_KEYS, ModeScreen, Target
+
+PLAY_S = 0.8
+"""Seconds that a round stays while they are played."""
+NO_MATRICES = "Dense: nothing is pruned or measured yet."
+NEW_LINE = ("", "mean |w| of kept", "dead rows")
+"""Facts that begin a line of a narrow screen."""
+LEAST = 76
+"""Columns that all facts need to stand on four lines."""
+
+
+class LayersScreen(ModeScreen):
+    """Every matrix of one run."""
+
+    MODE = "layers"
+    AUTO_FOCUS = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(key, f"move({down}, {right})", show=False) for key, down, right in (("up", -1, 0), ("down", 1, 0))),
+        *(Binding(key, f"move({down}, {right})", show=False) for key, down, right in (("left", 0, -1), ("right", 0, 1))),
+        Binding("enter", "open", "Open", tooltip="Open the chosen matrix as a map of its blocks, or close it"),
+        Binding("escape", "close", "Close", show=False),
+        Binding("v", "measure", "Values", tooltip="Show sparsity, mean magnitude, change or mask overlap"),
+        Binding("left_square_bracket,shift+left", "step(-1)", "Earlier", key_display="[", tooltip="One round back; stay there"),
+        Binding(
+            "right_square_bracket,shift+right", "step(1)", "Later", key_display="]", tooltip="One round on; the last one follows"
+        ),
+        Binding("space", "play", "Play", tooltip="Play through the rounds, or stop playing"),
+        *(replace(binding, show=False) for binding in RUN_KEYS if isinstance(binding, Binding)),
+    ]
+    DEFAULT_CSS = """
+    LayersScreen {
+        #body { height: 1fr; }
+        LayerGrid, BlockMap, #facts, #history {
+            border-top: solid $panel-lighten-2;
+            border-title-color: $text-muted;
+            background: $background;
+            scrollbar-size: 1 1;
+        }
+        #pictures { height: 1fr; }
+        LayerGrid { width: 3fr; }
+        BlockMap { width: 1fr; display: none; }
+        #words { height: 5; }
+        #facts { height: 5; width: 1fr; }
+        #history { display: none; }
+        &.opened LayerGrid { display: none; }
+        &.opened BlockMap { display: block; }
+        &.-tall #words { height: 1fr; }
+        &.-tall #pictures { height: 20; }
+        &.-tall #history { display: block; width: 72; height: 1fr; }
+        &.-tall #facts { height: 1fr; }
+        &.-tall.-wide BlockMap { display: block; width: 72; }
+        &.-tall.-wide.opened BlockMap { width: 1fr; }
+        &.-tall.-narrow #words { layout: vertical; }
+        &.-tall.-narrow #facts { height: 5; }
+        &.-tall.-narrow #history { width: 1fr; }
+    }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._measure = "sparsity"
+        self._at: int | None = None
+        """The round that was stepped to; None follows the newest."""
+        self._run = ""
+        self._shown: tuple[object, ...] = ()
+        self._playing: Timer | None = None
+
+    def body(self) -> ComposeResult:
+        """Pictures above words."""
+        yield Static(NO_RUN, markup=False, id="no-run")
+        with Vertical(id="body"):
+            with Horizontal(id="pictures"):
+                yield LayerGrid()
+                yield BlockMap()
+            with Horizontal(id="words"):
+                yield Static("", markup=False, id="facts")
+                with VerticalScroll(id="history", can_focus=False):
+                    yield Static("", markup=False, id="history-text")
+
+    def on_mount(self) -> None:
+        """Names the panes; without a run there are none."""
+        self.query_one("#history").border_title = "through the rounds; rows, columns and heads are dead ones"
+        self.add_class("-no-run")
+
+    def on_resize(self) -> None:
+        """The facts are arranged by the room there is."""
+        self._shown = ()
+        self.call_after_refresh(self.refresh_all)
+
+    def on_screen_suspend(self) -> None:
+        """Nobody looks: stops playing."""
+        self._stop_playing()
+
+    def target(self) -> Target | None:
+        """The watched run."""
+        watched = self.frame.watched
+        return None if watched is None else Target(watched.paths, self.frame.standing())
+
+    # What is shown
+
+    def show_news(self) -> None:
+        """Shows the run, or that there is none."""
+        watched = self.frame.watched
+        self.set_class(watched is None, "-no-run")
+        if watched is None:
+            return
+        if watched.paths.name != self._run:
+            self._run, self._at = watched.paths.name, None
+            self._stop_playing()
+        view, chosen = watched.view, self.query_one(LayerGrid).chosen
+        state = (view.by_round, self._at, self._measure, self._playing is not None)
+        if (*state, chosen) != self._shown:
+            self._show(view)
+            self._shown = (*state, self.query_one(LayerGrid).chosen)
+
+    def _show(self, view: RunView) -> None:
+        number = self._number(view)
+        found = matrices(view, number)
+        measure = MEASURES[self._measure]
+        grid = self.query_one(LayerGrid)
+        grid.border_title = self._title(view, number)
+        grid.show(
+            {name: matrix.place for name, matrix in found.items()},
+            {name: measure.value(matrix) for name, matrix in found.items()},
+            top(view, measure),
+            measure.scale,
+            (missing(view, number, measure, found) or summary(found)) if found else NO_MATRICES,
+        )
+        self._show_chosen(view, number, found.get(grid.chosen))
+
+    def _title(self, view: RunView, number: int) -> str:
+        known = rounds(view)
+        if not known:
+            return "layers"
+        sign = "▶ " if self._playing is not None else ""
+        here = view.by_round[number]
+        end = "" if complete(view, number) else ", not complete"
+        return (
+            f"{sign}{MEASURES[self._measure].title}, round {number}/{max(view.rounds, known[-1])}: {percent(here.sparsity)}{end}"
+        )
+
+    def _show_chosen(self, view: RunView, number: int, matrix: Matrix | None) -> None:
+        words, block_map = self.query_one("#facts", Static), self.query_one(BlockMap)
+        if matrix is None:
+            words.update("")
+            block_map.show(None, True, NO_MATRICES)
+            return
+        words.border_title = f"{title(matrix)}, round {number}"
+        words.update(_facts(view, number, matrix, width=self.app.size.width, wide=self._large))
+        block_map.border_title = f"{title(matrix)}, round {number}: kept % of each block, × nothing"
+        block_map.show(
+            matrix.measured,
+            matrix.place.matrix not in HEAD_COLUMNS,
+            missing(view, number, MEASURES["magnitude"], {}).replace("No magnitudes", "No block map"),
+        )
+        self.query_one("#history-text", Static).update(_history(view, number, matrix.parameter))
+
+    @property
+    def _large(self) -> bool:
+        return self.app.size.height >= 36 and self.app.size.width >= 120
+
+    def _number(self, view: RunView) -> int:
+        known = rounds(view)
+        return self._at if self._at in known and self._at is not None else known[-1] if known else 0
+
+    def on_layer_grid_moved(self) -> None:
+        """Shows the figures of the matrix under the cursor."""
+        self.refresh_all()
+
+    def on_layer_grid_opened(self) -> None:
+        """A second click opens."""
+        self.action_open()
+
+    # Keys
+
+    def action_move(self, down: int, right: int) -> None:
+        """Moves the cursor."""
+        self.query_one(LayerGrid).move(down, right)
+
+    def action_open(self) -> None:
+        """Opens the chosen matrix, or closes it."""
+        self.toggle_class("opened")
+
+    def action_close(self) -> None:
+        """Goes back to the heatmap."""
+        self.remove_class("opened")
+
+    def action_measure(self) -> None:
+        """Shows the next figure."""
+        names = [*MEASURES]
+        self._measure = names[(names.index(self._measure) + 1) % len(names)]
+        self.refresh_all()
+
+    def action_step(self, by: int) -> None:
+        """Goes one round on or back."""
+        self._stop_playing()
+        self._step(by)
+        self.refresh_all()
+
+    def action_play(self) -> None:
+        """Plays from here, or from the first round if this is the last."""
+        watched = self.frame.watched
+        if self._playing is not None:
+            self._stop_playing()
+        elif watched is not None and (known := rounds(watched.view)):
+            if self._number(watched.view) == known[-1]:
+                self._at = known[0]
+            self._playing = self.set_interval(PLAY_S, self._play)
+        self.refresh_all()
+
+    def _play(self) -> None:
+        if not self._step(1):
+            self._stop_playing()
+        self.refresh_all()
+
+    def _step(self, by: int) -> bool:
+        """Whether there was a round to go to; the last one is followed as it becomes another."""
+        watched = self.frame.watched
+        known = rounds(watched.view) if watched is not None else []
+        if watched is None or not known:
+            return False
+        place = known.index(self._number(watched.view)) + by
+        if 0 <= place < len(known):
+            self._at = None if place == len(known) - 1 else known[place]
+        return 0 <= place < len(known) - 1
+
+    def _stop_playing(self) -> None:
+        if self._playing is not None:
+            self._playing.stop()
+            self._playing = None
+
+
+def _facts(view: RunView, number: int, matrix: Matrix, *, width: int, wide: bool) -> Content:
+    pairs = facts(view, number, matrix)
+    name = Content.styled(plain(matrix.parameter, 100), "$text-muted")
+    if wide:
+        lines = [Content.assemble((f"{label:<17}", "$text-muted"), text) for label, text in pairs]
+        return Content("\n").join([name, Content(""), *lines])
+    lines = [name]
+    if width < LEAST:  # something has to go: the name says what the title does, and what is kept follows from the sparsity
+        lines, pairs = [], [(label, text) for label, text in pairs if label != "kept"]
+    beginning = True
+    for label, text in pairs:
+        fact = Content.assemble((f"{label} " if label else "", "$text-muted"), text)
+        if not beginning and label not in NEW_LINE and lines[-1].cell_length + 3 + fact.cell_length <= width:
+            lines[-1] = lines[-1] + Content("   ") + fact
+        else:
+            lines.append(fact)
+        beginning = False
+    return Content("\n").join(lines)
+
+
+def _history(view: RunView, number: int, parameter: str) -> Content:
+    def line(texts: tuple[str, ...]) -> str:
+        return "".join(f"{text:>9}" for text in texts)
+
+    rows = [Content.styled(line(HISTORY), "$text-muted")]
+    for texts in history(view, parameter):
+        here = texts[0] == str(number)
+        rows.append(Content.styled(f"{'▸' if here else ' '}{line(texts)[1:]}", "bold" if here else ""))
+    return Content("\n").join(rows)

@@ -1,0 +1,125 @@
+"""Several runs on one chart, each with a marker of its own, above a legend with names and figures.
+
+Follows textual-plot through `chart.Plot`; drawn when something changes, not on a timer. Markers tell curves apart without colour.
+"""
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+from textual_plot import HiResMode
+from textual_plot.axis_formatter import NumericAxisFormatter
+
+from ..comparison import Curve, Picture
+from ..plain import plain
+from ..words import score
+from .chart import CONSTANT, DENSE, NAME, Plot
+
+MARKERS = "●■▲◆○□△◇"
+COLOURS = ("#5fd7ff", "#ff875f", "#af87ff", "#ffffff", "#5f87ff", "#d7af87", "#5fd7af", "#a8a8a8")
+"""All in the 256-colour palette, and none of them a colour of `LEVELS`."""
+LEVELS = {"dense": DENSE, "name": NAME, "constant": CONSTANT}
+LINES = 3
+"""Most lines of the legend."""
+
+
+def marker(place: int) -> tuple[str, str]:
+    """Marker and colour of a run by its place among those that are compared."""
+    return MARKERS[place % len(MARKERS)], COLOURS[place % len(COLOURS)]
+
+
+def limits(values: list[float], room: float, least: float = 0.0) -> tuple[float, float]:
+    """Where an axis begins and ends, with some room around what is on it; never an empty range."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    around = max(room * (high - low), 0.02 * abs(high), 1e-3)
+    start = max(least, low - around)
+    return start, max(high + around, start + 1e-3)
+
+
+class CompareChart(Vertical):
+    """The chart and its legend."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._picture: Picture | None = None
+
+    def compose(self) -> ComposeResult:
+        """The plot above its legend."""
+        yield Plot(allow_pan_and_zoom=False)
+        yield Static(id="compare-legend", markup=False)
+
+    def on_mount(self) -> None:
+        """Takes the room that axis labels would need."""
+        plot = self.query_one(Plot)
+        plot.can_focus = False
+        plot.margin_top, plot.margin_bottom, plot.margin_left = 0, 1, 6
+        plot.set_y_formatter(NumericAxisFormatter())
+
+    def show(self, picture: Picture) -> None:
+        """Shows other runs, another axis or another score."""
+        if picture != self._picture:
+            self._picture = picture
+            self.border_title = picture.title
+            self._draw(picture)
+            self._name_curves()
+
+    def on_resize(self) -> None:
+        """Fits the legend to the new width."""
+        self._name_curves()
+
+    def _name_curves(self) -> None:
+        if self._picture is not None:
+            self.query_one("#compare-legend", Static).update(legend(self._picture, self.size.width))
+
+    def _draw(self, picture: Picture) -> None:
+        plot = self.query_one(Plot)
+        plot.clear()
+        points = [point for curve in picture.curves for point in curve.points]
+        levels = [level for _, level in picture.levels if level is not None]
+        left, right = limits([x for x, _ in points], 0.04)
+        plot.set_xlimits(left, right)
+        plot.set_ylimits(*limits([*(y for _, y in points), *levels], 0.08))
+        plot.set_xticks(range(int(left), int(right) + 1, 1 + int(right) // 12) if picture.whole else None)
+        for name, level in picture.levels:
+            if level is not None and points:
+                plot.plot([left, right], [level, level], line_style=LEVELS[name], hires_mode=HiResMode.BRAILLE)
+        for place, curve in enumerate(picture.curves):
+            if curve.points:
+                x, y = zip(*curve.points, strict=True)
+                plot.plot(x, y, line_style=marker(place)[1], hires_mode=HiResMode.BRAILLE)
+        for place, curve in enumerate(picture.curves):  # markers last: no line may hide one
+            if curve.points:
+                x, y = zip(*curve.points, strict=True)
+                plot.scatter(x, y, marker=marker(place)[0], marker_style=marker(place)[1])
+
+
+def legend(picture: Picture, width: int) -> Content:
+    """Levels with their scores, markers with names and first and last scores, and what to mind.
+
+    Where that would take more than `LINES` lines, names stand alone, then they are cut: the table has the figures, too.
+    """
+    levels = [Content.assemble((f"─ {name} ", f"ansi_{LEVELS[name]}"), score(level)) for name, level in picture.levels]
+    for longest, scores in ((24, True), (24, False), (12, False), (6, False)):
+        runs = [_run(place, curve, longest, scores) for place, curve in enumerate(picture.curves)]
+        lines = _wrapped([*levels, *runs], width)
+        if len(lines) <= LINES:
+            break
+    note = [Content.styled(plain(picture.note, 200), "$text-warning")] if picture.note else []
+    return Content("\n").join([*lines[:LINES], *note])
+
+
+def _run(place: int, curve: Curve, longest: int, scores: bool) -> Content:
+    sign, colour = marker(place)
+    first, last = (score(curve.points[end][1] if curve.points else None) for end in (0, -1))
+    figures = f" {first} → {last}" if len(curve.points) > 1 else f" {last}"
+    return Content.assemble((f"{sign} ", colour), plain(curve.run, longest), figures if scores else "")
+
+
+def _wrapped(entries: list[Content], width: int) -> list[Content]:
+    lines: list[Content] = []
+    for entry in entries:
+        if lines and lines[-1].cell_length + 2 + entry.cell_length <= width:
+            lines[-1] = lines[-1] + Content("  ") + entry
+        else:
+            lines.append(entry)
+    return lines

@@ -1,0 +1,145 @@
+"""The results of a run, round by round, for comparing runs: read off `metrics.json` and the journal, never off weights.
+
+Either source alone is enough, so that a run folder whose rounds were deleted to make room still has its results. Torch-free.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+from .events import FloorsMeasured, RoundFinished, Scores, from_line
+from .journal import LineReader
+from .runs import RunPaths, read_metrics
+
+MEASURES = {"bleu": "smoothed BLEU-4", "corpus_bleu": "corpus BLEU", "chrf": "chrF"}
+"""Measure -> its name; all are 0..100."""
+FLOORS = ("name", "constant")
+LARGEST = 1e15
+"""A number beyond this is damage."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One complete round of one run."""
+
+    run: str
+    round: int
+    sparsity: float = 0.0
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Measure -> score; what is not known is missing."""
+    floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """"name" and "constant" -> measure -> score, on the same rows."""
+    size_bytes: int | None = None
+    """Of the model as bitmask and kept values; older versions did not tell."""
+    split: str = ""
+    rows: int = 0
+    """How many rows were scored."""
+    seconds: float = 0.0
+    signatures: Mapping[str, str] = field(default_factory=dict)
+    """Measure -> how it was computed."""
+
+
+class ResultsReader:
+    """Reads the results of a run as they come.
+
+    Args:
+        paths: The run; nothing of it need exist yet.
+    """
+
+    def __init__(self, paths: RunPaths) -> None:
+        self.paths = paths
+        self._lines = LineReader(paths.journal)
+        self._told: dict[int, RoundFinished] = {}
+        self._floors: FloorsMeasured | None = None
+        self._written: dict[int, dict[str, object]] = {}
+
+    def poll(self) -> tuple[Result, ...]:
+        """All complete rounds as they are known now, ascending."""
+        while batch := self._lines.poll():
+            for line in batch:
+                # Only these lines are validated: the rest of a long journal would take seconds.
+                if b'"round_finished"' in line or b'"floors"' in line:
+                    self._take(line)
+        on_disk = self.paths.finished_rounds()
+        for number in on_disk:
+            if number not in self._written and (found := read_metrics(self.paths.round(number))) is not None:
+                self._written[number] = found
+        known = sorted({*self._told, *(number for number in on_disk if number in self._written)})
+        return tuple(self._result(number) for number in known)
+
+    def _take(self, line: bytes) -> None:
+        what = from_line(line).what
+        if isinstance(what, RoundFinished) and 0 <= what.round < LARGEST:
+            self._told[what.round] = what
+        elif isinstance(what, FloorsMeasured):
+            self._floors = what
+
+    def _result(self, number: int) -> Result:
+        found = Result(self.paths.name, number)
+        if (told := self._told.get(number)) is not None:
+            found = _with_metrics(found, {**asdict(told), "scores": _scores(told.scores)})
+        if (floors := self._floors) is not None:
+            both = {"name": _scores(floors.name), "constant": _scores(floors.constant)}
+            found = replace(found, floors=both, split=floors.split, rows=floors.rows)
+        return _with_metrics(found, self._written.get(number, {}))
+
+
+def _scores(scores: Scores | None) -> dict[str, float]:
+    return _numbers(asdict(scores)) if scores is not None else {}
+
+
+def _with_metrics(found: Result, metrics: Mapping[str, object]) -> Result:
+    """A result with what `metrics.json` says of it; what that lacks stays as it was."""
+    floors, signatures = _mapping(metrics.get("floors")), _mapping(metrics.get("signatures"))
+    numbers, split = _numbers(metrics), metrics.get("split")
+    return replace(
+        found,
+        sparsity=numbers.get("sparsity", found.sparsity),
+        seconds=numbers.get("seconds", found.seconds),
+        scores={**found.scores, **_numbers(_mapping(metrics.get("scores")))},
+        floors={**found.floors, **{name: _numbers(_mapping(floors[name])) for name in FLOORS if name in floors}},
+        size_bytes=int(numbers["size_bytes"]) if "size_bytes" in numbers else found.size_bytes,
+        split=split if isinstance(split, str) else found.split,
+        rows=int(numbers.get("rows", found.rows)),
+        signatures={measure: str(text) for measure, text in signatures.items()},
+    )
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _numbers(values: Mapping[str, object]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in values.items()
+        if isinstance(value, int | float) and abs(value) < LARGEST  # which no NaN is, either
+    }
+
+
+def to_csv(results: Iterable[Result]) -> str:
+    """Results as comma-separated values, a header first; what is not known is an empty cell.
+
+    Args:
+        results: In the order of the lines.
+
+    Returns:
+        The text, with a line end after each line.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    floors = [(name, measure) for name in FLOORS for measure in MEASURES]
+    writer.writerow(
+        [
+            "run", "round", "sparsity", *MEASURES, "size_bytes", *(f"floor_{name}_{measure}" for name, measure in floors),
+            "split", "rows", "seconds", *(f"{measure}_signature" for measure in MEASURES),
+        ]
+    )  # fmt: skip
+    for found in results:
+        cells = [found.run, found.round, found.sparsity, *(found.scores.get(measure, "") for measure in MEASURES)]
+        cells += ["" if found.size_bytes is None else found.size_bytes]
+        cells += [found.floors.get(name, {}).get(measure, "") for name, measure in floors]
+        cells += [found.split, found.rows, found.seconds, *(found.signatures.get(measure, "") for measure in MEASURES)]
+        writer.writerow(cells)
+    return text.getvalue()

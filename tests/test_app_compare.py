@@ -1,0 +1,249 @@
+"""Mode 4, as it is shown: run folders in, chart and table on the screen and a CSV file out, at both sizes."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from app_runs import LARGE, SMALL, a_round, beginning, make_run, opened, shown, started, until, until_shown, whole_run
+from textual.pilot import Pilot
+from textual.widgets import DataTable
+
+from codeprune_tui.screens.compare import CompareScreen
+from codeprune_tui.screens.marks import MarkRuns
+from codeprune_tui.tui import CodepruneApp
+from core.events import Happening, RoundFinished, Step
+from core.runs import RunPaths
+
+SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
+
+
+def sized(events: list[Happening], first: int = 4_000_000) -> list[Happening]:
+    """The events of a run, with sizes in it, as today's workers tell them."""
+    return [
+        replace(event, size_bytes=first - 1_000_000 * event.round) if isinstance(event, RoundFinished) else event
+        for event in events
+    ]
+
+
+async def open_compare(app: CodepruneApp, pilot: "Pilot[None]", name: str) -> CompareScreen:
+    await until_shown(app, name)
+    await pilot.press("4")
+    await until_shown(app, "[4 Compare]")
+    assert isinstance(app.screen, CompareScreen)
+    return app.screen
+
+
+def lines(app: CodepruneApp, run: str) -> list[list[str]]:
+    """The table's lines of a run, as words."""
+    words = [line.split() for line in shown(app).splitlines()]
+    return [line for line in words if len(line) > 5 and line[1] == run and line[2].isdecimal()]
+
+
+@SIZES
+async def test_the_newest_runs_are_compared_at_first(tmp_path: Path, size: tuple[int, int]) -> None:
+    make_run(tmp_path, "first", sized(whole_run("first")))
+    make_run(tmp_path, "second", sized([*beginning("second"), *a_round(0, 16.0), *a_round(1, 14.5)]))
+    make_run(tmp_path, "warm", [started("warm", kind="pretrain"), Step("step", 0, 1, 20, 3.0, 1e-4, 1.0, 1.0)])
+    async with opened(tmp_path, size) as (app, pilot):
+        await open_compare(app, pilot, "second")
+        await until_shown(app, "smoothed BLEU-4 by sparsity %")
+        await until_shown(app, "6 rounds of 2 runs, by run ↑")
+        await until_shown(app, "second 16.00 → 14.50")
+        await until_shown(app, "first 15.00 → 12.00")
+        for text in ("─ dense 16.00", "─ name 13.16", "─ constant 8.75"):
+            await until_shown(app, text)
+        assert {"●", "■"} <= set(shown(app).split("rounds of")[0])
+        assert lines(app, "first")[1][1:11] == ["first", "1", "30", "%", "14.00", "−1.00", "2.80", "22.4", "3.00"][:10] + (
+            ["13.16"] if size == LARGE else []
+        )
+        assert lines(app, "first")[0][5:6] == ["15.00"]
+        assert "warm" not in shown(app)
+
+
+async def test_axes_and_scores_switch(tmp_path: Path) -> None:
+    make_run(tmp_path, "first", sized(whole_run("first")))
+    async with opened(tmp_path) as (app, pilot):
+        await open_compare(app, pilot, "first")
+        await until_shown(app, "smoothed BLEU-4 by sparsity %")
+        await pilot.press("x")
+        await until_shown(app, "smoothed BLEU-4 by round")
+        await pilot.press("x")
+        await until_shown(app, "smoothed BLEU-4 by size MB")
+        await pilot.press("y")
+        await until_shown(app, "corpus BLEU by size MB")
+        await until_shown(app, "first 3.00 → 2.40")
+        await until_shown(app, "─ name 0.84")
+        await pilot.press("y")
+        await until_shown(app, "chrF by size MB")
+        await until_shown(app, "─ constant 10.50")
+        await pilot.press("y", "x")
+        await until_shown(app, "smoothed BLEU-4 by sparsity %")
+
+
+async def test_the_table_is_sorted_by_any_column_and_the_cursor_stays(tmp_path: Path) -> None:
+    make_run(tmp_path, "first", sized(whole_run("first")))
+    async with opened(tmp_path) as (app, pilot):
+        screen = await open_compare(app, pilot, "first")
+        await until_shown(app, "4 rounds of 1 run, by run ↑")
+        await pilot.press("down", "o", "o", "o")
+        await until_shown(app, "by BLEU ↑")
+        assert [line[2] for line in lines(app, "first")] == ["3", "2", "1", "0"]
+        await pilot.press("O")
+        await until_shown(app, "by BLEU ↓")
+        await until_shown(app, "BLEU↓")
+        assert [line[2] for line in lines(app, "first")] == ["0", "1", "2", "3"]
+        chosen = screen._chosen()
+        assert chosen is not None
+        assert chosen.round == 1
+        table = screen.query_one(DataTable)
+        await pilot.click(DataTable, offset=(table.size.width - 3, 1))  # the title of the last column
+        await until_shown(app, "by MB ↑")
+        await pilot.click(DataTable, offset=(table.size.width - 3, 1))
+        await until_shown(app, "by MB ↓")
+
+
+@SIZES
+async def test_marks_are_chosen_in_a_dialog(tmp_path: Path, size: tuple[int, int]) -> None:
+    for name in ("a", "b", "c"):
+        make_run(tmp_path, name, sized(whole_run(name)))
+    async with opened(tmp_path, size) as (app, pilot):
+        await open_compare(app, pilot, "a")
+        await until_shown(app, "12 rounds of 3 runs")
+        await pilot.press("m")
+        await until_shown(app, "[×] c  lottery, round 3/3, BLEU 12.00")
+        await pilot.press("space")
+        await until_shown(app, "[ ] c")
+        await pilot.press("down", "space", "down", "space", "enter")
+        await until_shown(app, "Mark at least one run and at most 8; 0 are marked.")
+        assert isinstance(app.screen, MarkRuns)
+        await pilot.press("space", "enter")
+        await until_shown(app, "4 rounds of 1 run")
+        await until_shown(app, "● a 15.00 → 12.00")
+        await pilot.press("m")
+        await until_shown(app, "[×] a")
+        await pilot.press("space", "escape")
+        await until(lambda: isinstance(app.screen, CompareScreen))
+        # Another run that comes does not change what was marked.
+        make_run(tmp_path, "newest", sized(whole_run("newest")))
+        await until(lambda: len(app.runs or []) == 4)
+        assert "4 rounds of 1 run" in shown(app)
+
+
+@SIZES
+async def test_runs_without_weights_or_rounds_on_disk_are_compared(tmp_path: Path, size: tuple[int, int]) -> None:
+    one, _ = make_run(tmp_path, "no-rounds", sized(whole_run("no-rounds")))
+    shutil.rmtree(one.rounds)
+    two, _ = make_run(tmp_path, "no-journal", whole_run("no-journal"))
+    two.journal.unlink()
+    make_run(tmp_path, "older", whole_run("older"))
+    async with opened(tmp_path, size) as (app, pilot):
+        await open_compare(app, pilot, "no-rounds")
+        await until_shown(app, "12 rounds of 3 runs")
+        await until_shown(app, "no-rounds 15.00 → 12.00")
+        await until_shown(app, "no-journal 15.00 → 12.00")
+        await pilot.press("x", "x")
+        await until_shown(app, "by size MB")
+        await until_shown(app, "Nothing to draw of older, no-journal: written by an older version.")
+        await pilot.press("y")
+        await until_shown(app, "no-rounds 3.00 → 2.40")
+
+
+async def test_different_rows_are_told(tmp_path: Path) -> None:
+    make_run(tmp_path, "a", whole_run("a"))
+    other, _ = make_run(tmp_path, "b", whole_run("b"))
+    (other.round(1) / "metrics.json").write_text(json.dumps({"scores": {"bleu": 12.0}, "rows": 50}))
+    async with opened(tmp_path) as (app, pilot):
+        await open_compare(app, pilot, "a")
+        await until_shown(app, "These runs were scored on different rows")
+
+
+async def test_a_run_that_goes_on_is_followed(tmp_path: Path) -> None:
+    _, worker = make_run(tmp_path, "a", [*beginning("a"), *a_round(0, 15.0)])
+    async with opened(tmp_path) as (app, pilot):
+        await open_compare(app, pilot, "a")
+        await until_shown(app, "1 round of 1 run")
+        await until_shown(app, "● a 15.00")
+        for event in sized(a_round(1, 14.25)):
+            worker.append(event)
+        await until_shown(app, "● a 15.00 → 14.25")
+
+
+@SIZES
+async def test_export_writes_what_the_table_shows_and_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    runs, here = tmp_path / "runs", tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    make_run(runs, "a", sized(whole_run("a")))
+    make_run(runs, "b", whole_run("b"))
+    async with opened(runs, size) as (app, pilot):
+        await open_compare(app, pilot, "a")
+        await until_shown(app, "8 rounds of 2 runs")
+        await pilot.press("o", "o", "o", "O")
+        await until_shown(app, "by BLEU ↓")
+        await pilot.press("e")
+        await until_shown(app, "compare-1.csv: 8 rounds of 2 runs,")
+        rows = list(csv.DictReader((here / "compare-1.csv").read_text().splitlines()))
+        assert [row["bleu"] for row in rows] == ["15.0", "15.0", "14.0", "14.0", "13.0", "13.0", "12.0", "12.0"]
+        assert {row["run"]: row["size_bytes"] for row in rows} == {"a": "1000000", "b": ""}
+        await pilot.press("e")
+        await until(lambda: (here / "compare-2.csv").exists())
+
+
+async def test_an_export_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(tmp_path, "a", whole_run("a"))
+    monkeypatch.setattr("codeprune_tui.screens.compare._free_file", lambda folder: Path("/dev/null/compare.csv"))
+    async with opened(tmp_path) as (app, pilot):
+        await open_compare(app, pilot, "a")
+        await until_shown(app, "4 rounds of 1 run")
+        await pilot.press("e")
+        await until_shown(app, "That did not work")
+
+
+async def test_nothing_to_compare(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (app, pilot):
+        await until_shown(app, "No runs yet.")
+        await pilot.press("4")
+        await until_shown(app, "Nothing to compare yet.")
+        await pilot.press("x", "y", "o", "O", "e")
+        await until_shown(app, "There is nothing to export yet")
+        await pilot.press("m")
+        await until_shown(app, "There are no runs to mark yet.")
+
+
+async def test_enter_shows_the_chosen_run_live(tmp_path: Path) -> None:
+    make_run(tmp_path, "a", whole_run("a"))
+    async with opened(tmp_path) as (app, pilot):
+        await open_compare(app, pilot, "a")
+        await until_shown(app, "4 rounds of 1 run")
+        await pilot.press("enter")
+        await until_shown(app, "[2 Live]")
+        await until(lambda: app.watched is not None and app.watched.paths.name == "a")
+
+
+async def test_names_are_text_never_markup(tmp_path: Path) -> None:
+    made, _ = make_run(tmp_path, "a", whole_run("a"))
+    evil = RunPaths(tmp_path / "[red]x[!]")
+    made.root.rename(evil.root)
+    async with opened(tmp_path, LARGE) as (app, pilot):
+        await open_compare(app, pilot, "[red]x[!]")
+        await until_shown(app, "● [red]x[!] 15.00 → 12.00")
+        await pilot.press("m")
+        await until_shown(app, "[×] [red]x[!]")
+
+
+async def test_a_small_and_a_tiny_terminal(tmp_path: Path) -> None:
+    make_run(tmp_path, "a", sized(whole_run("a")))
+    async with opened(tmp_path, (60, 16)) as (app, pilot):
+        await open_compare(app, pilot, "a")
+        await until_shown(app, "smoothed BLEU-4 by sparsity %")
+        await until_shown(app, "4 rounds of 1 run, by run")
+        await until_shown(app, "15.00")
+        await pilot.resize_terminal(50, 12)
+        await until(lambda: "rounds of" not in shown(app))
+        await pilot.resize_terminal(160, 48)
+        await until_shown(app, "seconds")

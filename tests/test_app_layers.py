@@ -1,0 +1,248 @@
+"""Mode 3, as it is shown: journals in, text on the screen out, at both sizes."""
+
+from pathlib import Path
+
+import pytest
+from app_runs import (
+    LARGE,
+    SMALL,
+    a_round,
+    beginning,
+    live,
+    make_run,
+    measured,
+    opened,
+    shown,
+    until,
+    until_shown,
+    whole_run,
+    with_figures,
+)
+from textual.pilot import Pilot
+
+from codeprune_tui.screens.layers import LayersScreen
+from codeprune_tui.tui import CodepruneApp
+
+SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
+
+
+async def open_layers(app: CodepruneApp, pilot: "Pilot[None]", name: str = "ruby-1") -> None:
+    await until_shown(app, name)
+    await pilot.press("enter")
+    await until_shown(app, "[2 Live]")
+    await pilot.press("3")
+    await until_shown(app, "[3 Layers]")
+
+
+def row(app: CodepruneApp, label: str) -> list[str]:
+    """The cells of a line of the heatmap, brackets of the cursor removed; the status line begins with a number, too."""
+    lines = [line.replace("[", " ").replace("]", " ").split() for line in shown(app).splitlines()[1:]]
+    return next((cells[1:] for cells in lines if cells[:1] == [label]), [])
+
+
+async def until_row(app: CodepruneApp, label: str, cells: list[str]) -> None:
+    try:
+        await until(lambda: row(app, label)[: len(cells)] == cells)
+    except AssertionError:
+        raise AssertionError(f"{label}: {cells} is not there:\n{shown(app)}") from None
+
+
+@SIZES
+async def test_layers_shows_all_matrices_and_the_chosen_ones_figures(tmp_path: Path, size: tuple[int, int]) -> None:
+    make_run(tmp_path, "ruby-1", with_figures(whole_run("ruby-1")))
+    async with opened(tmp_path, size) as (app, pilot):
+        await open_layers(app, pilot)
+        await until_shown(app, "sparsity %, round 3/3: 90 %")
+        await until_row(app, "4", ["90.0"] * 6)
+        await until_row(app, "2", ["90.0"] * 8)
+        await until_row(app, "pool", ["90.0"])
+        await until_shown(app, "[90.0]")
+        await until_shown(app, "encoder layer 1, query, round 3")
+        await until_shown(app, "encoder.encoder.layer.0.attention.self.query.weight")
+        for text in ("90 % (+30 points since round 2)", "410 of 64 × 64", "0.02000", "12.5 %", "75 %"):
+            await until_shown(app, text)
+        for text in ("3 of 64", "4 of 64", "1 of 4", "Dead in all 29 matrices: 87 rows, 116 columns, 8 of 32 heads"):
+            await until_shown(app, text)
+        assert ("through the rounds" in shown(app)) == (size == LARGE)
+        await pilot.press("down", "down", "right")
+        await until_shown(app, "encoder layer 3, key, round 3")
+        await until_shown(app, "has none")
+        await pilot.press("down", "down")
+        await until_shown(app, "pooler, round 3")
+        await pilot.press("up", "up", "up", "right", "right", "right", "right", "right", "right", "right", "right")
+        await until_shown(app, "decoder layer 2, ffn-out, round 3")
+
+
+@SIZES
+async def test_a_key_switches_the_figures(tmp_path: Path, size: tuple[int, int]) -> None:
+    make_run(tmp_path, "ruby-1", with_figures(whole_run("ruby-1")))
+    async with opened(tmp_path, size) as (app, pilot):
+        await open_layers(app, pilot)
+        await until_row(app, "2", ["90.0"] * 8)
+        await pilot.press("v")
+        await until_shown(app, "mean |w| of kept ×1000, round 3/3")
+        await until_row(app, "1", ["20.0"] * 8)
+        await until_row(app, "3", ["22.0"] * 6)
+        await pilot.press("v")
+        await until_shown(app, "change since last round %, round 3/3")
+        await until_row(app, "1", ["12.5"] * 8)
+        await pilot.press("v")
+        await until_shown(app, "overlap with last mask %, round 3/3")
+        await until_row(app, "1", ["75.0"] * 8)
+        await pilot.press("v")
+        await until_shown(app, "sparsity %, round 3/3")
+
+
+@SIZES
+async def test_enter_opens_the_block_map_and_closes_it(tmp_path: Path, size: tuple[int, int]) -> None:
+    make_run(tmp_path, "ruby-1", with_figures(whole_run("ruby-1")))
+    async with opened(tmp_path, size) as (app, pilot):
+        await open_layers(app, pilot)
+        await until_row(app, "2", ["90.0"] * 8)
+        await pilot.press("down", "enter")
+        await until_shown(app, "encoder layer 2, query, round 3: kept % of each block, × nothing")
+        await until(lambda: "sparsity %, round" not in shown(app))
+        lines = [line.split() for line in shown(app).splitlines()]
+        assert ["h1", *["10"] * 16] in [line[:17] for line in lines]
+        assert ["×"] * 16 in [line[:16] for line in lines]
+        await until_shown(app, "dead rows")
+        await pilot.press("left_square_bracket")
+        await until_shown(app, "encoder layer 2, query, round 2: kept %")
+        await pilot.press("down")
+        await until_shown(app, "encoder layer 3, query, round 2: kept %")
+        await pilot.press("escape")
+        await until_shown(app, "sparsity %, round 2/3: 60 %")
+        assert ("kept % of each block" in shown(app)) == (size == LARGE)
+        await pilot.press("enter", "enter")
+        await until_shown(app, "sparsity %, round 2/3: 60 %")
+
+
+async def test_rounds_are_stepped_through_and_the_last_one_follows(tmp_path: Path) -> None:
+    events = [*beginning("ruby-1"), *a_round(0, 15.0), *a_round(1, 14.5)]
+    paths, writer = make_run(tmp_path, "ruby-1", with_figures(events))
+    with live(paths):
+        async with opened(tmp_path) as (app, pilot):
+            await open_layers(app, pilot)
+            await until_shown(app, "round 1/3: 30 %")
+            await pilot.press("shift+left")
+            await until_shown(app, "round 0/3: 0 %")
+            await pilot.press("left_square_bracket")
+            for event in with_figures(a_round(2, 14.0)):
+                writer.append(event)
+            await until(lambda: app.watched is not None and 2 in app.watched.view.by_round)
+            await until_shown(app, "ruby-1: round 2 of 3 is complete")
+            assert "round 0/3: 0 %" in shown(app)
+            await pilot.press("right_square_bracket", "shift+right")
+            await until_shown(app, "round 2/3: 60 %")
+            for event in a_round(3, 13.0)[:4]:
+                writer.append(event)
+            await until_shown(app, "round 3/3: 90 %, not complete")
+            await until_shown(app, "No other figures yet: they are measured at the end of the round.")
+            for figures in measured(3, 0.9):
+                writer.append(figures)
+            writer.append(a_round(3, 13.0)[-1])
+            await until_shown(app, "410 of 64 × 64")
+
+
+async def test_play_goes_through_all_rounds_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("codeprune_tui.screens.layers.PLAY_S", 0.05)
+    make_run(tmp_path, "ruby-1", with_figures(whole_run("ruby-1")))
+    async with opened(tmp_path) as (app, pilot):
+        await open_layers(app, pilot)
+        await until_shown(app, "round 3/3")
+        screen = app.screen
+        assert isinstance(screen, LayersScreen)
+        titles: list[str] = []
+        original = screen._title
+
+        def title(view: object, number: int) -> str:
+            titles.append(original(view, number))  # type: ignore[arg-type]  # a RunView
+            return titles[-1]
+
+        screen._title = title  # type: ignore[method-assign]
+        await pilot.press("space")
+        await until(lambda: titles and titles[-1] == "sparsity %, round 3/3: 90 %")
+        played = [text.partition("round ")[2][0] for text in titles if text.startswith("▶")]
+        assert sorted(set(played)) == ["0", "1", "2"]
+        assert played == sorted(played)
+
+
+@SIZES
+async def test_an_older_run_shows_what_there_is_and_says_what_is_missing(tmp_path: Path, size: tuple[int, int]) -> None:
+    make_run(tmp_path, "ruby-1", whole_run("ruby-1"))
+    async with opened(tmp_path, size) as (app, pilot):
+        await open_layers(app, pilot)
+        await until_row(app, "2", ["90.0"] * 8)
+        await until_shown(app, "90 % (+30 points since round 2)")
+        await until_shown(app, "No other figures: an older version ran this round")
+        await pilot.press("v")
+        await until_shown(app, "No magnitudes: an older version ran this round and did not measure them.")
+        await until_row(app, "2", ["–"] * 8)
+        await pilot.press("enter")
+        await until_shown(app, "No block map: an older version ran this round")
+
+
+async def test_layers_without_a_run_and_without_matrices(tmp_path: Path) -> None:
+    make_run(tmp_path, "ruby-1", beginning("ruby-1"))
+    async with opened(tmp_path) as (app, pilot):
+        await pilot.press("3")
+        await until_shown(app, "No run is open.")
+        await pilot.press("v", "enter", "space", "up", "left_square_bracket", "escape")
+        await pilot.press("1")
+        await open_layers(app, pilot)
+        await until_shown(app, "Dense: nothing is pruned or measured yet.")
+        await pilot.press("v", "enter", "space", "up", "left_square_bracket")
+        await until_shown(app, "Dense: nothing is pruned or measured yet.")
+
+
+async def test_another_run_begins_at_its_newest_round(tmp_path: Path) -> None:
+    make_run(tmp_path, "a", with_figures(whole_run("a")))
+    make_run(tmp_path, "b", whole_run("b")[:-1])
+    async with opened(tmp_path) as (app, pilot):
+        await until_shown(app, "DONE")
+        infos = {info.paths.name: info.paths for info in app.runs or []}
+        app.watch_run(infos["a"])
+        await pilot.press("3")
+        await until_shown(app, "round 3/3")
+        await pilot.press("left_square_bracket", "left_square_bracket")
+        await until_shown(app, "round 1/3")
+        app.watch_run(infos["b"])
+        await until_shown(app, "No other figures")
+        await until_shown(app, "round 3/3: 90 %")
+
+
+async def test_a_small_and_a_tiny_terminal(tmp_path: Path) -> None:
+    make_run(tmp_path, "ruby-1", with_figures(whole_run("ruby-1")))
+    async with opened(tmp_path, (60, 16)) as (app, pilot):
+        await open_layers(app, pilot)
+        await until_shown(app, "dead rows")
+        await pilot.press("down", "down", "down", "down")
+        await until_shown(app, "[90]")
+        await until_shown(app, "pooler, round 3")
+        await pilot.resize_terminal(50, 12)
+        await until(lambda: "dead rows" not in shown(app))
+        await until_shown(app, "ruby-1")
+        await pilot.resize_terminal(160, 48)
+        await until_shown(app, "through the rounds")
+
+
+async def test_a_click_chooses_and_a_second_one_opens(tmp_path: Path) -> None:
+    make_run(tmp_path, "ruby-1", with_figures(whole_run("ruby-1")))
+    async with opened(tmp_path) as (app, pilot):
+        await open_layers(app, pilot)
+        await until_row(app, "2", ["90.0"] * 8)
+        await pilot.click("LayerGrid", offset=(16, 4))
+        await until_shown(app, "encoder layer 3, key, round 3")
+        await pilot.click("LayerGrid", offset=(16, 4))
+        await until_shown(app, "encoder layer 3, key, round 3: kept % of each block")
+
+
+async def test_the_run_can_be_commanded_from_layers(tmp_path: Path) -> None:
+    paths, _ = make_run(tmp_path, "ruby-1", with_figures([*beginning("ruby-1"), *a_round(0, 15.0)]))
+    with live(paths):
+        async with opened(tmp_path) as (app, pilot):
+            await open_layers(app, pilot)
+            await until_shown(app, "● RUNNING")
+            await pilot.press("p")
+            await until(paths.commands.exists)
+            assert paths.commands.read_text() == '{"command": "pause"}\n'

@@ -1,0 +1,119 @@
+"""What is drawn and listed of compared runs follows from their results alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from codeprune_tui.comparison import AXES, COLUMNS, MOST, Curve, Picture, change, default_marks, in_order, picture
+from codeprune_tui.widgets.comparechart import COLOURS, LEVELS, LINES, MARKERS, legend, limits
+from core.results import Result
+from core.runs import RunInfo, RunPaths, State
+
+FLOORS = {"name": {"bleu": 13.0, "chrf": 16.0}, "constant": {"bleu": 8.0}}
+
+
+def result(run: str, number: int, bleu: float | None, **other: object) -> Result:
+    scores = {} if bleu is None else {"bleu": bleu, "chrf": 2 * bleu}
+    found = Result(run, number, 0.3 * number, scores, FLOORS, (4 - number) * 1_000_000, "valid", 200, 20.0)
+    return replace(found, **other)  # type: ignore[arg-type]
+
+
+def runs() -> dict[str, tuple[Result, ...]]:
+    return {
+        "b": tuple(result("b", number, 15.0 - number) for number in range(3)),
+        "a": tuple(result("a", number, 14.0 + number) for number in range(2)),
+    }
+
+
+def info(name: str, kind: str = "lottery", number: int = 1, state: State = State.STOPPED) -> RunInfo:
+    return RunInfo(RunPaths(Path(name)), state, kind, number, 3, 0.3, 14.0, 15.0, 15.0, "cpu", 0.0)
+
+
+def test_the_newest_lottery_runs_with_results_are_compared_at_first() -> None:
+    infos = [info("new", number=-1), info("p", "pretrain"), info("gone", number=-1, state=State.DONE), *map(info, "abcde")]
+    assert default_marks(infos) == ["gone", "a", "b", "c"]
+    assert default_marks([]) == []
+
+
+@pytest.mark.parametrize(("axis", "places"), [("sparsity", [0, 30, 60]), ("round", [0, 1, 2]), ("size", [4.0, 3.0, 2.0])])
+def test_curves_along_each_axis(axis: str, places: list[float]) -> None:
+    found = picture(runs(), AXES[axis], "bleu")
+    assert [curve.run for curve in found.curves] == ["b", "a"]
+    assert [x for x, _ in found.curves[0].points] == pytest.approx(places)
+    assert [y for _, y in found.curves[0].points] == [15.0, 14.0, 13.0]
+    assert found.levels == (("dense", 15.0), ("name", 13.0), ("constant", 8.0))
+    assert found.note == ""
+    assert found.whole == (axis == "round")
+
+
+def test_other_scores_have_their_own_levels() -> None:
+    found = picture(runs(), AXES["sparsity"], "chrf")
+    assert found.title == "chrF by sparsity %"
+    assert found.levels == (("dense", 30.0), ("name", 16.0), ("constant", None))
+    assert picture(runs(), AXES["sparsity"], "corpus_bleu").curves[0].points == ()
+
+
+def test_different_rows_are_told() -> None:
+    results = runs()
+    results["a"] = tuple(replace(found, rows=50) for found in results["a"])
+    assert picture(results, AXES["round"], "bleu").note.startswith("These runs were scored on different rows")
+    results = runs()
+    results["a"] = tuple(replace(found, floors={"name": {"bleu": 11.0}}) for found in results["a"])
+    assert picture(results, AXES["round"], "bleu").note.startswith("These runs were scored on different rows")
+
+
+def test_a_run_without_sizes_is_told() -> None:
+    results = runs()
+    results["a"] = tuple(replace(found, size_bytes=None) for found in results["a"])
+    found = picture(results, AXES["size"], "bleu")
+    assert found.curves[1].points == ()
+    assert found.note == "Nothing to draw of a: written by an older version."
+    assert picture(results, AXES["round"], "bleu").note == ""
+
+
+def test_every_column_sorts_both_ways_and_what_is_unknown_comes_last() -> None:
+    results = runs()
+    results["b"] = (*results["b"], result("b", 3, None, size_bytes=None))
+    up = in_order(results, "bleu", down=False)
+    assert [(found.run, found.round) for found in up] == [("b", 2), ("b", 1), ("a", 0), ("b", 0), ("a", 1), ("b", 3)]
+    down = in_order(results, "bleu", down=True)
+    assert [(found.run, found.round) for found in down] == [("b", 0), ("a", 1), ("b", 1), ("a", 0), ("b", 2), ("b", 3)]
+    assert [found.run for found in in_order(results, "run", down=False)] == ["a", "a", "b", "b", "b", "b"]
+    assert in_order(results, "size", down=False)[-1].round == 3
+    for column in COLUMNS:
+        assert len(in_order(results, column, down=True)) == 6
+    by_change = in_order(results, "diff", down=True)
+    assert (by_change[0].run, by_change[0].round) == ("a", 1)
+
+
+def test_change_against_the_runs_own_dense_model() -> None:
+    assert change(result("a", 1, 14.0), 15.0) == -1.0
+    assert change(result("a", 0, 15.0), 15.0) is None
+    assert change(result("a", 1, None), 15.0) is None
+    assert change(result("a", 1, 14.0), None) is None
+
+
+def test_every_curve_has_a_marker_and_a_colour_of_its_own() -> None:
+    assert len(set(MARKERS)) == len(set(COLOURS)) == MOST
+    assert set(COLOURS).isdisjoint(LEVELS.values())
+
+
+@pytest.mark.parametrize("width", [58, 78, 158])
+@pytest.mark.parametrize("count", [1, 4, 8])
+def test_the_legend_names_every_run_and_level_in_few_lines(width: int, count: int) -> None:
+    curves = tuple(Curve(f"run-{number}-with-a-long-name", ((0.0, 15.0), (1.0, 14.0))) for number in range(count))
+    text = legend(Picture("t", curves, (("dense", 15.0), ("name", 13.0), ("constant", None)), "mind", False), width).plain
+    assert len(text.splitlines()) <= LINES + 1
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "─ dense 15.00" in text
+    assert "─ constant –" in text
+    assert all(f"{MARKERS[number]} run-{number}" in text for number in range(count))
+    assert text.endswith("mind")
+    assert ("run-0-with-a-long-name 15.00 → 14.00" in text) == ((count < 8 and (count == 1 or width > 58)) or width == 158)
+
+
+def test_limits_are_never_empty() -> None:
+    for values in ([], [3.0], [0.0], [-1.0, -1.0], [1e-9], [0.0, 100.0]):
+        low, high = limits(values, 0.05)
+        assert 0 <= low < high

@@ -1,0 +1,135 @@
+"""The results of a run are read off `metrics.json` and the journal; either alone is enough, damaged ones cost only themselves."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from app_runs import FLOORS, a_round, beginning, make_run, started, whole_run
+
+from core.events import RoundFinished, Scores
+from core.results import Result, ResultsReader, to_csv
+from core.runs import RunPaths
+
+METRICS = {
+    "sparsity": 0.3,
+    "scores": {"bleu": 14.0, "corpus_bleu": 2.5, "chrf": 21.0},
+    "floors": {"name": {"bleu": 13.0}, "constant": {"bleu": 8.0}},
+    "size_bytes": 1_234_567,
+    "split": "test",
+    "rows": 50,
+    "seconds": 12.5,
+    "signatures": {"bleu": "a", "corpus_bleu": "b"},
+}
+
+
+def test_metrics_and_journal_together(tmp_path: Path) -> None:
+    paths, _ = make_run(tmp_path, "run", whole_run())
+    found = ResultsReader(paths).poll()
+    assert [result.round for result in found] == [0, 1, 2, 3]
+    assert [result.sparsity for result in found] == pytest.approx([0, 0.3, 0.6, 0.9])
+    assert found[1].scores == {"bleu": 14.0, "corpus_bleu": 14.0 / 5, "chrf": 14.0 * 1.6}
+    assert found[1].floors["name"]["bleu"] == FLOORS["name"].bleu
+    assert (found[1].run, found[1].split, found[1].rows, found[1].size_bytes) == ("run", "valid", 200, None)
+
+
+def test_the_journal_alone_is_enough(tmp_path: Path) -> None:
+    paths, _ = make_run(tmp_path, "run", whole_run())
+    both = ResultsReader(paths).poll()
+    shutil.rmtree(paths.rounds)
+    assert ResultsReader(paths).poll() == both
+
+
+def test_metrics_alone_are_enough(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path / "run")
+    paths.round(1).mkdir(parents=True)
+    (paths.round(1) / "metrics.json").write_text(json.dumps(METRICS))
+    (found,) = ResultsReader(paths).poll()
+    assert found == Result(
+        "run",
+        1,
+        0.3,
+        METRICS["scores"],
+        METRICS["floors"],
+        1_234_567,
+        "test",
+        50,
+        12.5,
+        METRICS["signatures"],  # type: ignore[arg-type]
+    )
+
+
+def test_metrics_outdo_the_journal_and_what_they_lack_stays(tmp_path: Path) -> None:
+    paths, _ = make_run(tmp_path, "run", [*beginning(), *a_round(0, 15.0), *a_round(1, 14.5)])
+    (paths.round(1) / "metrics.json").write_text(json.dumps({"scores": {"bleu": 9.0}, "size_bytes": 7}))
+    found = ResultsReader(paths).poll()[1]
+    assert found.scores == pytest.approx({"bleu": 9.0, "corpus_bleu": 2.9, "chrf": 23.2})
+    assert (found.size_bytes, found.rows, found.sparsity) == (7, 200, pytest.approx(0.3))
+
+
+def test_a_reader_follows_a_run(tmp_path: Path) -> None:
+    paths, worker = make_run(tmp_path, "run", [*beginning(), *a_round(0, 15.0)])
+    reader = ResultsReader(paths)
+    assert len(reader.poll()) == 1
+    for event in a_round(1, 14.5):
+        worker.append(event)
+    assert [result.round for result in reader.poll()] == [0, 1]
+    worker.append(RoundFinished("round_finished", 1, 0.3, Scores(1.0, 2.0, 3.0), 20, 25.0, 99))
+    found = reader.poll()
+    assert (found[1].scores["bleu"], found[1].size_bytes) == (1.0, 99)
+    assert reader.poll() == found
+
+
+def test_nothing_there_is_no_result(tmp_path: Path) -> None:
+    assert ResultsReader(RunPaths(tmp_path / "none")).poll() == ()
+    paths, _ = make_run(tmp_path, "run", [started("run")])
+    assert ResultsReader(paths).poll() == ()
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    ["", "[]", "{", '{"scores": 3}', '{"scores": {"bleu": "x", "chrf": null}, "size_bytes": "y", "rows": {}, "floors": []}',
+     '{"scores": {"bleu": NaN, "chrf": 1e999}, "sparsity": -Infinity}', f'{{"size_bytes": {"9" * 400}, "rows": {"9" * 400}}}',
+     '{"floors": {"name": 3, "constant": []}, "split": 3, "signatures": 4}'],
+)  # fmt: skip
+def test_damaged_metrics_cost_nothing_else(tmp_path: Path, metrics: str) -> None:
+    paths, _ = make_run(tmp_path, "run", whole_run())
+    (paths.round(1) / "metrics.json").write_text(metrics)
+    found = ResultsReader(paths).poll()
+    assert [result.round for result in found] == [0, 1, 2, 3]
+    assert found[1].scores["bleu"] == 14.0
+    assert (found[1].size_bytes, found[1].split, found[1].rows) == (None, "valid", 200)
+    to_csv(found)
+
+
+def test_a_damaged_journal_costs_only_its_lines(tmp_path: Path) -> None:
+    paths, _ = make_run(tmp_path, "run", whole_run())
+    good = ResultsReader(paths).poll()
+    huge = {
+        "seq": 999,
+        "time": 1,
+        "event": "round_finished",
+        "round": 10**400,
+        "sparsity": 0,
+        "scores": None,
+        "steps": 1,
+        "seconds": 1,
+    }
+    with paths.journal.open("a") as file:
+        file.write('{"event": "round_finished"\n' + json.dumps(huge) + '\n"round_finished"\n')
+    assert ResultsReader(paths).poll() == good
+
+
+def test_csv_has_a_header_all_measures_and_empty_cells(tmp_path: Path) -> None:
+    paths, _ = make_run(tmp_path, "run", whole_run())
+    (paths.round(2) / "metrics.json").write_text(json.dumps({**METRICS, "sparsity": 0.6}))
+    rows = list(csv.DictReader(io.StringIO(to_csv(ResultsReader(paths).poll()))))
+    assert [row["round"] for row in rows] == ["0", "1", "2", "3"]
+    assert rows[2]["bleu"] == "14.0"
+    assert rows[2]["size_bytes"] == "1234567"
+    assert rows[2]["floor_constant_bleu"] == "8.0"
+    assert rows[2]["bleu_signature"] == "a"
+    assert rows[1]["size_bytes"] == rows[1]["bleu_signature"] == ""
+    assert list(csv.reader(io.StringIO(to_csv([Result('a,"b"\nc', 0)]))))[1][0] == 'a,"b"\nc'
