@@ -3,6 +3,8 @@
 Shows the list that the app keeps; the cursor stays on its run whatever comes and goes.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
@@ -13,10 +15,14 @@ from textual.content import Content
 from textual.widgets import DataTable, Static
 
 from core.errors import CodepruneError
-from core.recipe import load_recipe
-from core.runs import RunInfo
+from core.recipe import Recipe, load_recipe
+from core.runs import RunInfo, free_name
+from core.schedule import sparsities
 
+from .. import bundle, client
+from ..bundle import BundledModel
 from ..plain import plain
+from ..tui import LIVE
 from ..widgets.statusline import tone
 from ..words import age, difference, percent, score
 from .mode import RUN_KEYS, ModeScreen, Target
@@ -48,7 +54,9 @@ EMPTY = Content.assemble(
     ("No runs yet.\n\n", "bold"),
     "A run prunes a code-to-text model in rounds and measures every round.\n\nPress ",
     ("6", "bold"),
-    " to start one, or ",
+    " to start one, ",
+    ("d", "bold"),
+    " to try it on the bundled model and data, or ",
     ("?", "bold"),
     " for all keys.\n\n",
     ("Runs are folders below ", "$text-muted"),
@@ -64,6 +72,7 @@ class RunsScreen(ModeScreen):
         Binding("enter", "open", "Open", priority=False, tooltip="Show the chosen run live"),
         *RUN_KEYS,
         Binding("c", "copy", "Copy", tooltip="New run from the chosen run's recipe"),
+        Binding("d", "demo", "Demo", tooltip="Prune the bundled model on the bundled corpus, and show it live"),
     ]
 
     def __init__(self) -> None:
@@ -71,15 +80,20 @@ class RunsScreen(ModeScreen):
         self._runs: dict[str, RunInfo] = {}
         self._cells: dict[str, dict[str, Text]] = {}
         self._here = ""
+        self._starting = False
 
     def body(self) -> ComposeResult:
         """The table, and what stands there while it is empty."""
         with Vertical(id="body"):
             yield Static("", markup=False, id="empty")
             yield DataTable[Text](cursor_type="row", zebra_stripes=True, cell_padding=0, id="runs")
+            if self.frame.demo:
+                yield Static(bundled(bundle.models(), bundle.demo_recipe()), markup=False, id="bundle")
 
     def on_mount(self) -> None:
         """Lays out the columns."""
+        if self.frame.demo:
+            self.query_one("#bundle").border_title = "what came with codeprune-tui"
         self._lay_out()
         self._table.display = False
         self.query_one("#empty", Static).update(Content.styled("Looking for runs…", "$text-muted"))
@@ -169,6 +183,55 @@ class RunsScreen(ModeScreen):
             except CodepruneError as error:
                 self.frame.say(str(error), "error")
 
+    def action_demo(self) -> None:
+        """Starts a demo run and shows it, or shows the one that is at work."""
+        at_work = [info for info in self._runs.values() if _is_demo(info) and info.state in LIVE]
+        if at_work:
+            self.frame.open_run(at_work[0].paths)  # two at a time would take turns on the same cores
+        elif not self._starting:
+            self._starting = True
+            self.frame.perform(self._start_demo, "")
+
+    def _start_demo(self) -> None:
+        try:
+            checkpoints = self.frame.checkpoints
+            paths = client.start(checkpoints, bundle.demo_recipe(), free_name(checkpoints, bundle.DEMO))
+            self.app.call_from_thread(self.frame.open_run, paths)
+        finally:
+            self._starting = False
+
+
+def bundled(models: Sequence[BundledModel], demo: Recipe) -> Content:
+    """The models that came with the package, and what to press."""
+    parts: list[str | tuple[str, str]] = []
+    for model in models:
+        parts += [(f"{model.name:<21}", "bold"), f" {model.size_bytes / 1e6:5.1f} MB {model.parameters / 1e6:5.1f} M parameters"]
+        parts += [f"  {_quality(model)}", (f"{model.scored_on and ' on '}{model.scored_on}\n", "$text-muted")]
+    return Content.assemble(
+        *parts,
+        ("\nd", "bold"),
+        f" prunes {Path(demo.model.path).name} on the bundled corpus in {demo.rounds + 1} rounds, "
+        f"up to {percent(sparsities(demo)[-1])}, and shows it live.\n",
+        ("Enter", "bold"),
+        f" opens the chosen run; {bundle.EXAMPLE} is such a run, finished.",
+    )
+
+
+def _quality(model: BundledModel) -> str:
+    if model.bleu is None and model.masked_accuracy is not None:
+        return f"finds {percent(model.masked_accuracy)} of masked tokens"
+    return f"BLEU {score(model.bleu)}"
+
+
+def _is_demo(info: RunInfo) -> bool:
+    return info.paths.name.startswith(f"{bundle.DEMO}-")
+
+
+def _age(info: RunInfo, now: float) -> str:
+    if bundle.is_read_only(info.paths):
+        return "read-only"
+    return "now" if 0 <= now - info.changed < NOW_S else age(info.changed, now)
+
 
 def _cells(info: RunInfo, now: float) -> dict[str, Text]:
     sign, colour = tone(str(info.state))
@@ -184,7 +247,7 @@ def _cells(info: RunInfo, now: float) -> dict[str, Text]:
         "best": Text(score(info.best_bleu), justify="right"),
         "diff": Text(difference(dense), justify="right"),
         # A live run's age would change every second, and with it the whole table.
-        "age": Text("now" if 0 <= now - info.changed < NOW_S else age(info.changed, now), justify="right"),
+        "age": Text(_age(info, now), justify="right"),
         "kind": Text(f"  {plain(info.kind, 20)}"),
         "device": Text(f"  {plain(info.device, 20)}"),
     }
