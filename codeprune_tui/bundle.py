@@ -36,7 +36,7 @@ class BundledModel:
     masked_accuracy: float | None
     """Share of masked tokens found, of an encoder that was pre-trained; else None."""
     scored_on: str
-    """The rows of the score, such as "1,400 rows of valid"; empty where it is not told."""
+    """The rows of the score, such as "1,400 valid rows"; empty where it is not told."""
 
 
 def folder() -> Path:
@@ -56,7 +56,7 @@ def find(given: str) -> Path | None:
 
 def recipes() -> dict[str, Path]:
     """The recipes that come with the package, name -> file."""
-    return {file.stem: file for file in sorted((folder() / "recipes").glob("*.toml"))}
+    return dict(sorted((file.stem, file) for file in (folder() / "recipes").glob("*.toml")))
 
 
 def recipe_file(given: Path) -> Path:
@@ -119,7 +119,7 @@ def models() -> list[BundledModel]:
                 _count_parameters(weights),
                 _number(scores.get("bleu")) if isinstance(scores, dict) else None,
                 _number(facts.get("masked_accuracy")),
-                f"{rows:,} rows of {split}" if isinstance(rows, int) and isinstance(split, str) else "",
+                f"{rows:,} {split} rows" if isinstance(rows, int) and isinstance(split, str) else "",
             )
         )
     return found

@@ -204,9 +204,10 @@ class RunsScreen(ModeScreen):
 def bundled(models: Sequence[BundledModel], demo: Recipe) -> Content:
     """The models that came with the package, and what to press."""
     parts: list[str | tuple[str, str]] = []
+    width = max((len(model.name) for model in models), default=0)
     for model in models:
-        parts += [(f"{model.name:<21}", "bold"), f" {model.size_bytes / 1e6:5.1f} MB {model.parameters / 1e6:5.1f} M parameters"]
-        parts += [f"  {_quality(model)}", (f"{model.scored_on and ' on '}{model.scored_on}\n", "$text-muted")]
+        sizes = f"  {model.size_bytes / 1e6:4.1f} MB  {model.parameters / 1e6:3.1f} M parameters"
+        parts += [(model.name.ljust(width), "bold"), f"{sizes}  {_quality(model)}\n"]
     return Content.assemble(
         *parts,
         ("\nd", "bold"),
@@ -220,7 +221,7 @@ def bundled(models: Sequence[BundledModel], demo: Recipe) -> Content:
 def _quality(model: BundledModel) -> str:
     if model.bleu is None and model.masked_accuracy is not None:
         return f"finds {percent(model.masked_accuracy)} of masked tokens"
-    return f"BLEU {score(model.bleu)}"
+    return ", ".join(filter(None, [f"BLEU {score(model.bleu)}", model.scored_on]))
 
 
 def _is_demo(info: RunInfo) -> bool:
