@@ -71,7 +71,7 @@ async def test_models_and_example_are_listed(checkpoints: Path, shipped: Path, s
         assert " ".join(lines["ruby-mini-pretrained"]) == (
             "ruby-mini-pretrained 12.0 MB 6.0 M parameters finds 54.3 % of masked tokens"
         )
-        await until_shown(app, "d prunes ruby-mini on the bundled corpus in 7 rounds, up to 95 %")
+        await until_shown(app, "d prunes ruby-mini on the bundled corpus, 7 rounds up to 95 %, shown live.")
         await until_shown(app, "d Demo")
 
 

@@ -50,6 +50,8 @@ STYLES = {
     "$text-muted": "dim",
 }
 
+KEY = "bold $footer-key-foreground"
+
 EMPTY = Content.assemble(
     ("No runs yet.\n\n", "bold"),
     "A run prunes a code-to-text model in rounds and measures every round.\n\nPress ",
@@ -210,10 +212,10 @@ def bundled(models: Sequence[BundledModel], demo: Recipe) -> Content:
         parts += [(model.name.ljust(width), "bold"), f"{sizes}  {_quality(model)}\n"]
     return Content.assemble(
         *parts,
-        ("\nd", "bold"),
-        f" prunes {Path(demo.model.path).name} on the bundled corpus in {demo.rounds + 1} rounds, "
-        f"up to {percent(sparsities(demo)[-1])}, and shows it live.\n",
-        ("Enter", "bold"),
+        ("\nd", KEY),
+        f" prunes {Path(demo.model.path).name} on the bundled corpus, {demo.rounds + 1} rounds "
+        f"up to {percent(sparsities(demo)[-1])}, shown live.\n",
+        ("Enter", KEY),
         f" opens the chosen run; {bundle.EXAMPLE} is such a run, finished.",
     )
 
