@@ -22,7 +22,7 @@ from core.errors import RunError
 from core.events import Event, RunStarted, from_line
 from core.journal import JournalReader, LineReader, append_command
 from core.recipe import NEW_MODEL, Recipe
-from core.runs import RunPaths, State, create_run, free_name, is_held, run_info
+from core.runs import RunPaths, State, create_run, free_name, is_held, run_folders, run_info
 
 from . import bundle
 from .plain import plain_lines
@@ -95,6 +95,23 @@ def start(checkpoints: Path, recipe: Recipe, name: str | None = None, command: S
     paths = create_run(checkpoints, chosen, anchored(recipe))
     launch(paths, command)
     return paths
+
+
+def start_demo(checkpoints: Path) -> RunPaths:
+    """Starts a run of the demo's recipe, or finds the one that is at work: two would take turns on the same cores.
+
+    Args:
+        checkpoints: Folder of all runs; made if missing.
+
+    Returns:
+        The run's paths.
+
+    Raises:
+        RunError: As for `start`.
+    """
+    demos = (paths for paths in run_folders(checkpoints) if paths.name.startswith(f"{bundle.DEMO}-"))
+    at_work = next((paths for paths in demos if is_held(paths)), None)
+    return at_work or start(checkpoints, bundle.demo_recipe(), free_name(checkpoints, bundle.DEMO))
 
 
 def default_stem(recipe: Recipe) -> str:

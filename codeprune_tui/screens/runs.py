@@ -16,13 +16,12 @@ from textual.widgets import DataTable, Static
 
 from core.errors import CodepruneError
 from core.recipe import Recipe, load_recipe
-from core.runs import RunInfo, free_name
+from core.runs import RunInfo
 from core.schedule import sparsities
 
 from .. import bundle, client
 from ..bundle import BundledModel
 from ..plain import plain
-from ..tui import LIVE
 from ..widgets.statusline import tone
 from ..words import age, difference, percent, score
 from .mode import RUN_KEYS, ModeScreen, Target
@@ -187,18 +186,13 @@ class RunsScreen(ModeScreen):
 
     def action_demo(self) -> None:
         """Starts a demo run and shows it, or shows the one that is at work."""
-        at_work = [info for info in self._runs.values() if _is_demo(info) and info.state in LIVE]
-        if at_work:
-            self.frame.open_run(at_work[0].paths)  # two at a time would take turns on the same cores
-        elif not self._starting:
+        if not self._starting:
             self._starting = True
             self.frame.perform(self._start_demo, "")
 
     def _start_demo(self) -> None:
         try:
-            checkpoints = self.frame.checkpoints
-            paths = client.start(checkpoints, bundle.demo_recipe(), free_name(checkpoints, bundle.DEMO))
-            self.app.call_from_thread(self.frame.open_run, paths)
+            self.app.call_from_thread(self.frame.open_run, client.start_demo(self.frame.checkpoints))
         finally:
             self._starting = False
 
@@ -226,12 +220,8 @@ def _quality(model: BundledModel) -> str:
     return ", ".join(filter(None, [f"BLEU {score(model.bleu)}", model.scored_on]))
 
 
-def _is_demo(info: RunInfo) -> bool:
-    return info.paths.name.startswith(f"{bundle.DEMO}-")
-
-
 def _age(info: RunInfo, now: float) -> str:
-    if bundle.is_read_only(info.paths):
+    if info.paths.name == bundle.EXAMPLE and bundle.is_read_only(info.paths):
         return "read-only"
     return "now" if 0 <= now - info.changed < NOW_S else age(info.changed, now)
 
