@@ -78,6 +78,8 @@ def test_the_models_are_described_without_torch() -> None:
     assert isinstance(facts["scores"], dict)
     assert mini.bleu == facts["scores"]["bleu"]
     assert mini.scored_on == "1,400 valid rows"
+    again = "after a change of the model: codeprune-tui evaluate … --json > checkpoints/bundled/ruby-mini/metrics.json"
+    assert f"{mini.bleu:.2f}" in (BUNDLE / "ruby-mini" / "README.md").read_text(), again
 
 
 def test_a_model_without_scores_or_with_others_is_described_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
