@@ -14,6 +14,7 @@ from test_client import stand_in
 
 from codeprune_tui import bundle, client
 from codeprune_tui.screens.new_run import NewRunScreen
+from codeprune_tui.screens.runs import RunsScreen
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.words import percent
 from core.recipe import load_recipe
@@ -110,7 +111,9 @@ async def test_one_key_starts_a_run_and_shows_it(
         assert asked == client.anchored(bundle.demo_recipe())
         await pilot.press("1")
         await until_shown(app, "[1 Runs]")
-        await until_shown(app, "read-only")
+        screen = app.screen
+        assert isinstance(screen, RunsScreen)
+        await until(lambda: (target := screen.target()) and target.name == "demo-1")  # what is pressed now is meant for it
         await pilot.press("d")  # the run that is at work is shown; two would take turns on the same cores
         await until_shown(app, "[2 Live]")
         assert [folder.name for folder in checkpoints.iterdir()] == ["demo-1"]

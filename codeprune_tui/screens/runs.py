@@ -82,6 +82,8 @@ class RunsScreen(ModeScreen):
         self._cells: dict[str, dict[str, Text]] = {}
         self._here = ""
         self._starting = False
+        self._awaited = ""
+        """Where the cursor goes once it is listed."""
 
     def body(self) -> ComposeResult:
         """The table, and what stands there while it is empty."""
@@ -139,6 +141,9 @@ class RunsScreen(ModeScreen):
         elif self.focused is None:
             table.focus()
         self._fill(runs)
+        if self._awaited in self._cells:
+            table.move_cursor(row=list(self._cells).index(self._awaited), animate=False)
+            self._awaited = ""
 
     def _fill(self, runs: list[RunInfo]) -> None:
         table, now = self._table, self.frame.clock()
@@ -192,7 +197,9 @@ class RunsScreen(ModeScreen):
 
     def _start_demo(self) -> None:
         try:
-            self.app.call_from_thread(self.frame.open_run, client.start_demo(self.frame.checkpoints))
+            paths = client.start_demo(self.frame.checkpoints)
+            self._awaited = paths.name
+            self.app.call_from_thread(self.frame.open_run, paths)
         finally:
             self._starting = False
 
