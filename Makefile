@@ -1,14 +1,14 @@
-# Two commands for everybody: `make demo` opens the app, `make test` runs all tests. Both set up .venv first.
+# Two commands for everybody: `make demo` opens the app on what comes with it, `make test` runs all tests. Both set up .venv first.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench example-run clean
 
 demo: $(READY)
-	$(BIN)/codeprune-tui
+	$(BIN)/codeprune-tui demo
 
 test: check
 	$(BIN)/python -m pytest
@@ -21,6 +21,10 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/first_paint.py
+
+# Records checkpoints/bundled/example-run anew, in a few minutes
+example-run: $(READY)
+	$(BIN)/python benchmarks/record_example_run.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -28,11 +28,12 @@ RESTORE = (
 """Bracketed paste, mouse, focus reports and keyboard protocol off, line wrap on, back from the alternate screen, cursor on."""
 
 
-def run_app(checkpoints: Path) -> None:
+def run_app(checkpoints: Path, demo: bool = False) -> None:
     """Runs the app until it is left; what was running goes on.
 
     Args:
         checkpoints: Folder of all runs; it need not exist yet.
+        demo: Also show what came with the package.
 
     Raises:
         SystemExit: There is no terminal, or the `core` that would be used isn't ours; with a text that says what to do.
@@ -46,7 +47,7 @@ def run_app(checkpoints: Path) -> None:
         raise SystemExit("The app needs a terminal. Without one, use: codeprune-tui status, run, pause, resume, stop.")
     from .tui import CodepruneApp
 
-    app = CodepruneApp(checkpoints)
+    app = CodepruneApp(checkpoints, demo=demo)
     leaving = Leaving(app)
     leaving.install()
     app.run()

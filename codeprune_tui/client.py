@@ -22,8 +22,9 @@ from core.errors import RunError
 from core.events import Event, RunStarted, from_line
 from core.journal import JournalReader, LineReader, append_command
 from core.recipe import NEW_MODEL, Recipe
-from core.runs import RunPaths, State, create_run, free_name, is_held, run_info
+from core.runs import RunPaths, State, create_run, free_name, is_held, run_folders, run_info
 
+from . import bundle
 from .plain import plain_lines
 
 WORKER = (sys.executable, "-P", "-m", "core.worker")
@@ -33,8 +34,6 @@ LAUNCH_TIMEOUT_S = 20.0
 POLL_S = 0.02
 LOG_TAIL_BYTES = 64 * 1024
 LOG_TAIL_LINES = 15
-BUNDLED = "checkpoints/bundled/"
-"""Paths that begin so also mean what was installed with the package."""
 
 
 def launch(paths: RunPaths, command: Sequence[str] = WORKER, timeout_s: float = LAUNCH_TIMEOUT_S) -> int:
@@ -49,8 +48,10 @@ def launch(paths: RunPaths, command: Sequence[str] = WORKER, timeout_s: float = 
         The worker's process id.
 
     Raises:
-        RunError: Another worker holds the run, or this one did not start; the text ends with what it wrote into its log.
+        RunError: The run came with the package, another worker holds it, or this one did not start; the text then ends with
+            what it wrote into its log.
     """
+    bundle.check_writable(paths)
     if is_held(paths):
         raise RunError(
             f"A worker is already at work on {paths.name}.", f"Watch it with: codeprune-tui status {paths.name} --follow"
@@ -96,6 +97,23 @@ def start(checkpoints: Path, recipe: Recipe, name: str | None = None, command: S
     return paths
 
 
+def start_demo(checkpoints: Path) -> RunPaths:
+    """Starts a run of the demo's recipe, or finds the one that is at work: two would take turns on the same cores.
+
+    Args:
+        checkpoints: Folder of all runs; made if missing.
+
+    Returns:
+        The run's paths.
+
+    Raises:
+        RunError: As for `start`.
+    """
+    demos = (paths for paths in run_folders(checkpoints) if paths.name.startswith(f"{bundle.DEMO}-"))
+    at_work = next((paths for paths in demos if is_held(paths)), None)
+    return at_work or start(checkpoints, bundle.demo_recipe(), free_name(checkpoints, bundle.DEMO))
+
+
 def default_stem(recipe: Recipe) -> str:
     """The name of a run without its number, from what the recipe asks for."""
     model = "new" if recipe.model.path == NEW_MODEL else Path(recipe.model.path).name
@@ -124,14 +142,8 @@ def local_path(given: str) -> str:
             with the package.
     """
     here = Path(os.path.expanduser(given))  # noqa: PTH111 - Path.expanduser raises where there is no such user
-    if here.exists():
-        return str(here.resolve())
-    if given.startswith(BUNDLED):
-        package = Path(__file__).resolve().parent
-        for folder in (package / "bundled", package.parent / BUNDLED):
-            if (found := folder / given.removeprefix(BUNDLED)).exists():
-                return str(found)
-    return given
+    found = here.resolve() if here.exists() else bundle.find(given)
+    return given if found is None else str(found)
 
 
 def send(paths: RunPaths, command: str, rounds: int | None = None) -> None:
@@ -143,8 +155,9 @@ def send(paths: RunPaths, command: str, rounds: int | None = None) -> None:
         rounds: For pause-after: how many more rounds, 1 or more.
 
     Raises:
-        RunError: No worker lives that could hear it, or the run folder cannot be written.
+        RunError: The run came with the package, no worker lives that could hear it, or the run folder cannot be written.
     """
+    bundle.check_writable(paths)
     if not is_held(paths):
         raise RunError(f"No worker is at work on {paths.name}.", f"Start one with: codeprune-tui resume {paths.name}")
     try:
@@ -163,8 +176,9 @@ def resume(paths: RunPaths, command: Sequence[str] = WORKER) -> None:
         command: As for `launch`.
 
     Raises:
-        RunError: The run is complete, or no worker could be started.
+        RunError: The run came with the package or is complete, or no worker could be started.
     """
+    bundle.check_writable(paths)
     if is_held(paths):
         send(paths, "resume")
     elif run_info(paths, time.time()).state is State.DONE:
@@ -197,8 +211,10 @@ def kill(paths: RunPaths) -> None:
         paths: The run.
 
     Raises:
-        RunError: No worker lives, it lives elsewhere, or it cannot be told for certain which process it is.
+        RunError: The run came with the package, no worker lives, it lives elsewhere, or it cannot be told for certain which
+            process it is.
     """
+    bundle.check_writable(paths)
     if not is_held(paths):
         raise RunError(f"No worker is at work on {paths.name}.", "There is nothing to kill.")
     started = newest_start(paths)

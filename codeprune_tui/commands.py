@@ -15,13 +15,13 @@ from typing import Annotated
 
 import typer
 
-from core.errors import RunError, TrainingError
+from core.errors import RecipeError, RunError, TrainingError
 from core.events import CommandTaken, Event, Paused
-from core.recipe import Recipe, build_recipe, load_recipe
+from core.recipe import Kind, Recipe, build_recipe, load_recipe
 from core.results import ResultsReader, to_csv
-from core.runs import RunPaths, State, find_run, is_held, run_folders, run_info
+from core.runs import RunPaths, State, find_run, free_name, is_held, run_folders, run_info
 
-from . import client, report
+from . import bundle, client, report
 from .console import catch_up, follow, say, wants_bar
 from .plain import plain
 from .state import RunView, eta_s
@@ -40,6 +40,7 @@ Exit codes:
 EXAMPLES = """\b
 Examples:
   codeprune-tui                               open the app
+  codeprune-tui demo                          try it at once, on what came with it
   codeprune-tui recipe > mine.toml            write a commented recipe
   codeprune-tui run mine.toml --detach        start a run and return
   codeprune-tui status --json                 how all runs stand
@@ -55,6 +56,13 @@ app = typer.Typer(
 
 Checkpoints = Annotated[Path | None, typer.Option("--checkpoints", metavar="DIR", help="Folder of the runs.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or path of its folder.")]
+RecipeFile = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="Recipe file, or the name of one that came with it, such as demo.")
+]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the run; made from the recipe where not given.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the recipe; may be repeated.")
+]
 Detach = Annotated[bool, typer.Option("--detach", help="Return as soon as the worker has the run.")]
 Lines = Annotated[bool, typer.Option("--plain", help="Lines instead of a progress bar, as without a terminal.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -95,11 +103,9 @@ def open_app(
 @app.command(epilog="\b\nExample:\n  codeprune-tui run mine.toml --set pruning.scope=global --set training.steps=1000")
 def run(
     context: typer.Context,
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file; write one with: codeprune-tui recipe")],
-    name: Annotated[str | None, typer.Option("--name", help="Name of the run; made from the recipe where not given.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the recipe; may be repeated.")
-    ] = None,
+    recipe: RecipeFile,
+    name: Name = None,
+    settings: Settings = None,
     checkpoints: Checkpoints = None,
     detach: Detach = False,
     lines: Lines = False,
@@ -109,12 +115,60 @@ def run(
     How it goes is told on stderr, its table of rounds printed on stdout. Paths in the recipe count from the
     working directory. Ctrl-C detaches: the run goes on.
     """
-    paths = client.start(_folder(context, checkpoints), _recipe_with(recipe, settings or []), name)
-    say(f"Started {paths.name} in {paths.root}")
-    if detach:
-        typer.echo(paths.name)
+    _start(_folder(context, checkpoints), _recipe_with(recipe, settings or []), name, detach, lines)
+
+
+@app.command(epilog="\b\nExample:\n  codeprune-tui pretrain demo-pretrain --set training.steps=100")
+def pretrain(
+    context: typer.Context,
+    recipe: RecipeFile,
+    name: Name = None,
+    settings: Settings = None,
+    checkpoints: Checkpoints = None,
+    detach: Detach = False,
+    lines: Lines = False,
+) -> None:
+    """Start a pre-training run and follow it.
+
+    As `run`, but refuses a recipe whose kind is not "pretrain".
+    """
+    asked = _of_kind("pretrain", _recipe_with(recipe, settings or []), recipe)
+    _start(_folder(context, checkpoints), asked, name, detach, lines)
+
+
+@app.command(epilog="\b\nExample:\n  codeprune-tui finetune demo-finetune --set picker.rule=best-no-stop")
+def finetune(
+    context: typer.Context,
+    recipe: RecipeFile,
+    name: Name = None,
+    settings: Settings = None,
+    checkpoints: Checkpoints = None,
+    detach: Detach = False,
+    lines: Lines = False,
+) -> None:
+    """Start a fine-tuning run and follow it.
+
+    As `run`, but refuses a recipe whose kind is not "finetune". With picker.rule = "best" it stops early: once BLEU
+    on the validation rows is below both measurements before it; the best weights are kept.
+    """
+    asked = _of_kind("finetune", _recipe_with(recipe, settings or []), recipe)
+    _start(_folder(context, checkpoints), asked, name, detach, lines)
+
+
+@app.command()
+def demo(context: typer.Context, checkpoints: Checkpoints = None, name: Name = None, lines: Lines = False) -> None:
+    """Try it on the model and data that came with it.
+
+    On a terminal: opens the app with a finished example; d starts a run that prunes the bundled model up to 95 %.
+    With --plain, or without a terminal: starts that run, tells how it goes and prints its table, as `run demo` does.
+    """
+    folder = _folder(context, checkpoints)
+    if not lines and sys.stdin.isatty() and sys.stdout.isatty():
+        from .app import run_app
+
+        run_app(folder, demo=True)
     else:
-        _follow_to_end(paths, client.Follower(paths), RunView(), lines)
+        _start(folder, bundle.demo_recipe(), name or free_name(folder, bundle.DEMO), detach=False, lines=lines)
 
 
 @app.command()
@@ -125,7 +179,7 @@ def resume(
 
     A paused worker is told to go on; a stopped, failed or crashed run is given a new one.
     """
-    paths = find_run(_folder(context, checkpoints), name)
+    paths = _find(_folder(context, checkpoints), name)
     follower, view = catch_up(paths)
     client.resume(paths)
     say(f"{paths.name} goes on")
@@ -146,7 +200,7 @@ def pause(
 
     Returns once it has paused, with --after once the worker knows.
     """
-    paths = find_run(_folder(context, checkpoints), name)
+    paths = _find(_folder(context, checkpoints), name)
     if after is not None:
         _ask(paths, lambda: client.pause_after(paths, after), lambda event: isinstance(event.what, CommandTaken))
         say(f"{paths.name} will pause when its rounds to come are complete: {after}")
@@ -164,7 +218,7 @@ def stop(context: typer.Context, name: Run, checkpoints: Checkpoints = None) -> 
 
     Returns once it is gone; `resume` goes on from there.
     """
-    paths = find_run(_folder(context, checkpoints), name)
+    paths = _find(_folder(context, checkpoints), name)
     _ask(paths, lambda: client.stop(paths), None)
     state = run_info(paths, time.time()).state
     again = "" if state is State.DONE else f"; go on with: codeprune-tui resume {_handle(paths)}"
@@ -199,7 +253,7 @@ def status(
         if infos or as_json:
             typer.echo(report.run_list_json(infos, str(folder)) if as_json else report.run_list(infos, now))
         return
-    paths = find_run(folder, name)
+    paths = _find(folder, name)
     follower, view = catch_up(paths)
     if watch:
         _follow_to_end(paths, follower, view, lines)
@@ -234,6 +288,37 @@ def _folder(context: typer.Context, given: Path | None) -> Path:
     return folder
 
 
+def _find(folder: Path, name: str) -> RunPaths:
+    """The run of that name; the example that came with the package is found from anywhere, too."""
+    found = bundle.example() if name == bundle.EXAMPLE and not (folder / name).exists() else None
+    return found or find_run(folder, name)
+
+
+def _start(folder: Path, asked: Recipe, name: str | None, detach: bool, lines: bool) -> None:
+    """Starts a run and, unless detached, follows it to its end."""
+    paths = client.start(folder, asked, name)
+    say(f"Started {paths.name} in {paths.root}")
+    if detach:
+        typer.echo(paths.name)
+    else:
+        _follow_to_end(paths, client.Follower(paths), RunView(), lines)
+
+
+def _of_kind(kind: Kind, asked: Recipe, path: Path) -> Recipe:
+    """The recipe, if it is of that kind.
+
+    Raises:
+        RecipeError: It is of another one.
+    """
+    if asked.kind != kind:
+        command = asked.kind if asked.kind != "lottery" else "run"
+        raise RecipeError(
+            f'{path} asks for kind = "{asked.kind}", but this command only takes "{kind}".',
+            f"Start it with: codeprune-tui {command} {shlex.quote(str(path))}, or set the kind: --set kind={kind}",
+        )
+    return asked
+
+
 def _handle(paths: RunPaths) -> str:
     """What to call a run in a command that is to be copied from the screen."""
     at_home = paths.root.parent == Path("checkpoints").resolve()
@@ -242,6 +327,7 @@ def _handle(paths: RunPaths) -> str:
 
 def _recipe_with(path: Path, settings: list[str]) -> Recipe:
     """The recipe of a file with some keys replaced; their values are read as a form's: 500, true or a word."""
+    path = bundle.recipe_file(path)
     recipe = load_recipe(path)  # the file is to be right by itself
     if not settings:
         return recipe

@@ -16,7 +16,7 @@ from core.recipe import Data, Device, Evaluation, Model, Recipe, load_recipe, to
 from core.rows import BrokenRow
 from core.schedule import sparsities
 
-from . import client, report
+from . import bundle, client, report
 from .commands import Json, app
 from .console import counting, say, wants_bar
 from .plain import plain
@@ -151,11 +151,11 @@ def recipe(
     if sum((template, check is not None, show is not None)) > 1:
         raise typer.BadParameter("Give only one of --template, --check, --show.")
     if check is not None:
-        asked = load_recipe(check)
+        asked = load_recipe(bundle.recipe_file(check))
         shares = ", ".join(percent(share) for share in sparsities(asked))
         say(f"{check} is right: {asked.kind}, sparsity by round {shares}")
     else:
-        typer.echo(to_toml(Recipe() if show is None else load_recipe(show), commented=show is None), nl=False)
+        typer.echo(to_toml(Recipe() if show is None else load_recipe(bundle.recipe_file(show)), commented=show is None), nl=False)
 
 
 def _tell_skipped(rows: Sequence[BrokenRow]) -> None:

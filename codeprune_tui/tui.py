@@ -22,6 +22,7 @@ from core.errors import CodepruneError
 from core.recipe import Recipe
 from core.runs import RunInfo, RunPaths, State
 
+from . import bundle
 from .plain import plain, plain_lines
 from .state import RunView, eta_s, standing
 from .watch import Lister, Watched, Watcher
@@ -98,6 +99,7 @@ class CodepruneApp(App[None]):
     Args:
         checkpoints: Folder of all runs.
         clock: Seconds since 1970; tests stop it.
+        demo: Also show what came with the package: its models, and a finished run.
     """
 
     TITLE = "codeprune-tui"
@@ -122,8 +124,9 @@ class CodepruneApp(App[None]):
         Binding("question_mark,f1", "help", "Help", key_display="?", tooltip="Show all keys"),
     ]
 
-    def __init__(self, checkpoints: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, checkpoints: Path, clock: Callable[[], float] = time.time, demo: bool = False) -> None:
         super().__init__()
+        self.demo = demo
         self.checkpoints = checkpoints
         self.clock = clock
         self.watched: Watched | None = None
@@ -137,7 +140,8 @@ class CodepruneApp(App[None]):
     def on_mount(self) -> None:
         """Starts listing runs, and the clock for ages."""
         self.loop = asyncio.get_running_loop()
-        self._lister = Lister(self.checkpoints, self.clock, lambda runs: self._publish(RunsListed(runs)))
+        example = bundle.example() if self.demo else None
+        self._lister = Lister(self.checkpoints, self.clock, lambda runs: self._publish(RunsListed(runs)), example)
         self._lister.start()
         self.set_interval(1.0, self._tick)
 

@@ -80,13 +80,21 @@ class Lister(threading.Thread):
         checkpoints: Folder of the runs.
         clock: Seconds since 1970.
         publish: Takes the list, newest run first, when it changed; called in this thread.
+        example: A run from elsewhere that stands last in the list.
     """
 
-    def __init__(self, checkpoints: Path, clock: Callable[[], float], publish: Callable[[list[RunInfo]], None]) -> None:
+    def __init__(
+        self,
+        checkpoints: Path,
+        clock: Callable[[], float],
+        publish: Callable[[list[RunInfo]], None],
+        example: RunPaths | None = None,
+    ) -> None:
         super().__init__(name="list runs", daemon=True)
         self._checkpoints = checkpoints
         self._clock = clock
         self._publish = publish
+        self._example = example
         self._leave = threading.Event()
         self._wake = threading.Event()
         self._period_s = PROBE_S
@@ -122,7 +130,7 @@ class Lister(threading.Thread):
             now: Seconds since 1970.
         """
         known: dict[str, tuple[tuple[int, ...], RunInfo, int]] = {}
-        for paths in run_folders(self._checkpoints):
+        for paths in self._folders():
             held = is_held(paths)
             stamp = (int(held), *_stamp(paths.journal), *_stamp(paths.rounds))
             before = self._known.get(paths.name)
@@ -132,7 +140,14 @@ class Lister(threading.Thread):
                 created = before[2] if before else _stamp(paths.recipe)[0]
                 known[paths.name] = (stamp, run_info(paths, now), created)
         self._known = known
-        return [info for _, info, _ in sorted(known.values(), key=lambda entry: (-entry[2], entry[1].paths.name))]
+        newest_first = sorted(known.values(), key=lambda entry: (entry[1].paths == self._example, -entry[2], entry[1].paths.name))
+        return [info for _, info, _ in newest_first]
+
+    def _folders(self) -> list[RunPaths]:
+        found = run_folders(self._checkpoints)
+        if self._example is None or self._example.name in {paths.name for paths in found}:  # names are keys here
+            return found
+        return [*found, self._example]
 
 
 class Comparer(threading.Thread):

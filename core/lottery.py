@@ -139,8 +139,9 @@ class Round:
 
     @property
     def _steps(self) -> int:
-        dense_is_given = self.session.recipe.order == "prune-first" and self.number == 0
-        return 0 if dense_is_given else self.session.recipe.training.steps
+        recipe = self.session.recipe
+        dense_is_given = recipe.kind == "lottery" and recipe.order == "prune-first" and self.number == 0
+        return 0 if dense_is_given else recipe.training.steps
 
     def _prune(self, *, announce: bool) -> None:
         """Makes this round's masks from the weights that the last round picked; the same whenever it is asked."""

@@ -175,8 +175,10 @@ def live(paths: RunPaths) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def opened(checkpoints: Path, size: tuple[int, int] = SMALL) -> AsyncIterator[tuple[CodepruneApp, Pilot[None]]]:
-    app = CodepruneApp(checkpoints, clock=lambda: NOW)
+async def opened(
+    checkpoints: Path, size: tuple[int, int] = SMALL, demo: bool = False
+) -> AsyncIterator[tuple[CodepruneApp, Pilot[None]]]:
+    app = CodepruneApp(checkpoints, clock=lambda: NOW, demo=demo)
     async with app.run_test(size=size, notifications=True) as pilot:
         yield app, pilot
 

@@ -17,7 +17,7 @@ import pytest
 from app_runs import make_run, whole_run
 from test_client import happened, stand_in, until
 
-from codeprune_tui import cli, client, commands, console, report
+from codeprune_tui import bundle, cli, client, commands, console, report
 from codeprune_tui.plain import plain, plain_lines
 from core.events import FloorsMeasured, RoundFinished, RunFinished, RunStarted, Scores, Stopped
 from core.journal import JournalWriter
@@ -383,6 +383,96 @@ def test_follow_needs_a_run(run_cli: Cli) -> None:
     assert "--follow needs the name of a run." in result.err
 
 
+# --- pretrain, finetune, demo, shipped recipes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "asked", "way_out"),
+    [
+        ("pretrain", "lottery", "codeprune-tui run mine.toml, or set the kind: --set kind=pretrain"),
+        ("pretrain", "finetune", "codeprune-tui finetune mine.toml, or set the kind: --set kind=pretrain"),
+        ("finetune", "pretrain", "codeprune-tui pretrain mine.toml, or set the kind: --set kind=finetune"),
+        ("finetune", "lottery", "codeprune-tui run mine.toml, or set the kind: --set kind=finetune"),
+    ],
+)
+def test_pretrain_and_finetune_refuse_other_kinds(tmp_path: Path, run_cli: Cli, command: str, asked: str, way_out: str) -> None:
+    recipe_file(tmp_path, f'kind = "{asked}"\n')
+    result = run_cli(command, "mine.toml")
+    assert (result.code, result.out) == (3, "")
+    assert result.err == (
+        f'Error: mine.toml asks for kind = "{asked}", but this command only takes "{command}". Start it with: {way_out}\n'
+    )
+    assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+def test_pretrain_and_finetune_do_what_run_does(
+    tmp_path: Path, run_cli: Cli, stand_in_start: Callable[[str], None], command: str
+) -> None:
+    stand_in_start("steps")
+    recipe_file(tmp_path, f'kind = "{command}"\n')
+    detached = run_cli(command, "mine.toml", "--set", "training.steps=7", "--checkpoints", "elsewhere", "--detach")
+    assert (detached.code, detached.out) == (0, f"ruby-mini-{command}-1\n")
+    written = load_recipe(tmp_path / "elsewhere" / f"ruby-mini-{command}-1" / "recipe.toml")
+    assert (written.kind, written.training.steps) == (command, 7)
+    followed = run_cli(command, "mine.toml", "--name", "mine", "--plain")
+    assert (followed.code, followed.out) == (0, TABLE)
+    recipe_file(tmp_path, 'kind = "lottery"\n')
+    turned = run_cli(command, "mine.toml", "--set", f"kind={command}", "--detach")
+    assert (turned.code, turned.out) == (0, f"ruby-mini-{command}-1\n")
+
+
+def test_a_shipped_recipe_is_taken_by_its_name(tmp_path: Path, run_cli: Cli, stand_in_start: Callable[[str], None]) -> None:
+    stand_in_start("steps")
+    assert run_cli("finetune", "demo-finetune", "--name", "tuned", "--detach").code == 0
+    written = load_recipe(tmp_path / "checkpoints" / "tuned" / "recipe.toml")
+    assert (written.kind, written.picker.rule) == ("finetune", "best")
+    assert Path(written.model.path).is_dir()  # it lies with the package, not here
+    assert Path(written.data.path).is_dir()
+    changed = run_cli("run", "demo", "--set", "pruning.rounds=3", "--name", "pruned", "--detach")
+    assert changed.code == 0
+    assert load_recipe(tmp_path / "checkpoints" / "pruned" / "recipe.toml").pruning.rounds == 3
+    assert run_cli("recipe", "--check", "demo").err.startswith("demo is right: lottery, sparsity by round 0 %, ")
+    assert 'path = "checkpoints/bundled/ruby-mini"' in run_cli("recipe", "--show", "demo").out
+    nowhere = run_cli("run", "demmo")
+    assert nowhere.code == 3
+    assert nowhere.err == (
+        "Error: Cannot read the recipe demmo: there is no such file. Write one with: codeprune-tui recipe > mine.toml, "
+        "or name one that came with codeprune-tui: demo, demo-finetune, demo-pretrain.\n"
+    )
+
+
+def test_a_demo_without_a_terminal_is_a_run_with_its_table(
+    tmp_path: Path, run_cli: Cli, stand_in_start: Callable[[str], None]
+) -> None:
+    stand_in_start("steps")
+    result = run_cli("demo")  # neither stdin nor stdout is a terminal here
+    assert (result.code, result.out) == (0, TABLE)
+    assert result.err.startswith(f"Started demo-1 in {Path('checkpoints/demo-1')}\nFollowing demo-1; Ctrl-C detaches")
+    assert "BLEU 12.00, corpus BLEU 3.00" in result.err
+    assert load_recipe(tmp_path / "checkpoints" / "demo-1" / "recipe.toml") == client.anchored(bundle.demo_recipe())
+    again = run_cli("demo", "--plain", "--checkpoints", "elsewhere", "--name", "shown")
+    assert (again.code, again.out) == (0, TABLE)
+    assert (tmp_path / "elsewhere" / "shown" / "events.jsonl").exists()
+    assert run_cli("demo", "--plain").err.startswith("Started demo-2 ")
+
+
+def test_the_example_run_is_shown_from_anywhere_but_not_commanded(tmp_path: Path, run_cli: Cli) -> None:
+    shown = run_cli("status", "example-run")
+    assert shown.code == 0
+    assert shown.out.startswith("example-run: DONE, ")
+    assert "floor: the method's name" in shown.out
+    for command in ("resume", "pause", "stop"):
+        result = run_cli(command, "example-run")
+        assert (result.code, result.out) == (6, "")
+        assert result.err == (
+            "Error: example-run came with codeprune-tui as an example: it can be read, not changed. "
+            "For such a run of your own press d under 1 Runs, or: codeprune-tui run demo\n"
+        )
+    create_run(tmp_path / "checkpoints", "example-run", Recipe())
+    assert run_cli("status", "example-run").out.startswith("example-run: NEW")  # one's own comes first
+
+
 # --- recipe --------------------------------------------------------------------------------------------------------------
 
 
@@ -474,7 +564,7 @@ def test_help_is_everywhere_and_names_the_exit_codes(run_cli: Cli) -> None:
         ):
             assert f"{code} {meaning}" in result.out
         assert "..." not in result.out.split("Commands:")[1].split("Examples:")[0]  # no summary is cut
-    for command in ("run", "resume", "pause", "stop", "status", "evaluate", "comment", "recipe"):
+    for command in ("run", "pretrain", "finetune", "demo", "resume", "pause", "stop", "status", "evaluate", "comment", "recipe"):
         assert run_cli(command, "-h").code == 0
 
 

@@ -163,6 +163,22 @@ def test_the_app_from_new_run_to_a_dropped_connection_and_back(folder: Path) -> 
     assert gapless(paths)
 
 
+def test_the_demo_prunes_the_bundled_model_at_one_key(folder: Path) -> None:
+    app = Terminal([COMMAND, "demo"], folder=folder).until("example-run", "read-only", "ruby-mini", "d prunes")
+    app.send("\r").until("example-run", "DONE", "sparsity")
+    app.send("p").until("example-run is an example")
+    app.send("1").until("d prunes")
+    app.send("d").until("demo-1", "RUNNING", "loss")
+    paths = RunPaths(folder / "checkpoints" / "demo-1")
+    wait_for(paths, Step)
+    app.send("s").until("Stop demo-1?")
+    app.send("y").until("STOPPED")
+    app.send("q")
+    assert app.ended() == 0
+    assert not is_held(paths)
+    assert [run.name for run in (folder / "checkpoints").glob("[!.]*")] == ["demo-1"]
+
+
 def test_sigterm_to_the_worker_saves_a_checkpoint_and_a_kill_loses_nothing(folder: Path) -> None:
     recipe = write(folder, "long.toml", rounds=0, steps=3000)
     assert call("run", recipe, "--name", "long", "--detach", folder=folder).returncode == 0

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,8 +54,8 @@ Make = Callable[..., RunPaths]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    def make_run(name: str = "run", **sections: dict[str, object]) -> RunPaths:
-        asked = {key: {**BASE.get(key, {}), **sections.get(key, {})} for key in {*BASE, *sections}}
+    def make_run(name: str = "run", kind: str = "lottery", **sections: dict[str, object]) -> RunPaths:
+        asked = {"kind": kind, **{key: {**BASE.get(key, {}), **sections.get(key, {})} for key in {*BASE, *sections}}}
         paths = RunPaths(tmp_path / name)
         paths.root.mkdir()
         paths.recipe.write_text(to_toml(build_recipe(asked)), encoding="utf-8")
@@ -273,6 +275,61 @@ def test_the_picked_weights_are_those_of_the_picked_step(make: Make, rule: str, 
         assert facts["scores"]["bleu"] == measured[picked.step]
         if rule != "last":
             assert facts["scores"]["bleu"] == max(measured.values())
+
+
+@pytest.mark.parametrize(
+    ("rule", "last_step", "picked", "reason"),
+    [
+        ("best", 12, 6, "stopped early, best of 4 measurements"),
+        ("last", 12, 12, "stopped early, last step"),
+        ("best-no-stop", 18, 15, "best of 6 measurements"),
+    ],
+)
+def test_fine_tuning_stops_early_and_keeps_the_best_weights(
+    make: Make, monkeypatch: pytest.MonkeyPatch, rule: str, last_step: int, picked: int, reason: str
+) -> None:
+    """BLEU on the validation rows goes as told; what is on disk afterwards are the weights of the picked step."""
+    from core import evaluate as evaluation
+    from core import lottery
+    from core.checkpoint import weights_of
+
+    told = iter([5.0, 8.0, 6.0, 4.0, 9.0, 7.0])
+    seen: dict[int, dict[str, torch.Tensor]] = {}
+    measure, measured = lottery.Round._measure, evaluation.evaluate
+
+    def evaluate(*arguments: Any) -> evaluation.Evaluation:
+        found = measured(*arguments)
+        scores = replace(found.result.scores, bleu=next(told, 0.0))  # the picked weights are measured once more
+        return replace(found, result=replace(found.result, scores=scores))
+
+    def look(self: lottery.Round) -> None:
+        measure(self)
+        seen[self.trainer.step] = weights_of(self.material.model)
+
+    monkeypatch.setattr(lottery, "evaluate", evaluate)
+    monkeypatch.setattr(lottery.Round, "_measure", look)
+    paths = make(picker={"rule": rule, "every": 3}, training={"steps": 18}, kind="finetune")
+    events = run(paths)
+    facts = json.loads((paths.round(0) / "metrics.json").read_text())
+    assert (facts["steps"], facts["picked_step"], facts["picked_because"]) == (last_step, picked, reason)
+    assert list(seen) == list(range(3, last_step + 1, 3))
+    assert [what.bleu for what in of(Picked, events)] == [{6: 8.0, 12: 4.0, 15: 9.0}[picked]]
+    kept = weights(paths, 0)
+    assert all(torch.equal(kept[name], weight) for name, weight in seen[picked].items())
+    assert not torch.equal(kept["decoder.layers.0.linear1.weight"], seen[3]["decoder.layers.0.linear1.weight"])
+    assert paths.finished_rounds() == [0]  # the recipe's three pruning rounds are no part of a fine-tuning
+    assert of(Pruned, events) == []
+    assert isinstance(events[-1].what, RunFinished)
+
+
+def test_fine_tuning_trains_whatever_the_pruning_would_begin_with(make: Make) -> None:
+    paths = make(rewind={"to": "finetuned"}, data={"train_rows": 40}, training={"steps": 2}, kind="finetune")
+    recipe = paths.recipe.read_text()
+    first = make("first", data={"train_rows": 40}, training={"steps": 1}, kind="finetune")
+    run(first)
+    paths.recipe.write_text(recipe.replace('path = "new"', f'path = "{first.round(0)}"'))
+    run(paths)
+    assert json.loads((paths.round(0) / "metrics.json").read_text())["steps"] == 2
 
 
 def test_evaluate_model_gives_a_rounds_own_score(make: Make) -> None:

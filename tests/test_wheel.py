@@ -33,7 +33,7 @@ def test_the_wheel_holds_code_and_bundle_and_nothing_else(wheel: Path) -> None:
     bundled = {
         str(path.relative_to(ROOT / "checkpoints")) for path in (ROOT / "checkpoints" / "bundled").rglob("*") if path.is_file()
     }
-    assert bundled
+    assert {"bundled/recipes/demo.toml", "bundled/example-run/events.jsonl", "bundled/ruby-mini/metrics.json"} <= bundled
     assert {f"codeprune_tui/{name}" for name in bundled} <= set(names)
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
 
@@ -69,3 +69,10 @@ def test_an_installed_wheel_runs_from_any_folder(wheel: Path, tmp_path: Path) ->
     said = call("comment", "hello.rb", "--model", "checkpoints/first/rounds/01")
     assert said.returncode == 0, said.stderr
     assert "hello" in said.stdout
+    # What came with it is found from here, too.
+    assert call("status", "example-run").stdout.startswith("example-run: DONE")
+    tiny = ("training.steps=1", "training.batch_size=2", "training.threads=1", "data.train_rows=4", "pruning.rounds=1",
+            "evaluation.rows=2", "evaluation.beam=1", "evaluation.max_length=4")  # fmt: skip
+    demo = call("run", "demo", "--name", "demo", *(word for setting in tiny for word in ("--set", setting)))
+    assert demo.returncode == 0, demo.stderr
+    assert "95 %" in demo.stdout

@@ -17,7 +17,7 @@ from textual.widgets import Footer
 
 from core.runs import RunPaths
 
-from .. import client
+from .. import bundle, client
 from ..plain import plain
 from ..tui import CodepruneApp
 from ..widgets.statusline import ModeTab, StatusLine
@@ -113,6 +113,9 @@ class ModeScreen(Screen[None]):
         target = self.target()
         if target is None:
             self.frame.say("There is no run to command. Choose one under 1 Runs, or start one under 6 New run.", "warning")
+        elif bundle.is_read_only(target.paths):
+            self.frame.say(f"{target.name} is an example: it can be read, not changed. {bundle.OF_YOUR_OWN}", "warning")
+            return None
         elif target.state == "DONE":
             self.frame.say(f"{target.name} is done: nothing is left to do. c under 1 Runs copies its recipe.", "warning")
             return None
@@ -133,7 +136,7 @@ class ModeScreen(Screen[None]):
     def action_resume(self) -> None:
         """Goes on with a run that has no worker, or that is paused."""
         target = self.target()
-        if target is None:
+        if target is None or bundle.is_read_only(target.paths):
             self._alive()
         elif target.state == "DONE":
             self.frame.say(f"{target.name} is done: nothing is left to do. c under 1 Runs copies its recipe.", "warning")

@@ -3,6 +3,8 @@
 Shows the list that the app keeps; the cursor stays on its run whatever comes and goes.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
@@ -13,9 +15,12 @@ from textual.content import Content
 from textual.widgets import DataTable, Static
 
 from core.errors import CodepruneError
-from core.recipe import load_recipe
+from core.recipe import Recipe, load_recipe
 from core.runs import RunInfo
+from core.schedule import sparsities
 
+from .. import bundle, client
+from ..bundle import BundledModel
 from ..plain import plain
 from ..widgets.statusline import tone
 from ..words import age, difference, percent, score
@@ -44,11 +49,15 @@ STYLES = {
     "$text-muted": "dim",
 }
 
+KEY = "bold $footer-key-foreground"
+
 EMPTY = Content.assemble(
     ("No runs yet.\n\n", "bold"),
     "A run prunes a code-to-text model in rounds and measures every round.\n\nPress ",
     ("6", "bold"),
-    " to start one, or ",
+    " to start one, ",
+    ("d", "bold"),
+    " to try it on the bundled model and data, or ",
     ("?", "bold"),
     " for all keys.\n\n",
     ("Runs are folders below ", "$text-muted"),
@@ -64,6 +73,7 @@ class RunsScreen(ModeScreen):
         Binding("enter", "open", "Open", priority=False, tooltip="Show the chosen run live"),
         *RUN_KEYS,
         Binding("c", "copy", "Copy", tooltip="New run from the chosen run's recipe"),
+        Binding("d", "demo", "Demo", tooltip="Prune the bundled model on the bundled corpus, and show it live"),
     ]
 
     def __init__(self) -> None:
@@ -71,15 +81,22 @@ class RunsScreen(ModeScreen):
         self._runs: dict[str, RunInfo] = {}
         self._cells: dict[str, dict[str, Text]] = {}
         self._here = ""
+        self._starting = False
+        self._awaited = ""
+        """Where the cursor goes once it is listed."""
 
     def body(self) -> ComposeResult:
         """The table, and what stands there while it is empty."""
         with Vertical(id="body"):
             yield Static("", markup=False, id="empty")
             yield DataTable[Text](cursor_type="row", zebra_stripes=True, cell_padding=0, id="runs")
+            if self.frame.demo:
+                yield Static(bundled(bundle.models(), bundle.demo_recipe()), markup=False, id="bundle")
 
     def on_mount(self) -> None:
         """Lays out the columns."""
+        if self.frame.demo:
+            self.query_one("#bundle").border_title = "what came with codeprune-tui"
         self._lay_out()
         self._table.display = False
         self.query_one("#empty", Static).update(Content.styled("Looking for runs…", "$text-muted"))
@@ -124,6 +141,9 @@ class RunsScreen(ModeScreen):
         elif self.focused is None:
             table.focus()
         self._fill(runs)
+        if self._awaited in self._cells:
+            table.move_cursor(row=list(self._cells).index(self._awaited), animate=False)
+            self._awaited = ""
 
     def _fill(self, runs: list[RunInfo]) -> None:
         table, now = self._table, self.frame.clock()
@@ -169,6 +189,49 @@ class RunsScreen(ModeScreen):
             except CodepruneError as error:
                 self.frame.say(str(error), "error")
 
+    def action_demo(self) -> None:
+        """Starts a demo run and shows it, or shows the one that is at work."""
+        if not self._starting:
+            self._starting = True
+            self.frame.perform(self._start_demo, "")
+
+    def _start_demo(self) -> None:
+        try:
+            paths = client.start_demo(self.frame.checkpoints)
+            self._awaited = paths.name
+            self.app.call_from_thread(self.frame.open_run, paths)
+        finally:
+            self._starting = False
+
+
+def bundled(models: Sequence[BundledModel], demo: Recipe) -> Content:
+    """The models that came with the package, and what to press."""
+    parts: list[str | tuple[str, str]] = []
+    width = max((len(model.name) for model in models), default=0)
+    for model in models:
+        sizes = f"  {model.size_bytes / 1e6:4.1f} MB  {model.parameters / 1e6:3.1f} M parameters"
+        parts += [(model.name.ljust(width), "bold"), f"{sizes}  {_quality(model)}\n"]
+    return Content.assemble(
+        *parts,
+        ("\nd", KEY),
+        f" prunes {Path(demo.model.path).name} on the bundled corpus, {demo.rounds + 1} rounds "
+        f"up to {percent(sparsities(demo)[-1])}, shown live.\n",
+        ("Enter", KEY),
+        f" opens the chosen run; {bundle.EXAMPLE} is such a run, finished.",
+    )
+
+
+def _quality(model: BundledModel) -> str:
+    if model.bleu is None and model.masked_accuracy is not None:
+        return f"finds {percent(model.masked_accuracy)} of masked tokens"
+    return ", ".join(filter(None, [f"BLEU {score(model.bleu)}", model.scored_on]))
+
+
+def _age(info: RunInfo, now: float) -> str:
+    if info.paths.name == bundle.EXAMPLE and bundle.is_read_only(info.paths):
+        return "read-only"
+    return "now" if 0 <= now - info.changed < NOW_S else age(info.changed, now)
+
 
 def _cells(info: RunInfo, now: float) -> dict[str, Text]:
     sign, colour = tone(str(info.state))
@@ -184,7 +247,7 @@ def _cells(info: RunInfo, now: float) -> dict[str, Text]:
         "best": Text(score(info.best_bleu), justify="right"),
         "diff": Text(difference(dense), justify="right"),
         # A live run's age would change every second, and with it the whole table.
-        "age": Text("now" if 0 <= now - info.changed < NOW_S else age(info.changed, now), justify="right"),
+        "age": Text(_age(info, now), justify="right"),
         "kind": Text(f"  {plain(info.kind, 20)}"),
         "device": Text(f"  {plain(info.device, 20)}"),
     }
