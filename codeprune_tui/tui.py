@@ -72,10 +72,24 @@ def _live() -> Screen[None]:
     return LiveScreen()
 
 
+def _playground() -> Screen[None]:
+    from .screens.playground import PlaygroundScreen
+
+    return PlaygroundScreen()
+
+
 def _new() -> Screen[None]:
     from .screens.new_run import NewRunScreen
 
     return NewRunScreen()
+
+
+SCREENS: dict[str, Callable[[], Screen[None]]] = {
+    "runs": _runs,
+    "live": _live,
+    "playground": _playground,
+    "new": _new,
+}
 
 
 class CodepruneApp(App[None]):
@@ -88,7 +102,7 @@ class CodepruneApp(App[None]):
 
     TITLE = "codeprune-tui"
     CSS_PATH = "app.tcss"
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[object]]]] = {"runs": _runs, "live": _live, "new": _new}  # type: ignore[dict-item]
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[object]]]] = {**SCREENS}  # type: ignore[dict-item]
     DEFAULT_MODE = "runs"
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (120, "-wide")]  # noqa: RUF012 - Textual's own convention
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (36, "-tall")]  # noqa: RUF012

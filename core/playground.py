@@ -129,7 +129,7 @@ class Texts:
     def __init__(self, say: Say) -> None:
         self.queue: SimpleQueue[Read] = SimpleQueue()
         self._say = say
-        self.last: tuple[int, tuple["Method", ...]] = (-1, ())
+        self.last: tuple[int, tuple[Method, ...]] = (-1, ())
         """Id of the last source, and its methods."""
 
     def work(self) -> None:
@@ -190,7 +190,7 @@ class Desk:
         """Deals with the next request."""
         request = self._queue.get()
         if isinstance(request, Load):
-            self._attempt(request.id, request.model, lambda: self._writer(request.id, request.model) and None)
+            self._attempt(request.id, request.model, lambda: self._load(request))
             self._say(Done("done", request.id))
             return
         reading, methods = texts.last
@@ -213,6 +213,9 @@ class Desk:
         except Exception as error:  # no memory left, a GPU that is gone, a defect: the other models can still write
             traceback.print_exc()
             self._say(ModelFailed("failed", number, model, f"{type(error).__name__}: {error}"[:500], ""))
+
+    def _load(self, request: Load) -> None:
+        self._writer(request.id, request.model)
 
     def _write(self, request: Comment, model: str, method: "Method") -> None:
         writer = self._writer(request.id, model)

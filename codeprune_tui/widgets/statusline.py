@@ -10,7 +10,12 @@ from textual.events import Click
 from textual.message import Message
 from textual.widgets import Static
 
-MODE_KEYS: dict[str, tuple[str, str]] = {"runs": ("1", "Runs"), "live": ("2", "Live"), "new": ("6", "New run")}
+MODE_KEYS: dict[str, tuple[str, str]] = {
+    "runs": ("1", "Runs"),
+    "live": ("2", "Live"),
+    "playground": ("5", "Playground"),
+    "new": ("6", "New run"),
+}
 """Mode -> (key, title)."""
 
 TONES: dict[str, tuple[str, str]] = {
