@@ -41,12 +41,12 @@ class Playground:
 
     Args:
         hear: Takes every reply, and the news that the process is gone; called in the event loop.
-        command: The process's command line, less its options.
+        command: The process's command line, less its options; None for the real one.
     """
 
-    def __init__(self, hear: Callable[[Reply | Gone], None], command: Sequence[str] = PLAYGROUND) -> None:
+    def __init__(self, hear: Callable[[Reply | Gone], None], command: Sequence[str] | None = None) -> None:
         self._hear = hear
-        self._command = command
+        self._command = command or PLAYGROUND
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()

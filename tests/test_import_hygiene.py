@@ -23,9 +23,24 @@ TORCH_FREE = (
     "rows",
     "control",
     "files",
+    "exchange",
+    "playground",
 )
 ENGINE = sorted(path.stem for path in (ROOT / "core").glob("*.py") if path.stem not in ("__init__", "__main__"))
-COMMAND_LINE = ("cli", "commands", "model_commands", "console", "report", "client", "plain", "state", "words")
+COMMAND_LINE = (
+    "cli",
+    "commands",
+    "model_commands",
+    "console",
+    "report",
+    "client",
+    "plain",
+    "state",
+    "words",
+    "playground",
+    "models",
+    "difference",
+)
 
 
 def loaded(program: str) -> set[str]:

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from core import worker
+from core.comment import comment_methods
 from core.control import Control, StopRequested
 from core.device import make_accelerator
 from core.errors import ModelError
-from core.comment import comment_methods
 from core.evaluate import evaluate_model
 from core.events import Evaluated, Event, Failed, Happening, Paused, Picked, Pruned, Resumed, Rewound, RoundFinished, RunFinished
 from core.journal import append_command, read_journal

@@ -106,7 +106,7 @@ class PlaygroundScreen(ModeScreen):
             border-top: solid $panel-lighten-2;
             border-title-color: $text-muted;
             background: $background;
-            scrollbar-size: 1 1;
+            scrollbar-size: 0 1;
             padding: 0;
             margin: 0 0 0 1;
             &:focus { border-top: solid $primary; border-title-color: $text-primary; }
