@@ -100,7 +100,7 @@ async def test_models_stand_side_by_side_with_their_differences(tmp_path: Path, 
         await until_shown(app, "Returns the add of [02]")
         await until_shown(app, "0.50 s · 7 tok · 14 tok/s")
         await until_shown(app, "BLEU 31.2 (name 12.5)")
-        await until_shown(app, "−1.50 Returns the add of ruby-mini")
+        await until_shown(app, "−1.50 (the one above)")
         await until_shown(app, "−2.00 Alternative 0")
         await until_shown(app, "ruby-1 r2 90 %" if size == SMALL else "ruby-1 · round 2 · 90 %")
         await pilot.press("n")
@@ -157,7 +157,7 @@ async def test_a_failing_model_leaves_the_other(tmp_path: Path, stand_in: Path) 
     (rounds / "00").symlink_to(tmp_path / "fail")
     async with opened(folder, SMALL) as (app, pilot):
         screen = await go(app, pilot)
-        await until_shown(app, "✗ fail cannot be loaded. Choose another.")
+        await until_shown(app, "✗ fail cannot be loaded. Choose")
         await until(lambda: column(screen, 1).best is not None)
 
 
@@ -213,11 +213,11 @@ async def test_a_text_of_ten_megabytes_in_one_line(tmp_path: Path, stand_in: Pat
         screen = await go(app, pilot)
         await until_shown(app, "method 4 of 18")
         await paste(app, huge)
-        await until_shown(app, "10,000,000 characters are too much to edit")
+        await until_shown(app, "10,000,000 characters")
         await pilot.press("1")  # keys work while it is read
         await until_shown(app, "[1 Runs]")
         await pilot.press("5")
-        await until(lambda: "method 1 of 2000" in shown(app), "it was never read", timeout_s=120)
+        await until(lambda: "method 1 of 2,000" in shown(app), "it was never read", timeout_s=120)
         await until_shown(app, "characters were not read")
         await until_shown(app, "Returns the a of ruby-mini")
         assert len(screen.query_one(RubyEditor).text) < MOST_CHARACTERS
@@ -233,11 +233,11 @@ async def test_a_large_paste_into_the_editor_is_taken_as_a_whole(tmp_path: Path,
         await until_shown(app, "method 4 of 18")
         await pilot.press("e")
         screen.query_one(RubyEditor).post_message(Paste("def a(x) x + 1 end\r\n" * 5_000))
-        await until_shown(app, "method 1 of 2000")
+        await until_shown(app, "method 1 of 2,000")
         await until_shown(app, "only 2,000 of 5,000 methods are listed")
         assert screen.query_one(RubyEditor).read_only
         screen.query_one(RubyEditor).post_message(Paste(TWO))
-        await until_shown(app, "method 1 of 2")
+        await until_shown(app, "own comment: Adds numbers.")
         assert not screen.query_one(RubyEditor).read_only
 
 
@@ -253,8 +253,9 @@ async def test_hostile_ruby(tmp_path: Path, stand_in: Path, evil: str) -> None:
         await pilot.press("y")
         await until_shown(app, "copied.txt")
         assert_harmless(shown(app))
-        await pilot.press("e", "x", "ctrl+end", "y")
-        await until(lambda: screen.query_one(RubyEditor).text.endswith("y"))
+        before = screen.query_one(RubyEditor).text
+        await pilot.press("e", "x", "down", "down", "end", "y")
+        await until(lambda: len(screen.query_one(RubyEditor).text) == len(before) + 2)
         await until_shown(app, "method")
         assert_harmless(shown(app))
         await pilot.click("#editor", offset=(12, 2))
@@ -367,8 +368,10 @@ def test_q_takes_the_process_along(playing: tuple[Terminal, psutil.Process]) -> 
 
 def test_a_hang_up_takes_the_process_along(playing: tuple[Terminal, psutil.Process]) -> None:
     terminal, process = playing
-    terminal.hang_up()
+    os.close(terminal.process.child_fd)  # the kernel sends SIGHUP, as when a connection drops
     wait_for(gone(process))
+    wait_for(lambda: os.waitpid(terminal.process.pid, os.WNOHANG)[0] == terminal.process.pid)
+    terminal.process.closed, terminal.process.child_fd, terminal.process.terminated = True, -1, True
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

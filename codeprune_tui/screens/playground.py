@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -192,7 +193,7 @@ class PlaygroundScreen(ModeScreen):
 
     def show_news(self) -> None:
         """Looks for rounds that have come since."""
-        self.run_worker(self._list_models(), group="models", exclusive=True)
+        self.run_worker(self._list_models, group="models", exclusive=True)
 
     def show_time(self) -> None:
         """Seconds of what takes a while; now and then, models that have come."""
@@ -280,7 +281,7 @@ class PlaygroundScreen(ModeScreen):
 
     def _send(self, request: Read | Comment) -> None:
         if not self._gone:
-            self.run_worker(self._playground.ask(request), group="ask")
+            self.run_worker(partial(self._playground.ask, request), group="ask")
 
     # Replies
 
@@ -498,7 +499,7 @@ class PlaygroundScreen(ModeScreen):
 
     def _show_titles(self) -> None:
         method, total = self._method, len(self._methods)
-        self._list.border_title = f"method {self._at + 1} of {total}" if method else "methods"
+        self._list.border_title = f"method {count(self._at + 1)} of {count(total)}" if method else "methods"
         where = f"line {method.line} · " if method else ""
         name = _short(method.qualified, 40) if method else "Ruby"
         self._editor.border_title = Content(f"{name} · {where}beam {self._beam}" + (f" · {self._remark}" if self._remark else ""))

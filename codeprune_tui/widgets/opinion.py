@@ -177,7 +177,9 @@ def _figures(state: Commented) -> list[Part]:
 def _alternatives(state: Commented) -> list[Part]:
     parts: list[Part] = []
     for line in state.lines:
-        ends = "" if line.finished else "…"
-        score_text = f"{line.score:7.2f} ".replace("-", "−")
-        parts += [(score_text, "$text-muted"), f"{plain(line.text, 300) or '(nothing)'}{ends}\n"]
+        text = f"{plain(line.text, 300) or '(nothing)'}{'' if line.finished else '…'}"
+        parts += [
+            (f"{line.score:7.2f} ".replace("-", "−"), "$text-muted"),
+            ("(the one above)\n", "$text-muted") if line is state.lines[0] else f"{text}\n",
+        ]
     return parts
