@@ -8,11 +8,11 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import platformdirs
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid, Horizontal, Vertical
@@ -193,7 +193,7 @@ class PlaygroundScreen(ModeScreen):
 
     def show_news(self) -> None:
         """Looks for rounds that have come since."""
-        self.run_worker(self._list_models, group="models", exclusive=True)
+        self._list_models()
 
     def show_time(self) -> None:
         """Seconds of what takes a while; now and then, models that have come."""
@@ -211,6 +211,7 @@ class PlaygroundScreen(ModeScreen):
         for opinion in opinions:
             opinion.offer(self._known, narrow)
 
+    @work(group="models", exclusive=True)
     async def _list_models(self) -> None:
         known = await asyncio.to_thread(choices, self.frame.checkpoints)
         if known == self._known and self._listed:
@@ -281,7 +282,11 @@ class PlaygroundScreen(ModeScreen):
 
     def _send(self, request: Read | Comment) -> None:
         if not self._gone:
-            self.run_worker(partial(self._playground.ask, request), group="ask")
+            self._put(request)
+
+    @work(group="ask")
+    async def _put(self, request: Read | Comment) -> None:
+        await self._playground.ask(request)
 
     # Replies
 
