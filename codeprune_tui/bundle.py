@@ -33,8 +33,8 @@ class BundledModel:
     parameters: int
     bleu: float | None
     """From the `metrics.json` beside the weights, as `codeprune-tui evaluate --json` prints it; None where it has none."""
-    masked_accuracy: float | None
-    """Share of masked tokens found, of an encoder that was pre-trained; else None."""
+    held_out_accuracy: float | None
+    """Share of held-out tokens found, of a model that was pre-trained; else None."""
     scored_on: str
     """The rows of the score, such as "1,400 valid rows"; empty where it is not told."""
 
@@ -118,7 +118,7 @@ def models() -> list[BundledModel]:
                 weights.stat().st_size,
                 _count_parameters(weights),
                 _number(scores.get("bleu")) if isinstance(scores, dict) else None,
-                _number(facts.get("masked_accuracy")),
+                _number(facts.get("held_out_accuracy")),
                 f"{rows:,} {split} rows" if isinstance(rows, int) and isinstance(split, str) else "",
             )
         )

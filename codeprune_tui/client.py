@@ -66,7 +66,7 @@ def launch(paths: RunPaths, command: Sequence[str] = WORKER, timeout_s: float = 
         if code == 0:
             break  # there was nothing (more) to do, and it is done
         if code is not None:
-            raise RunError(f"The worker of {paths.name} {_how_it_ended(code)} at its start.", _log_tail(paths, before))
+            raise RunError(f"The worker of {paths.name} {how_it_ended(code)} at its start.", _log_tail(paths, before))
         if time.monotonic() > deadline:
             process.kill()
             raise RunError(
@@ -269,7 +269,8 @@ def _spawn(paths: RunPaths, command: Sequence[str]) -> "subprocess.Popen[bytes]"
         raise RunError(f"Cannot start a worker for {paths.name}: {error}.", f"Check that {paths.root} can be written.") from error
 
 
-def _how_it_ended(code: int) -> str:
+def how_it_ended(code: int) -> str:
+    """A process's exit code in words: "left with exit code 1", "was killed by SIGKILL"."""
     if code >= 0:
         return f"left with exit code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"

@@ -120,7 +120,7 @@ def comment(
     comments: list[str] = []
     if parsed.methods:
         _quiet_libraries()
-        from core.evaluate import comment_methods
+        from core.comment import comment_methods
 
         path = client.local_path(model)
         comments = comment_methods(path, parsed.methods, beam=beam, max_length=max_length, device=device, threads=threads)

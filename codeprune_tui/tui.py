@@ -87,10 +87,26 @@ def _compare() -> Screen[None]:
     return CompareScreen()
 
 
+def _playground() -> Screen[None]:
+    from .screens.playground import PlaygroundScreen
+
+    return PlaygroundScreen()
+
+
 def _new() -> Screen[None]:
     from .screens.new_run import NewRunScreen
 
     return NewRunScreen()
+
+
+SCREENS: dict[str, Callable[[], Screen[None]]] = {
+    "runs": _runs,
+    "live": _live,
+    "layers": _layers,
+    "compare": _compare,
+    "playground": _playground,
+    "new": _new,
+}
 
 
 class CodepruneApp(App[None]):
@@ -104,13 +120,7 @@ class CodepruneApp(App[None]):
 
     TITLE = "codeprune-tui"
     CSS_PATH = "app.tcss"
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[object]]]] = {
-        "runs": _runs,  # type: ignore[dict-item]
-        "live": _live,  # type: ignore[dict-item]
-        "layers": _layers,  # type: ignore[dict-item]
-        "compare": _compare,  # type: ignore[dict-item]
-        "new": _new,  # type: ignore[dict-item]
-    }
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[object]]]] = {**SCREENS}  # type: ignore[dict-item]
     DEFAULT_MODE = "runs"
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (120, "-wide")]  # noqa: RUF012 - Textual's own convention
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (36, "-tall")]  # noqa: RUF012

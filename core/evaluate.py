@@ -13,7 +13,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from . import metrics
-from .data import Encoded, encode_rows, encode_texts, subset
+from .data import Encoded, encode_rows, subset
 from .decode import beam_search_batches
 from .device import make_accelerator
 from .events import Sample, Scores
@@ -22,7 +22,6 @@ from .model import BOS, EOS, PAD, CodeToText
 from .recipe import Device
 from .recipe import Evaluation as EvaluationRecipe
 from .rows import BrokenRow, Row, load_rows
-from .ruby import Method, source_text, split_identifiers
 
 PAPER_SOURCE_LENGTH = 256
 """Tokens of a source that CodeXGLUE's code lets the model read, `<s>` and `</s>` included."""
@@ -207,7 +206,7 @@ def evaluate_model(
     encoded = encode_rows(
         rows,
         tokenizer,
-        source_length=min(source_length, _positions(model)),
+        source_length=min(source_length, positions(model)),
         target_length=target_length,
         split_identifiers=model.config.split_identifiers,
         cache=None,
@@ -217,34 +216,7 @@ def evaluate_model(
     return evaluate(model.to(accelerator.device), tokenizer, chosen, recipe, lambda done: progress(done, total))
 
 
-def comment_methods(
-    model_path: str, methods: Sequence[Method], *, beam: int = 10, max_length: int = 64, device: Device = "auto", threads: int = 0
-) -> list[str]:
-    """Writes a comment for each method.
-
-    Args:
-        model_path: Folder or hub name of the model.
-        methods: Methods as `core.ruby.methods` finds them.
-        beam: Beam width.
-        max_length: Most tokens of a comment.
-        device: Where to compute.
-        threads: CPU threads, 0 = as many as cores.
-
-    Returns:
-        One comment a method, in order.
-
-    Raises:
-        CodepruneError: The model cannot be loaded.
-    """
-    accelerator = make_accelerator(device, "fp32", threads)
-    model, tokenizer = load_model(model_path), load_tokenizer(model_path)
-    texts = [source_text(method.tokens) for method in methods]
-    if model.config.split_identifiers:
-        texts = [split_identifiers(text) for text in texts]
-    sources = encode_texts(tokenizer, texts, min(PAPER_SOURCE_LENGTH, _positions(model)))
-    return decode_texts(model.to(accelerator.device), tokenizer, sources, beam, max_length, 16)
-
-
-def _positions(model: CodeToText) -> int:
-    positions: int = model.config.max_position_embeddings - 2  # RoBERTa counts from 2
-    return positions
+def positions(model: CodeToText) -> int:
+    """Most tokens that a model can read."""
+    most: int = model.config.max_position_embeddings - 2  # RoBERTa counts from 2
+    return most

@@ -42,7 +42,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "recipes").symlink_to(bundle.folder() / "recipes")
     for name, facts in (
         ("ruby-mini", {"split": "valid", "rows": 1400, "scores": {"bleu": 15.25, "corpus_bleu": 2.0, "chrf": 20.0}}),
-        ("ruby-mini-pretrained", {"masked_accuracy": 0.543}),
+        ("ruby-mini-pretrained", {"held_out_accuracy": 0.543}),
     ):
         header = json.dumps({"a": {"dtype": "F16", "shape": [1_500_000, 4], "data_offsets": [0, 0]}}).encode()
         (folder / name).mkdir()
@@ -70,7 +70,7 @@ async def test_models_and_example_are_listed(checkpoints: Path, shipped: Path, s
         assert lines["example-run"][1:10] == ["✓", "DONE", "3/3", "90", "%", "12.00", "15.00", "−3.00", "read-only"]
         assert " ".join(lines["ruby-mini"]) == "ruby-mini 12.0 MB 6.0 M parameters BLEU 15.25, 1,400 valid rows"
         assert " ".join(lines["ruby-mini-pretrained"]) == (
-            "ruby-mini-pretrained 12.0 MB 6.0 M parameters finds 54.3 % of masked tokens"
+            "ruby-mini-pretrained 12.0 MB 6.0 M parameters finds 54.3 % of held-out tokens"
         )
         await until_shown(app, "d prunes ruby-mini on the bundled corpus, 7 rounds up to 95 %, shown live.")
         await until_shown(app, "d Demo")

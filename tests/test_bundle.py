@@ -88,10 +88,10 @@ def test_a_model_without_scores_or_with_others_is_described_too(tmp_path: Path, 
     for name in ("bare", "pretrained"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"\0" * 24)
-    (tmp_path / "pretrained" / "metrics.json").write_text('{"masked_accuracy": 0.5}')
+    (tmp_path / "pretrained" / "metrics.json").write_text('{"held_out_accuracy": 0.5}')
     bare, pretrained = bundle.models()
-    assert (bare.name, bare.parameters, bare.bleu, bare.masked_accuracy, bare.scored_on) == ("bare", 12, None, None, "")
-    assert (pretrained.name, pretrained.bleu, pretrained.masked_accuracy) == ("pretrained", None, 0.5)
+    assert (bare.name, bare.parameters, bare.bleu, bare.held_out_accuracy, bare.scored_on) == ("bare", 12, None, None, "")
+    assert (pretrained.name, pretrained.bleu, pretrained.held_out_accuracy) == ("pretrained", None, 0.5)
 
 
 COMMANDS: list[Callable[[RunPaths], object]] = [

@@ -24,6 +24,8 @@ TORCH_FREE = (
     "control",
     "files",
     "results",
+    "exchange",
+    "playground",
 )
 ENGINE = sorted(path.stem for path in (ROOT / "core").glob("*.py") if path.stem not in ("__init__", "__main__"))
 COMMAND_LINE = (
@@ -39,6 +41,9 @@ COMMAND_LINE = (
     "matrices",
     "comparison",
     "watch",
+    "playground",
+    "models",
+    "difference",
 )
 
 

@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from core import worker
+from core.comment import comment_methods
 from core.control import Control, StopRequested
 from core.device import make_accelerator
 from core.errors import ModelError
-from core.evaluate import comment_methods, evaluate_model
+from core.evaluate import evaluate_model
 from core.events import (
     Evaluated,
     Event,

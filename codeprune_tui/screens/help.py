@@ -44,12 +44,15 @@ ARROWS = Binding("↑↓←→", "", "", tooltip="Choose a matrix; its figures s
 
 def sections() -> Iterable[tuple[str, list[tuple[str, str]]]]:
     """(title, (keys, explanation) pairs) for every binding table."""
+    from .playground import PlaygroundScreen  # here, since its editor brings tree-sitter
+
     tables: list[tuple[str, list[BindingType]]] = [
         ("Everywhere", [*CodepruneApp.BINDINGS, Binding("ctrl+p", "", "", tooltip="Command palette: every action by name")]),
         ("1 Runs", RunsScreen.BINDINGS),
         ("2 Live", LiveScreen.BINDINGS),
         ("3 Layers", [ARROWS, *LayersScreen.BINDINGS]),
         ("4 Compare", CompareScreen.BINDINGS),
+        ("5 Playground", PlaygroundScreen.BINDINGS),
         ("6 New run", NewRunScreen.BINDINGS),
     ]
     for title, bindings in tables:

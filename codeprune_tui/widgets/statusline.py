@@ -15,6 +15,7 @@ MODE_KEYS: dict[str, tuple[str, str]] = {
     "live": ("2", "Live"),
     "layers": ("3", "Layers"),
     "compare": ("4", "Compare"),
+    "playground": ("5", "Playground"),
     "new": ("6", "New run"),
 }
 """Mode -> (key, title)."""

@@ -1,0 +1,83 @@
+"""Which models can be chosen: the bundled ones, and every round of every run that has its weights on disk.
+
+Reads names and metrics, never weights. Imports no torch; knows neither Textual nor the playground.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from core.runs import RunPaths, read_metrics, run_folders
+
+from . import bundle
+from .plain import plain
+from .words import percent
+
+WEIGHTS = "model.safetensors"
+DENSE = "ruby-mini"
+"""The bundled model that stands first."""
+MOST_CHOICES = 500
+"""More than anybody looks through; the newest are kept."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model that can be chosen."""
+
+    path: str
+    """Absolute folder."""
+    label: str
+    """Safe to show."""
+    short: str
+    """The same for a narrow column."""
+    run: str = ""
+    """Name of its run; empty for a bundled model."""
+    sparsity: float = 0.0
+    """Share in [0, 1]."""
+
+
+def choices(checkpoints: Path) -> list[Choice]:
+    """All models, the bundled ones first, then the runs', newest run and last round first.
+
+    Args:
+        checkpoints: Folder of all runs.
+    """
+    return list(islice(_all(checkpoints), MOST_CHOICES))
+
+
+def default_pair(known: list[Choice]) -> tuple[Choice | None, Choice | None]:
+    """The dense model, and what pruning made of it: the sparsest round of the newest run that has weights."""
+    bundled = [choice for choice in known if not choice.run]
+    dense = next((choice for choice in bundled if choice.label == DENSE), bundled[0] if bundled else None)
+    rounds = [choice for choice in known if choice.run]
+    newest = [choice for choice in rounds if choice.run == rounds[0].run]
+    return dense, max(newest, key=lambda choice: choice.sparsity, default=None)
+
+
+def _all(checkpoints: Path) -> Iterator[Choice]:
+    bundled = bundle.folder()
+    for folder in sorted(bundled.glob("*")) if bundled.is_dir() else []:
+        if (folder / WEIGHTS).is_file():
+            yield Choice(str(folder), plain(folder.name, 60), plain(folder.name, 60))
+    for paths in sorted(run_folders(checkpoints), key=_made, reverse=True):
+        for number in reversed(paths.finished_rounds()):
+            if (paths.round(number) / WEIGHTS).is_file():
+                yield _round(paths, number)
+
+
+def _round(paths: RunPaths, number: int) -> Choice:
+    folder = paths.round(number)
+    share = (read_metrics(folder) or {}).get("sparsity")
+    sparsity = float(share) if isinstance(share, int | float) and 0 <= share <= 1 else 0.0
+    name = plain(paths.name, 60)
+    short = name if len(name) <= 16 else f"{name[:6]}…{name[-9:]}"
+    end = f"r{number} {percent(sparsity)}"
+    return Choice(str(folder.resolve()), f"{name} · round {number} · {percent(sparsity)}", f"{short} {end}", paths.name, sparsity)
+
+
+def _made(paths: RunPaths) -> float:
+    try:
+        return paths.recipe.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,185 @@
+"""One model's column in the playground: which model it is, what it writes about the method, and how it got there.
+
+Shows what it is told; it asks for nothing. The words that the neighbour hasn't are in brackets, so that colour isn't needed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Select, Static
+
+from core.exchange import Commented, ModelFailed
+
+from ..difference import differing
+from ..models import Choice
+from ..plain import plain
+from ..words import duration, score
+
+Part = str | tuple[str, str]
+"""Text, or (text, style)."""
+MOST_SHOWN = 1000
+"""Characters of a comment; models write some dozen words."""
+NO_MODEL = Content.assemble(
+    ("No model chosen.\n", "bold"), "The rounds of your runs are models too: start one under 6 New run, or choose one above."
+)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Something that takes a while, and since when."""
+
+    what: str
+    since: float
+    """Seconds since 1970."""
+
+
+State = None | str | Waiting | Commented | ModelFailed
+"""Nothing yet, a plain remark, work in progress, or the outcome."""
+
+
+class Opinion(Vertical):
+    """A model and its comment.
+
+    Args:
+        number: Its place, from 1.
+    """
+
+    DEFAULT_CSS = """
+    Opinion {
+        width: 1fr;
+        height: 1fr;
+        border-top: solid $panel-lighten-2;
+        border-title-color: $text-muted;
+        &:focus-within { border-top: solid $primary; border-title-color: $text-primary; }
+    }
+    Opinion Select { height: 1; }
+    Opinion VerticalScroll { height: 1fr; scrollbar-size: 1 1; padding: 0 0 0 1; background: $background; }
+    """
+
+    class ModelChosen(Message):
+        """The user has chosen another model."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(classes="opinion")
+        self.number = number
+        self.choice: Choice | None = None
+        self.state: State = None
+        self.asked: object = None
+        """What it was last asked for; whoever asks knows what that means."""
+        self._known: dict[str, Choice] = {}
+        self._narrow = False
+
+    def compose(self) -> ComposeResult:
+        """Picker above comment."""
+        yield Select[str]([], prompt="Choose a model", compact=True)
+        with VerticalScroll(can_focus=True):
+            yield Static("", markup=False)
+
+    def offer(self, known: Sequence[Choice], narrow: bool) -> None:
+        """Offers other models; the chosen one stays.
+
+        Args:
+            known: All models.
+            narrow: Whether only the short names fit.
+        """
+        offered = {choice.path: choice for choice in known}
+        if self.choice is not None:
+            offered = offered if self.choice.path in offered else {**offered, self.choice.path: self.choice}
+            self.choice = offered[self.choice.path]
+        if offered == self._known and narrow == self._narrow:
+            return
+        self._known, self._narrow = offered, narrow
+        self._fill()
+
+    def choose(self, choice: Choice | None) -> None:
+        """Puts a model in, as if nobody had chosen it."""
+        self.choice, self.state, self.asked = choice, None, None
+        self._fill()
+
+    def _fill(self) -> None:
+        chooser: Select[str] = self.query_one(Select)
+        with self.prevent(Select.Changed):
+            chooser.set_options((Text(known.short if self._narrow else known.label), path) for path, known in self._known.items())
+            chooser.value = self.choice.path if self.choice is not None and self.choice.path in self._known else Select.NULL
+
+    def on_select_changed(self, event: "Select.Changed") -> None:
+        """Takes the model that was chosen."""
+        event.stop()
+        path = event.value if isinstance(event.value, str) else ""
+        if path != (self.choice.path if self.choice else ""):
+            self.choice, self.state, self.asked = self._known.get(path), None, None
+            self.post_message(self.ModelChosen())
+
+    @property
+    def best(self) -> str | None:
+        """Its comment, if it has written one."""
+        return self.state.lines[0].text if isinstance(self.state, Commented) and self.state.lines else None
+
+    def show(self, other: str | None, now: float) -> None:
+        """Shows how it stands.
+
+        Args:
+            other: The comment to mark the differences from, or None.
+            now: Seconds since 1970.
+        """
+        self.border_title = f"model {self.number}"
+        self.query_one(Static).update(NO_MODEL if self.choice is None else _content(self.state, other, now))
+
+
+def _content(state: State, other: str | None, now: float) -> Content:
+    match state:
+        case Waiting():
+            return Content.assemble((f"{state.what} ", "$text-primary"), (duration(float(int(max(0.0, now - state.since)))), ""))
+        case ModelFailed():
+            return Content.assemble(
+                ("✗ ", "$text-error"), (plain(state.problem, 500), "$text-error"), f" {plain(state.fix, 500)}"
+            )
+        case Commented():
+            return Content.assemble(*_comment(state, other), "\n", *_figures(state), *_alternatives(state))
+        case str():
+            return Content.styled(state, "$text-muted")
+        case None:
+            return Content("")
+
+
+def _comment(state: Commented, other: str | None) -> list[Part]:
+    text = state.lines[0].text[:MOST_SHOWN] if state.lines else ""
+    if not text.strip():
+        return [("(nothing)", "$text-muted")]
+    if other is None:
+        return [(plain(text), "bold")]
+    parts: list[Part] = []
+    for words, differs in differing(text, other):
+        parts += [" "] if parts else []
+        parts.append((f"[{plain(words)}]", "bold $text-warning") if differs else (plain(words), "bold"))
+    return parts
+
+
+def _figures(state: Commented) -> list[Part]:
+    best = state.lines[0]
+    cut = "" if best.finished else ", cut off"
+    speed = f"{state.tokens_per_second:,.0f} tok/s"
+    parts: list[Part] = [(f"{state.seconds:.2f} s · {best.tokens} tok{cut} · {speed}\n", "$text-muted")]
+    if state.bleu is not None:
+        parts += [
+            ("BLEU ", "$text-muted"),
+            (score(state.bleu, 1), "bold"),
+            (f" (name {score(state.name_bleu, 1)})\n", "$text-muted"),
+        ]
+    return parts
+
+
+def _alternatives(state: Commented) -> list[Part]:
+    parts: list[Part] = []
+    for line in state.lines:
+        text = f"{plain(line.text, 300) or '(nothing)'}{'' if line.finished else '…'}"
+        parts += [
+            (f"{line.score:7.2f} ".replace("-", "−"), "$text-muted"),
+            ("(the one above)\n", "$text-muted") if line is state.lines[0] else f"{text}\n",
+        ]
+    return parts

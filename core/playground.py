@@ -1,0 +1,276 @@
+"""The playground: one process that keeps models loaded and comments methods on request.
+
+Started as `python -P -m core.playground [--threads N] [--device D]`; `core.exchange` says what goes through its stdin and
+stdout. It answers `ready` within a moment, imports torch with the first model, and is gone as soon as stdin ends: it never
+outlives the app. Whatever a library prints goes to stderr. Knows nothing of runs or screens.
+"""
+
+import argparse
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import BinaryIO
+
+from .errors import CodepruneError
+from .exchange import (
+    MOST_CODE,
+    MOST_METHODS,
+    Comment,
+    Commented,
+    Done,
+    Found,
+    Line,
+    Load,
+    Loaded,
+    Loading,
+    MethodsFound,
+    ModelFailed,
+    Read,
+    Ready,
+    Refused,
+    Reply,
+    Writing,
+    read_request,
+    to_line,
+)
+from .recipe import Device
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .comment import Writer
+    from .ruby import Method
+
+MOST_CHARACTERS = 2_000_000
+"""What is read of a source: enough for any file a person wrote, and for five seconds of one that nobody did."""
+MOST_WARNINGS = 20
+MODELS_KEPT = 4
+"""As many as the screen shows side by side."""
+Say = Callable[[Reply], None]
+
+
+def main(arguments: list[str]) -> int:
+    """Answers requests until stdin ends.
+
+    Args:
+        arguments: `--threads N` and `--device auto|cpu|cuda|mps`.
+
+    Returns:
+        Never: the end of stdin ends the process.
+    """
+    parser = argparse.ArgumentParser(prog="python -P -m core.playground", description="Comments Ruby methods; JSON lines.")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads, 0 = as many as cores")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    asked = parser.parse_args(arguments)
+    say = _take_stdout()
+    _quiet_libraries()
+    say(Ready("ready", os.getpid(), asked.threads))
+    texts, desk = Texts(say), Desk(say, asked.device, asked.threads)
+    threading.Thread(target=_listen, args=(sys.stdin.buffer, texts, desk, say), name="listen", daemon=True).start()
+    threading.Thread(target=texts.work, name="read", daemon=True).start()
+    while True:
+        desk.work(texts)
+
+
+def _take_stdout() -> Say:
+    """Keeps stdout for replies alone: what anybody else writes there, also from C, goes to stderr from now on."""
+    out = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    lock = threading.Lock()
+
+    def say(reply: Reply) -> None:
+        line = memoryview(to_line(reply))
+        with lock:
+            try:
+                while line:
+                    line = line[out.write(line) or 0 :]
+            except BrokenPipeError:
+                os._exit(0)  # nobody listens any more
+
+    return say
+
+
+def _quiet_libraries() -> None:
+    for name, value in (
+        ("TRANSFORMERS_VERBOSITY", "error"),
+        ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
+        ("TOKENIZERS_PARALLELISM", "false"),
+    ):
+        os.environ.setdefault(name, value)
+
+
+def _listen(stdin: BinaryIO, texts: "Texts", desk: "Desk", say: Say) -> None:
+    """Hands requests out; the end of stdin ends the process, whatever it is busy with."""
+    for line in stdin:
+        if not line.strip():
+            continue
+        match request := read_request(line):
+            case Refused():
+                say(request)
+            case Read():
+                texts.queue.put(request)
+            case _:
+                desk.take(request)
+    os._exit(0)
+
+
+class Texts:
+    """Finds the methods of sources, in a thread of its own: a source is read while a model loads.
+
+    Args:
+        say: Sends a reply.
+    """
+
+    def __init__(self, say: Say) -> None:
+        self.queue: SimpleQueue[Read] = SimpleQueue()
+        self._say = say
+        self.last: tuple[int, tuple[Method, ...]] = (-1, ())
+        """Id of the last source, and its methods."""
+
+    def work(self) -> None:
+        """Reads sources for ever; of several that wait only the newest."""
+        while True:
+            request = self.queue.get()
+            while not self.queue.empty():
+                request = self.queue.get()
+            try:
+                self.read(request)
+            except Exception as error:  # a defect of ours must not end the process: the models in it took long to load
+                traceback.print_exc()
+                self._say(Refused("refused", request.id, f"{type(error).__name__}: {error}"[:300]))
+
+    def read(self, request: Read) -> None:
+        """Finds the methods of one source."""
+        from .ruby import first_paragraph, parse
+
+        parsed = parse(request.source[:MOST_CHARACTERS])
+        shown = parsed.methods[:MOST_METHODS]
+        self.last = request.id, shown
+        self._say(
+            MethodsFound(
+                "methods",
+                request.id,
+                [Found(one.qualified, one.line, one.code[:MOST_CODE], first_paragraph(one.comment)) for one in shown],
+                len(parsed.methods),
+                [str(warning) for warning in parsed.warnings[:MOST_WARNINGS]],
+                max(0, len(request.source) - MOST_CHARACTERS),
+            )
+        )
+
+
+class Desk:
+    """Loads models and lets them write, in the main thread.
+
+    Args:
+        say: Sends a reply.
+        device: Where to compute.
+        threads: CPU threads, 0 = as many as cores.
+    """
+
+    def __init__(self, say: Say, device: Device, threads: int) -> None:
+        self._say = say
+        self._device: Device = device
+        self._threads = threads
+        self._queue: SimpleQueue[Load | Comment] = SimpleQueue()
+        self._newest = -1
+        self._writers: dict[tuple[str, int], Writer] = {}
+
+    def take(self, request: Load | Comment) -> None:
+        """Queues a request; called by the listening thread."""
+        if isinstance(request, Comment):
+            self._newest = request.id
+        self._queue.put(request)
+
+    def work(self, texts: Texts) -> None:
+        """Deals with the next request."""
+        request = self._queue.get()
+        if isinstance(request, Load):
+            self._attempt(request.id, request.model, lambda: self._load(request))
+            self._say(Done("done", request.id))
+            return
+        reading, methods = texts.last
+        if reading != request.reading or not 0 <= request.method < len(methods):
+            self._say(Refused("refused", request.id, f"reading {request.reading} has no method {request.method} (any more)"))
+            return
+        method = methods[request.method]
+        for model in dict.fromkeys(request.models):
+            if self._newest != request.id:
+                break
+            self._attempt(request.id, model, lambda model=model: self._write(request, model, method))  # type: ignore[misc]  # a lambda's default
+        self._say(Done("done", request.id, superseded=self._newest != request.id))
+
+    def _attempt(self, number: int, model: str, work: Callable[[], None]) -> None:
+        """Does something with one model; what goes wrong concerns that model alone."""
+        try:
+            work()
+        except CodepruneError as error:
+            self._say(ModelFailed("failed", number, model, error.problem, error.fix))
+        except Exception as error:  # no memory left, a GPU that is gone, a defect: the other models can still write
+            traceback.print_exc()
+            self._say(ModelFailed("failed", number, model, f"{type(error).__name__}: {error}"[:500], ""))
+
+    def _load(self, request: Load) -> None:
+        self._writer(request.id, request.model)
+
+    def _write(self, request: Comment, model: str, method: "Method") -> None:
+        writer = self._writer(request.id, model)
+        from .comment import own_score, write_comments
+
+        self._say(Writing("writing", request.id, model))
+        begun = time.monotonic()
+        found = write_comments(
+            writer, [method], beam=request.beam, max_length=request.max_length, n_best=min(request.n_best, request.beam)
+        )[0]
+        seconds = time.monotonic() - begun
+        bleu, floor = own_score(found[0].text, method) or (None, None)
+        lines = [Line(one.text, one.score, one.tokens, one.finished) for one in found]
+        self._say(
+            Commented(
+                "commented", request.id, model, lines, seconds, found[0].tokens / max(seconds, 1e-9), bleu=bleu, name_bleu=floor
+            )
+        )
+
+    def _writer(self, number: int, model: str) -> "Writer":
+        """The model, from memory or from disk; one whose weights were written anew is loaded anew."""
+        key = model, _changed(model)
+        if key in self._writers:
+            self._writers[key] = self._writers.pop(key)  # the longest unused stands first
+            return self._writers[key]
+        begun = time.monotonic()
+        if "torch" not in sys.modules:
+            self._say(Loading("loading", number, model, "libraries"))
+        from .comment import load_writer
+
+        self._say(Loading("loading", number, model, "weights"))
+        writer = load_writer(model, device=self._device, threads=self._threads)
+        while len(self._writers) >= MODELS_KEPT:
+            del self._writers[next(iter(self._writers))]
+        self._writers[key] = writer
+        _warm_up(writer)
+        parameters = sum(tensor.numel() for tensor in writer.model.parameters())
+        self._say(Loaded("loaded", number, model, time.monotonic() - begun, parameters))
+        return writer
+
+
+def _changed(model: str) -> int:
+    try:
+        return (Path(model) / "model.safetensors").stat().st_mtime_ns
+    except (OSError, ValueError):
+        return 0
+
+
+def _warm_up(writer: "Writer") -> None:
+    """Writes something once, so that the first time anybody sees is not that of torch's own preparations."""
+    from .comment import write_comments
+    from .ruby import methods
+
+    write_comments(writer, methods("def warm_up(value) value + 1 end"), beam=2, max_length=4)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

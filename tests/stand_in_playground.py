@@ -1,0 +1,60 @@
+"""Speaks like the playground without a model: comments come at once, and say which model and method they are about.
+
+A model whose folder's name has `fail` in it fails, one with `slow` never answers, one with `crash` ends the process.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from core.exchange import Comment, Commented, Done, Line, Loaded, ModelFailed, Read, Ready, Refused, Reply, read_request, to_line
+from core.playground import Texts
+
+HEARD = Path(os.environ["HEARD"]) if "HEARD" in os.environ else None
+
+
+def say(reply: Reply) -> None:
+    sys.stdout.buffer.write(to_line(reply))
+    sys.stdout.buffer.flush()
+
+
+def comment(request: Comment, texts: Texts) -> None:
+    method = texts.last[1][request.method]
+    for model in request.models:
+        name = Path(model).name
+        if "crash" in name:
+            print("Traceback: out of \x1b[31mmemory", file=sys.stderr, flush=True)
+            os._exit(3)
+        if "slow" in name:
+            return
+        if "fail" in name:
+            say(ModelFailed("failed", request.id, model, f"{name} cannot be loaded.", "Choose another."))
+            continue
+        say(Loaded("loaded", request.id, model, 1.0, 1000))
+        best = f"Returns the {method.name} of {name} ."
+        if "evil" in method.name:
+            best = "[red]x[/] [@click=app.quit]y[/] \x1b]0;title\x07 \u202eabc"
+        lines = [Line(best, -1.5, 7, True), *(Line(f"Alternative {n}", -2.0 - n, 3, n < 2) for n in range(request.n_best - 1))]
+        own = bool(method.comment)
+        say(Commented("commented", request.id, model, lines, 0.5, 14.0, 31.25 if own else None, 12.5 if own else None))
+    say(Done("done", request.id))
+
+
+def main() -> None:
+    say(Ready("ready", os.getpid(), 1))
+    texts = Texts(say)
+    for line in sys.stdin.buffer:
+        if HEARD is not None:
+            with HEARD.open("ab") as file:
+                file.write(line)
+        match request := read_request(line):
+            case Read():
+                texts.read(request)
+            case Comment():
+                comment(request, texts)
+            case Refused():
+                say(request)
+
+
+if __name__ == "__main__":
+    main()

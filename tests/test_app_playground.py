@@ -1,0 +1,382 @@
+"""Mode 5: what is pasted, what the models write about it, and that nothing in either acts on the app or the terminal."""
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from app_runs import LARGE, SMALL, live, make_run, opened, shown, until, until_shown, whole_run
+from terminal import Terminal
+from test_app_hostile import EVIL, assert_harmless
+from test_playground import MODEL, STAND_IN, make_round
+from textual.events import Paste
+from textual.pilot import Pilot
+from textual.widgets import OptionList, Select
+
+from codeprune_tui import playground
+from codeprune_tui.screens.help import sections
+from codeprune_tui.screens.playground import PlaygroundScreen
+from codeprune_tui.tui import CodepruneApp
+from codeprune_tui.widgets.editor import MOST_CHARACTERS, RubyEditor, editable
+from codeprune_tui.widgets.opinion import Opinion
+from core.comment import comment_methods
+from core.ruby import methods
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
+TWO = "# Adds numbers.\ndef add(a, b)\n  a + b\nend\n\ndef twice(x) = x * 2\n"
+SLACK_S = 30
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A playground that answers at once, and where it writes what it hears."""
+    heard = tmp_path / "heard.jsonl"
+    monkeypatch.setattr(playground, "PLAYGROUND", STAND_IN)
+    monkeypatch.setenv("HEARD", str(heard))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return heard
+
+
+def checkpoints(tmp_path: Path, *runs: str) -> Path:
+    folder = tmp_path / "checkpoints"
+    for age, run in enumerate(runs):
+        for number, sparsity in enumerate((0.0, 0.5, 0.9)):
+            make_round(folder, run, number, sparsity, age=age)
+    return folder
+
+
+async def paste(app: CodepruneApp, text: str) -> None:
+    app.screen.post_message(Paste(text))
+
+
+async def go(app: CodepruneApp, pilot: "Pilot[None]") -> PlaygroundScreen:
+    await pilot.press("5")
+    await until(lambda: isinstance(app.screen, PlaygroundScreen) and app.screen.is_mounted)
+    assert isinstance(app.screen, PlaygroundScreen)
+    await until_shown(app, "[5 Playground]")
+    return app.screen
+
+
+def column(screen: PlaygroundScreen, number: int) -> Opinion:
+    return list(screen.query(Opinion))[number - 1]
+
+
+@pytest.mark.slow
+@SIZES
+async def test_a_newcomer_sees_a_comment_of_a_real_model(tmp_path: Path, size: tuple[int, int]) -> None:
+    sample = methods((ROOT / "checkpoints/bundled/demo-ruby/test/game_dice.rb").read_text())[3]
+    async with opened(tmp_path, size) as (app, pilot):
+        screen = await go(app, pilot)
+        await until_shown(app, "method 4 of 18")
+        await until_shown(app, "own comment: Adds up the highest results and the modifier.")
+        await until_shown(app, "Loading")
+        await until(lambda: column(screen, 1).best is not None, "no comment came", timeout_s=300)
+        # The same, to the letter, as `codeprune-tui comment` writes.
+        (expected,) = comment_methods(MODEL, [sample], device="cpu", threads=1)
+        assert column(screen, 1).best == expected
+        await until_shown(app, expected[:30])
+        await until_shown(app, "tok/s")
+        await until_shown(app, "BLEU")
+        await until_shown(app, "(name ")
+        assert re.search(r"−\d+\.\d\d ", shown(app)), "no alternative with its score"
+        await until_shown(app, "No model chosen.")
+
+
+@SIZES
+async def test_models_stand_side_by_side_with_their_differences(tmp_path: Path, stand_in: Path, size: tuple[int, int]) -> None:
+    async with opened(checkpoints(tmp_path, "ruby-1", "old"), size) as (app, pilot):
+        screen = await go(app, pilot)
+        await paste(app, TWO)
+        await until_shown(app, "method 1 of 2")
+        await until_shown(app, "own comment: Adds numbers.")
+        await until_shown(app, "Returns the add of [ruby-mini]")
+        await until_shown(app, "Returns the add of [02]")
+        await until_shown(app, "0.50 s · 7 tok · 14 tok/s")
+        await until_shown(app, "BLEU 31.2 (name 12.5)")
+        await until_shown(app, "−1.50 (the one above)")
+        await until_shown(app, "−2.00 Alternative 0")
+        await until_shown(app, "ruby-1 r2 90 %" if size == SMALL else "ruby-1 · round 2 · 90 %")
+        await pilot.press("n")
+        await until_shown(app, "method 2 of 2")
+        await until_shown(app, "Returns the twice of [02]")
+        await until_shown(app, "It has no comment of its own")
+        assert "BLEU" not in shown(app).replace("no BLEU", "")
+        await pilot.press("N")
+        await until_shown(app, "Returns the add of [02]")
+        assert screen.query_one("#methods", OptionList).highlighted == 0
+
+
+@SIZES
+async def test_up_to_four_models(tmp_path: Path, stand_in: Path, size: tuple[int, int]) -> None:
+    async with opened(checkpoints(tmp_path, "ruby-1"), size) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 2).best is not None)
+        await pilot.press("plus")
+        await until_shown(app, "model 3")
+        await pilot.press("plus")
+        await until_shown(app, "model 4")
+        await until(lambda: column(screen, 4).best is not None or column(screen, 4).choice is None)
+        assert [opinion.choice.path.rsplit("/", 1)[1] for opinion in screen.query(Opinion) if opinion.choice] == [
+            "ruby-mini",
+            "02",
+            "01",
+            "00",
+        ]
+        await pilot.press("plus")
+        await until_shown(app, "4 models side by side are the most.")
+        await pilot.press("minus", "minus", "minus")
+        await until_shown(app, "2 models are the fewest.")
+        assert len(screen.query(Opinion)) == 2
+
+
+async def test_another_model_is_asked_and_only_that_one(tmp_path: Path, stand_in: Path) -> None:
+    async with opened(checkpoints(tmp_path, "ruby-1"), LARGE) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 1).best is not None and column(screen, 2).best is not None)
+        column(screen, 2).query_one(Select).value = str(tmp_path / "checkpoints" / "ruby-1" / "rounds" / "01")
+        await until_shown(app, "of [01]")
+        last = json.loads(stand_in.read_text().splitlines()[-1])
+        assert [Path(model).name for model in last["models"]] == ["01"]
+        assert (last["beam"], last["max_length"], last["n_best"]) == (10, 64, 5)
+        await pilot.press("b")
+        await until(lambda: json.loads(stand_in.read_text().splitlines()[-1])["beam"] == 1)
+        assert json.loads(stand_in.read_text().splitlines()[-1])["n_best"] == 1
+
+
+async def test_a_failing_model_leaves_the_other(tmp_path: Path, stand_in: Path) -> None:
+    folder = checkpoints(tmp_path)
+    rounds = make_round(folder, "ruby-1", 0, 0.5).parent
+    (rounds / "00").rename(tmp_path / "fail")
+    (rounds / "00").symlink_to(tmp_path / "fail")
+    async with opened(folder, SMALL) as (app, pilot):
+        screen = await go(app, pilot)
+        await until_shown(app, "✗ fail cannot be loaded. Choose")
+        await until(lambda: column(screen, 1).best is not None)
+
+
+async def test_a_crash_is_told_and_r_starts_again(tmp_path: Path, stand_in: Path) -> None:
+    folder = checkpoints(tmp_path)
+    rounds = make_round(folder, "ruby-1", 0, 0.5).parent
+    (rounds / "00").rename(tmp_path / "crash")
+    (rounds / "00").symlink_to(tmp_path / "crash")
+    async with opened(folder, LARGE) as (app, pilot):
+        screen = await go(app, pilot)
+        await until_shown(app, "The playground process left with exit code 3. Press r to start it again.")
+        await until_shown(app, "Traceback: out of <1B>[31mmemory")
+        assert_harmless(shown(app))
+        column(screen, 2).choose(None)
+        await pilot.press("r")
+        await until_shown(app, "Returns the total of ruby-mini")
+
+
+async def test_typing_changes_the_methods(tmp_path: Path, stand_in: Path) -> None:
+    async with opened(tmp_path, LARGE) as (app, pilot):
+        screen = await go(app, pilot)
+        await until_shown(app, "method 4 of 18")
+        await pilot.press("ctrl+n")
+        await until_shown(app, "Paste or type Ruby")
+        assert screen.query_one(RubyEditor).has_focus
+        await pilot.press(*"def q5", "enter", *"end")
+        await until_shown(app, "method 1 of 1")
+        await until_shown(app, "Returns the q5 of ruby-mini")
+        assert app.current_mode == "playground", "digits and q are text in the editor"
+        await pilot.press("enter", *"def (")
+        await until_shown(app, "! line 3")
+        await pilot.press("escape")
+        await until(lambda: screen.query_one("#methods").has_focus)
+        await pilot.press("1")
+        await until_shown(app, "[1 Runs]")
+
+
+async def test_the_cursor_chooses_the_method(tmp_path: Path, stand_in: Path) -> None:
+    async with opened(tmp_path, LARGE) as (app, pilot):
+        screen = await go(app, pilot)
+        await paste(app, TWO)
+        await until_shown(app, "method 1 of 2")
+        await pilot.press("e")
+        screen.query_one(RubyEditor).move_cursor((5, 0))
+        await until_shown(app, "method 2 of 2")
+        await until_shown(app, "Returns the twice of ruby-mini")
+
+
+@SIZES
+async def test_a_text_of_ten_megabytes_in_one_line(tmp_path: Path, stand_in: Path, size: tuple[int, int]) -> None:
+    huge = "def a(x) x + 1 end; " * 500_000
+    async with opened(tmp_path, size) as (app, pilot):
+        screen = await go(app, pilot)
+        await until_shown(app, "method 4 of 18")
+        await paste(app, huge)
+        await until_shown(app, "10,000,000 characters")
+        await pilot.press("1")  # keys work while it is read
+        await until_shown(app, "[1 Runs]")
+        await pilot.press("5")
+        await until(lambda: "method 1 of 2,000" in shown(app), "it was never read", timeout_s=120)
+        await until_shown(app, "characters were not read")
+        await until_shown(app, "Returns the a of ruby-mini")
+        assert len(screen.query_one(RubyEditor).text) < MOST_CHARACTERS
+        await pilot.press("e")
+        await until_shown(app, "This text is too large")
+        await pilot.press("ctrl+n")
+        await until_shown(app, "Paste or type Ruby")
+
+
+async def test_a_large_paste_into_the_editor_is_taken_as_a_whole(tmp_path: Path, stand_in: Path) -> None:
+    async with opened(tmp_path, SMALL) as (app, pilot):
+        screen = await go(app, pilot)
+        await until_shown(app, "method 4 of 18")
+        await pilot.press("e")
+        screen.query_one(RubyEditor).post_message(Paste("def a(x) x + 1 end\r\n" * 5_000))
+        await until_shown(app, "method 1 of 2,000")
+        await until_shown(app, "only 2,000 of 5,000 methods are listed")
+        assert screen.query_one(RubyEditor).read_only
+        screen.query_one(RubyEditor).post_message(Paste(TWO))
+        await until_shown(app, "own comment: Adds numbers.")
+        assert not screen.query_one(RubyEditor).read_only
+
+
+@pytest.mark.parametrize("evil", [*EVIL, "\x00" * 50, "\u2028\x0b\x0c\x1c\x85", "\u202e\u2066x\u2069"])
+async def test_hostile_ruby(tmp_path: Path, stand_in: Path, evil: str) -> None:
+    hostile = f"# {evil} own\ndef evil(a = '{evil}')\n  {evil}\nend\n\n\t# {evil}\nclass {evil}; def evil2; end; end\n"
+    async with opened(tmp_path, LARGE) as (app, pilot):
+        screen = await go(app, pilot)
+        await paste(app, hostile)
+        await until_shown(app, "method 1 of")
+        await until_shown(app, "[red]x[/] [@click=app.quit]y[/] <1B>]0;title<07> <202E>abc")
+        assert_harmless(shown(app))
+        await pilot.press("y")
+        await until_shown(app, "copied.txt")
+        assert_harmless(shown(app))
+        before = screen.query_one(RubyEditor).text
+        await pilot.press("e", "x", "down", "down", "end", "y")
+        await until(lambda: len(screen.query_one(RubyEditor).text) == len(before) + 2)
+        await until_shown(app, "method")
+        assert_harmless(shown(app))
+        await pilot.click("#editor", offset=(12, 2))
+        await pilot.click("#own", offset=(16, 0))
+        await pilot.click(Opinion, offset=(4, 2))
+        assert app.is_running
+
+
+async def test_names_of_models_are_text(tmp_path: Path, stand_in: Path) -> None:
+    folder = checkpoints(tmp_path, "ruby-1")
+    (folder / "ruby-1").rename(folder / "[red]\x1b[2Jx")
+    async with opened(folder, LARGE) as (app, pilot):
+        screen = await go(app, pilot)
+        await until_shown(app, "[red]<1B>[2Jx · round 2 · 90 %")
+        column(screen, 2).query_one(Select).action_show_overlay()
+        await until_shown(app, "[red]<1B>[2Jx · round 0 · 0 %")
+        assert_harmless(shown(app))
+
+
+async def test_copy_writes_a_file_and_tells_the_terminal(tmp_path: Path, stand_in: Path) -> None:
+    async with opened(checkpoints(tmp_path, "ruby-1"), LARGE) as (app, pilot):
+        screen = await go(app, pilot)
+        await paste(app, TWO)
+        await until(lambda: column(screen, 2).best == "Returns the add of 02 .")
+        await pilot.press("y")
+        await until_shown(app, "copied.txt")
+        copied = tmp_path / "state" / "codeprune-tui" / "copied.txt"
+        text = "ruby-mini: Returns the add of ruby-mini .\nruby-1 · round 2 · 90 %: Returns the add of 02 ."
+        assert copied.read_text() == f"{text}\n"
+        assert app.clipboard == text
+        column(screen, 2).query_one("VerticalScroll").focus()
+        await pilot.press("y")
+        await until(lambda: copied.read_text() == "Returns the add of 02 .\n")
+
+
+async def test_it_works_beside_a_run_and_new_rounds_appear(tmp_path: Path, stand_in: Path) -> None:
+    paths, _ = make_run(tmp_path, "ruby-1", whole_run("ruby-1"))
+    with live(paths):
+        async with opened(tmp_path, LARGE) as (app, pilot):
+            screen = await go(app, pilot)
+            await until(lambda: column(screen, 1).best is not None)
+            assert column(screen, 2).choice is None, "no round has weights yet"
+            (paths.round(3) / "model.safetensors").touch()
+            screen.show_news()
+            await until(lambda: any("round 3 · 90 %" in choice.label for choice in screen._known))
+            column(screen, 2).query_one(Select).value = str(paths.round(3))
+            await until_shown(app, "Returns the total of [03]")
+
+
+@SIZES
+async def test_in_help_and_the_palette(tmp_path: Path, stand_in: Path, size: tuple[int, int]) -> None:
+    assert "Next method" in dict(dict(sections())["5 Playground"]).values()
+    async with opened(tmp_path, size) as (app, pilot):
+        await go(app, pilot)
+        titles = {command.title for command in app.get_system_commands(app.screen)}
+        assert {"Playground", "Beam", "Copy", "Model", "Restart"} <= titles
+        await pilot.press("question_mark")
+        await until_shown(app, "Everywhere")
+
+
+async def test_every_size_and_no_colour(tmp_path: Path, stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with opened(checkpoints(tmp_path, "ruby-1"), SMALL) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 2).best is not None)
+        for width, height in ((160, 48), (61, 17), (59, 15), (200, 20), (1, 1), (60, 50), (80, 24)):
+            await pilot.resize_terminal(width, height)
+            await pilot.pause()
+        await until_shown(app, "Returns the total of [02]")
+        app.theme = "textual-light"
+        await until(lambda: screen.query_one(RubyEditor).theme == "ruby-light")
+
+
+def test_what_can_be_edited() -> None:
+    assert editable("")
+    assert editable(("x" * 100 + "\n") * 500)
+    assert not editable("x" * 3000)
+    assert not editable("x\n" * MOST_CHARACTERS)
+
+
+# Leaving, in a real terminal with the real process
+
+
+@pytest.fixture
+def playing(tmp_path: Path) -> tuple[Terminal, psutil.Process]:
+    program = f"from pathlib import Path; from codeprune_tui.app import run_app; run_app(Path({str(tmp_path)!r}))"
+    terminal = Terminal([sys.executable, "-c", program], SMALL, ROOT)
+    terminal.until("No runs yet").send("5").until("method 4 of 18", "Loading")
+    children = psutil.Process(terminal.process.pid).children()
+    (process,) = [child for child in children if "core.playground" in child.cmdline()]
+    return terminal, process
+
+
+def gone(process: psutil.Process) -> Callable[[], bool]:
+    return lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + SLACK_S
+    while not condition():
+        assert time.monotonic() < end, "the playground has outlived the app"
+        time.sleep(0.05)
+
+
+def test_q_takes_the_process_along(playing: tuple[Terminal, psutil.Process]) -> None:
+    terminal, process = playing
+    assert terminal.send("q").ended() == 0
+    wait_for(gone(process))
+
+
+def test_a_hang_up_takes_the_process_along(playing: tuple[Terminal, psutil.Process]) -> None:
+    terminal, process = playing
+    os.close(terminal.process.child_fd)  # the kernel sends SIGHUP, as when a connection drops
+    wait_for(gone(process))
+    wait_for(lambda: os.waitpid(terminal.process.pid, os.WNOHANG)[0] == terminal.process.pid)
+    terminal.process.closed, terminal.process.child_fd, terminal.process.terminated = True, -1, True
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_takes_the_process_along(playing: tuple[Terminal, psutil.Process], number: signal.Signals) -> None:
+    terminal, process = playing
+    os.kill(terminal.process.pid, number)
+    terminal.ended()
+    wait_for(gone(process))

@@ -1,0 +1,384 @@
+"""The playground process and its client: what is asked is answered, whatever else happens, and nobody outlives the app."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from app_runs import until
+
+from codeprune_tui.difference import bracketed, differing
+from codeprune_tui.models import choices, default_pair
+from codeprune_tui.playground import Gone, Playground
+from core.bleu import sentence_bleu
+from core.exchange import (
+    MOST_METHODS,
+    Comment,
+    Commented,
+    Done,
+    Found,
+    Load,
+    Loaded,
+    MethodsFound,
+    ModelFailed,
+    Read,
+    Ready,
+    Refused,
+    Reply,
+    read_reply,
+    read_request,
+    to_line,
+)
+from core.playground import MOST_CHARACTERS, Desk, Texts
+
+ROOT = Path(__file__).resolve().parent.parent
+MODEL = str(ROOT / "checkpoints" / "bundled" / "ruby-mini")
+SAMPLE = (ROOT / "checkpoints" / "bundled" / "demo-ruby" / "test" / "game_dice.rb").read_text()
+COMMAND = [sys.executable, "-P", "-m", "core.playground", "--threads", "1", "--device", "cpu"]
+STAND_IN = (sys.executable, str(Path(__file__).parent / "stand_in_playground.py"))
+PATIENCE_S = 120
+HOSTILE = "def a[red] \x00\x1b]0;t\x07 \u202e\ud800 [@click=app.quit]x[/]\ndef ok = 1\n\xff"
+
+
+class Process:
+    """The real process, spoken to line by line."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+        self.number = 0
+
+    def send(self, line: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line)
+        self.process.stdin.flush()
+
+    def hear(self) -> Reply:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        reply = read_reply(line)
+        assert reply is not None, line
+        return reply
+
+    def until(self, kind: type) -> list[Reply]:
+        """Everything up to the first reply of a kind."""
+        heard = [self.hear()]
+        while not isinstance(heard[-1], kind):
+            heard.append(self.hear())
+        return heard
+
+    def read(self, source: str) -> MethodsFound:
+        self.number += 1
+        self.send(to_line(Read("read", self.number, source)))
+        found = self.hear()
+        assert isinstance(found, MethodsFound)
+        assert found.id == self.number
+        return found
+
+    def comment(self, method: int, models: list[str], **other: int) -> list[Reply]:
+        reading, self.number = self.number, self.number + 1
+        self.send(to_line(Comment("comment", self.number, reading, method, models, **other)))
+        return self.until(Done)
+
+    def ended(self) -> int:
+        return self.process.wait(timeout=PATIENCE_S)
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[Process]:
+    """One process for all: its libraries take seconds to load."""
+    running = Process()
+    assert isinstance(running.hear(), Ready)
+    yield running
+    assert running.process.stdin is not None
+    running.process.stdin.close()
+    assert running.ended() == 0
+    assert running.process.stdout is not None
+    running.process.stdout.close()
+
+
+def only(replies: list[Reply], kind: type) -> list[Reply]:
+    return [reply for reply in replies if isinstance(reply, kind)]
+
+
+@pytest.mark.slow
+def test_comments_are_those_of_the_command_line(process: Process) -> None:
+    from core.comment import comment_methods, reference_of
+    from core.ruby import methods
+
+    sources = methods(SAMPLE)[:4]
+    expected = comment_methods(MODEL, sources, beam=5, max_length=32, device="cpu", threads=1)
+    found = process.read(SAMPLE)
+    assert [method.qualified for method in found.methods[:4]] == [method.qualified for method in sources]
+    assert found.methods[3].own == "Adds up the highest results and the modifier."
+    for index, text in enumerate(expected):
+        process.read(SAMPLE)
+        (told,) = only(process.comment(index, [MODEL], beam=5, max_length=32, n_best=3), Commented)
+        assert isinstance(told, Commented)
+        assert told.lines[0].text == text
+        assert len(told.lines) == 3
+        assert told.lines[0].score >= told.lines[1].score >= told.lines[2].score
+        assert told.bleu == pytest.approx(sentence_bleu(text, [reference_of(sources[index])]))
+        assert told.name_bleu is not None
+        assert told.seconds > 0
+        assert told.tokens_per_second == pytest.approx(told.lines[0].tokens / told.seconds)
+
+
+@pytest.mark.slow
+def test_one_failing_model_leaves_the_others_and_loading_happens_once(process: Process, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "model.safetensors").write_bytes(b"garbage")
+    process.read("def add(a, b) = a + b\n")
+    replies = process.comment(0, [str(tmp_path), MODEL, "/no/such/model"], beam=1)
+    failed = only(replies, ModelFailed)
+    assert [reply.model for reply in failed if isinstance(reply, ModelFailed)] == [str(tmp_path), "/no/such/model"]
+    assert all(reply.problem and reply.fix for reply in failed if isinstance(reply, ModelFailed))
+    (told,) = only(replies, Commented)
+    assert isinstance(told, Commented)
+    assert told.bleu is None, "a method without a comment of its own has nothing to be scored against"
+    process.read("def add(a, b) = a + b\n")
+    assert not only(process.comment(0, [MODEL], beam=1), Loaded)
+
+
+@pytest.mark.slow
+def test_numbers_that_fit_no_model_fail_politely(process: Process) -> None:
+    process.read("def add(a, b) = a + b\n")
+    (failed,) = only(process.comment(0, [MODEL], beam=0), ModelFailed)
+    assert isinstance(failed, ModelFailed)
+    assert "is 0, but must be" in failed.problem
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"garbage\n",
+        b"[" * 100_000 + b"\n",
+        b'{"request": "dance", "id": 3}\n',
+        b'{"request": "read", "id": "x", "source": 5}\n',
+        b'{"request": "comment", "id": 9, "reading": 77, "method": 0, "models": []}\n',
+        b"\xff\xfe\x00\n",
+        b"null\n",
+    ],
+)
+def test_nonsense_is_refused_and_the_process_goes_on(process: Process, line: bytes) -> None:
+    process.send(b"\n" + line)
+    refused = process.hear()
+    assert isinstance(refused, Refused)
+    assert refused.problem
+    assert process.read("def a; end").total == 1
+
+
+def test_hostile_ruby_is_read(process: Process) -> None:
+    found = process.read(HOSTILE)
+    assert "ok" in [method.qualified for method in found.methods]
+    assert found.warnings
+    huge = process.read("def a(x) x + 1 end; " * 5000)
+    assert (len(huge.methods), huge.total) == (MOST_METHODS, 5000)
+
+
+def test_the_end_of_stdin_ends_it_at_once_whatever_it_does() -> None:
+    process = Process()
+    assert isinstance(process.hear(), Ready)
+    process.read(SAMPLE)
+    process.send(to_line(Comment("comment", 2, 1, 0, [MODEL])))  # it begins to load torch
+    assert process.process.stdin is not None
+    process.process.stdin.close()
+    assert process.ended() == 0
+    assert process.process.stdout is not None
+    process.process.stdout.close()
+
+
+def test_stdout_is_for_replies_alone() -> None:
+    program = (
+        "import os\nfrom core.playground import _take_stdout\nfrom core.exchange import Done\nsay = _take_stdout()\n"
+        "print('from Python', flush=True); os.write(1, b'from C'); os.system('echo from a child'); say(Done('done', 1))"
+    )
+    result = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, cwd=ROOT, check=True)
+    assert result.stdout == to_line(Done("done", 1))
+    assert all(text in result.stderr for text in (b"from Python", b"from C", b"from a child"))
+
+
+def test_ready_comes_before_torch() -> None:
+    process = Process()
+    assert isinstance(process.hear(), Ready)
+    process.read(SAMPLE)
+    libraries = Path(f"/proc/{process.process.pid}/maps").read_text() if sys.platform == "linux" else ""
+    assert "torch" not in libraries
+    assert process.process.stdin is not None
+    process.process.stdin.close()
+    assert process.ended() == 0
+    assert process.process.stdout is not None
+    process.process.stdout.close()
+
+
+def test_a_newer_question_takes_the_place_of_an_older_one() -> None:
+    said: list[Reply] = []
+    texts, desk = Texts(said.append), Desk(said.append, "cpu", 1)
+    texts.read(Read("read", 1, "def a; end"))
+    for number in (2, 3):
+        desk.take(Comment("comment", number, 1, 0, ["/no/such/model"] if number == 2 else []))
+    said.clear()
+    desk.work(texts)
+    assert said == [Done("done", 2, superseded=True)]
+    desk.work(texts)
+    assert said[1:] == [Done("done", 3)]
+
+
+def test_a_question_about_a_text_that_is_gone_is_refused() -> None:
+    said: list[Reply] = []
+    texts, desk = Texts(said.append), Desk(said.append, "cpu", 1)
+    texts.read(Read("read", 5, "def a; end"))
+    for reading, method in ((4, 0), (5, 1), (5, -1)):
+        desk.take(Comment("comment", 6, reading, method, []))
+        desk.work(texts)
+        assert isinstance(said[-1], Refused)
+
+
+def test_what_is_too_long_is_said() -> None:
+    said: list[Reply] = []
+    Texts(said.append).read(Read("read", 1, "# " + "x" * MOST_CHARACTERS))
+    assert isinstance(said[0], MethodsFound)
+    assert said[0].unread == 2
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        Read("read", 1, HOSTILE),
+        Load("load", 2, "m"),
+        MethodsFound("methods", 1, [Found("A.b", 1, HOSTILE, "x")], 1, [], 0),
+        Done("done", 1),
+    ],
+)
+def test_lines_survive_the_journey(what: Read | Load | MethodsFound | Done) -> None:
+    line = to_line(what)
+    assert line.count(b"\n") == 1
+    assert (read_request(line) if isinstance(what, Read | Load) else read_reply(line)) == what
+
+
+def test_a_line_that_is_no_reply_is_none() -> None:
+    for line in (b"x", b"{}", b"[" * 100_000, b'{"reply": "ready"}', b"\xff"):
+        assert read_reply(line) is None
+
+
+# The client
+
+
+async def test_the_client_reports_a_crash_with_its_last_words_and_starts_again(tmp_path: Path) -> None:
+    heard: list[Reply | Gone] = []
+    playground = Playground(heard.append, STAND_IN)
+    assert playground.pid is None
+    await playground.ask(Read("read", 1, "def a; end"))
+    await until(lambda: [reply for reply in heard if isinstance(reply, MethodsFound)])
+    first = playground.pid
+    await playground.ask(Comment("comment", 2, 1, 0, ["crash"]))
+    await until(lambda: [reply for reply in heard if isinstance(reply, Gone)])
+    gone = heard[-1]
+    assert isinstance(gone, Gone)
+    assert gone.how.startswith("left with exit code 3")
+    assert "Traceback: out of <1B>[31mmemory" in gone.how
+    await playground.ask(Read("read", 3, "def a; end"))
+    await until(lambda: [reply for reply in heard if isinstance(reply, MethodsFound) and reply.id == 3])
+    assert playground.pid not in (None, first)
+    second = playground.pid
+    await playground.close()
+    assert second is not None
+    assert not psutil.pid_exists(second)
+    assert [type(reply) for reply in heard].count(Gone) == 1, "who is asked to go is not reported as lost"
+    await playground.ask(Read("read", 4, ""))
+    assert playground.pid is None
+
+
+async def test_a_playground_that_cannot_start_is_reported() -> None:
+    heard: list[Reply | Gone] = []
+    playground = Playground(heard.append, ["/no/such/python"])
+    await playground.ask(Read("read", 1, ""))
+    (gone,) = heard
+    assert isinstance(gone, Gone)
+    assert "could not be started" in gone.how
+    await playground.close()
+
+
+def test_it_dies_with_a_parent_that_is_killed() -> None:
+    program = (
+        "import asyncio\nfrom codeprune_tui.playground import Playground\nfrom core.exchange import Read\n"
+        "async def main():\n    playground = Playground(lambda reply: None)\n    await playground.ask(Read('read', 1, ''))\n"
+        "    print(playground.pid, flush=True)\n    await asyncio.sleep(1000)\n"
+        "asyncio.run(main())"
+    )
+    parent = subprocess.Popen([sys.executable, "-P", "-c", program], stdout=subprocess.PIPE, cwd=ROOT)
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end, "what was waited for did not come"
+        time.sleep(0.05)
+
+
+# What can be chosen, and how comments differ
+
+
+def make_round(checkpoints: Path, run: str, number: int, sparsity: float, age: int = 0, weights: bool = True) -> Path:
+    folder = checkpoints / run / "rounds" / f"{number:02d}"
+    folder.mkdir(parents=True)
+    recipe = checkpoints / run / "recipe.toml"
+    recipe.touch()
+    os.utime(recipe, (1_000_000 - age, 1_000_000 - age))
+    (folder / "metrics.json").write_text(json.dumps({"sparsity": sparsity}))
+    if weights:
+        (folder / "model.safetensors").touch()
+    return folder
+
+
+def test_the_default_is_the_dense_model_and_the_sparsest_round_of_the_newest_run(tmp_path: Path) -> None:
+    for number, sparsity in enumerate((0.0, 0.6, 0.9, 0.3)):
+        make_round(tmp_path, "new", number, sparsity, weights=number != 2)
+        make_round(tmp_path, "old", number, sparsity, age=100)
+    make_round(tmp_path, "newest-without-weights", 0, 0.5, age=-100, weights=False)
+    known = choices(tmp_path)
+    assert [choice.label for choice in known] == [
+        "ruby-mini",
+        *(f"new · round {n} · {s}" for n, s in ((3, "30 %"), (1, "60 %"), (0, "0 %"))),
+        *(f"old · round {n} · {s}" for n, s in ((3, "30 %"), (2, "90 %"), (1, "60 %"), (0, "0 %"))),
+    ]
+    dense, sparse = default_pair(known)
+    assert dense is not None
+    assert dense.path == MODEL
+    assert sparse is not None
+    assert sparse.label == "new · round 1 · 60 %"
+
+
+def test_without_runs_there_is_the_bundled_model_alone(tmp_path: Path) -> None:
+    known = choices(tmp_path / "none")
+    assert default_pair(known) == (known[0], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "expected"),
+    [
+        ("Returns the sum", "Returns the sum", "Returns the sum"),
+        ("Returns the sum of all", "returns a sum of all", "Returns [the] sum of all"),
+        ("Adds two numbers", "", "[Adds two numbers]"),
+        ("", "Adds", ""),
+        ("a b c d", "a d", "a [b c] d"),
+    ],
+)
+def test_word_differences_are_in_brackets(text: str, other: str, expected: str) -> None:
+    assert bracketed(differing(text, other)) == expected
+
+
+def test_differences_keep_every_word() -> None:
+    parts = differing("one  two\tthree", "two")
+    assert [words for words, _ in parts] == ["one", "two", "three"]
