@@ -70,7 +70,7 @@ async def test_models_and_example_are_listed(checkpoints: Path, shipped: Path, s
         assert lines["example-run"][1:10] == ["✓", "DONE", "3/3", "90", "%", "12.00", "15.00", "−3.00", "read-only"]
         assert " ".join(lines["ruby-mini"]) == "ruby-mini 12.0 MB 6.0 M parameters BLEU 15.25, 1,400 valid rows"
         assert " ".join(lines["ruby-mini-pretrained"]) == (
-            "ruby-mini-pretrained 12.0 MB 6.0 M parameters finds 54.3 % of held-out tokens"
+            "ruby-mini-pretrained 12.0 MB 6.0 M parameters finds 54.3 % of hidden tokens"
         )
         await until_shown(app, "d prunes ruby-mini on the bundled corpus, 7 rounds up to 95 %, shown live.")
         await until_shown(app, "d Demo")

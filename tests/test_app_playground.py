@@ -126,8 +126,8 @@ async def test_up_to_four_models(tmp_path: Path, stand_in: Path, size: tuple[int
         assert [opinion.choice.path.rsplit("/", 1)[1] for opinion in screen.query(Opinion) if opinion.choice] == [
             "ruby-mini",
             "02",
+            "ruby-mini-pretrained",
             "01",
-            "00",
         ]
         await pilot.press("plus")
         await until_shown(app, "4 models side by side are the most.")

@@ -170,6 +170,11 @@ class PlaygroundScreen(ModeScreen):
     def _method(self) -> Found | None:
         return self._methods[self._at] if self._at < len(self._methods) else None
 
+    @property
+    def _whole(self) -> bool:
+        """Whether the widgets are there: while the app leaves they go before their screen does."""
+        return self.is_mounted and bool(self.query(OptionList)) and bool(self.query(RubyEditor))
+
     # Coming and going
 
     def on_mount(self) -> None:
@@ -214,7 +219,7 @@ class PlaygroundScreen(ModeScreen):
     @work(group="models", exclusive=True)
     async def _list_models(self) -> None:
         known = await asyncio.to_thread(choices, self.frame.checkpoints)
-        if known == self._known and self._listed:
+        if not self._whole or (known == self._known and self._listed):
             return
         self._known = known
         self._fit()
@@ -291,7 +296,7 @@ class PlaygroundScreen(ModeScreen):
     # Replies
 
     def _hear(self, reply: Reply | Gone) -> None:
-        if not self.is_mounted:
+        if not self._whole:
             return
         match reply:
             case MethodsFound():

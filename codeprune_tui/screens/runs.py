@@ -223,7 +223,7 @@ def bundled(models: Sequence[BundledModel], demo: Recipe) -> Content:
 
 def _quality(model: BundledModel) -> str:
     if model.bleu is None and model.held_out_accuracy is not None:
-        return f"finds {percent(model.held_out_accuracy)} of held-out tokens"
+        return f"finds {percent(model.held_out_accuracy)} of hidden tokens"
     return ", ".join(filter(None, [f"BLEU {score(model.bleu)}", model.scored_on]))
 
 
