@@ -2,6 +2,8 @@
 
 codeprune-tui evaluate MODEL --data data/ruby --rows 0 --predictions one.jsonl      (and likewise two.jsonl)
 python benchmarks/compare_predictions.py one.jsonl two.jsonl
+
+Prints the scores of both, and for each score the first less the second.
 """
 
 import argparse
