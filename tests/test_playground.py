@@ -350,6 +350,7 @@ def test_the_default_is_the_dense_model_and_the_sparsest_round_of_the_newest_run
     known = choices(tmp_path)
     assert [choice.label for choice in known] == [
         "ruby-mini",
+        "ruby-mini-pretrained",
         *(f"new · round {n} · {s}" for n, s in ((3, "30 %"), (1, "60 %"), (0, "0 %"))),
         *(f"old · round {n} · {s}" for n, s in ((3, "30 %"), (2, "90 %"), (1, "60 %"), (0, "0 %"))),
     ]
