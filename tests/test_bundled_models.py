@@ -33,7 +33,7 @@ def test_a_bundled_model_is_small_half_precision_and_documented(name: str) -> No
 
 
 def test_ruby_mini_is_above_the_name_floor_where_that_can_tell() -> None:
-    """On the bundled corpus, which it was not trained on; smoothed BLEU-4 cannot tell (its constant floor is above the name's)."""
+    """On the bundled corpus, which it was not trained on; smoothed BLEU-4 cannot tell."""
     asked = Evaluation(split="valid", rows=0, beam=10, max_length=48)
     found = evaluate_model(str(BUNDLED / "ruby-mini"), str(BUNDLED / "demo-ruby"), asked, device="cpu")
     assert found.scores.corpus_bleu > found.floors.name.corpus_bleu
