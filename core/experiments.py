@@ -77,7 +77,10 @@ CURVES: dict[str, Curve] = _curves(
     Curve("random-b8-finetuned", "random, batch 8, rewind to fine-tuned", "random"),
     Curve("layerwise-last", "layer-wise L1, picking last", scope="layerwise", measures=True),
     Curve("layerwise-best", "layer-wise L1, picking best", scope="layerwise", picker="best", measures=True),
-    Curve("layerwise-best-no-stop", "layer-wise L1, picking best, no stop", scope="layerwise", picker="best-no-stop", measures=True),
+    Curve(
+        "layerwise-best-no-stop", "layer-wise L1, picking best, no stop",
+        scope="layerwise", picker="best-no-stop", measures=True,
+    ),
     Curve(
         "l1-layerwise-b16-pretrained", "layer-wise L1, batch 16, rewind to pre-trained",
         scope="layerwise", rewind="pretrained", batch_size=16,
@@ -156,7 +159,7 @@ EXPERIMENTS: dict[str, Experiment] = {
 # Sized for two CPU cores, one run a core: the bundled model, ten rounds of 100 steps, 500 rows of validation. The rate is that of
 # the bundled model's own fine-tuning, scaled down for the smaller batches. bf16 halves the time where the CPU has it (AMX).
 SMALL: dict[str, dict[str, object]] = {
-    "data": {"source_length": 128, "target_length": 48, "shortest_comment": 7},
+    "data": {"source_length": 128, "target_length": 48, "shortest_comment": 9},
     "training": {
         "preset": "sane",
         "steps": 100,
@@ -174,7 +177,7 @@ PAPER: dict[str, dict[str, object]] = {
     "evaluation": {"rows": 0, "beam": 10, "max_length": 128, "batch_size": 32},
 }
 SIZES: dict[Scale, dict[str, dict[str, object]]] = {"small": SMALL, "paper": PAPER}
-MEASURE_EVERY: dict[Scale, int] = {"small": 20, "paper": 100}
+MEASURE_EVERY: dict[Scale, int] = {"small": 25, "paper": 100}
 """Steps between two measurements inside a round, where a curve needs them; the paper measures every 100."""
 ROUNDS: dict[str, object] = {"schedule": "linear", "rounds": 9, "final_sparsity": 0.9}
 """Dense, then 10 % more of the original weights in each round: ten rounds, 0 to 90 %."""
