@@ -19,8 +19,8 @@ def test_it_equals_scoring_each_draw() -> None:
     found = paired_bootstrap(GOOD, POOR, REFERENCES, seed=3, samples=40)
     draws = np.random.default_rng(3).multinomial(len(REFERENCES), np.full(len(REFERENCES), 1 / len(REFERENCES)), 40)
     drawn: dict[str, list[float]] = {"bleu": [], "corpus_bleu": [], "chrf": []}
-    for draw in draws:
-        rows = np.repeat(np.arange(len(REFERENCES)), draw)
+    for drawing in draws:
+        rows = np.repeat(np.arange(len(REFERENCES)), drawing)
         first, second = (
             metrics.score([side[row] for row in rows], [REFERENCES[row] for row in rows]).scores for side in (GOOD, POOR)
         )
