@@ -219,11 +219,16 @@ def findings(study: Study) -> list[Finding]:
 def _finding(key: str, claim: str, rule: str, found: Comparison) -> Finding:
     if found.why:
         return Finding(key, claim, rule, {name: Verdict("not tested", why=found.why) for name in MEASURES})
-    at = f"at {', '.join(map(str, found.levels))} %"
+    at = f"at {_listed(found.levels)} %"
     verdicts = {
         name: Verdict(judge(each, found.seeds[name]), each, found.seeds[name], at) for name, each in found.differences.items()
     }
     return Finding(key, claim, rule, verdicts)
+
+
+def _listed(levels: Sequence[Level]) -> str:
+    """Sparsities, short where they are many: "50, 90", "10 to 90"."""
+    return ", ".join(map(str, levels)) if len(levels) < 4 else f"{levels[0]} to {levels[-1]}"
 
 
 def _above_name(study: Study) -> Finding:
@@ -251,12 +256,14 @@ def _recovery_findings(study: Study) -> list[Finding]:
     return [
         _at(
             "recovered-20", "The dense score is recovered at 20 % sparsity",
-            f"{at} at 20 %: a loss of more than {RECOVERED:.0%} of the dense score is excluded", _near(levels, 20), _is_recovered,
+            f"{at} at 20 %: a loss of more than {100 * RECOVERED:.0f} % of the dense score is excluded",
+            _near(levels, 20), _is_recovered,
         ),
         _lost_beyond(at, [each for level, each in levels.items() if level > 20 + NEAR]),
         _at(
             "nearly-50", "The dense score is nearly recovered at 50 % sparsity",
-            f"{at} at 50 %: a loss of more than {NEARLY:.0%} of the dense score is excluded", _near(levels, 50), _is_nearly,
+            f"{at} at 50 %: a loss of more than {100 * NEARLY:.0f} % of the dense score is excluded",
+            _near(levels, 50), _is_nearly,
         ),
     ]  # fmt: skip
 

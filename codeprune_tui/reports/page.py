@@ -142,12 +142,7 @@ def _floors(content: Content) -> list[str]:
 def _figures(content: Content) -> list[str]:
     """The paper's figures in its order, then the comparisons that it has no figure of."""
     parts = ["<h2>The paper's figures, on our runs</h2>"]
-    parts += _paragraphs(
-        [
-            "Dots are runs, lines the mean over seeds, bands reach from the lowest to the highest seed. Each score has its own scale."
-        ],
-        "note",
-    )
+    parts += _paragraphs([words.FIGURES_NOTE], "note")
     for experiment in content.experiments:
         title = f"{experiment.figure}: {experiment.title}" if experiment.figure else experiment.title
         parts.append(f"<h3>{escape(title)}</h3>")
@@ -184,10 +179,10 @@ def _quantization(ladders: Sequence[Ladder]) -> list[str]:
 
 def _layers(content: Content) -> list[str]:
     parts = ["<h2>Sparsity of each layer</h2>"]
-    first = [
-        (group.title, next((run for run in group.runs if figures.layer_shares(run)[2]), None)) for group in content.study.groups
-    ]
-    told = [(title, run) for title, run in first if run is not None]
+    told = []
+    for group in content.study.groups:
+        run = next((run for run in group.runs if figures.layer_shares(run)[2]), None)
+        told += [(group.title, run)] if run is not None else []
     if not told:
         return [*parts, *_paragraphs(["No journal tells the sparsities of the matrices."])]
     caption = "Pruned share of each layer in percent (its matrices averaged), first seed of each curve. Columns are rounds."
