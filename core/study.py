@@ -4,6 +4,7 @@ Runs whose recipes differ only in their seed are seeds of one curve. Everything 
 machine: a copy elsewhere gives the same study. Reads no weights. Knows neither charts nor pages.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,6 +39,8 @@ class Run:
     matrices: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     """Round -> matrix -> sparsity, as the journal tells it."""
     warnings: tuple[str, ...] = ()
+    meta: Mapping[str, object] = field(default_factory=dict)
+    """What `meta.json` says: versions, device, digests."""
     paths: RunPaths | None = None
     """Where its masks are; None for runs made up."""
 
@@ -178,8 +181,17 @@ def read_run(paths: RunPaths) -> Run:
         {number: rows for number, rows in comments.items() if rows},
         {what.round: dict(what.matrices) for what in events if isinstance(what, Pruned)},
         tuple(dict.fromkeys(what.message for what in events if isinstance(what, Warned))),
+        _meta(paths.meta),
         paths,
     )
+
+
+def _meta(path: Path) -> Mapping[str, object]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def group(runs: Sequence[Run]) -> Study:
