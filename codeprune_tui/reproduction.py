@@ -14,7 +14,7 @@ import psutil
 
 from core.errors import RunError
 from core.experiments import Planned
-from core.recipe import load_recipe, recipe_hash
+from core.recipe import Recipe, load_recipe
 from core.results import ResultsReader
 from core.runs import RunPaths, State, is_held, run_info
 
@@ -71,7 +71,6 @@ class Reproduction:
         plan: What to make.
         jobs: How many workers at a time.
         tell: Takes lines of news.
-        command: The worker's command, as for `client.launch`.
 
     Raises:
         RunError: A folder of the plan holds a run of another recipe.
@@ -142,10 +141,10 @@ class Reproduction:
     def _start(self, job: Job) -> None:
         try:
             if job.state is None:
-                client.start(self.folder, job.planned.recipe, job.planned.name, self._command)
+                client.start(self.folder, job.planned.recipe, job.planned.name)
                 self.tell(f"{job.planned.name} begins")
             elif not is_held(job.paths) or job.state is State.PAUSED:
-                client.resume(job.paths, self._command)
+                client.resume(job.paths)
                 self.tell(f"{job.planned.name} goes on")
         except RunError as error:
             job.failed = str(error)
@@ -204,9 +203,8 @@ def _job(folder: Path, planned: Planned) -> Job:
     paths = RunPaths(folder / planned.name)
     if not paths.root.exists():
         return Job(planned, paths, None)
-    wanted = client.anchored(planned.recipe)
-    found = load_recipe(paths.recipe)
-    if recipe_hash(found) != recipe_hash(wanted):
+    found, wanted = _anywhere(load_recipe(paths.recipe)), _anywhere(client.anchored(planned.recipe))
+    if found != wanted:
         have, want = found.model_dump(), wanted.model_dump()
         keys = [
             f"{table}.{key}" for table, values in want.items() if isinstance(values, dict)
@@ -219,6 +217,14 @@ def _job(folder: Path, planned: Planned) -> Job:
     job = Job(planned, paths, run_info(paths, time.time()).state)
     _count(job)
     return job
+
+
+def _anywhere(recipe: Recipe) -> Recipe:
+    """The recipe with a bundled model called by its name alone: the package may have moved since the run was made."""
+    path = Path(recipe.model.path)
+    if path.parent.name != "bundled":
+        return recipe
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"path": path.name})})
 
 
 def _count(job: Job) -> None:
