@@ -139,6 +139,11 @@ class Reproduction:
         return sum(job.seconds for job in self.all) / rounds if rounds else None
 
     def _start(self, job: Job) -> None:
+        if job.state is None and job.paths.root.exists():  # somebody else began it in the meantime
+            job.state = run_info(job.paths, time.time()).state
+        if job.state is State.DONE:
+            _count(job)
+            return
         try:
             if job.state is None:
                 client.start(self.folder, job.planned.recipe, job.planned.name)

@@ -147,6 +147,16 @@ def test_no_more_workers_than_asked_and_a_failure_does_not_stop_the_others(
     assert any("FAILED: The loss is not a number" in line for line in news)
 
 
+def test_a_run_that_somebody_else_began_is_watched(tmp_path: Path, stand_ins: Callable[[str], None]) -> None:
+    (planned,) = plan(("decoder",), "small", 1)[:1]
+    doing = Reproduction(tmp_path, [planned], 1, lambda text: None)
+    client.start(tmp_path, planned.recipe, planned.name, stand_in("steps"))
+    stand_ins("fail")
+    follow(doing, lambda at: None)
+    assert doing.all[0].state is State.DONE
+    assert not doing.failures
+
+
 def test_the_time_left_comes_from_rounds_that_were_measured(tmp_path: Path, stand_ins: Callable[[str], None]) -> None:
     runs = plan(("experiment-3",), "small", 1)
     assert Reproduction(tmp_path, runs, 1, print).progress(0.0).eta_s is None
