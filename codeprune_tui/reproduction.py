@@ -144,6 +144,8 @@ class Reproduction:
         if job.state is State.DONE:
             _count(job)
             return
+        # Read before the worker begins, or what a quick one does would pass as old.
+        follower, view = catch_up(job.paths)
         try:
             if job.state is None:
                 client.start(self.folder, job.planned.recipe, job.planned.name)
@@ -155,8 +157,7 @@ class Reproduction:
             job.failed = str(error)
             self.tell(f"{job.planned.name}: {error}")
             return
-        job.follower, job.view = catch_up(job.paths)
-        job.state = State.RUNNING
+        job.follower, job.view, job.state = follower, view, State.RUNNING
 
     def _watch(self, job: Job) -> None:
         assert job.follower is not None
