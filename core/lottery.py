@@ -30,7 +30,7 @@ from .checkpoint import (
     weights_of,
 )
 from .data import BatchOrder, Encoded, collate
-from .evaluate import Evaluation, as_event, evaluate, write_predictions
+from .evaluate import Evaluation, as_event, evaluate, uncertainty, write_predictions
 from .events import (
     CheckpointSaved,
     Evaluated,
@@ -348,6 +348,7 @@ class Round:
             "scores": asdict(evaluation.scores),
             "floors": {name: asdict(floor) for name, floor in _floors(evaluation).items()},
             "signatures": evaluation.signatures,
+            **uncertainty(evaluation, self.session.paths.round(0) / "predictions.jsonl" if self.number else None),
             "seconds": round(self._seconds, 3),
         }
         self.material.model.config.pretrained_only = False
