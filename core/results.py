@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from typing import TypedDict
 
 from .events import FloorsMeasured, RoundFinished, Scores, from_line
 from .journal import LineReader
@@ -38,6 +39,12 @@ class Result:
     seconds: float = 0.0
     signatures: Mapping[str, str] = field(default_factory=dict)
     """Measure -> how it was computed."""
+    ms_per_row: float | None = None
+    """Milliseconds of the beam search for one row, rows decoded in batches; older versions did not tell."""
+    ms_per_token: float | None = None
+    """The same for one token of the comments."""
+    decoded_on: str = ""
+    """What these times depend on, such as "cpu, 2 threads, beam 10, batch 8"."""
 
 
 class ResultsReader:
@@ -103,7 +110,26 @@ def _with_metrics(found: Result, metrics: Mapping[str, object]) -> Result:
         split=split if isinstance(split, str) else found.split,
         rows=int(numbers.get("rows", found.rows)),
         signatures={measure: str(text) for measure, text in signatures.items()},
+        **_times(_mapping(metrics.get("decoding"))),
     )
+
+
+class _Times(TypedDict, total=False):
+    ms_per_row: float | None
+    ms_per_token: float | None
+    decoded_on: str
+
+
+def _times(decoding: Mapping[str, object]) -> _Times:
+    """Times of the search, each where it can be told; nothing at all where it was not measured."""
+    numbers = _numbers(decoding)
+    seconds, device = numbers.get("seconds", 0.0), decoding.get("device")
+    if seconds <= 0:
+        return {}
+    each = [1000 * seconds / numbers[of] if numbers.get(of, 0) >= 1 else None for of in ("rows", "tokens")]
+    counts = {name: int(numbers.get(name, 0)) for name in ("threads", "beam", "batch_size")}
+    on = f"{device}, {counts['threads']} threads, beam {counts['beam']}, batch {counts['batch_size']}"
+    return {"ms_per_row": each[0], "ms_per_token": each[1], "decoded_on": on}
 
 
 def _mapping(value: object) -> Mapping[str, object]:
@@ -134,6 +160,7 @@ def to_csv(results: Iterable[Result]) -> str:
         [
             "run", "round", "sparsity", *MEASURES, "size_bytes", *(f"floor_{name}_{measure}" for name, measure in floors),
             "split", "rows", "seconds", *(f"{measure}_signature" for measure in MEASURES),
+            "ms_per_row", "ms_per_token", "decoded_on",
         ]
     )  # fmt: skip
     for found in results:
@@ -141,5 +168,7 @@ def to_csv(results: Iterable[Result]) -> str:
         cells += ["" if found.size_bytes is None else found.size_bytes]
         cells += [found.floors.get(name, {}).get(measure, "") for name, measure in floors]
         cells += [found.split, found.rows, found.seconds, *(found.signatures.get(measure, "") for measure in MEASURES)]
+        cells += ["" if time is None else time for time in (found.ms_per_row, found.ms_per_token)]
+        cells += [found.decoded_on]
         writer.writerow(cells)
     return text.getvalue()

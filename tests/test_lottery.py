@@ -101,6 +101,10 @@ def test_a_whole_run(make: Make) -> None:
         assert len(lines) == 8
         mean = sum(json.loads(line)["bleu"] for line in lines) / 8
         assert mean == pytest.approx(facts["scores"]["bleu"])
+        decoding = facts["decoding"]
+        assert (decoding["rows"], decoding["beam"], decoding["device"], decoding["threads"]) == (8, 2, "cpu", 1)
+        assert 8 <= decoding["tokens"] <= 8 * 12
+        assert 0 < decoding["seconds"] < facts["seconds"]
     assert [what.round for what in of(Pruned, events)] == [1, 2, 3]
     assert [what.to for what in of(Rewound, events)] == ["pretrained"] * 3
     assert isinstance(events[-1].what, RunFinished)
