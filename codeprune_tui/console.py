@@ -106,7 +106,7 @@ def counting(label: str, unit: str, *, bar: bool) -> Iterator[Callable[[int, int
     if not bar:
         yield line
         return
-    with _Drawing() as drawing:
+    with Drawing() as drawing:
         yield lambda done, total: drawing.draw(f"{label} {done}/{total} {unit}", done, total, words(done, total))
 
 
@@ -146,7 +146,7 @@ def _lines() -> Iterator[Show]:
 
 @contextmanager
 def _bar() -> Iterator[Show]:
-    with _Drawing() as drawing:
+    with Drawing() as drawing:
 
         def show(view: RunView, event: Event | None) -> None:
             if event is not None and _is_news(event):
@@ -162,7 +162,7 @@ def _is_news(event: Event) -> bool:
     return not isinstance(event.what, Step | Evaluating | MatrixMeasured | Failed)
 
 
-class _Drawing:
+class Drawing:
     """One progress bar at the foot of the terminal; it is gone when the block ends."""
 
     def __enter__(self) -> Self:
