@@ -7,21 +7,23 @@ a comment ends at the first token 0, and is scored against the joined comment to
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from . import metrics
+from . import metrics, significance
 from .data import Encoded, encode_rows, subset
 from .decode import beam_search_batches
 from .device import make_accelerator
 from .events import Sample, Scores
 from .loading import load_model, load_tokenizer
 from .model import BOS, EOS, PAD, CodeToText
+from .predictions import read_predictions
 from .recipe import Device
 from .recipe import Evaluation as EvaluationRecipe
 from .rows import BrokenRow, Row, load_rows
+from .tally import tally
 
 PAPER_SOURCE_LENGTH = 256
 """Tokens of a source that CodeXGLUE's code lets the model read, `<s>` and `</s>` included."""
@@ -184,6 +186,31 @@ def write_predictions(evaluation: Evaluation, path: Path) -> None:
         for row, text, bleu in zip(evaluation.rows, evaluation.predictions, evaluation.result.sentences, strict=True):
             line = {"index": row.index, "name": row.name, "prediction": text, "reference": row.target, "bleu": bleu}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def uncertainty(evaluation: Evaluation, dense: Path | None) -> dict[str, object]:
+    """How sure the scores of a round are, and how far they are from the dense model's, for `metrics.json`.
+
+    Args:
+        evaluation: Of the round.
+        dense: The dense model's comments for the same rows; None in the dense round itself. Without them, or where they are of
+            other rows, there is nothing to compare with, and only the scores' own intervals are given.
+
+    Returns:
+        "intervals" (measure -> low, high), "against_dense" (measure -> value, low, high) and "bootstrap", how they were computed.
+    """
+    references = [row.target for row in evaluation.rows]
+    draws, ours = significance.draw(len(references)), tally(evaluation.predictions, references)
+    found = significance.intervals([ours], draws)
+    facts: dict[str, object] = {
+        "intervals": {name: {"low": each.low, "high": each.high} for name, each in found.items()},
+        "bootstrap": significance.SIGNATURE,
+    }
+    before = read_predictions(dense) if dense is not None else None
+    if before is not None and [(p.index, p.reference) for p in before] == [(row.index, row.target) for row in evaluation.rows]:
+        theirs = tally([prediction.prediction for prediction in before], references)
+        facts["against_dense"] = {name: asdict(d) for name, d in significance.differences([ours], [theirs], draws).items()}
+    return facts
 
 
 def evaluate_model(

@@ -31,7 +31,7 @@ from .checkpoint import (
 )
 from .data import BatchOrder, Encoded, collate
 from .device import describe
-from .evaluate import Evaluation, as_event, evaluate, write_predictions
+from .evaluate import Evaluation, as_event, evaluate, uncertainty, write_predictions
 from .events import (
     CheckpointSaved,
     Evaluated,
@@ -349,6 +349,7 @@ class Round:
             "scores": asdict(evaluation.scores),
             "floors": {name: asdict(floor) for name, floor in _floors(evaluation).items()},
             "signatures": evaluation.signatures,
+            **uncertainty(evaluation, self.session.paths.round(0) / "predictions.jsonl" if self.number else None),
             "seconds": round(self._seconds, 3),
             "decoding": self._decoding(evaluation),
         }

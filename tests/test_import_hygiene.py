@@ -24,6 +24,10 @@ TORCH_FREE = (
     "control",
     "files",
     "results",
+    "interval",
+    "tally",
+    "significance",
+    "predictions",
     "exchange",
     "playground",
 )

@@ -10,6 +10,7 @@ import pytest
 from app_runs import FLOORS, a_round, beginning, make_run, started, whole_run
 
 from core.events import RoundFinished, Scores
+from core.interval import Difference, Interval
 from core.results import Result, ResultsReader, to_csv
 from core.runs import RunPaths
 
@@ -67,6 +68,23 @@ def test_metrics_outdo_the_journal_and_what_they_lack_stays(tmp_path: Path) -> N
     found = ResultsReader(paths).poll()[1]
     assert found.scores == pytest.approx({"bleu": 9.0, "corpus_bleu": 2.9, "chrf": 23.2})
     assert (found.size_bytes, found.rows, found.sparsity) == (7, 200, pytest.approx(0.3))
+
+
+def test_intervals_are_read_and_older_rounds_have_none(tmp_path: Path) -> None:
+    paths, _ = make_run(tmp_path, "run", whole_run())
+    change = {"value": -1.0, "low": -2.0, "high": -0.5}
+    more = {"intervals": {"bleu": {"low": 13.0, "high": 15.5}, "chrf": {"low": 1}, "other": {"low": 1, "high": 2}},
+            "against_dense": {"bleu": change, "chrf": {**change, "high": "x"}}, "bootstrap": "rows"}  # fmt: skip
+    (paths.round(1) / "metrics.json").write_text(json.dumps({**METRICS, **more}))
+    older, found, *_ = ResultsReader(paths).poll()
+    assert found.intervals == {"bleu": Interval(14.0, 13.0, 15.5)}
+    assert found.against_dense == {"bleu": Difference(**change)}
+    assert found.against_dense["bleu"].is_clear
+    assert (older.intervals, older.against_dense, older.bootstrap) == ({}, {}, "")
+    row = list(csv.DictReader(io.StringIO(to_csv([older, found]))))[1]
+    assert [row[key] for key in ("bleu_low", "bleu_high", "bleu_change_low", "chrf_low", "bootstrap")] == [
+        "13.0", "15.5", "-2.0", "", "rows",
+    ]  # fmt: skip
 
 
 def test_a_reader_follows_a_run(tmp_path: Path) -> None:
