@@ -1,8 +1,8 @@
 """How much of two masks is the same: between rounds, seeds and curves, beside what chance alone would give.
 
 The overlap is the Jaccard index of what two masks keep, over all matrices together. Chance is what two masks with the same number
-of kept weights in every matrix would share if each were drawn at random. Masks of one run only shrink, so the overlap of two of its
-rounds is high by construction; seeds and curves are where it means something. Works on the packed bits; needs no torch.
+of kept weights in every matrix would share if each were drawn at random. Masks of one run only shrink, so the overlap of two of
+its rounds is high by construction; seeds and curves are where it means something. Works on the packed bits; needs no torch.
 """
 
 import json

@@ -75,7 +75,8 @@ def _panel(axes: "Axes", groups: Sequence[Group], measure: str) -> None:
             low, high = [min(found) for found in values.values()], [max(found) for found in values.values()]
             axes.fill_between(list(values), low, high, color=colour, alpha=0.15, linewidth=0)
             dots = [(level, value) for level, found in values.items() for value in found]
-            axes.scatter(*zip(*dots, strict=True), s=7, color=colour, alpha=0.6, linewidths=0, zorder=2)
+            across, up = [level for level, _ in dots], [value for _, value in dots]
+            axes.scatter(across, up, s=7, color=colour, alpha=0.6, linewidths=0, zorder=2)
         if 0 in values:
             axes.axhline(fmean(values[0]), color=colour, linestyle="--", linewidth=0.9, zorder=1)
     axes.plot([], [], color="#777777", linestyle="--", linewidth=0.9, label="dense, in the curve's colour")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape as html_escape
 
 from core.results import MEASURES
-from core.study import Group, Run, level_of, shown_recipe
+from core.study import Group, level_of, shown_recipe
 
 from ..plain import plain, plain_lines
 from . import figures, words
@@ -33,7 +33,8 @@ OUTCOMES = {"held": "held", "did not hold": "not", "undecided": "open", "not tes
 """Outcome -> class of its mark."""
 STYLE = """
 :root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff; max-width: 72rem; margin: 0 auto; padding: 1.5rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff;
+  max-width: 72rem; margin: 0 auto; padding: 1.5rem; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .8rem; }
 h2 { font-size: 1.25rem; margin: 2.4rem 0 .5rem; border-top: 1px solid #ddd; padding-top: 1rem; }
 h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; }
@@ -44,6 +45,7 @@ table { border-collapse: collapse; font-size: .85rem; margin: .6rem 0; font-vari
 th, td { padding: .28rem .6rem; border-bottom: 1px solid #e2e2e2; text-align: right; vertical-align: top; white-space: nowrap; }
 th { border-bottom: 1px solid #888; font-weight: 600; }
 .text { text-align: left; white-space: normal; min-width: 7rem; }
+.stacked td, .stacked th { white-space: normal; } .stacked .text { min-width: 13rem; }
 .findings td:first-child { min-width: 12rem; font-weight: 600; }
 .findings td:last-child { color: #555; min-width: 14rem; }
 .findings small { display: block; color: #444; }
@@ -54,13 +56,15 @@ th { border-bottom: 1px solid #888; font-weight: 600; }
 .open { color: #444; } .open::before { content: "? "; }
 .none { color: #777; } .none::before { content: "– "; }
 figure { margin: .8rem 0; overflow-x: auto; }
-figure svg { width: 100%; height: auto; min-width: 40rem; }
+figure svg { max-width: 100%; height: auto; }
+@media (max-width: 50rem) { figure svg { max-width: none; } }
 figcaption { color: #555; font-size: .9rem; max-width: 52rem; }
 pre { background: #f6f6f6; padding: .7rem; overflow-x: auto; font-size: .8rem; }
 summary { cursor: pointer; }
 dt { font-weight: 600; margin-top: .5rem; } dd { margin-left: 1.2rem; }
-@media print { body { font-size: 10pt; padding: 0; max-width: none; } h2 { break-after: avoid; } figure, tr { break-inside: avoid; }
-  .wide, figure { overflow: visible; } figure svg { min-width: 0; } th, td { white-space: normal; padding: .15rem .3rem; } }
+@media print { body { font-size: 10pt; padding: 0; max-width: none; }
+  h2 { break-after: avoid; } figure, tr { break-inside: avoid; }
+  .wide, figure { overflow: visible; } th, td { white-space: normal; padding: .15rem .3rem; } }
 """
 
 
@@ -120,7 +124,7 @@ def _heading(table: Table) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _table(table: Table) -> str:
+def _table(table: Table, style: str = "") -> str:
     if not table.rows:
         return f'<p class="note">{words.NO_ROWS}</p>'
     rows = [
@@ -128,7 +132,7 @@ def _table(table: Table) -> str:
                 for place, cell in enumerate(row))
         for row in table.rows
     ]  # fmt: skip
-    return f'<div class="wide"><table>{_heading(table)}{"".join(f"<tr>{row}</tr>" for row in rows)}</table></div>'
+    return f'<div class="wide"><table class="{style}">{_heading(table)}{"".join(f"<tr>{row}</tr>" for row in rows)}</table></div>'
 
 
 def _floors(content: Content) -> list[str]:
@@ -150,14 +154,13 @@ def _figures(content: Content) -> list[str]:
         if not experiment.curves:
             parts.append(_figure(figures.quantization(experiment.name, content.ladders), "Smoothed BLEU-4; " + experiment.shows))
             continue
-        groups = content.groups_of(experiment)
+        scored = [group for group in content.groups_of(experiment) if any(run.results for run in group.runs)]
         lacking = [name for name in experiment.curves if content.study.of_curve(name) is None]
-        if scored := [group for group in groups if any(run.results for run in group.runs)]:
+        if len(scored) > 1:
             parts.append(_figure(figures.quality(experiment.name, scored), f"Shows {experiment.shows}."))
         if lacking:
-            parts += _paragraphs(
-                [f"No runs: {', '.join(lacking)}. Make them with: codeprune-tui reproduce {experiment.name}"], "note"
-            )
+            how = f"Make them with: codeprune-tui reproduce {experiment.name}"
+            parts += _paragraphs([f"No runs of {', '.join(lacking)}. {how}"], "note")
     if others := [group for group in content.others if any(run.results for run in group.runs)]:
         parts += ["<h3>Other runs</h3>", _figure(figures.quality("others", others), "Runs of no experiment of the paper.")]
     return parts
@@ -170,21 +173,21 @@ def _figure(drawing: str, caption: str) -> str:
 def _curves(content: Content) -> list[str]:
     parts = ["<h2>Scores against sparsity</h2>", *_paragraphs([words.CURVES_NOTE], "note")]
     for name, title in MEASURES.items():
-        parts += [f"<h3>{title}</h3>", _table(curves_table(content.study, name))]
+        parts += [f"<h3>{title}</h3>", _table(curves_table(content.study, name), "stacked")]
     return [*parts, _folded("Every curve against its own dense model", _table(recovery_table(content.recoveries)))]
 
 
 def _quantization(ladders: Sequence[Ladder]) -> list[str]:
     parts = [f"<h2>{words.PUBLISHED}</h2>", *_paragraphs([words.PUBLISHED_NOTE], "note"), _table(published_table(ladders))]
-    return parts + [_folded(f"All that {ladder.name} measured", _table(ladder_table(ladder))) for ladder in ladders]
+    return parts + [_folded(f"All that {ladder.name} measured", _table(ladder_table(ladder), "stacked")) for ladder in ladders]
 
 
 def _layers(content: Content) -> list[str]:
     parts = ["<h2>Sparsity of each layer</h2>"]
-    told: list[tuple[str, Run]] = []
-    for group in content.study.groups:
-        if run := next((run for run in group.runs if figures.layer_shares(run)[2]), None):
-            told.append((group.title, run))
+    first = [
+        (group.title, next((run for run in group.runs if figures.layer_shares(run)[2]), None)) for group in content.study.groups
+    ]
+    told = [(title, run) for title, run in first if run is not None]
     if not told:
         return [*parts, *_paragraphs(["No journal tells the sparsities of the matrices."])]
     caption = "Pruned share of each layer in percent (its matrices averaged), first seed of each curve. Columns are rounds."
@@ -203,7 +206,7 @@ def _masks(content: Content) -> list[str]:
     return [
         f"<h2>{words.MASKS}</h2>",
         *_paragraphs([words.MASKS_NOTE], "note"),
-        _table(overlap_table(content.study, content.overlaps)),
+        _table(overlap_table(content.study, content.overlaps), "stacked"),
     ]
 
 

@@ -153,18 +153,25 @@ def published_table(ladders: Sequence[Ladder]) -> Table:
 
 
 def ladder_table(ladder: Ladder) -> Table:
-    """Everything that a ladder measured, as far as it is one number a method."""
-    columns = sorted({name for rung in ladder.rungs for name in rung.numbers if name.count(".") <= 2})
-    words = sorted({name for rung in ladder.rungs for name in rung.words if "." not in name})
-    rows = [
-        (
-            rung.method,
-            *(f"{rung.numbers[name]:.6g}" if name in rung.numbers else NOTHING for name in columns),
-            *(rung.words.get(name, "") for name in words),
-        )
-        for rung in ladder.rungs
-    ]
-    return Table(("Method", *columns, *words), tuple(rows))
+    """The methods of a ladder: scores less those of fp32, sizes, times, the layer that is furthest off."""
+    header = ("Method", *(f"{MEASURES[name]}, {split}" for split in SPLITS for name in MEASURES), "Disk, MB", "Memory, MB",
+              "ms/token, batch 1", "ms/token, batch 32", "Worst layer error")  # fmt: skip
+    rows = []
+    for rung in ladder.rungs:
+        if reason := rung.words.get("unavailable"):
+            rows.append((f"{rung.method}: {reason}", *[NOTHING] * (len(header) - 1)))
+            continue
+        cells = []
+        for split in SPLITS:
+            for name in MEASURES:
+                change = rung.change(split, name)
+                cells.append(f"{score(rung.score(split, name))}{f', {changed(change)}' if change else ''}")
+        sizes = [rung.numbers.get(key) for key in ("disk_bytes", "memory_bytes")]
+        cells += [f"{size / 1e6:.1f}" if size else NOTHING for size in sizes]
+        cells += [score(rung.numbers.get(f"timings.batch {batch}.token_ms")) for batch in (1, 32)]
+        errors = [value for name, value in rung.numbers.items() if name.startswith("layer_errors.")]
+        rows.append((rung.method, *cells, f"{max(errors):.4f}" if errors else NOTHING))
+    return Table(header, tuple(rows))
 
 
 def overlap_table(study: Study, found: Sequence[Compared]) -> Table:
@@ -179,14 +186,15 @@ def overlap_table(study: Study, found: Sequence[Compared]) -> Table:
     rows = []
     for (kind, first, second), by_level in values.items():
         label = f"{first}: between seeds" if kind == "seeds" else f"{first} × {second}"
-        cells = [
-            f"{fmean(each.overlap.jaccard for each in by_level[level]):.2f} ({fmean(each.overlap.chance for each in by_level[level]):.2f})"
-            if level in by_level
-            else NOTHING
-            for level in levels
-        ]
-        rows.append((label, *cells))
+        rows.append((label, *(_overlap_text(by_level.get(level, [])) for level in levels)))
     return Table(("Masks compared", *(f"{level} %" for level in levels)), tuple(rows))
+
+
+def _overlap_text(found: Sequence[Compared]) -> str:
+    """The mean overlap, and that by chance in brackets."""
+    if not found:
+        return NOTHING
+    return f"{fmean(each.overlap.jaccard for each in found):.2f} ({fmean(each.overlap.chance for each in found):.2f})"
 
 
 def csv_files(study: Study, found: Sequence[Finding], recovered: Sequence[Recovery], shared: Sequence[Compared],
@@ -197,7 +205,7 @@ def csv_files(study: Study, found: Sequence[Finding], recovered: Sequence[Recove
         "findings.csv": _csv(
             ("finding", "claim", "rule", "measure", "outcome", "difference", "low", "high", "seeds", "note"),
             [
-                (each.key, each.claim, each.rule, name, verdict.outcome, *_ends(verdict), " ".join(map(str, verdict.seeds)), verdict.why)
+                (each.key, each.claim, each.rule, name, verdict.outcome, *_ends(verdict), verdict.why)
                 for each in found
                 for name, verdict in each.verdicts.items()
             ],
@@ -232,7 +240,8 @@ def csv_files(study: Study, found: Sequence[Finding], recovered: Sequence[Recove
 
 def _ends(found: Verdict) -> tuple[object, ...]:
     each = found.difference
-    return ("", "", "") if each is None else (each.value, each.low, each.high)
+    ends = ("", "", "") if each is None else (each.value, each.low, each.high)
+    return (*ends, " ".join(map(str, found.seeds)))
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

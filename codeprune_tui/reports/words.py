@@ -10,10 +10,11 @@ TITLE = "Pruning CodeBERT-style models: the paper's findings, on our runs"
 MADE_BY_MARKDOWN = "This page is written by `codeprune-tui report RUNS --markdown FILE` from the run folders alone."
 FINDINGS = "Which findings held"
 RULES = (
-    "Each rule was fixed before the numbers. A comparison is one curve less another on the same rows: the scores of all seeds and of "
-    "the sparsities named are averaged in each of 1,000 draws of rows, and the middle 95 % of the differences are the interval. Held: "
-    "the interval is above 0 and so is every seed. Did not hold: both are below. Otherwise undecided. An interval speaks of the "
-    "choice of rows; what another training would give shows in the seeds, and with one seed it does not show at all."
+    "Each rule was fixed before the numbers. A comparison is one curve less another on the same rows: the scores of all "
+    "seeds and of the sparsities named are averaged in each of 1,000 draws of rows, and the middle 95 % of the differences "
+    "are the interval. Held: the interval is above 0 and so is every seed. Did not hold: both are below. Otherwise "
+    "undecided. An interval speaks of the choice of rows; what another training would give shows in the seeds, and with one"
+    " seed it does not show at all."
 )
 DISAGREEMENT = "Recovered under smoothed BLEU, lost under chrF"
 FLOORS = "What programs score that read no code"
@@ -23,14 +24,19 @@ FLOORS_NOTE = (
 CURVES_NOTE = "Mean over seeds, the lowest and highest seed in brackets."
 PUBLISHED = "Published numbers beside ours"
 PUBLISHED_NOTE = (
-    "The paper's are of CodeBERT (125 M parameters) on all rows of CodeXGLUE's Ruby; ours are of the model that was quantized here. "
-    "They are for orientation and cannot be compared in height."
+    "The paper's are of CodeBERT (125 M parameters) on all rows of CodeXGLUE's Ruby; ours are of the model that was "
+    "quantized here. They are for orientation: their heights cannot be compared."
 )
 MASKS = "Do different runs keep the same weights?"
 MASKS_NOTE = (
-    "Jaccard index of the kept weights (kept by both / kept by either), at equal sparsity; in brackets, what random masks with as many "
-    "kept weights in every matrix would have. Rounds of one run are nested, since a pruned weight never comes back: their overlap only "
-    "follows from the schedule, and stands in masks.csv."
+    "Jaccard index of the kept weights (kept by both / kept by either), at equal sparsity; in brackets, what random masks "
+    "with as many kept weights in every matrix would have. Random pruning draws from the seed: equal seeds give nearly "
+    "equal masks. Rounds of one run are nested, since a pruned weight never comes back: their overlap follows from the "
+    "schedule, and stands in masks.csv."
+)
+FIGURES_NOTE = (
+    "Dots are runs, lines the mean over seeds, bands reach from the lowest to the highest seed. Each score has its own "
+    "scale, and none begins at 0."
 )
 SIGNATURES = "How the scores are computed"
 MISSING = "What is missing"
@@ -80,8 +86,8 @@ def disagreement(content: Content) -> list[str]:
     """Whether smoothed BLEU says that quality is back where chrF says that it is not."""
     found = disagreements(content.recoveries)
     rule = (
-        f"Recovered: a loss of more than {RECOVERED:.0%} of the dense score is excluded by the interval (nearly: {NEARLY:.0%}). Lost "
-        "under chrF: it does not say recovered, and its interval is below 0."
+        f"Recovered: the interval excludes a loss of more than {100 * RECOVERED:.0f} % of the dense score (nearly: "
+        f"{100 * NEARLY:.0f} %). Lost under chrF: it does not say recovered, and its interval is below 0."
     )
     if not content.recoveries:
         return [rule, "No curve has the comments of both its dense and a pruned model."]
