@@ -158,7 +158,7 @@ def save_model(
     """
     folder = Path(folder)
     if model.config.quantization is not None:
-        assert tokenizer is not None and decoder
+        assert tokenizer is not None
         save_quantized(model, tokenizer, folder, _facts(model))
         return
     _check_replaceable(folder)

@@ -109,7 +109,9 @@ def start_model(recipe: Recipe, train: Rows) -> tuple[CodeToText, PreTrainedToke
         )
     model = load_model(path, decoder_layers=recipe.model.decoder_layers, seed=seed)
     if model.config.quantization is not None:
-        raise ModelError(f"{path} is quantized ({model.config.quantization}) and cannot be trained.", "Give the model it came from.")
+        raise ModelError(
+            f"{path} is quantized ({model.config.quantization}) and cannot be trained.", "Give the model it came from."
+        )
     return model, load_tokenizer(path)
 
 

@@ -1,8 +1,8 @@
 """Why a quantized model differs: how far its layers are off, what its activations look like, and which choice costs what.
 
-The choices that `quantize_dynamic` makes for the user (7 bits or 8, one scale for a tensor or one for each row or token) cannot be
-set there, so `Rounded` computes them in floating point: rounded to the same integers, multiplied in fp32. With torch's own choices
-it gives what torch gives, to float precision. Knows nothing of files and of scores.
+The choices that `quantize_dynamic` makes for the user (7 bits or 8, one scale for a tensor or one for each row or token) cannot
+be set there, so `Rounded` computes them in floating point: rounded to the same integers, multiplied in fp32. With torch's own
+choices it gives what torch gives, to float precision. Knows nothing of files and of scores.
 
 Sources: torch.ao.quantization (default_dynamic_qconfig; `reduce_range`); Dettmers et al. 2022 (outlier features).
 """
@@ -152,7 +152,8 @@ def states(model: CodeToText, batch: Batch) -> dict[str, Tensor]:
         def hook(module: nn.Module, given: object, out: object) -> None:
             state = out[0] if isinstance(out, tuple) else out
             assert isinstance(state, Tensor)
-            kept.setdefault(name, state[real].float())
+            if name not in kept:  # the decoder asks the embeddings once more
+                kept[name] = state[real].float()
 
         return hook
 
@@ -212,17 +213,16 @@ def spreads(model: CodeToText, batch: Batch) -> list[Spread]:
     names = linear_names(copied)
     with _hooks([copied.get_submodule(name).register_forward_pre_hook(keep(name)) for name in names]):
         copied.target_logits(*batch)
-    reals = {real.shape: real for real in (batch[1][:, :-1] != PAD, batch[0] != PAD)}
+    source, target = batch[0] != PAD, batch[1][:, :-1] != PAD
     found = []
-    for name in names:
-        if name in given:  # the pooler is never asked
-            x = given[name]
-            found.append(_spread(name, x, reals.get(x.shape[:-1]), copied.get_submodule(name).weight))  # type: ignore[arg-type]
+    for name, x in given.items():  # in the order they are asked; the pooler never is
+        of_source = name.startswith("encoder.") or name.endswith("multihead_attn.in_key_value")
+        tokens = x if x.dim() == 2 else x[source if of_source else target]  # `dense` and `lm_head` see real tokens only
+        found.append(_spread(name, tokens, copied.get_submodule(name).weight))  # type: ignore[arg-type]
     return found
 
 
-def _spread(name: str, x: Tensor, real: Tensor | None, weight: Tensor) -> Spread:
-    tokens = x[real] if real is not None else x.flatten(0, -2)  # (tokens, features); what is padded counts for nothing
+def _spread(name: str, tokens: Tensor, weight: Tensor) -> Spread:
     features = tokens.abs().amax(0)
     by_tensor, by_row = (_rounded_weight(weight, replace(TORCH, per_row=rows)) for rows in (False, True))
     return Spread(

@@ -8,7 +8,6 @@ Knows nothing of measuring; `loading` calls `load_quantized` where a folder's co
 """
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -104,7 +103,9 @@ def load_quantized(
     """
     method = config.quantization
     if method not in METHODS or not METHODS[method].saves:
-        raise ModelError(f"{path.parent / CONFIG} names the quantization {method!r}, which this version cannot load.", "Update it.")
+        raise ModelError(
+            f"{path.parent / CONFIG} names the quantization {method!r}, which this version cannot load.", "Update it."
+        )
     if not METHODS[method].codes:
         model = assemble(config, tensors, path)
         return model.requires_grad_(False)  # type: ignore[no-any-return]
@@ -154,7 +155,8 @@ def _check(model: CodeToText, tensors: Mapping[str, Tensor], scales: Mapping[str
             )
     for name, tensor in tensors.items():
         if tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype:
+            other = wanted[name]
             raise ModelError(
-                f"In {path} {name} is {tuple(tensor.shape)} {tensor.dtype}, not {tuple(wanted[name].shape)} {wanted[name].dtype}.",
+                f"In {path} {name} is {tuple(tensor.shape)} {tensor.dtype}, not {tuple(other.shape)} {other.dtype}.",
                 f"Put the {CONFIG} that belongs to these weights beside them.",
             )

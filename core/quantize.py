@@ -26,7 +26,7 @@ OUTLIER = 6.0
 """Size from which LLM.int8 keeps an activation feature in fp16; bitsandbytes' and the paper's value."""
 
 
-class Unavailable(ModelError):
+class UnavailableError(ModelError):
     """A method that this machine or installation cannot do; the text says why."""
 
 
@@ -73,7 +73,7 @@ def quantize(model: CodeToText, method: str) -> CodeToText:
 
     Raises:
         ModelError: There is no such method, or the model is quantized already.
-        Unavailable: This machine or installation cannot do it.
+        UnavailableError: This machine or installation cannot do it.
     """
     if method not in METHODS:
         raise ModelError(f"There is no quantization method {method!r}.", f"There are: {', '.join(METHODS)}.")
@@ -90,7 +90,9 @@ def quantize(model: CodeToText, method: str) -> CodeToText:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise Unavailable(f"{method} does not work here (torch {torch.__version__}, {model.device.type}): {first}") from error
+        raise UnavailableError(
+            f"{method} does not work here (torch {torch.__version__}, {model.device.type}): {first}"
+        ) from error
     made.config.quantization = None if method == "fp32" else method
     return made.requires_grad_(False)
 
@@ -185,12 +187,14 @@ def _bfloat16(model: CodeToText) -> CodeToText:
 def _dynamic_int8(model: CodeToText) -> CodeToText:
     """The paper's way; the only place that knows torch.ao.quantization, which torch is about to drop."""
     if model.device.type != "cpu":
-        raise Unavailable("dynamic-int8 runs on the CPU only: torch has no kernels for it elsewhere.", "Add --device cpu.")
+        raise UnavailableError("dynamic-int8 runs on the CPU only: torch has no kernels for it elsewhere.", "Add --device cpu.")
     with _no_deprecation():
         try:
             from torch.ao.quantization import default_dynamic_qconfig, quantize_dynamic
         except ImportError as error:
-            raise Unavailable(f"torch {torch.__version__} has no torch.ao.quantization any more.", "Install torch 2.13.") from error
+            raise UnavailableError(
+                f"torch {torch.__version__} has no torch.ao.quantization any more.", "Install torch 2.13."
+            ) from error
         wanted = dict.fromkeys(linear_names(model, attention=False), default_dynamic_qconfig)
         made: CodeToText = quantize_dynamic(model, wanted, dtype=torch.qint8, inplace=True)
     return made
@@ -217,7 +221,7 @@ def _llm_int8(model: CodeToText) -> CodeToText:
         with _quiet():
             from bitsandbytes.nn import Linear8bitLt
     except ImportError as error:
-        raise Unavailable("not installed: pip install 'codeprune-tui[bitsandbytes]'") from error
+        raise UnavailableError("not installed: pip install 'codeprune-tui[bitsandbytes]'") from error
     device = model.device
     for name in linear_names(model):
         old = model.get_submodule(name)

@@ -16,7 +16,7 @@ from core.errors import ModelError
 from core.loading import is_finetuned, load_masks, load_model, save_model
 from core.methods import METHODS
 from core.model import BOS, PAD, CodeToText
-from core.quantize import QUANTIZERS, Unavailable, memory_bytes, multiplied_weights, project, quantize, quantized_weights
+from core.quantize import QUANTIZERS, UnavailableError, memory_bytes, multiplied_weights, project, quantize, quantized_weights
 from core.tokenizer import train_tokenizer
 
 HERE = [name for name in METHODS if name != "llm-int8"]
@@ -42,7 +42,9 @@ def test_every_method_has_a_function() -> None:
 
 def rounded_rows(weight: Tensor) -> Tensor:
     scale = weight.abs().amax(1, keepdim=True).clamp_min(1e-9) / 127.5
-    return (weight * (1 / scale)).round().clamp(-128, 127) * scale  # a row's largest is a tie, -127.5: divided it may round otherwise
+    return (weight * (1 / scale)).round().clamp(
+        -128, 127
+    ) * scale  # a row's largest is a tie, -127.5: divided it may round otherwise
 
 
 def with_weights(model: CodeToText, rounded: Any) -> CodeToText:
@@ -60,7 +62,7 @@ def with_weights(model: CodeToText, rounded: Any) -> CodeToText:
 
 def test_weight_only_is_rounding_every_row_of_every_matrix() -> None:
     assert error(outputs(quantize(small_model(), "int8-weight")), outputs(with_weights(small_model(), rounded_rows))) < 1e-5
-    assert error(outputs(small_model()), outputs(with_weights(small_model(), rounded_rows))) > 1e-3  # the reference differs from fp32
+    assert error(outputs(small_model()), outputs(with_weights(small_model(), rounded_rows))) > 1e-3
 
 
 def test_dynamic_int8_is_seven_bits_a_tensor() -> None:
@@ -83,7 +85,9 @@ def test_w8a8_rounds_each_token_on_its_own() -> None:
     assert torch.allclose(layer(x), wanted, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("method", "most"), [("fp16", 0.005), ("bf16", 0.03), ("dynamic-int8", 0.2), ("int8-weight", 0.02), ("int8-w8a8", 0.05)])
+@pytest.mark.parametrize(
+    ("method", "most"), [("fp16", 0.005), ("bf16", 0.03), ("dynamic-int8", 0.2), ("int8-weight", 0.02), ("int8-w8a8", 0.05)]
+)
 def test_outputs_stay_near_and_the_model_itself_as_it_was(method: str, most: float) -> None:
     model, before = small_model(), outputs(small_model())
     assert 0 < error(outputs(quantize(model, method)), before) < most
@@ -203,7 +207,9 @@ def test_saved_and_loaded_computes_the_same(method: str, tmp_path: Path, tokeniz
     assert memory_bytes(loaded) == memory_bytes(model)
     assert is_finetuned(tmp_path / "q")
     assert load_masks(tmp_path / "q") == {}
-    assert (tmp_path / "q" / "model.safetensors").stat().st_size < 4 * sum(p.numel() for p in small_model(vocab_size=270).parameters())
+    assert (tmp_path / "q" / "model.safetensors").stat().st_size < 4 * sum(
+        p.numel() for p in small_model(vocab_size=270).parameters()
+    )
 
 
 def test_a_spoiled_folder_is_refused(tmp_path: Path, tokenizer: Any) -> None:
@@ -217,7 +223,7 @@ def test_a_spoiled_folder_is_refused(tmp_path: Path, tokenizer: Any) -> None:
         ({"quantization": None}, "lm_head.weight"),
     ):
         config.write_text(json.dumps(facts | changed))
-        with pytest.raises(ModelError, match="config|q") as caught:
+        with pytest.raises(ModelError, match=r"\w") as caught:
             load_model(tmp_path / "q")
         assert text in str(caught.value)
         assert caught.value.fix
@@ -240,7 +246,7 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(Unavailable, match=r"^not installed: pip install 'codeprune-tui\[bitsandbytes\]'$"):
+    with pytest.raises(UnavailableError, match=r"^not installed: pip install 'codeprune-tui\[bitsandbytes\]'$"):
         quantize(model, "llm-int8")
 
 
@@ -249,5 +255,5 @@ def test_what_a_version_cannot_do_says_why(monkeypatch: pytest.MonkeyPatch) -> N
         raise RuntimeError("no kernel\nmore")
 
     monkeypatch.setitem(QUANTIZERS, "int8-weight", broken)
-    with pytest.raises(Unavailable, match=r"int8-weight does not work here \(torch .*, cpu\): no kernel$"):
+    with pytest.raises(UnavailableError, match=r"int8-weight does not work here \(torch .*, cpu\): no kernel$"):
         quantize(small_model(), "int8-weight")
