@@ -6,6 +6,7 @@ torch is imported inside the command alone.
 import os
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
@@ -77,7 +78,9 @@ def quantize(
     accelerator = make_accelerator(device, "fp32", threads)
     splits = _splits(split)
     asked = Asked(evaluation, repeats=repeats)
-    found = _measure(model, data, splits, chosen, asked, accelerator.device, describe(accelerator.device), explain=explain)
+    found = _measure(
+        model, data, splits, chosen, asked, accelerator.device, describe(accelerator.device), output, explain=explain
+    )
     if output is not None:
         write_ladder(found, output)
         say(f"Wrote {output}")
@@ -119,6 +122,7 @@ def _measure(
     asked: "Asked",
     device: "torch.device",
     words: str,
+    output: Path | None,
     *,
     explain: bool,
 ) -> Ladder:
@@ -135,11 +139,10 @@ def _measure(
     moved = loaded.to(device)
     texts: ladder.Written = {}
     found = ladder.measure(moved, tokenizer, encoded, methods, asked, texts, say)
-    explanation = ladder.explain(moved, tokenizer, encoded, asked, texts, say) if explain else None
     facts = asked.evaluation.model_dump(include={"seed", "beam", "max_length", "length_penalty", "batch_size"})
     facts |= {"repeats": asked.repeats, "fixed_tokens": asked.fixed_tokens, "error_rows": asked.error_rows}
     facts |= {"explain_rows": asked.explain_rows} if explain else {}
-    return Ladder(
+    whole = Ladder(
         model=shown(model),
         data=shown(data),
         command=_command(model, data, splits, methods, asked, explain=explain),
@@ -151,8 +154,12 @@ def _measure(
         floors=ladder.floors(encoded),
         signatures=metrics.signatures(),
         methods=tuple(found),
-        explanation=explanation,
     )
+    if not explain:
+        return whole
+    if output is not None:
+        write_ladder(whole, output)  # explaining takes as long again: what is known stays if it is cut off
+    return replace(whole, explanation=ladder.explain(moved, tokenizer, encoded, asked, texts, say))
 
 
 def _rows(data: str, split: Split, model: object, tokenizer: object, asked: Evaluation) -> "Encoded":

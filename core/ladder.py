@@ -49,7 +49,7 @@ class Asked:
     """Tokens decoded when the time for one is taken."""
     error_rows: int = 64
     """Held-out rows on which layers are compared."""
-    explain_rows: int = 300
+    explain_rows: int = 200
     """Rows of the first split on which each choice of rounding is scored."""
 
 

@@ -215,7 +215,7 @@ def spreads(model: CodeToText, batch: Batch) -> list[Spread]:
         copied.target_logits(*batch)
     source, target = batch[0] != PAD, batch[1][:, :-1] != PAD
     found = []
-    for name, x in given.items():  # in the order they are asked; the pooler never is
+    for name, x in given.items():  # in the order they are asked
         of_source = name.startswith("encoder.") or name.endswith("multihead_attn.in_key_value")
         tokens = x if x.dim() == 2 else x[source if of_source else target]  # `dense` and `lm_head` see real tokens only
         found.append(_spread(name, tokens, copied.get_submodule(name).weight))  # type: ignore[arg-type]
