@@ -24,9 +24,11 @@ from .model_commands import DATA, DEFAULTS, MODEL, Beam, LengthPenalty, MaxLengt
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedTokenizerFast
 
     from core.data import Encoded
     from core.ladder import Asked
+    from core.model import CodeToText
 
 
 @app.command(
@@ -135,7 +137,7 @@ def _measure(
 
     path = client.local_path(model)
     loaded, tokenizer = load_model(path), load_tokenizer(path)
-    encoded = {split: _rows(data, split, loaded, tokenizer, asked.evaluation) for split in splits}
+    encoded: dict[str, Encoded] = {split: _rows(data, split, loaded, tokenizer, asked.evaluation) for split in splits}
     moved = loaded.to(device)
     texts: ladder.Written = {}
     found = ladder.measure(moved, tokenizer, encoded, methods, asked, texts, say)
@@ -162,17 +164,17 @@ def _measure(
     return replace(whole, explanation=ladder.explain(moved, tokenizer, encoded, asked, texts, say))
 
 
-def _rows(data: str, split: Split, model: object, tokenizer: object, asked: Evaluation) -> "Encoded":
+def _rows(data: str, split: Split, model: "CodeToText", tokenizer: "PreTrainedTokenizerFast", asked: Evaluation) -> "Encoded":
     from core.data import encode_rows, subset
     from core.evaluate import PAPER_SOURCE_LENGTH, positions
     from core.rows import load_rows
 
     encoded = encode_rows(
         load_rows(client.local_path(data), split),
-        tokenizer,  # type: ignore[arg-type]
-        source_length=min(PAPER_SOURCE_LENGTH, positions(model)),  # type: ignore[arg-type]
-        target_length=min(128, positions(model)),  # type: ignore[arg-type]
-        split_identifiers=model.config.split_identifiers,  # type: ignore[attr-defined]
+        tokenizer,
+        source_length=min(PAPER_SOURCE_LENGTH, positions(model)),
+        target_length=min(128, positions(model)),
+        split_identifiers=model.config.split_identifiers,
         cache=None,
     )
     return encoded.take(subset(len(encoded.rows), asked.rows, asked.seed))

@@ -34,13 +34,13 @@ def score_rows(ladder: Ladder, split: str) -> list[list[str]]:
 def size_rows(ladder: Ladder) -> list[list[str]]:
     """Sizes and what share of the multiplied weights is quantized."""
     rows = [["size", "quantized", "disk MB", "share", "memory MB", "share"]]
-    full = next((found for found in ladder.methods if found.method == "fp32"), None)
+    full = next(found for found in ladder.methods if found.method == "fp32")
     for found in ladder.methods:
         cells = [NONE] * 5
         if not found.unavailable:
             share = found.quantized_weights / max(found.multiplied_weights, 1)
-            cells = [f"{100 * share:.1f} %", *_bytes(found.disk_bytes, full and full.disk_bytes)]
-            cells += _bytes(found.memory_bytes, full and full.memory_bytes)
+            cells = [f"{100 * share:.1f} %", *_bytes(found.disk_bytes, full.disk_bytes)]
+            cells += _bytes(found.memory_bytes, full.memory_bytes)
         rows.append([found.method, *cells])
     return rows
 
@@ -108,7 +108,7 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f} %"
 
 
-def _bytes(size: int, full: int | None) -> list[str]:
+def _bytes(size: int, full: int) -> list[str]:
     return [f"{size / 1e6:.2f}" if size else NONE, f"{size / full:.2f}" if size and full else NONE]
 
 

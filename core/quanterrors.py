@@ -99,7 +99,8 @@ def rounded_activations(x: Tensor, bits: int, per_token: bool) -> Tensor:
     low, high, most = low.clamp(max=0), high.clamp(min=0), 2**bits - 1
     scale = ((high - low) / most).clamp_min(1e-12)
     zero = (-low / scale).round()
-    return (((x / scale).round() + zero).clamp(0, most) - zero) * scale
+    rounded: Tensor = (((x / scale).round() + zero).clamp(0, most) - zero) * scale
+    return rounded
 
 
 def ablated(model: CodeToText, rounding: Rounding) -> CodeToText:
@@ -109,13 +110,14 @@ def ablated(model: CodeToText, rounding: Rounding) -> CodeToText:
         model: In float32.
         rounding: How, and which.
     """
-    made = copy.deepcopy(model).eval()
+    made = copy.deepcopy(model)
+    made.eval()
     if rounding.attention:
         project(made)
     for name in linear_names(made, attention=rounding.attention):
         if rounding.covers(name):
             parent, _, last = name.rpartition(".")
-            setattr(made.get_submodule(parent), last, Rounded(made.get_submodule(name), rounding))  # type: ignore[arg-type]
+            setattr(made.get_submodule(parent), last, Rounded(made.get_submodule(name), rounding))
     return made
 
 
@@ -218,7 +220,7 @@ def spreads(model: CodeToText, batch: Batch) -> list[Spread]:
     for name, x in given.items():  # in the order they are asked
         of_source = name.startswith("encoder.") or name.endswith("multihead_attn.in_key_value")
         tokens = x if x.dim() == 2 else x[source if of_source else target]  # `dense` and `lm_head` see real tokens only
-        found.append(_spread(name, tokens, copied.get_submodule(name).weight))  # type: ignore[arg-type]
+        found.append(_spread(name, tokens, copied.get_submodule(name).weight))
     return found
 
 
@@ -247,7 +249,8 @@ def _rounded_weight(weight: Tensor, rounding: Rounding) -> Tensor:
     largest = weight.abs().amax(1, keepdim=True) if rounding.per_row else weight.abs().max()
     half = 2 ** (rounding.weight_bits - 1)
     scale = (largest / (half - 0.5)).clamp_min(1e-12)
-    return (weight / scale).round().clamp(-half, half - 1) * scale
+    rounded: Tensor = (weight / scale).round().clamp(-half, half - 1) * scale
+    return rounded
 
 
 @contextmanager

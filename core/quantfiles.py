@@ -108,7 +108,8 @@ def load_quantized(
         )
     if not METHODS[method].codes:
         model = assemble(config, tensors, path)
-        return model.requires_grad_(False)  # type: ignore[no-any-return]
+        model.requires_grad_(False)
+        return model
     scales = {name.removesuffix(_SCALE): tensor for name, tensor in tensors.items() if name.endswith(_SCALE)}
     model = quantize(_zeros(config), method)
     _check(model, tensors, scales, path)
@@ -119,7 +120,8 @@ def load_quantized(
     for name in tensors.keys() - packed:
         _put(model, name, tensors[name])
     model.eval()
-    return model.requires_grad_(False)  # type: ignore[no-any-return]
+    model.requires_grad_(False)
+    return model
 
 
 def _put(model: CodeToText, name: str, tensor: Tensor) -> None:

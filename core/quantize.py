@@ -94,7 +94,8 @@ def quantize(model: CodeToText, method: str) -> CodeToText:
             f"{method} does not work here (torch {torch.__version__}, {model.device.type}): {first}"
         ) from error
     made.config.quantization = None if method == "fp32" else method
-    return made.requires_grad_(False)
+    made.requires_grad_(False)
+    return made
 
 
 def project(model: CodeToText) -> None:
@@ -124,9 +125,9 @@ def quantized_weights(model: CodeToText) -> int:
     """How many of the multiplied weights are held in fewer than 32 bits."""
     if model.config.quantization in ("fp16", "bf16"):
         return multiplied_weights(model)
-    return sum(codes[0].numel() for codes in all_codes(model).values()) + sum(
-        module.weight.numel() for module in model.modules() if type(module).__name__ == "Linear8bitLt"
-    )
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear) and type(module).__name__ == "Linear8bitLt"]
+    integers = [codes for codes, _ in all_codes(model).values()] + [layer.weight for layer in layers]
+    return sum(tensor.numel() for tensor in integers)
 
 
 def memory_bytes(model: CodeToText) -> int:
@@ -138,12 +139,12 @@ def memory_bytes(model: CodeToText) -> int:
     for tensor in [*model.parameters(), *model.buffers()]:
         for part in _parts(tensor):
             seen[part.data_ptr(), part.numel()] = part.numel() * part.element_size()
-    dynamic = sum(
+    packed: int = sum(
         module.weight().numel() + 4 * (1 + (0 if module.bias() is None else module.bias().numel()))
         for module in model.modules()
         if _is_dynamic(module)
     )
-    return sum(seen.values()) + dynamic
+    return sum(seen.values()) + packed
 
 
 def all_codes(model: CodeToText) -> dict[str, tuple[Tensor, Tensor]]:
@@ -154,7 +155,7 @@ def all_codes(model: CodeToText) -> dict[str, tuple[Tensor, Tensor]]:
             weight = module.weight()
             found[name] = (weight.int_repr(), torch.tensor(weight.q_scale(), dtype=torch.float64))
         elif isinstance(module, nn.Linear) and hasattr(module.weight, "qdata"):
-            found[name] = (module.weight.qdata, module.weight.scale)
+            found[name] = (_part(module.weight, "qdata"), _part(module.weight, "scale"))
     return found
 
 
@@ -170,10 +171,10 @@ def set_codes(model: CodeToText, codes: Mapping[str, tuple[Tensor, Tensor]], bia
         module = model.get_submodule(name)
         if _is_dynamic(module):
             with _no_deprecation():
-                weight = torch._make_per_tensor_quantized_tensor(integers, float(scale), 0)  # type: ignore[attr-defined]
-            module.set_weight_bias(weight, biases.get(name))  # type: ignore[operator]
+                weight = torch._make_per_tensor_quantized_tensor(integers, float(scale), 0)
+            module.set_weight_bias(weight, biases.get(name))
         else:
-            module.weight.qdata, module.weight.scale = integers, scale  # type: ignore[union-attr]
+            module.weight.qdata, module.weight.scale = integers, scale
 
 
 def _float16(model: CodeToText) -> CodeToText:
@@ -196,7 +197,9 @@ def _dynamic_int8(model: CodeToText) -> CodeToText:
                 f"torch {torch.__version__} has no torch.ao.quantization any more.", "Install torch 2.13."
             ) from error
         wanted = dict.fromkeys(linear_names(model, attention=False), default_dynamic_qconfig)
-        made: CodeToText = quantize_dynamic(model, wanted, dtype=torch.qint8, inplace=True)
+        made: CodeToText = quantize_dynamic(  # type: ignore[no-untyped-call]  # torch has no types for it
+            model, wanted, dtype=torch.qint8, inplace=True
+        )
     return made
 
 
@@ -266,11 +269,18 @@ def _is_dynamic(module: nn.Module) -> bool:
     return type(module).__name__ == "Linear" and type(module).__module__.endswith("quantized.dynamic.modules.linear")
 
 
+def _part(tensor: Tensor, name: str) -> Tensor:
+    """One of the tensors that a tensor of a library's own consists of."""
+    part: Tensor = getattr(tensor, name)
+    return part
+
+
 def _parts(tensor: Tensor) -> list[Tensor]:
     """The tensors that a tensor of a library's own consists of; a plain one is its own part."""
     if not hasattr(tensor, "qdata"):
         return [tensor]
-    return [part for part in (tensor.qdata, tensor.scale, tensor.zero_point) if part is not None]  # type: ignore[attr-defined]
+    parts = [getattr(tensor, name) for name in ("qdata", "scale", "zero_point")]
+    return [part for part in parts if part is not None]
 
 
 @contextmanager
