@@ -37,6 +37,7 @@ def main() -> None:
         experiment_commands,
         folder_commands,
         model_commands,
+        quantize_commands,
         report_commands,
     )
     from .commands import app
