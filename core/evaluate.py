@@ -30,6 +30,17 @@ PAPER_SOURCE_LENGTH = 256
 
 
 @dataclass(frozen=True)
+class Decoded:
+    """What a model wrote about some sources, and how long it took."""
+
+    texts: tuple[str, ...]
+    tokens: int
+    """Tokens of these texts, their ends included; those of other places in the beam are not counted."""
+    seconds: float
+    """Of the search alone: the making of texts, events and pauses between two batches are not in it."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Comments of a model for some rows, and how good they are."""
 
@@ -41,6 +52,7 @@ class Evaluation:
     signatures: dict[str, str]
     seconds: float
     """Decoding and scoring."""
+    decoded: Decoded
 
     @property
     def scores(self) -> Scores:
@@ -82,7 +94,7 @@ def evaluate(
         Comments and scores, in the order of the rows.
     """
     started = time.monotonic()
-    texts = decode_texts(
+    decoded = decode_texts(
         model,
         tokenizer,
         encoded.sources,
@@ -95,11 +107,12 @@ def evaluate(
     references = [row.target for row in encoded.rows]
     return Evaluation(
         rows=encoded.rows,
-        predictions=tuple(texts),
-        result=metrics.score(texts, references),
+        predictions=decoded.texts,
+        result=metrics.score(decoded.texts, references),
         floors=floors or floors_of(encoded.rows),
         signatures=metrics.signatures(),
         seconds=time.monotonic() - started,
+        decoded=decoded,
     )
 
 
@@ -118,7 +131,7 @@ def decode_texts(
     after_batch: Callable[[int], None] = lambda done: None,
     *,
     length_penalty: float = 0.0,
-) -> list[str]:
+) -> Decoded:
     """The best comment for each source, as text.
 
     Args:
@@ -132,10 +145,10 @@ def decode_texts(
         length_penalty: As for `decode.beam_search`.
 
     Returns:
-        One text a source, in order.
+        One text a source, in order, and what they cost.
     """
     texts = [""] * len(sources)
-    done = 0
+    done, tokens, seconds = 0, 0, 0.0
     batches = beam_search_batches(
         model,
         [list(source) for source in sources],
@@ -144,12 +157,18 @@ def decode_texts(
         batch_size=batch_size,
         length_penalty=length_penalty,
     )
-    for indices, hypotheses in batches:
-        for index, best in zip(indices, hypotheses, strict=True):
-            texts[index] = to_text(tokenizer, best[0].tokens)
+    while True:
+        begun = time.monotonic()
+        batch = next(batches, None)
+        seconds += time.monotonic() - begun
+        if batch is None:
+            return Decoded(tuple(texts), tokens, seconds)
+        indices, hypotheses = batch
+        for index, (best, *_) in zip(indices, hypotheses, strict=True):
+            texts[index] = to_text(tokenizer, best.tokens)
+            tokens += len(best.tokens) + best.finished
         done += len(indices)
         after_batch(done)
-    return texts
 
 
 def to_text(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:

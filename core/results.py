@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from typing import TypedDict
 
 from .events import FloorsMeasured, RoundFinished, Scores, from_line
 from .interval import Difference, Interval
@@ -39,6 +40,12 @@ class Result:
     seconds: float = 0.0
     signatures: Mapping[str, str] = field(default_factory=dict)
     """Measure -> how it was computed."""
+    ms_per_row: float | None = None
+    """Milliseconds of the beam search for one row, rows decoded in batches; older versions did not tell."""
+    ms_per_token: float | None = None
+    """The same for one token of the comments."""
+    decoded_on: str = ""
+    """What these times depend on, such as "cpu, 2 threads, beam 10, batch 8"."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     """Measure -> the interval of its score; older versions did not compute any."""
     against_dense: Mapping[str, Difference] = field(default_factory=dict)
@@ -117,7 +124,26 @@ def _with_metrics(found: Result, metrics: Mapping[str, object]) -> Result:
         intervals={**found.intervals, **intervals},
         against_dense={**found.against_dense, **changes},
         bootstrap=bootstrap if isinstance(bootstrap, str) else found.bootstrap,
+        **_times(_mapping(metrics.get("decoding"))),
     )
+
+
+class _Times(TypedDict, total=False):
+    ms_per_row: float | None
+    ms_per_token: float | None
+    decoded_on: str
+
+
+def _times(decoding: Mapping[str, object]) -> _Times:
+    """Times of the search, each where it can be told; nothing at all where it was not measured."""
+    numbers = _numbers(decoding)
+    seconds, device = numbers.get("seconds", 0.0), decoding.get("device")
+    if seconds <= 0:
+        return {}
+    each = [1000 * seconds / numbers[of] if numbers.get(of, 0) >= 1 else None for of in ("rows", "tokens")]
+    counts = {name: int(numbers.get(name, 0)) for name in ("threads", "beam", "batch_size")}
+    on = f"{device}, {counts['threads']} threads, beam {counts['beam']}, batch {counts['batch_size']}"
+    return {"ms_per_row": each[0], "ms_per_token": each[1], "decoded_on": on}
 
 
 def _each(metrics: Mapping[str, object], key: str, wanted: tuple[str, ...]) -> Iterator[tuple[str, dict[str, float]]]:
@@ -156,6 +182,7 @@ def to_csv(results: Iterable[Result]) -> str:
         [
             "run", "round", "sparsity", *MEASURES, "size_bytes", *(f"floor_{name}_{measure}" for name, measure in floors),
             "split", "rows", "seconds", *(f"{measure}_signature" for measure in MEASURES),
+            "ms_per_row", "ms_per_token", "decoded_on",
             *(f"{measure}_{end}" for measure in MEASURES for end in ("low", "high")),
             *(f"{measure}_{name}" for measure in MEASURES for name in ("change", "change_low", "change_high")), "bootstrap",
         ]
@@ -165,6 +192,8 @@ def to_csv(results: Iterable[Result]) -> str:
         cells += ["" if found.size_bytes is None else found.size_bytes]
         cells += [found.floors.get(name, {}).get(measure, "") for name, measure in floors]
         cells += [found.split, found.rows, found.seconds, *(found.signatures.get(measure, "") for measure in MEASURES)]
+        cells += ["" if time is None else time for time in (found.ms_per_row, found.ms_per_token)]
+        cells += [found.decoded_on]
         for measure in MEASURES:
             spread = found.intervals.get(measure)
             cells += [spread.low, spread.high] if spread else ["", ""]

@@ -102,6 +102,10 @@ def test_a_whole_run(make: Make) -> None:
         assert len(lines) == 8
         mean = sum(json.loads(line)["bleu"] for line in lines) / 8
         assert mean == pytest.approx(facts["scores"]["bleu"])
+        decoding = facts["decoding"]
+        assert (decoding["rows"], decoding["beam"], decoding["device"], decoding["threads"]) == (8, 2, "cpu", 1)
+        assert 8 <= decoding["tokens"] <= 8 * 12
+        assert 0 < decoding["seconds"] < facts["seconds"]
         assert all(
             facts["intervals"][name]["low"] <= facts["scores"][name] <= facts["intervals"][name]["high"] for name in MEASURES
         )

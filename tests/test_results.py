@@ -140,6 +140,25 @@ def test_a_damaged_journal_costs_only_its_lines(tmp_path: Path) -> None:
     assert ResultsReader(paths).poll() == good
 
 
+def test_times_of_the_search_are_per_row_and_per_token(tmp_path: Path) -> None:
+    paths, _ = make_run(tmp_path, "run", whole_run())
+    measured = {"seconds": 2.0, "rows": 50, "tokens": 500, "beam": 10, "batch_size": 8, "device": "cpu", "threads": 2}
+    (paths.round(2) / "metrics.json").write_text(json.dumps({**METRICS, "decoding": measured}))
+    found = ResultsReader(paths).poll()
+    assert (found[2].ms_per_row, found[2].ms_per_token) == (40.0, 4.0)
+    assert found[2].decoded_on == "cpu, 2 threads, beam 10, batch 8"
+    assert (found[1].ms_per_row, found[1].ms_per_token, found[1].decoded_on) == (None, None, "")
+    row = list(csv.DictReader(io.StringIO(to_csv(found))))[2]
+    assert (row["ms_per_row"], row["ms_per_token"], row["decoded_on"]) == ("40.0", "4.0", found[2].decoded_on)
+
+
+@pytest.mark.parametrize("decoding", [3, {}, {"seconds": 0, "rows": 5}, {"seconds": -1, "rows": 5}, {"seconds": "x"}])
+def test_times_that_are_none_are_left_out(tmp_path: Path, decoding: object) -> None:
+    paths, _ = make_run(tmp_path, "run", whole_run())
+    (paths.round(2) / "metrics.json").write_text(json.dumps({**METRICS, "decoding": decoding}))
+    assert ResultsReader(paths).poll()[2].ms_per_row is None
+
+
 def test_csv_has_a_header_all_measures_and_empty_cells(tmp_path: Path) -> None:
     paths, _ = make_run(tmp_path, "run", whole_run())
     (paths.round(2) / "metrics.json").write_text(json.dumps({**METRICS, "sparsity": 0.6}))
