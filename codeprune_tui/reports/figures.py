@@ -34,6 +34,7 @@ SETTINGS = {
     "axes.spines.right": False,
     "axes.titlesize": 10,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#e4e4e4",
     "legend.frameon": False,
 }
@@ -167,7 +168,7 @@ def quantization(key: str, ladders: Sequence[Ladder]) -> str:
             axes.set_xticks([place + 0.19 for place in range(len(methods))], list(methods))
             axes.set_title(_literal(title))
         panels[0].set_ylabel("smoothed BLEU-4")
-        panels[0].legend(loc="lower right", frameon=True)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(SPLITS))
 
     return _svg(key, (min(10.5, 4.6 * len(sources)), 3.4), draw)
 
