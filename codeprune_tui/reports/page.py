@@ -144,7 +144,7 @@ def _figures(content: Content) -> list[str]:
     parts = ["<h2>The paper's figures, on our runs</h2>"]
     parts += _paragraphs(
         [
-            "Dots are runs, lines the mean over seeds, bands reach from the lowest to the highest seed. Each score has its own scale."
+            "Dots are runs, lines the mean over seeds, bands reach from the lowest to the highest. Each score has its own scale."
         ],
         "note",
     )
