@@ -136,7 +136,7 @@ def _zeros(config: CodeToTextConfig) -> CodeToText:
     config.quantization = None  # the copy that is made of it gets its own
     with torch.device("meta"):
         model = CodeToText(config)
-    model = model.to_empty(device="cpu")
+    model.to_empty(device="cpu")
     for tensor in [*model.parameters(), *model.buffers()]:
         tensor.detach().zero_()
     embeddings = model.encoder.embeddings
