@@ -1,6 +1,7 @@
 """The bundled models are what their cards say, and their training can be repeated."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -43,11 +44,27 @@ def test_ruby_mini_is_above_the_name_floor_where_that_can_tell() -> None:
 
 @pytest.mark.slow
 def test_the_first_steps_of_its_training_are_repeated_bit_for_bit(tmp_path: Path, ruby_data: Path) -> None:
-    folder = BUNDLED / "ruby-mini"
+    _check_first_steps(BUNDLED / "ruby-mini", tmp_path, ruby_data)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("CODEPRUNE_RUBY_PACKAGES" not in os.environ, reason="needs the packages of packages.txt, unpacked, there")
+def test_the_first_steps_of_the_pre_training_are_repeated_bit_for_bit(tmp_path: Path, ruby_data: Path) -> None:
+    _check_first_steps(BUNDLED / "ruby-mini-pretrained", tmp_path, ruby_data, Path(os.environ["CODEPRUNE_RUBY_PACKAGES"]))
+
+
+@pytest.mark.slow
+def test_the_recipe_of_the_pre_training_repeats_itself_on_the_bundled_corpus(tmp_path: Path) -> None:
+    """What needs no further data: tokenizer, fresh weights, spans and 50 steps are the same in two runs."""
+    recipe, corpus = BUNDLED / "ruby-mini-pretrained" / "recipe.toml", BUNDLED / "demo-ruby"
+    assert first_steps(recipe, corpus, tmp_path / "one") == first_steps(recipe, corpus, tmp_path / "two")
+
+
+def _check_first_steps(folder: Path, scratch: Path, rows: Path, code: Path | None = None) -> None:
     recorded = json.loads((folder / FILE).read_text())
     assert recorded["steps"] == STEPS
     expected = recorded["sha256"]
     if {name: recorded[name] for name in machine()} != machine():
         # Other kernels round otherwise: what can be asked of this machine is that it repeats itself.
-        expected = first_steps(folder / "recipe.toml", ruby_data, tmp_path / "before")
-    assert first_steps(folder / "recipe.toml", ruby_data, tmp_path / "again") == expected
+        expected = first_steps(folder / "recipe.toml", rows, scratch / "before", code)
+    assert first_steps(folder / "recipe.toml", rows, scratch / "again", code) == expected
