@@ -136,6 +136,9 @@ def test_the_ladder_from_command_to_page(run_cli: Callable[..., Result], folder:
         assert {timing.batch for timing in method.timings} == {1, 3}
         assert all(timing.token_ms > 0 and timing.comment_ms > 0 for timing in method.timings)
         assert method.splits["valid"].less_fp32.keys() == (set() if method.method == "fp32" else {"bleu", "corpus_bleu", "chrf"})
+        for name, own in method.splits["valid"].intervals.items():
+            assert own.low <= own.value <= own.high
+            assert own.value == pytest.approx(method.splits["valid"].scores[name], abs=1e-4)
         for gap in method.splits["test"].less_fp32.values():
             assert gap.low <= gap.value <= gap.high
     if importlib.util.find_spec("bitsandbytes") is None:
