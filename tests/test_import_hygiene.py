@@ -32,6 +32,7 @@ COMMAND_LINE = (
     "cli",
     "commands",
     "model_commands",
+    "bench_commands",
     "console",
     "report",
     "client",
