@@ -12,7 +12,7 @@ import torch
 
 from ..device import describe
 from ..errors import TrainingError
-from . import decoding, evaluating, pruning, starting, training
+from . import decoding, evaluating, growth, pruning, starting, training
 from .ground import SIZES, Ground
 from .measure import Result, Table
 from .names import NAMES
@@ -41,6 +41,7 @@ COMPARISONS: dict[str, Comparison] = {
     evaluating.ROUND: Comparison(evaluating.picking_best, ("mini",)),
     pruning.NAME: Comparison(pruning.pruning, ("",)),
     starting.NAME: Comparison(starting.starting, ("",)),
+    growth.NAME: Comparison(growth.growth, ("",)),
 }
 assert tuple(COMPARISONS) == NAMES
 
