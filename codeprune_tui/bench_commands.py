@@ -4,8 +4,9 @@ Measuring is `core.bench`'s; here stand its options, the table, and what is stor
 measured.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +19,9 @@ from . import bundle, report
 from .commands import Json, app
 from .console import say
 from .model_commands import Threads
+
+if TYPE_CHECKING:
+    from core.bench.ground import Ground
 
 FOLDER = Path("docs/benchmarks")
 
@@ -44,33 +48,42 @@ def bench(
     if docs is not None:
         _write_page(output, docs)
         return
-    before, now = _measure(names or [], size or ("mini" if quick else "mini,base"), quick=quick, threads=threads, folder=output)
-    worse = stored.regressions(before, now.results)
-    file = stored.file_of(output, now.facts)
-    if worse and check:
-        say(f"{file} stays as it is")  # or the next check would find nothing
-    else:
-        stored.write(stored.merged(before, now), file)
-        say(f"Stored in {file}")
-    typer.echo(stored.to_json(now) if json else _table(now), nl=not json)
+    worse: list[str] = []
+    sizes = [part.strip() for part in (size or ("mini" if quick else "mini,base")).split(",")]
+    for before, now in _measure(names or [], sizes, quick=quick, threads=threads, folder=output):
+        found = stored.regressions(before, now.results)
+        file = stored.file_of(output, now.facts)
+        if found and check:
+            say(f"{file} stays as it is")  # or the next check would find nothing
+        else:
+            stored.write(stored.merged(before, now), file)
+            say(f"Stored in {file}")
+        typer.echo(stored.to_json(now) if json else _table(now), nl=not json)
+        worse += found
     if worse:
-        text = "; ".join(worse)
+        text = f"Worse than the last stored run by more than 20 %: {'; '.join(worse)}."
         if check:
-            raise TrainingError(f"Worse than the last stored run by more than 20 %: {text}.", "Measure again on an idle machine.")
-        say(f"Worse than the last stored run by more than 20 %: {text}")
+            raise TrainingError(text, "Measure again on an idle machine.")
+        say(text)
 
 
-def _measure(names: list[str], size: str, *, quick: bool, threads: int, folder: Path) -> tuple[stored.Run | None, stored.Run]:
-    """The last stored run of this kind, if any, and the new one."""
+def _measure(
+    names: list[str], sizes: list[str], *, quick: bool, threads: int, folder: Path
+) -> Iterator[tuple[stored.Run | None, stored.Run]]:
+    """For each device the last stored run of this kind, if any, and the new one."""
     from core.bench import suite
-    from core.bench.ground import Ground
-    from core.device import make_accelerator
 
-    plan = suite.planned(names, [part.strip() for part in size.split(",")])
-    accelerator = make_accelerator("auto", "fp32", threads)
-    import torch
+    if "cuda" not in suite.devices():
+        say("CUDA: not measured, for there is no GPU")
+    for device in suite.devices():
+        if plan := suite.planned(names, sizes, device):
+            ground = suite.make_ground(bundle.folder(), device, threads, quick=quick)
+            yield _measure_on(ground, plan, folder)
 
-    ground = Ground(bundle.folder(), accelerator, torch.get_num_threads(), quick)
+
+def _measure_on(ground: "Ground", plan: list[tuple[str, str]], folder: Path) -> tuple[stored.Run | None, stored.Run]:
+    from core.bench import suite
+
     facts = suite.facts(ground)
     before = stored.read(stored.file_of(folder, facts))
     say(f"Measuring on {facts.device}, {facts.threads} threads, with {facts.rows}")

@@ -4,8 +4,6 @@ The bundled model ends its comments itself. The random base model never ends one
 as a comment of middling length has.
 """
 
-from collections.abc import Sequence
-
 from ..decode import beam_search
 from .ground import Ground
 from .measure import Result, faster, in_turn, timed
@@ -14,6 +12,7 @@ from .reference import slow_beam_search
 
 NAME, GENERATE, GREEDY = "decoding", "generate", "greedy"
 BEAM, BATCH, GREEDY_BATCH, LONGEST = 10, 16, 32, 64
+CUDA_BATCH, CUDA_ROWS = 128, 1400
 SLOW_GOALS = {"mini": 20.0, "base": 16.0}
 
 
@@ -27,33 +26,31 @@ def length(ground: Ground, size: str) -> int:
 def decoding(ground: Ground, size: str) -> list[Result]:
     """Beam 10, a batch of 16 against one example at a time; the slow side does a share of the batch in each turn."""
     model, most, times = ground.model(size), length(ground, size), 1 if ground.quick else 4
-    sources = ground.sources(BATCH)
-    share = [sources[turn::8] for turn in range(8)] if ground.quick or size == "base" else [sources[turn::4] for turn in range(4)]
+    cuda = ground.device.type == "cuda"
+    batch, count = (CUDA_BATCH, CUDA_ROWS) if cuda else (BATCH, BATCH)
+    sources = ground.sources(count)
+    stride = count // 4 if cuda else 8 if ground.quick or size == "base" else 4
     fast: list[tuple[int, ...]] = []
     slow: dict[int, list[tuple[int, ...]]] = {}
 
     def ours(turn: int) -> float:
         def decode() -> None:
-            fast[:] = [best[0].tokens for best in beam_search(model, sources, beam=BEAM, max_length=most, batch_size=BATCH)]
+            fast[:] = [best[0].tokens for best in beam_search(model, sources, beam=BEAM, max_length=most, batch_size=batch)]
 
-        return timed(decode, ground.synchronise) / BATCH
+        return timed(decode, ground.synchronise) / count
 
     def theirs(turn: int) -> float:
         def decode() -> None:
-            slow[turn] = [slow_beam_search(model, source, BEAM, most).tokens for source in share[turn]]
+            slow[turn] = [slow_beam_search(model, source, BEAM, most).tokens for source in sources[turn::stride]]
 
-        return timed(decode, ground.synchronise) / len(share[turn])
+        return timed(decode, ground.synchronise) / len(slow[turn])
 
     ours(0)
     sides = in_turn(ours, theirs, times, warm=False)
-    pairs = [(fast[place], found) for turn in slow for place, found in zip(_places(turn, share), slow[turn], strict=True)]
-    least = SLOW_GOALS[size] if ground.device.type == "cpu" else 60.0 if size == "base" else None
-    what = f"beam {BEAM}, batch {BATCH}, at most {most} tokens"
+    pairs = [pair for turn in slow for pair in zip(fast[turn::stride], slow[turn], strict=True)]
+    least = 60.0 if cuda and size == "base" else None if cuda else SLOW_GOALS[size]
+    what = f"beam {BEAM} over {count:,} rows, batch {batch}, at most {most} tokens"
     return [faster(NAME, size, what, "one example, prefix recomputed", sides, least, note=_same(pairs))]
-
-
-def _places(turn: int, share: Sequence[Sequence[object]]) -> range:
-    return range(turn, BATCH, len(share))
 
 
 def against_generate(ground: Ground, size: str) -> list[Result]:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 
-from ..device import describe
+from ..device import describe, make_accelerator
 from ..errors import TrainingError
+from ..recipe import Device
 from . import decoding, evaluating, growth, pruning, starting, training
 from .ground import SIZES, Ground
 from .measure import Result, Table
@@ -46,12 +47,28 @@ COMPARISONS: dict[str, Comparison] = {
 assert tuple(COMPARISONS) == NAMES
 
 
-def planned(names: Sequence[str], sizes: Sequence[str]) -> list[tuple[str, str]]:
+ON_CUDA = (training.NAME, decoding.NAME, decoding.GENERATE, decoding.GREEDY)
+"""What is measured on a GPU as well."""
+
+
+def devices() -> tuple[Device, ...]:
+    """The CPU always, a GPU where there is one."""
+    return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+
+
+def make_ground(bundle: Path, device: Device, threads: int, *, quick: bool) -> Ground:
+    """What comparisons stand on; on a GPU the engine trains in bf16, as it does for its users."""
+    accelerator = make_accelerator(device, "bf16" if device == "cuda" else "fp32", threads)
+    return Ground(bundle, accelerator, torch.get_num_threads(), quick)
+
+
+def planned(names: Sequence[str], sizes: Sequence[str], device: Device = "cpu") -> list[tuple[str, str]]:
     """What is to be measured: (comparison, size), by size, so that each model is loaded once.
 
     Args:
         names: Of `COMPARISONS`; none for all.
         sizes: Of `SIZES`; a comparison without a size is always made.
+        device: On "cuda" only what belongs there.
 
     Raises:
         TrainingError: There is no such comparison or size.
@@ -60,7 +77,7 @@ def planned(names: Sequence[str], sizes: Sequence[str]) -> list[tuple[str, str]]
         for name in given:
             if name not in known:
                 raise TrainingError(f"There is no {kind} {name!r}.", f"There are: {', '.join(known)}.")
-    chosen = names or list(COMPARISONS)
+    chosen = [name for name in names or COMPARISONS if device == "cpu" or name in ON_CUDA]
     return [(name, size) for size in (*sizes, "") for name in chosen if size in COMPARISONS[name].sizes]
 
 
