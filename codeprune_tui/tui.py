@@ -126,12 +126,14 @@ class CodepruneApp(App[None]):
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (36, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(key, f"mode('{mode}')", title, show=False, tooltip=f"Go to {title}")
+            Binding(key, f"mode('{mode}')", title, show=False, tooltip=f"Go to {title}", id=f"app.{mode}")
             for mode, (key, title) in MODE_KEYS.items()
         ),
-        Binding("q", "quit", "Detach", tooltip="Leave the app; every run goes on"),
-        Binding("ctrl+q", "quit", "Detach", show=False, priority=True, tooltip="Leave the app, also while typing"),
-        Binding("question_mark,f1", "help", "Help", key_display="?", tooltip="Show all keys"),
+        Binding("q", "quit", "Detach", tooltip="Leave the app; every run goes on", id="app.quit"),
+        Binding(
+            "ctrl+q", "quit", "Detach", show=False, priority=True, tooltip="Leave the app, also while typing", id="app.leave"
+        ),
+        Binding("question_mark,f1", "help", "Help", key_display="?", tooltip="Show all keys", id="app.help"),
     ]
 
     def __init__(self, checkpoints: Path, clock: Callable[[], float] = time.time, demo: bool = False) -> None:

@@ -22,9 +22,9 @@ class Confirm(ModalScreen[bool]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)", "Yes"),
-        Binding("n,escape,q", "answer(False)", "No"),
-        Binding("left,right", "app.focus_next", "Other button", show=False),
+        Binding("y", "answer(True)", "Yes", id="ask.yes"),
+        Binding("n,escape,q", "answer(False)", "No", id="ask.no"),
+        Binding("left,right", "app.focus_next", "Other button", show=False, id="ask.other-button"),
     ]
 
     def __init__(self, question: str, yes: str) -> None:
@@ -59,7 +59,7 @@ class Enter(ModalScreen[str | None]):
         value: What the field holds at first.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "give_up", "Cancel")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "give_up", "Cancel", id="ask.cancel")]
 
     def __init__(self, question: str, check: Callable[[str], str], do: str, value: str = "") -> None:
         super().__init__()

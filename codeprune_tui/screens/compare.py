@@ -56,13 +56,25 @@ class CompareScreen(ModeScreen):
     MODE = "compare"
     AUTO_FOCUS = "DataTable"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "mark", "Mark runs", tooltip="Choose the runs to compare; at first the newest lottery runs"),
-        Binding("x", "axis", "Axis", tooltip="Scores against sparsity, round or size on disk (bitmask and kept values)"),
-        Binding("y", "score", "Score", tooltip="Smoothed BLEU-4, corpus BLEU or chrF"),
-        Binding("o", "sort", "Sort", tooltip="Sort the table by the next column; a click on its title does it, too"),
-        Binding("O", "reverse", "Reverse", show=False, tooltip="Turn the order of the table around"),
-        Binding("e", "export", "Export", tooltip="Write the table to a CSV file in the current folder"),
-        Binding("enter", "open", "Open", priority=False, show=False, tooltip="Show the chosen line's run live"),
+        Binding(
+            "m", "mark", "Mark runs", tooltip="Choose the runs to compare; at first the newest lottery runs", id="compare.mark"
+        ),
+        Binding(
+            "x",
+            "axis",
+            "Axis",
+            tooltip="Scores against sparsity, round or size on disk (bitmask and kept values)",
+            id="compare.axis",
+        ),
+        Binding("y", "score", "Score", tooltip="Smoothed BLEU-4, corpus BLEU or chrF", id="compare.score"),
+        Binding(
+            "o", "sort", "Sort", tooltip="Sort the table by the next column; a click on its title does it, too", id="compare.sort"
+        ),
+        Binding("O", "reverse", "Reverse", show=False, tooltip="Turn the order of the table around", id="compare.reverse"),
+        Binding("e", "export", "Export", tooltip="Write the table to a CSV file in the current folder", id="compare.export"),
+        Binding(
+            "enter", "open", "Open", priority=False, show=False, tooltip="Show the chosen line's run live", id="compare.open"
+        ),
     ]
     DEFAULT_CSS = """
     CompareScreen {

@@ -67,7 +67,7 @@ def sections() -> Iterable[tuple[str, list[tuple[str, str]]]]:
 class HelpScreen(ModalScreen[None]):
     """The keys, in front of whatever was there."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "dismiss", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "dismiss", "Close", id="help.close")]
 
     def compose(self) -> ComposeResult:
         """One text that scrolls."""

@@ -39,16 +39,34 @@ class LayersScreen(ModeScreen):
     MODE = "layers"
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(key, f"move({down}, {right})", show=False) for key, down, right in (("up", -1, 0), ("down", 1, 0))),
-        *(Binding(key, f"move({down}, {right})", show=False) for key, down, right in (("left", 0, -1), ("right", 0, 1))),
-        Binding("enter", "open", "Open", tooltip="Open the chosen matrix as a map of its blocks, or close it"),
-        Binding("escape", "close", "Close", show=False),
-        Binding("v", "measure", "Values", tooltip="Show sparsity, mean magnitude, change or mask overlap"),
-        Binding("left_square_bracket,shift+left", "step(-1)", "Earlier", key_display="[", tooltip="One round back; stay there"),
-        Binding(
-            "right_square_bracket,shift+right", "step(1)", "Later", key_display="]", tooltip="One round on; the last one follows"
+        *(
+            Binding(key, f"move({down}, {right})", show=False, id=f"layers.{key}")
+            for key, down, right in (("up", -1, 0), ("down", 1, 0))
         ),
-        Binding("space", "play", "Play", tooltip="Play through the rounds, or stop playing"),
+        *(
+            Binding(key, f"move({down}, {right})", show=False, id=f"layers.{key}")
+            for key, down, right in (("left", 0, -1), ("right", 0, 1))
+        ),
+        Binding("enter", "open", "Open", tooltip="Open the chosen matrix as a map of its blocks, or close it", id="layers.open"),
+        Binding("escape", "close", "Close", show=False, id="layers.close"),
+        Binding("v", "measure", "Values", tooltip="Show sparsity, mean magnitude, change or mask overlap", id="layers.measure"),
+        Binding(
+            "left_square_bracket,shift+left",
+            "step(-1)",
+            "Earlier",
+            key_display="[",
+            tooltip="One round back; stay there",
+            id="layers.earlier",
+        ),
+        Binding(
+            "right_square_bracket,shift+right",
+            "step(1)",
+            "Later",
+            key_display="]",
+            tooltip="One round on; the last one follows",
+            id="layers.later",
+        ),
+        Binding("space", "play", "Play", tooltip="Play through the rounds, or stop playing", id="layers.play"),
         *(replace(binding, show=False) for binding in RUN_KEYS if isinstance(binding, Binding)),
     ]
     DEFAULT_CSS = """

@@ -38,9 +38,16 @@ class LiveScreen(ModeScreen):
     AUTO_FOCUS = "RunLog"
     BINDINGS: ClassVar[list[BindingType]] = [
         *RUN_KEYS,
-        Binding("f", "freeze", "Freeze", tooltip="Freeze the view, or let it go on; the run isn't touched"),
-        Binding("l", "other", "Log", tooltip="Log or comments, where there is no room for both"),
-        Binding("z", "zoom", "Zoom", show=False, tooltip="Enlarge the focused pane (Tab moves the focus) or put it back"),
+        Binding("f", "freeze", "Freeze", tooltip="Freeze the view, or let it go on; the run isn't touched", id="live.freeze"),
+        Binding("l", "other", "Log", tooltip="Log or comments, where there is no room for both", id="live.log"),
+        Binding(
+            "z",
+            "zoom",
+            "Zoom",
+            show=False,
+            tooltip="Enlarge the focused pane (Tab moves the focus) or put it back",
+            id="live.zoom",
+        ),
     ]
 
     def __init__(self) -> None:

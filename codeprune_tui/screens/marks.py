@@ -26,9 +26,9 @@ class MarkRuns(ModalScreen[list[str] | None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "give_up", "Cancel"),
-        Binding("space", "turn", "Mark"),
-        Binding("enter", "take", "Compare", priority=True),
+        Binding("escape", "give_up", "Cancel", id="marks.cancel"),
+        Binding("space", "turn", "Mark", id="marks.mark"),
+        Binding("enter", "take", "Compare", priority=True, id="marks.compare"),
     ]
     DEFAULT_CSS = """
     MarkRuns OptionList { height: auto; max-height: 12; border: none; padding: 0; margin: 1 0; background: $surface; }

@@ -24,11 +24,11 @@ from ..widgets.statusline import ModeTab, StatusLine
 from .ask import Confirm, Enter
 
 RUN_KEYS: list[BindingType] = [
-    Binding("p", "pause", "Pause", tooltip="Pause the run at the next step; again: go on"),
-    Binding("r", "resume", "Resume", tooltip="Go on: after a pause, a stop, a failure or a crash"),
-    Binding("n", "rounds", "Rounds", tooltip="Go on for N more rounds, then pause"),
-    Binding("s", "stop", "Stop", tooltip="Stop at a checkpoint; asks first; can be resumed"),
-    Binding("K", "kill", "Kill", tooltip="Kill the worker at once; asks for the run's name"),
+    Binding("p", "pause", "Pause", tooltip="Pause the run at the next step; again: go on", id="run.pause"),
+    Binding("r", "resume", "Resume", tooltip="Go on: after a pause, a stop, a failure or a crash", id="run.resume"),
+    Binding("n", "rounds", "Rounds", tooltip="Go on for N more rounds, then pause", id="run.rounds"),
+    Binding("s", "stop", "Stop", tooltip="Stop at a checkpoint; asks first; can be resumed", id="run.stop"),
+    Binding("K", "kill", "Kill", tooltip="Kill the worker at once; asks for the run's name", id="run.kill"),
 ]
 """Keys of the modes that are about a run."""
 

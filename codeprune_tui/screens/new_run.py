@@ -35,11 +35,11 @@ class NewRunScreen(ModeScreen):
     MODE = "new"
     AUTO_FOCUS = "Select"  # not a line to type into: the keys of the modes work until one is chosen
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "start", "Start", priority=True, tooltip="Start the run and show it live"),
-        Binding("ctrl+n", "clear", "Defaults", tooltip="Put every key back to its default"),
-        Binding("escape", "app.mode('runs')", "Back", tooltip="Back to the list; the form keeps its entries"),
-        Binding("down", "app.focus_next", "Next field", show=False),
-        Binding("up", "app.focus_previous", "Field before", show=False),
+        Binding("ctrl+s", "start", "Start", priority=True, tooltip="Start the run and show it live", id="new.start"),
+        Binding("ctrl+n", "clear", "Defaults", tooltip="Put every key back to its default", id="new.clear"),
+        Binding("escape", "app.mode('runs')", "Back", tooltip="Back to the list; the form keeps its entries", id="new.back"),
+        Binding("down", "app.focus_next", "Next field", show=False, id="new.next-field"),
+        Binding("up", "app.focus_previous", "Field before", show=False, id="new.previous-field"),
     ]
 
     def __init__(self) -> None:

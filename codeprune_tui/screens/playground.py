@@ -76,15 +76,28 @@ class PlaygroundScreen(ModeScreen):
     MODE = "playground"
     AUTO_FOCUS = "#methods"  # not the editor: the keys of the modes work until one goes there
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "step(1)", "Next", tooltip="Next method"),
-        Binding("N", "step(-1)", "Prev", tooltip="Previous method"),
-        Binding("e", "edit", "Edit", tooltip="Edit the Ruby, or paste into it; Esc leaves. A paste outside of it replaces all"),
-        Binding("ctrl+n", "clear", "Clear", tooltip="Empty the editor and go there", priority=True),
-        Binding("b", "beam", "Beam", tooltip="Another beam width: 1 (greedy), 5, 10"),
-        Binding("plus", "more", "Model", tooltip="One more model, up to four (Tab goes to its picker)"),
-        Binding("minus", "fewer", "Less", show=False, tooltip="One model less, down to two"),
-        Binding("y", "copy", "Copy", tooltip="Copy the comments: of the column with the focus, or of all"),
-        Binding("r", "restart", "Restart", show=False, tooltip="Start the playground process again after it has ended"),
+        Binding("n", "step(1)", "Next", tooltip="Next method", id="playground.next"),
+        Binding("N", "step(-1)", "Prev", tooltip="Previous method", id="playground.previous"),
+        Binding(
+            "e",
+            "edit",
+            "Edit",
+            tooltip="Edit the Ruby, or paste into it; Esc leaves. A paste outside of it replaces all",
+            id="playground.edit",
+        ),
+        Binding("ctrl+n", "clear", "Clear", tooltip="Empty the editor and go there", priority=True, id="playground.clear"),
+        Binding("b", "beam", "Beam", tooltip="Another beam width: 1 (greedy), 5, 10", id="playground.beam"),
+        Binding("plus", "more", "Model", tooltip="One more model, up to four (Tab goes to its picker)", id="playground.more"),
+        Binding("minus", "fewer", "Less", show=False, tooltip="One model less, down to two", id="playground.fewer"),
+        Binding("y", "copy", "Copy", tooltip="Copy the comments: of the column with the focus, or of all", id="playground.copy"),
+        Binding(
+            "r",
+            "restart",
+            "Restart",
+            show=False,
+            tooltip="Start the playground process again after it has ended",
+            id="playground.restart",
+        ),
     ]
     DEFAULT_CSS = """
     PlaygroundScreen {

@@ -70,10 +70,10 @@ class RunsScreen(ModeScreen):
     MODE = "runs"
     AUTO_FOCUS = "DataTable"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Open", priority=False, tooltip="Show the chosen run live"),
+        Binding("enter", "open", "Open", priority=False, tooltip="Show the chosen run live", id="runs.open"),
         *RUN_KEYS,
-        Binding("c", "copy", "Copy", tooltip="New run from the chosen run's recipe"),
-        Binding("d", "demo", "Demo", tooltip="Prune the bundled model on the bundled corpus, and show it live"),
+        Binding("c", "copy", "Copy", tooltip="New run from the chosen run's recipe", id="runs.copy"),
+        Binding("d", "demo", "Demo", tooltip="Prune the bundled model on the bundled corpus, and show it live", id="runs.demo"),
     ]
 
     def __init__(self) -> None:

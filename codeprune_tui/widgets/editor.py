@@ -62,7 +62,7 @@ def editable(text: str) -> bool:
 class RubyEditor(TextArea):
     """The editor."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave the editor")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave the editor", id="editor.leave")]
 
     class Pasted(Message):
         """A text too large to be edited was pasted; the editor has not taken it."""
