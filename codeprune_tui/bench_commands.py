@@ -38,7 +38,7 @@ def bench(
     check: Annotated[bool, typer.Option("--check", help="Fail where a ratio is over 20 % worse than in the last run.")] = False,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where runs are stored as JSON.")] = FOLDER,
     docs: Annotated[
-        Path | None, typer.Option("--docs", metavar="FILE", help="Measure nothing: write the stored runs as a page.")
+        Path | None, typer.Option("--docs", metavar="FILE", help="Measure nothing: write the stored runs into a page.")
     ] = None,
 ) -> None:
     """Measure the engine side by side with the reference's algorithms and with other libraries.
@@ -110,5 +110,6 @@ def _table(run: stored.Run) -> str:
 
 def _write_page(folder: Path, page: Path) -> None:
     runs = [run for file in sorted(folder.glob("*.json")) if (run := stored.read(file)) is not None]
-    page.write_text(stored.page(runs), encoding="utf-8")
-    say(f"{len(runs)} stored runs written as {page}")
+    before = page.read_text(encoding="utf-8") if page.exists() else ""
+    page.write_text(stored.page(runs, before), encoding="utf-8")
+    say(f"{len(runs)} stored runs written into {page}")

@@ -154,6 +154,18 @@ def test_the_page_shows_targets_and_what_is_not_measured() -> None:
     assert "not measured" not in stored.page([run, on_gpu])
 
 
+def test_what_people_wrote_around_the_page_stays() -> None:
+    run = stored.Run(FACTS, "abc", (RESULT,))
+    written = f"# Speed\n\nWhy.\n\n{stored.BEGIN}\nold\n{stored.END}\n\n## Causes\n"
+    page = stored.page([run], written)
+    assert page.startswith("# Speed\n\nWhy.\n")
+    assert page.endswith(f"{stored.END}\n\n## Causes\n")
+    assert "old" not in page
+    assert "| training, batch 8 |" in page
+    assert stored.page([run], page) == page
+    assert stored.page([run], stored.page([run])) == stored.page([run])
+
+
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", "-m", "codeprune_tui.cli", "bench", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)

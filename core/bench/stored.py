@@ -153,6 +153,8 @@ def _sample(sample: Sample | None, unit: str) -> str:
     return f"{sample.median:.3g}{spread} {unit}"
 
 
+BEGIN, END = "<!-- bench: from here on by codeprune-tui bench --docs -->", "<!-- bench: up to here -->"
+"""Between these lines the page is rendered; what people write around them stays."""
 CUDA_GOALS = (
     ("training, batch 8", "base", "fixed padding, fp32", "≥ 4 ×"),
     ("training, batch 64", "base", "fixed padding, fp32", "≥ 6 ×"),
@@ -161,11 +163,22 @@ CUDA_GOALS = (
 """What the page lists as not measured as long as no run on a GPU is stored."""
 
 
-def page(runs: Sequence[Run]) -> str:
-    """The stored runs as a page in Markdown."""
+def page(runs: Sequence[Run], before: str = "") -> str:
+    """The stored runs as a page in Markdown.
+
+    Args:
+        runs: What was read from their files.
+        before: The page as it is. What stands before `BEGIN` and after `END` stays.
+    """
+    head, begin, rest = before.partition(BEGIN)
+    if not begin:
+        head, rest = before or "# Benchmarks\n\n", END + "\n"
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}\n{_rendered(runs)}{END}{tail}"
+
+
+def _rendered(runs: Sequence[Run]) -> str:
     lines = [
-        "# Benchmarks",
-        "",
         "Made by `codeprune-tui bench --docs docs/benchmarks.md` from the JSON in `docs/benchmarks/`; measured by `make bench`.",
         "Both sides of a comparison run in turn; median (minimum to maximum) of each, and the ratio of the medians. mini is the",
         "bundled model, base is CodeBERT's size with random weights.",
