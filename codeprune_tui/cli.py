@@ -34,6 +34,7 @@ def main() -> None:
     from core.errors import CodepruneError
 
     from . import (  # noqa: F401 - they add their commands to `app`
+        bench_commands,
         experiment_commands,
         folder_commands,
         model_commands,

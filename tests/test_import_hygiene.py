@@ -37,6 +37,7 @@ COMMAND_LINE = (
     "cli",
     "commands",
     "model_commands",
+    "bench_commands",
     "folder_commands",
     "console",
     "report",
