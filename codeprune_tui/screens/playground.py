@@ -144,6 +144,10 @@ class PlaygroundScreen(ModeScreen):
         self._playground = Playground(self._hear)
         self._number = 0
         self._source = ""
+        self._sent = ""
+        """The source that was last sent to be read: where it is another one, what is known of methods is out of date."""
+        self._tried = ("", "")
+        """Qualified name and source of the method that was last commented."""
         self._sample = ""
         """The text that was there at first."""
         self._wanted = ""
@@ -295,7 +299,7 @@ class PlaygroundScreen(ModeScreen):
         return self._number
 
     def _read(self) -> None:
-        self._reading = self._next_id()
+        self._reading, self._sent = self._next_id(), self._source
         self._send(Read("read", self._reading, self._source))
         self._show_titles()
 
@@ -314,7 +318,7 @@ class PlaygroundScreen(ModeScreen):
             return
         match reply:
             case MethodsFound():
-                if reply.id == self._reading:
+                if reply.id == self._reading and self._source == self._sent:
                     self._show_methods(reply)
             case Loading():
                 what = "Loading torch and transformers…" if reply.stage == "libraries" else "Loading weights…"
@@ -428,7 +432,8 @@ class PlaygroundScreen(ModeScreen):
     # Comments
 
     def _comment_soon(self) -> None:
-        self._later(LOOKING_S, self._ask)
+        if self._source == self._sent:  # otherwise it is read first, and that timer must not be stopped
+            self._later(LOOKING_S, self._ask)
 
     def _ask(self) -> None:
         """Asks those columns whose comment is not about what is shown now."""
@@ -438,7 +443,7 @@ class PlaygroundScreen(ModeScreen):
         models = self._opinions.ask(question, self.frame.clock())
         if not models:
             return
-        self._comment_id = self._next_id()
+        self._comment_id, self._tried = self._next_id(), (self._method.qualified, self._source)
         self._send(
             Comment(
                 "comment",
@@ -510,9 +515,9 @@ class PlaygroundScreen(ModeScreen):
 
     def _remember(self) -> None:
         """Keeps what was tried, once all models have answered; the sample is nobody's text."""
-        method, written = self._method, self._opinions.written()
-        if method is not None and written and self._source != self._sample:
-            entry = Entry(self.frame.clock(), method.qualified, self._source, tuple(written))
+        (method, source), written = self._tried, self._opinions.written()
+        if written and source != self._sample:
+            entry = Entry(self.frame.clock(), method, source, tuple(written))
             self.frame.perform(partial(keep, history_file(), entry), "")
 
     @work(group="history", exclusive=True)
