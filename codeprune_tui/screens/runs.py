@@ -3,7 +3,7 @@
 Shows the list that the app keeps, filtered and in order; the cursor stays on its run whatever comes and goes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,48 +18,18 @@ from textual.widgets import DataTable, Input, Static
 
 from core import folders
 from core.errors import CodepruneError, RunError
-from core.recipe import Recipe, load_recipe
+from core.recipe import load_recipe
 from core.runs import RunInfo, RunPaths, is_held
-from core.schedule import sparsities
 
 from .. import bundle, client
-from ..bundle import BundledModel
 from ..comparison import MOST
-from ..filtering import EXAMPLES, Filter, FilterError, dense_difference, parse
+from ..filtering import EXAMPLES, Filter, FilterError, parse
 from ..ordering import NEWEST, ORDERS, in_order
 from ..plain import plain
-from ..widgets.statusline import tone
-from ..words import age, count, difference, percent, score
+from ..words import count
 from .ask import Choose, Enter
 from .mode import RUN_KEYS, ModeScreen, Target
-
-COLUMNS: tuple[tuple[str, str, int], ...] = (
-    ("mark", "", 2),
-    ("run", "run", 12),
-    ("state", "  state", 14),
-    ("round", "round", 6),
-    ("sparsity", "sparsity", 9),
-    ("bleu", "BLEU", 7),
-    ("best", "best", 7),
-    ("diff", "Δ dense", 8),
-    ("age", "age", 10),
-)
-"""(key, title, width); that of the run is the least, it takes what is left. Figures stand at the right end of their column."""
-NOW_S = 10.0
-"""Younger than this is "now"."""
-DEVICE = ("device", "  device", 10)
-"""Also on narrow screens, where it fits."""
-KIND = ("kind", "  kind", 10)
-"""Only on wide screens."""
-STYLES = {
-    "$text-success": "green",
-    "$text-warning": "yellow",
-    "$text-error": "bold red",
-    "$text-primary": "cyan",
-    "$text-muted": "dim",
-}
-
-KEY = "bold $footer-key-foreground"
+from .runcells import COLUMNS, DEVICE, KIND, aged, bundled, cells_of
 
 Command = Callable[[RunPaths], None]
 
@@ -89,13 +59,13 @@ class RunsScreen(ModeScreen):
         Binding("space", "mark", "Mark", tooltip="Mark the chosen run; commands then go to all marked runs", id="runs.mark"),
         Binding("o", "sort", "Sort", tooltip="Sort by the next column; a click on its title does it, too", id="runs.sort"),
         Binding("O", "reverse", "Reverse", show=False, tooltip="Turn the order around", id="runs.reverse"),
-        *(replace(key, show=key.key in "pr") for key in RUN_KEYS if isinstance(key, Binding)),
+        *(replace(key, show=key.key == "p") for key in RUN_KEYS if isinstance(key, Binding)),
         Binding("v", "compare", "Compare", tooltip="Compare the marked runs, or the chosen one", id="runs.compare"),
         Binding("R", "rename", "Rename", show=False, tooltip="Give the chosen run another name", id="runs.rename"),
         Binding(
             "D,delete", "delete", "Delete", tooltip="Delete the marked runs, or the chosen one; asks first", id="runs.delete"
         ),
-        Binding("c", "copy", "Copy", tooltip="New run from the chosen run's recipe", id="runs.copy"),
+        Binding("c", "copy", "Copy", show=False, tooltip="New run from the chosen run's recipe", id="runs.copy"),
         Binding(
             "t", "ship", "Recipes", show=False, tooltip="New run from a recipe that came with the package", id="runs.recipes"
         ),
@@ -110,6 +80,7 @@ class RunsScreen(ModeScreen):
         self._made: dict[str, tuple[RunInfo, str, bool, dict[str, Text]]] = {}
         """Cells as they were made, and from what: a thousand runs would take a third of each second."""
         self._marks: set[str] = set()
+        self._name_width = COLUMNS[1][2]
         self._filter = Filter()
         self._order, self._down = NEWEST, False
         self._here = ""
@@ -149,7 +120,10 @@ class RunsScreen(ModeScreen):
         if free >= DEVICE[2]:
             shown, free = (*shown, DEVICE), free - DEVICE[2]
         for key, title, width in shown:
-            table.add_column(self._heading(key, title), width=width + (max(0, min(60, free)) if key == "run" else 0), key=key)
+            if key == "run":
+                width += max(0, min(60, free))
+                self._name_width, self._made = width, {}
+            table.add_column(self._heading(key, title), width=width, key=key)
         self._cells, self._here = {}, here
 
     def _heading(self, key: str, title: str) -> Text:
@@ -216,9 +190,9 @@ class RunsScreen(ModeScreen):
 
     def _cells_of(self, info: RunInfo, now: float) -> dict[str, Text]:
         name = info.paths.name
-        made, aged, marked = self._made.get(name), _age(info, now), name in self._marks
-        if made is None or made[0] is not info or made[1:3] != (aged, marked):
-            made = self._made[name] = (info, aged, marked, _cells(info, now, marked))
+        made, age_told, marked = self._made.get(name), aged(info, now), name in self._marks
+        if made is None or made[0] is not info or made[1:3] != (age_told, marked):
+            made = self._made[name] = (info, age_told, marked, cells_of(info, now, marked, self._name_width))
         return made[3]
 
     def _chosen_name(self) -> str:
@@ -413,29 +387,6 @@ class RunsScreen(ModeScreen):
             self._starting = False
 
 
-def bundled(models: Sequence[BundledModel], demo: Recipe) -> Content:
-    """The models that came with the package, and what to press."""
-    parts: list[str | tuple[str, str]] = []
-    width = max((len(model.name) for model in models), default=0)
-    for model in models:
-        sizes = f"  {model.size_bytes / 1e6:4.1f} MB  {model.parameters / 1e6:3.1f} M parameters"
-        parts += [(model.name.ljust(width), "bold"), f"{sizes}  {_quality(model)}\n"]
-    return Content.assemble(
-        *parts,
-        ("\nd", KEY),
-        f" prunes {Path(demo.model.path).name} on the bundled corpus, {demo.rounds + 1} rounds "
-        f"up to {percent(sparsities(demo)[-1])}, shown live.\n",
-        ("Enter", KEY),
-        f" opens the chosen run; {bundle.EXAMPLE} is such a run, finished.",
-    )
-
-
-def _quality(model: BundledModel) -> str:
-    if model.bleu is None and model.held_out_accuracy is not None:
-        return f"finds {percent(model.held_out_accuracy)} of hidden tokens"
-    return ", ".join(filter(None, [f"BLEU {score(model.bleu)}", model.scored_on]))
-
-
 def _name_problem(name: str) -> str:
     try:
         folders.check_name(name)
@@ -456,29 +407,3 @@ def _delete_all(checkpoints: Path, infos: list[RunInfo]) -> None:
             if done:
                 raise RunError(f"{done} of {len(infos)} were deleted, then: {error.problem}", error.fix) from error
             raise
-
-
-def _age(info: RunInfo, now: float) -> str:
-    if info.paths.name == bundle.EXAMPLE and bundle.is_read_only(info.paths):
-        return "read-only"
-    return "now" if 0 <= now - info.changed < NOW_S else age(info.changed, now)
-
-
-def _cells(info: RunInfo, now: float, marked: bool) -> dict[str, Text]:
-    sign, colour = tone(str(info.state))
-    state = f"STALE {age(info.changed, now)}" if info.state == "STALE" else str(info.state)
-    rounds = f"{info.round}/{info.rounds}" if info.round >= 0 else f"–/{info.rounds}"
-    return {
-        "mark": Text("* " if marked else "  ", "bold yellow"),
-        "run": Text(plain(info.paths.name, 100), overflow="ellipsis", no_wrap=True),
-        "state": Text(f"  {sign} {state}", STYLES[colour]),
-        "round": Text(rounds, justify="right"),
-        "sparsity": Text(percent(info.sparsity) if info.round >= 0 else "–", justify="right"),
-        "bleu": Text(score(info.bleu), justify="right"),
-        "best": Text(score(info.best_bleu), justify="right"),
-        "diff": Text(difference(dense_difference(info)), justify="right"),
-        # A live run's age would change every second, and with it the whole table.
-        "age": Text(_age(info, now), justify="right"),
-        "kind": Text(f"  {plain(info.kind, 20)}"),
-        "device": Text(f"  {plain(info.device, 20)}"),
-    }
