@@ -3,6 +3,7 @@
 A run that lacks the figure stands last, whichever way round; equal ones stay newest first.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,7 +30,8 @@ def _number(key: str) -> Callable[[RunInfo], float | None]:
 
 
 def _text(key: str) -> Callable[[RunInfo], str]:
-    return lambda info: TEXTS[key](info).casefold()
+    # Numbers in names count as numbers: run-2 stands before run-10.
+    return lambda info: re.sub(r"[0-9]+", lambda digits: digits[0].zfill(12), TEXTS[key](info).casefold())
 
 
 ORDERS: dict[str, Order] = {

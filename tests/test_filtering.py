@@ -1,4 +1,4 @@
-"""The filter of the list of runs: what it lets through, and what it says of a mistake."""
+"""The filter of the list of runs: what it lets through, what it says of a mistake; and its orders."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from codeprune_tui.filtering import KINDS, FilterError, parse
+from codeprune_tui.ordering import in_order
 from core.recipe import Recipe
 from core.runs import RunInfo, RunPaths, State
 
@@ -80,3 +81,20 @@ def test_the_kinds_are_those_of_recipes() -> None:
     from typing import get_args
 
     assert get_args(Recipe.model_fields["kind"].annotation) == KINDS
+
+
+def test_orders() -> None:
+    def named(name: str, bleu: float | None = None) -> RunInfo:
+        return replace(RUN, paths=RunPaths(Path(name)), bleu=bleu)
+
+    runs = [named("run-10", 3.0), named("Run-2"), named("run-1", 5.0), named("other", 3.0)]
+
+    def order(name: str, down: bool) -> list[str]:
+        return [info.paths.name for info in in_order(runs, name, down)]
+
+    assert order("newest", False) == ["run-10", "Run-2", "run-1", "other"]
+    assert order("newest", True) == ["other", "run-1", "Run-2", "run-10"]
+    assert order("run", False) == ["other", "run-1", "Run-2", "run-10"]
+    # What has no figure stands last either way; equal ones stay newest first.
+    assert order("bleu", True) == ["run-1", "run-10", "other", "Run-2"]
+    assert order("bleu", False) == ["run-10", "other", "run-1", "Run-2"]

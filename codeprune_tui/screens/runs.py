@@ -63,7 +63,12 @@ class RunsScreen(ModeScreen):
         Binding("v", "compare", "Compare", tooltip="Compare the marked runs, or the chosen one", id="runs.compare"),
         Binding("R", "rename", "Rename", show=False, tooltip="Give the chosen run another name", id="runs.rename"),
         Binding(
-            "D,delete", "delete", "Delete", tooltip="Delete the marked runs, or the chosen one; asks first", id="runs.delete"
+            "D,delete",
+            "delete",
+            "Delete",
+            show=False,
+            tooltip="Delete the marked runs, or the chosen one; asks first",
+            id="runs.delete",
         ),
         Binding("c", "copy", "Copy", show=False, tooltip="New run from the chosen run's recipe", id="runs.copy"),
         Binding(
@@ -94,7 +99,7 @@ class RunsScreen(ModeScreen):
             yield Static("", markup=False, id="empty")
             yield DataTable[Text](cursor_type="row", zebra_stripes=True, cell_padding=0, id="runs")
             with Vertical(id="filter-bar"):
-                yield Input(placeholder=f"words, and such as {EXAMPLES}", compact=True, id="filter")
+                yield Input(placeholder=f"words, and such as {EXAMPLES}", compact=True, select_on_focus=False, id="filter")
                 yield Static("", markup=False, id="filter-problem")
             if self.frame.demo:
                 yield Static(bundled(bundle.models(), bundle.demo_recipe()), markup=False, id="bundle")
@@ -104,6 +109,7 @@ class RunsScreen(ModeScreen):
         if self.frame.demo:
             self.query_one("#bundle").border_title = "what came with codeprune-tui"
         self._lay_out()
+        self._show_filter(False)
         self._table.display = False
         self.query_one("#empty", Static).update(Content.styled("Looking for runs…", "$text-muted"))
 
@@ -214,8 +220,11 @@ class RunsScreen(ModeScreen):
 
     def action_filter(self) -> None:
         """Lets one type a filter."""
-        self.add_class("filtering")
-        self.query_one("#filter", Input).focus()
+        self._show_filter(True)
+        self.set_focus(self.query_one("#filter", Input))  # at once: what is typed next belongs there
+
+    def _show_filter(self, there: bool) -> None:
+        self.query_one("#filter-bar").display = there
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filters while one types; a filter that cannot be read leaves the list as it was, and says what to do."""
@@ -229,15 +238,15 @@ class RunsScreen(ModeScreen):
 
     def on_input_submitted(self) -> None:
         """Back to the list, with the filter."""
-        self._table.focus()
-        self.set_class(bool(self.query_one("#filter", Input).value.strip()), "filtering")
+        self.set_focus(self._table)
+        self._show_filter(bool(self.query_one("#filter", Input).value.strip()))
 
     def action_back(self) -> None:
         """Takes the filter away, or else the marks."""
-        if self.has_class("filtering"):
+        if self.query_one("#filter-bar").display:
             self.query_one("#filter", Input).value = ""
-            self.remove_class("filtering")
-            self._table.focus()
+            self.set_focus(self._table)
+            self._show_filter(False)
         elif self._marks:
             self._marks.clear()
             self._fill(list(self.frame.runs or []))
