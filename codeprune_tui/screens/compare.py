@@ -205,6 +205,10 @@ class CompareScreen(ModeScreen):
         else:
             self.frame.say("There are no runs to mark yet. 6 starts one.", "warning")
 
+    def compare(self, names: list[str]) -> None:
+        """Compares these runs from now on."""
+        self._mark(names)
+
     def _mark(self, names: list[str] | None) -> None:
         if names is not None:
             self._marked = names
