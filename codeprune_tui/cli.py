@@ -33,7 +33,7 @@ def main() -> None:
         sys.exit(1)
     from core.errors import CodepruneError
 
-    from . import experiment_commands, model_commands  # noqa: F401 - they add their commands to `app`
+    from . import config_commands, experiment_commands, model_commands  # noqa: F401 - they add their commands to `app`
     from .commands import app
     from .console import say
 
