@@ -47,9 +47,11 @@ def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise SystemExit("The app needs a terminal. Without one, use: codeprune-tui status, run, pause, resume, stop.")
     from .settings import config_path
+    from .terminal_input import PastingDriver
     from .tui import CodepruneApp
 
     app = CodepruneApp(checkpoints, demo=demo, config=config_path(), low_bandwidth=low_bandwidth)
+    app.driver_class = PastingDriver
     leaving = Leaving(app)
     leaving.install()
     app.run()

@@ -33,7 +33,15 @@ def main() -> None:
         sys.exit(1)
     from core.errors import CodepruneError
 
-    from . import config_commands, experiment_commands, model_commands  # noqa: F401 - they add their commands to `app`
+    from . import (  # noqa: F401 - they add their commands to `app`
+        bench_commands,
+        config_commands,
+        experiment_commands,
+        folder_commands,
+        model_commands,
+        quantize_commands,
+        report_commands,
+    )
     from .commands import app
     from .console import say
 

@@ -1,0 +1,154 @@
+"""Renaming and deleting run folders: what is refused, what is left alone, and the same through the command line."""
+
+import os
+from pathlib import Path
+
+import pytest
+from app_runs import make_run, whole_run
+from test_cli import Cli, run_cli
+
+from core import folders
+from core.errors import RunError
+from core.recipe import Recipe
+from core.runs import RunPaths, create_run, hold_lock, run_folders
+
+__all__ = ["run_cli"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints"
+
+
+@pytest.fixture
+def mine(home: Path) -> RunPaths:
+    return make_run(home, "mine", whole_run("mine"))[0]
+
+
+def names(home: Path) -> list[str]:
+    return sorted(path.name for path in home.iterdir())
+
+
+def test_rename_moves_everything(home: Path, mine: RunPaths) -> None:
+    journal = mine.journal.read_bytes()
+    renamed = folders.rename_run(home, mine, "other")
+    assert names(home) == ["other"]
+    assert renamed.journal.read_bytes() == journal
+    assert renamed.finished_rounds() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "a\nb", "x" * 101])
+def test_a_name_that_cannot_be_one(home: Path, mine: RunPaths, name: str) -> None:
+    with pytest.raises(RunError, match="cannot be the name of a run"):
+        folders.rename_run(home, mine, name)
+    assert names(home) == ["mine"]
+
+
+@pytest.mark.parametrize("kind", ["run", "empty folder", "file", "dangling link"])
+def test_a_name_that_is_taken(home: Path, mine: RunPaths, kind: str) -> None:
+    taken = home / "taken"
+    if kind == "run":
+        create_run(home, "taken", Recipe())
+    elif kind == "empty folder":
+        taken.mkdir()
+    elif kind == "file":
+        taken.write_text("x")
+    else:
+        taken.symlink_to(home / "nowhere")
+    with pytest.raises(RunError, match="There is already something at"):
+        folders.rename_run(home, mine, "taken")
+    assert mine.recipe.is_file()
+    assert os.path.lexists(taken)
+
+
+def test_a_run_with_a_worker_stays_as_it_is(home: Path, mine: RunPaths) -> None:
+    with hold_lock(mine):
+        with pytest.raises(RunError, match="mine has a worker, and cannot be renamed while it has"):
+            folders.rename_run(home, mine, "other")
+        with pytest.raises(RunError, match="mine has a worker, and cannot be deleted"):
+            folders.delete_run(home, mine)
+    assert names(home) == ["mine"]
+    folders.delete_run(home, mine)
+    assert names(home) == []
+
+
+def test_the_lock_is_held_while_it_happens(home: Path, mine: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    move = Path.rename
+
+    def rename(source: Path, target: Path) -> Path:
+        with pytest.raises(RunError, match="Another worker"), hold_lock(RunPaths(source), patience_s=0):
+            pass
+        tried.append(source.name)
+        return move(source, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    folders.delete_run(home, folders.rename_run(home, mine, "other"))
+    assert tried == ["mine", "other"]
+
+
+def test_links_are_not_followed(tmp_path: Path, home: Path, mine: RunPaths) -> None:
+    elsewhere = make_run(tmp_path / "elsewhere", "theirs", whole_run("theirs"))[0]
+    link = RunPaths(home / "link")
+    link.root.symlink_to(elsewhere.root)
+    for act in (lambda: folders.delete_run(home, link), lambda: folders.rename_run(home, link, "other")):
+        with pytest.raises(RunError, match=r"is a link to .*theirs, and links are not followed"):
+            act()
+    (mine.root / "inside").symlink_to(elsewhere.root)
+    folders.delete_run(home, mine)
+    assert names(home) == ["link"]
+    assert elsewhere.finished_rounds() == [0, 1, 2, 3]
+
+
+def test_nothing_outside_and_nothing_else_is_deleted(tmp_path: Path, home: Path, mine: RunPaths) -> None:
+    elsewhere = make_run(tmp_path / "elsewhere", "theirs", whole_run("theirs"))[0]
+    (home / "no-run").mkdir()
+    for paths in (elsewhere, RunPaths(home / ".." / "elsewhere" / "theirs"), RunPaths(mine.root / "rounds")):
+        with pytest.raises(RunError, match="does not lie in"):
+            folders.delete_run(home, paths)
+    for paths in (RunPaths(home / ".."), RunPaths(home / "no-run")):
+        with pytest.raises(RunError):
+            folders.delete_run(home, paths)
+    assert names(home) == ["mine", "no-run"]
+    assert elsewhere.recipe.is_file()
+
+
+def test_a_hostile_name_can_be_renamed(home: Path, mine: RunPaths) -> None:
+    evil = RunPaths(home / "new\nline[red]\x1b[2J")
+    mine.root.rename(evil.root)
+    assert folders.rename_run(home, evil, "tame").name == "tame"
+    assert [paths.name for paths in run_folders(home)] == ["tame"]
+
+
+def test_the_commands(run_cli: Cli, home: Path, mine: RunPaths) -> None:
+    make_run(home, "second", whole_run("second"))
+    found = run_cli("rename", "mine", "first")
+    assert (found.code, found.err) == (0, "mine is now first\n")
+    found = run_cli("rename", "first", "second")
+    assert found.code == 6
+    assert "There is already something at" in found.err
+    found = run_cli("delete", "first", "second")
+    assert found.code == 1
+    assert "Repeat the command with --yes." in found.err
+    with hold_lock(RunPaths(home / "second")):
+        found = run_cli("delete", "first", "second", "--yes")
+        assert found.code == 6
+        assert "second has a worker" in found.err
+    assert names(home) == ["first", "second"]
+    found = run_cli("delete", "first", "second", "first", "--yes")
+    assert (found.code, found.err) == (0, "Deleted first\nDeleted second\n")
+    assert names(home) == []
+    assert run_cli("delete", "first", "--yes").code == 6
+
+
+@pytest.mark.parametrize(("answer", "left"), [("mine", []), ("yes", ["mine"])])
+def test_the_command_asks(
+    run_cli: Cli, home: Path, mine: RunPaths, monkeypatch: pytest.MonkeyPatch, answer: str, left: list[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin.readline", lambda: f"{answer}\n")
+    found = run_cli("delete", "mine")
+    assert "Type mine to go on:" in found.err
+    assert names(home) == left
+    assert found.code == (1 if left else 0)
