@@ -28,12 +28,13 @@ RESTORE = (
 """Bracketed paste, mouse, focus reports and keyboard protocol off, line wrap on, back from the alternate screen, cursor on."""
 
 
-def run_app(checkpoints: Path, demo: bool = False) -> None:
+def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) -> None:
     """Runs the app until it is left; what was running goes on.
 
     Args:
         checkpoints: Folder of all runs; it need not exist yet.
         demo: Also show what came with the package.
+        low_bandwidth: For slow lines, whatever the settings say.
 
     Raises:
         SystemExit: There is no terminal, or the `core` that would be used isn't ours; with a text that says what to do.
@@ -45,10 +46,11 @@ def run_app(checkpoints: Path, demo: bool = False) -> None:
         )
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise SystemExit("The app needs a terminal. Without one, use: codeprune-tui status, run, pause, resume, stop.")
+    from .settings import config_path
     from .terminal_input import PastingDriver
     from .tui import CodepruneApp
 
-    app = CodepruneApp(checkpoints, demo=demo)
+    app = CodepruneApp(checkpoints, demo=demo, config=config_path(), low_bandwidth=low_bandwidth)
     app.driver_class = PastingDriver
     leaving = Leaving(app)
     leaving.install()
@@ -58,11 +60,7 @@ def run_app(checkpoints: Path, demo: bool = False) -> None:
 
 
 def _say_goodbye(app: "CodepruneApp") -> None:
-    from .plain import plain
-    from .tui import LIVE
-
-    live = [plain(info.paths.name, 100) for info in app.runs or [] if info.state in LIVE]
-    if live:
+    if live := app.at_work():
         print(f"Still at work: {', '.join(live)}. Watch again: codeprune-tui · Stop: codeprune-tui stop {live[0]}")
 
 

@@ -35,6 +35,7 @@ def main() -> None:
 
     from . import (  # noqa: F401 - they add their commands to `app`
         bench_commands,
+        config_commands,
         experiment_commands,
         folder_commands,
         model_commands,

@@ -83,6 +83,7 @@ def open_app(
             "--checkpoints", metavar="DIR", envvar="CODEPRUNE_CHECKPOINTS", show_envvar=True, help="Folder of the runs."
         ),
     ] = Path("checkpoints"),
+    low_bandwidth: Annotated[bool, typer.Option("--low-bandwidth", help="For slow lines: the app sends less.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Prune, evaluate and try code-to-text models; without a command, in an app in this terminal."""
@@ -97,7 +98,7 @@ def open_app(
         raise typer.Exit(2)
     from .app import run_app
 
-    run_app(checkpoints)
+    run_app(checkpoints, low_bandwidth=low_bandwidth)
 
 
 @app.command(epilog="\b\nExample:\n  codeprune-tui run mine.toml --set pruning.scope=global --set training.steps=1000")

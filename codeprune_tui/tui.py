@@ -5,6 +5,8 @@ does, in threads) and starts no workers (`client` does). Quitting never touches 
 """
 
 import asyncio
+import difflib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -17,15 +19,18 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.theme import Theme
 
 from core.errors import CodepruneError
 from core.recipe import Recipe
 from core.runs import RunInfo, RunPaths, State
 
-from . import bundle
+from . import bundle, settings
+from .notifications import notification
 from .plain import plain, plain_lines
 from .state import RunView, eta_s, standing
-from .watch import Lister, Watched, Watcher
+from .themes import COLOUR_BLIND_SAFE
+from .watch import POLL_S, Lister, Watched, Watcher
 from .widgets.statusline import MODE_KEYS, tone
 from .words import duration
 
@@ -34,9 +39,13 @@ if TYPE_CHECKING:
 
 EXPECT_S = 15.0
 """How long the status line shows a command as on its way before it believes the journal's silence."""
+SLOW_POLL_S, SLOW_TICK_S = 2.0, 5.0
+"""How often a run's news and ages are shown over a slow line."""
 LISTING = ("runs", "compare")
 """Modes that show the list of runs."""
 LIVE = (State.RUNNING, State.PAUSED, State.STALE)
+ALIVE = ("RUNNING", "PAUSED", "PAUSING…", "STOPPING…", "STARTING…", "STALE")
+"""First words of the states in which a worker is there."""
 
 
 class RunChanged(Message):
@@ -116,6 +125,8 @@ class CodepruneApp(App[None]):
         checkpoints: Folder of all runs.
         clock: Seconds since 1970; tests stop it.
         demo: Also show what came with the package: its models, and a finished run.
+        config: The settings file; None for defaults that are never written.
+        low_bandwidth: For slow lines, whatever the settings say.
     """
 
     TITLE = "codeprune-tui"
@@ -129,15 +140,32 @@ class CodepruneApp(App[None]):
             Binding(key, f"mode('{mode}')", title, show=False, tooltip=f"Go to {title}", id=f"app.{mode}")
             for mode, (key, title) in MODE_KEYS.items()
         ),
-        Binding("q", "quit", "Detach", tooltip="Leave the app; every run goes on", id="app.quit"),
+        Binding("q", "ask_quit", "Detach", tooltip="Leave the app; asks while a run is at work, which goes on", id="app.quit"),
         Binding(
-            "ctrl+q", "quit", "Detach", show=False, priority=True, tooltip="Leave the app, also while typing", id="app.leave"
+            "ctrl+q",
+            "quit",
+            "Detach at once",
+            show=False,
+            priority=True,
+            tooltip="Leave the app at once, also while typing; every run goes on",
+            id="app.leave",
         ),
         Binding("question_mark,f1", "help", "Help", key_display="?", tooltip="Show all keys", id="app.help"),
     ]
 
-    def __init__(self, checkpoints: Path, clock: Callable[[], float] = time.time, demo: bool = False) -> None:
+    def __init__(
+        self,
+        checkpoints: Path,
+        clock: Callable[[], float] = time.time,
+        demo: bool = False,
+        config: Path | None = None,
+        low_bandwidth: bool = False,
+    ) -> None:
         super().__init__()
+        self.config = config
+        self.settings, self._complaints = settings.load(config) if config is not None else (settings.Settings(), [])
+        self.slow = low_bandwidth or self.settings.low_bandwidth
+        """Whether the line to the terminal is slow."""
         self.demo = demo
         self.checkpoints = checkpoints
         self.clock = clock
@@ -155,7 +183,39 @@ class CodepruneApp(App[None]):
         example = bundle.example() if self.demo else None
         self._lister = Lister(self.checkpoints, self.clock, lambda runs: self._publish(RunsListed(runs)), example)
         self._lister.start()
-        self.set_interval(1.0, self._tick)
+        self.set_interval(SLOW_TICK_S if self.slow else 1.0, self._tick)
+        self._apply_settings()
+
+    def _apply_settings(self) -> None:
+        """Takes up the user's settings, and says what of them cannot be."""
+        self.register_theme(COLOUR_BLIND_SAFE)
+        if self.slow:
+            self.animation_level = "none"
+        if self.settings.keymap:
+            from .keys import judge
+
+            keymap, problems = judge(self.settings.keymap)
+            self._complaints += problems
+            self.set_keymap(keymap)
+        if self.settings.theme in self.available_themes:
+            self.theme = self.settings.theme
+        else:
+            near = difflib.get_close_matches(self.settings.theme, list(self.available_themes), n=1)
+            hint = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(sorted(self.available_themes))}."
+            self._complaints.append(f'theme = "{self.settings.theme}" is unknown; {hint}')
+        self.theme_changed_signal.subscribe(self, self._remember_theme)
+        for complaint in self._complaints[:5]:
+            self.say(f"Settings: {complaint}", "warning")
+
+    def _remember_theme(self, theme: Theme) -> None:
+        if self.config is None or theme.name == self.settings.theme:
+            return
+        try:
+            settings.remember_theme(self.config, theme.name)
+        except OSError as error:
+            self.say(f"The theme is not remembered: {self.config}: {error.strerror or error}.", "warning")
+        else:
+            self.settings = self.settings.model_copy(update={"theme": theme.name})
 
     def on_unmount(self) -> None:
         """Lets the threads go."""
@@ -203,7 +263,8 @@ class CodepruneApp(App[None]):
         if self._watcher is not None:
             self._watcher.stop()
         self.watched = None
-        self._watcher = Watcher(paths, lambda watched: self._publish(RunChanged(watched)))
+        poll_s = SLOW_POLL_S if self.slow else POLL_S
+        self._watcher = Watcher(paths, lambda watched: self._publish(RunChanged(watched)), poll_s)
         self._watcher.start()
 
     def open_run(self, paths: RunPaths) -> None:
@@ -281,8 +342,10 @@ class CodepruneApp(App[None]):
     def say(self, text: str, severity: SeverityLevel = "information", bell: bool = False) -> None:
         """Shows a toast: text, never markup."""
         self.notify(plain_lines(text, 300, 12), severity=severity, markup=False, timeout=10 if severity == "error" else 5)
-        if bell:
+        if bell and self.settings.bell:
             self.bell()
+        if bell and self.settings.notify != "off" and self._driver is not None:
+            self._driver.write(notification(self.settings.notify, self.TITLE or "", text, "TMUX" in os.environ))
 
     def perform(self, work: Callable[[], object], done: str) -> None:
         """Does something that may take a moment in a thread, and says how it went."""
@@ -321,6 +384,33 @@ class CodepruneApp(App[None]):
     async def action_quit(self) -> None:
         """Leaves; the workers go on."""
         self.exit()
+
+    def at_work(self) -> list[str]:
+        """Names of the runs that have a worker, safe to show; the list may be seconds old, the watched run is not."""
+        found = {info.paths for info in self.runs or [] if info.state in LIVE}
+        if self.watched is not None:
+            found.discard(self.watched.paths)
+            if self.standing().split(" ")[0] in ALIVE:
+                found.add(self.watched.paths)
+        return sorted(plain(paths.name, 60) for paths in found)
+
+    def action_ask_quit(self) -> None:
+        """Leaves; asks first while something is at work."""
+        from .screens.ask import Confirm
+
+        if names := self.at_work():
+            what = f"{names[0]} is" if len(names) == 1 else f"{len(names)} runs are"
+            question = (
+                f"{what} still at work.\n\nDetach: the app closes, and the work goes on without it. Open it again with "
+                "codeprune-tui, from any terminal. To end a run, press Esc, then s."
+            )
+            self.push_screen(Confirm(question, "Detach"), self._quit_if)
+        else:
+            self.exit()
+
+    def _quit_if(self, yes: bool | None) -> None:
+        if yes:
+            self.exit()
 
     def new_from(self, recipe: Recipe) -> None:
         """Opens the form with a recipe in it."""

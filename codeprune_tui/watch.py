@@ -42,12 +42,14 @@ class Watcher(threading.Thread):
     Args:
         paths: The run.
         publish: Takes each new state; called in this thread.
+        poll_s: Seconds between two looks at the journal.
     """
 
-    def __init__(self, paths: RunPaths, publish: Callable[[Watched], None]) -> None:
+    def __init__(self, paths: RunPaths, publish: Callable[[Watched], None], poll_s: float = POLL_S) -> None:
         super().__init__(name=f"watch {paths.name}", daemon=True)
         self.paths = paths
         self._publish = publish
+        self._poll_s = poll_s
         self._leave = threading.Event()
 
     def stop(self) -> None:
@@ -55,7 +57,7 @@ class Watcher(threading.Thread):
         self._leave.set()
 
     def run(self) -> None:
-        """Reads, reduces and publishes, at most four times a second."""
+        """Reads, reduces and publishes, once in `poll_s`."""
         follower, view, held, caught_up, probed = Follower(self.paths), RunView(), False, False, -PROBE_S
         published: Watched | None = None
         while not self._leave.is_set():
@@ -70,7 +72,7 @@ class Watcher(threading.Thread):
                 published = Watched(self.paths, view, held, caught_up)
                 self._publish(published)
             if not reading_the_past:
-                self._leave.wait(POLL_S)
+                self._leave.wait(self._poll_s)
 
 
 class Lister(threading.Thread):

@@ -346,7 +346,18 @@ def from_line(line: str | bytes) -> Event:
     """Reads one journal line; what cannot be read becomes an `Unknown` with seq −1."""
     if isinstance(line, bytes) and (written := _WRITTEN_STEP.fullmatch(line)):
         seq, time, number, step, steps, loss, rate, tokens, examples = written.groups()
-        what = Step("step", int(number), int(step), int(steps), float(loss), float(rate), float(tokens), float(examples))
+        what = object.__new__(Step)
+        # A frozen dataclass sets each field by a call of its own: a quarter of the time of the whole line.
+        what.__dict__.update(
+            event="step",
+            round=int(number),
+            step=int(step),
+            steps=int(steps),
+            loss=float(loss),
+            learning_rate=float(rate),
+            tokens_per_second=float(tokens),
+            examples_per_second=float(examples),
+        )
         return Event(int(seq), float(time), what)
     return read_line(line)
 

@@ -59,6 +59,8 @@ def test_sigterm_restores_the_terminal(checkpoints: Path) -> None:
 def test_q_detaches_and_says_what_goes_on(checkpoints: Path) -> None:
     child = opened(checkpoints)
     child.send("q")
+    child.expect("Detach: the app closes", timeout=PATIENCE_S)
+    child.send("y")
     child.expect(re.escape(BACK_FROM_THE_ALTERNATE_SCREEN), timeout=SLACK_S)
     child.expect("Still at work: ruby-1. Watch again: codeprune-tui · Stop: codeprune-tui stop ruby-1", timeout=SLACK_S)
     child.expect(pexpect.EOF, timeout=SLACK_S)

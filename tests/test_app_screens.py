@@ -498,4 +498,29 @@ async def test_detach_leaves_and_the_status_is_in_every_mode(tmp_path: Path) -> 
                 await until_shown(app, "● RUNNING")
                 assert app.screen.query_one(StatusLine)
             await pilot.press("q")
+            await until_shown(app, "ruby-1 is still at work.")
+            await pilot.press("escape")
+            await until_shown(app, "[4 Compare]")
+            assert app.is_running
+            await pilot.press("q")
+            await until_shown(app, "Detach (y)")
+            await pilot.press("y")
+            await until(lambda: not app.is_running)
+
+
+@SIZES
+async def test_leaving_asks_only_while_something_is_at_work(tmp_path: Path, size: tuple[int, int]) -> None:
+    make_run(tmp_path, "ruby-1", whole_run("ruby-1"))
+    async with opened(tmp_path, size) as (app, pilot):
+        await until_shown(app, "DONE")
+        await pilot.press("q")
+        await until(lambda: not app.is_running)
+
+
+async def test_control_q_never_asks(tmp_path: Path) -> None:
+    paths, _ = make_run(tmp_path, "ruby-1", [*beginning("ruby-1"), step(0, 1)])
+    with live(paths):
+        async with opened(tmp_path) as (app, pilot):
+            await until_shown(app, "RUNNING")
+            await pilot.press("ctrl+q")
             await until(lambda: not app.is_running)

@@ -135,7 +135,8 @@ def test_the_app_from_new_run_to_a_dropped_connection_and_back(folder: Path) -> 
     assert len(read_journal(paths.journal)) > before
 
     # Detach: the app ends, the run goes on
-    app.send("q")
+    app.send("q").until("mine is still at work")
+    app.send("y")
     assert app.ended() == 0
     assert b"\x1b[?1049l" in app.raw  # the alternate screen is left
     assert is_held(paths)

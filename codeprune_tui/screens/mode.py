@@ -19,7 +19,7 @@ from core.runs import RunPaths
 
 from .. import bundle, client
 from ..plain import plain
-from ..tui import CodepruneApp
+from ..tui import ALIVE, CodepruneApp
 from ..widgets.statusline import ModeTab, StatusLine
 from .ask import Confirm, Enter
 
@@ -44,7 +44,7 @@ class Target:
     @property
     def alive(self) -> bool:
         """Whether a worker is there to take commands."""
-        return self.state.split(" ")[0] in ("RUNNING", "PAUSED", "PAUSING…", "STOPPING…", "STARTING…", "STALE")
+        return self.state.split(" ")[0] in ALIVE
 
     @property
     def name(self) -> str:

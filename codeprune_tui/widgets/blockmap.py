@@ -13,7 +13,7 @@ from textual.strip import Strip
 
 from core.events import MatrixMeasured
 
-from .heatmap import tone_style
+from .heatmap import TONES, tone_style, tones_of
 
 LABEL = 6
 MOST = 64
@@ -21,13 +21,14 @@ MOST = 64
 DEAD = Style(color="#ff5f5f", bgcolor="#000000", bold=True)
 
 
-def map_strips(found: MatrixMeasured, width: int, by_row: bool) -> list[Strip]:
+def map_strips(found: MatrixMeasured, width: int, by_row: bool, tones: Sequence[str] = TONES) -> list[Strip]:
     """The picture, line by line: column labels, then the blocks.
 
     Args:
         found: The matrix.
         width: Columns of the screen.
         by_row: Whether its heads, if it has any, lie along the rows; else along the columns.
+        tones: Eleven colours, from 0 to 100 % kept.
     """
     blocks = [row[:MOST] for row in found.density[:MOST]]
     across = max((len(row) for row in blocks), default=0)
@@ -39,7 +40,7 @@ def map_strips(found: MatrixMeasured, width: int, by_row: bool) -> list[Strip]:
     heading = "".join(text.rjust(cell - 1) + " " if not i % every else " " * cell for i, text in enumerate(columns))
     strips = [Strip([Segment(" " * LABEL + heading, Style(dim=True))])]
     for label, row in zip(_labels(found.rows, len(blocks), found.heads if by_row else 0), blocks, strict=True):
-        strips.append(Strip([Segment(f"{label:>{LABEL - 1}} ", Style(dim=True)), *(_block(kept, cell) for kept in row)]))
+        strips.append(Strip([Segment(f"{label:>{LABEL - 1}} ", Style(dim=True)), *(_block(kept, cell, tones) for kept in row)]))
     return strips
 
 
@@ -51,11 +52,11 @@ def _labels(size: int, blocks: int, heads: int) -> list[str]:
     return [str(index * size // blocks) for index in range(blocks)]
 
 
-def _block(kept: int, cell: int) -> Segment:
+def _block(kept: int, cell: int, tones: Sequence[str]) -> Segment:
     if kept <= 0:
         return Segment("×".rjust(cell - 1) + " ", DEAD)
     kept = min(100, kept)
-    return Segment(str(kept).rjust(cell - 1) + " ", tone_style(kept / 100))
+    return Segment(str(kept).rjust(cell - 1) + " ", tone_style(kept / 100, tones))
 
 
 class BlockMap(ScrollView, can_focus=False):
@@ -97,7 +98,8 @@ class BlockMap(ScrollView, can_focus=False):
         return self._strips[line].crop_extend(self.scroll_offset.x, self.scroll_offset.x + width, style).apply_style(style)
 
     def _draw(self) -> None:
-        strips = map_strips(self._found, self.size.width, self._by_row) if self._found is not None else []
+        tones = tones_of(self.app.theme)
+        strips = map_strips(self._found, self.size.width, self._by_row, tones) if self._found is not None else []
         self._strips = strips or [Strip([Segment(f" {self._note}"[: max(1, self.size.width)])])]
         self.virtual_size = Size(max(strip.cell_length for strip in self._strips), len(self._strips))
         self.refresh()

@@ -4,7 +4,7 @@ Follows the line API of Textual's ScrollView, since a Rich renderable of this si
 kept until the sparsities or the size change. Colour only repeats what the numbers say.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.segment import Segment
 from rich.style import Style
@@ -13,6 +13,8 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from core.names import MATRICES, locate
+
+from ..themes import CIVIDIS, COLOUR_BLIND_SAFE
 
 TONES = ("#262626", "#00005f", "#000087", "#005f87", "#5f5f87", "#5f8787", "#878787", "#afaf87", "#d7af5f", "#ffd75f", "#ffff87")
 """0 %, 10 % … 100 %: from dark blue to light yellow, rising in lightness, which all kinds of colour vision tell apart.
@@ -96,9 +98,9 @@ class Heatmap(ScrollView, can_focus=True):
         return self._strips[line].crop_extend(self.scroll_offset.x, self.scroll_offset.x + width, style).apply_style(style)
 
     def _draw(self) -> None:
-        grid = arrange(self._matrices)
-        self._strips = _strips(grid, self.size.width) if any(grid.values()) else [Strip([Segment(" " + self._note)])]
-        legend = _legend(4 if self.size.width < 62 else 5)
+        grid, tones = arrange(self._matrices), tones_of(self.app.theme)
+        self._strips = _strips(grid, self.size.width, tones) if any(grid.values()) else [Strip([Segment(" " + self._note)])]
+        legend = _legend(4 if self.size.width < 62 else 5, tones)
         if any(grid.values()) and self.size.height >= len(self._strips) + 2 and self.size.width >= legend.cell_length:
             self._strips += [Strip([])] * (self.size.height - len(self._strips) - 1) + [legend]
         width = max((strip.cell_length for strip in self._strips), default=0)
@@ -106,7 +108,7 @@ class Heatmap(ScrollView, can_focus=True):
         self.refresh()
 
 
-def _strips(grid: Grid, width: int) -> list[Strip]:
+def _strips(grid: Grid, width: int, tones: Sequence[str]) -> list[Strip]:
     encoder = [name for name in ENCODER if any(matrix == name for _, matrix in grid["encoder"])]
     decoder = [name for name in DECODER if any(matrix == name for _, matrix in grid["decoder"])]
     columns = max(1, len(encoder) + len(decoder))
@@ -115,12 +117,12 @@ def _strips(grid: Grid, width: int) -> list[Strip]:
     layers = sorted({layer for part in ("encoder", "decoder") for layer, _ in grid[part]})
     strips = [header(encoder, decoder, cell, gap)] if encoder or decoder else []
     for layer in layers:
-        left = [_cell(grid["encoder"].get((layer, name)), cell) for name in encoder]
-        right = [_cell(grid["decoder"].get((layer, name)), cell) for name in decoder]
+        left = [_cell(grid["encoder"].get((layer, name)), cell, tones) for name in encoder]
+        right = [_cell(grid["decoder"].get((layer, name)), cell, tones) for name in decoder]
         strips.append(Strip([Segment(f"{layer + 1:>{LABEL - 1}} "), *left, Segment(" " * gap), *right]))
     if grid["pooler"]:
         share = next(iter(grid["pooler"].values()))
-        strips.append(Strip([Segment(f"{'pool':>{LABEL - 1}} "), _cell(share, cell)]))
+        strips.append(Strip([Segment(f"{'pool':>{LABEL - 1}} "), _cell(share, cell, tones)]))
     return strips
 
 
@@ -137,23 +139,28 @@ def header(encoder: list[str], decoder: list[str], cell: int, gap: int) -> Strip
     return Strip([Segment(f"{corner:>{LABEL - 1}} {titles(encoder)}{between}{titles(decoder)}", dim)])
 
 
-def _cell(share: float | None, width: int, digits: int | None = None) -> Segment:
+def _cell(share: float | None, width: int, tones: Sequence[str], digits: int | None = None) -> Segment:
     if share is None:
         return Segment(" " * width)
     share = min(1.0, max(0.0, share)) if share == share else 0.0
     digits = (1 if width >= 7 else 0) if digits is None else digits
-    return Segment(f"{share * 100:.{digits}f}".rjust(width - 1) + " ", tone_style(share))
+    return Segment(f"{share * 100:.{digits}f}".rjust(width - 1) + " ", tone_style(share, tones))
 
 
-def tone_style(share: float) -> Style:
+def tone_style(share: float, tones: Sequence[str] = TONES) -> Style:
     """The colours of a cell, from a number that is brought into [0, 1]."""
     tone = round(10 * min(1.0, max(0.0, share))) if share == share else 0
-    return Style(color="#000000" if tone >= LIGHT_FROM else "#ffffff", bgcolor=TONES[tone])
+    return Style(color="#000000" if tone >= LIGHT_FROM else "#ffffff", bgcolor=tones[tone])
 
 
-def _legend(cell: int) -> Strip:
+def tones_of(theme: str) -> Sequence[str]:
+    """The eleven tones that go with a theme."""
+    return CIVIDIS if theme == COLOUR_BLIND_SAFE.name else TONES
+
+
+def _legend(cell: int, tones: Sequence[str]) -> Strip:
     indent = LABEL if cell > 4 else 0
-    return Strip([Segment(" " * indent), *(_cell(tone / 10, cell, digits=0) for tone in range(11)), Segment(" %")])
+    return Strip([Segment(" " * indent), *(_cell(tone / 10, cell, tones, digits=0) for tone in range(11)), Segment(" %")])
 
 
 assert set(SHORT) >= {*MATRICES.values()}

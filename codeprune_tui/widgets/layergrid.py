@@ -17,7 +17,7 @@ from textual.strip import Strip
 
 from core.names import Place
 
-from .heatmap import DECODER, ENCODER, GAP, LABEL, WIDE_GAP, WIDEST, header, tone_style
+from .heatmap import DECODER, ENCODER, GAP, LABEL, WIDE_GAP, WIDEST, header, tone_style, tones_of
 
 POOL = "pool"
 CURSOR = Style(color="#000000", bgcolor="#ffffff", bold=True)
@@ -208,7 +208,9 @@ class LayerGrid(ScrollView, can_focus=False):
         if cell == self._cursor:
             inner = f"[{text}" if len(text) < width - 1 else text
             return Segment(f"{inner.rjust(width - 1)}]", CURSOR)
-        return Segment(text.rjust(width - 1) + " ", Style() if value is None else tone_style(value / self._top))
+        return Segment(
+            text.rjust(width - 1) + " ", Style() if value is None else tone_style(value / self._top, tones_of(self.app.theme))
+        )
 
     def _written(self, value: float | None, digits: int) -> str:
         return "–" if value is None else f"{value * self._scale:.{digits}f}"
@@ -216,7 +218,10 @@ class LayerGrid(ScrollView, can_focus=False):
     def _legend(self) -> Strip:
         cell = 4 if self.size.width < 62 else 5
         shades = [
-            Segment(self._written(self._top * tone / 10, 0).rjust(cell - 1)[: cell - 1] + " ", tone_style(tone / 10))
+            Segment(
+                self._written(self._top * tone / 10, 0).rjust(cell - 1)[: cell - 1] + " ",
+                tone_style(tone / 10, tones_of(self.app.theme)),
+            )
             for tone in range(11)
         ]
         return Strip([Segment(" " * (LABEL if cell > 4 else 0)), *shades])

@@ -1,0 +1,187 @@
+"""How the app behaves: time to attach, CPU when idle, bytes a second to the terminal, and how soon a key is answered.
+
+    python benchmarks/behaviour.py [--seconds 20] [--keys 60] [--events 200000]
+
+Drives the installed app in a pseudo-terminal of 160×48 over journals that this program itself writes, as a worker would. While
+keys are timed, as many processes as there are cores train a small network, at the lowered priority that workers have. Prints one
+line a figure, each with what was promised.
+"""
+
+import argparse
+import os
+import select
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pexpect
+import psutil
+
+from codeprune_tui.state import RunView, reduce_all
+from core.events import Evaluating, Happening, Pruned, RoundStarted, RunStarted, Step, read_line, to_line
+from core.journal import JournalReader, JournalWriter, LineReader
+from core.recipe import build_recipe
+from core.runs import RunPaths, create_run, hold_lock
+
+TRAIN = (
+    "import os, torch; os.nice(10)\n"
+    "x = torch.randn(256, 512); w = torch.randn(512, 512, requires_grad=True)\n"
+    "while True: (x @ w).tanh().sum().backward(); w.grad = None"
+)
+PATIENCE_S = 120.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long CPU and bytes are measured")
+    parser.add_argument("--keys", type=int, default=60)
+    parser.add_argument("--events", type=int, default=200_000)
+    arguments = parser.parse_args()
+    print(f"load of the machine at the start: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    with tempfile.TemporaryDirectory() as folder:
+        attach(Path(folder, "attach"), arguments.events)
+        rates(
+            Path(folder, "idle"), arguments.seconds, "idle (a run that says nothing, Live)", every_s=0.0, promise="CPU under 1 %"
+        )
+        rates(Path(folder, "quiet"), arguments.seconds, "quiet (1 step a second)", every_s=1.0, promise="under 20 KB/s")
+        rates(Path(folder, "busy"), arguments.seconds, "busy (50 events a second)", every_s=0.02, promise="under 60 KB/s")
+        keys(Path(folder, "keys"), arguments.keys)
+
+
+def attach(folder: Path, events: int) -> None:
+    """Prints how long a long journal takes, by the short way of `from_line`, and by the long one in the same process."""
+    paths = journal_of(folder, events)
+    begun, cpu = time.perf_counter(), time.process_time()
+    reader, view = JournalReader(paths.journal), RunView()
+    while batch := reader.poll():
+        view = reduce_all(view, batch)
+    wall_s, cpu_s = time.perf_counter() - begun, time.process_time() - cpu
+    cpu = time.process_time()
+    lines, slow = LineReader(paths.journal), RunView()
+    while found := lines.poll():
+        slow = reduce_all(slow, [read_line(line) for line in found])
+    assert slow == view, "the short way reads something else"
+    size = paths.journal.stat().st_size / 1e6
+    print(f"attach to {events:,} events ({size:.0f} MB): {wall_s:.2f} s, of which CPU {cpu_s:.2f} s (promised: under 1.5 s)")
+    print(f"  by JSON and validation alone, in the same run: CPU {time.process_time() - cpu:.2f} s")
+
+
+def rates(folder: Path, seconds: float, what: str, every_s: float, promise: str) -> None:
+    """Prints CPU and bytes a second of the app on Live after it has settled."""
+    paths = journal_of(folder, 2_000)
+    with hold_lock(paths), terminal(folder) as child:
+        worker = appender(paths, every_s)
+        read_for(child, 5.0, worker)
+        process = psutil.Process(child.pid)
+        before, begun = process.cpu_times(), time.perf_counter()
+        count = read_for(child, seconds, worker)
+        elapsed, after = time.perf_counter() - begun, process.cpu_times()
+    used = (after.user + after.system - before.user - before.system) / elapsed
+    print(f"{what}: CPU {100 * used:.2f} %, {count / elapsed / 1000:.1f} KB/s (promised: {promise})")
+
+
+def keys(folder: Path, presses: int) -> None:
+    """Prints how long after a key the first bytes of the answer come, while all cores train."""
+    journal_of(folder, 2_000)
+    trainers = [subprocess.Popen([sys.executable, "-c", TRAIN]) for _ in range(os.cpu_count() or 1)]
+    try:
+        with terminal(folder) as child:
+            read_for(child, 10.0, lambda: None)
+            times = [answer_s(child, "13"[at % 2]) for at in range(presses)]
+    finally:
+        for trainer in trainers:
+            trainer.kill()
+            trainer.wait()
+    times.sort()
+    p95 = times[min(len(times) - 1, int(0.95 * len(times)))]
+    print(
+        f"key to first answer while {len(trainers)} processes train: median {1000 * statistics.median(times):.0f} ms, "
+        f"p95 {1000 * p95:.0f} ms, {presses} keys (promised: p95 under 50 ms)"
+    )
+
+
+def answer_s(child: "pexpect.spawn[bytes]", key: str) -> float:
+    """Seconds from a key to the first byte after it, on a terminal that was silent before."""
+    read_for(child, 0.5, lambda: None)
+    begun = time.perf_counter()
+    child.send(key)
+    if not select.select([child.child_fd], [], [], PATIENCE_S)[0]:
+        raise RuntimeError(f"the key {key} was never answered")
+    return time.perf_counter() - begun
+
+
+def read_for(child: "pexpect.spawn[bytes]", seconds: float, worker: Callable[[], None]) -> int:
+    """Takes what the app writes for some seconds, as a terminal would, and lets the worker write; the bytes."""
+    count, end = 0, time.perf_counter() + seconds
+    while (left := end - time.perf_counter()) > 0:
+        worker()
+        if select.select([child.child_fd], [], [], min(0.01, left))[0]:
+            count += len(os.read(child.child_fd, 65536))
+    return count
+
+
+def appender(paths: RunPaths, every_s: float) -> Callable[[], None]:
+    """A worker's hand: appends a step, and now and then the progress of an evaluation, whenever one is due."""
+    if not every_s:
+        return lambda: None
+    writer, state = JournalWriter(paths.journal), {"due": time.perf_counter(), "step": 2_000}
+
+    def write() -> None:
+        while time.perf_counter() >= state["due"]:
+            state["due"] += every_s
+            state["step"] += 1
+            step = int(state["step"])
+            writer.append(Evaluating("evaluating", 1, step, step % 200, 200) if step % 10 == 0 else a_step(1, step))
+
+    return write
+
+
+def a_step(number: int, step: int) -> Step:
+    """A step as a worker sends it, its figures with as many digits."""
+    return Step(
+        "step", number, step, 100_000, 4.0 + 1 / (1 + step % 977), 4.9731e-05, 12_340.123 + step % 89, 181.0123 + step % 7
+    )
+
+
+def happenings(events: int) -> Iterator[Happening]:
+    """A run of so many events, nearly all of them steps."""
+    yield RunStarted("run_started", "bench", "lottery", 3, 100_000, False, 0, 0, "cpu", 2, 1, "here", {})
+    yield RoundStarted("round_started", 1, 0.3, 100_000)
+    yield Pruned("pruned", 1, 0.3, 700, 1000, {f"encoder.encoder.layer.{at}.output.dense.weight": 0.3 for at in range(12)}, 0.5)
+    for step in range(1, events - 2):
+        yield Evaluating("evaluating", 1, step, step % 200, 200) if step % 20 == 0 else a_step(1, step)
+
+
+def journal_of(folder: Path, events: int) -> RunPaths:
+    """A run folder with such a journal, a second between events, the last one now."""
+    paths = create_run(folder, "bench", build_recipe({}))
+    begun = time.time() - events
+    with paths.journal.open("w") as file:
+        file.writelines(to_line(seq, begun + seq, what) for seq, what in enumerate(happenings(events)))
+    return paths
+
+
+@contextmanager
+def terminal(folder: Path) -> "Iterator[pexpect.spawn[bytes]]":
+    """The installed app over a folder, on Live, in a pseudo-terminal."""
+    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+    command = str(Path(sys.executable).with_name("codeprune-tui"))
+    child = pexpect.spawn(command, ["--checkpoints", str(folder)], dimensions=(48, 160), env=environment, timeout=PATIENCE_S)
+    child.delaybeforesend = None
+    try:
+        child.expect("bench")
+        child.send("2")
+        yield child
+    finally:
+        child.kill(signal.SIGKILL)
+        child.wait()
+
+
+if __name__ == "__main__":
+    main()
