@@ -19,8 +19,9 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Some minutes on an idle machine; the table's page is docs/benchmarks.md
 bench: $(READY)
-	$(BIN)/python benchmarks/first_paint.py
+	$(BIN)/codeprune-tui bench
 
 # Records checkpoints/bundled/example-run anew, in a few minutes
 example-run: $(READY)

@@ -45,9 +45,11 @@ def run_app(checkpoints: Path, demo: bool = False) -> None:
         )
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise SystemExit("The app needs a terminal. Without one, use: codeprune-tui status, run, pause, resume, stop.")
+    from .terminal_input import PastingDriver
     from .tui import CodepruneApp
 
     app = CodepruneApp(checkpoints, demo=demo)
+    app.driver_class = PastingDriver
     leaving = Leaving(app)
     leaving.install()
     app.run()

@@ -33,7 +33,14 @@ def main() -> None:
         sys.exit(1)
     from core.errors import CodepruneError
 
-    from . import experiment_commands, folder_commands, model_commands  # noqa: F401 - they add their commands to `app`
+    from . import (  # noqa: F401 - they add their commands to `app`
+        bench_commands,
+        experiment_commands,
+        folder_commands,
+        model_commands,
+        quantize_commands,
+        report_commands,
+    )
     from .commands import app
     from .console import say
 

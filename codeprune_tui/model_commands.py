@@ -58,7 +58,7 @@ def evaluate(
     """Score a model on a data set.
 
     Its scores stand above the floors: what programs that read no code score on the same rows. The JSON has model,
-    data, split, seed, beam, max_length, length_penalty, rows, scores, floors, signatures, seconds.
+    data, split, seed, beam, max_length, length_penalty, rows, scores, intervals, bootstrap, floors, signatures, seconds.
     """
     if predictions is not None and not predictions.resolve().parent.is_dir():
         raise DataError(

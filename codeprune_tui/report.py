@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from core.events import Scores
+from core.interval import Interval
 from core.results import MEASURES, Result
 from core.runs import RunInfo
 
 from .plain import plain
 from .state import RunView
-from .words import NOTHING, age, duration, percent, score
+from .words import NOTHING, age, difference, duration, percent, score
 
 if TYPE_CHECKING:
     from core.evaluate import Evaluation
@@ -68,19 +69,25 @@ def results(view: RunView) -> str:
 
 
 def evaluation(found: "Evaluation", model: str) -> str:
-    """The scores of one model above the floors on the same rows."""
+    """The scores of one model with their intervals, above the floors on the same rows."""
+    spreads = _intervals(found)
     rows = [["", "BLEU", "corpus BLEU", "chrF"], [plain(model), *_cells(found.scores)]]
+    rows += [["95 % interval", *(between(spreads.get(measure)) for measure in MEASURES)]]
     rows += [[FLOOR_NAMES[name], *_cells(scores)] for name, scores in _floors(found).items()]
     return "\n".join([table(rows), *_signatures(found.signatures), f"{len(found.rows):,} rows in {duration(found.seconds)}"])
 
 
 def evaluation_json(found: "Evaluation", asked: Mapping[str, object]) -> str:
-    """The scores of one model as JSON: what was asked, scores, floors, signatures, seconds."""
+    """The scores of one model as JSON: what was asked, scores, intervals, floors, signatures, seconds."""
+    from core.significance import SIGNATURE
+
     return _json(
         {
             **asked,
             "rows": len(found.rows),
             "scores": _scores(found.scores),
+            "intervals": {name: {"low": each.low, "high": each.high} for name, each in _intervals(found).items()},
+            "bootstrap": SIGNATURE,
             "floors": {name: _scores(scores) for name, scores in _floors(found).items()},
             "signatures": found.signatures,
             "seconds": round(found.seconds, 3),
@@ -127,13 +134,28 @@ def comparison(rounds: Sequence[Result]) -> str:
     Args:
         rounds: At least one, in the order of the lines.
     """
+    known = any(found.intervals for found in rounds)  # older runs have none: no empty columns then
     rows = [["run", "round", "sparsity", "BLEU", "corpus BLEU", "chrF", "floor: name", "rows", "MB"]]
+    rows[0] += ["BLEU, 95 %", "less dense"] if known else []
     for found in rounds:
         scores = [score(found.scores.get(measure)) for measure in MEASURES]
         floor, size = score(found.floors.get("name", {}).get("bleu")), found.size_bytes
         megabytes = NOTHING if size is None else f"{size / 1e6:.2f}"
-        rows.append([plain(found.run), str(found.round), percent(found.sparsity), *scores, floor, f"{found.rows:,}", megabytes])
+        cells = [plain(found.run), str(found.round), percent(found.sparsity), *scores, floor, f"{found.rows:,}", megabytes]
+        if known:
+            cells += [between(found.intervals.get("bleu")), changed(found.against_dense.get("bleu"))]
+        rows.append(cells)
     return table(rows)
+
+
+def between(spread: Interval | None) -> str:
+    """The ends of an interval, or a dash: "10.78 to 12.31"."""
+    return f"{score(spread.low)} to {score(spread.high)}" if spread else NOTHING
+
+
+def changed(found: Interval | None) -> str:
+    """A difference of scores with the ends of its interval, or a dash: "−0.22 (−0.71 to +0.26)"."""
+    return f"{difference(found.value)} ({difference(found.low)} to {difference(found.high)})" if found else NOTHING
 
 
 def run_list_json(infos: Sequence[RunInfo], checkpoints: str) -> str:
@@ -182,6 +204,12 @@ def _run(info: RunInfo) -> dict[str, object]:
         "device": info.device,
         "changed": info.changed,
     }
+
+
+def _intervals(found: "Evaluation") -> "dict[str, Interval]":
+    from core.significance import bootstrap  # numpy and sacrebleu, which only an evaluation needs
+
+    return bootstrap(found.predictions, [row.target for row in found.rows])
 
 
 def _cells(scores: Scores | None) -> list[str]:

@@ -14,7 +14,7 @@ import psutil
 
 from core.errors import RunError
 from core.experiments import Planned
-from core.recipe import load_recipe, recipe_hash
+from core.recipe import Recipe, load_recipe
 from core.results import ResultsReader
 from core.runs import RunPaths, State, is_held, run_info
 
@@ -71,7 +71,6 @@ class Reproduction:
         plan: What to make.
         jobs: How many workers at a time.
         tell: Takes lines of news.
-        command: The worker's command, as for `client.launch`.
 
     Raises:
         RunError: A folder of the plan holds a run of another recipe.
@@ -140,19 +139,25 @@ class Reproduction:
         return sum(job.seconds for job in self.all) / rounds if rounds else None
 
     def _start(self, job: Job) -> None:
+        if job.state is None and job.paths.root.exists():  # somebody else began it in the meantime
+            job.state = run_info(job.paths, time.time()).state
+        if job.state is State.DONE:
+            _count(job)
+            return
+        # Read before the worker begins, or what a quick one does would pass as old.
+        follower, view = catch_up(job.paths)
         try:
             if job.state is None:
-                client.start(self.folder, job.planned.recipe, job.planned.name, self._command)
+                client.start(self.folder, job.planned.recipe, job.planned.name)
                 self.tell(f"{job.planned.name} begins")
             elif not is_held(job.paths) or job.state is State.PAUSED:
-                client.resume(job.paths, self._command)
+                client.resume(job.paths)
                 self.tell(f"{job.planned.name} goes on")
         except RunError as error:
             job.failed = str(error)
             self.tell(f"{job.planned.name}: {error}")
             return
-        job.follower, job.view = catch_up(job.paths)
-        job.state = State.RUNNING
+        job.follower, job.view, job.state = follower, view, State.RUNNING
 
     def _watch(self, job: Job) -> None:
         assert job.follower is not None
@@ -204,9 +209,8 @@ def _job(folder: Path, planned: Planned) -> Job:
     paths = RunPaths(folder / planned.name)
     if not paths.root.exists():
         return Job(planned, paths, None)
-    wanted = client.anchored(planned.recipe)
-    found = load_recipe(paths.recipe)
-    if recipe_hash(found) != recipe_hash(wanted):
+    found, wanted = _anywhere(load_recipe(paths.recipe)), _anywhere(client.anchored(planned.recipe))
+    if found != wanted:
         have, want = found.model_dump(), wanted.model_dump()
         keys = [
             f"{table}.{key}" for table, values in want.items() if isinstance(values, dict)
@@ -219,6 +223,14 @@ def _job(folder: Path, planned: Planned) -> Job:
     job = Job(planned, paths, run_info(paths, time.time()).state)
     _count(job)
     return job
+
+
+def _anywhere(recipe: Recipe) -> Recipe:
+    """The recipe with a bundled model called by its name alone: the package may have moved since the run was made."""
+    path = Path(recipe.model.path)
+    if path.parent.name != "bundled":
+        return recipe
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"path": path.name})})
 
 
 def _count(job: Job) -> None:

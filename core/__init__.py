@@ -4,5 +4,12 @@ Headless: nothing in here imports Textual. The modules `errors`, `recipe`, `even
 run without torch, so that the app may import them and still paint at once.
 """
 
+import logging
+
 OWNER = "codeprune-tui"
 """Marks this `core` as ours; the app checks it at start, for `core` is a common name that something else may shadow."""
+
+# transformers imports torchao where it is installed, and both log what is no news to a user: libraries for GPUs it lacks,
+# and calls that torch will drop. It comes with any command, so it is hushed before the first import; errors are still told.
+for _name in ("torchao", "torch.utils._pytree"):
+    logging.getLogger(_name).setLevel(logging.ERROR)

@@ -7,24 +7,37 @@ a comment ends at the first token 0, and is scored against the joined comment to
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from . import metrics
+from . import metrics, significance
 from .data import Encoded, encode_rows, subset
 from .decode import beam_search_batches
 from .device import make_accelerator
 from .events import Sample, Scores
 from .loading import load_model, load_tokenizer
 from .model import BOS, EOS, PAD, CodeToText
+from .predictions import read_predictions
 from .recipe import Device
 from .recipe import Evaluation as EvaluationRecipe
 from .rows import BrokenRow, Row, load_rows
+from .tally import tally
 
 PAPER_SOURCE_LENGTH = 256
 """Tokens of a source that CodeXGLUE's code lets the model read, `<s>` and `</s>` included."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a model wrote about some sources, and how long it took."""
+
+    texts: tuple[str, ...]
+    tokens: int
+    """Tokens of these texts, their ends included; those of other places in the beam are not counted."""
+    seconds: float
+    """Of the search alone: the making of texts, events and pauses between two batches are not in it."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,7 @@ class Evaluation:
     signatures: dict[str, str]
     seconds: float
     """Decoding and scoring."""
+    decoded: Decoded
 
     @property
     def scores(self) -> Scores:
@@ -80,7 +94,7 @@ def evaluate(
         Comments and scores, in the order of the rows.
     """
     started = time.monotonic()
-    texts = decode_texts(
+    decoded = decode_texts(
         model,
         tokenizer,
         encoded.sources,
@@ -93,11 +107,12 @@ def evaluate(
     references = [row.target for row in encoded.rows]
     return Evaluation(
         rows=encoded.rows,
-        predictions=tuple(texts),
-        result=metrics.score(texts, references),
+        predictions=decoded.texts,
+        result=metrics.score(decoded.texts, references),
         floors=floors or floors_of(encoded.rows),
         signatures=metrics.signatures(),
         seconds=time.monotonic() - started,
+        decoded=decoded,
     )
 
 
@@ -116,7 +131,7 @@ def decode_texts(
     after_batch: Callable[[int], None] = lambda done: None,
     *,
     length_penalty: float = 0.0,
-) -> list[str]:
+) -> Decoded:
     """The best comment for each source, as text.
 
     Args:
@@ -130,10 +145,10 @@ def decode_texts(
         length_penalty: As for `decode.beam_search`.
 
     Returns:
-        One text a source, in order.
+        One text a source, in order, and what they cost.
     """
     texts = [""] * len(sources)
-    done = 0
+    done, tokens, seconds = 0, 0, 0.0
     batches = beam_search_batches(
         model,
         [list(source) for source in sources],
@@ -142,12 +157,18 @@ def decode_texts(
         batch_size=batch_size,
         length_penalty=length_penalty,
     )
-    for indices, hypotheses in batches:
-        for index, best in zip(indices, hypotheses, strict=True):
-            texts[index] = to_text(tokenizer, best[0].tokens)
+    while True:
+        begun = time.monotonic()
+        batch = next(batches, None)
+        seconds += time.monotonic() - begun
+        if batch is None:
+            return Decoded(tuple(texts), tokens, seconds)
+        indices, hypotheses = batch
+        for index, (best, *_) in zip(indices, hypotheses, strict=True):
+            texts[index] = to_text(tokenizer, best.tokens)
+            tokens += len(best.tokens) + best.finished
         done += len(indices)
         after_batch(done)
-    return texts
 
 
 def to_text(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
@@ -165,6 +186,31 @@ def write_predictions(evaluation: Evaluation, path: Path) -> None:
         for row, text, bleu in zip(evaluation.rows, evaluation.predictions, evaluation.result.sentences, strict=True):
             line = {"index": row.index, "name": row.name, "prediction": text, "reference": row.target, "bleu": bleu}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def uncertainty(evaluation: Evaluation, dense: Path | None) -> dict[str, object]:
+    """How sure the scores of a round are, and how far they are from the dense model's, for `metrics.json`.
+
+    Args:
+        evaluation: Of the round.
+        dense: The dense model's comments for the same rows; None in the dense round itself. Without them, or where they are of
+            other rows, there is nothing to compare with, and only the scores' own intervals are given.
+
+    Returns:
+        "intervals" (measure -> low, high), "against_dense" (measure -> value, low, high) and "bootstrap", how they were computed.
+    """
+    references = [row.target for row in evaluation.rows]
+    draws, ours = significance.draw(len(references)), tally(evaluation.predictions, references)
+    found = significance.intervals([ours], draws)
+    facts: dict[str, object] = {
+        "intervals": {name: {"low": each.low, "high": each.high} for name, each in found.items()},
+        "bootstrap": significance.SIGNATURE,
+    }
+    before = read_predictions(dense) if dense is not None else None
+    if before is not None and [(p.index, p.reference) for p in before] == [(row.index, row.target) for row in evaluation.rows]:
+        theirs = tally([prediction.prediction for prediction in before], references)
+        facts["against_dense"] = {name: asdict(d) for name, d in significance.differences([ours], [theirs], draws).items()}
+    return facts
 
 
 def evaluate_model(

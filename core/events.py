@@ -6,6 +6,7 @@ A line that is none of these (a newer version's event, a damaged line) becomes `
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
@@ -323,6 +324,16 @@ class Event:
     what: Happening | Unknown
 
 
+_COUNT = r"(0|[1-9][0-9]{0,14})"
+_NUMBER = r"(-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)"
+_STEP_FIELDS = ", ".join(f'"{key}": {_NUMBER}' for key in ("loss", "learning_rate", "tokens_per_second", "examples_per_second"))
+_WRITTEN_STEP = re.compile(
+    rf'\{{"seq": {_COUNT}, "time": {_NUMBER}, "event": "step", '
+    rf'"round": {_COUNT}, "step": {_COUNT}, "steps": {_COUNT}, {_STEP_FIELDS}\}}\n?'.encode()
+)
+"""A step exactly as `to_line` writes it. Nearly every line of a long journal is one, and JSON with validation takes three times
+as long; whatever differs in a blank goes the long way, so that both ways read the same."""
+
 _happening: TypeAdapter[Happening] = TypeAdapter(Annotated[Happening, Field(discriminator="event")])
 
 
@@ -333,6 +344,15 @@ def to_line(seq: int, time: float, what: Happening) -> str:
 
 def from_line(line: str | bytes) -> Event:
     """Reads one journal line; what cannot be read becomes an `Unknown` with seq −1."""
+    if isinstance(line, bytes) and (written := _WRITTEN_STEP.fullmatch(line)):
+        seq, time, number, step, steps, loss, rate, tokens, examples = written.groups()
+        what = Step("step", int(number), int(step), int(steps), float(loss), float(rate), float(tokens), float(examples))
+        return Event(int(seq), float(time), what)
+    return read_line(line)
+
+
+def read_line(line: str | bytes) -> Event:
+    """Reads one journal line by JSON and full validation; `from_line` gives the same, sooner."""
     try:
         raw = json.loads(line)
         if not isinstance(raw, Mapping):

@@ -23,6 +23,7 @@ from .errors import ModelError
 from .files import TEMPORARY, complete_or_absent
 from .masks import load_masks as read_masks
 from .model import BOS, EOS, PAD, CodeToText, CodeToTextConfig, Decoder
+from .quantfiles import load_quantized, save_quantized
 from .weightfiles import CONFIG, WEIGHTS, find_tokenizer, find_weights, plain_names, read_json, read_names, read_tensors, unpack
 
 ENCODER_FIELDS = (
@@ -48,7 +49,7 @@ _DECODER = "decoder.layers."
 
 
 def load_model(source: str | Path, *, decoder_layers: int = 6, seed: int = 0) -> CodeToText:
-    """Load a model in float32 on the CPU, in evaluation mode.
+    """Load a model on the CPU, in evaluation mode: in float32, or as it was quantized when its folder is of a quantized model.
 
     Args:
         source: Folder, weights file with a `config.json` beside it, or the name of a RoBERTa encoder on the Hugging Face hub.
@@ -56,13 +57,15 @@ def load_model(source: str | Path, *, decoder_layers: int = 6, seed: int = 0) ->
         seed: Of the fresh decoder's weights; torch's global generators are left as they are.
 
     Returns:
-        The model; output layer and word embeddings are one tensor.
+        The model; output layer and word embeddings are one tensor, unless the output layer was quantized to integers.
 
     Raises:
         ModelError: Nothing there, damaged, not of this architecture, or the hub cannot be reached.
     """
     path = find_weights(source)
     facts = _read_config(path.parent / CONFIG)
+    if facts.get("quantization") is not None:
+        return load_quantized(read_tensors(path), _make_config(facts, path.parent / CONFIG), path, _assemble)
     weights, _ = unpack(read_tensors(path), path)
     finetuned = _has_decoder(weights)
     facts |= _decoder_shape(weights, path) if finetuned else {"decoder_layers": decoder_layers}
@@ -154,6 +157,10 @@ def save_model(
         ModelError: The folder exists and holds something other than a model.
     """
     folder = Path(folder)
+    if model.config.quantization is not None:
+        assert tokenizer is not None
+        save_quantized(model, tokenizer, folder, _facts(model))
+        return
     _check_replaceable(folder)
     tensors = {
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).detach().cpu().contiguous()
@@ -164,15 +171,19 @@ def save_model(
     with complete_or_absent(folder) as draft:
         draft.mkdir()
         save_file(tensors, draft / WEIGHTS[0], metadata={"format": "pt"})
-        facts: dict[str, object] = {"model_type": CodeToTextConfig.model_type, "architectures": [type(model).__name__]}
-        facts |= {name: getattr(model.config, name) for name in (*ENCODER_FIELDS, *DECODER_FIELDS)}
-        (draft / CONFIG).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        (draft / CONFIG).write_text(json.dumps(_facts(model), indent=1) + "\n", encoding="utf-8")
         if tokenizer is not None:
             tokenizer.save_pretrained(draft)
         if folder.exists():
             shutil.rmtree(aside, ignore_errors=True)
             folder.replace(aside)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _facts(model: CodeToText) -> dict[str, object]:
+    """The entries of a `config.json` that describe a model's architecture."""
+    facts: dict[str, object] = {"model_type": CodeToTextConfig.model_type, "architectures": [type(model).__name__]}
+    return facts | {name: getattr(model.config, name) for name in (*ENCODER_FIELDS, *DECODER_FIELDS)}
 
 
 def _read_config(path: Path) -> dict[str, object]:
@@ -191,7 +202,7 @@ def _read_config(path: Path) -> dict[str, object]:
                 f"{path} gives {token} the id {given}, but RoBERTa models need {number}.",
                 "Use a model and tokenizer in RoBERTa's layout: <s> = 0, <pad> = 1, </s> = 2.",
             )
-    return {name: facts[name] for name in (*ENCODER_FIELDS, *DECODER_FIELDS) if name in facts}
+    return {name: facts[name] for name in (*ENCODER_FIELDS, *DECODER_FIELDS, "quantization") if name in facts}
 
 
 def _make_config(facts: Mapping[str, object], path: Path) -> CodeToTextConfig:

@@ -30,7 +30,8 @@ from .checkpoint import (
     weights_of,
 )
 from .data import BatchOrder, Encoded, collate
-from .evaluate import Evaluation, as_event, evaluate, write_predictions
+from .device import describe
+from .evaluate import Evaluation, as_event, evaluate, uncertainty, write_predictions
 from .events import (
     CheckpointSaved,
     Evaluated,
@@ -348,7 +349,9 @@ class Round:
             "scores": asdict(evaluation.scores),
             "floors": {name: asdict(floor) for name, floor in _floors(evaluation).items()},
             "signatures": evaluation.signatures,
+            **uncertainty(evaluation, self.session.paths.round(0) / "predictions.jsonl" if self.number else None),
             "seconds": round(self._seconds, 3),
+            "decoding": self._decoding(evaluation),
         }
         self.material.model.config.pretrained_only = False
         with complete_or_absent(folder) as draft:
@@ -357,6 +360,19 @@ class Round:
             write_predictions(evaluation, draft / "predictions.jsonl")
             (draft / "metrics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         return size_bytes
+
+    def _decoding(self, evaluation: Evaluation) -> dict[str, object]:
+        """How long the search for comments took, and on what: times from elsewhere say nothing beside it."""
+        asked, decoded = self.session.recipe.evaluation, evaluation.decoded
+        return {
+            "seconds": round(decoded.seconds, 4),
+            "rows": len(decoded.texts),
+            "tokens": decoded.tokens,
+            "beam": asked.beam,
+            "batch_size": asked.batch_size,
+            "device": describe(self.material.model.device),
+            "threads": torch.get_num_threads(),
+        }
 
     @property
     def _seconds(self) -> float:

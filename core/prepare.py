@@ -107,7 +107,12 @@ def start_model(recipe: Recipe, train: Rows) -> tuple[CodeToText, PreTrainedToke
             f"{path} has no trained decoder, but this recipe {wish}, which needs a fine-tuned model.",
             'Fine-tune it first, or set rewind.to = "pretrained" and pruning.order = "train-first".',
         )
-    return load_model(path, decoder_layers=recipe.model.decoder_layers, seed=seed), load_tokenizer(path)
+    model = load_model(path, decoder_layers=recipe.model.decoder_layers, seed=seed)
+    if model.config.quantization is not None:
+        raise ModelError(
+            f"{path} is quantized ({model.config.quantization}) and cannot be trained.", "Give the model it came from."
+        )
+    return model, load_tokenizer(path)
 
 
 def new_model(shape: Architecture, source_length: int, train: Rows, seed: int) -> tuple[CodeToText, PreTrainedTokenizerBase]:

@@ -5,10 +5,12 @@ Either source alone is enough, so that a run folder whose rounds were deleted to
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from typing import TypedDict
 
 from .events import FloorsMeasured, RoundFinished, Scores, from_line
+from .interval import Difference, Interval
 from .journal import LineReader
 from .runs import RunPaths, read_metrics
 
@@ -38,6 +40,18 @@ class Result:
     seconds: float = 0.0
     signatures: Mapping[str, str] = field(default_factory=dict)
     """Measure -> how it was computed."""
+    ms_per_row: float | None = None
+    """Milliseconds of the beam search for one row, rows decoded in batches; older versions did not tell."""
+    ms_per_token: float | None = None
+    """The same for one token of the comments."""
+    decoded_on: str = ""
+    """What these times depend on, such as "cpu, 2 threads, beam 10, batch 8"."""
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    """Measure -> the interval of its score; older versions did not compute any."""
+    against_dense: Mapping[str, Difference] = field(default_factory=dict)
+    """Measure -> this score less that of the run's dense round, on the same rows; empty for the dense round itself."""
+    bootstrap: str = ""
+    """How the intervals were computed."""
 
 
 class ResultsReader:
@@ -92,18 +106,52 @@ def _scores(scores: Scores | None) -> dict[str, float]:
 def _with_metrics(found: Result, metrics: Mapping[str, object]) -> Result:
     """A result with what `metrics.json` says of it; what that lacks stays as it was."""
     floors, signatures = _mapping(metrics.get("floors")), _mapping(metrics.get("signatures"))
-    numbers, split = _numbers(metrics), metrics.get("split")
+    numbers, split, bootstrap = _numbers(metrics), metrics.get("split"), metrics.get("bootstrap")
+    changes = {name: Difference(**each) for name, each in _each(metrics, "against_dense", ("value", "low", "high"))}
+    scores = {**found.scores, **_numbers(_mapping(metrics.get("scores")))}
+    spreads = _each(metrics, "intervals", ("low", "high"))
+    intervals = {name: Interval(scores[name], **each) for name, each in spreads if name in scores}
     return replace(
         found,
         sparsity=numbers.get("sparsity", found.sparsity),
         seconds=numbers.get("seconds", found.seconds),
-        scores={**found.scores, **_numbers(_mapping(metrics.get("scores")))},
+        scores=scores,
         floors={**found.floors, **{name: _numbers(_mapping(floors[name])) for name in FLOORS if name in floors}},
         size_bytes=int(numbers["size_bytes"]) if "size_bytes" in numbers else found.size_bytes,
         split=split if isinstance(split, str) else found.split,
         rows=int(numbers.get("rows", found.rows)),
         signatures={measure: str(text) for measure, text in signatures.items()},
+        intervals={**found.intervals, **intervals},
+        against_dense={**found.against_dense, **changes},
+        bootstrap=bootstrap if isinstance(bootstrap, str) else found.bootstrap,
+        **_times(_mapping(metrics.get("decoding"))),
     )
+
+
+class _Times(TypedDict, total=False):
+    ms_per_row: float | None
+    ms_per_token: float | None
+    decoded_on: str
+
+
+def _times(decoding: Mapping[str, object]) -> _Times:
+    """Times of the search, each where it can be told; nothing at all where it was not measured."""
+    numbers = _numbers(decoding)
+    seconds, device = numbers.get("seconds", 0.0), decoding.get("device")
+    if seconds <= 0:
+        return {}
+    each = [1000 * seconds / numbers[of] if numbers.get(of, 0) >= 1 else None for of in ("rows", "tokens")]
+    counts = {name: int(numbers.get(name, 0)) for name in ("threads", "beam", "batch_size")}
+    on = f"{device}, {counts['threads']} threads, beam {counts['beam']}, batch {counts['batch_size']}"
+    return {"ms_per_row": each[0], "ms_per_token": each[1], "decoded_on": on}
+
+
+def _each(metrics: Mapping[str, object], key: str, wanted: tuple[str, ...]) -> Iterator[tuple[str, dict[str, float]]]:
+    """What a key says of each measure, where all the wanted numbers are there."""
+    for measure in MEASURES:
+        numbers = _numbers(_mapping(_mapping(metrics.get(key)).get(measure)))
+        if all(name in numbers for name in wanted):
+            yield measure, {name: numbers[name] for name in wanted}
 
 
 def _mapping(value: object) -> Mapping[str, object]:
@@ -134,6 +182,9 @@ def to_csv(results: Iterable[Result]) -> str:
         [
             "run", "round", "sparsity", *MEASURES, "size_bytes", *(f"floor_{name}_{measure}" for name, measure in floors),
             "split", "rows", "seconds", *(f"{measure}_signature" for measure in MEASURES),
+            "ms_per_row", "ms_per_token", "decoded_on",
+            *(f"{measure}_{end}" for measure in MEASURES for end in ("low", "high")),
+            *(f"{measure}_{name}" for measure in MEASURES for name in ("change", "change_low", "change_high")), "bootstrap",
         ]
     )  # fmt: skip
     for found in results:
@@ -141,5 +192,13 @@ def to_csv(results: Iterable[Result]) -> str:
         cells += ["" if found.size_bytes is None else found.size_bytes]
         cells += [found.floors.get(name, {}).get(measure, "") for name, measure in floors]
         cells += [found.split, found.rows, found.seconds, *(found.signatures.get(measure, "") for measure in MEASURES)]
-        writer.writerow(cells)
+        cells += ["" if time is None else time for time in (found.ms_per_row, found.ms_per_token)]
+        cells += [found.decoded_on]
+        for measure in MEASURES:
+            spread = found.intervals.get(measure)
+            cells += [spread.low, spread.high] if spread else ["", ""]
+        for measure in MEASURES:
+            change = found.against_dense.get(measure)
+            cells += [change.value, change.low, change.high] if change else ["", "", ""]
+        writer.writerow([*cells, found.bootstrap])
     return text.getvalue()

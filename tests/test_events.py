@@ -25,6 +25,7 @@ from core.events import (
     Unknown,
     Warned,
     from_line,
+    read_line,
     to_line,
 )
 
@@ -103,3 +104,43 @@ def test_any_text_and_number_survives(text: str, number: float, seq: int) -> Non
     line = to_line(seq, 0.0, what)
     assert line.count("\n") == 1
     assert from_line(line.encode()) == Event(seq, 0.0, what)
+
+
+STEP = Step("step", 1, 20, 300, 3.25, 1e-05, 12_340.5, 181.0)
+STEP_LINE = to_line(7, 1_750_000_000.125, STEP).encode()
+PIECES = [
+    b"-",
+    b"0",
+    b"1",
+    b"9" * 20,
+    b".",
+    b"e",
+    b"E+5",
+    b"e999",
+    b"_",
+    b" ",
+    b"\n",
+    b",",
+    b"}",
+    b'"',
+    b"NaN",
+    b"Infinity",
+    b"\xd9\xa1",
+]
+
+
+@given(st.integers(0, len(STEP_LINE)), st.integers(0, 3), st.lists(st.sampled_from(PIECES), max_size=2))
+def test_the_short_way_reads_what_the_long_way_reads(at: int, cut: int, pieces: list[bytes]) -> None:
+    line = STEP_LINE[:at] + b"".join(pieces) + STEP_LINE[at + cut :]
+    assert repr(from_line(line)) == repr(read_line(line))
+
+
+@given(st.lists(st.floats(), min_size=4, max_size=4), st.lists(st.integers(-(2**70), 2**70), min_size=3, max_size=3))
+def test_any_step_is_read_the_same_both_ways(numbers: list[float], counts: list[int]) -> None:
+    line = to_line(3, 1.5, Step("step", *counts, *numbers)).encode()
+    assert repr(from_line(line)) == repr(read_line(line))
+
+
+def test_a_step_as_it_is_written_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("core.events.read_line")
+    assert from_line(STEP_LINE) == from_line(STEP_LINE.rstrip()) == Event(7, 1_750_000_000.125, STEP)

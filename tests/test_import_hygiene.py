@@ -25,6 +25,10 @@ TORCH_FREE = (
     "files",
     "folders",
     "results",
+    "interval",
+    "tally",
+    "significance",
+    "predictions",
     "exchange",
     "playground",
 )
@@ -33,6 +37,7 @@ COMMAND_LINE = (
     "cli",
     "commands",
     "model_commands",
+    "bench_commands",
     "folder_commands",
     "console",
     "report",
@@ -95,3 +100,9 @@ def test_quick_commands_load_neither_torch_nor_textual(arguments: list[str], tmp
     )
     assert "codeprune_tui" in modules
     assert modules.isdisjoint((*HEAVY, "textual", "textual_plot", "sacrebleu", "nltk", "tree_sitter"))
+
+
+def test_loading_the_engine_says_nothing() -> None:
+    """Its libraries log of each other; whoever comments a file or reads a worker's log has nothing to do with that."""
+    done = subprocess.run([sys.executable, "-P", "-c", "import core.loading"], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core import worker
+from core import significance, worker
 from core.comment import comment_methods
 from core.control import Control, StopRequested
 from core.device import make_accelerator
@@ -35,6 +35,7 @@ from core.journal import append_command, read_journal
 from core.masks import load_masks
 from core.prepare import prepare
 from core.recipe import Evaluation, build_recipe, load_recipe, to_toml
+from core.results import MEASURES
 from core.ruby import methods
 from core.runs import RunPaths
 from core.schedule import sparsities
@@ -101,6 +102,24 @@ def test_a_whole_run(make: Make) -> None:
         assert len(lines) == 8
         mean = sum(json.loads(line)["bleu"] for line in lines) / 8
         assert mean == pytest.approx(facts["scores"]["bleu"])
+        decoding = facts["decoding"]
+        assert (decoding["rows"], decoding["beam"], decoding["device"], decoding["threads"]) == (8, 2, "cpu", 1)
+        assert 8 <= decoding["tokens"] <= 8 * 12
+        assert 0 < decoding["seconds"] < facts["seconds"]
+        assert all(
+            facts["intervals"][name]["low"] <= facts["scores"][name] <= facts["intervals"][name]["high"] for name in MEASURES
+        )
+        assert facts["bootstrap"] == significance.SIGNATURE
+        if number == 0:
+            assert "against_dense" not in facts
+            dense_facts, dense = facts, [json.loads(line) for line in lines]
+            continue
+        rows = [json.loads(line) for line in lines]
+        texts = [[row["prediction"] for row in side] for side in (rows, dense)]
+        wanted = significance.paired_bootstrap(*texts, [row["reference"] for row in rows])
+        assert facts["against_dense"] == {name: asdict(found) for name, found in wanted.items()}
+        for name in MEASURES:
+            assert facts["against_dense"][name]["value"] == pytest.approx(facts["scores"][name] - dense_facts["scores"][name])
     assert [what.round for what in of(Pruned, events)] == [1, 2, 3]
     assert [what.to for what in of(Rewound, events)] == ["pretrained"] * 3
     assert isinstance(events[-1].what, RunFinished)

@@ -10,6 +10,7 @@ import pytest
 from app_runs import FLOORS, a_round, beginning, make_run, started, whole_run
 
 from core.events import RoundFinished, Scores
+from core.interval import Difference, Interval
 from core.results import Result, ResultsReader, to_csv
 from core.runs import RunPaths
 
@@ -69,6 +70,23 @@ def test_metrics_outdo_the_journal_and_what_they_lack_stays(tmp_path: Path) -> N
     assert (found.size_bytes, found.rows, found.sparsity) == (7, 200, pytest.approx(0.3))
 
 
+def test_intervals_are_read_and_older_rounds_have_none(tmp_path: Path) -> None:
+    paths, _ = make_run(tmp_path, "run", whole_run())
+    change = {"value": -1.0, "low": -2.0, "high": -0.5}
+    more = {"intervals": {"bleu": {"low": 13.0, "high": 15.5}, "chrf": {"low": 1}, "other": {"low": 1, "high": 2}},
+            "against_dense": {"bleu": change, "chrf": {**change, "high": "x"}}, "bootstrap": "rows"}  # fmt: skip
+    (paths.round(1) / "metrics.json").write_text(json.dumps({**METRICS, **more}))
+    older, found, *_ = ResultsReader(paths).poll()
+    assert found.intervals == {"bleu": Interval(14.0, 13.0, 15.5)}
+    assert found.against_dense == {"bleu": Difference(**change)}
+    assert found.against_dense["bleu"].is_clear
+    assert (older.intervals, older.against_dense, older.bootstrap) == ({}, {}, "")
+    row = list(csv.DictReader(io.StringIO(to_csv([older, found]))))[1]
+    assert [row[key] for key in ("bleu_low", "bleu_high", "bleu_change_low", "chrf_low", "bootstrap")] == [
+        "13.0", "15.5", "-2.0", "", "rows",
+    ]  # fmt: skip
+
+
 def test_a_reader_follows_a_run(tmp_path: Path) -> None:
     paths, worker = make_run(tmp_path, "run", [*beginning(), *a_round(0, 15.0)])
     reader = ResultsReader(paths)
@@ -120,6 +138,25 @@ def test_a_damaged_journal_costs_only_its_lines(tmp_path: Path) -> None:
     with paths.journal.open("a") as file:
         file.write('{"event": "round_finished"\n' + json.dumps(huge) + '\n"round_finished"\n')
     assert ResultsReader(paths).poll() == good
+
+
+def test_times_of_the_search_are_per_row_and_per_token(tmp_path: Path) -> None:
+    paths, _ = make_run(tmp_path, "run", whole_run())
+    measured = {"seconds": 2.0, "rows": 50, "tokens": 500, "beam": 10, "batch_size": 8, "device": "cpu", "threads": 2}
+    (paths.round(2) / "metrics.json").write_text(json.dumps({**METRICS, "decoding": measured}))
+    found = ResultsReader(paths).poll()
+    assert (found[2].ms_per_row, found[2].ms_per_token) == (40.0, 4.0)
+    assert found[2].decoded_on == "cpu, 2 threads, beam 10, batch 8"
+    assert (found[1].ms_per_row, found[1].ms_per_token, found[1].decoded_on) == (None, None, "")
+    row = list(csv.DictReader(io.StringIO(to_csv(found))))[2]
+    assert (row["ms_per_row"], row["ms_per_token"], row["decoded_on"]) == ("40.0", "4.0", found[2].decoded_on)
+
+
+@pytest.mark.parametrize("decoding", [3, {}, {"seconds": 0, "rows": 5}, {"seconds": -1, "rows": 5}, {"seconds": "x"}])
+def test_times_that_are_none_are_left_out(tmp_path: Path, decoding: object) -> None:
+    paths, _ = make_run(tmp_path, "run", whole_run())
+    (paths.round(2) / "metrics.json").write_text(json.dumps({**METRICS, "decoding": decoding}))
+    assert ResultsReader(paths).poll()[2].ms_per_row is None
 
 
 def test_csv_has_a_header_all_measures_and_empty_cells(tmp_path: Path) -> None:

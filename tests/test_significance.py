@@ -5,7 +5,8 @@ import pytest
 
 from core import metrics
 from core.errors import DataError
-from core.significance import paired_bootstrap
+from core.significance import bootstrap, differences, draw, paired_bootstrap
+from core.tally import tally
 
 REFERENCES = [
     f"Returns the {noun} of the given {thing} ." for noun in ("name", "size", "owner") for thing in ("file", "user", "row")
@@ -18,8 +19,8 @@ def test_it_equals_scoring_each_draw() -> None:
     found = paired_bootstrap(GOOD, POOR, REFERENCES, seed=3, samples=40)
     draws = np.random.default_rng(3).multinomial(len(REFERENCES), np.full(len(REFERENCES), 1 / len(REFERENCES)), 40)
     drawn: dict[str, list[float]] = {"bleu": [], "corpus_bleu": [], "chrf": []}
-    for draw in draws:
-        rows = np.repeat(np.arange(len(REFERENCES)), draw)
+    for drawing in draws:
+        rows = np.repeat(np.arange(len(REFERENCES)), drawing)
         first, second = (
             metrics.score([side[row] for row in rows], [REFERENCES[row] for row in rows]).scores for side in (GOOD, POOR)
         )
@@ -41,3 +42,20 @@ def test_a_side_against_itself_differs_by_nothing_and_sides_may_be_exchanged() -
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(DataError, match="9 and 8 comments do not fit 9 references"):
         paired_bootstrap(GOOD, POOR[1:], REFERENCES)
+
+
+def test_the_interval_of_a_score_holds_it_and_narrows_with_more_rows() -> None:
+    few, many = bootstrap(GOOD, REFERENCES), bootstrap(GOOD * 9, REFERENCES * 9)
+    scored = metrics.score(GOOD, REFERENCES).scores
+    for name, found in few.items():
+        assert found.value == pytest.approx(getattr(scored, name))
+        assert found.low <= found.value <= found.high
+        assert many[name].high - many[name].low < found.high - found.low
+
+
+def test_several_runs_count_as_their_mean() -> None:
+    draws = draw(len(REFERENCES))
+    good, poor = tally(GOOD, REFERENCES), tally(POOR, REFERENCES)
+    both, one = differences([good, poor], [poor], draws), differences([good], [poor], draws)
+    for name in both:
+        assert (both[name].value, both[name].low) == pytest.approx((one[name].value / 2, one[name].low / 2))

@@ -22,6 +22,7 @@ from core.events import (
     Unknown,
     Warned,
     from_line,
+    read_line,
     to_line,
 )
 
@@ -58,6 +59,15 @@ def test_one_by_one_is_the_same_as_all_at_once() -> None:
     for event in events:
         one_by_one = reduce(one_by_one, event)
     assert one_by_one == reduce_all(RunView(), events)
+
+
+def test_a_journal_read_the_short_way_gives_the_same_view() -> None:
+    happenings = [*whole_run(), step(3, 21, math.inf), step(3, 22, 1e-9), Warned("warning", "x")]
+    lines = [to_line(at, NOW + at / 7, what).encode() for at, what in enumerate(happenings)]
+    lines += [lines[9].replace(b'"step": ', b'"step":'), lines[9][:40], lines[9].replace(b'"round": 0', b'"round": 99999999999')]
+    short = reduce_all(RunView(), map(from_line, lines))
+    assert short == reduce_all(RunView(), map(read_line, lines))
+    assert (short.step, short.unreadable) == (22, 2)
 
 
 def test_events_seen_twice_change_nothing() -> None:

@@ -1,0 +1,59 @@
+"""The subcommand that writes the report on runs: HTML, Markdown and CSV, from run folders alone."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.errors import DataError
+from core.files import complete_or_absent
+
+from .commands import app
+from .console import say
+
+
+@app.command(epilog="\b\nExample:\n  codeprune-tui report checkpoints -o report.html --csv-dir numbers")
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN_OR_FOLDER...", help="Run folders, or folders of runs.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE.html", help="The page to write.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE.md", help="Also, or only, write findings and curves as Markdown.")
+    ] = None,
+    csv_dir: Annotated[Path | None, typer.Option("--csv-dir", metavar="DIR", help="Write every number as CSV files.")] = None,
+    ladder: Annotated[
+        list[Path] | None,
+        typer.Option("--ladder", metavar="FILE.json", help="A quantization ladder; those that lie beside the runs are found."),
+    ] = None,
+) -> None:
+    """Write a report on runs of the paper's experiments.
+
+    Says for each finding of the paper whether it held, did not hold or is undecided, under three scores, with
+    intervals; then the figures, tables, masks, comments and recipes. The page stands alone; the same run folders give
+    the same file. Without -o, --markdown or --csv-dir it writes report.html.
+    """
+    if output is None and markdown is None and csv_dir is None:
+        output = Path("report.html")
+    for file in filter(None, (output, markdown)):
+        if file.is_dir():
+            raise DataError(f"{file} is a folder.", "Give the name of a file.")
+    from .reports.content import read_content
+
+    content = read_content(runs, ladder or ())
+    written: dict[Path, str] = {}
+    if output is not None:
+        from .reports.page import page
+
+        written[output] = page(content)
+    if markdown is not None:
+        from .reports.markdown import markdown as as_markdown
+
+        written[markdown] = as_markdown(content)
+    if csv_dir is not None:
+        from .reports.tables import csv_files
+
+        tables = csv_files(content.study, content.findings, content.recoveries, content.overlaps, content.ladders)
+        written |= {csv_dir / name: text for name, text in tables.items()}
+    for path, text in written.items():
+        with complete_or_absent(path) as draft:
+            draft.write_bytes(text.encode("utf-8", "replace"))  # half a surrogate pair is no text
+        say(f"Wrote {path}")

@@ -1,0 +1,70 @@
+"""All that a report says, computed once from run folders and ladder files."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import RunError
+from core.experiments import EXPERIMENTS, Experiment
+from core.findings import Finding, Recovery, findings, recoveries
+from core.overlaps import Compared, overlaps
+from core.study import Group, Study, find_runs, read_study
+
+from .ladder import Ladder, find_ladders, ladder_findings, read_ladder
+
+
+@dataclass(frozen=True)
+class Content:
+    """What every form of the report is made from."""
+
+    study: Study
+    findings: tuple[Finding, ...]
+    recoveries: tuple[Recovery, ...]
+    overlaps: tuple[Compared, ...]
+    ladders: tuple[Ladder, ...]
+
+    @property
+    def notes(self) -> list[str]:
+        """What is missing, run by run."""
+        found = [f"{run.name}: {note}" for run in self.study.runs for note in run.notes]
+        return found if self.ladders else [*found, "There is no quantization ladder."]
+
+    def groups_of(self, experiment: Experiment) -> list[Group]:
+        """The curves of an experiment that were run, in its order."""
+        return [group for name in experiment.curves if (group := self.study.of_curve(name)) is not None]
+
+    @property
+    def others(self) -> list[Group]:
+        """Curves of no experiment of the paper."""
+        return [group for group in self.study.groups if group.curve is None]
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        """The paper's experiments in the order of its figures, then those that it has no figure of."""
+        return sorted(EXPERIMENTS.values(), key=lambda each: (not each.figure, each.figure))
+
+
+def read_content(places: Sequence[Path], ladder_files: Iterable[Path] = ()) -> Content:
+    """Reads run folders and ladder files, and computes what a report says.
+
+    Args:
+        places: Run folders, or folders of runs; ladder files that lie in them are found.
+        ladder_files: Others.
+
+    Returns:
+        The content; its order does not depend on that of the arguments.
+
+    Raises:
+        RunError: A place holds neither a run nor a ladder file.
+        DataError: A ladder file that was named cannot be read.
+    """
+    files = dict.fromkeys([*(path.resolve() for path in ladder_files), *find_ladders(places)])
+    try:
+        study = read_study(find_runs(places))
+    except RunError:
+        if not files:
+            raise
+        study = read_study(find_runs(place for place in places if not find_ladders([place])))
+    ladders = tuple(read_ladder(path) for path in sorted(files, key=lambda path: path.name))
+    found = (*findings(study), *ladder_findings(ladders))
+    return Content(study, found, tuple(recoveries(study)), tuple(overlaps(study)), ladders)

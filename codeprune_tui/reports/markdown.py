@@ -1,0 +1,62 @@
+"""The report as Markdown: findings, where the scores disagree, and the curves, for a page of the documentation."""
+
+import re
+from collections.abc import Sequence
+
+from core.results import MEASURES
+
+from ..plain import plain
+from . import words
+from .content import Content
+from .tables import (
+    Table,
+    curves_table,
+    disagreement_table,
+    findings_table,
+    floors_table,
+    overlap_table,
+    published_table,
+    signatures_table,
+)
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&!])")
+
+
+def markdown(content: Content) -> str:
+    """Writes the report as Markdown.
+
+    Args:
+        content: What it says.
+
+    Returns:
+        The page, text from outside escaped; the same content gives the same page.
+    """
+    parts = [f"# {words.TITLE}", words.MADE_BY_MARKDOWN, *map(escape, words.introduction(content))]
+    parts += [f"## {words.FINDINGS}", escape(words.RULES), _table(findings_table(content.findings))]
+    parts += [f"## {words.DISAGREEMENT}", *map(escape, words.disagreement(content))]
+    if (found := disagreement_table(content.recoveries)).rows:
+        parts.append(_table(found))
+    parts += [f"## {words.FLOORS}", escape(words.FLOORS_NOTE), _table(floors_table(content.study))]
+    for name, title in MEASURES.items():
+        parts += [f"## {title} against sparsity", escape(words.CURVES_NOTE), _table(curves_table(content.study, name))]
+    parts += [f"## {words.PUBLISHED}", escape(words.PUBLISHED_NOTE), _table(published_table(content.ladders))]
+    parts += [f"## {words.MASKS}", escape(words.MASKS_NOTE), _table(overlap_table(content.study, content.overlaps))]
+    parts += [f"## {words.SIGNATURES}", _table(signatures_table(content.study))]
+    parts += [f"## {words.MISSING}", "\n".join(f"- {escape(note)}" for note in content.notes) or words.NOTHING_MISSING]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return _SPECIAL.sub(r"\\\1", plain(text, 2000))
+
+
+def _table(table: Table) -> str:
+    if not table.rows:
+        return words.NO_ROWS
+    rule = ["---"] * table.left + ["---:"] * (len(table.header) - table.left)
+    return "\n".join([_row(table.header), f"| {' | '.join(rule)} |", *map(_row, table.rows)])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(escape(cell) for cell in cells)} |"

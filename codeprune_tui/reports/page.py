@@ -1,0 +1,247 @@
+"""The report as one HTML page that needs nothing beside it: no script, no network, no font; charts are inline SVG.
+
+Everything that is not written here is escaped. The same content gives the same bytes.
+"""
+
+from collections.abc import Iterable, Sequence
+from html import escape as html_escape
+
+from core.results import MEASURES
+from core.study import Group, level_of, shown_recipe
+
+from ..plain import plain, plain_lines
+from . import figures, words
+from .content import Content
+from .ladder import Ladder
+from .tables import (
+    Table,
+    curves_table,
+    disagreement_table,
+    findings_table,
+    floors_table,
+    ladder_table,
+    overlap_table,
+    published_table,
+    recovery_table,
+    rounds_table,
+    signatures_table,
+)
+
+SAMPLES = 4
+"""Rows whose comments are shown: the first ones, not picked."""
+OUTCOMES = {"held": "held", "did not hold": "not", "undecided": "open", "not tested": "none"}
+"""Outcome -> class of its mark."""
+STYLE = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff;
+  max-width: 72rem; margin: 0 auto; padding: 1.5rem; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .8rem; }
+h2 { font-size: 1.25rem; margin: 2.4rem 0 .5rem; border-top: 1px solid #ddd; padding-top: 1rem; }
+h3 { font-size: 1rem; margin: 1.5rem 0 .3rem; }
+p, li { max-width: 52rem; }
+.note { color: #555; font-size: .9rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .85rem; margin: .6rem 0; font-variant-numeric: tabular-nums; }
+th, td { padding: .28rem .6rem; border-bottom: 1px solid #e2e2e2; text-align: right; vertical-align: top; white-space: nowrap; }
+th { border-bottom: 1px solid #888; font-weight: 600; }
+.text { text-align: left; white-space: normal; min-width: 7rem; }
+.stacked td, .stacked th { white-space: normal; } .stacked .text { min-width: 13rem; }
+.findings td:first-child { min-width: 12rem; font-weight: 600; }
+.findings td:last-child { color: #555; min-width: 14rem; }
+.findings small { display: block; color: #444; }
+.mark { font-weight: 600; white-space: nowrap; }
+.mark::before { content: "○ "; }
+.held { color: #00594a; } .held::before { content: "✓ "; }
+.not { color: #a33c00; } .not::before { content: "✗ "; }
+.open { color: #444; } .open::before { content: "? "; }
+.none { color: #777; } .none::before { content: "– "; }
+figure { margin: .8rem 0; overflow-x: auto; }
+figure svg { max-width: 100%; height: auto; }
+@media (max-width: 50rem) { figure svg { max-width: none; } }
+figcaption { color: #555; font-size: .9rem; max-width: 52rem; }
+pre { background: #f6f6f6; padding: .7rem; overflow-x: auto; font-size: .8rem; }
+summary { cursor: pointer; }
+dt { font-weight: 600; margin-top: .5rem; } dd { margin-left: 1.2rem; }
+@media print { body { font-size: 10pt; padding: 0; max-width: none; }
+  h2 { break-after: avoid; } figure, tr { break-inside: avoid; }
+  .wide, figure { overflow: visible; } th, td { white-space: normal; padding: .15rem .3rem; } }
+"""
+
+
+def page(content: Content) -> str:
+    """Writes the report as HTML.
+
+    Args:
+        content: What it says.
+
+    Returns:
+        The page.
+    """
+    body = [f"<h1>{words.TITLE}</h1>", *_paragraphs(words.introduction(content))]
+    body += [f"<h2>{words.FINDINGS}</h2>", _findings(content), *_paragraphs([words.RULES], "note")]
+    body += [f"<h2>{words.DISAGREEMENT}</h2>", *_paragraphs(words.disagreement(content))]
+    if (found := disagreement_table(content.recoveries)).rows:
+        body.append(_table(found))
+    body += _floors(content) + _figures(content) + _curves(content) + _quantization(content.ladders)
+    body += _layers(content) + _masks(content) + _samples(content) + _details(content)
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}<title>{words.TITLE}</title>\n<style>{STYLE}</style></head>\n'
+        f"<body>\n{chr(10).join(body)}\n</body>\n</html>\n"
+    )
+
+
+def escape(text: str) -> str:
+    """Text from outside, as text of a page."""
+    return html_escape(plain(text, 4000))
+
+
+def _paragraphs(texts: Iterable[str], style: str = "") -> list[str]:
+    mark = f' class="{style}"' if style else ""
+    return [f"<p{mark}>{escape(text)}</p>" for text in texts]
+
+
+def _findings(content: Content) -> str:
+    table = findings_table(content.findings)
+    rows = []
+    for found, cells in zip(content.findings, table.rows, strict=True):
+        marked = []
+        for verdict, cell in zip(found.verdicts.values(), cells[1:-1], strict=True):
+            outcome, _, rest = cell.partition(": ")
+            mark = f'<span class="mark {OUTCOMES[verdict.outcome]}">{escape(outcome)}</span>'
+            marked.append(f'<td class="text">{mark}<small>{escape(rest)}</small></td>')
+        rows.append(
+            f'<tr><td class="text">{escape(cells[0])}</td>{"".join(marked)}<td class="text">{escape(cells[-1])}</td></tr>'
+        )
+    return f'<div class="wide"><table class="findings">{_heading(table)}{"".join(rows)}</table></div>'
+
+
+def _heading(table: Table) -> str:
+    cells = [
+        f"<th{' class=' + chr(34) + 'text' + chr(34) if place < table.left else ''}>{escape(name)}</th>"
+        for place, name in enumerate(table.header)
+    ]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _table(table: Table, style: str = "") -> str:
+    if not table.rows:
+        return f'<p class="note">{words.NO_ROWS}</p>'
+    rows = [
+        "".join(f'<td class="text">{escape(cell)}</td>' if place < table.left else f"<td>{escape(cell)}</td>"
+                for place, cell in enumerate(row))
+        for row in table.rows
+    ]  # fmt: skip
+    return f'<div class="wide"><table class="{style}">{_heading(table)}{"".join(f"<tr>{row}</tr>" for row in rows)}</table></div>'
+
+
+def _floors(content: Content) -> list[str]:
+    return [f"<h2>{words.FLOORS}</h2>", *_paragraphs([words.FLOORS_NOTE]), _table(floors_table(content.study))]
+
+
+def _figures(content: Content) -> list[str]:
+    """The paper's figures in its order, then the comparisons that it has no figure of."""
+    parts = ["<h2>The paper's figures, on our runs</h2>"]
+    parts += _paragraphs([words.FIGURES_NOTE], "note")
+    for experiment in content.experiments:
+        title = f"{experiment.figure}: {experiment.title}" if experiment.figure else experiment.title
+        parts.append(f"<h3>{escape(title)}</h3>")
+        if not experiment.curves:
+            parts.append(_figure(figures.quantization(experiment.name, content.ladders), "Smoothed BLEU-4; " + experiment.shows))
+            continue
+        scored = [group for group in content.groups_of(experiment) if any(run.results for run in group.runs)]
+        lacking = [name for name in experiment.curves if content.study.of_curve(name) is None]
+        if len(scored) > 1:
+            parts.append(_figure(figures.quality(experiment.name, scored), f"Shows {experiment.shows}."))
+        if lacking:
+            how = f"Make them with: codeprune-tui reproduce {experiment.name}"
+            parts += _paragraphs([f"No runs of {', '.join(lacking)}. {how}"], "note")
+    if others := [group for group in content.others if any(run.results for run in group.runs)]:
+        parts += ["<h3>Other runs</h3>", _figure(figures.quality("others", others), "Runs of no experiment of the paper.")]
+    return parts
+
+
+def _figure(drawing: str, caption: str) -> str:
+    return f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _curves(content: Content) -> list[str]:
+    parts = ["<h2>Scores against sparsity</h2>", *_paragraphs([words.CURVES_NOTE], "note")]
+    for name, title in MEASURES.items():
+        parts += [f"<h3>{title}</h3>", _table(curves_table(content.study, name), "stacked")]
+    return [*parts, _folded("Every curve against its own dense model", _table(recovery_table(content.recoveries)))]
+
+
+def _quantization(ladders: Sequence[Ladder]) -> list[str]:
+    parts = [f"<h2>{words.PUBLISHED}</h2>", *_paragraphs([words.PUBLISHED_NOTE], "note"), _table(published_table(ladders))]
+    return parts + [_folded(f"All that {ladder.name} measured", _table(ladder_table(ladder), "stacked")) for ladder in ladders]
+
+
+def _layers(content: Content) -> list[str]:
+    parts = ["<h2>Sparsity of each layer</h2>"]
+    told = []
+    for group in content.study.groups:
+        run = next((run for run in group.runs if figures.layer_shares(run)[2]), None)
+        told += [(group.title, run)] if run is not None else []
+    if not told:
+        return [*parts, *_paragraphs(["No journal tells the sparsities of the matrices."])]
+    caption = "Pruned share of each layer in percent (its matrices averaged), first seed of each curve. Columns are rounds."
+    return [*parts, _figure(figures.layers("layers", told), caption), *_warnings(content)]
+
+
+def _warnings(content: Content) -> list[str]:
+    found = [f"{run.name}: {warning}" for run in content.study.runs for warning in run.warnings]
+    if not found:
+        return _paragraphs(["No run warned of a matrix, head or row without a weight."], "note")
+    items = "".join(f"<li>{escape(text)}</li>" for text in found)
+    return [_folded(f"{len(found)} warnings of the runs", f"<ul>{items}</ul>")]
+
+
+def _masks(content: Content) -> list[str]:
+    return [
+        f"<h2>{words.MASKS}</h2>",
+        *_paragraphs([words.MASKS_NOTE], "note"),
+        _table(overlap_table(content.study, content.overlaps), "stacked"),
+    ]
+
+
+def _samples(content: Content) -> list[str]:
+    parts = ["<h2>Comments at each sparsity</h2>"]
+    parts += _paragraphs(
+        [f"The first {SAMPLES} rows that were scored, whatever was written about them; first seed of each curve."], "note"
+    )
+    for group in content.study.groups:
+        parts.append(_folded(group.title, _comments(group)))
+    return parts
+
+
+def _comments(group: Group) -> str:
+    run = next((run for run in group.runs if run.predictions), None)
+    if run is None:
+        return f'<p class="note">{words.NO_ROWS}</p>'
+    levels = {found.round: level_of(found.sparsity) for found in run.results}
+    first = next(iter(run.predictions.values()))[:SAMPLES]
+    parts = []
+    for place, row in enumerate(first):
+        lines = [
+            (f"{levels[number]} %", said[place].prediction)
+            for number, said in sorted(run.predictions.items())
+            if place < len(said) and said[place].index == row.index
+        ]
+        cells = Table(("Sparsity", "Comment"), (("the row's own", row.reference), *lines), 2)
+        parts.append(f"<h3>{escape(row.name)}</h3>{_table(cells)}")
+    return "".join(parts)
+
+
+def _details(content: Content) -> list[str]:
+    parts = ["<h2>How it was made</h2>", f"<h3>{words.SIGNATURES}</h3>", _table(signatures_table(content.study))]
+    parts.append(_folded("Every round of every run", _table(rounds_table(content.study))))
+    for run in content.study.runs:
+        recipe = html_escape(plain_lines(shown_recipe(run.recipe), most=300)) if run.recipe else "cannot be read"
+        parts.append(_folded(f"Recipe of {run.name}", f"<pre>{recipe}</pre>"))
+    notes = "".join(f"<li>{escape(note)}</li>" for note in content.notes)
+    return [*parts, f"<h2>{words.MISSING}</h2>", f"<ul>{notes}</ul>" if notes else f"<p>{words.NOTHING_MISSING}</p>"]
+
+
+def _folded(title: str, inside: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{inside}</details>"

@@ -1,0 +1,252 @@
+"""The tables of a report, as plain cells: one source for the HTML page, the Markdown page and the CSV files.
+
+Text from outside goes through here as it came; whoever writes it out escapes it.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+
+from core.findings import Finding, Recovery, Verdict, disagreements
+from core.overlaps import Compared
+from core.results import FLOORS, MEASURES, Result, to_csv
+from core.study import Group, Study, level_of
+
+from ..report import between, changed
+from ..words import NOTHING, difference, percent, score
+from .ladder import PUBLISHED, SPLITS, Ladder
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a heading."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left: int = 1
+    """How many columns, from the first, are text; the others are numbers."""
+
+
+def findings_table(found: Iterable[Finding]) -> Table:
+    """Each finding with its verdict, difference and interval under each score."""
+    header = ("The paper's finding", *MEASURES.values(), "Rule")
+    rows = [(each.claim, *(verdict_text(each.verdicts[name]) for name in MEASURES), each.rule) for each in found]
+    return Table(header, tuple(rows), len(header))
+
+
+def verdict_text(found: Verdict) -> str:
+    """A verdict in one cell: outcome, difference with interval, the spread of the seeds, and where."""
+    if found.difference is None:
+        return f"{found.outcome}: {found.why}" if found.why else str(found.outcome)
+    parts = [f"{found.outcome}: {changed(found.difference)}"]
+    if len(found.seeds) > 1:
+        parts.append("seeds " + ", ".join(difference(value) for value in found.seeds))
+    elif found.seeds:
+        parts.append("one seed")
+    return "; ".join([*parts, *filter(None, [found.why])])
+
+
+def curve_values(group: Group, level: int, measure: str) -> list[float]:
+    """The scores of all seeds of a curve at one sparsity, in percent."""
+    rounds = [found for run in group.runs for found in run.results if level_of(found.sparsity) == level]
+    return [found.scores[measure] for found in rounds if measure in found.scores]
+
+
+def curves_table(study: Study, measure: str) -> Table:
+    """The mean score of each curve at each sparsity, and the range of its seeds."""
+    levels = sorted({level for group in study.groups for level in group.levels})
+    rows = []
+    for group in study.groups:
+        cells = []
+        for level in levels:
+            values = curve_values(group, level, measure)
+            spread = f" ({score(min(values))}–{score(max(values))})" if len(values) > 1 else ""
+            cells.append(f"{score(fmean(values))}{spread}" if values else NOTHING)
+        rows.append((group.title, str(len(group.runs)), *cells))
+    return Table(("Curve", "Seeds", *(f"{level} %" for level in levels)), tuple(rows))
+
+
+def disagreement_table(found: Sequence[Recovery]) -> Table:
+    """Where smoothed BLEU says "recovered" and chrF says that something was lost."""
+    rows = [
+        (each.title, f"{each.level} %", str(each.seeds), *(changed(each.differences[name]) for name in MEASURES))
+        for each in disagreements(found)
+    ]
+    return Table(("Curve", "Sparsity", "Seeds", *MEASURES.values()), tuple(rows))
+
+
+def recovery_table(found: Sequence[Recovery]) -> Table:
+    """Every curve at every sparsity against its own dense model."""
+    rows = [
+        (
+            each.title, f"{each.level} %", str(each.seeds),
+            *(f"{each.states[name]}: {changed(each.differences[name])}" for name in MEASURES),
+        )
+        for each in found
+    ]  # fmt: skip
+    return Table(("Curve", "Sparsity", "Seeds", *MEASURES.values()), tuple(rows))
+
+
+def floors_of(results: Iterable[Result]) -> dict[str, dict[str, float]]:
+    """The floors of the first result that has any: "name" and "constant" -> measure -> score."""
+    return next(({name: dict(each) for name, each in found.floors.items()} for found in results if found.floors), {})
+
+
+def floors_table(study: Study) -> Table:
+    """Both floors, and how many scored rounds lie above them."""
+    results = [found for run in study.runs for found in run.results]
+    floors, rows = floors_of(results), []
+    titles = {"name": "the method's name", "constant": "a constant sentence"}
+    for name in FLOORS:
+        if name in floors:
+            cells = []
+            for measure in MEASURES:
+                both = [
+                    (found.scores[measure], found.floors[name][measure])
+                    for found in results
+                    if measure in found.scores and measure in found.floors.get(name, {})
+                ]
+                above = sum(mine > floor for mine, floor in both)
+                cells.append(f"{score(floors[name].get(measure))} ({above} of {len(both)} rounds above)")
+            rows.append((titles[name], *cells))
+    return Table(("Program that reads no code", *MEASURES.values()), tuple(rows), 4)
+
+
+def rounds_table(study: Study) -> Table:
+    """Every complete round of every run, with intervals where the run folder has them."""
+    rows = [
+        (
+            found.run, str(found.round), percent(found.sparsity), *(score(found.scores.get(name)) for name in MEASURES),
+            between(found.intervals.get("bleu")), changed(found.against_dense.get("bleu")), f"{found.rows:,}", found.split,
+        )
+        for run in study.runs
+        for found in run.results
+    ]  # fmt: skip
+    return Table(("Run", "Round", "Sparsity", *MEASURES.values(), "BLEU, 95 %", "BLEU less dense", "Rows", "Split"), tuple(rows))
+
+
+def signatures_table(study: Study) -> Table:
+    """How each score was computed; more than one line where runs differ."""
+    found = {
+        (MEASURES[name], text)
+        for run in study.runs
+        for result in run.results
+        for name, text in result.signatures.items()
+        if name in MEASURES
+    }
+    found |= {("intervals", result.bootstrap) for run in study.runs for result in run.results if result.bootstrap}
+    return Table(("Score", "Signature"), tuple(sorted(found)), 2)
+
+
+def published_table(ladders: Sequence[Ladder]) -> Table:
+    """The paper's smoothed BLEU-4 beside ours."""
+    names = {"dynamic-int8": "INT8, dynamic", "fp32": "original", "fp16": "fp16"}
+    rows = []
+    for split in SPLITS:
+        rows.append((f"{split}, the paper (CodeBERT, all rows)", *(score(PUBLISHED[name][split]) for name in names)))
+        for ladder in ladders:
+            rungs = [ladder.rung(name) for name in names]
+            rows.append((f"{split}, {ladder.name}", *(score(rung.score(split, "bleu") if rung else None) for rung in rungs)))
+    return Table(("Smoothed BLEU-4", *names.values()), tuple(rows))
+
+
+def ladder_table(ladder: Ladder) -> Table:
+    """The methods of a ladder: scores less those of fp32, sizes, times, the layer that is furthest off."""
+    header = ("Method", *(f"{MEASURES[name]}, {split}" for split in SPLITS for name in MEASURES), "Disk, MB", "Memory, MB",
+              "ms/token, batch 1", "ms/token, batch 32", "Worst layer error")  # fmt: skip
+    rows = []
+    for rung in ladder.rungs:
+        if reason := rung.words.get("unavailable"):
+            rows.append((f"{rung.method}: {reason}", *[NOTHING] * (len(header) - 1)))
+            continue
+        cells = []
+        for split in SPLITS:
+            for name in MEASURES:
+                change = rung.change(split, name)
+                cells.append(f"{score(rung.score(split, name))}{f', {changed(change)}' if change else ''}")
+        sizes = [rung.numbers.get(key) for key in ("disk_bytes", "memory_bytes")]
+        cells += [f"{size / 1e6:.1f}" if size else NOTHING for size in sizes]
+        cells += [score(rung.numbers.get(f"timings.batch {batch}.token_ms")) for batch in (1, 32)]
+        errors = [value for name, value in rung.numbers.items() if name.startswith("layer_errors.")]
+        rows.append((rung.method, *cells, f"{max(errors):.4f}" if errors else NOTHING))
+    return Table(header, tuple(rows))
+
+
+def overlap_table(study: Study, found: Sequence[Compared]) -> Table:
+    """The overlap of masks at equal sparsity, between seeds of a curve and between curves, with chance beside it."""
+    groups = {run.name: group.title for group in study.groups for run in group.runs}
+    values: dict[tuple[str, str, str], dict[int, list[Compared]]] = {}
+    for each in found:
+        if each.kind != "rounds":
+            key = ("seeds" if each.kind == "seeds" else "curves", groups[each.first], groups[each.second])
+            values.setdefault(key, {}).setdefault(each.levels[0], []).append(each)
+    levels = sorted({level for by_level in values.values() for level in by_level})
+    rows = []
+    for (kind, first, second), by_level in values.items():
+        label = f"{first}: between seeds" if kind == "seeds" else f"{first} × {second}"
+        rows.append((label, *(_overlap_text(by_level.get(level, [])) for level in levels)))
+    return Table(("Masks compared", *(f"{level} %" for level in levels)), tuple(rows))
+
+
+def _overlap_text(found: Sequence[Compared]) -> str:
+    """The mean overlap, and that by chance in brackets."""
+    if not found:
+        return NOTHING
+    return f"{fmean(each.overlap.jaccard for each in found):.2f} ({fmean(each.overlap.chance for each in found):.2f})"
+
+
+def csv_files(study: Study, found: Sequence[Finding], recovered: Sequence[Recovery], shared: Sequence[Compared],
+              ladders: Sequence[Ladder]) -> dict[str, str]:  # fmt: skip
+    """Every number of a report: file name -> comma-separated values."""
+    return {
+        "rounds.csv": to_csv(result for run in study.runs for result in run.results),
+        "findings.csv": _csv(
+            ("finding", "claim", "rule", "measure", "outcome", "difference", "low", "high", "seeds", "note"),
+            [
+                (each.key, each.claim, each.rule, name, verdict.outcome, *_ends(verdict), verdict.why)
+                for each in found
+                for name, verdict in each.verdicts.items()
+            ],
+        ),
+        "recovery.csv": _csv(
+            ("curve", "sparsity_percent", "seeds", "measure", "state", "difference", "low", "high"),
+            [
+                (each.group, each.level, each.seeds, name, each.states[name], *asdict(each.differences[name]).values())
+                for each in recovered
+                for name in MEASURES
+            ],
+        ),
+        "layers.csv": _csv(
+            ("run", "round", "matrix", "sparsity"),
+            [
+                (run.name, number, name, value)
+                for run in study.runs
+                for number, matrices in sorted(run.matrices.items())
+                for name, value in matrices.items()
+            ],
+        ),
+        "masks.csv": _csv(
+            ("kind", "first", "second", "first_percent", "second_percent", "jaccard", "chance"),
+            [(each.kind, each.first, each.second, *each.levels, *asdict(each.overlap).values()) for each in shared],
+        ),
+        "quantization.csv": _csv(
+            ("ladder", "method", "name", "value"),
+            [(ladder.name, rung.method, *pair) for ladder in ladders for rung in ladder.rungs for pair in rung.numbers.items()],
+        ),
+    }  # fmt: skip
+
+
+def _ends(found: Verdict) -> tuple[object, ...]:
+    each = found.difference
+    ends = ("", "", "") if each is None else (each.value, each.low, each.high)
+    return (*ends, " ".join(map(str, found.seeds)))
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,96 @@
+"""What a report says in words, the same on the HTML page and in Markdown."""
+
+from core.findings import NEARLY, RECOVERED, disagreements
+from core.results import MEASURES
+
+from .content import Content
+from .tables import floors_of
+
+TITLE = "Pruning CodeBERT-style models: the paper's findings, on our runs"
+MADE_BY_MARKDOWN = "This page is written by `codeprune-tui report RUNS --markdown FILE` from the run folders alone."
+FINDINGS = "Which findings held"
+RULES = (
+    "Each rule is the same for every score. A comparison is one curve less another on the same rows: the scores of all "
+    "seeds and of the sparsities named are averaged in each of 1,000 draws of rows, and the middle 95 % of the differences "
+    "are the interval. Held: the interval is above 0 and so is every seed. Did not hold: both are below. Otherwise "
+    "undecided. An interval speaks of the choice of rows; what another training would give shows in the seeds, and with one"
+    " seed it does not show at all."
+)
+DISAGREEMENT = "Recovered under smoothed BLEU, lost under chrF"
+FLOORS = "What programs score that read no code"
+FLOORS_NOTE = (
+    "On the same rows. A smoothed BLEU-4 below these is no sign that a model read anything; the floors are drawn in every chart."
+)
+CURVES_NOTE = "Mean over seeds, the lowest and highest seed in brackets."
+PUBLISHED = "Published numbers beside ours"
+PUBLISHED_NOTE = (
+    "The paper's are of CodeBERT (125 M parameters) on all rows of CodeXGLUE's Ruby; ours are of the model that was "
+    "quantized here. They are for orientation: their heights cannot be compared."
+)
+MASKS = "Do different runs keep the same weights?"
+MASKS_NOTE = (
+    "Jaccard index of the kept weights (kept by both / kept by either), at equal sparsity; in brackets, what random masks "
+    "with as many kept weights in every matrix would have. Random pruning draws from the seed: equal seeds give nearly "
+    "equal masks. Rounds of one run are nested, since a pruned weight never comes back: their overlap follows from the "
+    "schedule, and stands in masks.csv."
+)
+FIGURES_NOTE = (
+    "Dots are runs, lines the mean over seeds, bands reach from the lowest to the highest seed. Each score has its own "
+    "scale, and none begins at 0."
+)
+SIGNATURES = "How the scores are computed"
+MISSING = "What is missing"
+NOTHING_MISSING = "Nothing."
+NO_ROWS = "None."
+
+
+def introduction(content: Content) -> list[str]:
+    """The first paragraphs: how many runs, on what, and what was asked."""
+    study = content.study
+    seeds = {group.title: len(group.runs) for group in study.groups}
+    results = [found for run in study.runs for found in run.results]
+    rows = sorted({f"{found.rows:,} rows of {found.split}" for found in results if found.rows and found.split})
+    models = sorted({run.recipe.model.path.rstrip("/").rpartition("/")[2] for run in study.runs if run.recipe})
+    verdicts = [each.verdicts for each in content.findings]
+    counts = []
+    for name, title in MEASURES.items():
+        outcomes = [str(found[name].outcome) for found in verdicts]
+        said = ", ".join(f"{outcomes.count(word)} {word}" for word in ("held", "did not hold", "undecided", "not tested"))
+        counts.append(f"{title}: {said}")
+    lines = [
+        f"{len(study.runs)} runs of {len(seeds)} curves, {len(results)} scored rounds"
+        + (f", on {' and on '.join(rows)}" if rows else "")
+        + (f". Models at the start: {', '.join(models)}." if models else "."),
+        f"Of {len(verdicts)} findings, under {'; under '.join(counts)}.",
+    ]
+    return [*lines, *_below_floor(content)]
+
+
+def _below_floor(content: Content) -> list[str]:
+    """The sentence that matters where a program that prints the name scores more than the models."""
+    results = [found for run in content.study.runs for found in run.results if "name" in found.floors]
+    said = []
+    for measure, title in MEASURES.items():
+        both = [
+            (r.scores[measure], r.floors["name"][measure]) for r in results if measure in r.scores and measure in r.floors["name"]
+        ]
+        below = sum(mine <= floor for mine, floor in both)
+        if below:
+            said.append(f"{below} of {len(both)} scored rounds are not above it under {title}")
+    if not said or not floors_of(results):
+        return []
+    return [f"Read the heights with care. A program that prints the method's name reads no code, and {'; '.join(said)}."]
+
+
+def disagreement(content: Content) -> list[str]:
+    """Whether smoothed BLEU says that quality is back where chrF says that it is not."""
+    found = disagreements(content.recoveries)
+    rule = (
+        f"Recovered: the interval excludes a loss of more than {100 * RECOVERED:.0f} % of the dense score (nearly: "
+        f"{100 * NEARLY:.0f} %). Lost under chrF: it does not say recovered, and its interval is below 0."
+    )
+    if not content.recoveries:
+        return [rule, "No curve has the comments of both its dense and a pruned model."]
+    if not found:
+        return [rule, f"None of the {len(content.recoveries)} pairs of curve and sparsity is such a case."]
+    return [rule, f"{len(found)} of {len(content.recoveries)} pairs of curve and sparsity are such cases:"]

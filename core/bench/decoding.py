@@ -1,0 +1,93 @@
+"""Decoding against one example at a time without a cache, and against `transformers`' `generate`.
+
+The bundled model ends its comments itself. The random base model never ends one, so both sides are made to write as many tokens
+as a comment of middling length has.
+"""
+
+from ..decode import beam_search
+from .ground import Ground
+from .measure import Result, faster, in_turn, timed
+from .peer import as_bart, generate
+from .reference import slow_beam_search
+
+NAME, GENERATE, GREEDY = "decoding", "generate", "greedy"
+BEAM, BATCH, GREEDY_BATCH, LONGEST = 10, 16, 32, 64
+CUDA_BATCH, CUDA_ROWS = 128, 1400
+SLOW_GOALS = {"mini": 20.0, "base": 16.0}
+
+
+def length(ground: Ground, size: str) -> int:
+    """Tokens to write at most."""
+    if ground.quick:
+        return 8
+    return LONGEST if size == "mini" else ground.usual_length
+
+
+def decoding(ground: Ground, size: str) -> list[Result]:
+    """Beam 10, a batch of 16 against one example at a time; the slow side does a share of the batch in each turn."""
+    model, most, times = ground.model(size), length(ground, size), 1 if ground.quick else 4
+    cuda = ground.device.type == "cuda"
+    batch, count = (CUDA_BATCH, CUDA_ROWS) if cuda else (BATCH, BATCH)
+    sources = ground.sources(count)
+    stride = count // 4 if cuda else 8 if ground.quick or size == "base" else 4
+    fast: list[tuple[int, ...]] = []
+    slow: dict[int, list[tuple[int, ...]]] = {}
+
+    def ours(turn: int) -> float:
+        def decode() -> None:
+            fast[:] = [best[0].tokens for best in beam_search(model, sources, beam=BEAM, max_length=most, batch_size=batch)]
+
+        return timed(decode, ground.synchronise) / count
+
+    def theirs(turn: int) -> float:
+        def decode() -> None:
+            slow[turn] = [slow_beam_search(model, source, BEAM, most).tokens for source in sources[turn::stride]]
+
+        return timed(decode, ground.synchronise) / len(slow[turn])
+
+    ours(0)
+    sides = in_turn(ours, theirs, times, warm=False)
+    pairs = [pair for turn in slow for pair in zip(fast[turn::stride], slow[turn], strict=True)]
+    least = 60.0 if cuda and size == "base" else None if cuda else SLOW_GOALS[size]
+    what = f"beam {BEAM} over {count:,} rows, batch {batch}, at most {most} tokens"
+    return [faster(NAME, size, what, "one example, prefix recomputed", sides, least, note=_same(pairs))]
+
+
+def against_generate(ground: Ground, size: str) -> list[Result]:
+    """The same beam and batch by `transformers`."""
+    return [_generate(ground, size, GENERATE, BEAM, BATCH, 4.0)]
+
+
+def greedy(ground: Ground, size: str) -> list[Result]:
+    """Greedy decoding by `transformers`."""
+    return [_generate(ground, size, GREEDY, 1, GREEDY_BATCH, 3.0)]
+
+
+def _generate(ground: Ground, size: str, name: str, beam: int, batch: int, least: float) -> Result:
+    model, most = ground.model(size), length(ground, size)
+    bart, sources = as_bart(model), ground.sources(batch)
+    found: dict[str, list[tuple[int, ...]]] = {}
+
+    def ours(turn: int) -> float:
+        def decode() -> None:
+            best = beam_search(model, sources, beam=beam, max_length=most, batch_size=batch)
+            found["ours"] = [hypotheses[0].tokens for hypotheses in best]
+
+        return timed(decode, ground.synchronise) / batch
+
+    def theirs(turn: int) -> float:
+        def decode() -> None:
+            found["theirs"] = generate(bart, sources, beam=beam, max_length=most)
+
+        return timed(decode, ground.synchronise) / batch
+
+    times = 1 if ground.quick else 5 if size == "mini" else 3
+    sides = in_turn(ours, theirs, times, warm=not ground.quick)
+    note = _same(list(zip(found["ours"], found["theirs"], strict=True)))
+    how = f"beam {beam}" if beam > 1 else "greedy"
+    what = f"{how}, batch {batch}, at most {most} tokens"
+    return faster(name, size, what, "transformers generate", sides, least, note=note)
+
+
+def _same(pairs: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
+    return f"the same comment for {sum(one == other for one, other in pairs)} of {len(pairs)} rows"

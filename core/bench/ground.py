@@ -1,0 +1,150 @@
+"""What the comparisons stand on: models by size, rows, device, and how thorough to be.
+
+Rows are the real Ruby ones where there are some, else the bundled corpus. The base model is CodeBERT's size with random weights;
+it reads the same token ids as the bundled one.
+"""
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from transformers import PreTrainedTokenizerFast
+
+from ..data import Batch, BatchOrder, Encoded, collate, encode_rows
+from ..errors import ModelError
+from ..loading import load_model, load_tokenizer
+from ..model import PAD, CodeToText, CodeToTextConfig
+from ..recipe import Training
+from ..rows import load_rows
+from ..train import Trainer
+from .reference import SOURCE_LENGTH, TARGET_LENGTH
+
+DATA_VARIABLE = "CODEPRUNE_RUBY_DATA"
+TRAIN_ROWS = 1600
+SIZES = ("mini", "base")
+BASE = {
+    "vocab_size": 50265, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
+    "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5, "decoder_layers": 6,
+}  # fmt: skip
+"""CodeBERT's sizes."""
+
+
+@dataclass
+class Ground:
+    """Loads what is asked for once, and keeps it."""
+
+    bundle: Path
+    """Folder with `ruby-mini` and `demo-ruby`."""
+    accelerator: Accelerator
+    threads: int
+    quick: bool
+    _models: dict[str, CodeToText] = field(default_factory=dict)
+
+    @cached_property
+    def data(self) -> Path:
+        """Folder of the rows."""
+        given = Path(os.environ.get(DATA_VARIABLE, "data/ruby"))
+        return given if any(given.glob("valid*")) else self.bundle / "demo-ruby"
+
+    @property
+    def rows(self) -> str:
+        """Which rows, in words."""
+        return "the bundled demo corpus" if self.data.name == "demo-ruby" else "CodeXGLUE's Ruby rows"
+
+    @property
+    def device(self) -> torch.device:
+        """Where models compute."""
+        found: torch.device = self.accelerator.device
+        return found
+
+    @property
+    def mini_path(self) -> Path:
+        """Folder of the bundled model."""
+        return self.bundle / "ruby-mini"
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The bundled model's tokenizer."""
+        return load_tokenizer(self.mini_path)
+
+    def model(self, size: str) -> CodeToText:
+        """A model on the device, in evaluation mode; only one is kept, for base takes gigabytes to train."""
+        if size not in self._models:
+            self._models.clear()
+            self._models[size] = self.fresh(size)
+        self._models[size].eval()
+        return self._models[size]
+
+    def forget(self) -> None:
+        """Drops the models, after one was trained."""
+        self._models.clear()
+
+    def fresh(self, size: str, deeper: int = 1) -> CodeToText:
+        """A model of its own.
+
+        Args:
+            size: mini or base.
+            deeper: How many times base's layers.
+
+        Raises:
+            ModelError: There is no such size.
+        """
+        if size == "mini":
+            bundled: CodeToText = load_model(self.mini_path).to(self.device)
+            return bundled
+        if size != "base":
+            raise ModelError(f"There is no size {size!r}.", f"Sizes: {', '.join(SIZES)}.")
+        torch.manual_seed(0)
+        layers = {"num_hidden_layers": 12 * deeper, "decoder_layers": 6 * deeper}
+        made: CodeToText = CodeToText(CodeToTextConfig(**(BASE | layers))).to(self.device).eval()
+        return made
+
+    @cached_property
+    def train(self) -> Encoded:
+        """Rows to train on."""
+        return self._encoded("train", TRAIN_ROWS)
+
+    @cached_property
+    def valid(self) -> Encoded:
+        """Rows to decode."""
+        return self._encoded("valid", 0)
+
+    def _encoded(self, split: str, limit: int) -> Encoded:
+        return encode_rows(
+            load_rows(str(self.data), split, limit=limit, on_broken="skip"),
+            self.tokenizer,
+            source_length=SOURCE_LENGTH,
+            target_length=TARGET_LENGTH,
+            split_identifiers=True,
+            cache=None,
+        )
+
+    def batches(self, count: int, batch_size: int) -> list[Batch]:
+        """The first batches of an epoch, as the engine makes them; of base's or mini's ids alike."""
+        train = self.train
+        order = BatchOrder([len(ids) for ids in train.sources], [len(ids) for ids in train.targets], batch_size, 0)
+        return [collate(train, order.batch(step), PAD) for step in range(count)]
+
+    def sources(self, count: int) -> list[list[int]]:
+        """Sources spread over the validation rows, in the order of their length."""
+        found = sorted(self.valid.sources, key=len)
+        return [found[(2 * place + 1) * len(found) // (2 * count)] for place in range(count)]
+
+    @property
+    def usual_length(self) -> int:
+        """Tokens of a comment of middling length: what the random base model, which never ends one, is made to write."""
+        lengths = sorted(len(ids) - 1 for ids in self.valid.targets)
+        return lengths[len(lengths) // 2]
+
+    def trainer(self, model: CodeToText, masks: dict[str, torch.Tensor]) -> Trainer:
+        """The engine's trainer."""
+        training = Training(steps=1000, batch_size=8)
+        return Trainer(model, lambda batch: model(batch.sources, batch.targets), masks, training, 1, self.accelerator)
+
+    def synchronise(self) -> None:
+        """Waits for a GPU to have done what it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)

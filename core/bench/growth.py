@@ -1,0 +1,107 @@
+"""How cost grows: examples a second and memory against batch, source length, beam and model; a worker's memory against rounds.
+
+Sources are cut or drawn out to the length asked for, so that only one thing changes along a table. Memory is the peak beyond what
+the process held before; on a GPU, of the GPU.
+"""
+
+import tempfile
+from collections.abc import Callable
+from itertools import cycle, islice
+from pathlib import Path
+
+import torch
+
+from ..data import Batch, pad_lists
+from ..decode import beam_search
+from ..model import BOS, EOS, PAD, CodeToText
+from .ground import Ground
+from .measure import Table, timed
+from .memory import peak_bytes, reset_peak, resident_bytes
+from .starting import resident_after_rounds
+
+NAME = "growth"
+USUAL = {"batch": 8, "source": 128, "beam": 10}
+"""What stays where another thing grows."""
+STEPS = {"batch": (1, 8, 32), "source": (64, 128, 256), "beam": (1, 5, 10)}
+COLUMNS = ("examples/s", "MB more")
+DEPTHS = {"mini": ("mini", 1), "base": ("base", 1), "2 × base": ("base", 2)}
+ROUNDS = 8
+
+
+def growth(ground: Ground, size: str = "") -> list[Table]:
+    """The tables."""
+    steps = {name: values[:2] for name, values in STEPS.items()} if ground.quick else STEPS
+    sizes = {"mini": DEPTHS["mini"]} if ground.quick else DEPTHS
+    mini = ground.fresh("mini")
+    tables = [
+        _table(ground, mini, "training", "batch", steps["batch"]),
+        _table(ground, mini, "training", "source", steps["source"]),
+        *(_table(ground, mini, "decoding", thing, steps[thing]) for thing in steps),
+    ]
+    ground.forget()
+    rows = []
+    for name, (kind, deeper) in sizes.items():
+        model = ground.fresh(kind, deeper)
+        decoded = _measured(ground, lambda model=model: _decode(ground, model, **USUAL))  # type: ignore[misc]
+        trained = _measured(ground, _trained(ground, model, USUAL["batch"], USUAL["source"]))
+        parameters = sum(weight.numel() for weight in model.parameters())
+        rows.append((name, f"{parameters / 1e6:.0f} M", *trained, *decoded))
+        del model
+    columns = ("model", "weights", *(f"{what}: {column}" for what in ("training", "decoding") for column in COLUMNS))
+    tables.append(Table(NAME, f"By model, {_words(USUAL)}", columns, tuple(rows)))
+    return [*tables, _rounds(ground)]
+
+
+def _rounds(ground: Ground) -> Table:
+    with tempfile.TemporaryDirectory() as folder:
+        seen = dict(resident_after_rounds(ground, Path(folder), 2 if ground.quick else ROUNDS))
+    rows = tuple((str(number), f"{held / 1e6:.0f}") for number, held in sorted(seen.items()))
+    return Table(NAME, "Memory of a worker on ruby-mini, by round", ("round", "MB"), rows)
+
+
+def _table(ground: Ground, model: CodeToText, what: str, thing: str, values: tuple[int, ...]) -> Table:
+    rows = []
+    for value in values:
+        asked = USUAL | {thing: value}
+        action = (
+            _trained(ground, model, asked["batch"], asked["source"]) if what == "training" else _decoded(ground, model, asked)
+        )
+        rows.append((str(value), *_measured(ground, action, asked["batch"])))
+    rest = {name: usual for name, usual in USUAL.items() if name != thing and not (what == "training" and name == "beam")}
+    return Table(NAME, f"{what.capitalize()} mini by {thing}, {_words(rest)}", (thing, *COLUMNS), tuple(rows))
+
+
+def _words(asked: dict[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in asked.items())
+
+
+def _measured(ground: Ground, action: Callable[[], object], examples: int = USUAL["batch"]) -> tuple[str, str]:
+    """Examples a second and MB of an action, which runs once before, uncounted."""
+    action()
+    cuda = ground.device.type == "cuda"
+    before = torch.cuda.memory_allocated(ground.device) if cuda else resident_bytes()
+    torch.cuda.reset_peak_memory_stats(ground.device) if cuda else reset_peak()
+    seconds = timed(action, ground.synchronise)
+    peak = torch.cuda.max_memory_allocated(ground.device) if cuda else peak_bytes()
+    return f"{examples / seconds:.3g}", f"{max(0, peak - before) / 1e6:.0f}"
+
+
+def _decoded(ground: Ground, model: CodeToText, asked: dict[str, int]) -> Callable[[], object]:
+    return lambda: _decode(ground, model, **asked)
+
+
+def _decode(ground: Ground, model: CodeToText, *, batch: int, source: int, beam: int) -> object:
+    return beam_search(model, _sources(ground, batch, source), beam=beam, max_length=ground.usual_length, batch_size=batch)
+
+
+def _trained(ground: Ground, model: CodeToText, batch: int, source: int) -> Callable[[], object]:
+    """A training step; the optimizer's state is made by the uncounted one."""
+    trainer = ground.trainer(model, {})
+    targets = [[BOS, *ids[1:-1], EOS] for ids in ground.train.targets[:batch]]
+    rows = Batch(pad_lists(_sources(ground, batch, source), PAD), pad_lists(targets, PAD), tuple(range(batch)))
+    return lambda: trainer.train_step(rows)
+
+
+def _sources(ground: Ground, batch: int, length: int) -> list[list[int]]:
+    """Real tokens, each source repeated up to the length."""
+    return [[BOS, *islice(cycle(ids[1:-1] or [EOS]), length - 2), EOS] for ids in ground.sources(batch)]

@@ -1,0 +1,138 @@
+"""What a comparison gives, and how two sides are timed in turn.
+
+Both sides run alternately, so that whatever else the machine does hits both; the ratio of the medians is what counts. Knows no
+model and no file.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One side of a comparison, in seconds or whatever `Result.unit` says."""
+
+    median: float
+    least: float
+    most: float
+    times: int
+    """How often it was measured."""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a figure should be."""
+
+    limit: float
+    at_least: bool = True
+    """Whether more is better."""
+
+    def reached(self, value: float) -> bool:
+        """Whether a figure is as good as that, or better."""
+        return value >= self.limit if self.at_least else value <= self.limit
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the benchmark's table."""
+
+    name: str
+    """The comparison it belongs to."""
+    size: str
+    """mini, base, or empty where no model is in it."""
+    what: str
+    """What was done, in one line; the line's key together with `size`."""
+    against: str
+    """What the other side is; empty for a time without another side."""
+    unit: str
+    """Of both samples, such as "s/example"."""
+    ours: Sample | None = None
+    theirs: Sample | None = None
+    value: float | None = None
+    """What the goal speaks of: a ratio, or where `is_ratio` is false the time itself."""
+    is_ratio: bool = True
+    goal: Goal | None = None
+    note: str = ""
+    """Whether the sides' results were the same, or why nothing was measured."""
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the goal is reached; None without a goal or a measurement."""
+        return None if self.goal is None or self.value is None else self.goal.reached(self.value)
+
+
+@dataclass(frozen=True)
+class Table:
+    """How cost grows with one thing."""
+
+    name: str
+    """The comparison it belongs to."""
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def sample(values: Sequence[float]) -> Sample:
+    """Median, minimum and maximum of one or more values."""
+    return Sample(statistics.median(values), min(values), max(values), len(values))
+
+
+def in_turn(
+    ours: Callable[[int], float], theirs: Callable[[int], float], times: int, *, warm: bool = True
+) -> tuple[Sample, Sample]:
+    """Runs two sides alternately; the side that goes first changes each time.
+
+    Args:
+        ours: Gets the number of the repetition, gives what was measured, such as seconds per example.
+        theirs: The other side, alike.
+        times: How often each runs.
+        warm: Whether each runs once more before, uncounted.
+
+    Returns:
+        Ours, theirs.
+    """
+    if warm:
+        ours(0), theirs(0)
+    found: tuple[list[float], list[float]] = ([], [])
+    for turn in range(times):
+        sides = [(found[0], ours), (found[1], theirs)]
+        for values, side in sides if turn % 2 == 0 else reversed(sides):
+            values.append(side(turn))
+    return sample(found[0]), sample(found[1])
+
+
+def timed(action: Callable[[], object], synchronise: Callable[[], None] = lambda: None) -> float:
+    """Seconds that an action takes.
+
+    Args:
+        action: What to do.
+        synchronise: Waits until the device has done what it was given.
+    """
+    synchronise()
+    started = time.perf_counter()
+    action()
+    synchronise()
+    return time.perf_counter() - started
+
+
+def faster(
+    name: str, size: str, what: str, against: str, sides: tuple[Sample, Sample], least: float | None, *,
+    unit: str = "s/example", note: str = "",
+) -> Result:  # fmt: skip
+    """A result whose figure is how many times faster (or smaller) we are.
+
+    Args:
+        name: The comparison.
+        size: mini, base or empty.
+        what: What was done.
+        against: The other side.
+        sides: Ours, theirs.
+        least: How many times it should be.
+        unit: Of both sides.
+        note: See `Result`.
+    """
+    ours, theirs = sides
+    goal = None if least is None else Goal(least)
+    return Result(name, size, what, against, unit, ours, theirs, theirs.median / ours.median, goal=goal, note=note)

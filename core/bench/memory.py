@@ -1,0 +1,28 @@
+"""How much memory this process has and had at most, as Linux counts it; 0 elsewhere."""
+
+from pathlib import Path
+
+
+def resident_bytes(pid: int | str = "self") -> int:
+    """Memory a process has now."""
+    return _field("VmRSS", pid)
+
+
+def peak_bytes() -> int:
+    """The most this process had since its start, or since `reset_peak`."""
+    return _field("VmHWM", "self")
+
+
+def reset_peak() -> None:
+    """Forgets the peak (5 resets the high-water mark: proc(5), clear_refs)."""
+    path = Path("/proc/self/clear_refs")
+    if path.exists():
+        path.write_text("5")
+
+
+def _field(name: str, pid: int | str) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)

@@ -1,0 +1,121 @@
+"""All comparisons by name, and running them."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from ..device import describe, make_accelerator
+from ..errors import TrainingError
+from ..recipe import Device
+from . import decoding, evaluating, growth, pruning, starting, training
+from .ground import SIZES, Ground
+from .measure import Result, Table
+from .names import NAMES
+from .stored import Facts
+
+PACKAGES = ("torch", "transformers", "textual")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One way to measure."""
+
+    run: Callable[[Ground, str], Sequence[Result | Table]]
+    sizes: tuple[str, ...] = SIZES
+    """Sizes it is made at; ("",) where no model is in it."""
+
+
+COMPARISONS: dict[str, Comparison] = {
+    training.NAME: Comparison(training.training),
+    decoding.NAME: Comparison(decoding.decoding),
+    decoding.GENERATE: Comparison(decoding.against_generate),
+    decoding.GREEDY: Comparison(decoding.greedy),
+    training.MASKED: Comparison(training.masked_step),
+    training.JOURNAL: Comparison(training.journal, ("mini",)),
+    evaluating.NAME: Comparison(evaluating.evaluation, ("mini",)),
+    evaluating.ROUND: Comparison(evaluating.picking_best, ("mini",)),
+    pruning.NAME: Comparison(pruning.pruning, ("",)),
+    starting.NAME: Comparison(starting.starting, ("",)),
+    growth.NAME: Comparison(growth.growth, ("",)),
+}
+assert tuple(COMPARISONS) == NAMES
+
+
+ON_CUDA = (training.NAME, decoding.NAME, decoding.GENERATE, decoding.GREEDY)
+"""What is measured on a GPU as well."""
+
+
+def devices() -> tuple[Device, ...]:
+    """The CPU always, a GPU where there is one."""
+    return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+
+
+def make_ground(bundle: Path, device: Device, threads: int, *, quick: bool) -> Ground:
+    """What comparisons stand on; on a GPU the engine trains in bf16, as it does for its users."""
+    accelerator = make_accelerator(device, "bf16" if device == "cuda" else "fp32", threads)
+    return Ground(bundle, accelerator, torch.get_num_threads(), quick)
+
+
+def planned(names: Sequence[str], sizes: Sequence[str], device: Device = "cpu") -> list[tuple[str, str]]:
+    """What is to be measured: (comparison, size), by size, so that each model is loaded once.
+
+    Args:
+        names: Of `COMPARISONS`; none for all.
+        sizes: Of `SIZES`; a comparison without a size is always made.
+        device: On "cuda" only what belongs there.
+
+    Raises:
+        TrainingError: There is no such comparison or size.
+    """
+    for kind, given, known in (("comparison", names, tuple(COMPARISONS)), ("size", sizes, SIZES)):
+        for name in given:
+            if name not in known:
+                raise TrainingError(f"There is no {kind} {name!r}.", f"There are: {', '.join(known)}.")
+    chosen = [name for name in names or COMPARISONS if device == "cpu" or name in ON_CUDA]
+    return [(name, size) for size in (*sizes, "") for name in chosen if size in COMPARISONS[name].sizes]
+
+
+def measure(ground: Ground, plan: Sequence[tuple[str, str]]) -> Iterator[Result | Table]:
+    """Runs comparisons, giving each one's results as they come."""
+    for name, size in plan:
+        yield from COMPARISONS[name].run(ground, size)
+
+
+def facts(ground: Ground) -> Facts:
+    """Where and on what everything is measured."""
+    cuda = ground.device.type == "cuda"
+    name = torch.cuda.get_device_name(ground.device).lower().replace(" ", "-") if cuda else f"cpu-{platform.machine()}"
+    return Facts(
+        device=describe(ground.device) if cuda else _processor(),
+        device_class=name if cuda else f"{name}-{ground.threads}-threads",
+        threads=ground.threads,
+        versions={"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        rows=ground.rows,
+        quick=ground.quick,
+        busy=round(os.getloadavg()[0], 1),
+    )
+
+
+def commit() -> str:
+    """The commit of the checkout that this code lies in; empty outside one."""
+    folder = Path(__file__).parent
+    told = subprocess.run(
+        ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=10", "--exclude", "*"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return told.stdout.strip() if told.returncode == 0 else ""
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0]}, {len(models)} cores" if models else platform.machine()

@@ -1,0 +1,93 @@
+"""Training against the reference's fixed padding; masked against dense steps; what the journal costs."""
+
+import tempfile
+from pathlib import Path
+
+from ..events import Step
+from ..journal import JournalWriter
+from ..masks import keep, prunable
+from ..scores import CRITERIA
+from .ground import Ground
+from .measure import Goal, Result, faster, in_turn, sample, timed
+from .reference import PaddedTrainer
+
+NAME, MASKED, JOURNAL = "training", "masked-step", "journal"
+GOALS = {("cpu", "mini", 8): 4.5, ("cpu", "base", 8): 3.5, ("cuda", "base", 8): 4.0, ("cuda", "base", 64): 6.0}
+"""(device, size, batch) -> how many times faster than fixed padding."""
+
+
+def training(ground: Ground, size: str) -> list[Result]:
+    """Examples trained, ours against fixed padding."""
+    batch_sizes = (8, 64) if ground.device.type == "cuda" else (8,)
+    return [_training(ground, size, batch_size) for batch_size in batch_sizes]
+
+
+def _training(ground: Ground, size: str, batch_size: int) -> Result:
+    ours_steps, times = (2, 1) if ground.quick else (24, 3) if size == "mini" else (5, 3)
+    theirs_steps = 1 if ground.quick or size == "base" else 3  # at fixed lengths every step is alike
+    batches = ground.batches(ours_steps * times, batch_size)
+    model = ground.model(size)
+    trainer, reference = ground.trainer(model, {}), PaddedTrainer(model)
+
+    def ours(turn: int) -> float:
+        mine = batches[turn * ours_steps : (turn + 1) * ours_steps]
+        seconds = timed(lambda: [trainer.train_step(batch) for batch in mine], ground.synchronise)
+        return seconds / sum(len(batch.rows) for batch in mine)
+
+    def theirs(turn: int) -> float:
+        mine = batches[turn * theirs_steps : (turn + 1) * theirs_steps]
+        seconds = timed(lambda: [reference.train_step(batch) for batch in mine], ground.synchronise)
+        return seconds / sum(len(batch.rows) for batch in mine)
+
+    for side in (trainer, reference):  # makes the optimizer's state, which is not part of a step
+        side.train_step(batches[-1])
+    sides = in_turn(ours, theirs, times, warm=False)
+    ground.forget()
+    least = GOALS.get((ground.device.type, size, batch_size))
+    return faster(NAME, size, f"training, batch {batch_size}", "fixed padding to 256 and 128 tokens", sides, least)
+
+
+def masked_step(ground: Ground, size: str) -> list[Result]:
+    """A step with half of the encoder pruned against a dense one."""
+    times = 3 if ground.quick else 12 if size == "mini" else 4
+    batches = ground.batches(times, 8)
+    model = ground.model(size)
+    weights = prunable(model, "encoder")
+    masks = keep({name: weight.detach() for name, weight in weights.items()}, {}, CRITERIA["magnitude"](0), "global", 0.5)
+    dense, masked = ground.trainer(model, {}), ground.trainer(model, masks)
+    sides = in_turn(
+        lambda turn: timed(lambda: masked.train_step(batches[turn]), ground.synchronise),
+        lambda turn: timed(lambda: dense.train_step(batches[turn]), ground.synchronise),
+        times,
+    )
+    ours, theirs = sides
+    ground.forget()
+    goal = Goal(1.03, at_least=False)
+    what = "a step with masks, batch 8"
+    return [Result(MASKED, size, what, "a dense step", "s/step", ours, theirs, ours.median / theirs.median, goal=goal)]
+
+
+def journal(ground: Ground, size: str) -> list[Result]:
+    """What writing a step event adds, were one written after every single step (there is one a second)."""
+    times = 2 if ground.quick else 8
+    batches = ground.batches(times, 8)
+    trainer = ground.trainer(ground.model(size), {})
+    steps, appends = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        writer = JournalWriter(Path(folder) / "events.jsonl")
+        trainer.train_step(batches[0])
+
+        def tell(number: int) -> None:
+            rates = trainer.report()
+            writer.append(Step("step", 0, number, times, rates.loss, rates.learning_rate, 0.0, 0.0))
+
+        for number, batch in enumerate(batches):
+            steps.append(timed(lambda batch=batch: trainer.train_step(batch), ground.synchronise))  # type: ignore[misc]
+            appends.append(timed(lambda number=number: tell(number)))  # type: ignore[misc]
+        writer.close()
+    ground.forget()
+    step, append = sample(steps), sample(appends)
+    both = sample([one + other for one, other in zip(steps, appends, strict=True)])
+    value = 1 + append.median / step.median
+    goal = Goal(1.01, at_least=False)
+    return [Result(JOURNAL, size, "a step and its event, batch 8", "a step without", "s/step", both, step, value, goal=goal)]

@@ -1,0 +1,197 @@
+"""The benchmark: its slow sides give the engine's results, regressions are seen, the page is rendered, the command works."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from test_model import small_model
+from torch import nn
+
+from core.bench import pruning, stored
+from core.bench.measure import Goal, Result, Sample, Table, in_turn
+from core.bench.memory import peak_bytes, reset_peak
+from core.bench.peer import as_bart, generate
+from core.bench.reference import PaddedTrainer, padded, padded_loss, slow_beam_search
+from core.data import Batch, pad_lists
+from core.decode import beam_search
+from core.errors import DataError, TrainingError
+from core.model import EOS, PAD, CodeToText
+
+SOURCES = [[0, 11, 12, 13, 14, 2], [0, 21, 22, 2], [0, 31, 2]]
+TARGETS = [[0, 5, 6, 2], [0, 7, 8, 9, 10, 2], [0, 12, 2]]
+RESULT = Result(
+    "training", "mini", "training, batch 8", "fixed padding", "s/example", Sample(1, 1, 1, 3), Sample(5, 4, 6, 3), 5.0
+)
+FACTS = stored.Facts("a processor", "cpu-2-threads", 2, {"torch": "2"}, "some rows", False, 0.1)
+
+
+@pytest.fixture
+def model() -> CodeToText:
+    torch.manual_seed(3)
+    return small_model().eval()
+
+
+def batch() -> Batch:
+    return Batch(pad_lists(SOURCES, PAD), pad_lists(TARGETS, PAD), (0, 1, 2))
+
+
+def test_the_loss_of_a_batch_is_the_padded_reference_s(model: CodeToText) -> None:
+    short = batch()
+    full = padded(short, 20, 16)
+    assert full.sources.shape == (3, 20)
+    assert full.targets.shape == (3, 16)
+    with torch.no_grad():
+        ours, theirs = model(short.sources, short.targets), padded_loss(model, full)
+    assert float(ours) == pytest.approx(float(theirs), abs=1e-6)
+
+
+def test_a_padded_step_trains(model: CodeToText, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.bench.reference.padded", lambda given: padded(given, 20, 16))
+    reference = PaddedTrainer(model, learning_rate=1e-3)
+    losses = [reference.train_step(batch()) for _ in range(8)]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("beam", [1, 4])
+def test_the_slow_decoder_finds_what_the_fast_one_finds(model: CodeToText, beam: int) -> None:
+    for source, (best, *_) in zip(SOURCES, beam_search(model, SOURCES, beam=beam, max_length=8), strict=True):
+        slow = slow_beam_search(model, source, beam, 8, source_length=20)
+        assert slow.tokens == best.tokens
+        assert slow.finished == best.finished
+        assert slow.score == pytest.approx(best.score, abs=1e-4)
+
+
+def test_the_peer_is_the_same_model(model: CodeToText) -> None:
+    bart, given = as_bart(model), batch()
+    with torch.no_grad():
+        theirs = bart(
+            input_ids=given.sources, attention_mask=(given.sources != PAD).long(), decoder_input_ids=given.targets
+        ).logits
+        ours, _ = model.target_logits(given.sources, given.targets)
+    assert torch.allclose(theirs[:, :-1][given.targets[:, 1:] != PAD], ours, atol=1e-5)
+    greedy = [found[0].tokens for found in beam_search(model, SOURCES, beam=1, max_length=8)]
+    assert generate(bart, SOURCES, beam=1, max_length=8) == greedy
+
+
+def test_global_masks_are_those_of_torch_prune() -> None:
+    torch.manual_seed(0)
+    layers: list[nn.Module] = [nn.Linear(40, 30, bias=False), nn.Linear(20, 50, bias=False)]
+    ours = pruning.ours({str(number): layer.weight for number, layer in enumerate(layers)})
+    for mine, their in zip(ours.values(), pruning.theirs(layers), strict=True):
+        assert torch.equal(mine, their.bool())
+
+
+def test_a_peak_of_memory_is_forgotten_and_seen() -> None:
+    reset_peak()
+    before = peak_bytes()
+    if not before:
+        pytest.skip("memory is read from /proc, which is not here")
+    held = torch.ones(16_000_000)  # 64 MB
+    assert peak_bytes() - before > 50e6
+    del held
+    reset_peak()
+    assert peak_bytes() - before < 50e6
+
+
+def test_sides_take_turns() -> None:
+    order: list[str] = []
+    ours, theirs = in_turn(
+        lambda turn: order.append(f"a{turn}") or turn, lambda turn: order.append(f"b{turn}") or 5, 3, warm=False
+    )
+    assert order == ["a0", "b0", "b1", "a1", "a2", "b2"]
+    assert (ours, theirs) == (Sample(1, 0, 2, 3), Sample(5, 5, 5, 3))
+
+
+def test_a_worse_ratio_is_named() -> None:
+    before = stored.Run(FACTS, "old", (RESULT,))
+    slower = replace(RESULT, value=5.0 / 1.21)
+    (sentence,) = stored.regressions(before, [slower])
+    assert sentence == "training, mini, training, batch 8: 4.13 ×, but 5.00 × in the last stored run"
+    assert not stored.regressions(before, [replace(RESULT, value=5.0 / 1.19), replace(RESULT, value=50.0)])
+    assert not stored.regressions(None, [slower])
+    assert not stored.regressions(before, [replace(slower, what="something else")])
+    # Where less is better, more is worse; a time without another side says little about another day.
+    most = replace(RESULT, value=1.0, goal=Goal(1.03, at_least=False))
+    known = stored.Run(FACTS, "old", (most,))
+    assert stored.regressions(known, [replace(most, value=1.3)])
+    assert not stored.regressions(known, [replace(most, value=0.5)])
+    assert not stored.regressions(known, [replace(most, value=1.3, is_ratio=False)])
+
+
+def test_a_run_is_stored_and_what_it_left_out_is_kept(tmp_path: Path) -> None:
+    other = replace(RESULT, name="greedy", goal=Goal(3.0))
+    table = Table("growth", "By batch", ("batch", "s"), (("1", "2"),))
+    old = stored.merged(None, stored.Run(FACTS, "old", (RESULT, other), (table,)))
+    file = stored.file_of(tmp_path, FACTS)
+    stored.write(old, file)
+    assert stored.read(file) == old
+    both = stored.merged(stored.read(file), stored.Run(FACTS, "new", (replace(RESULT, value=6.0),)))
+    assert [result.value for result in both.results] == [6.0, 5.0]
+    assert both.commits == {stored.key(RESULT): "new", stored.key(other): "old"}
+    assert both.tables == (table,)
+    assert stored.file_of(tmp_path, replace(FACTS, quick=True)) != file
+    file.write_text("{}")
+    with pytest.raises(DataError, match="Delete it, or restore it"):
+        stored.read(file)
+
+
+def test_the_page_shows_targets_and_what_is_not_measured() -> None:
+    missed = replace(RESULT, goal=Goal(8.0), note="the same loss")
+    run = stored.Run(FACTS, "abc", (missed, replace(RESULT, goal=Goal(4.0), what="other")))
+    page = stored.page([run])
+    assert (
+        "| training, batch 8 | mini | fixed padding | 1 (1 to 1) s/example | 5 (4 to 6) s/example | 5.00 × | ≥ 8 × | no |" in page
+    )
+    assert "| 5.00 × | ≥ 4 × | yes |" in page
+    assert "- training, batch 8, mini: the same loss" in page
+    assert "commit abc" in page
+    assert page.count("| not measured |") == 3
+    on_gpu = stored.Run(replace(FACTS, device="cuda (NVIDIA H200)"), "abc", (missed,))
+    assert "not measured" not in stored.page([run, on_gpu])
+
+
+def test_what_people_wrote_around_the_page_stays() -> None:
+    run = stored.Run(FACTS, "abc", (RESULT,))
+    written = f"# Speed\n\nWhy.\n\n{stored.BEGIN}\nold\n{stored.END}\n\n## Causes\n"
+    page = stored.page([run], written)
+    assert page.startswith("# Speed\n\nWhy.\n")
+    assert page.endswith(f"{stored.END}\n\n## Causes\n")
+    assert "old" not in page
+    assert "| training, batch 8 |" in page
+    assert stored.page([run], page) == page
+    assert stored.page([run], stored.page([run])) == stored.page([run])
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-m", "codeprune_tui.cli", "bench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.mark.slow
+def test_the_command_measures_stores_compares_and_renders(tmp_path: Path) -> None:
+    arguments = ("greedy", "--quick", "--threads", "1", "-o", str(tmp_path / "runs"))
+    first = call(*arguments)
+    assert first.returncode == 0, first.stderr
+    assert "transformers generate" in first.stdout
+    (file,) = (tmp_path / "runs").glob("*-quick.json")
+    known = json.loads(file.read_text())
+    known["results"][0]["value"] *= 100  # no machine is this much faster today
+    file.write_text(json.dumps(known))
+    again = call(*arguments, "--check")
+    assert again.returncode == TrainingError.exit_code
+    assert "more than 20 %: greedy, mini" in again.stderr
+    assert json.loads(file.read_text()) == known
+    page = tmp_path / "page.md"
+    assert call("--docs", str(page), "-o", str(tmp_path / "runs")).returncode == 0
+    assert "| greedy, batch 32, at most 8 tokens | mini | transformers generate |" in page.read_text()
+    unknown = call("nothing")
+    assert unknown.returncode == TrainingError.exit_code
+    assert "There is no comparison 'nothing'. There are: training, decoding" in unknown.stderr
+
+
+def test_ended_comments_end(model: CodeToText) -> None:
+    assert all(EOS not in slow_beam_search(model, source, 2, 8, source_length=12).tokens for source in SOURCES)

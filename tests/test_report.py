@@ -1,0 +1,207 @@
+"""The report: from run folders alone, the same bytes every time, with everything from outside escaped, whatever is missing."""
+
+import csv
+import json
+import re
+import shutil
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from codeprune_tui import cli
+from codeprune_tui.reports.content import Content, read_content
+from codeprune_tui.reports.ladder import ladder_findings, read_ladder
+from codeprune_tui.reports.markdown import markdown
+from codeprune_tui.reports.page import page
+from core.errors import DataError, RunError
+from core.events import Pruned, Warned
+from core.experiments import Material, recipe_of
+from core.journal import JournalWriter
+from core.runs import RunPaths, create_run
+
+HOSTILE = "<script>alert('x')</script> | & `$x_1$` \u202e\x1b[31m"
+REFERENCES = [f"Returns the {noun} of the {thing} ." for noun in ("name", "size", "owner") for thing in ("file", "user", "row")]
+FLOORS = {name: {"bleu": value, "corpus_bleu": 0.5, "chrf": 9.0} for name, value in (("name", 12.8), ("constant", 8.4))}
+MATRIX = "encoder.encoder.layer.0.attention.self.query.weight"
+SECRET = "/home/somebody/secret"
+
+
+def write_round(paths: RunPaths, number: int, good: int, told: str = "Sets it .") -> None:
+    """A complete round: the first comments are right, the others are not."""
+    folder = paths.round(number)
+    folder.mkdir(parents=True)
+    scores = {"bleu": 10.0 + good, "corpus_bleu": 1.0 + good / 10, "chrf": 15.0 + good}
+    facts = {"sparsity": number / 2, "scores": scores, "floors": FLOORS, "split": "valid", "rows": len(REFERENCES)}
+    facts |= {"signatures": {"bleu": "codexglue", "chrf": HOSTILE}, "seconds": 1.0}
+    (folder / "metrics.json").write_text(json.dumps(facts))
+    lines = [
+        {"index": place, "name": f"A.{HOSTILE}", "prediction": text if place < good else told, "reference": text}
+        for place, text in enumerate(REFERENCES)
+    ]
+    (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    mask = np.arange(16) >= 8 * number
+    save_file({MATRIX: np.packbits(mask)}, folder / "masks.safetensors", {"shapes": json.dumps({MATRIX: [4, 4]})})
+
+
+def write_run(folder: Path, curve: str, seed: int, good: tuple[int, ...]) -> RunPaths:
+    """A run of one of the paper's curves whose rounds got so many comments right."""
+    paths = create_run(folder, f"{curve}-s{seed}", recipe_of(curve, "small", seed, Material(f"{SECRET}/data", f"{SECRET}/model")))
+    for number, right in enumerate(good):
+        write_round(paths, number, right, HOSTILE)
+    journal = JournalWriter(paths.journal)
+    journal.append(Pruned("pruned", 1, 0.5, 8, 16, {MATRIX: 0.5}, 0.1))
+    journal.append(Warned("warning", f"{HOSTILE} lost a row"))
+    journal.close()
+    return paths
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs"
+    for seed in (0, 1):
+        write_run(folder, "l1-b16-pretrained", seed, (9, 8))
+        write_run(folder, "random-b16-pretrained", seed, (9, 1))
+    return folder
+
+
+def ladder_file(path: Path) -> Path:
+    """A ladder as `quantize` writes it: fp16 as good as fp32, dynamic INT8 clearly worse, one method unavailable."""
+
+    def method(name: str, bleu: float, low: float | None = None, high: float | None = None) -> dict[str, object]:
+        scores = {"bleu": bleu, "corpus_bleu": bleu, "chrf": bleu}
+        gap = {} if low is None else {measure: {"value": (low + (high or 0)) / 2, "low": low, "high": high} for measure in scores}
+        return {"method": name, "splits": {"test": {"scores": scores, "less_fp32": gap}}, "disk_bytes": 4_000_000,
+                "timings": [{"batch": 1, "token_ms": 2.5}], "unavailable": None}  # fmt: skip
+
+    rows = [method("fp32", 12.0), method("fp16", 12.0, -0.05, 0.05), method("dynamic-int8", 9.0, -4.0, -2.0)]
+    path.write_text(json.dumps({"methods": [*rows, {"method": "llm-int8", "unavailable": HOSTILE}], "schema": 1}))
+    return path
+
+
+def report(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["codeprune-tui", "report", *map(str, arguments)])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    return int(left.value.code or 0)
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_same_folders_give_the_same_bytes_wherever_they_lie(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ladder_file(runs / "small-quantization.json")
+    found = []
+    for number, source in enumerate((runs, runs, shutil.copytree(runs, tmp_path / "elsewhere"))):
+        out = tmp_path / f"out{number}"
+        outputs = ("-o", out / "r.html", "--markdown", out / "r.md", "--csv-dir", out / "csv")
+        alone = [path for path in sorted(source.iterdir(), reverse=True) if path.is_dir()] if number == 2 else []
+        assert report(monkeypatch, *alone, source, *outputs) == 0
+        found.append(written(out))
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 8
+    text = b"".join(found[0].values()).decode()
+    assert str(tmp_path) not in text
+    assert SECRET not in text
+    rows = list(csv.DictReader(found[0]["findings.csv"].decode().splitlines()))
+    assert {row["outcome"] for row in rows if row["finding"] == "l1-random"} == {"held"}
+
+
+class Elements(HTMLParser):
+    """Collects the tags and ids of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        assert not [name for name, value in attrs if name in ("src", "href") and value and not value.startswith("#")]
+
+
+def test_the_page_stands_alone_and_text_from_outside_is_text(runs: Path) -> None:
+    text = page(read_content([runs], [ladder_file(runs / "small-quantization.json")]))
+    found = Elements()
+    found.feed(text)
+    assert "script" not in found.tags
+    assert len(found.ids) == len(set(found.ids)) > 0
+    assert "&lt;script&gt;" in text
+    assert not {"\x1b", "\u202e"} & set(text)
+    drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(drawings) >= 3
+    for drawing in drawings:
+        ElementTree.fromstring(drawing)
+        assert "<dc:date>" not in drawing
+    for said in ("L1 against random", "floor: the method's name", "dense, in the curve", "13.23", "codexglue", "encoder 0"):
+        assert said in text.replace("&#x27;", "'")
+
+
+def test_markdown_keeps_its_tables_whole(runs: Path) -> None:
+    text = markdown(read_content([runs]))
+    assert "<script" not in text.replace("\\<", "")
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        columns = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(columns) == 1
+    assert "L1 beats random pruning" in text
+
+
+def outcomes(content: Content, key: str) -> set[str]:
+    return {verdict.outcome for found in content.findings if found.key == key for verdict in found.verdicts.values()}
+
+
+def test_what_is_missing_is_said_and_breaks_nothing(runs: Path) -> None:
+    folders = sorted(path for path in runs.iterdir())
+    (folders[0] / "recipe.toml").write_text("no recipe")
+    (folders[1] / "rounds/01/predictions.jsonl").write_text("{broken")
+    (folders[1] / "rounds/01/masks.safetensors").write_bytes(b"broken")
+    shutil.rmtree(folders[2] / "rounds")
+    (folders[3] / "events.jsonl").unlink()
+    content = read_content([runs])
+    text = page(content)
+    assert "Its recipe cannot be read." in text
+    assert "The comments of these rounds are missing or damaged: 1." in text
+    assert "No round is complete." in text
+    assert "There is no quantization ladder." in text
+    assert "No runs of layerwise-last, layerwise-best, layerwise-best-no-stop" in text
+    assert outcomes(content, "overfit") == {"not tested"}
+    assert markdown(content)
+
+
+def test_ladders_decide_the_findings_about_quantization(tmp_path: Path) -> None:
+    fp16, int8 = ladder_findings([read_ladder(ladder_file(tmp_path / "a.json"))])
+    assert {verdict.outcome for verdict in fp16.verdicts.values()} == {"held"}
+    assert {verdict.outcome for verdict in int8.verdicts.values()} == {"held"}
+    difference = int8.verdicts["bleu"].difference
+    assert difference is not None
+    assert (difference.value, difference.low, difference.high) == (3.0, 2.0, 4.0)
+    content = json.loads((tmp_path / "a.json").read_text())
+    content["methods"][1]["splits"]["test"]["less_fp32"]["bleu"] = {"value": -1.0, "low": -2.0, "high": -0.5}
+    content["methods"][2]["splits"]["test"]["less_fp32"]["bleu"] = {"value": 0.0, "low": -0.5, "high": 0.5}
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    fp16, int8 = ladder_findings([read_ladder(tmp_path / "b.json")])
+    assert (fp16.verdicts["bleu"].outcome, int8.verdicts["bleu"].outcome) == ("did not hold", "undecided")
+    assert {verdict.outcome for found in ladder_findings([]) for verdict in found.verdicts.values()} == {"not tested"}
+    for damaged in ("", "{}", '{"methods": [1]}'):
+        (tmp_path / "c.json").write_text(damaged)
+        with pytest.raises(DataError, match=r"c\.json"):
+            read_ladder(tmp_path / "c.json")
+
+
+def test_wrong_places_are_refused(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert report(monkeypatch, tmp_path / "nowhere") == RunError.exit_code
+    assert "is no run, and no folder of runs" in capsys.readouterr().err
+    assert report(monkeypatch, runs, "-o", tmp_path) == DataError.exit_code
+    assert report(monkeypatch, next(runs.iterdir())) == 0
+    assert (tmp_path / "report.html").is_file()

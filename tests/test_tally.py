@@ -1,0 +1,41 @@
+"""Scores of many choices of rows against sacrebleu's own, row by row."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from core import metrics
+from core.errors import DataError
+from core.tally import scores, tally
+
+WORD = st.sampled_from(["the", "The", "name", "of", "a", ".", "é", "x1", ""])
+TEXT = st.lists(WORD, max_size=7).map(" ".join)
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.lists(st.tuples(TEXT, TEXT.filter(str.strip)), min_size=1, max_size=6), st.integers(0, 99))
+@example([("", "name")], 0)
+@example([("name", "of a the")], 0)
+@example([("a name of the", "The name . of the a")], 0)
+def test_each_draw_has_the_score_of_its_rows(pairs: list[tuple[str, str]], seed: int) -> None:
+    texts, references = [text for text, _ in pairs], [reference for _, reference in pairs]
+    draws = np.random.default_rng(seed).multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), 5)
+    found = scores(tally(texts, references), draws.astype(float))
+    for number, draw in enumerate(draws):
+        rows = np.repeat(np.arange(len(pairs)), draw)
+        wanted = metrics.score([texts[row] for row in rows], [references[row] for row in rows]).scores
+        for name, values in found.items():
+            assert values[number] == pytest.approx(getattr(wanted, name), abs=1e-9), name
+
+
+def test_some_rows_are_tallied_as_if_alone() -> None:
+    texts, references = ["the name", "a size", "of it"], ["the name", "the size", "its owner"]
+    found, alone = tally(texts, references).take([2, 0]), tally(["of it", "the name"], ["its owner", "the name"])
+    for ours, theirs in ((found.sentences, alone.sentences), (found.bleu, alone.bleu), (found.chrf, alone.chrf)):
+        assert np.array_equal(ours, theirs)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(DataError, match="1 comments do not fit 2 references"):
+        tally(["a"], ["a", "b"])
