@@ -331,11 +331,12 @@ class RunsScreen(ModeScreen):
 
     def _rename(self, info: RunInfo, name: str | None) -> None:
         if name is not None and name != info.paths.name:
-            self._awaited = name
-            self.frame.perform(
-                partial(folders.rename_run, self.frame.checkpoints, info.paths, name),
-                f"{plain(info.paths.name, 60)} is now {name}.",
-            )
+
+            def rename() -> None:
+                folders.rename_run(self.frame.checkpoints, info.paths, name)
+                self._awaited = name
+
+            self.frame.perform(rename, f"{plain(info.paths.name, 60)} is now {name}.")
 
     def action_delete(self) -> None:
         """Asks for the name, or for several runs how many, and deletes them."""
