@@ -23,7 +23,7 @@ def training(ground: Ground, size: str) -> list[Result]:
 
 
 def _training(ground: Ground, size: str, batch_size: int) -> Result:
-    ours_steps, times = (2, 1) if ground.quick else (24, 3) if size == "mini" else (5, 3)
+    ours_steps, times = (2, 1) if ground.quick else (24, 3) if size == "mini" else (3, 3)
     theirs_steps = 1 if ground.quick or size == "base" else 3  # at fixed lengths every step is alike
     batches = ground.batches(ours_steps * times, batch_size)
     model = ground.model(size)
@@ -49,7 +49,7 @@ def _training(ground: Ground, size: str, batch_size: int) -> Result:
 
 def masked_step(ground: Ground, size: str) -> list[Result]:
     """A step with half of the encoder pruned against a dense one."""
-    times = 3 if ground.quick else 12 if size == "mini" else 4
+    times = 3 if ground.quick else 12 if size == "mini" else 2
     batches = ground.batches(times, 8)
     model = ground.model(size)
     weights = prunable(model, "encoder")
