@@ -12,6 +12,9 @@ from codeprune_tui import quantize_report as report
 from core.files import complete_or_absent
 from core.ladderfile import Explanation, Ladder, read_ladder
 
+FEW_ROWS = 500
+"""Below it the page says that its scores decide nothing."""
+
 HEAD = """# Quantization
 
 Written by `benchmarks/quantization_doc.py` from `{file}`. Every difference stands with the middle 95 % of the paired
@@ -49,6 +52,8 @@ def page(ladder: Ladder, file: str) -> str:
     parts = [HEAD.format(file=file, recipe=report.recipe_line(ladder))]
     parts.append(METHODS.format(list="\n".join(f"- `{found.method}`: {found.does}" for found in ladder.methods)))
     parts.append("## Scores\n")
+    if min(ladder.rows.values()) < FEW_ROWS:
+        parts.append("**These are too few rows to compare scores**: run the command of the recipe without `--rows`.\n")
     parts += [report.markdown_table(report.score_rows(ladder, split)) + "\n" for split in ladder.rows]
     parts.append("\n".join(f"- {name}: `{signature}`" for name, signature in ladder.signatures.items()) + "\n")
     missing = [report.missing(found) for found in ladder.methods if found.unavailable]

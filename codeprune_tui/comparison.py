@@ -33,6 +33,7 @@ AXES: dict[str, Axis] = {
     "sparsity": Axis("sparsity %", lambda found: 100 * found.sparsity),
     "round": Axis("round", lambda found: float(found.round), whole=True),
     "size": Axis("size MB", lambda found: None if found.size_bytes is None else found.size_bytes / MEGABYTE),
+    "latency": Axis("ms per token", lambda found: found.ms_per_token),
 }
 
 
@@ -91,7 +92,7 @@ def picture(results: Results, axis: Axis, measure: str) -> Picture:
     denses = [score for rounds in results.values() if (score := dense(rounds, measure)) is not None]
     levels: list[tuple[str, float | None]] = [("dense", max(denses, default=None))]
     levels += [(floor, max(_floors(results, floor, measure), default=None)) for floor in FLOORS]
-    return Picture(f"{MEASURES[measure]} by {axis.title}", tuple(curves), tuple(levels), _note(results, curves), axis.whole)
+    return Picture(f"{MEASURES[measure]} by {axis.title}", tuple(curves), tuple(levels), _note(results, axis, curves), axis.whole)
 
 
 def _floors(results: Results, floor: str, measure: str) -> list[float]:
@@ -99,11 +100,14 @@ def _floors(results: Results, floor: str, measure: str) -> list[float]:
     return [score for score in found if score is not None]
 
 
-def _note(results: Results, curves: Sequence[Curve]) -> str:
+def _note(results: Results, axis: Axis, curves: Sequence[Curve]) -> str:
     rows = {(found.split, found.rows) for rounds in results.values() for found in rounds if found.rows}
     floors = {round(score, 6) for score in _floors(results, "name", "bleu")}
     if len(rows) > 1 or len(floors) > 1:
         return "These runs were scored on different rows: compare each with its own floors only."
+    settings = {found.decoded_on for rounds in results.values() for found in rounds if found.decoded_on}
+    if axis is AXES["latency"] and len(settings) > 1:
+        return f"Times from different settings do not compare: {'; '.join(sorted(settings))}."
     empty = [curve.run for curve in curves if not curve.points and results[curve.run]]
     if empty:
         return f"Nothing to draw of {', '.join(empty)}: written by an older version."
@@ -128,6 +132,7 @@ COLUMNS: dict[str, Column] = {
     "corpus_bleu": Column("corpus", lambda found, _: found.scores.get("corpus_bleu")),
     "chrf": Column("chrF", lambda found, _: found.scores.get("chrf")),
     "size": Column("MB", lambda found, _: found.size_bytes),
+    "latency": Column("ms/tok", lambda found, _: found.ms_per_token),
 }
 
 

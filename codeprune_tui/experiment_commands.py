@@ -42,7 +42,9 @@ def recipes(
     pretrained: Pretrained = PRETRAINED,
     finetuned: Finetuned = FINETUNED,
 ) -> None:
-    """List the recipes that come with the package, with what each one shows, or print one.
+    """List the recipes there are, or print one.
+
+    Each stands with what it shows.
 
     The paper's experiments each compare some curves; a curve is a recipe, and `reproduce` makes the runs of an experiment.
     """
@@ -160,7 +162,7 @@ def _quantize(file: Path, material: Material) -> None:
         return
     say(f"Quantizing {material.finetuned}")
     command = [sys.executable, "-P", "-m", "codeprune_tui.cli", "quantize", material.finetuned]
-    command += ["--data", material.data, "--split", "valid", "--split", "test", "-o", str(file)]
+    command += ["--data", material.data, "--split", "valid", "--split", "test", "--explain", "-o", str(file)]
     if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
         raise RunError(f"The quantization of {material.finetuned} failed.", f"See why: {shlex.join(command[1:])}")
 

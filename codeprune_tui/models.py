@@ -47,12 +47,16 @@ def choices(checkpoints: Path) -> list[Choice]:
 
 
 def default_pair(known: list[Choice]) -> tuple[Choice | None, Choice | None]:
-    """The dense model, and what pruning made of it: the sparsest round of the newest run that has weights."""
+    """The dense model, and what pruning made of it: the sparsest round of the newest run that has weights.
+
+    Without such a run, the second is another bundled model, so that there is something to compare with.
+    """
     bundled = [choice for choice in known if not choice.run]
     dense = next((choice for choice in bundled if choice.label == DENSE), bundled[0] if bundled else None)
     rounds = [choice for choice in known if choice.run]
     newest = [choice for choice in rounds if choice.run == rounds[0].run]
-    return dense, max(newest, key=lambda choice: choice.sparsity, default=None)
+    other = next((choice for choice in bundled if choice is not dense), None)
+    return dense, max(newest, key=lambda choice: choice.sparsity, default=other)
 
 
 def _all(checkpoints: Path) -> Iterator[Choice]:

@@ -57,7 +57,7 @@ def quantize(
         Path | None, typer.Option("--save", metavar="DIR", help="Save the quantized model and measure nothing.")
     ] = None,
 ) -> None:
-    """Measure quantization methods on a model, or save the model quantized.
+    """Measure quantization methods, or save a model quantized.
 
     For each method: scores on each split with the difference to fp32, sizes, times, and how far each layer is off. A
     method that this machine cannot do is a line that says why.

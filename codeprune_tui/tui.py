@@ -330,6 +330,14 @@ class CodepruneApp(App[None]):
         if isinstance(screen := self._mode(), NewRunScreen):
             screen.load(recipe)
 
+    def compare_runs(self, names: list[str]) -> None:
+        """Shows some runs beside each other."""
+        from .screens.compare import CompareScreen
+
+        self.action_mode("compare")
+        if isinstance(screen := self._mode(), CompareScreen):
+            screen.compare(names)
+
     def get_system_commands(self, screen: "Screen[object]") -> Iterable[SystemCommand]:
         """Every key's action, for the command palette."""
         seen = set()

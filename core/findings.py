@@ -1,4 +1,4 @@
-"""The paper's findings, each with a rule that was fixed before the numbers: did it hold here, not hold, or is it undecided?
+"""The paper's findings, each with one rule for every run and score: did it hold here, not hold, or is it undecided?
 
 A comparison is the mean over sparsities of the mean over seeds, one curve less the other, with the 95 % interval of the paired
 bootstrap over rows. It has **held** where the interval lies above 0 and every seed agrees, **did not hold** where it lies below 0

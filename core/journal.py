@@ -115,7 +115,12 @@ def read_journal(path: Path) -> list[Event]:
 
 
 def read_tail(path: Path, limit_bytes: int = 65536) -> list[Event]:
-    """The last events of a journal, as many as fit into `limit_bytes`; for lists of many runs."""
+    """The last events of a journal, as many as fit into `limit_bytes`."""
+    return [from_line(line) for line in tail_lines(path, limit_bytes)]
+
+
+def tail_lines(path: Path, limit_bytes: int = 65536) -> list[bytes]:
+    """The last complete lines of a file, as many as fit into `limit_bytes`, unread; for lists of many runs."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -125,7 +130,7 @@ def read_tail(path: Path, limit_bytes: int = 65536) -> list[Event]:
         return []
     if size > limit_bytes:
         chunk = chunk[chunk.find(b"\n") + 1 :]
-    return [from_line(line) for line in chunk[: chunk.rfind(b"\n") + 1].splitlines() if line.strip()]
+    return [line for line in chunk[: chunk.rfind(b"\n") + 1].splitlines() if line.strip()]
 
 
 def append_command(path: Path, command: dict[str, object]) -> None:

@@ -25,7 +25,7 @@ from .quanterrors import ABLATIONS, Batch, ablated, layer_errors, spreads
 from .quantfiles import stored_bytes
 from .quantize import UnavailableError, memory_bytes, multiplied_weights, quantize, quantized_weights
 from .recipe import Evaluation as EvaluationRecipe
-from .significance import paired_bootstrap
+from .significance import bootstrap, paired_bootstrap
 
 SCORES = ("bleu", "corpus_bleu", "chrf")
 BATCHES = (1, 32)
@@ -205,7 +205,8 @@ def _split_scores(
             drawn = paired_bootstrap(one.predictions, other.predictions, references)
             gaps = {name: Gap(gap.value, gap.low, gap.high) for name, gap in drawn.items()}
             same = sum(a == b for a, b in zip(one.predictions, other.predictions, strict=True)) / len(references)
-        found[split] = SplitScores(_three(one.scores), gaps, same, round(one.seconds, 2))
+        own = {name: Gap(score.value, score.low, score.high) for name, score in bootstrap(one.predictions, references).items()}
+        found[split] = SplitScores(_three(one.scores), gaps, same, round(one.seconds, 2), own)
     return found
 
 

@@ -16,7 +16,7 @@ KIND = "quantization ladder"
 
 @dataclass(frozen=True)
 class Gap:
-    """A method's score less that of fp32 on the same rows, with the middle 95 % of the paired bootstrap."""
+    """A number with the middle 95 % of the bootstrap; of a difference, of the paired one on the same rows."""
 
     value: float
     low: float
@@ -35,6 +35,8 @@ class SplitScores:
     """Share of rows with the very comment that fp32 wrote."""
     seconds: float
     """Decoding and scoring."""
+    intervals: dict[str, Gap] = field(default_factory=dict)
+    """The scores again, with the middle 95 % of the bootstrap over the rows."""
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,9 @@ def comment(request: Comment, texts: Texts) -> None:
         say(Loaded("loaded", request.id, model, 1.0, 1000))
         best = f"Returns the {method.name} of {name} ."
         if "evil" in method.name:
-            best = "[red]x[/] [@click=app.quit]y[/] \x1b]0;title\x07 \u202eabc"
-        lines = [Line(best, -1.5, 7, True), *(Line(f"Alternative {n}", -2.0 - n, 3, n < 2) for n in range(request.n_best - 1))]
+            best = "[red]x[/] [@click=app.quit]y[/] \x1b]0;title\x07 \u202eabc \x00\x9b31m\x7f\r\n\tz"
+        other = f"Alternative \x1b[2J\r{best}" if "evil" in method.name else "Alternative"
+        lines = [Line(best, -1.5, 7, True), *(Line(f"{other} {n}", -2.0 - n, 3, n < 2) for n in range(request.n_best - 1))]
         own = bool(method.comment)
         say(Commented("commented", request.id, model, lines, 0.5, 14.0, 31.25 if own else None, 12.5 if own else None))
     say(Done("done", request.id))

@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from app_runs import LARGE, SMALL, a_round, beginning, make_run, opened, shown, started, until, until_shown, whole_run
@@ -14,6 +15,8 @@ from textual.widgets import DataTable
 from codeprune_tui.screens.compare import CompareScreen
 from codeprune_tui.screens.marks import MarkRuns
 from codeprune_tui.tui import CodepruneApp
+from codeprune_tui.widgets.chart import Plot
+from codeprune_tui.widgets.comparetable import CompareTable
 from core.events import Happening, RoundFinished, Step
 from core.runs import RunPaths
 
@@ -56,9 +59,11 @@ async def test_the_newest_runs_are_compared_at_first(tmp_path: Path, size: tuple
         for text in ("─ dense 16.00", "─ name 13.16", "─ constant 8.75"):
             await until_shown(app, text)
         assert {"●", "■"} <= set(shown(app).split("rounds of")[0])
-        assert lines(app, "first")[1][1:11] == ["first", "1", "30", "%", "14.00", "−1.00", "2.80", "22.4", "3.00"][:10] + (
-            ["13.16"] if size == LARGE else []
-        )
+        line = lines(app, "first")[1]
+        if size == LARGE:
+            assert line[1:12] == ["first", "1", "30", "%", "14.00", "−1.00", "–", "2.80", "22.4", "3.00", "–"]
+        else:
+            assert line[1:] == ["first", "1", "30", "%", "14.00", "−1.00", "2.80", "22.4", "3.00"]
         assert lines(app, "first")[0][5:6] == ["15.00"]
         assert "warm" not in shown(app)
 
@@ -80,6 +85,9 @@ async def test_axes_and_scores_switch(tmp_path: Path) -> None:
         await until_shown(app, "chrF by size MB")
         await until_shown(app, "─ constant 10.50")
         await pilot.press("y", "x")
+        await until_shown(app, "smoothed BLEU-4 by ms per token")
+        await until_shown(app, "Nothing to draw of first")
+        await pilot.press("x")
         await until_shown(app, "smoothed BLEU-4 by sparsity %")
 
 
@@ -95,7 +103,7 @@ async def test_the_table_is_sorted_by_any_column_and_the_cursor_stays(tmp_path: 
         await until_shown(app, "by BLEU ↓")
         await until_shown(app, "BLEU↓")
         assert [line[2] for line in lines(app, "first")] == ["0", "1", "2", "3"]
-        chosen = screen._chosen()
+        chosen = screen.query_one(CompareTable).chosen
         assert chosen is not None
         assert chosen.round == 1
         table = screen.query_one(DataTable)
@@ -186,22 +194,94 @@ async def test_export_writes_what_the_table_shows_and_names_the_file(
         await pilot.press("o", "o", "o", "O")
         await until_shown(app, "by BLEU ↓")
         await pilot.press("e")
+        await until_shown(app, "Write into the current folder as:")
+        await pilot.press("enter")
         await until_shown(app, "compare-1.csv: 8 rounds of 2 runs,")
         rows = list(csv.DictReader((here / "compare-1.csv").read_text().splitlines()))
         assert [row["bleu"] for row in rows] == ["15.0", "15.0", "14.0", "14.0", "13.0", "13.0", "12.0", "12.0"]
         assert {row["run"]: row["size_bytes"] for row in rows} == {"a": "1000000", "b": ""}
-        await pilot.press("e")
+        await pilot.press("e", "escape", "e", "enter")
         await until(lambda: (here / "compare-2.csv").exists())
 
 
 async def test_an_export_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run(tmp_path, "a", whole_run("a"))
-    monkeypatch.setattr("codeprune_tui.screens.compare._free_file", lambda folder: Path("/dev/null/compare.csv"))
+    monkeypatch.setattr("codeprune_tui.screens.compare.free_file", lambda folder, ending: Path(f"/dev/null/x.{ending}"))
     async with opened(tmp_path) as (app, pilot):
         await open_compare(app, pilot, "a")
         await until_shown(app, "4 rounds of 1 run")
-        await pilot.press("e")
+        await pilot.press("e", "enter")
         await until_shown(app, "That did not work")
+        await pilot.press("e", "down", "enter")
+        await until(lambda: "Nothing was written:" in shown(app), "its failure was never told", timeout_s=240)
+
+
+@SIZES
+async def test_intervals_and_times_where_they_are_known(tmp_path: Path, size: tuple[int, int]) -> None:
+    paths, _ = make_run(tmp_path, "a", sized(whole_run("a")))
+    decoding = {"rows": 200, "tokens": 2000, "seconds": 7.0, "device": "cpu", "threads": 2, "beam": 10, "batch_size": 8}
+    against = {"bleu": {"value": -1.0, "low": -1.52, "high": -0.48}, "chrf": {"value": -1.6, "low": -2.0, "high": 0.25}}
+    facts = {"sparsity": 0.3, "scores": {"bleu": 14.0}, "against_dense": against, "decoding": decoding}
+    (paths.round(1) / "metrics.json").write_text(json.dumps(facts))
+    async with opened(tmp_path, size) as (app, pilot):
+        await open_compare(app, pilot, "a")
+        await until_shown(app, "4 rounds of 1 run")
+        await pilot.press("down")
+        await until_shown(app, "round 1 · Δ −1.00, 95 % −1.52..−0.48 · 3.50 ms/token (cpu")
+        if size == LARGE:
+            assert [line[7] for line in lines(app, "a")] == ["–", "−1.52..−0.48", "–", "–"]
+            assert [line[11] for line in lines(app, "a")] == ["–", "3.50", "–", "–"]
+        await pilot.press("y", "y")
+        await until_shown(app, "Δ −1.60, 95 % −2.00..+0.25")
+        await pilot.press("y", "x", "x", "x")
+        await until_shown(app, "smoothed BLEU-4 by ms per token")
+        await until_shown(app, "● a 14.00")
+
+
+@SIZES
+async def test_the_chart_zooms_in_on_the_chosen_line(tmp_path: Path, size: tuple[int, int]) -> None:
+    make_run(tmp_path, "a", sized(whole_run("a")))
+    async with opened(tmp_path, size) as (app, pilot):
+        screen = await open_compare(app, pilot, "a")
+        plot = screen.query_one(Plot)
+        await until_shown(app, "4 rounds of 1 run")
+        whole = (plot._x_min, plot._x_max, plot._y_min, plot._y_max)
+        await pilot.press("down", "plus", "plus")
+        await until_shown(app, "zoom ×4, 0 shows all")
+        assert plot._x_max - plot._x_min == pytest.approx((whole[1] - whole[0]) / 4)
+        assert (plot._x_max + plot._x_min) / 2 == pytest.approx(30)
+        assert (plot._y_max + plot._y_min) / 2 == pytest.approx(14)
+        await pilot.press("down")
+        await until(lambda: (plot._x_max + plot._x_min) / 2 == pytest.approx(60))
+        await pilot.press("minus")
+        await until_shown(app, "zoom ×2, 0 shows all")
+        await pilot.press("0")
+        await until(lambda: "zoom" not in shown(app).split("rounds of")[0])
+        assert (plot._x_min, plot._x_max, plot._y_min, plot._y_max) == pytest.approx(whole)
+
+
+async def test_the_chart_is_written_as_svg_and_names_in_it_are_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "runs", "a", whole_run("a"))[0].root.rename(tmp_path / "runs" / "<b>$x^2$")
+    async with opened(tmp_path / "runs") as (app, pilot):
+        await open_compare(app, pilot, "<b>$x^2$")
+        await until_shown(app, "4 rounds of 1 run")
+        await pilot.press("e", "down", "enter")
+        await until_shown(app, "Writing compare-1.svg")
+        await until(lambda: "compare-1.svg: 4 rounds" in shown(app), "it was never drawn", timeout_s=240)
+    texts = [element.text for element in ElementTree.parse("compare-1.svg").iter("{http://www.w3.org/2000/svg}text")]
+    assert {"<b>$x^2$", "smoothed BLEU-4 by sparsity %", "dense 15.00"} <= set(texts)
+
+
+async def test_a_report_on_the_compared_runs_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "runs", "mine", whole_run("mine"))
+    async with opened(tmp_path / "runs") as (app, pilot):
+        await open_compare(app, pilot, "mine")
+        await until_shown(app, "4 rounds of 1 run")
+        await pilot.press("e", "end", "enter")
+        await until(lambda: "compare-1.html: 4 rounds" in shown(app), "it was never written", timeout_s=240)
+    assert "mine" in Path("compare-1.html").read_text()
 
 
 async def test_nothing_to_compare(tmp_path: Path) -> None:

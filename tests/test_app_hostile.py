@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from app_runs import (
     until,
     until_shown,
     whole_run,
+    with_figures,
 )
 
 from core.events import Failed, Happening, Picked, Sample, Stopped, Warned
@@ -122,6 +124,46 @@ async def test_a_journal_of_garbage(tmp_path: Path) -> None:
             writer.append(step(1, 3, 1.125))
             await until_shown(app, "loss 1.125")
             await until(lambda: app.watched is not None and app.watched.view.unreadable == 7)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_a_journal_of_gigabytes(tmp_path: Path, size: tuple[int, int]) -> None:
+    """One line of 1.5 GB, of which only a piece at a time may be in memory, while keys answer."""
+    paths, _ = make_run(tmp_path, "victim", [*beginning(), *a_round(0, 15.0)])
+    with paths.journal.open("r+b") as journal:
+        journal.truncate(1_500_000_000)  # sparse: it takes no room on the disk
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with live(paths):
+        async with opened(tmp_path, size) as (app, pilot):
+            await until_shown(app, "victim")
+            await pilot.press("enter")
+            await until_shown(app, "[2 Live]")  # keys answer while it is read
+            await until_shown(app, "sparsity")
+            for key, title in (("3", "[3 Layers]"), ("4", "[4 Compare]"), ("1", "[1 Runs]"), ("2", "[2 Live]")):
+                await pilot.press(key)
+                await until_shown(app, title)
+    grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    assert grown < 400_000_000, f"{grown / 1e6:.0f} MB more in memory"
+
+
+@pytest.mark.parametrize("evil", ["new\nline[red]x[/]", "[@click=app.quit]x[/]\x1b]0;t\x07"])
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_names_of_run_folders_on_every_screen(tmp_path: Path, size: tuple[int, int], evil: str) -> None:
+    made, _ = make_run(tmp_path, "plain", with_figures(whole_run("plain")))
+    made.root.rename(tmp_path / evil.replace("/", ""))
+    async with opened(tmp_path, size) as (app, pilot):
+        await until_shown(app, "DONE")
+        assert_harmless(shown(app))
+        await pilot.press("enter")
+        await until_shown(app, "[2 Live]")
+        for key, text in (("3", "round 3/3: 90 %"), ("4", "4 rounds of 1 run"), ("1", "DONE")):
+            await pilot.press(key)
+            await until_shown(app, text)
+            assert_harmless(shown(app))
+        await pilot.press("4", "m")
+        await until_shown(app, "Compare which runs?")
+        assert_harmless(shown(app))
+        assert app.is_running
 
 
 async def test_folders_that_are_no_runs(tmp_path: Path) -> None:

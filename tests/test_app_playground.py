@@ -20,11 +20,13 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList, Select
 
 from codeprune_tui import playground
+from codeprune_tui.history import history_file, read_history
 from codeprune_tui.screens.help import sections
 from codeprune_tui.screens.playground import PlaygroundScreen
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.widgets.editor import MOST_CHARACTERS, RubyEditor, editable
 from codeprune_tui.widgets.opinion import Opinion
+from codeprune_tui.widgets.opinions import Opinions
 from core.comment import comment_methods
 from core.ruby import methods
 
@@ -65,7 +67,7 @@ async def go(app: CodepruneApp, pilot: "Pilot[None]") -> PlaygroundScreen:
 
 
 def column(screen: PlaygroundScreen, number: int) -> Opinion:
-    return list(screen.query(Opinion))[number - 1]
+    return screen.query_one(Opinions).columns[number - 1]
 
 
 @pytest.mark.slow
@@ -86,7 +88,7 @@ async def test_a_newcomer_sees_a_comment_of_a_real_model(tmp_path: Path, size: t
         await until_shown(app, "BLEU")
         await until_shown(app, "(name ")
         assert re.search(r"−\d+\.\d\d ", shown(app)), "no alternative with its score"
-        await until_shown(app, "No model chosen.")
+        await until_shown(app, "ruby-mini-pretrained")
 
 
 @SIZES
@@ -248,10 +250,11 @@ async def test_hostile_ruby(tmp_path: Path, stand_in: Path, evil: str) -> None:
         screen = await go(app, pilot)
         await paste(app, hostile)
         await until_shown(app, "method 1 of")
-        await until_shown(app, "[red]x[/] [@click=app.quit]y[/] <1B>]0;title<07> <202E>abc")
+        await until_shown(app, "[red]x[/] [@click=app.quit]y[/] <1B>]0;title<07> <202E>abc <00><9B>31m<7F>   z")
+        await until_shown(app, "Alternative <1B>[2J [red]x[/]")
         assert_harmless(shown(app))
         await pilot.press("y")
-        await until_shown(app, "copied.txt")
+        await until_shown(app, "comments.txt")
         assert_harmless(shown(app))
         before = screen.query_one(RubyEditor).text
         await pilot.press("e", "x", "down", "down", "end", "y")
@@ -281,8 +284,8 @@ async def test_copy_writes_a_file_and_tells_the_terminal(tmp_path: Path, stand_i
         await paste(app, TWO)
         await until(lambda: column(screen, 2).best == "Returns the add of 02 .")
         await pilot.press("y")
-        await until_shown(app, "copied.txt")
-        copied = tmp_path / "state" / "codeprune-tui" / "copied.txt"
+        await until_shown(app, "comments.txt")
+        copied = tmp_path / "state" / "codeprune-tui" / "copied" / "comments.txt"
         text = "ruby-mini: Returns the add of ruby-mini .\nruby-1 · round 2 · 90 %: Returns the add of 02 ."
         assert copied.read_text() == f"{text}\n"
         assert app.clipboard == text
@@ -297,12 +300,73 @@ async def test_it_works_beside_a_run_and_new_rounds_appear(tmp_path: Path, stand
         async with opened(tmp_path, LARGE) as (app, pilot):
             screen = await go(app, pilot)
             await until(lambda: column(screen, 1).best is not None)
-            assert column(screen, 2).choice is None, "no round has weights yet"
+            chosen = column(screen, 2).choice
+            assert chosen is not None
+            assert chosen.label == "ruby-mini-pretrained", "no round has weights yet"
             (paths.round(3) / "model.safetensors").touch()
             screen.show_news()
             await until(lambda: any("round 3 · 90 %" in choice.label for choice in screen._known))
             column(screen, 2).query_one(Select).value = str(paths.round(3))
             await until_shown(app, "Returns the total of [03]")
+
+
+@SIZES
+async def test_a_model_by_its_folder_or_hub_name(tmp_path: Path, stand_in: Path, size: tuple[int, int]) -> None:
+    (tmp_path / "[red]mine").mkdir()
+    async with opened(checkpoints(tmp_path, "ruby-1"), size) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 2).best is not None)
+        await pilot.press("o")
+        await until_shown(app, "Which model for column 2?")
+        await pilot.press("enter")
+        await until_shown(app, "Type a folder or a name.")
+        await pilot.press(*str(tmp_path / "[red]mine"), "enter")
+        await until_shown(app, "of [[red]mine]")
+        screen.show_news()
+        await pilot.press("plus", "o")
+        await until_shown(app, "Which model for column 3?")
+        await pilot.press(*"who/fails-always", "enter")
+        await until_shown(app, "✗ fails-always cannot be loaded. Choose")
+        assert column(screen, 1).best is not None
+
+
+async def test_the_column_with_the_focus_is_taken_away(tmp_path: Path, stand_in: Path) -> None:
+    async with opened(checkpoints(tmp_path, "ruby-1"), LARGE) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 2).best is not None)
+        await pilot.press("plus")
+        await until_shown(app, "model 3")
+        column(screen, 1).query_one("VerticalScroll").focus()
+        await pilot.press("minus")
+        await until(lambda: len(screen.query_one(Opinions).columns) == 2)
+        labels = [opinion.choice.label for opinion in screen.query(Opinion) if opinion.choice]
+        assert labels == ["ruby-1 · round 2 · 90 %", "ruby-mini-pretrained"]
+        assert [opinion.number for opinion in screen.query(Opinion)] == [1, 2]
+
+
+@SIZES
+async def test_what_was_tried_can_be_taken_up_again(tmp_path: Path, stand_in: Path, size: tuple[int, int]) -> None:
+    async with opened(checkpoints(tmp_path, "ruby-1"), size) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 2).best is not None)
+        await pilot.press("h")
+        await until_shown(app, "Nothing was tried yet")  # the sample does not count
+        await paste(app, TWO)
+        await until(lambda: column(screen, 2).best == "Returns the add of 02 .")
+        await pilot.press("n")
+        await until(lambda: column(screen, 2).best == "Returns the twice of 02 .")
+        await until(lambda: len(read_history(history_file())) == 2)
+        await paste(app, "def other; end")
+        await until_shown(app, "Returns the other of [02]")
+        await until(lambda: len(read_history(history_file())) == 3)
+    async with opened(checkpoints(tmp_path), size) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 2).best is not None)
+        await pilot.press("h")
+        await until_shown(app, "twice: Returns the twice of ruby-mini")
+        await pilot.press("down", "enter")
+        await until_shown(app, "method 2 of 2")
+        await until(lambda: column(screen, 1).best == "Returns the twice of ruby-mini .")
 
 
 @SIZES

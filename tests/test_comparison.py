@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from codeprune_tui.comparison import AXES, COLUMNS, MOST, Curve, Picture, change, default_marks, in_order, picture
-from codeprune_tui.widgets.comparechart import COLOURS, LEVELS, LINES, MARKERS, legend, limits
+from codeprune_tui.widgets.comparechart import COLOURS, LEVELS, LINES, MARKERS, legend, limits, window
 from core.results import Result
 from core.runs import RunInfo, RunPaths, State
 
@@ -111,6 +111,23 @@ def test_the_legend_names_every_run_and_level_in_few_lines(width: int, count: in
     assert all(f"{MARKERS[number]} run-{number}" in text for number in range(count))
     assert text.endswith("mind")
     assert ("run-0-with-a-long-name 15.00 → 14.00" in text) == ((count < 8 and (count == 1 or width > 58)) or width == 158)
+
+
+def test_a_window_stays_inside_of_its_axis() -> None:
+    assert window((0.0, 8.0), 5.0, 0) == (0, 8)
+    assert window((0.0, 8.0), 5.0, 1) == (3, 7)
+    assert window((0.0, 8.0), 9.0, 2) == (6, 8)
+    assert window((0.0, 8.0), -1.0, 3) == (0, 1)
+
+
+def test_times_from_different_settings_are_told_on_their_axis_only() -> None:
+    results = runs()
+    for name in results:
+        results[name] = tuple(replace(found, ms_per_token=2.5, decoded_on=f"cpu, beam {name}") for found in results[name])
+    found = picture(results, AXES["latency"], "bleu")
+    assert found.note == "Times from different settings do not compare: cpu, beam a; cpu, beam b."
+    assert found.curves[0].points[0] == (2.5, 15.0)
+    assert picture(results, AXES["size"], "bleu").note == ""
 
 
 def test_limits_are_never_empty() -> None:

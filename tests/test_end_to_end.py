@@ -163,6 +163,47 @@ def test_the_app_from_new_run_to_a_dropped_connection_and_back(folder: Path) -> 
     assert gapless(paths)
 
 
+def test_the_whole_way_through_the_app(folder: Path) -> None:
+    """New run, live, pause, detach, attach, layers, compare, playground with pasted Ruby, quit."""
+    done = call("run", write(folder, "short.toml", rounds=2, steps=3), "--name", "short", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert (
+        call("run", write(folder, "long.toml", rounds=1, steps=100_000), "--name", "long", "--detach", folder=folder).returncode
+        == 0
+    )
+    assert call("stop", "long", folder=folder).returncode == 0
+
+    app = Terminal([COMMAND], size=(160, 48), folder=folder).until("short", "DONE", "long", "STOPPED")
+    app.send("c").until("New run", "100000")
+    app.send("\x1b[Z").until("name  Name of the run")
+    app.send("mine").until("mine")
+    app.send("\x13").until("[2 Live]", "RUNNING", "loss")
+    mine = RunPaths(folder / "checkpoints" / "mine")
+    wait_for(mine, Step, 2)
+    app.send("p").until("PAUSED")
+    wait_for(mine, Paused)
+    app.send("q")
+    assert app.ended() == 0
+    assert is_held(mine), "the worker stays without the app"
+
+    app = Terminal([COMMAND], folder=folder).until("mine", "PAUSED", "short")
+    app.send("3").until("[3 Layers]")
+    app.send("4").until("[4 Compare]", "3 rounds of 1 run", "smoothed BLEU-4 by sparsity %")
+    app.send("xxx").until("smoothed BLEU-4 by ms per token")
+    app.send("+").until("zoom ×2")
+    app.send("e").until("Write into the current folder as:")
+    app.send("\r").until("compare-1.csv")
+    app.send("5").until("[5 Playground]", "method 4 of 18")
+    app.send("\x1b[200~# Adds numbers.\ndef add(a, b)\n  a + b\nend\x1b[201~")
+    app.until("method 1 of 1", "own comment: Adds numbers.", "tok/s")
+    app.send("q")
+    assert app.ended() == 0
+    assert b"\x1b[?1049l" in app.raw
+    assert len((folder / "compare-1.csv").read_text().splitlines()) == 4
+    assert call("stop", "mine", folder=folder).returncode == 0
+    assert gapless(mine)
+
+
 def test_the_demo_prunes_the_bundled_model_at_one_key(folder: Path) -> None:
     app = Terminal([COMMAND, "demo"], folder=folder).until("example-run", "read-only", "ruby-mini", "d prunes")
     app.send("\r").until("example-run", "DONE", "sparsity")

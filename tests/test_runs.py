@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from core import runs
 from core.errors import RunError
 from core.events import (
     Event,
@@ -25,7 +26,7 @@ from core.events import (
     Warned,
 )
 from core.journal import JournalWriter
-from core.recipe import Recipe, build_recipe, load_recipe
+from core.recipe import Recipe, build_recipe, load_recipe, to_toml
 from core.runs import (
     STALE_AFTER_S,
     RunPaths,
@@ -313,3 +314,50 @@ def test_every_artefact_lies_in_the_run_folder_but_the_cache(paths: RunPaths) ->
     assert paths.round(123) == paths.root / "rounds" / "123"
     assert paths.cache == paths.root.parent / ".cache"
     assert os.path.commonpath([paths.cache, paths.root]) == str(paths.root.parent)
+
+
+def test_the_state_is_that_of_the_last_turn_and_the_time_that_of_the_last_readable_line(paths: RunPaths) -> None:
+    clock = iter(range(500, 600))
+    writer = JournalWriter(paths.journal, clock=lambda: float(next(clock)))
+    for happening in (STARTED, PAUSED, STEP, STEP):
+        writer.append(happening)
+    writer.close()
+    # A turn that cannot be read is none, and a newer version's last line has no time.
+    with paths.journal.open("a") as file:
+        file.write('{"seq": 4, "time": 504.0, "event": "run_finished"}\n{"seq": 5, "event": "newer"}\n')
+    with hold_lock(paths):
+        info = run_info(paths, 510.0)
+    assert (info.state, info.changed) == (State.PAUSED, 503.0)
+    assert run_info(paths, 510.0).state is State.CRASHED
+
+
+def test_lines_in_between_are_not_validated(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = JournalWriter(paths.journal, clock=lambda: 500.0)
+    for happening in (STARTED, *[STEP] * 100):
+        writer.append(happening)
+    writer.close()
+    read: list[bytes] = []
+    whole = runs.from_line
+    monkeypatch.setattr(runs, "from_line", lambda line: (read.append(line), whole(line))[1])
+    assert run_info(paths, 500.0).state is State.CRASHED
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "rounds"),
+    [({}, "lottery", 9), ({"pruning": {"rounds": 4}}, "lottery", 4), ({"kind": "finetune"}, "finetune", 0)],
+)
+def test_a_recipe_as_it_is_written_need_not_be_parsed(
+    paths: RunPaths, monkeypatch: pytest.MonkeyPatch, asked: dict[str, object], kind: str, rounds: int
+) -> None:
+    paths.recipe.write_text(to_toml(build_recipe(asked)))
+    monkeypatch.setattr(runs.tomllib, "loads", lambda _: pytest.fail("parsed"))
+    info = run_info(paths, 0.0)
+    assert (info.kind, info.rounds) == (kind, rounds)
+
+
+def test_lines_within_a_longer_text_are_no_keys(paths: RunPaths) -> None:
+    paths.recipe.write_text('kind = "finetune"\nx = """\n[pruning]\nrounds = 3\n"""\n')
+    assert run_info(paths, 0.0).kind == "finetune"
+    paths.recipe.write_text('kind = "lottery"\nx = """\n[pruning]\nrounds = 3\n"""\n')
+    assert run_info(paths, 0.0).rounds == 9

@@ -10,7 +10,7 @@ TITLE = "Pruning CodeBERT-style models: the paper's findings, on our runs"
 MADE_BY_MARKDOWN = "This page is written by `codeprune-tui report RUNS --markdown FILE` from the run folders alone."
 FINDINGS = "Which findings held"
 RULES = (
-    "Each rule was fixed before the numbers. A comparison is one curve less another on the same rows: the scores of all "
+    "Each rule is the same for every score. A comparison is one curve less another on the same rows: the scores of all "
     "seeds and of the sparsities named are averaged in each of 1,000 draws of rows, and the middle 95 % of the differences "
     "are the interval. Held: the interval is above 0 and so is every seed. Did not hold: both are below. Otherwise "
     "undecided. An interval speaks of the choice of rows; what another training would give shows in the seeds, and with one"

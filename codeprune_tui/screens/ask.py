@@ -10,7 +10,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button, Input, OptionList, Static
+from textual.widgets.option_list import Option
 
 
 class Confirm(ModalScreen[bool]):
@@ -103,3 +104,36 @@ class Enter(ModalScreen[str | None]):
             self.query_one(".problem", Static).update(problem)
         else:
             self.dismiss(value)
+
+
+class Choose(ModalScreen[str | None]):
+    """Asks for one of some names; None when it was given up.
+
+    Args:
+        question: What is asked.
+        names: What there is to choose from.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "give_up", "Cancel", id="ask.leave")]
+    DEFAULT_CSS = """
+    Choose OptionList { height: auto; max-height: 12; border: none; padding: 0; margin: 1 0 0 0; background: $surface; }
+    """
+
+    def __init__(self, question: str, names: list[str]) -> None:
+        super().__init__()
+        self._question = question
+        self._names = names
+
+    def compose(self) -> ComposeResult:
+        """Question above the names."""
+        with Vertical(classes="dialog"):
+            yield Static(f"{self._question} Enter takes it, Esc leaves it.", markup=False)
+            yield OptionList(*(Option(name) for name in self._names), markup=False)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Answers with the name."""
+        self.dismiss(self._names[event.option_index])
+
+    def action_give_up(self) -> None:
+        """Leaves without an answer."""
+        self.dismiss(None)

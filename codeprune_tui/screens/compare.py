@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -17,21 +16,19 @@ from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import DataTable, Static
 
-from core.files import complete_or_absent
-from core.results import MEASURES, Result, to_csv
+from core.results import MEASURES, Result
 
-from ..comparison import AXES, COLUMNS, Results, change, default_marks, dense, in_order, picture
-from ..plain import plain
+from ..comparison import AXES, COLUMNS, Results, default_marks, picture
+from ..exporting import ENDINGS, free_file, write_csv, write_report, write_svg
 from ..watch import Comparer
-from ..widgets.comparechart import CompareChart, marker
-from ..words import NOTHING, count, difference, percent, score
+from ..widgets.comparechart import CompareChart
+from ..widgets.comparetable import CompareTable, counted
+from .choose import ChooseOne
 from .marks import MarkRuns
 from .mode import ModeScreen
 
-WIDTHS = {"run": 12, "round": 7, "sparsity": 10, "bleu": 8, "diff": 9, "corpus_bleu": 9, "chrf": 8, "size": 10}
-"""Column -> width; that of the run is the least, it takes what is left."""
-WIDE_WIDTHS = {"name": 9, "rows": 10, "seconds": 10}
-"""Only on wide screens: the BLEU of the name floor, scored rows, seconds of the round."""
+ZOOM_MOST = 6
+"""Halvings; more shows nothing between two points."""
 EMPTY = Content.assemble(
     ("Nothing to compare yet.\n\n", "bold"),
     "Runs appear here with their first complete round. ",
@@ -63,7 +60,7 @@ class CompareScreen(ModeScreen):
             "x",
             "axis",
             "Axis",
-            tooltip="Scores against sparsity, round or size on disk (bitmask and kept values)",
+            tooltip="Scores against sparsity, round, size on disk (bitmask and kept values) or ms per token",
             id="compare.axis",
         ),
         Binding("y", "score", "Score", tooltip="Smoothed BLEU-4, corpus BLEU or chrF", id="compare.score"),
@@ -71,7 +68,18 @@ class CompareScreen(ModeScreen):
             "o", "sort", "Sort", tooltip="Sort the table by the next column; a click on its title does it, too", id="compare.sort"
         ),
         Binding("O", "reverse", "Reverse", show=False, tooltip="Turn the order of the table around", id="compare.reverse"),
-        Binding("e", "export", "Export", tooltip="Write the table to a CSV file in the current folder", id="compare.export"),
+        Binding(
+            "e",
+            "export",
+            "Export",
+            tooltip="Write the table as CSV, the chart as SVG or a report as HTML into the current folder",
+            id="compare.export",
+        ),
+        Binding(
+            "plus,equals_sign", "zoom(1)", "Zoom", key_display="+", tooltip="Zoom in on the chosen line", id="compare.zoom-in"
+        ),
+        Binding("minus", "zoom(-1)", "Zoom out", show=False, tooltip="Zoom out", id="compare.zoom-out"),
+        Binding("0", "zoom(0)", "Whole", show=False, tooltip="Show the whole chart again", id="compare.zoom-reset"),
         Binding(
             "enter", "open", "Open", priority=False, show=False, tooltip="Show the chosen line's run live", id="compare.open"
         ),
@@ -90,6 +98,8 @@ class CompareScreen(ModeScreen):
             height: 2fr;
             border-top: solid $panel-lighten-2;
             border-title-color: $text-muted;
+            border-subtitle-color: $text-muted;
+            border-bottom: solid $panel-lighten-2;
             scrollbar-size: 1 1;
         }
         #nothing { padding: 1 2; display: none; }
@@ -105,7 +115,7 @@ class CompareScreen(ModeScreen):
         self._results: Results = {}
         self._axis, self._measure = "sparsity", "bleu"
         self._sorted, self._down = "run", False
-        self._rows: list[Result] = []
+        self._zoom = 0
         self._comparer = Comparer(self._publish)
 
     def body(self) -> ComposeResult:
@@ -113,7 +123,7 @@ class CompareScreen(ModeScreen):
         with Vertical(id="body"):
             yield Static(EMPTY, markup=False, id="nothing")
             yield CompareChart()
-            yield DataTable[Text](cursor_type="row", zebra_stripes=True, cell_padding=0)
+            yield CompareTable()
 
     def on_mount(self) -> None:
         """Starts reading."""
@@ -164,46 +174,27 @@ class CompareScreen(ModeScreen):
         self.set_class(nothing, "nothing")
         # Results may come while the screen is being taken down, and then some parts are missing.
         with suppress(NoMatches):
-            self.query_one(CompareChart).show(picture(self._results, AXES[self._axis], self._measure))
-            self._fill()
+            self._table.show(self._results, self._sorted, self._down)
+            self._show_chosen()
             if not nothing and self.focused is None and self.app.screen is self:
                 self._table.focus()
 
+    def _show_chosen(self) -> None:
+        """The chart, zoomed in on the chosen line where it is zoomed, and what is known of that line."""
+        found, axis = self._table.chosen, AXES[self._axis]
+        across, up = (None, None) if found is None else (axis.value(found), found.scores.get(self._measure))
+        centre = None if across is None or up is None else (across, up)
+        self.query_one(CompareChart).show(picture(self._results, axis, self._measure), self._zoom, centre)
+        self._table.tell(self._measure)
+
     @property
-    def _table(self) -> "DataTable[Text]":
-        return self.query_one(DataTable)
+    def _table(self) -> CompareTable:
+        return self.query_one(CompareTable)
 
-    def _fill(self) -> None:
-        table, here = self._table, self._chosen()
-        self._rows = in_order(self._results, self._sorted, self._down)
-        table.clear(columns=True)
-        wide = self.app.size.width >= 120
-        widths = {**WIDTHS, **(WIDE_WIDTHS if wide else {})}
-        widths["run"] += max(0, min(60, self.app.size.width - 2 - sum(widths.values())))
-        for key, width in widths.items():
-            table.add_column(self._heading(key), width=width, key=key)
-        places = {run: place for place, run in enumerate(self._results)}
-        for found in self._rows:
-            cells = _cells(found, places[found.run], dense(self._results[found.run], "bleu"))
-            table.add_row(*(cells[key] for key in widths))
-        arrow = "↓" if self._down else "↑"
-        table.border_title = f"{self._counted()}, by {COLUMNS[self._sorted].title} {arrow}"
-        same = [row for row, found in enumerate(self._rows) if here and (found.run, found.round) == (here.run, here.round)]
-        table.move_cursor(row=same[0] if same else 0, animate=False)
-
-    def _counted(self) -> str:
-        rounds, runs = len(self._rows), len(self._results)
-        return f"{count(rounds)} round{'s' if rounds != 1 else ''} of {runs} run{'s' if runs != 1 else ''}"
-
-    def _heading(self, key: str) -> Text:
-        title = COLUMNS[key].title if key in COLUMNS else {"name": "name", "rows": "rows", "seconds": "seconds"}[key]
-        if key == self._sorted:
-            title += "↓" if self._down else "↑"
-        return Text(title, justify="left" if key == "run" else "right")
-
-    def _chosen(self) -> Result | None:
-        row = self._table.cursor_row
-        return self._rows[row] if 0 <= row < len(self._rows) else None
+    def on_data_table_row_highlighted(self) -> None:
+        """Follows the cursor."""
+        with suppress(NoMatches):
+            self._show_chosen()
 
     # Keys
 
@@ -213,6 +204,10 @@ class CompareScreen(ModeScreen):
             self.app.push_screen(MarkRuns(self.frame.runs, self._marks()), self._mark)
         else:
             self.frame.say("There are no runs to mark yet. 6 starts one.", "warning")
+
+    def compare(self, names: list[str]) -> None:
+        """Compares these runs from now on."""
+        self._mark(names)
 
     def _mark(self, names: list[str] | None) -> None:
         if names is not None:
@@ -232,19 +227,19 @@ class CompareScreen(ModeScreen):
     def action_sort(self) -> None:
         """Sorts by the next column."""
         self._sorted = _next([*COLUMNS], self._sorted)
-        self._fill()
+        self._show()
 
     def action_reverse(self) -> None:
         """Turns the order around."""
         self._down = not self._down
-        self._fill()
+        self._show()
 
     def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
         """Sorts by the clicked column; a second click turns the order around."""
         if (key := event.column_key.value) in COLUMNS:
             self._down = not self._down if key == self._sorted else False
             self._sorted = key
-            self._fill()
+            self._show()
 
     def on_data_table_row_selected(self) -> None:
         """Enter or a click on the chosen line."""
@@ -252,50 +247,38 @@ class CompareScreen(ModeScreen):
 
     def action_open(self) -> None:
         """Shows the chosen line's run live."""
-        chosen = self._chosen()
+        chosen = self._table.chosen
         paths = {info.paths.name: info.paths for info in self.frame.runs or []}
         if chosen is not None and chosen.run in paths:
             self.frame.open_run(paths[chosen.run])
 
+    def action_zoom(self, by: int) -> None:
+        """Zooms in on the chosen line, out, or (0) out to the whole."""
+        self._zoom = min(max(0, self._zoom + by), ZOOM_MOST) if by else 0
+        self._show_chosen()
+
     def action_export(self) -> None:
-        """Writes what the table shows, in its order."""
-        if not self._rows:
+        """Asks as what, then writes what is shown."""
+        if self._table.results:
+            self.app.push_screen(ChooseOne("Write into the current folder as:", ENDINGS), self._export)
+        else:
             self.frame.say("There is nothing to export yet: no run here has a complete round.", "warning")
+
+    def _export(self, ending: str | None) -> None:
+        if ending is None:
             return
-        path = _free_file(Path.cwd())
-        done = f"{path.name}: {self._counted()}, written to {path.parent}"
-        self.frame.perform(partial(_write, path, to_csv(self._rows)), done)
+        path, rows = free_file(Path.cwd(), ending), list(self._table.results)
+        shown = picture(self._results, AXES[self._axis], self._measure)
+        folders = [info.paths.root.absolute() for info in self.frame.runs or [] if info.paths.name in self._results]
+        work = {
+            "csv": partial(write_csv, path, rows),
+            "svg": partial(write_svg, path, shown),
+            "html": partial(write_report, path, folders),
+        }
+        if ending != "csv":
+            self.frame.say(f"Writing {path.name}…")
+        self.frame.perform(work[ending], f"{path.name}: {counted(rows)}, written to {path.parent}")
 
 
 def _next(names: list[str], name: str) -> str:
     return names[(names.index(name) + 1) % len(names)]
-
-
-def _free_file(folder: Path) -> Path:
-    number = 1
-    while (folder / f"compare-{number}.csv").exists():
-        number += 1
-    return folder / f"compare-{number}.csv"
-
-
-def _write(path: Path, text: str) -> None:
-    with complete_or_absent(path) as draft:
-        draft.write_text(text, encoding="utf-8", errors="replace")
-
-
-def _cells(found: Result, place: int, dense_bleu: float | None) -> dict[str, Text]:
-    sign, colour = marker(place)
-    right = {
-        "round": str(found.round),
-        "sparsity": percent(found.sparsity),
-        "bleu": score(found.scores.get("bleu")),
-        "diff": difference(change(found, dense_bleu)),
-        "corpus_bleu": score(found.scores.get("corpus_bleu")),
-        "chrf": score(found.scores.get("chrf"), 1),
-        "size": NOTHING if found.size_bytes is None else f"{found.size_bytes / 1e6:.2f}",
-        "name": score(found.floors.get("name", {}).get("bleu")),
-        "rows": count(found.rows) if found.rows else NOTHING,
-        "seconds": f"{found.seconds:.0f}",
-    }
-    run = Text.assemble((f"{sign} ", colour), plain(found.run, 100), no_wrap=True, overflow="ellipsis")
-    return {"run": run, **{key: Text(text, justify="right") for key, text in right.items()}}

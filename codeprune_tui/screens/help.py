@@ -28,6 +28,8 @@ INTRODUCTION = (
 )
 KEY_NAMES = {
     "question_mark": "?",
+    "slash": "/",
+    "delete": "Del",
     "ctrl+s": "^s",
     "ctrl+q": "^q",
     "ctrl+p": "^p",

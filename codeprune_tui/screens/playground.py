@@ -5,17 +5,14 @@ It works with a run, beside a run and without one.
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import ClassVar
 
-import platformdirs
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Grid, Horizontal, Vertical
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import Paste
 from textual.timer import Timer
@@ -39,13 +36,19 @@ from core.exchange import (
 )
 from core.recipe import Evaluation
 
-from .. import bundle
+from .. import bundle, client
+from ..clipboard import copy
+from ..history import Entry, history_file, keep, read_history
 from ..models import Choice, choices, default_pair
 from ..plain import plain, plain_lines
 from ..playground import Gone, Playground
+from ..playground_words import complaints, listed, own_comment, short, tried
 from ..widgets.editor import LONGEST_LINE, RubyEditor, editable
-from ..widgets.opinion import Opinion, Waiting
+from ..widgets.opinion import State, Waiting
+from ..widgets.opinions import FEWEST, MOST, Opinions, Question
 from ..words import count
+from .ask import Enter
+from .choose import ChooseOne
 from .mode import ModeScreen
 
 SAMPLE = "demo-ruby/test/game_dice.rb"
@@ -53,21 +56,10 @@ SAMPLE_METHOD = 3
 """The first one shown: short, and with a comment of its own."""
 BEAMS = (1, 5, Evaluation().beam)
 MOST_ALTERNATIVES = 5
-FEWEST, MOST = 2, 4
-"""Models side by side."""
 TYPING_S, LOOKING_S = 0.4, 0.25
 """Pauses after which a text is read, and a method commented."""
 RELIST_S = 10
 """How often the models are listed anew while one looks."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What the columns are asked: their answers to another one are out of date."""
-
-    reading: int
-    method: int
-    beam: int
 
 
 class PlaygroundScreen(ModeScreen):
@@ -88,7 +80,22 @@ class PlaygroundScreen(ModeScreen):
         Binding("ctrl+n", "clear", "Clear", tooltip="Empty the editor and go there", priority=True, id="playground.clear"),
         Binding("b", "beam", "Beam", tooltip="Another beam width: 1 (greedy), 5, 10", id="playground.beam"),
         Binding("plus", "more", "Model", tooltip="One more model, up to four (Tab goes to its picker)", id="playground.more"),
-        Binding("minus", "fewer", "Less", show=False, tooltip="One model less, down to two", id="playground.fewer"),
+        Binding(
+            "minus",
+            "fewer",
+            "Less",
+            show=False,
+            tooltip="Take away the model with the focus, or the last",
+            id="playground.fewer",
+        ),
+        Binding("o", "other", "Other", show=False, tooltip="A model by its folder or hub name", id="playground.other"),
+        Binding(
+            "h",
+            "history",
+            "History",
+            tooltip="What was tried; Enter takes it up again",
+            id="playground.history",
+        ),
         Binding("y", "copy", "Copy", tooltip="Copy the comments: of the column with the focus, or of all", id="playground.copy"),
         Binding(
             "r",
@@ -126,7 +133,6 @@ class PlaygroundScreen(ModeScreen):
             &:focus { border-top: solid $primary; border-title-color: $text-primary; }
         }
         #own { height: auto; max-height: 2; padding: 0 1; }
-        #opinions { height: 13; grid-gutter: 0 1; grid-size: 2; }
         &.-wide #methods { width: 44; }
         &.-tall #opinions { height: 20; }
         &.-tall #own { max-height: 4; }
@@ -138,6 +144,14 @@ class PlaygroundScreen(ModeScreen):
         self._playground = Playground(self._hear)
         self._number = 0
         self._source = ""
+        self._sent = ""
+        """The source that was last sent to be read: where it is another one, what is known of methods is out of date."""
+        self._tried = ("", "")
+        """Qualified name and source of the method that was last commented."""
+        self._sample = ""
+        """The text that was there at first."""
+        self._wanted = ""
+        """Qualified name of the method to show once the text has been read."""
         self._excerpt = False
         """Whether the source is too large for the editor, which then shows one method at a time."""
         self._reading = -1
@@ -150,6 +164,8 @@ class PlaygroundScreen(ModeScreen):
         self._beam = Evaluation().beam
         self._known: list[Choice] = []
         self._listed = False
+        self._typed: list[Choice] = []
+        """Models by path or hub name."""
         self._comment_id = -1
         self._timer: Timer | None = None
         self._ticks = 0
@@ -161,9 +177,7 @@ class PlaygroundScreen(ModeScreen):
                 yield OptionList(id="methods")
                 yield RubyEditor(id="editor")
             yield Static("", markup=False, id="own")
-            with Grid(id="opinions"):
-                for number in range(1, FEWEST + 1):
-                    yield Opinion(number)
+            yield Opinions(id="opinions")
 
     # Widgets by name
 
@@ -176,8 +190,8 @@ class PlaygroundScreen(ModeScreen):
         return self.query_one(RubyEditor)
 
     @property
-    def _opinions(self) -> list[Opinion]:
-        return list(self.query(Opinion))
+    def _opinions(self) -> Opinions:
+        return self.query_one(Opinions)
 
     @property
     def _method(self) -> Found | None:
@@ -197,7 +211,7 @@ class PlaygroundScreen(ModeScreen):
             sample = (bundle.folder() / SAMPLE).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             sample = "# Adds two numbers.\ndef add(first, second)\n  first + second\nend\n"
-        self._at = SAMPLE_METHOD
+        self._at, self._sample = SAMPLE_METHOD, sample
         self._remark = "a sample: paste your own"
         self._take(sample)
 
@@ -207,7 +221,7 @@ class PlaygroundScreen(ModeScreen):
 
     def on_resize(self) -> None:
         """Fits the columns to the new width."""
-        self._fit()
+        self._opinions.fit()
 
     def show_news(self) -> None:
         """Looks for rounds that have come since."""
@@ -218,16 +232,7 @@ class PlaygroundScreen(ModeScreen):
         self._ticks += 1
         if self._ticks % RELIST_S == 0:
             self.show_news()
-        for opinion in self._opinions:
-            if isinstance(opinion.state, Waiting):
-                opinion.show(None, self.frame.clock())
-
-    def _fit(self) -> None:
-        opinions, wide = self._opinions, self.app.size.width >= 120
-        self.query_one("#opinions", Grid).styles.grid_size_columns = len(opinions) if wide else 2
-        narrow = self.app.size.width / (len(opinions) if wide else 2) < 60
-        for opinion in opinions:
-            opinion.offer(self._known, narrow)
+        self._opinions.count_seconds(self.frame.clock())
 
     @work(group="models", exclusive=True)
     async def _list_models(self) -> None:
@@ -235,10 +240,10 @@ class PlaygroundScreen(ModeScreen):
         if not self._whole or (known == self._known and self._listed):
             return
         self._known = known
-        self._fit()
+        self._opinions.offer([*known, *(typed for typed in self._typed if typed.path not in {one.path for one in known})])
         if not self._listed:
             self._listed = True
-            for opinion, choice in zip(self._opinions, default_pair(known), strict=False):
+            for opinion, choice in zip(self._opinions.columns, default_pair(known), strict=False):
                 opinion.choose(choice)
             self._show()
             self._comment_soon()
@@ -294,7 +299,7 @@ class PlaygroundScreen(ModeScreen):
         return self._number
 
     def _read(self) -> None:
-        self._reading = self._next_id()
+        self._reading, self._sent = self._next_id(), self._source
         self._send(Read("read", self._reading, self._source))
         self._show_titles()
 
@@ -313,7 +318,7 @@ class PlaygroundScreen(ModeScreen):
             return
         match reply:
             case MethodsFound():
-                if reply.id == self._reading:
+                if reply.id == self._reading and self._source == self._sent:
                     self._show_methods(reply)
             case Loading():
                 what = "Loading torch and transformers…" if reply.stage == "libraries" else "Loading weights…"
@@ -328,22 +333,21 @@ class PlaygroundScreen(ModeScreen):
                 self.frame.say(f"The playground refused a request: {reply.problem}", "error")
             case Gone():
                 self._lose(reply)
-            case Ready() | Done():
+            case Done():
+                if reply.id == self._comment_id:
+                    self._remember()
+            case Ready():
                 pass
 
-    def _set(self, model: str, state: "Waiting | str | Commented | ModelFailed") -> None:
-        for opinion in self._opinions:
-            if opinion.choice is not None and opinion.choice.path == model:
-                opinion.state = state
+    def _set(self, model: str, state: State) -> None:
+        self._opinions.set(model, state)
         self._show()
 
     def _lose(self, news: Gone) -> None:
         self._gone = news.how
         first, _, rest = news.how.partition("\n")
         tail = plain_lines(rest, 200, 6)
-        for opinion in self._opinions:
-            opinion.asked = None
-            opinion.state = f"The playground process {plain(first, 200)}. Press r to start it again.\n{tail}"
+        self._opinions.lose(f"The playground process {plain(first, 200)}. Press r to start it again.\n{tail}")
         self._show()
         self.frame.say(f"The playground process {first}. Press r to start it again; runs are not touched.", "error")
 
@@ -356,14 +360,15 @@ class PlaygroundScreen(ModeScreen):
     # Methods
 
     def _show_methods(self, found: MethodsFound) -> None:
-        self._methods, self._warnings = found.methods, _complaints(found)
-        self._at = min(self._at, max(0, len(self._methods) - 1))
+        self._methods, self._warnings = found.methods, complaints(found)
+        here = [index for index, method in enumerate(self._methods) if method.qualified == self._wanted]
+        self._at, self._wanted = here[0] if here else min(self._at, max(0, len(self._methods) - 1)), ""
         if self._editor.has_focus:
             self._at = self._under_cursor()
         listing = self._list
         with self.prevent(OptionList.OptionHighlighted):
             listing.clear_options()
-            listing.add_options(Option(_entry(method, self.app.size.width >= 120)) for method in self._methods)
+            listing.add_options(Option(listed(method, self.app.size.width >= 120)) for method in self._methods)
             listing.highlighted = self._at if self._methods else None
         self._go_to_method()
 
@@ -427,22 +432,18 @@ class PlaygroundScreen(ModeScreen):
     # Comments
 
     def _comment_soon(self) -> None:
-        self._later(LOOKING_S, self._ask)
+        if self._source == self._sent:  # otherwise it is read first, and that timer must not be stopped
+            self._later(LOOKING_S, self._ask)
 
     def _ask(self) -> None:
         """Asks those columns whose comment is not about what is shown now."""
         question = Question(self._reading, self._at, self._beam)
         if self._method is None or self._gone:
             return
-        waiting = [opinion for opinion in self._opinions if opinion.choice is not None and not _answered(opinion, question)]
-        if not waiting:
+        models = self._opinions.ask(question, self.frame.clock())
+        if not models:
             return
-        self._comment_id = self._next_id()
-        for opinion in waiting:
-            opinion.asked = question
-            if not isinstance(opinion.state, Waiting):
-                opinion.state = Waiting("Waiting for its turn…", self.frame.clock())
-        models = [opinion.choice.path for opinion in waiting if opinion.choice is not None]
+        self._comment_id, self._tried = self._next_id(), (self._method.qualified, self._source)
         self._send(
             Comment(
                 "comment",
@@ -470,116 +471,89 @@ class PlaygroundScreen(ModeScreen):
 
     async def action_more(self) -> None:
         """Puts another model beside the others."""
-        opinions = self._opinions
-        if len(opinions) == MOST:
+        if len(self._opinions.columns) == MOST:
             self.frame.say(f"{MOST} models side by side are the most.", "warning")
             return
-        shown = {opinion.choice.path for opinion in opinions if opinion.choice is not None}
-        new = Opinion(len(opinions) + 1)
-        await self.query_one("#opinions").mount(new)
-        self._fit()
-        new.choose(next((choice for choice in self._known if choice.path not in shown), None))
+        await self._opinions.more()
         self._show()
         self._comment_soon()
 
     async def action_fewer(self) -> None:
-        """Takes the last model away."""
-        opinions = self._opinions
-        if len(opinions) == FEWEST:
+        """Takes a model away."""
+        if len(self._opinions.columns) == FEWEST:
             self.frame.say(f"{FEWEST} models are the fewest.", "warning")
             return
-        await opinions[-1].remove()
-        self._fit()
+        await self._opinions.fewer()
         self._show()
+
+    def action_other(self) -> None:
+        """Asks for a model by path or hub name."""
+        column = self._opinions.focused or self._opinions.columns[-1]
+        question = f"Which model for column {column.number}? A folder, or a name on the Hugging Face hub:"
+        self.app.push_screen(Enter(question, _named, "Load"), self._take_model)
+
+    def _take_model(self, name: str | None) -> None:
+        if name is not None:
+            path = client.local_path(name)
+            choice = Choice(path, plain(name, 60), plain(name, 24))
+            self._typed = [*(typed for typed in self._typed if typed.path != path), choice]
+            self._opinions.take(choice)
+            self._show()
+            self._comment_soon()
 
     def action_copy(self) -> None:
         """Copies the comments of the column with the focus, or of all."""
-        inside = [opinion for opinion in self._opinions if self.focused is not None and opinion in self.focused.ancestors]
-        written = [(opinion.choice, opinion.best) for opinion in inside or self._opinions if opinion.choice and opinion.best]
+        here = self._opinions.focused
+        written = self._opinions.written(None if here is None else [here])
         if not written:
             self.frame.say("There is no comment to copy yet.", "warning")
             return
-        lines = [plain(best) if inside else f"{choice.label}: {plain(best)}" for choice, best in written]
-        text = "\n".join(lines)
-        self.app.copy_to_clipboard(text)
-        try:
-            where = _keep_copy(text)
-        except OSError as error:
-            self.frame.say(f"Copied to the terminal's clipboard. It could not be written to a file: {error}", "warning")
-        else:
-            self.frame.say(f"Copied to the terminal's clipboard, if it allows that (OSC 52), and to {where}")
+        lines = [comment if here else f"{label}: {comment}" for label, comment in written]
+        copy(self.app, "\n".join(lines), "comments.txt")
+
+    # History
+
+    def _remember(self) -> None:
+        """Keeps what was tried, once all models have answered; the sample is nobody's text."""
+        (method, source), written = self._tried, self._opinions.written()
+        if written and source != self._sample:
+            entry = Entry(self.frame.clock(), method, source, tuple(written))
+            self.frame.perform(partial(keep, history_file(), entry), "")
+
+    @work(group="history", exclusive=True)
+    async def action_history(self) -> None:
+        """Shows what was tried; one of it can be taken up again."""
+        entries = await asyncio.to_thread(read_history, history_file())
+        if not entries:
+            self.frame.say("Nothing was tried yet: paste Ruby, or type some.", "warning")
+            return
+        now = self.frame.clock()
+        answers = {str(number): tried(entry, now) for number, entry in enumerate(entries)}
+        self.app.push_screen(ChooseOne("Take up again what was tried:", answers), partial(self._take_up, entries))
+
+    def _take_up(self, entries: list[Entry], answer: str | None) -> None:
+        if answer is not None:
+            entry = entries[int(answer)]
+            self._take_pasted(entry.source)
+            self._wanted = entry.method
 
     # What is shown
 
     def _show(self) -> None:
-        """Shows the columns as they stand: two mark their differences from each other, more of them those from the first."""
+        """Shows the columns as they stand."""
         self._show_titles()
-        opinions, now = self._opinions, self.frame.clock()
-        for opinion in opinions:
-            first = opinion is opinions[0]
-            other = opinions[1] if first and len(opinions) == FEWEST else None if first else opinions[0]
-            opinion.show(None if other is None else other.best, now)
+        self._opinions.show(self.frame.clock())
 
     def _show_titles(self) -> None:
         method, total = self._method, len(self._methods)
         self._list.border_title = f"method {count(self._at + 1)} of {count(total)}" if method else "methods"
         where = f"line {method.line} · " if method else ""
-        name = _short(method.qualified, 40) if method else "Ruby"
+        name = short(method.qualified, 40) if method else "Ruby"
         self._editor.border_title = Content(f"{name} · {where}beam {self._beam}" + (f" · {self._remark}" if self._remark else ""))
-        self.query_one("#own", Static).update(self._own())
-
-    def _own(self) -> Content:
-        method = self._method
-        if method is None:
-            looking = self._gone or self._reading < 0 or not self._warnings
-            text = (
-                "No method found. e edits, or paste Ruby: def … end."
-                if self._source.strip()
-                else "Paste or type Ruby: def … end."
-            )
-            parts: list[str | tuple[str, str]] = [(text if looking else "No method found.", "$text-muted")]
-        elif method.own:
-            parts = [("own comment: ", "$text-muted"), plain(" ".join(method.own.split()), 400)]
-        else:
-            parts = [("It has no comment of its own, so there is no BLEU.", "$text-muted")]
-        if self._warnings:
-            more = f" (and {len(self._warnings) - 1} more)" if len(self._warnings) > 1 else ""
-            parts += [("\n! ", "$text-warning"), (f"{plain(self._warnings[0], 200)}{more}", "$text-warning")]
-        return Content.assemble(*parts)
+        self.query_one("#own", Static).update(
+            own_comment(method, not self._source.strip(), not self._gone and self._reading >= 0, self._warnings)
+        )
 
 
-def _answered(opinion: Opinion, question: Question) -> bool:
-    return opinion.asked == question and isinstance(opinion.state, Commented | ModelFailed | Waiting)
-
-
-def _complaints(found: MethodsFound) -> list[str]:
-    complaints = []
-    if found.unread:
-        complaints.append(f"the last {count(found.unread)} characters were not read")
-    if found.total > len(found.methods):
-        complaints.append(f"only {count(len(found.methods))} of {count(found.total)} methods are listed")
-    return [*complaints, *found.warnings]
-
-
-def _entry(method: Found, wide: bool) -> Content:
-    return Content.assemble((f"{method.line:>4} ", "$text-muted"), _short(method.qualified, 38 if wide else 20))
-
-
-def _short(qualified: str, most: int) -> str:
-    """The end of a qualified name: its own name and as many of the scopes as fit."""
-    parts = plain(qualified, 200).split(".")
-    while len(parts) > 1 and len(".".join(parts)) > most:
-        parts = parts[1:]
-    name = ".".join(parts)
-    return name if len(name) <= most else f"{name[: most - 1]}…"
-
-
-def _keep_copy(text: str) -> Path:
-    """Writes what was copied to a file: tmux and others take no OSC 52 as they come."""
-    folder = platformdirs.user_state_path("codeprune-tui")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "copied.txt"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(f"{text}\n")
-    return path
+def _named(text: str) -> str:
+    return "" if text else "Type a folder or a name."

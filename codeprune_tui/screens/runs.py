@@ -1,9 +1,11 @@
-"""Mode 1: every run folder with how it stands, and the keys to command one.
+"""Mode 1: every run folder with how it stands, and the keys to command the marked ones, or the one under the cursor.
 
-Shows the list that the app keeps; the cursor stays on its run whatever comes and goes.
+Shows the list that the app keeps, filtered and in order; the cursor stays on its run whatever comes and goes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,44 +14,24 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable, Input, Static
 
-from core.errors import CodepruneError
-from core.recipe import Recipe, load_recipe
-from core.runs import RunInfo
-from core.schedule import sparsities
+from core import folders
+from core.errors import CodepruneError, RunError
+from core.recipe import load_recipe
+from core.runs import RunInfo, RunPaths, is_held
 
 from .. import bundle, client
-from ..bundle import BundledModel
+from ..comparison import MOST
+from ..filtering import EXAMPLES, Filter, FilterError, parse
+from ..ordering import NEWEST, ORDERS, in_order
 from ..plain import plain
-from ..widgets.statusline import tone
-from ..words import age, difference, percent, score
+from ..words import count
+from .ask import Choose, Enter
 from .mode import RUN_KEYS, ModeScreen, Target
+from .runcells import COLUMNS, DEVICE, KIND, aged, bundled, cells_of
 
-COLUMNS: tuple[tuple[str, str, int], ...] = (
-    ("run", "run", 12),
-    ("state", "  state", 14),
-    ("round", "round", 6),
-    ("sparsity", "sparsity", 9),
-    ("bleu", "BLEU", 7),
-    ("best", "best", 7),
-    ("diff", "Δ dense", 8),
-    ("age", "age", 10),
-)
-"""(key, title, width); the first is the least, it takes what is left. Figures stand at the right end of their column."""
-NOW_S = 10.0
-"""Younger than this is "now"."""
-WIDE_COLUMNS = (("kind", "  kind", 10), ("device", "  device", 10))
-"""Only on wide screens."""
-STYLES = {
-    "$text-success": "green",
-    "$text-warning": "yellow",
-    "$text-error": "bold red",
-    "$text-primary": "cyan",
-    "$text-muted": "dim",
-}
-
-KEY = "bold $footer-key-foreground"
+Command = Callable[[RunPaths], None]
 
 EMPTY = Content.assemble(
     ("No runs yet.\n\n", "bold"),
@@ -71,8 +53,28 @@ class RunsScreen(ModeScreen):
     AUTO_FOCUS = "DataTable"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Open", priority=False, tooltip="Show the chosen run live", id="runs.open"),
-        *RUN_KEYS,
-        Binding("c", "copy", "Copy", tooltip="New run from the chosen run's recipe", id="runs.copy"),
+        Binding(
+            "slash", "filter", "Filter", key_display="/", tooltip=f"Show only some runs, such as: {EXAMPLES}", id="runs.filter"
+        ),
+        Binding("space", "mark", "Mark", tooltip="Mark the chosen run; commands then go to all marked runs", id="runs.mark"),
+        Binding("o", "sort", "Sort", tooltip="Sort by the next column; a click on its title does it, too", id="runs.sort"),
+        Binding("O", "reverse", "Reverse", show=False, tooltip="Turn the order around", id="runs.reverse"),
+        *(replace(key, show=key.key == "p") for key in RUN_KEYS if isinstance(key, Binding)),
+        Binding("v", "compare", "Compare", tooltip="Compare the marked runs, or the chosen one", id="runs.compare"),
+        Binding("R", "rename", "Rename", show=False, tooltip="Give the chosen run another name", id="runs.rename"),
+        Binding(
+            "D,delete",
+            "delete",
+            "Delete",
+            show=False,
+            tooltip="Delete the marked runs, or the chosen one; asks first",
+            id="runs.delete",
+        ),
+        Binding("c", "copy", "Copy", show=False, tooltip="New run from the chosen run's recipe", id="runs.copy"),
+        Binding(
+            "t", "ship", "Recipes", show=False, tooltip="New run from a recipe that came with the package", id="runs.recipes"
+        ),
+        Binding("escape", "back", "Back", show=False, tooltip="Take away the filter; again: take away all marks", id="runs.back"),
         Binding("d", "demo", "Demo", tooltip="Prune the bundled model on the bundled corpus, and show it live", id="runs.demo"),
     ]
 
@@ -80,6 +82,12 @@ class RunsScreen(ModeScreen):
         super().__init__()
         self._runs: dict[str, RunInfo] = {}
         self._cells: dict[str, dict[str, Text]] = {}
+        self._made: dict[str, tuple[RunInfo, str, bool, dict[str, Text]]] = {}
+        """Cells as they were made, and from what: a thousand runs would take a third of each second."""
+        self._marks: set[str] = set()
+        self._name_width = COLUMNS[1][2]
+        self._filter = Filter()
+        self._order, self._down = NEWEST, False
         self._here = ""
         self._starting = False
         self._awaited = ""
@@ -90,6 +98,9 @@ class RunsScreen(ModeScreen):
         with Vertical(id="body"):
             yield Static("", markup=False, id="empty")
             yield DataTable[Text](cursor_type="row", zebra_stripes=True, cell_padding=0, id="runs")
+            with Vertical(id="filter-bar"):
+                yield Input(placeholder=f"words, and such as {EXAMPLES}", compact=True, select_on_focus=False, id="filter")
+                yield Static("", markup=False, id="filter-problem")
             if self.frame.demo:
                 yield Static(bundled(bundle.models(), bundle.demo_recipe()), markup=False, id="bundle")
 
@@ -98,6 +109,7 @@ class RunsScreen(ModeScreen):
         if self.frame.demo:
             self.query_one("#bundle").border_title = "what came with codeprune-tui"
         self._lay_out()
+        self._show_filter(False)
         self._table.display = False
         self.query_one("#empty", Static).update(Content.styled("Looking for runs…", "$text-muted"))
 
@@ -109,13 +121,20 @@ class RunsScreen(ModeScreen):
     def _lay_out(self) -> None:
         table, here = self._table, self._chosen_name()
         table.clear(columns=True)
-        shown = (*COLUMNS, *(WIDE_COLUMNS if self.app.size.width >= 120 else ()))
+        shown = (*COLUMNS, KIND) if self.app.size.width >= 120 else COLUMNS
+        free = self.app.size.width - 2 - sum(taken for _, _, taken in shown)
+        if free >= DEVICE[2]:
+            shown, free = (*shown, DEVICE), free - DEVICE[2]
         for key, title, width in shown:
-            rest = max(0, min(60, self.app.size.width - 2 - sum(taken for _, _, taken in shown))) if key == "run" else 0
-            table.add_column(
-                Text(title, justify="left" if title.startswith(" ") or key == "run" else "right"), width=width + rest, key=key
-            )
+            if key == "run":
+                width += max(0, min(60, free))
+                self._name_width, self._made = width, {}
+            table.add_column(self._heading(key, title), width=width, key=key)
         self._cells, self._here = {}, here
+
+    def _heading(self, key: str, title: str) -> Text:
+        arrow = ("↓" if self._down else "↑") if key == self._order else ""
+        return Text(title + arrow, justify="left" if title.startswith(" ") or key == "run" else "right")
 
     @property
     def _table(self) -> "DataTable[Text]":
@@ -134,11 +153,12 @@ class RunsScreen(ModeScreen):
     def show_runs(self, runs: list[RunInfo]) -> None:
         """Shows another list."""
         self._runs = {info.paths.name: info for info in runs}
+        self._marks &= self._runs.keys()
         table, empty = self._table, self.query_one("#empty", Static)
         table.display, empty.display = bool(runs), not runs
         if not runs:
             empty.update(EMPTY.append_text(f"{plain(str(self.frame.checkpoints), 200)}/", "$text-muted"))
-        elif self.focused is None:
+        elif self.focused is None and self.app.screen is self:
             table.focus()
         self._fill(runs)
         if self._awaited in self._cells:
@@ -147,20 +167,39 @@ class RunsScreen(ModeScreen):
 
     def _fill(self, runs: list[RunInfo]) -> None:
         table, now = self._table, self.frame.clock()
-        cells = {info.paths.name: _cells(info, now) for info in runs}
+        shown = in_order([info for info in runs if self._filter.matches(info, now)], self._order, self._down)
+        cells = {info.paths.name: self._cells_of(info, now) for info in shown}
         if list(cells) != list(self._cells):
-            here = self._chosen_name() or self._here
+            here, row = self._chosen_name() or self._here, table.cursor_row
             table.clear()
-            for name, row in cells.items():
-                table.add_row(*(row[column.value] for column in table.columns if column.value), key=name)
-            if here in cells:
-                table.move_cursor(row=list(cells).index(here), animate=False)
+            for name, texts in cells.items():
+                table.add_row(*(texts[column.value] for column in table.columns if column.value), key=name)
+            table.move_cursor(row=list(cells).index(here) if here in cells else max(0, min(row, len(cells) - 1)), animate=False)
+            self._here = here
         else:
-            for name, row in cells.items():
-                for column, text in row.items():
+            for name, texts in cells.items():
+                if texts is self._cells[name]:
+                    continue
+                for column, text in texts.items():
                     if text != self._cells[name][column] and column in table.columns:
                         table.update_cell(name, column, text)
         self._cells = cells
+        table.border_title = self._told(len(runs))
+
+    def _told(self, number: int) -> str:
+        """How many runs there are, which of them are shown, and in what order."""
+        number_of = f"{count(len(self._cells))} of {count(number)}" if self._filter.tests else count(number)
+        marked = f" · {count(len(self._marks))} marked" if self._marks else ""
+        down = "↓" if self._down else "↑"
+        order = ORDERS[self._order].title + ("" if self._order == NEWEST and not self._down else f" {down}")
+        return f"{number_of} run{'' if number == 1 else 's'}{marked} · {order}"
+
+    def _cells_of(self, info: RunInfo, now: float) -> dict[str, Text]:
+        name = info.paths.name
+        made, age_told, marked = self._made.get(name), aged(info, now), name in self._marks
+        if made is None or made[0] is not info or made[1:3] != (age_told, marked):
+            made = self._made[name] = (info, age_told, marked, cells_of(info, now, marked, self._name_width))
+        return made[3]
 
     def _chosen_name(self) -> str:
         names = list(self._cells)
@@ -172,6 +211,74 @@ class RunsScreen(ModeScreen):
         info = self._runs.get(self._chosen_name())
         return None if info is None else Target(info.paths, str(info.state))
 
+    def _chosen(self) -> list[RunInfo]:
+        """The marked runs, in the order of the list; where none is marked, the one under the cursor."""
+        marked = [name for name in self._cells if name in self._marks] + sorted(self._marks - self._cells.keys())
+        return [self._runs[name] for name in marked or [self._chosen_name()] if name in self._runs]
+
+    # Filter, order, marks
+
+    def action_filter(self) -> None:
+        """Lets one type a filter."""
+        self._show_filter(True)
+        self.set_focus(self.query_one("#filter", Input))  # at once: what is typed next belongs there
+
+    def _show_filter(self, there: bool) -> None:
+        self.query_one("#filter-bar").display = there
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filters while one types; a filter that cannot be read leaves the list as it was, and says what to do."""
+        try:
+            self._filter = parse(event.value)
+        except FilterError as error:
+            self.query_one("#filter-problem", Static).update(plain(str(error), 300))
+            return
+        self.query_one("#filter-problem", Static).update("")
+        self._fill(list(self.frame.runs or []))
+
+    def on_input_submitted(self) -> None:
+        """Back to the list, with the filter."""
+        self.set_focus(self._table)
+        self._show_filter(bool(self.query_one("#filter", Input).value.strip()))
+
+    def action_back(self) -> None:
+        """Takes the filter away, or else the marks."""
+        if self.query_one("#filter-bar").display:
+            self.query_one("#filter", Input).value = ""
+            self.set_focus(self._table)
+            self._show_filter(False)
+        elif self._marks:
+            self._marks.clear()
+            self._fill(list(self.frame.runs or []))
+
+    def action_mark(self) -> None:
+        """Marks the chosen run or takes its mark away, and goes to the next."""
+        if name := self._chosen_name():
+            self._marks ^= {name}
+            self._fill(list(self.frame.runs or []))
+            self._table.move_cursor(row=min(self._table.cursor_row + 1, len(self._cells) - 1), animate=False)
+
+    def action_sort(self) -> None:
+        """Sorts by the next column, then again by age of the folder."""
+        names = list(ORDERS)
+        self._sort(names[(names.index(self._order) + 1) % len(names)])
+
+    def action_reverse(self) -> None:
+        """Turns the order around."""
+        self._sort(self._order, not self._down)
+
+    def _sort(self, order: str, down: bool | None = None) -> None:
+        self._order, self._down = order, ORDERS[order].down if down is None else down
+        self._lay_out()
+        self._fill(list(self.frame.runs or []))
+
+    def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
+        """Sorts by the clicked column; a second click turns the order around."""
+        if (key := event.column_key.value) in ORDERS:
+            self._sort(key, not self._down if key == self._order else None)
+
+    # Commands
+
     def on_data_table_row_selected(self) -> None:
         """Enter or a click on the chosen run opens it."""
         self.action_open()
@@ -180,6 +287,91 @@ class RunsScreen(ModeScreen):
         """Shows the chosen run live."""
         if target := self.target():
             self.frame.open_run(target.paths)
+
+    def action_pause(self) -> None:
+        """Pauses all marked runs that are at work; without marks as everywhere."""
+        if self._marks:
+            at_work = [info for info in self._chosen() if info.state in ("RUNNING", "STALE")]
+            self._to_all(at_work, client.pause, "pause at the next step", "No marked run is at work: there is nothing to pause.")
+        else:
+            super().action_pause()
+
+    def action_resume(self) -> None:
+        """Goes on with all marked runs that can; without marks as everywhere."""
+        if self._marks:
+            idle = [info for info in self._chosen() if info.state not in ("RUNNING", "STALE", "DONE")]
+            self._to_all(idle, client.resume, "go on", "No marked run can go on: they are at work or done.")
+        else:
+            super().action_resume()
+
+    def _to_all(self, infos: list[RunInfo], command: Command, done: str, nobody: str) -> None:
+        for info in infos:
+            self.frame.perform(partial(command, info.paths), "" if len(infos) > 3 else f"{plain(info.paths.name, 60)}: {done}.")
+        if len(infos) > 3:
+            self.frame.say(f"{len(infos)} runs were told: {done}.")
+        if not infos:
+            self.frame.say(nobody, "warning")
+
+    def action_compare(self) -> None:
+        """Shows the marked runs beside each other."""
+        names = [info.paths.name for info in self._chosen()]
+        if len(names) > MOST:
+            self.frame.say(f"{len(names)} runs are marked; Compare takes {MOST} at most. Space takes a mark away.", "warning")
+        elif names:
+            self.frame.compare_runs(names)
+
+    def action_rename(self) -> None:
+        """Asks for another name of the chosen run."""
+        info = self._runs.get(self._chosen_name())
+        if info is not None and self._may_change([info], "renamed"):
+            self.app.push_screen(
+                Enter(f"New name of {plain(info.paths.name, 60)}:", _name_problem, "Rename", info.paths.name),
+                partial(self._rename, info),
+            )
+
+    def _rename(self, info: RunInfo, name: str | None) -> None:
+        if name is not None and name != info.paths.name:
+            self._awaited = name
+            self.frame.perform(
+                partial(folders.rename_run, self.frame.checkpoints, info.paths, name),
+                f"{plain(info.paths.name, 60)} is now {name}.",
+            )
+
+    def action_delete(self) -> None:
+        """Asks for the name, or for several runs how many, and deletes them."""
+        infos = self._chosen()
+        if not infos or not self._may_change(infos, "deleted"):
+            return
+        wanted = infos[0].paths.name if len(infos) == 1 else f"delete {len(infos)}"
+        names = ", ".join(plain(info.paths.name, 40) for info in infos[:5]) + (f" and {len(infos) - 5} more" if infos[5:] else "")
+        what = "the run's name" if len(infos) == 1 else wanted
+        question = f"Delete {names} with all rounds? This cannot be undone.\n\nType {what}:"
+        self.app.push_screen(Enter(question, partial(_typed, wanted), "Delete"), partial(self._delete, infos))
+
+    def _may_change(self, infos: list[RunInfo], done: str) -> bool:
+        """Whether none of the runs has a worker or came with the package; says so where one does."""
+        for info in infos:
+            name = plain(info.paths.name, 60)
+            if bundle.is_read_only(info.paths):
+                self.frame.say(f"{name} is an example: it cannot be {done}. {bundle.OF_YOUR_OWN}", "warning")
+                return False
+            if is_held(info.paths):
+                self.frame.say(f"{name} has a worker: it cannot be {done} while it has. s stops it at a checkpoint.", "warning")
+                return False
+        return True
+
+    def _delete(self, infos: list[RunInfo], answer: str | None) -> None:
+        if answer is not None:
+            done = f"Deleted {plain(infos[0].paths.name, 60)}." if len(infos) == 1 else f"Deleted {len(infos)} runs."
+            self.frame.perform(partial(_delete_all, self.frame.checkpoints, infos), done)
+
+    def action_ship(self) -> None:
+        """Asks for a recipe that came with the package and opens the form with it."""
+        self.app.push_screen(Choose("New run from which recipe?", list(bundle.recipes())), self._new_from_shipped)
+
+    def _new_from_shipped(self, name: str | None) -> None:
+        if name is not None:
+            self.frame.new_from(load_recipe(bundle.recipes()[name]))
 
     def action_copy(self) -> None:
         """Opens the form with the chosen run's recipe in it."""
@@ -204,50 +396,23 @@ class RunsScreen(ModeScreen):
             self._starting = False
 
 
-def bundled(models: Sequence[BundledModel], demo: Recipe) -> Content:
-    """The models that came with the package, and what to press."""
-    parts: list[str | tuple[str, str]] = []
-    width = max((len(model.name) for model in models), default=0)
-    for model in models:
-        sizes = f"  {model.size_bytes / 1e6:4.1f} MB  {model.parameters / 1e6:3.1f} M parameters"
-        parts += [(model.name.ljust(width), "bold"), f"{sizes}  {_quality(model)}\n"]
-    return Content.assemble(
-        *parts,
-        ("\nd", KEY),
-        f" prunes {Path(demo.model.path).name} on the bundled corpus, {demo.rounds + 1} rounds "
-        f"up to {percent(sparsities(demo)[-1])}, shown live.\n",
-        ("Enter", KEY),
-        f" opens the chosen run; {bundle.EXAMPLE} is such a run, finished.",
-    )
+def _name_problem(name: str) -> str:
+    try:
+        folders.check_name(name)
+    except RunError as error:
+        return str(error)
+    return ""
 
 
-def _quality(model: BundledModel) -> str:
-    if model.bleu is None and model.held_out_accuracy is not None:
-        return f"finds {percent(model.held_out_accuracy)} of hidden tokens"
-    return ", ".join(filter(None, [f"BLEU {score(model.bleu)}", model.scored_on]))
+def _typed(wanted: str, text: str) -> str:
+    return "" if text in (wanted, plain(wanted, 60)) else f"That is not {plain(wanted, 60)}. Type it exactly, or press Esc."
 
 
-def _age(info: RunInfo, now: float) -> str:
-    if info.paths.name == bundle.EXAMPLE and bundle.is_read_only(info.paths):
-        return "read-only"
-    return "now" if 0 <= now - info.changed < NOW_S else age(info.changed, now)
-
-
-def _cells(info: RunInfo, now: float) -> dict[str, Text]:
-    sign, colour = tone(str(info.state))
-    state = f"STALE {age(info.changed, now)}" if info.state == "STALE" else str(info.state)
-    dense = None if info.bleu is None or info.dense_bleu is None or info.round < 1 else info.bleu - info.dense_bleu
-    rounds = f"{info.round}/{info.rounds}" if info.round >= 0 else f"–/{info.rounds}"
-    return {
-        "run": Text(plain(info.paths.name, 100), overflow="ellipsis", no_wrap=True),
-        "state": Text(f"  {sign} {state}", STYLES[colour]),
-        "round": Text(rounds, justify="right"),
-        "sparsity": Text(percent(info.sparsity) if info.round >= 0 else "–", justify="right"),
-        "bleu": Text(score(info.bleu), justify="right"),
-        "best": Text(score(info.best_bleu), justify="right"),
-        "diff": Text(difference(dense), justify="right"),
-        # A live run's age would change every second, and with it the whole table.
-        "age": Text(_age(info, now), justify="right"),
-        "kind": Text(f"  {plain(info.kind, 20)}"),
-        "device": Text(f"  {plain(info.device, 20)}"),
-    }
+def _delete_all(checkpoints: Path, infos: list[RunInfo]) -> None:
+    for done, info in enumerate(infos):
+        try:
+            folders.delete_run(checkpoints, info.paths)
+        except CodepruneError as error:
+            if done:
+                raise RunError(f"{done} of {len(infos)} were deleted, then: {error.problem}", error.fix) from error
+            raise

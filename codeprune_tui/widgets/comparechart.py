@@ -36,12 +36,26 @@ def limits(values: list[float], room: float, least: float = 0.0) -> tuple[float,
     return start, max(high + around, start + 1e-3)
 
 
+def window(full: tuple[float, float], centre: float, zoom: int) -> tuple[float, float]:
+    """A part of an axis around a place on it, never beyond its ends.
+
+    Args:
+        full: The whole axis.
+        centre: The place.
+        zoom: How often it was halved.
+    """
+    half = (full[1] - full[0]) / 2 ** (zoom + 1)
+    middle = min(max(centre, full[0] + half), full[1] - half)
+    return middle - half, middle + half
+
+
 class CompareChart(Vertical):
     """The chart and its legend."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._picture: Picture | None = None
+        self._zoom: tuple[int, tuple[float, float] | None] = (0, None)
 
     def compose(self) -> ComposeResult:
         """The plot above its legend."""
@@ -55,11 +69,18 @@ class CompareChart(Vertical):
         plot.margin_top, plot.margin_bottom, plot.margin_left = 0, 1, 6
         plot.set_y_formatter(NumericAxisFormatter())
 
-    def show(self, picture: Picture) -> None:
-        """Shows other runs, another axis or another score."""
-        if picture != self._picture:
-            self._picture = picture
-            self.border_title = picture.title
+    def show(self, picture: Picture, zoom: int = 0, centre: tuple[float, float] | None = None) -> None:
+        """Shows other runs, another axis or another score, or another part of them.
+
+        Args:
+            picture: What to draw.
+            zoom: How often both axes are halved.
+            centre: (horizontal, score) to zoom in on; None for the middle.
+        """
+        part = (zoom, centre if zoom else None)
+        if (picture, part) != (self._picture, self._zoom):
+            self._picture, self._zoom = picture, part
+            self.border_title = picture.title + (f" · zoom ×{2**zoom}, 0 shows all" if zoom else "")
             self._draw(picture)
             self._name_curves()
 
@@ -76,10 +97,13 @@ class CompareChart(Vertical):
         plot.clear()
         points = [point for curve in picture.curves for point in curve.points]
         levels = [level for _, level in picture.levels if level is not None]
-        left, right = limits([x for x, _ in points], 0.04)
+        (left, right), heights = limits([x for x, _ in points], 0.04), limits([*(y for _, y in points), *levels], 0.08)
+        zoom, centre = self._zoom
+        across, up = centre or (sum((left, right)) / 2, sum(heights) / 2)
+        left, right = window((left, right), across, zoom)
         plot.set_xlimits(left, right)
-        plot.set_ylimits(*limits([*(y for _, y in points), *levels], 0.08))
-        plot.set_xticks(range(int(left), int(right) + 1, 1 + int(right) // 12) if picture.whole else None)
+        plot.set_ylimits(*window(heights, up, zoom))
+        plot.set_xticks(range(int(left), int(right) + 1, 1 + int(right - left) // 12) if picture.whole else None)
         for name, level in picture.levels:
             if level is not None and points:
                 plot.plot([left, right], [level, level], line_style=LEVELS[name], hires_mode=HiResMode.BRAILLE)

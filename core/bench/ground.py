@@ -75,7 +75,8 @@ class Ground:
         if size not in self._models:
             self._models.clear()
             self._models[size] = self.fresh(size)
-        return self._models[size].eval()
+        self._models[size].eval()
+        return self._models[size]
 
     def forget(self) -> None:
         """Drops the models, after one was trained."""
@@ -92,12 +93,14 @@ class Ground:
             ModelError: There is no such size.
         """
         if size == "mini":
-            return load_model(self.mini_path).to(self.device)
+            bundled: CodeToText = load_model(self.mini_path).to(self.device)
+            return bundled
         if size != "base":
             raise ModelError(f"There is no size {size!r}.", f"Sizes: {', '.join(SIZES)}.")
         torch.manual_seed(0)
         layers = {"num_hidden_layers": 12 * deeper, "decoder_layers": 6 * deeper}
-        return CodeToText(CodeToTextConfig(**(BASE | layers))).to(self.device).eval()
+        made: CodeToText = CodeToText(CodeToTextConfig(**(BASE | layers))).to(self.device).eval()
+        return made
 
     @cached_property
     def train(self) -> Encoded:

@@ -1,0 +1,90 @@
+"""How long a list of many runs takes: reading all run folders, and from opening the app until all of them are in its table.
+
+    python benchmarks/many_runs.py [--runs 1000] [--repeat 5]
+
+Makes the folders in a temporary place from the example run that comes with the package: its recipe, the last 96 KB of its
+journal, and ten rounds with its `metrics.json` each. Reading is done with files in the page cache, as `status` and the app do it.
+The app runs without a terminal (Textual's test driver), 80x24. Prints medians with minimum and maximum, in seconds of this
+process' own work: on a machine that does nothing else that is the time that passes, and on a busy one it is still the same.
+"""
+
+import argparse
+import asyncio
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from textual.widgets import DataTable
+
+from codeprune_tui import bundle
+from codeprune_tui.tui import CodepruneApp
+from codeprune_tui.watch import Lister
+from core.recipe import build_recipe, to_toml
+
+TAIL_BYTES = 96 * 1024
+ROUNDS = 10
+
+
+def make_runs(checkpoints: Path, number: int) -> None:
+    """Run folders as workers leave them."""
+    example = bundle.example()
+    assert example is not None, "the example run is missing: use a checkout or an installed wheel"
+    recipe = to_toml(build_recipe({"pruning": {"rounds": ROUNDS - 1}}))
+    journal = example.journal.read_bytes()[-TAIL_BYTES:]
+    for index in range(number):
+        root = checkpoints / f"run-{index:04d}"
+        for round_number in range(ROUNDS):
+            folder = root / "rounds" / f"{round_number:02d}"
+            folder.mkdir(parents=True)
+            shutil.copy(example.round(0) / "metrics.json", folder)
+        (root / "recipe.toml").write_text(recipe)
+        (root / "events.jsonl").write_bytes(journal)
+        (root / "worker.lock").touch()
+        shutil.copy(example.meta, root)
+
+
+def listing_s(checkpoints: Path) -> float:
+    """Seconds to read every run once."""
+    lister = Lister(checkpoints, time.time, lambda _: None)
+    began = time.process_time()
+    found = lister.scan(time.time())
+    elapsed = time.process_time() - began
+    assert all(info.bleu is not None for info in found)
+    return elapsed
+
+
+async def opening_s(checkpoints: Path, number: int) -> float:
+    """Seconds from opening the app until all runs are in its table and painted."""
+    app = CodepruneApp(checkpoints)
+    began = time.process_time()
+    async with app.run_test(size=(80, 24)) as pilot:
+        while not app.screen.query(DataTable) or app.screen.query_one(DataTable).row_count < number:
+            await asyncio.sleep(0.005)
+        await pilot.pause(0)
+        return time.process_time() - began
+
+
+def told(name: str, times: list[float]) -> str:
+    """Median, minimum and maximum as a line."""
+    return f"{name}: median {statistics.median(times):.2f} s of CPU, {min(times):.2f} to {max(times):.2f} s, {len(times)} times"
+
+
+def main() -> None:
+    """Makes the folders, measures, prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--repeat", type=int, default=5)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = Path(folder)
+        make_runs(checkpoints, arguments.runs)
+        listing_s(checkpoints)  # the page cache fills; not counted
+        print(told(f"reading {arguments.runs} runs", [listing_s(checkpoints) for _ in range(arguments.repeat)]))
+        opened = [asyncio.run(opening_s(checkpoints, arguments.runs)) for _ in range(arguments.repeat)]
+        print(told(f"opening the app with {arguments.runs} runs", opened))
+
+
+if __name__ == "__main__":
+    main()

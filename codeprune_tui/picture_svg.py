@@ -1,0 +1,75 @@
+"""Draws a comparison as SVG, in a process of its own: `python -m codeprune_tui.picture_svg FILE`, a `Picture` as JSON on stdin.
+
+The app starts it, so that the app itself never imports matplotlib. Colours are those of the report; every curve has a marker of
+its own, too. Names are text, never matplotlib's markup.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.files import complete_or_absent
+
+from .comparison import Curve, Picture
+from .plain import plain
+from .reports.figures import COLOURS, MARKERS, SETTINGS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+EIGHT_COLOURS, EIGHT_MARKERS = (*COLOURS, "#777777"), (*MARKERS, "*")
+LEVELS = {"dense": "--", "name": ":", "constant": "-."}
+
+
+def read(text: str) -> Picture:
+    """A picture from its JSON."""
+    facts = json.loads(text)
+    curves = tuple(Curve(curve["run"], tuple((x, y) for x, y in curve["points"])) for curve in facts["curves"])
+    levels = tuple((name, level) for name, level in facts["levels"])
+    return Picture(facts["title"], curves, levels, facts["note"], facts["whole"])
+
+
+def draw(picture: Picture, path: Path) -> None:
+    """Writes a picture; the same bytes from the same picture.
+
+    Args:
+        picture: What to draw.
+        path: The file; it is complete or absent.
+    """
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(SETTINGS), complete_or_absent(path) as draft:
+        figure = Figure(figsize=(9, 5.5), layout="constrained")
+        axes = figure.subplots()
+        score, _, along = picture.title.partition(" by ")
+        texts = [axes.set_title(picture.title), axes.set_xlabel(along), axes.set_ylabel(score)]
+        texts += figure.legend(*_plot(axes, picture), loc="outside lower center", ncols=3).get_texts()
+        texts.append(figure.text(0.01, 0.99, plain(picture.note, 200), fontsize=7, verticalalignment="top"))
+        for text in texts:
+            text.set_parse_math(False)
+        figure.savefig(draft, format="svg", metadata={"Date": None})
+
+
+def _plot(axes: "Axes", picture: Picture) -> "tuple[list[Line2D], list[str]]":
+    handles: list[Line2D] = []
+    labels: list[str] = []
+    for name, level in picture.levels:
+        if level is not None:
+            handles.append(axes.axhline(level, color="#444444", linestyle=LEVELS[name], linewidth=1))
+            labels.append(f"{name} {level:.2f}")
+    for place, curve in enumerate(picture.curves):
+        x, y = [x for x, _ in curve.points], [y for _, y in curve.points]
+        handles += axes.plot(x, y, color=EIGHT_COLOURS[place % 8], marker=EIGHT_MARKERS[place % 8], markersize=5, linewidth=1.4)
+        labels.append(plain(curve.run, 60))
+    if picture.whole:
+        axes.locator_params(axis="x", integer=True)
+    return handles, labels
+
+
+if __name__ == "__main__":
+    draw(read(sys.stdin.read()), Path(sys.argv[1]))

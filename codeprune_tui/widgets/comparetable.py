@@ -1,0 +1,129 @@
+"""All rounds of all compared runs in one sortable table, and in words what is known of the chosen one.
+
+Knows results, and neither files nor the chart.
+"""
+
+from rich.text import Text
+from textual.widgets import DataTable
+
+from core.results import Result
+
+from ..comparison import COLUMNS, Results, change, dense, in_order
+from ..plain import plain
+from ..words import NOTHING, count, difference, percent, score
+from .comparechart import marker
+
+WIDTHS = {"run": 12, "round": 7, "sparsity": 10, "bleu": 8, "diff": 9, "corpus_bleu": 9, "chrf": 8, "size": 8}
+"""Column -> width; that of the run is the least, it takes what is left."""
+WIDE_WIDTHS = {"interval": 16, "latency": 7, "name": 7, "rows": 8, "seconds": 9}
+"""Only on wide screens: where Δ lies, ms a token, the BLEU of the name floor, scored rows, seconds of the round."""
+TITLES = {"interval": "Δ 95 %", "name": "name", "rows": "rows", "seconds": "seconds"}
+"""Of the columns that cannot be sorted by."""
+BESIDE = "interval"
+"""Of the wide columns, the one that stands right after what it belongs to."""
+
+
+class CompareTable(DataTable[Text]):
+    """The table; the line with the cursor is the chosen round."""
+
+    def __init__(self) -> None:
+        super().__init__(cursor_type="row", zebra_stripes=True, cell_padding=0)
+        self.results: list[Result] = []
+        """As they are listed."""
+
+    @property
+    def chosen(self) -> Result | None:
+        """The result of the chosen line."""
+        return self.results[self.cursor_row] if 0 <= self.cursor_row < len(self.results) else None
+
+    def show(self, results: Results, by: str, down: bool) -> None:
+        """Lists other results, or the same in another order; the chosen round stays chosen.
+
+        Args:
+            results: The runs.
+            by: The column to sort by, one of `COLUMNS`.
+            down: Largest first.
+        """
+        here, width = self.chosen, self.app.size.width
+        self.results = in_order(results, by, down)
+        widths = _widths(width)
+        self.clear(columns=True)
+        for key, room in widths.items():
+            self.add_column(_heading(key, "" if key != by else "↓" if down else "↑"), width=room, key=key)
+        places = {run: place for place, run in enumerate(results)}
+        for found in self.results:
+            cells = _cells(found, places[found.run], dense(results[found.run], "bleu"))
+            self.add_row(*(cells[key] for key in widths))
+        self.border_title = f"{counted(self.results)}, by {COLUMNS[by].title} {'↓' if down else '↑'}"
+        same = [row for row, found in enumerate(self.results) if here and (found.run, found.round) == (here.run, here.round)]
+        self.move_cursor(row=same[0] if same else 0, animate=False)
+
+    def tell(self, measure: str) -> None:
+        """Says of the chosen round, on the table's lower edge, what its line has no room for.
+
+        Args:
+            measure: One of `MEASURES`.
+        """
+        found = self.chosen
+        self.border_subtitle = "" if found is None else _about(found, measure, self.app.size.width - 6)
+
+
+def counted(results: list[Result]) -> str:
+    """How many rounds of how many runs."""
+    rounds, runs = len(results), len({found.run for found in results})
+    return f"{count(rounds)} round{'s' if rounds != 1 else ''} of {runs} run{'s' if runs != 1 else ''}"
+
+
+def between(low: float, high: float) -> str:
+    """An interval of differences."""
+    return f"{difference(low)}..{difference(high)}"
+
+
+def _about(found: Result, measure: str, width: int) -> Text:
+    against, spread = found.against_dense.get(measure), found.intervals.get(measure)
+    parts = [f"round {found.round}"]
+    if against is not None:
+        parts.append(f"Δ {difference(against.value)}, 95 % {between(against.low, against.high)}")
+    elif spread is not None:
+        parts.append(f"{score(spread.value)}, 95 % {score(spread.low)}..{score(spread.high)}")
+    if found.ms_per_token is not None:
+        parts.append(f"{found.ms_per_token:.2f} ms/token ({plain(found.decoded_on, 60)})")
+    return Text(plain(" · ".join(parts), max(20, width)))
+
+
+def _widths(width: int) -> dict[str, int]:
+    widths: dict[str, int] = {}
+    for key, room in WIDTHS.items():
+        widths[key] = room
+        if key == "diff" and width >= 120:
+            widths[BESIDE] = WIDE_WIDTHS[BESIDE]
+    if width >= 120:
+        widths = {**widths, **WIDE_WIDTHS}
+    widths["run"] += max(0, min(60, width - 2 - sum(widths.values())))
+    return widths
+
+
+def _heading(key: str, arrow: str) -> Text:
+    title = COLUMNS[key].title if key in COLUMNS else TITLES[key]
+    return Text(f"{title}{arrow}", justify="left" if key == "run" else "right")
+
+
+def _cells(found: Result, place: int, dense_bleu: float | None) -> dict[str, Text]:
+    sign, colour = marker(place)
+    against = found.against_dense.get("bleu")
+    right = {
+        "round": str(found.round),
+        "sparsity": percent(found.sparsity),
+        "bleu": score(found.scores.get("bleu")),
+        "diff": difference(change(found, dense_bleu)),
+        "interval": NOTHING if against is None else between(against.low, against.high),
+        "corpus_bleu": score(found.scores.get("corpus_bleu")),
+        "chrf": score(found.scores.get("chrf"), 1),
+        "size": NOTHING if found.size_bytes is None else f"{found.size_bytes / 1e6:.2f}",
+        "latency": score(found.ms_per_token),
+        "name": score(found.floors.get("name", {}).get("bleu")),
+        "rows": count(found.rows) if found.rows else NOTHING,
+        "seconds": f"{found.seconds:.0f}",
+    }
+    run = Text.assemble((f"{sign} ", colour), plain(found.run, 100), no_wrap=True, overflow="ellipsis")
+    return {"run": run, **{key: Text(text, justify="right") for key, text in right.items()}}

@@ -1,0 +1,142 @@
+"""The columns of the playground: two to four models beside each other, and who of them still has to be asked.
+
+Knows no process and no editor: it is told questions and replies, and says which models to ask.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.app import ComposeResult
+from textual.containers import Grid
+
+from core.exchange import Commented, ModelFailed
+
+from ..models import Choice
+from ..plain import plain
+from .opinion import Opinion, State, Waiting
+
+FEWEST, MOST = 2, 4
+"""Models side by side."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the columns are asked: their answers to another one are out of date."""
+
+    reading: int
+    method: int
+    beam: int
+
+
+class Opinions(Grid):
+    """The columns."""
+
+    DEFAULT_CSS = """
+    Opinions { height: 13; grid-gutter: 0 1; grid-size: 2; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.known: list[Choice] = []
+
+    def compose(self) -> ComposeResult:
+        """The fewest."""
+        for number in range(1, FEWEST + 1):
+            yield Opinion(number)
+
+    @property
+    def columns(self) -> list[Opinion]:
+        """From left to right."""
+        return list(self.query(Opinion))
+
+    @property
+    def focused(self) -> Opinion | None:
+        """The column with the focus, if one has it."""
+        here = self.screen.focused
+        return None if here is None else next((column for column in self.columns if column in here.ancestors), None)
+
+    def offer(self, known: list[Choice]) -> None:
+        """Offers other models in all columns."""
+        self.known = known
+        self.fit()
+
+    def fit(self) -> None:
+        """Fits the columns to the terminal's width."""
+        columns, width = self.columns, self.app.size.width
+        across = len(columns) if width >= 120 else 2
+        self.styles.grid_size_columns = across
+        for column in columns:
+            column.offer(self.known, width / across < 60)
+
+    async def more(self) -> None:
+        """One column more, with the first model that none of the others has."""
+        columns = self.columns
+        shown = {column.choice.path for column in columns if column.choice is not None}
+        new = Opinion(len(columns) + 1)
+        await self.mount(new)
+        self.fit()
+        new.choose(next((choice for choice in self.known if choice.path not in shown), None))
+
+    async def fewer(self) -> None:
+        """One column less: that with the focus, or the last one."""
+        await (self.focused or self.columns[-1]).remove()
+        for number, column in enumerate(self.columns, 1):
+            column.number = number
+        self.fit()
+
+    def take(self, choice: Choice) -> None:
+        """Puts a model into the column with the focus, or into the last one."""
+        self.known = [*(known for known in self.known if known.path != choice.path), choice]
+        (self.focused or self.columns[-1]).choose(choice)
+        self.fit()
+
+    def ask(self, question: Question, now: float) -> list[str]:
+        """Makes those wait whose comment is not about the question.
+
+        Args:
+            question: What is shown now.
+            now: Seconds since 1970.
+
+        Returns:
+            Their models.
+        """
+        waiting = [column for column in self.columns if column.choice is not None and not _answered(column, question)]
+        for column in waiting:
+            column.asked = question
+            if not isinstance(column.state, Waiting):
+                column.state = Waiting("Waiting for its turn…", now)
+        return list(dict.fromkeys(column.choice.path for column in waiting if column.choice is not None))
+
+    def set(self, model: str, state: State) -> None:
+        """Says how a model stands, wherever it is."""
+        for column in self.columns:
+            if column.choice is not None and column.choice.path == model:
+                column.state = state
+
+    def lose(self, why: str) -> None:
+        """The process is gone: none will answer."""
+        for column in self.columns:
+            column.asked, column.state = None, why
+
+    def show(self, now: float) -> None:
+        """Shows all as they stand: two mark their differences from each other, more of them those from the first."""
+        columns = self.columns
+        for column in columns:
+            first = column is columns[0]
+            other = columns[1] if first and len(columns) == FEWEST else None if first else columns[0]
+            column.show(None if other is None else other.best, now)
+
+    def count_seconds(self, now: float) -> None:
+        """Shows again what takes a while."""
+        for column in self.columns:
+            if isinstance(column.state, Waiting):
+                column.show(None, now)
+
+    def written(self, columns: Sequence[Opinion] | None = None) -> list[tuple[str, str]]:
+        """Names of models with the comments they wrote, both as text to show."""
+        shown = self.columns if columns is None else columns
+        return [(column.choice.label, plain(column.best)) for column in shown if column.choice and column.best]
+
+
+def _answered(column: Opinion, question: Question) -> bool:
+    return column.asked == question and isinstance(column.state, Commented | ModelFailed | Waiting)

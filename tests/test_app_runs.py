@@ -1,0 +1,228 @@
+"""The list of runs: order, filter, marks, and what is done with the marked ones, at both sizes."""
+
+from pathlib import Path
+
+import pytest
+from app_runs import LARGE, SMALL, a_round, beginning, live, make_run, opened, shown, until, until_shown, whole_run
+from textual.widgets import DataTable, Input
+
+from codeprune_tui import client
+from codeprune_tui.ordering import ORDERS
+from codeprune_tui.screens.compare import CompareScreen
+from codeprune_tui.screens.new_run import NewRunScreen
+from codeprune_tui.screens.runcells import COLUMNS, DEVICE, KIND
+from codeprune_tui.screens.runs import RunsScreen
+from codeprune_tui.tui import CodepruneApp
+from core.events import Paused
+from core.recipe import build_recipe, load_recipe, to_toml
+from core.runs import RunPaths
+
+SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
+
+
+def four_runs(checkpoints: Path) -> dict[str, RunPaths]:
+    """Finished ones, one that crashed, one without any round; made in this order."""
+    return {
+        "beta": make_run(checkpoints, "beta", whole_run("beta"), ago=7200)[0],
+        "alpha": make_run(checkpoints, "alpha", [*beginning(), *a_round(0, 15.0), *a_round(1, 14.5)], ago=90)[0],
+        "delta": make_run(checkpoints, "delta", beginning(), ago=400)[0],
+        "gamma": make_run(checkpoints, "gamma", whole_run("gamma"), ago=50)[0],
+    }
+
+
+def names(app: CodepruneApp) -> list[str]:
+    """The runs in the table, from above."""
+    return [str(key.value) for key in app.query_one(DataTable).rows]
+
+
+def at(app: CodepruneApp) -> str:
+    assert isinstance(app.screen, RunsScreen)
+    target = app.screen.target()
+    return target.paths.name if target else ""
+
+
+def test_every_column_has_its_order() -> None:
+    assert {key for key, _, _ in (*COLUMNS, KIND, DEVICE)} - {"mark"} == set(ORDERS) - {"newest"}
+
+
+@SIZES
+async def test_sorting_by_any_column_and_back(tmp_path: Path, size: tuple[int, int]) -> None:
+    four_runs(tmp_path)
+    async with opened(tmp_path, size) as (app, pilot):
+        await until_shown(app, "4 runs · newest first")
+        await until(lambda: names(app) == ["gamma", "delta", "alpha", "beta"])
+        await pilot.press("down")
+        assert at(app) == "delta"
+        await pilot.press("o")
+        await until_shown(app, "4 runs · by run ↑")
+        assert names(app) == ["alpha", "beta", "delta", "gamma"]
+        assert at(app) == "delta"
+        await pilot.press("O")
+        await until_shown(app, "run↓")
+        assert names(app) == ["gamma", "delta", "beta", "alpha"]
+        expected = {"BLEU↓": ["alpha", "gamma", "beta", "delta"], "age↑": ["gamma", "alpha", "delta", "beta"]}
+        for title, order in expected.items():
+            for _ in range(len(ORDERS)):
+                if title in shown(app):
+                    break
+                await pilot.press("o")
+                await pilot.pause()
+            await until_shown(app, title)
+            assert names(app) == order
+        # What lacks the figure stays last, whichever way round.
+        screen = app.screen
+        assert isinstance(screen, RunsScreen)
+        screen._sort("bleu", down=False)
+        assert names(app) == ["gamma", "beta", "alpha", "delta"]
+
+
+@SIZES
+async def test_a_filter_while_one_types_and_its_end(tmp_path: Path, size: tuple[int, int]) -> None:
+    four_runs(tmp_path)
+    async with opened(tmp_path, size) as (app, pilot):
+        await until_shown(app, "4 runs")
+        await pilot.press("slash", *"bleu>12.1")
+        await until_shown(app, "1 of 4 runs")
+        assert names(app) == ["alpha"]
+        field = app.query_one("#filter", Input)
+        field.value = "state=don"
+        await until_shown(app, "No run can have the state 'don'. Did you mean done?")
+        assert names(app) == ["alpha"]
+        field.value = "state=done age<1h"
+        await until(lambda: names(app) == ["gamma"])
+        await until(lambda: "No run can" not in shown(app))
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.focused, DataTable))
+        assert "state=done age<1h" in shown(app)
+        # A run that comes to match comes into view.
+        make_run(tmp_path, "newest", whole_run("newest"))
+        await until(lambda: names(app) == ["newest", "gamma"])
+        await pilot.press("escape")
+        await until_shown(app, "5 runs")
+        assert "state=done" not in shown(app)
+
+
+async def test_a_filter_that_nothing_matches(tmp_path: Path) -> None:
+    four_runs(tmp_path)
+    async with opened(tmp_path) as (app, pilot):
+        await until_shown(app, "4 runs")
+        await pilot.press("slash", *"[red]")
+        await until_shown(app, "0 of 4 runs")
+        await pilot.press("enter", "enter", "space", "p", "D", "R", "v", "c")
+        assert isinstance(app.screen, RunsScreen)
+        await pilot.press("escape")
+        await until(lambda: len(names(app)) == 4)
+
+
+@SIZES
+async def test_marked_runs_are_compared(tmp_path: Path, size: tuple[int, int]) -> None:
+    four_runs(tmp_path)
+    async with opened(tmp_path, size) as (app, pilot):
+        await until_shown(app, "4 runs")
+        await pilot.press("space", "down", "down", "space")
+        await until_shown(app, "4 runs · 2 marked")
+        assert "* gamma" in shown(app)
+        assert "* beta" in shown(app)
+        await pilot.press("v")
+        await until(lambda: isinstance(app.screen, CompareScreen))
+        await until_shown(app, "8 rounds of 2 runs")
+        await pilot.press("1", "escape")
+        await until_shown(app, "4 runs · newest first")
+
+
+@SIZES
+async def test_marked_runs_are_paused_and_resumed(tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(client, "pause", lambda paths: asked.append(("pause", paths.name)))
+    monkeypatch.setattr(client, "resume", lambda paths: asked.append(("resume", paths.name)))
+    runs = four_runs(tmp_path)
+    work, _ = make_run(tmp_path, "work", [*beginning(), *a_round(0, 15.0)])
+    rest, _ = make_run(tmp_path, "rest", [*beginning(), *a_round(0, 15.0), Paused("paused", 1, 0)])
+    assert runs
+    with live(work), live(rest):
+        async with opened(tmp_path, size) as (app, pilot):
+            await until_shown(app, "6 runs")
+            await pilot.press(*["space"] * 6)
+            await until_shown(app, "6 marked")
+            await pilot.press("p")
+            await until(lambda: asked == [("pause", "work")])
+            asked.clear()
+            await pilot.press("r")
+            await until(lambda: sorted(asked) == [("resume", "alpha"), ("resume", "delta"), ("resume", "rest")])
+
+
+@SIZES
+async def test_renaming(tmp_path: Path, size: tuple[int, int]) -> None:
+    four_runs(tmp_path)
+    async with opened(tmp_path, size) as (app, pilot):
+        await until_shown(app, "4 runs")
+        await pilot.press("down", "R")
+        await until_shown(app, "New name of delta:")
+        app.screen.query_one(Input).value = "no/name"
+        await pilot.press("enter")
+        await until_shown(app, "cannot be the name of a run")
+        app.screen.query_one(Input).value = "alpha"
+        await pilot.press("enter")
+        await until_shown(app, "There is already something at")
+        assert (tmp_path / "delta").is_dir()
+        await until(lambda: isinstance(app.screen, RunsScreen))
+        await pilot.press("R")
+        await until_shown(app, "New name of delta:")
+        app.screen.query_one(Input).value = "epsilon"
+        await pilot.press("enter")
+        await until(lambda: "epsilon" in names(app) and "delta" not in names(app))
+        await until(lambda: at(app) == "epsilon")
+
+
+@SIZES
+async def test_deleting_wants_the_name_typed(tmp_path: Path, size: tuple[int, int]) -> None:
+    four_runs(tmp_path)
+    async with opened(tmp_path, size) as (app, pilot):
+        await until_shown(app, "4 runs")
+        await pilot.press("D")
+        await until_shown(app, "Delete gamma with all rounds? This cannot be undone.")
+        await pilot.press(*"delta", "enter")
+        await until_shown(app, "That is not gamma.")
+        await pilot.press("escape")
+        assert (tmp_path / "gamma").is_dir()
+        await until(lambda: isinstance(app.screen, RunsScreen))
+        await pilot.press("space", "space", "D")
+        await until_shown(app, "Type delete 2:")
+        app.screen.query_one(Input).value = "delete 2"
+        await pilot.press("enter")
+        await until(lambda: names(app) == ["alpha", "beta"])
+        await until_shown(app, "Deleted 2 runs.")
+        assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir() and path.name[0] != ".") == ["alpha", "beta"]
+
+
+async def test_a_run_with_a_worker_is_not_deleted_nor_renamed(tmp_path: Path) -> None:
+    paths, _ = make_run(tmp_path, "work", [*beginning(), *a_round(0, 15.0)])
+    with live(paths):
+        async with opened(tmp_path) as (app, pilot):
+            await until_shown(app, "RUNNING")
+            await pilot.press("D")
+            await until_shown(app, "cannot be deleted while it has")
+            await pilot.press("R")
+            await until_shown(app, "cannot be renamed while it has")
+            assert isinstance(app.screen, RunsScreen)
+    assert paths.root.is_dir()
+
+
+@SIZES
+async def test_a_new_run_from_a_shipped_recipe_and_from_a_run(tmp_path: Path, size: tuple[int, int]) -> None:
+    paths, _ = make_run(tmp_path, "old", whole_run("old"))
+    paths.recipe.write_text(to_toml(build_recipe({"pruning": {"rounds": 7}})))
+    async with opened(tmp_path, size) as (app, pilot):
+        await until_shown(app, "old")
+        await pilot.press("t")
+        await until_shown(app, "New run from which recipe?")
+        await until_shown(app, "demo-finetune")
+        await pilot.press("down", "enter")
+        await until(lambda: isinstance(app.screen, NewRunScreen))
+        screen = app.screen
+        assert isinstance(screen, NewRunScreen)
+        await until(lambda: screen._outcome.recipe is not None and screen._outcome.recipe.kind == "finetune")
+        await pilot.press("escape")
+        await until(lambda: isinstance(app.screen, RunsScreen))
+        await pilot.press("c")
+        await until(lambda: screen._outcome.recipe == load_recipe(paths.recipe))

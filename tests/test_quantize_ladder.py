@@ -1,0 +1,202 @@
+"""The ladder on a tiny model, from the command to the page; the ablation against torch's own layers; saved folders in use."""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from test_model import SOURCES, TARGETS, small_model
+
+from codeprune_tui import cli, quantize_report
+from codeprune_tui.quantize_commands import shown
+from core.errors import DataError
+from core.ladderfile import read_ladder
+from core.loading import load_model, save_model
+from core.quanterrors import ABLATIONS, TORCH, Rounding, ablated, layer_errors, rounded_activations, spreads, states
+from core.quantize import quantize
+from core.tokenizer import train_tokenizer
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = str(ROOT / "checkpoints" / "bundled" / "demo-ruby")
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run_cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["codeprune-tui", *arguments])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        out, err = capsys.readouterr()
+        return Result(left.value.code if isinstance(left.value.code, int) else 0, out, err)
+
+    return call
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tokenizer = train_tokenizer(["def size; @items.length; end", "Returns the size of it ."], vocab_size=280)
+    save_model(small_model(vocab_size=len(tokenizer)), tokenizer, tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+# --- the explanation
+
+
+def test_the_ablation_starts_from_what_torch_does() -> None:
+    model = small_model()
+    by_torch, simulated = quantize(model, "dynamic-int8"), ablated(model, TORCH)
+    x = torch.randn(3, 7, 32, generator=torch.Generator().manual_seed(2))
+    layer = "encoder.encoder.layer.1.intermediate.dense"
+    assert torch.allclose(by_torch.get_submodule(layer)(x), simulated.get_submodule(layer)(x), atol=1e-5)
+    assert next(iter(ABLATIONS.values())) == TORCH
+    # Further on a last bit can become a step of the rounding, so whole models are near, not equal.
+    errors = layer_errors(by_torch, simulated, [(SOURCES, TARGETS)])
+    from_fp32 = layer_errors(model, by_torch, [(SOURCES, TARGETS)])
+    assert errors["encoder 0"] < 0.5 * from_fp32["encoder 0"]
+
+
+def test_coarser_choices_are_further_off() -> None:
+    model = small_model()
+
+    def off(rounding: Rounding) -> float:
+        return layer_errors(model, ablated(model, rounding), [(SOURCES, TARGETS)])["encoder 1"]
+
+    assert off(replace(TORCH, activation_bits=None, weight_bits=None)) < 1e-6
+    assert (
+        off(replace(TORCH, activation_bits=8, per_token=True, per_row=True)) < off(TORCH) < off(replace(TORCH, activation_bits=4))
+    )
+    assert off(replace(TORCH, layers="lm_head")) == 0
+    assert off(replace(TORCH, layers="!encoder.")) == 0
+
+
+def test_an_outlier_costs_one_range_for_all_but_not_a_range_for_each_token() -> None:
+    x = torch.randn(10, 32, generator=torch.Generator().manual_seed(3))
+    x[0, 0] = 200.0
+    others = x[1:]
+    assert (rounded_activations(x, 8, per_token=False)[1:] - others).norm() / others.norm() > 0.1
+    assert (rounded_activations(x, 8, per_token=True)[1:] - others).norm() / others.norm() < 0.01
+
+
+def test_layer_errors_are_norms_over_real_tokens() -> None:
+    model, other = small_model(), quantize(small_model(), "int8-weight")
+    found = layer_errors(model, other, [(SOURCES, TARGETS)])
+    assert list(found) == ["embeddings", "encoder 0", "encoder 1", "decoder 0", "decoder 1", "logits"]
+    right, wrong = states(model, (SOURCES, TARGETS)), states(other, (SOURCES, TARGETS))
+    assert right["encoder 0"].shape[0] == int((SOURCES != 1).sum())
+    assert found["decoder 1"] == pytest.approx(
+        float((wrong["decoder 1"] - right["decoder 1"]).norm() / right["decoder 1"].norm())
+    )
+    assert found["embeddings"] == 0
+
+
+def test_spreads_count_what_a_layer_is_given() -> None:
+    model = small_model()
+    first = next(spread for spread in spreads(model, (SOURCES, TARGETS)) if spread.layer.endswith("layer.0.attention.self.query"))
+    given = states(model, (SOURCES, TARGETS))["embeddings"]
+    assert first.largest == pytest.approx(float(given.abs().max()))
+    assert first.median == pytest.approx(float(given.abs().median()))
+    assert first.token_error < first.activation_error
+
+
+# --- the command
+
+
+@pytest.mark.slow
+def test_the_ladder_from_command_to_page(run_cli: Callable[..., Result], folder: Path, tmp_path: Path) -> None:
+    arguments = ["quantize", str(folder), "--data", DATA, "--rows", "3", "--beam", "2", "--max-length", "6", "--threads", "1"]
+    methods = "fp16,dynamic-int8,int8-weight,int8-w8a8,llm-int8"
+    asked = ["--repeats", "1", "--explain", "--split", "valid", "--split", "test", "-o", "ladder.json", "--methods", methods]
+    result = run_cli(*arguments, *asked, "--device", "cpu")
+    assert result.code == 0, result.err
+    text = (tmp_path / "ladder.json").read_text()
+    assert str(tmp_path) not in text
+    assert str(ROOT) not in text
+    found = read_ladder(tmp_path / "ladder.json")
+    assert [method.method for method in found.methods] == ["fp32", *methods.split(",")]
+    assert found.rows == {"valid": 3, "test": 3}
+    for method in found.methods:
+        if method.unavailable:
+            assert method.method == "llm-int8"
+            continue
+        assert method.splits.keys() == {"valid", "test"}
+        assert {timing.batch for timing in method.timings} == {1, 3}
+        assert all(timing.token_ms > 0 and timing.comment_ms > 0 for timing in method.timings)
+        assert method.splits["valid"].less_fp32.keys() == (set() if method.method == "fp32" else {"bleu", "corpus_bleu", "chrf"})
+        for name, own in method.splits["valid"].intervals.items():
+            assert own.low <= own.value <= own.high
+            assert own.value == pytest.approx(method.splits["valid"].scores[name], abs=1e-4)
+        for gap in method.splits["test"].less_fp32.values():
+            assert gap.low <= gap.value <= gap.high
+    if importlib.util.find_spec("bitsandbytes") is None:
+        assert "llm-int8: not installed: pip install 'codeprune-tui[bitsandbytes]'" in result.out
+    assert found.explanation is not None
+    assert [ablation.name for ablation in found.explanation.ablations] == list(ABLATIONS)
+    assert result.out.strip() == quantize_report.tables(found).strip()
+    page = docs_script().page(found, "ladder.json")
+    assert "## Why dynamic INT8 loses what it loses" in page
+    assert "| int8-weight |" in page
+    assert found.command in page
+
+
+def docs_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("quantization_doc", ROOT / "benchmarks" / "quantization_doc.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_a_saved_folder_is_a_model_as_any_other(run_cli: Callable[..., Result], folder: Path, tmp_path: Path) -> None:
+    result = run_cli("quantize", str(folder), "--method", "int8-weight", "--save", "small")
+    assert result.code == 0, result.err
+    assert "Saved small: int8-weight" in result.err
+    assert load_model(tmp_path / "small").config.quantization == "int8-weight"
+    (tmp_path / "a.rb").write_text("def size\n  @items.length\nend\n")
+    common = ["--beam", "2", "--max-length", "6", "--threads", "1", "--device", "cpu"]
+    written = run_cli("comment", "a.rb", "--model", "small", *common)
+    assert written.code == 0, written.err
+    assert written.out.startswith("1 size:")
+    scored = run_cli("evaluate", "small", "--data", DATA, "--rows", "2", "--json", *common)
+    assert scored.code == 0, scored.err
+    assert json.loads(scored.out)["rows"] == 2
+    again = run_cli("quantize", str(folder), "--method", "int8-weight", "--save", "small")
+    assert (again.code, again.err.splitlines()[-1]) == (5, "Error: small exists already. Choose another name, or remove it.")
+
+
+def test_refusals(run_cli: Callable[..., Result], folder: Path, tmp_path: Path) -> None:
+    assert "there is no method 'int3'; there are: fp32, fp16" in " ".join(
+        run_cli("quantize", str(folder), "--methods", "int3").err.split()
+    )
+    assert "there is no split 'dev'" in run_cli("quantize", str(folder), "--split", "dev").err
+    assert "go together" in run_cli("quantize", str(folder), "--method", "fp16").err
+    assert run_cli("quantize", str(folder), "-o", "nowhere/x.json").code == 4
+    refused = run_cli("quantize", str(folder), "--method", "llm-int9", "--save", "x")
+    assert (refused.code, refused.err.splitlines()[-1][:48]) == (5, "Error: There is no quantization method 'llm-int9")
+    (tmp_path / "bad.json").write_text("{}")
+    with pytest.raises(DataError, match="codeprune-tui quantize MODEL"):
+        read_ladder(tmp_path / "bad.json")
+
+
+def test_no_path_of_this_machine_is_told() -> None:
+    assert [shown(path) for path in ("/home/me/mini", "~/mini", "../data/ruby", "data/ruby")] == [
+        "mini",
+        "mini",
+        "ruby",
+        "data/ruby",
+    ]
