@@ -26,7 +26,7 @@ SPARSITY = 0.5
 
 def pruning(ground: Ground, size: str = "") -> list[Result]:
     """Time and extra memory of global magnitude pruning."""
-    matrices, times = (2, 1) if ground.quick else (MATRICES, 3)
+    matrices, times = (2, 1) if ground.quick else (MATRICES, 2)
     found: dict[str, list[tuple[float, float]]] = {"ours": [], "theirs": []}
     for _ in range(times):
         for side in found:

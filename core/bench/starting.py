@@ -28,7 +28,7 @@ RUBY = "# Adds two numbers.\ndef add(first, second)\n  first + second\nend\n"
 
 def starting(ground: Ground, size: str = "") -> list[Result]:
     """Seconds from the start of a process to what its user waits for."""
-    times = 1 if ground.quick else 3
+    times = 1 if ground.quick else 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         return [

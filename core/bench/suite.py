@@ -104,7 +104,9 @@ def facts(ground: Ground) -> Facts:
 
 def commit() -> str:
     """The commit of the checkout that this code lies in; empty outside one."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():  # installed, perhaps inside somebody else's repository
+        return ""
     told = subprocess.run(
         ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=10", "--exclude", "*"],
         capture_output=True, text=True, check=False,

@@ -1,8 +1,10 @@
 """Training against the reference's fixed padding; masked against dense steps; what the journal costs."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+from ..data import Batch
 from ..events import Step
 from ..journal import JournalWriter
 from ..masks import keep, prunable
@@ -23,24 +25,27 @@ def training(ground: Ground, size: str) -> list[Result]:
 
 
 def _training(ground: Ground, size: str, batch_size: int) -> Result:
-    ours_steps, times = (2, 1) if ground.quick else (24, 3) if size == "mini" else (5, 3)
+    ours_steps, times = (2, 1) if ground.quick else (24, 3) if size == "mini" else (3, 3)
     theirs_steps = 1 if ground.quick or size == "base" else 3  # at fixed lengths every step is alike
     batches = ground.batches(ours_steps * times, batch_size)
     model = ground.model(size)
     trainer, reference = ground.trainer(model, {}), PaddedTrainer(model)
 
+    def each(step: Callable[[Batch], object], mine: list[Batch]) -> float:
+        def train() -> None:
+            for batch in mine:
+                step(batch)
+
+        return timed(train, ground.synchronise) / sum(len(batch.rows) for batch in mine)
+
     def ours(turn: int) -> float:
-        mine = batches[turn * ours_steps : (turn + 1) * ours_steps]
-        seconds = timed(lambda: [trainer.train_step(batch) for batch in mine], ground.synchronise)
-        return seconds / sum(len(batch.rows) for batch in mine)
+        return each(trainer.train_step, batches[turn * ours_steps : (turn + 1) * ours_steps])
 
     def theirs(turn: int) -> float:
-        mine = batches[turn * theirs_steps : (turn + 1) * theirs_steps]
-        seconds = timed(lambda: [reference.train_step(batch) for batch in mine], ground.synchronise)
-        return seconds / sum(len(batch.rows) for batch in mine)
+        return each(reference.train_step, batches[turn * theirs_steps : (turn + 1) * theirs_steps])
 
-    for side in (trainer, reference):  # makes the optimizer's state, which is not part of a step
-        side.train_step(batches[-1])
+    each(trainer.train_step, batches[-1:])  # makes the optimizers' states, which are not part of a step
+    each(reference.train_step, batches[-1:])
     sides = in_turn(ours, theirs, times, warm=False)
     ground.forget()
     least = GOALS.get((ground.device.type, size, batch_size))
@@ -49,7 +54,7 @@ def _training(ground: Ground, size: str, batch_size: int) -> Result:
 
 def masked_step(ground: Ground, size: str) -> list[Result]:
     """A step with half of the encoder pruned against a dense one."""
-    times = 3 if ground.quick else 12 if size == "mini" else 4
+    times = 3 if ground.quick else 12 if size == "mini" else 2
     batches = ground.batches(times, 8)
     model = ground.model(size)
     weights = prunable(model, "encoder")
