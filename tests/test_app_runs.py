@@ -201,9 +201,9 @@ async def test_a_run_with_a_worker_is_not_deleted_nor_renamed(tmp_path: Path) ->
         async with opened(tmp_path) as (app, pilot):
             await until_shown(app, "RUNNING")
             await pilot.press("D")
-            await until_shown(app, "cannot be deleted while it has")
+            await until_shown(app, "work has a worker: it cannot be deleted")
             await pilot.press("R")
-            await until_shown(app, "cannot be renamed while it has")
+            await until_shown(app, "work has a worker: it cannot be renamed")
             assert isinstance(app.screen, RunsScreen)
     assert paths.root.is_dir()
 
