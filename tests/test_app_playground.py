@@ -187,7 +187,7 @@ async def test_typing_changes_the_methods(tmp_path: Path, stand_in: Path) -> Non
         assert screen.query_one(RubyEditor).has_focus
         await pilot.press(*"def q5", "enter", *"end")
         await until_shown(app, "method 1 of 1")
-        await until_shown(app, "Returns the q5 of ruby-mini")
+        await until_shown(app, "Returns the q5 of [ruby-mini]")
         assert app.current_mode == "playground", "digits and q are text in the editor"
         await pilot.press("enter", *"def (")
         await until_shown(app, "! line 3")
@@ -205,7 +205,7 @@ async def test_the_cursor_chooses_the_method(tmp_path: Path, stand_in: Path) -> 
         await pilot.press("e")
         screen.query_one(RubyEditor).move_cursor((5, 0))
         await until_shown(app, "method 2 of 2")
-        await until_shown(app, "Returns the twice of ruby-mini")
+        await until_shown(app, "Returns the twice of [ruby-mini]")
 
 
 @SIZES
@@ -221,7 +221,7 @@ async def test_a_text_of_ten_megabytes_in_one_line(tmp_path: Path, stand_in: Pat
         await pilot.press("5")
         await until(lambda: "method 1 of 2,000" in shown(app), "it was never read", timeout_s=120)
         await until_shown(app, "characters were not read")
-        await until_shown(app, "Returns the a of ruby-mini")
+        await until_shown(app, "Returns the a of [ruby-mini]")
         assert len(screen.query_one(RubyEditor).text) < MOST_CHARACTERS
         await pilot.press("e")
         await until_shown(app, "This text is too large")
@@ -250,7 +250,7 @@ async def test_hostile_ruby(tmp_path: Path, stand_in: Path, evil: str) -> None:
         screen = await go(app, pilot)
         await paste(app, hostile)
         await until_shown(app, "method 1 of")
-        await until_shown(app, "[red]x[/] [@click=app.quit]y[/] <1B>]0;title<07> <202E>abc <00><9B>31m<7F>   z")
+        await until_shown(app, "[red]x[/] [@click=app.quit]y[/] <1B>]0;title<07> <202E>abc <00><9B>31m<7F>")
         await until_shown(app, "Alternative <1B>[2J [red]x[/]")
         assert_harmless(shown(app))
         await pilot.press("y")
