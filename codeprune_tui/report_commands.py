@@ -24,6 +24,9 @@ def report(
         list[Path] | None,
         typer.Option("--ladder", metavar="FILE.json", help="A quantization ladder; those that lie beside the runs are found."),
     ] = None,
+    references: Annotated[
+        bool, typer.Option("--references/--no-references", help="Show the rows' own comments, which may not be yours to publish.")
+    ] = True,
 ) -> None:
     """Write a report on runs of the paper's experiments.
 
@@ -43,7 +46,7 @@ def report(
     if output is not None:
         from .reports.page import page
 
-        written[output] = page(content)
+        written[output] = page(content, references=references)
     if markdown is not None:
         from .reports.markdown import markdown as as_markdown
 

@@ -145,6 +145,12 @@ def test_the_page_stands_alone_and_text_from_outside_is_text(runs: Path) -> None
         assert said in text.replace("&#x27;", "'")
 
 
+def test_the_rows_own_comments_can_be_left_out(runs: Path) -> None:
+    content = read_content([runs], [])
+    assert "the row&#x27;s own" in page(content)
+    assert "the row&#x27;s own" not in page(content, references=False)
+
+
 def test_markdown_keeps_its_tables_whole(runs: Path) -> None:
     text = markdown(read_content([runs]))
     assert "<script" not in text.replace("\\<", "")

@@ -68,11 +68,12 @@ dt { font-weight: 600; margin-top: .5rem; } dd { margin-left: 1.2rem; }
 """
 
 
-def page(content: Content) -> str:
+def page(content: Content, *, references: bool = True) -> str:
     """Writes the report as HTML.
 
     Args:
         content: What it says.
+        references: Show the rows' own comments beside those of the models.
 
     Returns:
         The page.
@@ -83,7 +84,7 @@ def page(content: Content) -> str:
     if (found := disagreement_table(content.recoveries)).rows:
         body.append(_table(found))
     body += _floors(content) + _figures(content) + _curves(content) + _quantization(content.ladders)
-    body += _layers(content) + _masks(content) + _samples(content) + _details(content)
+    body += _layers(content) + _masks(content) + _samples(content, references) + _details(content)
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}<title>{words.TITLE}</title>\n<style>{STYLE}</style></head>\n'
@@ -205,17 +206,17 @@ def _masks(content: Content) -> list[str]:
     ]
 
 
-def _samples(content: Content) -> list[str]:
+def _samples(content: Content, references: bool) -> list[str]:
     parts = ["<h2>Comments at each sparsity</h2>"]
     parts += _paragraphs(
         [f"The first {SAMPLES} rows that were scored, whatever was written about them; first seed of each curve."], "note"
     )
     for group in content.study.groups:
-        parts.append(_folded(group.title, _comments(group)))
+        parts.append(_folded(group.title, _comments(group, references)))
     return parts
 
 
-def _comments(group: Group) -> str:
+def _comments(group: Group, references: bool) -> str:
     run = next((run for run in group.runs if run.predictions), None)
     if run is None:
         return f'<p class="note">{words.NO_ROWS}</p>'
@@ -228,7 +229,8 @@ def _comments(group: Group) -> str:
             for number, said in sorted(run.predictions.items())
             if place < len(said) and said[place].index == row.index
         ]
-        cells = Table(("Sparsity", "Comment"), (("the row's own", row.reference), *lines), 2)
+        own = [("the row's own", row.reference)] if references else []
+        cells = Table(("Sparsity", "Comment"), (*own, *lines), 2)
         parts.append(f"<h3>{escape(row.name)}</h3>{_table(cells)}")
     return "".join(parts)
 
