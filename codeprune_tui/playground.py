@@ -95,7 +95,8 @@ class Playground:
         watching = asyncio.create_task(_keep_tail(process.stderr, tail))
         with contextlib.suppress(ValueError):  # a line beyond all limits: not ours, so the process is given up
             while line := await process.stdout.readline():
-                if (reply := read_reply(line)) is not None:
+                # Who closed us has taken its screen down by now: what the process had still written is for nobody.
+                if (reply := read_reply(line)) is not None and not self._closing:
                     self._hear(reply)
         with contextlib.suppress(ProcessLookupError):
             process.kill()
