@@ -201,9 +201,9 @@ async def test_a_run_with_a_worker_is_not_deleted_nor_renamed(tmp_path: Path) ->
         async with opened(tmp_path) as (app, pilot):
             await until_shown(app, "RUNNING")
             await pilot.press("D")
-            await until_shown(app, "work has a worker: it cannot be deleted")
+            await until(lambda: any("work has a worker: it cannot be deleted" in told.message for told in app._notifications))
             await pilot.press("R")
-            await until_shown(app, "work has a worker: it cannot be renamed")
+            await until(lambda: any("work has a worker: it cannot be renamed" in told.message for told in app._notifications))
             assert isinstance(app.screen, RunsScreen)
     assert paths.root.is_dir()
 

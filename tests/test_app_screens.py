@@ -82,10 +82,9 @@ async def test_the_list_follows_and_the_cursor_stays(tmp_path: Path) -> None:
         chosen = screen.target()
         assert chosen is not None
         make_run(tmp_path, "newest", [*beginning(), *a_round(0, 15.0)])
-        await until_shown(app, "newest")
+        await until(lambda: screen.query_one(DataTable).row_count == 4)
         await until(lambda: screen.target() is not None)
         assert screen.target() == chosen
-        assert screen.query_one(DataTable).row_count == 4
 
 
 @SIZES

@@ -60,7 +60,7 @@ class CompareScreen(ModeScreen):
             "x",
             "axis",
             "Axis",
-            tooltip="Scores against sparsity, round, size on disk (bitmask and kept values) or ms per token",
+            tooltip="Scores against sparsity, round, size on disk or ms per token",
             id="compare.axis",
         ),
         Binding("y", "score", "Score", tooltip="Smoothed BLEU-4, corpus BLEU or chrF", id="compare.score"),
@@ -72,7 +72,7 @@ class CompareScreen(ModeScreen):
             "e",
             "export",
             "Export",
-            tooltip="Write the table as CSV, the chart as SVG or a report as HTML into the current folder",
+            tooltip="Write the table as CSV, the chart as SVG or a report as HTML",
             id="compare.export",
         ),
         Binding(

@@ -28,6 +28,9 @@ INTRODUCTION = (
 )
 KEY_NAMES = {
     "question_mark": "?",
+    "plus": "+",
+    "minus": "-",
+    "equals_sign": "=",
     "slash": "/",
     "delete": "Del",
     "ctrl+s": "^s",
