@@ -183,7 +183,8 @@ def test_the_whole_way_through_the_app(folder: Path) -> None:
     wait_for(mine, Step, 2)
     app.send("p").until("PAUSED")
     wait_for(mine, Paused)
-    app.send("q")
+    app.send("q").until("mine is still at work")
+    app.send("y")
     assert app.ended() == 0
     assert is_held(mine), "the worker stays without the app"
 
@@ -197,7 +198,8 @@ def test_the_whole_way_through_the_app(folder: Path) -> None:
     app.send("5").until("[5 Playground]", "method 4 of 18")
     app.send("\x1b[200~# Adds numbers.\ndef add(a, b)\n  a + b\nend\x1b[201~")
     app.until("method 1 of 1", "own comment: Adds numbers.", "tok/s")
-    app.send("q")
+    app.send("q").until("mine is still at work")
+    app.send("y")
     assert app.ended() == 0
     assert b"\x1b[?1049l" in app.raw
     assert len((folder / "compare-1.csv").read_text().splitlines()) == 4
