@@ -41,7 +41,9 @@ def bench(
         Path | None, typer.Option("--docs", metavar="FILE", help="Measure nothing: write the stored runs into a page.")
     ] = None,
 ) -> None:
-    """Measure the engine side by side with the reference's algorithms and with other libraries.
+    """Measure the engine side by side with other ways.
+
+    The other sides are the reference's algorithms and other libraries.
 
     Each comparison runs both sides in turn and gives the ratio of their medians. Takes some minutes on an idle machine.
     """

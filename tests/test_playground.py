@@ -361,9 +361,12 @@ def test_the_default_is_the_dense_model_and_the_sparsest_round_of_the_newest_run
     assert sparse.label == "new · round 1 · 60 %"
 
 
-def test_without_runs_there_is_the_bundled_model_alone(tmp_path: Path) -> None:
+def test_without_runs_there_are_the_bundled_models(tmp_path: Path) -> None:
     known = choices(tmp_path / "none")
-    assert default_pair(known) == (known[0], None)
+    first, second = default_pair(known)
+    assert first == known[0]
+    assert second is not None
+    assert second.label == "ruby-mini-pretrained"
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ def outcome(folder: Path) -> dict[str, bytes | object]:
             result[f"{number}/{name}"] = (place / name).read_bytes()
         facts = json.loads((place / "metrics.json").read_text())
         facts.pop("seconds")
+        facts["decoding"].pop("seconds")
         result[f"{number}/metrics"] = facts
     return result
 
