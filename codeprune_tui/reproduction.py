@@ -154,8 +154,11 @@ class Reproduction:
                 client.resume(job.paths)
                 self.tell(f"{job.planned.name} goes on")
         except RunError as error:
-            job.failed = str(error)
-            self.tell(f"{job.planned.name}: {error}")
+            job.state = run_info(job.paths, time.time()).state if job.paths.root.exists() else None
+            _count(job)
+            if job.state is not State.DONE:  # it came to its end between the looks
+                job.failed = str(error)
+                self.tell(f"{job.planned.name}: {error}")
             return
         job.follower, job.view, job.state = follower, view, State.RUNNING
 

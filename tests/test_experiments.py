@@ -157,6 +157,18 @@ def test_a_run_that_somebody_else_began_is_watched(tmp_path: Path, stand_ins: Ca
     assert not doing.failures
 
 
+def test_a_run_that_ends_just_before_it_would_be_resumed_is_done(tmp_path: Path) -> None:
+    (planned,) = plan(("decoder",), "small", 1)[:1]
+    paths = client.start(tmp_path, planned.recipe, planned.name, stand_in("steps"))
+    until(lambda: not is_held(paths))
+    doing = Reproduction(tmp_path, [planned], 1, lambda text: None)
+    doing.all[0].state = State.RUNNING  # as it was when last looked at
+    assert not doing.tick() or not doing.tick()
+    assert doing.all[0].state is State.DONE
+    assert not doing.failures
+    assert doing.all[0].rounds_done > 0
+
+
 def test_the_time_left_comes_from_rounds_that_were_measured(tmp_path: Path, stand_ins: Callable[[str], None]) -> None:
     runs = plan(("experiment-3",), "small", 1)
     assert Reproduction(tmp_path, runs, 1, print).progress(0.0).eta_s is None
