@@ -67,7 +67,7 @@ def local_models(checkpoints: Path) -> list[Candidate]:
     ]
     found.append(Candidate(NEW_MODEL, NEW_MODEL, "untrained, with the sizes of [architecture]"))
     found += [
-        Candidate(shortest(Path(choice.path)), choice.label, "round of a run")
+        Candidate(shortest(Path(choice.path)), choice.label, "run")
         for choice in models.choices(checkpoints)
         if choice.run and sizes.read_config(Path(choice.path)) is not None
     ]
@@ -103,7 +103,11 @@ def bundled_code() -> list[Candidate]:
     """The training files of the corpus that came along."""
     found = (folder / "train" for folder in _subfolders(bundle.folder()))
     return [
-        Candidate(f"{bundle.PREFIX}{folder.parent.name}/train", f"{plain(folder.parent.name, LABEL)}/train", "came along")
+        Candidate(
+            f"{bundle.PREFIX}{folder.parent.name}/train",
+            f"{plain(folder.parent.name, LABEL)}/train",
+            "came with codeprune-tui · Ruby files",
+        )
         for folder in found
         if _has_ruby(folder)
     ]

@@ -12,6 +12,7 @@ from .plain import plain
 from .screens.form import schedule_text, total_steps
 from .words import count, duration
 
+SCHEDULE = "sparsity by round"
 LOOKING = "looking…"
 UNMEASURED = (
     "not known: no run with this kind, model, data, lengths, batch size, device and threads was measured on this machine yet"
@@ -34,7 +35,7 @@ def parts(recipe: Recipe, costs: Costs | None) -> list[tuple[str, str]]:
         recipe: What will run.
         costs: Of it, or None while they are looked up.
     """
-    schedule = [("sparsity by round", schedule_text(recipe, 30))] if recipe.rounds else []
+    schedule = [(SCHEDULE, schedule_text(recipe, 30))] if recipe.rounds else []
     return [
         *schedule,
         ("steps", steps(recipe)),
@@ -119,7 +120,7 @@ def _source(found: Estimate) -> str:
 
 
 def _most(found: Estimate) -> str:
-    return "at most about" if found.early_stop else "about"
+    return "at most about" if found.at_most else "about"
 
 
 def _may_stop(recipe: Recipe) -> bool:

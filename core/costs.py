@@ -12,8 +12,8 @@ from .recipe import Recipe
 
 FLOAT_BYTES = 4
 """Everything is stored in float32, whatever precision it was trained in."""
-STATE_COPIES = 3
-"""A resume checkpoint holds each weight and AdamW's two moments of it."""
+MOMENTS = 2
+"""AdamW's, of each weight that has had a gradient; the resume checkpoint holds them beside the weights."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ def disk_need(recipe: Recipe, tensors: sizes.Tensors, tokenizer_bytes: int = 0) 
         tokenizer_bytes: Of the tokenizer, which every round holds, too.
     """
     weights, masked = sum(tensors.values()), sizes.prunable(tensors, recipe.pruning.prunable)
-    trains = recipe.kind != "lottery" or recipe.order == "train-first" or recipe.rounds > 0
-    state = FLOAT_BYTES * weights * (STATE_COPIES if trains else 1)
+    state = FLOAT_BYTES * (weights + MOMENTS * _trained(recipe, tensors))
     best = FLOAT_BYTES * weights if recipe.picker.rule != "last" and recipe.kind != "pretrain" else 0
     one = FLOAT_BYTES * _stored(recipe, tensors) + tokenizer_bytes
     if recipe.kind != "pretrain":
@@ -66,3 +65,15 @@ def _stored(recipe: Recipe, tensors: sizes.Tensors) -> int:
     """Weights that a round holds: pre-training on masked tokens keeps the encoder alone."""
     encoder_only = recipe.kind == "pretrain" and recipe.pretraining.objective == "mask"
     return sum(size for name, size in tensors.items() if not encoder_only or name.startswith("encoder."))
+
+
+def _trained(recipe: Recipe, tensors: sizes.Tensors) -> int:
+    """Weights that have a gradient: never the pooler, which nothing reads; with masked tokens no decoder is there to have one."""
+    if recipe.kind == "lottery" and recipe.order == "prune-first" and recipe.rounds == 0:
+        return 0
+    encoder_only = recipe.kind == "pretrain" and recipe.pretraining.objective == "mask"
+    return sum(
+        size
+        for name, size in tensors.items()
+        if not name.startswith("encoder.pooler.") and not (encoder_only and name.startswith("decoder."))
+    )

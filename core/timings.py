@@ -101,8 +101,8 @@ class Estimate:
     """None where no run evaluated in the same way."""
     other_s: float
     """Starting, pruning, saving."""
-    early_stop: bool
-    """Whether rounds may end sooner."""
+    at_most: bool
+    """Whether a round may end sooner, or need one evaluation less: that is up to its measurements."""
 
     @property
     def total_s(self) -> float | None:
@@ -176,8 +176,8 @@ def predict(recipe: Recipe, runs: tuple[str, ...], pace: Pace) -> Estimate:
     evaluation_s = rows / pace.rows_per_s if rows is not None and pace.rows_per_s else None
     other = (recipe.rounds + 1) * pace.other_s / pace.rounds if pace.rounds else 0.0
     other += pace.start_s / pace.starts if pace.starts else 0.0
-    early = recipe.picker.rule != "best-no-stop" and recipe.picker.every > 0 and recipe.kind != "pretrain"
-    return Estimate(runs, pace, trained * recipe.training.steps / pace.steps_per_s, evaluation_s, other, early)
+    at_most = recipe.picker.every > 0 and recipe.kind != "pretrain"
+    return Estimate(runs, pace, trained * recipe.training.steps / pace.steps_per_s, evaluation_s, other, at_most)
 
 
 def trained_rounds(recipe: Recipe) -> int:
@@ -290,6 +290,8 @@ class _Stopwatch:
 
     def _scored(self, what: Evaluated | Validated, time: float) -> None:
         if not self._paused and 0 < what.seconds < math.inf:
+            # Steps since the last event about them belong to training, though none was told of before this measurement.
+            self._trained(what.round, what.step, time - what.seconds)
             self.pace += Pace(rows=what.rows if isinstance(what, Evaluated) else 1, rows_s=what.seconds)
             self._account(what.seconds)
         self._at, self._paused = (what.round, what.step, time), False

@@ -49,7 +49,7 @@ class NewRunScreen(ModeScreen):
             "ctrl+y",
             "review",
             "Command",
-            tooltip="Show what it comes to, the command and the TOML that start the same run, to copy",
+            tooltip="Show what it comes to, and the command and TOML to copy",
             id="new.review",
         ),
         Binding("escape", "app.mode('runs')", "Back", tooltip="Back to the list; the form keeps its entries", id="new.back"),
@@ -195,10 +195,12 @@ class NewRunScreen(ModeScreen):
         shares = sparsities(recipe)
         drawn = "\n".join(bars(shares, min(40, len(shares)), 2)) if len(shares) > 1 else ""
         text = toml(recipe).strip() or "# every key has its default"
-        parts = summary.parts(recipe, costs)
+        pieces: list[str | tuple[str, str]] = []
+        for heading, said in summary.parts(recipe, costs):
+            chart = f"{drawn}\n" if heading == summary.SCHEDULE else ""
+            pieces += [(f"{heading}\n", "bold"), (chart, "$text-primary"), f"{said}\n\n"]
         return Content.assemble(
-            (f"{drawn}\n" if drawn else "", "$text-primary"),
-            *(piece for heading, said in parts for piece in ((f"{heading}\n", "bold"), f"{said}\n\n")),
+            *pieces,
             ("name\n", "bold"),
             f"{plain(self._run_name(recipe), 100)}\n\n",
             ("recipe.toml", "bold"),
