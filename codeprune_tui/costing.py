@@ -43,7 +43,10 @@ def work_out(recipe: Recipe, checkpoints: Path, timings: Timings) -> Costs:
         timings: Of that folder.
     """
     anchored = client.anchored(recipe)
-    need, unknown = _need(anchored)
+    try:
+        need, unknown = _need(anchored)
+    except (OSError, ValueError) as error:  # no path at all: too long, or with a NUL in it
+        need, unknown = None, getattr(error, "strerror", None) or str(error)
     return Costs(need, unknown, _free(checkpoints), timings.estimate(anchored))
 
 

@@ -30,7 +30,7 @@ from .events import (
     from_line,
 )
 from .journal import LineReader
-from .recipe import Recipe, load_recipe
+from .recipe import NEW_MODEL, Recipe, load_recipe
 from .runs import RunPaths, run_folders
 
 MOST_RUNS = 200
@@ -312,8 +312,8 @@ def _trains(recipe: Recipe) -> tuple[object, ...]:
     model, data, training = recipe.model, recipe.data, recipe.training
     return (
         recipe.kind,
-        os.path.realpath(model.path) if model.path != "new" else recipe.architecture,
-        os.path.realpath(data.path),
+        _place(model.path) if model.path != NEW_MODEL else recipe.architecture,
+        _place(data.path),
         (data.source_length, data.target_length, data.shortest_comment),
         (training.batch_size, training.device, training.threads, training.precision),
         recipe.pretraining.objective if recipe.kind == "pretrain" else "",
@@ -332,6 +332,13 @@ def _without_evaluation(pace: Pace, recipe: Recipe, other: Recipe) -> Pace:
         return pace
     rows = pace.split_rows if other.evaluation.split == recipe.evaluation.split else 0
     return Pace(pace.steps, pace.step_s, 0, 0.0, pace.rounds, pace.other_s, pace.starts, pace.start_s, rows, pace.device)
+
+
+def _place(path: str) -> str:
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):  # a name with a NUL in it is nowhere
+        return path
 
 
 def _recipe(paths: RunPaths) -> Recipe | None:
