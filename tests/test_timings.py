@@ -1,5 +1,7 @@
 """How long a run will take: paces out of journals whose times are known, and which runs can be compared."""
 
+import os
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 from app_runs import evaluated, started, step
 
-from codeprune_tui import summary
+from codeprune_tui import costing, summary
 from codeprune_tui.costing import CostFinder, Costs, work_out
 from core import timings
 from core.events import (
@@ -174,8 +176,6 @@ def test_another_search_leaves_the_evaluation_open(tmp_path: Path) -> None:
 
 
 def test_the_newest_three_are_counted_together(tmp_path: Path) -> None:
-    import os
-
     for number, step_s in enumerate((9.0, 0.1, 0.2, 0.3)):
         paths = a_run(tmp_path, f"run-{number}", whole(0, step_s))
         os.utime(paths.recipe, (1000 + number, 1000 + number))
@@ -275,22 +275,28 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
     assert "free" in summary.line(full)
 
 
-def test_the_finder_answers_for_the_newest_recipe(tmp_path: Path) -> None:
-    import threading
+def test_the_finder_answers_for_the_newest_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go, over, looked = threading.Semaphore(0), threading.Semaphore(0), list[Recipe]()
 
-    over = threading.Semaphore(0)
+    def slow(asked: Recipe, checkpoints: Path, times: Timings) -> Costs:
+        looked.append(asked)
+        assert go.acquire(timeout=30)
+        return work_out(asked, checkpoints, times)
+
+    monkeypatch.setattr(costing, "work_out", slow)
     finder = CostFinder(tmp_path, over.release)
-    first, second = recipe(), recipe(pruning={"rounds": 5})
-    assert finder.ask(first) is None
-    assert finder.ask(second) is None  # waits for the first look
+    recipes = [recipe(pruning={"rounds": number}) for number in range(1, 5)]
+    for each in recipes:
+        assert finder.ask(each) is None  # the first one is looked at, the rest wait
+    go.release()
     assert over.acquire(timeout=30)
-    assert finder.ask(second) is None
+    assert finder.ask(recipes[3]) is None
+    go.release()
     assert over.acquire(timeout=30)
-    costs = finder.ask(second)
-    assert costs is not None
-    assert costs.need is not None
-    assert finder.ask(first) is None
-    assert over.acquire(timeout=30)
+    assert looked == [recipes[0], recipes[3]]
+    assert finder.ask(recipes[3]) == work_out(recipes[3], tmp_path, Timings(tmp_path))
     finder.forget()
-    assert finder.ask(first) is None
+    assert finder.ask(recipes[3]) is None
+    go.release()
     assert over.acquire(timeout=30)
+    assert len(looked) == 3

@@ -22,6 +22,11 @@ class Fold(Collapsible):
         super().__init__(title=title, collapsed=True)
         self._keys = keys
 
+    def scroll_visible(self, *given: object, **options: object) -> None:
+        """Scrolls to the fold that is being opened by itself; when all open at once, the view stays with the focus."""
+        if self.has_focus_within:
+            super().scroll_visible(*given, **options)  # type: ignore[arg-type]  # passed on as they came
+
     def take_keys(self) -> list[str]:
         """The keys the first time, nothing after that."""
         keys, self._keys = self._keys, []

@@ -39,7 +39,7 @@ class PickValue(ModalScreen[str | None]):
         Binding("pageup", "move(-10)", "Ten back", show=False, priority=True, id="pick.ten-back"),
     ]
     DEFAULT_CSS = """
-    PickValue OptionList { height: auto; max-height: 22; border: none; padding: 0; margin: 1 0 0 0; background: $surface; }
+    PickValue OptionList { height: 1fr; border: none; padding: 0; margin: 1 0 0 0; background: $surface; }
     PickValue .state { color: $text-muted; }
     """
 

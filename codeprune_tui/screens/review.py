@@ -32,7 +32,7 @@ class Review(ModalScreen[None]):
         Binding("escape,q,enter", "dismiss", "Close", tooltip="Back to the form", id="review.close"),
     ]
     DEFAULT_CSS = """
-    Review VerticalScroll { height: auto; max-height: 100%; scrollbar-size: 1 1; }
+    Review VerticalScroll { height: 1fr; scrollbar-size: 1 1; }
     Review .keys { color: $text-muted; margin: 0 0 1 0; }
     """
 
