@@ -66,6 +66,7 @@ class NewRunScreen(ModeScreen):
         self._entries: dict[str, Value] = {}
         self._outcome: Outcome = judge({})
         self._starting = False
+        self._empty_rows = False
 
     def body(self) -> ComposeResult:
         """The form, the preview, and what is judged."""
@@ -101,6 +102,13 @@ class NewRunScreen(ModeScreen):
         """Makes the rows of a fold when it is opened for the first time: half of the form is seldom looked at."""
         if isinstance(event.collapsible, Fold) and (keys := event.collapsible.take_keys()):
             await event.collapsible.query_one(Collapsible.Contents).mount_all(rows_of(keys))
+            self._empty_rows = True
+            self.call_later(self._fill_rows)
+
+    def _fill_rows(self) -> None:
+        """Shows the values of rows that are new; once for all folds that were opened together."""
+        if self._empty_rows:
+            self._empty_rows = False
             self._judge(show_all=True)
 
     def on_mount(self) -> None:
