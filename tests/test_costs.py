@@ -14,9 +14,10 @@ from core.journal import read_journal
 from core.loading import load_model, save_model
 from core.masks import prunable
 from core.model import CodeToText, CodeToTextConfig
+from core.pace import measure
 from core.recipe import Architecture, PrunablePreset, Recipe, build_recipe, to_toml
 from core.runs import RunPaths
-from core.timings import Timings, measure, predict
+from core.timings import Timings, predict
 
 BUNDLE = Path(__file__).parent.parent / "checkpoints" / "bundled"
 SHAPE = Architecture(vocab_size=300, hidden=32, layers=3, heads=4, ffn=40, decoder_layers=2)

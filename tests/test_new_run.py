@@ -78,7 +78,7 @@ async def test_one_key_shows_every_field_and_folds_them_again(tmp_path: Path, si
         await pilot.press("6")
         await until_shown(app, "✓ 10 rounds")
         screen = form(app)
-        await pilot.press("ctrl+t")
+        await pilot.press("ctrl+f")
         await until(lambda: {found.key for found in screen.query(FieldRow)} == set(field_help()))
         await until_shown(app, "decoder_layers")
         await until(lambda: row(screen, "training.warmup_share").query_one(Input).value == "0.1")
@@ -86,7 +86,7 @@ async def test_one_key_shows_every_field_and_folds_them_again(tmp_path: Path, si
         # Every row's help and any complaint is there to be read once it has the focus.
         row(screen, "training.hold_encoder").query_one(Input).focus()
         await until_shown(app, "encoder's states for good.")
-        await pilot.press("ctrl+t")
+        await pilot.press("ctrl+f")
         await until(lambda: all(fold.collapsed for fold in screen.query(Fold)))
 
 

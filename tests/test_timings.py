@@ -11,6 +11,7 @@ from app_runs import evaluated, started, step
 
 from codeprune_tui import costing, summary
 from codeprune_tui.costing import CostFinder, Costs, work_out
+from core import pace as pace_module
 from core import timings
 from core.events import (
     CheckpointSaved,
@@ -28,9 +29,10 @@ from core.events import (
     Scores,
 )
 from core.journal import JournalWriter
+from core.pace import Pace, measure
 from core.recipe import Recipe, build_recipe
 from core.runs import RunPaths, create_run
-from core.timings import Estimate, Pace, Timings, evaluated_rows, measure, predict, trained_rounds
+from core.timings import Estimate, Timings, evaluated_rows, predict, trained_rounds
 
 HERE = "here"
 Timed = Sequence[tuple[float, Happening]]
@@ -189,8 +191,8 @@ def test_only_so_many_recipes_are_read_and_none_twice(tmp_path: Path, monkeypatc
     for number in range(5):
         a_run(tmp_path, f"run-{number}", whole(0), recipe(training={"seed": number, "batch_size": 4}))
     read: list[Path] = []
-    real = timings.load_recipe
-    monkeypatch.setattr(timings, "load_recipe", lambda path: read.append(path) or real(path))
+    real = pace_module.load_recipe
+    monkeypatch.setattr(pace_module, "load_recipe", lambda path: read.append(path) or real(path))
     monkeypatch.setattr(timings, "MOST_RUNS", 3)
     times = Timings(tmp_path, HERE)
     assert times.estimate(recipe()) is None

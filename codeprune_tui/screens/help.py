@@ -37,7 +37,7 @@ KEY_NAMES = {
     "ctrl+q": "^q",
     "ctrl+p": "^p",
     "ctrl+n": "^n",
-    "ctrl+t": "^t",
+    "ctrl+f": "^f",
     "ctrl+o": "^o",
     "ctrl+y": "^y",
     "escape": "Esc",

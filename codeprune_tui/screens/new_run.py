@@ -43,7 +43,7 @@ class NewRunScreen(ModeScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "start", "Start", priority=True, tooltip="Start the run and show it live", id="new.start"),
         Binding("ctrl+n", "clear", "Defaults", tooltip="Put every key back to its default", id="new.clear"),
-        Binding("ctrl+t", "fold", "All fields", tooltip="Show the less common fields, too; again: fold them", id="new.fold"),
+        Binding("ctrl+f", "fold", "All fields", tooltip="Show the less common fields, too; again: fold them", id="new.fold"),
         Binding("ctrl+o", "pick", "List", tooltip="Choose a model, or on a data field data, from what there is", id="new.pick"),
         Binding(
             "ctrl+y",
