@@ -191,7 +191,7 @@ class Round:
         trained_rounds = self.session.recipe.rounds + (1 if self.session.recipe.order == "train-first" else 0)
         return Trainer(
             model,
-            lambda batch: model(batch.sources, batch.targets, label_smoothing=training.label_smoothing),
+            lambda batch: model(batch.sources, batch.targets, training.label_smoothing, batch.places),
             self.masks,
             training,
             max(1, trained_rounds),

@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from .data import Batch, BatchOrder, Encoded, encode_texts
+from .data import BatchOrder, Encoded, encode_texts
 from .device import autocast
 from .errors import DataError
 from .events import CheckpointSaved, RoundFinished, RoundStarted, RunFinished, Step, Validated
@@ -175,7 +175,7 @@ class Pretraining:
         loss, right, count = 0.0, 0, 0
         for batch in self.objective.held_out():
             with autocast(self.session.accelerator):
-                found = self.objective.found(Batch(batch.sources.to(device), batch.targets.to(device), batch.rows))
+                found = self.objective.found(batch.to(device))
             loss, right, count = loss + found.loss, right + found.right, count + found.count
         self.model.train()
         self._measured[step] = (loss / max(1, count), right / max(1, count))
