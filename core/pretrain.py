@@ -6,7 +6,7 @@ gets a fresh decoder; with denoising it holds the whole model.
 """
 
 import json
-from collections.abc import Mapping, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
