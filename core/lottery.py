@@ -373,7 +373,7 @@ class Round:
             "rows": len(decoded.texts),
             "tokens": decoded.tokens,
             "beam": asked.beam,
-            "batch_size": asked.batch_size,
+            "batch_size": decoded.batch_size,
             "device": describe(self.material.model.device),
             "threads": torch.get_num_threads(),
         }

@@ -235,8 +235,8 @@ class Evaluation(Section):
     """Most tokens of a comment, the end included. The paper allows 128."""
     length_penalty: float = Field(default=0.0, ge=0, le=10)
     """Power of its length by which a finished comment's score is divided before the best is chosen; the paper has 0, none."""
-    batch_size: int = Field(default=16, ge=1, le=1024)
-    """Rows decoded together."""
+    batch_size: int = Field(default=16, ge=0, le=1024)
+    """Rows decoded together; 0 = as many as the device has room for, 16 on the CPU. The comments do not depend on it."""
 
 
 class Recipe(Section):
