@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from .errors import RecipeError
 from .events import (
-    CheckpointSaved,
     DataLoaded,
     Evaluated,
     Event,
@@ -137,7 +136,7 @@ class _Stopwatch:
                 self._at, self._round, self._started, self._paused = (what.round, 0, time), (what.round, time, 0.0), None, False
             case Pruned() | Rewound():  # no step has been made yet
                 self._at = (what.round, 0, time)
-            case Step() | CheckpointSaved():
+            case Step():  # not CheckpointSaved: it may come when the training is steps ahead of it
                 self._trained(what.round, what.step, time)
             case Evaluated() | Validated():
                 self._scored(what, time)
@@ -153,7 +152,6 @@ class _Stopwatch:
     def _trained(self, number: int, step: int, time: float) -> None:
         if self._at is not None and self._at[0] == number and step >= self._at[1] and time >= self._at[2]:
             seconds = time - self._at[2]
-            # A checkpoint after the last step is part of the round's end, which is counted with the rest.
             if step > self._at[1]:
                 self.pace += Pace(steps=step - self._at[1], step_s=seconds)
                 self._account(seconds)

@@ -149,7 +149,7 @@ def _trains(recipe: Recipe) -> tuple[object, ...]:
         _place(model.path) if model.path != NEW_MODEL else recipe.architecture,
         _place(data.path),
         (data.source_length, data.target_length, data.shortest_comment),
-        (training.batch_size, training.device, training.threads, training.precision),
+        (training.batch_size, training.device, training.threads, training.precision, training.compile),
         recipe.pretraining.objective if recipe.kind == "pretrain" else "",
     )
 
