@@ -129,6 +129,14 @@ def test_pauses_and_what_was_cut_off_do_not_count(tmp_path: Path) -> None:
     assert (pace.rounds, pace.starts) == (0, 1)
 
 
+def test_a_round_with_a_pause_says_nothing_of_the_rest(tmp_path: Path) -> None:
+    events = [*whole(0)[:-2]]
+    events += [(30.0, Paused("paused", 0, 100)), (900.0, Resumed("resumed", 0, 100)), *a_round(0, 0.0)[-1:]]
+    pace = measure(a_run(tmp_path, "one", events), HERE)
+    assert pace is not None
+    assert (pace.steps, pace.rows, pace.rounds, pace.other_s) == (100, 200, 0, 0.0)
+
+
 def test_a_pause_inside_an_evaluation_spoils_only_that_one(tmp_path: Path) -> None:
     events: Timed = [
         (0.0, started()),
