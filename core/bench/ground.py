@@ -140,7 +140,7 @@ class Ground:
 
     @property
     def usual_length(self) -> int:
-        """Tokens of a comment in the mean, its end included: what the random base model, which never ends one, is made to write."""
+        """Tokens of a comment in the mean, its end included: so many the random base model, which ends none, writes."""
         return round(sum(len(ids) - 1 for ids in self.valid.targets) / len(self.valid.targets))
 
     def trainer(self, model: CodeToText, masks: dict[str, torch.Tensor]) -> Trainer:
