@@ -24,6 +24,7 @@ def tables() -> dict[str, list[Binding]]:
     from .screens.help import HelpScreen
     from .screens.layers import LayersScreen
     from .screens.live import LiveScreen
+    from .screens.log import LogScreen
     from .screens.marks import MarkRuns
     from .screens.new_run import NewRunScreen
     from .screens.playground import PlaygroundScreen
@@ -44,6 +45,8 @@ def tables() -> dict[str, list[Binding]]:
         "the choice of runs": MarkRuns,
     }
     found = {title: [*_own(CodepruneApp.BINDINGS), *_own(mode.BINDINGS)] for title, mode in modes.items()}
+    everywhere = [binding for binding in _own(CodepruneApp.BINDINGS) if binding.id != "app.quit"]  # q leads back from there
+    found["the whole log"] = [*everywhere, *_own(LogScreen.BINDINGS)]
     return found | {title: _own(dialog.BINDINGS) for title, dialog in dialogs.items()}
 
 

@@ -14,6 +14,7 @@ from ..tui import CodepruneApp
 from .compare import CompareScreen
 from .layers import LayersScreen
 from .live import LiveScreen
+from .log import LogScreen
 from .new_run import NewRunScreen
 from .runs import RunsScreen
 
@@ -55,6 +56,7 @@ def sections() -> Iterable[tuple[str, list[tuple[str, str]]]]:
         ("Everywhere", [*CodepruneApp.BINDINGS, Binding("ctrl+p", "", "", tooltip="Command palette: every action by name")]),
         ("1 Runs", RunsScreen.BINDINGS),
         ("2 Live", LiveScreen.BINDINGS),
+        ("2 Live, whole log (L)", LogScreen.BINDINGS),
         ("3 Layers", [ARROWS, *LayersScreen.BINDINGS]),
         ("4 Compare", CompareScreen.BINDINGS),
         ("5 Playground", PlaygroundScreen.BINDINGS),

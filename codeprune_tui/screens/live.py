@@ -54,6 +54,9 @@ class LiveScreen(ModeScreen):
         Binding("f", "freeze", "Freeze", tooltip="Freeze the view, or let it go on; the run isn't touched", id="live.freeze"),
         Binding("l", "other", "Log", tooltip="Log or comments, where there is no room for both", id="live.log"),
         Binding(
+            "L", "whole_log", "Whole log", show=False, tooltip="The whole log on the whole screen, to search", id="live.whole-log"
+        ),
+        Binding(
             "z",
             "zoom",
             "Zoom",
@@ -203,6 +206,15 @@ class LiveScreen(ModeScreen):
     def action_other(self) -> None:
         """Shows the log or the comments, where only one of them fits."""
         self.toggle_class("show-samples")
+
+    def action_whole_log(self) -> None:
+        """Opens the run's logs on the whole screen."""
+        from .log import LogScreen
+
+        if self.frame.watched is None:
+            self.frame.say("No run is open, so there is no log. Choose one under 1 Runs.", "warning")
+        else:
+            self.app.push_screen(LogScreen(self.frame.watched.paths))
 
     def action_zoom(self) -> None:
         """Enlarges the focused pane, or puts it back."""
