@@ -42,12 +42,14 @@ def tables() -> dict[str, list[Binding]]:
     from .screens.help import HelpScreen
     from .screens.log import LogScreen
     from .screens.marks import MarkRuns
+    from .screens.terminal import TerminalScreen
 
     dialogs: dict[str, type[Screen[bool]] | type[Screen[str | None]] | type[Screen[None]] | type[Screen[list[str] | None]]] = {
         "a question": Confirm,
         "a field": Enter,
         "Help": HelpScreen,
         "the choice of runs": MarkRuns,
+        "the terminal check": TerminalScreen,
     }
     found = {title: [*_own(CodepruneApp.BINDINGS), *_own(mode.BINDINGS)] for title, mode in modes().items()}
     everywhere = [binding for binding in _own(CodepruneApp.BINDINGS) if binding.id != "app.quit"]  # q leads back from there

@@ -382,6 +382,13 @@ class CodepruneApp(App[None]):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen())
 
+    def action_terminal(self) -> None:
+        """Shows what the terminal can do."""
+        from .screens.terminal import TerminalScreen
+
+        if not isinstance(self.screen, TerminalScreen):
+            self.push_screen(TerminalScreen())
+
     async def action_quit(self) -> None:
         """Leaves; the workers go on."""
         self.exit()
@@ -448,6 +455,7 @@ class CodepruneApp(App[None]):
         for mode, title, binding in elsewhere(seen):
             yield SystemCommand(title, binding.tooltip, partial(self.act_in, mode, binding.action))
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+        yield SystemCommand("Terminal check", "What this terminal can do, and what to set", self.action_terminal)
         turn = "off" if self.slow else "on"
         yield SystemCommand(
             f"Low bandwidth: {turn}", "For slow lines: no animations, news every two seconds", self.action_low_bandwidth

@@ -74,11 +74,14 @@ def sections() -> Iterable[tuple[str, list[tuple[str, str]]]]:
 class HelpScreen(ModalScreen[None]):
     """The keys, in front of whatever was there."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "dismiss", "Close", id="help.close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,enter", "dismiss", "Close", id="help.close"),
+        Binding("t", "app.terminal", "Terminal", id="help.terminal"),
+    ]
 
     def compose(self) -> ComposeResult:
         """One text that scrolls."""
-        parts: list[str | tuple[str, str]] = []
+        parts: list[str | tuple[str, str]] = [("Esc closes this · t checks the terminal\n\n", "$text-muted")]
         for title, rows in sections():
             parts.append((f"{title}\n", "bold $text-primary"))
             for keys, explanation in rows:
