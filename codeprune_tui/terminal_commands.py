@@ -34,6 +34,7 @@ def terminal() -> None:
     console.print(ramp + Text("%"))
     for line in terminal_facts.sample_lines():
         console.print(Text(line))
+    console.print(Text(f"         {terminal_facts.SAMPLES_ADVICE}", "dim"))
 
 
 def _size() -> tuple[int, int] | None:

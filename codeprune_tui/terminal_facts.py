@@ -32,7 +32,8 @@ SAMPLES = (
     ("dots", "⠁⠃⠇⡇⣇⣧⣷⣿ ⠒⠤"),
     ("signs", "● ‖ ■ ✓ ✗ · … − × – →"),
 )
-"""All that the app draws with; a | stands behind each, and the four must stand in one column."""
+"""All that the app draws with; a | stands behind each."""
+SAMPLES_ADVICE = "no boxes or question marks, no gaps in lines and blocks, every | below the one before"
 SIGN = {"good": "✓", "note": "·", "warning": "!"}
 
 
@@ -107,7 +108,7 @@ def _colours(environ: Mapping[str, str], colours: str | None) -> Fact:
 
 def _encoding(encoding: str) -> Fact:
     if encoding.lower().replace("-", "").replace("_", "") == "utf8":
-        return Fact("encoding", "UTF-8", "good", "Each sample below must end at the same column.")
+        return Fact("encoding", "UTF-8", "good")
     advice = "Lines and blocks cannot be written. Set a UTF-8 locale: export LC_ALL=C.UTF-8"
     return Fact("encoding", plain(encoding, 30) or "unknown", "warning", advice)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import constants
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.events import Key
 from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
@@ -26,7 +27,7 @@ from core.errors import CodepruneError
 from core.recipe import Recipe
 from core.runs import RunInfo, RunPaths, State
 
-from . import bundle, settings
+from . import bundle, first_start, settings
 from .notifications import notification
 from .plain import plain, plain_lines
 from .state import RunView, eta_s, standing
@@ -186,6 +187,21 @@ class CodepruneApp(App[None]):
         self._lister.start()
         self._ticking = self.set_interval(SLOW_TICK_S if self.slow else 1.0, self._tick)
         self._apply_settings()
+        self.call_after_refresh(self._welcome)
+
+    def _welcome(self) -> None:
+        """Shows the tips at the very first start, where there is room for them."""
+        if self.config is None or not self.settings.tips or self.size.width < 60 or self.size.height < 16:
+            return
+        if first_start.claim(first_start.marker()):
+            from .screens.tips import TipsScreen
+
+            self.push_screen(TipsScreen(), self._pass_on)
+
+    def _pass_on(self, key: Key | None) -> None:
+        """Has a key that closed the tips do what it does."""
+        if key is not None:
+            self.post_message(Key(key.key, key.character))
 
     def _apply_settings(self) -> None:
         """Takes up the user's settings, and says what of them cannot be."""
@@ -389,6 +405,12 @@ class CodepruneApp(App[None]):
         if not isinstance(self.screen, TerminalScreen):
             self.push_screen(TerminalScreen())
 
+    def action_tips(self) -> None:
+        """Shows the tips of the first start again."""
+        from .screens.tips import TipsScreen
+
+        self.push_screen(TipsScreen())
+
     async def action_quit(self) -> None:
         """Leaves; the workers go on."""
         self.exit()
@@ -456,6 +478,7 @@ class CodepruneApp(App[None]):
             yield SystemCommand(title, binding.tooltip, partial(self.act_in, mode, binding.action))
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
         yield SystemCommand("Terminal check", "What this terminal can do, and what to set", self.action_terminal)
+        yield SystemCommand("First-start tips", "A few keys to begin with", self.action_tips)
         turn = "off" if self.slow else "on"
         yield SystemCommand(
             f"Low bandwidth: {turn}", "For slow lines: no animations, news every two seconds", self.action_low_bandwidth

@@ -77,11 +77,14 @@ class HelpScreen(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,enter", "dismiss", "Close", id="help.close"),
         Binding("t", "app.terminal", "Terminal", id="help.terminal"),
+        Binding("i", "app.tips", "Tips", id="help.tips"),
     ]
 
     def compose(self) -> ComposeResult:
         """One text that scrolls."""
-        parts: list[str | tuple[str, str]] = [("Esc closes this · t checks the terminal\n\n", "$text-muted")]
+        parts: list[str | tuple[str, str]] = [
+            ("Esc closes this · t checks the terminal · i shows the first tips\n\n", "$text-muted")
+        ]
         for title, rows in sections():
             parts.append((f"{title}\n", "bold $text-primary"))
             for keys, explanation in rows:

@@ -2,6 +2,7 @@
 
 import locale
 import os
+import textwrap
 import threading
 from collections.abc import Mapping
 from typing import ClassVar
@@ -17,7 +18,7 @@ from textual.widgets import Static
 
 from ..clipboard import copy
 from ..plain import plain
-from ..terminal_facts import Fact, as_lines, facts, sample_lines, tmux_settings
+from ..terminal_facts import SAMPLES_ADVICE, Fact, as_lines, facts, sample_lines, tmux_settings
 from ..widgets.heatmap import LIGHT_FROM, tones_of
 
 STYLES = {"good": "$text-success", "note": "$text-muted", "warning": "$text-warning"}
@@ -44,7 +45,6 @@ class TerminalScreen(ModalScreen[None]):
         Binding("escape,q", "dismiss", "Close", id="terminal.close"),
     ]
     DEFAULT_CSS = """
-    TerminalScreen .dialog { width: 100; }
     TerminalScreen Static { height: auto; }
     """
 
@@ -54,7 +54,7 @@ class TerminalScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """What was found, samples, and the last key."""
-        with VerticalScroll(classes="dialog"):
+        with VerticalScroll(classes="dialog help"):
             yield Static("", markup=False, id="terminal-key")
             yield Static("", markup=False, id="terminal-facts")
             yield Static("", markup=False, id="terminal-samples")
@@ -97,30 +97,29 @@ class TerminalScreen(ModalScreen[None]):
     def _show(self) -> None:
         parts: list[str | tuple[str, str]] = [("This terminal\n", "bold $text-primary")]
         for fact, line, advice in as_lines(self.found()):
-            parts += [(line[:1], f"bold {STYLES[fact.kind]}"), f"{line[1:]}\n"]
-            if advice:
-                parts.append((f"            {advice}\n", "$text-muted"))
-        parts += [("· ", "bold $text-muted"), "clipboard ", f"{CLIPBOARD}\n"]
+            parts += [(line[:1], f"bold {STYLES[fact.kind]}"), f"{line[1:]}\n", (self._indented(advice), "$text-muted")]
+        parts += [("·", "bold $text-muted"), " clipboard\n", (self._indented(CLIPBOARD), "$text-muted")]
         self.query_one("#terminal-facts", Static).update(Content.assemble(*parts))
-        tones = tones_of(self.app.theme)
         ramp: list[str | tuple[str, str]] = ["heatmap  "]
-        for tone, colour in enumerate(tones):
+        for tone, colour in enumerate(tones_of(self.app.theme)):
             ramp.append((f"{tone * 10:>3} ", f"{'black' if tone >= LIGHT_FROM else 'white'} on {colour}"))
-        samples = "".join(f"{line}\n" for line in sample_lines())
         self.query_one("#terminal-samples", Static).update(
             Content.assemble(
                 ("\nWhat it shows\n", "bold $text-primary"),
                 *ramp,
-                " %\n",
+                "%\n",
                 ("         eleven tones, each lighter than the one before\n", "$text-muted"),
-                samples,
-                (
-                    "         no boxes or question marks, no gaps in lines and blocks, and every | below the one before\n",
-                    "$text-muted",
-                ),
+                *(f"{line}\n" for line in sample_lines()),
+                (self._indented(SAMPLES_ADVICE, 9), "$text-muted"),
                 ("\nEsc closes this.", "$text-muted"),
             )
         )
+
+    def _indented(self, text: str, indent: int = 12) -> str:
+        width = self.query_one(VerticalScroll).scrollable_content_region.width - 1
+        blank = " " * indent
+        lines = textwrap.wrap(text, max(30, width), initial_indent=blank, subsequent_indent=blank, break_on_hyphens=False)
+        return "".join(f"{line}\n" for line in lines)
 
     def on_key(self, event: Key) -> None:
         """Shows how the key is called."""
@@ -131,7 +130,7 @@ class TerminalScreen(ModalScreen[None]):
             Content.assemble(
                 ("keyboard ", "bold $text-primary"),
                 (plain(key, 40), "bold"),
-                ("  the last key, as the keymap in the settings calls it\n", "$text-muted"),
+                ("  the last key, by its name for the keymap\n", "$text-muted"),
             )
         )
 
