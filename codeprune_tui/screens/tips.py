@@ -9,9 +9,9 @@ from textual.widgets import Static
 
 TIPS = (
     ("1 to 6", "the modes, in the line at the top"),
-    ("d", "under 1 Runs: prunes the bundled model on the bundled data, a first run without any network"),
+    ("d", "under 1 Runs: prunes the bundled model; needs no network"),
     ("5", "the Playground: paste Ruby, and see what models write about it"),
-    ("q", "leaves, and runs go on: open the app again, and all of it is there"),
+    ("q", "leaves; runs go on, and are there at the next start"),
     ("?", "all keys; Ctrl+P finds every action by its name"),
 )
 CLOSING = ("escape", "enter", "space")
