@@ -42,7 +42,7 @@ class LogText:
     gone: int = 0
     """How many lines have left at the beginning since it was opened."""
     before_bytes: int = 0
-    """How much of the file lies before the first line and was never read."""
+    """Where in the file the first line begins, if lines before it are left out; otherwise 0."""
     opened: int = 0
     """Counts how often the file was begun anew, as when another one took its place."""
 
@@ -63,12 +63,20 @@ class LogFile:
         self._most_bytes = most_bytes
         self._show_torn = torn
         self._lines: deque[str] = deque(maxlen=MOST_LINES)
+        self._offsets: deque[int] = deque(maxlen=MOST_LINES)
+        """Where in the file each line begins."""
         self._torn = b""
+        self._long = 0
+        """Bytes of it that were not kept."""
         self._file = (-1, 0)
         """(inode, offset read up to)"""
-        self._gone = self._before = self._opened = 0
+        self._gone = self._opened = 0
+        self._began = 0
+        """Where the first line begins that was read."""
+        self._at = 0
+        """Where the line begins that has no end yet."""
         self._first = False
-        """Whether the next line begins before what is read."""
+        """Whether that line begins before what is read."""
 
     def poll(self, leave: Callable[[], bool] = lambda: False) -> bool:
         """Reads what has come; whether that changed anything.
@@ -96,26 +104,35 @@ class LogFile:
     def text(self, name: str) -> LogText:
         """What is known, under a name."""
         torn = (self._read(self._torn) or "",) if self._torn and self._show_torn else ()
-        return LogText(name, (*self._lines, *torn), self._gone, self._before, self._opened)
+        before = self._offsets[0] if self._gone else self._began
+        return LogText(name, (*self._lines, *torn), self._gone, before, self._opened)
 
     def _begin(self, offset: int) -> int:
         self._lines.clear()
-        self._gone, self._before, self._torn = 0, offset, b""
+        self._offsets.clear()
+        self._gone, self._began, self._at, self._torn, self._long = 0, offset, offset, b"", 0
         self._opened += 1
         self._first = offset > 0
         return offset
 
     def _take(self, block: bytes) -> None:
         *ended, torn = (self._torn + block).split(b"\n")
-        if self._first and ended:  # it begins in the middle of a line
-            self._before += len(ended[0]) + 1
-            ended, self._first = ended[1:], False
         for line in ended:
-            for part in line.rstrip(b"\r").split(b"\r"):  # a progress bar writes over itself: here each of its states is a line
-                if (shown := self._read(part[:LONGEST_BYTES])) is not None:
-                    self._gone += len(self._lines) == MOST_LINES
-                    self._lines.append(shown)
+            begin, self._at = self._at, self._at + self._long + len(line) + 1
+            self._long = 0
+            if self._first:  # it begins in the middle of a line
+                self._began, self._first = self._at, False
+            else:
+                self._append(line, begin)
         self._torn = torn[:LONGEST_BYTES]
+        self._long += len(torn) - len(self._torn)
+
+    def _append(self, line: bytes, begin: int) -> None:
+        for part in line.rstrip(b"\r").split(b"\r"):  # a progress bar writes over itself: here each of its states is a line
+            if (shown := self._read(part[:LONGEST_BYTES])) is not None:
+                self._gone += len(self._lines) == MOST_LINES
+                self._lines.append(shown)
+                self._offsets.append(begin)
 
 
 def worker_line(line: bytes) -> str:
@@ -206,8 +223,7 @@ def spans(line: str, wanted: str) -> list[tuple[int, int]]:
 
 def first_words(text: LogText, path: Path) -> str:
     """What stands before the first line where not all of the file is there; "" where it is."""
-    if text.before_bytes:
-        return f"… {text.before_bytes / 1e6:,.1f} MB before this are left out; the whole of it is {plain(str(path), 200)}"
-    if text.gone:
-        return f"… {text.gone:,} lines before this are left out; the whole of it is {plain(str(path), 200)}"
-    return ""
+    if not text.before_bytes:
+        return ""
+    size = f"{text.before_bytes / 1e6:,.1f} MB" if text.before_bytes >= 1e6 else f"{text.before_bytes / 1e3:,.1f} kB"
+    return f"… {size} before this are left out; the whole of it is {plain(str(path), 200)}"

@@ -18,10 +18,11 @@ from app_runs import (
 )
 from textual.pilot import Pilot
 
+from codeprune_tui import logs
 from codeprune_tui.screens.live import LiveScreen
 from codeprune_tui.screens.log import LogScreen
 from codeprune_tui.tui import CodepruneApp
-from codeprune_tui.widgets.pager import Pager
+from codeprune_tui.widgets.pager import Pager, _heights
 from codeprune_tui.widgets.runlog import RunLog
 from core.events import Warned
 from core.runs import RunPaths
@@ -224,3 +225,22 @@ async def test_no_log_yet_and_no_run(tmp_path: Path) -> None:
         await until_shown(app, "Nothing is in this log yet; w shows the other one.")
         await pilot.press("1")
         await until_shown(app, "[1 Runs]")
+
+
+async def test_a_growing_log_is_laid_out_as_one_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only new lines are measured; the sum must be the same, also when old lines leave and a torn line gets longer."""
+    monkeypatch.setattr(logs, "MOST_LINES", 50)
+    paths, _ = make_run(tmp_path, "ruby-1", whole_run("ruby-1"))
+    async with opened(tmp_path, SMALL) as (app, pilot):
+        await until_shown(app, "ruby-1")
+        await pilot.press("enter")
+        pager = await open_log(app, pilot)
+        await pilot.press("w")
+        written_so_far = ""
+        for piece in ("a" * 300 + "\nb\n", "torn", "é" * 200 + "\n", "c\n" * 40, "漢" * 90 + "\n" + "d" * 90 + "\n", "e\n" * 30):
+            written_so_far += piece
+            paths.log.write_text(written_so_far)
+            wanted = written_so_far.removesuffix("\n").split("\n")[-50:]
+            await until(lambda wanted=wanted: list(pager._lines[-len(wanted) :]) == wanted)
+            assert pager._rows == _heights(pager._lines, pager.size.width)
+        assert pager._lines[0].startswith("… ")

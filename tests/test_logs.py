@@ -48,7 +48,7 @@ def test_only_the_end_of_a_long_log_is_read_and_it_says_so(tmp_path: Path, monke
     assert lines_of(log) == tuple(f"line {number:05}" for number in range(9_900, 10_000))
     text = log.text("log")
     assert text.before_bytes == 9_900 * 11
-    assert first_words(text, path) == f"… 0.1 MB before this are left out; the whole of it is {path}"
+    assert first_words(text, path) == f"… 108.9 kB before this are left out; the whole of it is {path}"
     with path.open("a") as file:
         file.write("more\n")
     assert lines_of(log)[-2:] == ("line 09999", "more")
@@ -81,6 +81,16 @@ def test_a_huge_log_is_not_read_whole(tmp_path: Path) -> None:
     assert log.text("log").before_bytes > 391_000_000
 
 
+def test_where_a_line_begins_is_right_behind_a_very_long_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "MOST_LINES", 2)
+    monkeypatch.setattr(logs, "BLOCK_BYTES", 1000)
+    path = tmp_path / "worker.log"
+    path.write_text("short\n" + "x" * 50_000 + "\nlast but one\r\nlast\n")
+    log = opened(path, most_bytes=1_000_000)
+    assert lines_of(log) == ("last but one", "last")
+    assert log.text("log").before_bytes == path.read_bytes().index(b"last but one")
+
+
 def test_old_lines_leave_when_there_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "MOST_LINES", 10)
     path = tmp_path / "worker.log"
@@ -92,7 +102,8 @@ def test_old_lines_leave_when_there_are_too_many(tmp_path: Path, monkeypatch: py
         file.write("".join(f"{number}\n" for number in range(8, 25)))
     assert lines_of(log) == tuple(str(number) for number in range(15, 25))
     assert log.text("log").gone == 15
-    assert first_words(log.text("log"), path).startswith("… 15 lines before this are left out")
+    assert log.text("log").before_bytes == path.read_bytes().index(b"15\n")
+    assert first_words(log.text("log"), path).startswith("… 0.0 kB before this are left out")
 
 
 def test_another_file_or_a_shorter_one_begins_anew(tmp_path: Path) -> None:

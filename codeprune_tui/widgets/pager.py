@@ -25,6 +25,10 @@ class Pager(Following):
         self._text = LogText("")
         self._lines: tuple[str, ...] = ()
         self._width = 0
+        self._headed = False
+        """Whether the first line is a heading."""
+        self._rows: list[int] = []
+        """How many rows each line takes at that width."""
         self._wanted = ""
         self._matches: list[int] = []
         self._chosen: int | None = None
@@ -37,7 +41,7 @@ class Pager(Following):
             text: The log.
             heading: A line that stands above its lines; "" for none.
         """
-        before, self._text = self._text, text
+        before, known, self._text = self._text, self._lines, text
         same = (before.name, before.opened) == (text.name, text.opened)
         gone = max(0, text.gone - before.gone) if same else 0
         self._lines = ((heading,) if heading else ()) + text.lines
@@ -47,7 +51,11 @@ class Pager(Following):
         elif self._chosen is not None:
             self._chosen = self._chosen - gone if self._chosen >= gone else None
         self._matches = matching(self._lines, self._wanted)
-        self._draw(gone)
+        # All lines but the last are as they were, only fewer: measuring fifty thousand takes too long for each new one.
+        first = bool(heading)
+        kept = max(0, len(known) - gone - 1 - first) if same and first == self._headed else 0
+        self._headed = first
+        self._draw(gone, kept)
 
     def find(self, wanted: str) -> None:
         """Marks all places of a text and goes to the first one from the top of the view on; "" takes the marks away."""
@@ -108,19 +116,27 @@ class Pager(Following):
         self.scroll_to(y=max(0, self._starts[line] - self.size.height // 3), animate=False)
         self.refresh()
 
-    def _draw(self, gone: int = 0) -> None:
-        self._width = self.size.width
-        if self._width > 1:  # a wide character needs two columns
-            self.lay_out(_heights(self._lines, self._width), gone)
+    def _draw(self, gone: int = 0, kept: int = 0) -> None:
+        """Lays the lines out; of those behind the heading and the `gone` ones, `kept` are as they were."""
+        width, first = self.size.width, int(self._headed)
+        if width < 2:  # a wide character needs two columns
+            return
+        if width == self._width and kept:
+            rows = self._rows[first + gone : first + gone + kept]
+            self._rows = _heights(self._lines[:first], width) + rows + _heights(self._lines[first + kept :], width)
+        else:
+            self._rows = _heights(self._lines, width)
+        self._width = width
+        self.lay_out(self._rows, gone)
 
 
 def _heights(lines: Sequence[str], width: int) -> list[int]:
-    return [1 if len(line) * 2 <= width else len(_wrapped(line, width)) for line in lines]
+    return [max(1, -(-len(line) // width)) if line.isascii() else len(_wrapped(line, width)) for line in lines]
 
 
 def _wrapped(line: str, width: int) -> list[str]:
     if len(line) * 2 <= width:
         return [line]
-    if cell_len(line) == len(line):
+    if line.isascii() or cell_len(line) == len(line):
         return [line[at : at + width] for at in range(0, len(line), width)]
     return chop_cells(line, width) or [""]
