@@ -74,6 +74,21 @@ async def test_the_log_pane_keeps_its_line_when_the_screen_changes(tmp_path: Pat
             assert "number 20 " in top_of(log)
 
 
+async def test_the_log_pane_comes_back_to_its_line_from_a_screen_that_shows_the_end(tmp_path: Path) -> None:
+    paths, _ = make_run(tmp_path, "ruby-1", [*beginning("ruby-1"), *(warned(number) for number in range(60))])
+    with live(paths):
+        async with opened(tmp_path, SMALL) as (app, pilot):
+            log = await open_live(app, pilot)
+            log.scroll_to(y=log._starts[-5], animate=False)
+            await until(lambda: "number 56 " in top_of(log))
+            assert not at_end(log)
+            for size in (LARGE, SMALL):
+                await pilot.resize_terminal(*size)
+                await until(lambda: log._settled == log.size and log._width == log.size.width)
+                assert at_end(log) == (size == LARGE), size
+            assert "number 56 " in top_of(log)
+
+
 async def test_the_log_pane_follows_the_end_through_changes_of_the_screen(tmp_path: Path) -> None:
     paths, writer = make_run(tmp_path, "ruby-1", [*beginning("ruby-1"), *(warned(number) for number in range(60))])
     with live(paths):
