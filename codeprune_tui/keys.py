@@ -17,21 +17,16 @@ NAMED = {key.value for key in Keys} | {"space", "enter", "escape", "tab", "backs
 MODIFIERS = ("ctrl+", "shift+", "alt+", "super+")
 
 
-def tables() -> dict[str, list[Binding]]:
-    """Screen -> the bindings that are active together there."""
-    from .screens.ask import Confirm, Enter
+def modes() -> dict[str, type[Screen[None]]]:
+    """Title -> the mode's screen."""
     from .screens.compare import CompareScreen
-    from .screens.help import HelpScreen
     from .screens.layers import LayersScreen
     from .screens.live import LiveScreen
-    from .screens.marks import MarkRuns
     from .screens.new_run import NewRunScreen
-    from .screens.pick import PickValue
     from .screens.playground import PlaygroundScreen
-    from .screens.review import Review
     from .screens.runs import RunsScreen
 
-    modes: dict[str, type[Screen[None]]] = {
+    return {
         "Runs": RunsScreen,
         "Live": LiveScreen,
         "Layers": LayersScreen,
@@ -39,6 +34,18 @@ def tables() -> dict[str, list[Binding]]:
         "Playground": PlaygroundScreen,
         "New run": NewRunScreen,
     }
+
+
+def tables() -> dict[str, list[Binding]]:
+    """Screen -> the bindings that are active together there."""
+    from .screens.ask import Confirm, Enter
+    from .screens.help import HelpScreen
+    from .screens.log import LogScreen
+    from .screens.marks import MarkRuns
+    from .screens.pick import PickValue
+    from .screens.review import Review
+    from .screens.terminal import TerminalScreen
+
     dialogs: dict[str, type[Screen[bool]] | type[Screen[str | None]] | type[Screen[None]] | type[Screen[list[str] | None]]] = {
         "a question": Confirm,
         "a field": Enter,
@@ -46,8 +53,11 @@ def tables() -> dict[str, list[Binding]]:
         "the choice of runs": MarkRuns,
         "the list of values": PickValue,
         "the command": Review,
+        "the terminal check": TerminalScreen,
     }
-    found = {title: [*_own(CodepruneApp.BINDINGS), *_own(mode.BINDINGS)] for title, mode in modes.items()}
+    found = {title: [*_own(CodepruneApp.BINDINGS), *_own(mode.BINDINGS)] for title, mode in modes().items()}
+    everywhere = [binding for binding in _own(CodepruneApp.BINDINGS) if binding.id != "app.quit"]  # q leads back from there
+    found["the whole log"] = [*everywhere, *_own(LogScreen.BINDINGS)]
     return found | {title: _own(dialog.BINDINGS) for title, dialog in dialogs.items()}
 
 

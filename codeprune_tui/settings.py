@@ -29,6 +29,7 @@ class Settings(BaseModel):
     low_bandwidth: bool = Field(False, description="For slow lines: no animations, news every two seconds.")
     bell: bool = Field(True, description="Ring the terminal's bell when a round or a run ends, or fails.")
     notify: Notify = Field("off", description='Desktop notifications through the terminal: "off", "osc9" or "osc777".')
+    tips: bool = Field(True, description="Show a few tips at the very first start.")
     keymap: dict[str, str] = Field(
         default_factory=dict, description="Other keys, by the names of the actions; several keys with commas between them."
     )
@@ -116,6 +117,7 @@ def _sentence(path: Path, key: str, loc: tuple[int | str, ...], value: object) -
         "low_bandwidth": "true or false",
         "bell": "true or false",
         "notify": ", ".join(f'"{name}"' for name in get_args(Notify)),
+        "tips": "true or false",
         "keymap": 'a table such as [keymap] with lines such as "run.pause" = "x"',
     }[key]
     where = ".".join(str(part) for part in loc)

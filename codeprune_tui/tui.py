@@ -14,8 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import constants
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.events import Key
 from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
@@ -25,7 +27,7 @@ from core.errors import CodepruneError
 from core.recipe import Recipe
 from core.runs import RunInfo, RunPaths, State
 
-from . import bundle, settings
+from . import bundle, first_start, settings
 from .notifications import notification
 from .plain import plain, plain_lines
 from .state import RunView, eta_s, standing
@@ -183,8 +185,23 @@ class CodepruneApp(App[None]):
         example = bundle.example() if self.demo else None
         self._lister = Lister(self.checkpoints, self.clock, lambda runs: self._publish(RunsListed(runs)), example)
         self._lister.start()
-        self.set_interval(SLOW_TICK_S if self.slow else 1.0, self._tick)
+        self._ticking = self.set_interval(SLOW_TICK_S if self.slow else 1.0, self._tick)
         self._apply_settings()
+        self.call_after_refresh(self._welcome)
+
+    def _welcome(self) -> None:
+        """Shows the tips at the very first start, where there is room for them."""
+        if self.config is None or not self.settings.tips or self.size.width < 60 or self.size.height < 16:
+            return
+        if first_start.claim(first_start.marker()):
+            from .screens.tips import TipsScreen
+
+            self.push_screen(TipsScreen(), self._pass_on)
+
+    def _pass_on(self, key: Key | None) -> None:
+        """Has a key that closed the tips do what it does."""
+        if key is not None:
+            self.post_message(Key(key.key, key.character))
 
     def _apply_settings(self) -> None:
         """Takes up the user's settings, and says what of them cannot be."""
@@ -381,6 +398,19 @@ class CodepruneApp(App[None]):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen())
 
+    def action_terminal(self) -> None:
+        """Shows what the terminal can do."""
+        from .screens.terminal import TerminalScreen
+
+        if not isinstance(self.screen, TerminalScreen):
+            self.push_screen(TerminalScreen())
+
+    def action_tips(self) -> None:
+        """Shows the tips of the first start again."""
+        from .screens.tips import TipsScreen
+
+        self.push_screen(TipsScreen())
+
     async def action_quit(self) -> None:
         """Leaves; the workers go on."""
         self.exit()
@@ -429,12 +459,46 @@ class CodepruneApp(App[None]):
             screen.compare(names)
 
     def get_system_commands(self, screen: "Screen[object]") -> Iterable[SystemCommand]:
-        """Every key's action, for the command palette."""
-        seen = set()
+        """Every action of the app, for the command palette; first those in front."""
+        from .palette import elsewhere
+
+        seen: set[str] = set()
+        names = {title for _, title in MODE_KEYS.values()}
         for active in screen.active_bindings.values():
             binding = active.binding
-            if binding.tooltip and binding.action not in seen:
-                seen.add(binding.action)
-                title = binding.description
+            if binding.tooltip and (binding.id or binding.action) not in seen:
+                seen.add(binding.id or binding.action)
+                twice = active.node is not self and binding.description in names  # Runs has an action Compare, too
+                title = f"{MODE_KEYS[self.current_mode][1]}: {binding.description}" if twice else binding.description
                 yield SystemCommand(title, binding.tooltip, partial(self.run_action, binding.action, active.node))
+        for own in self.BINDINGS:
+            if isinstance(own, Binding) and own.id not in seen:  # behind a dialog they have no keys
+                yield SystemCommand(own.description, own.tooltip, partial(self.run_action, own.action))
+        for mode, title, binding in elsewhere(seen):
+            yield SystemCommand(title, binding.tooltip, partial(self.act_in, mode, binding.action))
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+        yield SystemCommand("Terminal check", "What this terminal can do, and what to set", self.action_terminal)
+        yield SystemCommand("First-start tips", "A few keys to begin with", self.action_tips)
+        turn = "off" if self.slow else "on"
+        yield SystemCommand(
+            f"Low bandwidth: {turn}", "For slow lines: no animations, news every two seconds", self.action_low_bandwidth
+        )
+
+    async def act_in(self, mode: str, action: str) -> None:
+        """Goes to a mode and does something there, once it shows what it is about."""
+        self.action_mode(mode)
+        if (screen := self._mode()) is not None:
+            act = partial(self.run_action, action, screen)
+            # Behind the message that brings it to the front, and behind what that asks for: a list must have its lines first.
+            screen.call_later(partial(screen.call_after_refresh, act))
+
+    def action_low_bandwidth(self) -> None:
+        """Spares the line, or no longer."""
+        self.slow = not self.slow
+        self.animation_level = "none" if self.slow else constants.TEXTUAL_ANIMATIONS
+        self._ticking.stop()
+        self._ticking = self.set_interval(SLOW_TICK_S if self.slow else 1.0, self._tick)
+        if self._watcher is not None:
+            self._watcher.set_pace(SLOW_POLL_S if self.slow else POLL_S)
+        told = "on: no animations, news every two seconds" if self.slow else "off"
+        self.say(f"Low bandwidth is {told}. low_bandwidth in the settings file keeps it so.")

@@ -56,6 +56,10 @@ class Watcher(threading.Thread):
         """Ends the thread soon; nothing is published any more."""
         self._leave.set()
 
+    def set_pace(self, poll_s: float) -> None:
+        """Looks at the journal once in so many seconds from now on."""
+        self._poll_s = poll_s
+
     def run(self) -> None:
         """Reads, reduces and publishes, once in `poll_s`."""
         follower, view, held, caught_up, probed = Follower(self.paths), RunView(), False, False, -PROBE_S

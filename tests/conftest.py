@@ -1,6 +1,7 @@
 """What all tests share: where the real data lies, and one thread for torch."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,14 @@ def ruby_data() -> Path:
     if not (folder / "valid.jsonl.gz").exists():
         pytest.skip(f"the real Ruby data is not at {folder}; set CODEPRUNE_RUBY_DATA to a folder with CodeXGLUE's rows")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test depends on what the app remembers of this user, or changes it; for all of them it is not the first start."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        (folder / "codeprune-tui").mkdir()
+        (folder / "codeprune-tui" / "tips-shown").touch()
+        yield

@@ -14,6 +14,7 @@ from ..tui import CodepruneApp
 from .compare import CompareScreen
 from .layers import LayersScreen
 from .live import LiveScreen
+from .log import LogScreen
 from .new_run import NewRunScreen
 from .runs import RunsScreen
 
@@ -59,6 +60,7 @@ def sections() -> Iterable[tuple[str, list[tuple[str, str]]]]:
         ("Everywhere", [*CodepruneApp.BINDINGS, Binding("ctrl+p", "", "", tooltip="Command palette: every action by name")]),
         ("1 Runs", RunsScreen.BINDINGS),
         ("2 Live", LiveScreen.BINDINGS),
+        ("2 Live, whole log (L)", LogScreen.BINDINGS),
         ("3 Layers", [ARROWS, *LayersScreen.BINDINGS]),
         ("4 Compare", CompareScreen.BINDINGS),
         ("5 Playground", PlaygroundScreen.BINDINGS),
@@ -76,11 +78,17 @@ def sections() -> Iterable[tuple[str, list[tuple[str, str]]]]:
 class HelpScreen(ModalScreen[None]):
     """The keys, in front of whatever was there."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "dismiss", "Close", id="help.close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,enter", "dismiss", "Close", id="help.close"),
+        Binding("t", "app.terminal", "Terminal", id="help.terminal"),
+        Binding("i", "app.tips", "Tips", id="help.tips"),
+    ]
 
     def compose(self) -> ComposeResult:
         """One text that scrolls."""
-        parts: list[str | tuple[str, str]] = []
+        parts: list[str | tuple[str, str]] = [
+            ("Esc closes this · t checks the terminal · i shows the first tips\n\n", "$text-muted")
+        ]
         for title, rows in sections():
             parts.append((f"{title}\n", "bold $text-primary"))
             for keys, explanation in rows:

@@ -9,12 +9,16 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import Static
 
+from ..machine import SAMPLE_S, Figures, MachineWatch, Worker, same_machine
+from ..plain import plain
 from ..state import RunView
+from ..tui import ALIVE, SLOW_TICK_S
 from ..watch import Watched
 from ..widgets.chart import ScoreChart
-from ..widgets.figures import loss_title, progress, samples_text, scores_line, scores_table
+from ..widgets.figures import loss_title, machine_line, progress, samples_text, scores_line, scores_table
 from ..widgets.heatmap import Heatmap
 from ..widgets.runlog import RunLog
 from ..widgets.spark import Spark
@@ -31,6 +35,15 @@ NO_RUN = Content.assemble(
 )
 
 
+class MachineMeasured(Message):
+    """There are new figures of the machine."""
+
+    def __init__(self, worker: Worker, figures: Figures) -> None:
+        super().__init__()
+        self.worker = worker
+        self.figures = figures
+
+
 class LiveScreen(ModeScreen):
     """One run as it goes."""
 
@@ -40,6 +53,9 @@ class LiveScreen(ModeScreen):
         *RUN_KEYS,
         Binding("f", "freeze", "Freeze", tooltip="Freeze the view, or let it go on; the run isn't touched", id="live.freeze"),
         Binding("l", "other", "Log", tooltip="Log or comments, where there is no room for both", id="live.log"),
+        Binding(
+            "L", "whole_log", "Whole log", show=False, tooltip="The whole log on the whole screen, to search", id="live.whole-log"
+        ),
         Binding(
             "z",
             "zoom",
@@ -54,6 +70,10 @@ class LiveScreen(ModeScreen):
         super().__init__()
         self._frozen: Watched | None = None
         self._shown: RunView | None = None
+        self._machine = MachineWatch(self._measured)
+        self._followed: Worker | None = None
+        """The worker whose machine is measured."""
+        self._machine_shown: Content | None = None
 
     def body(self) -> ComposeResult:
         """The panes."""
@@ -67,6 +87,7 @@ class LiveScreen(ModeScreen):
                 with Vertical(id="training"):
                     yield Static("", markup=False, id="progress")
                     yield Spark()
+                    yield Static("", markup=False, id="machine")
             with Horizontal(id="bottom"):
                 with VerticalScroll(id="samples", can_focus=True):
                     yield Static("", markup=False, id="samples-text")
@@ -77,6 +98,15 @@ class LiveScreen(ModeScreen):
         self.query_one("#samples").border_title = "comments"
         self.query_one("#scores").border_title = "scores and floors"
         self.add_class("-no-run")
+        self._machine.start()
+
+    def on_unmount(self) -> None:
+        """Lets the thread go."""
+        self._machine.stop()
+
+    def on_screen_suspend(self) -> None:
+        """Nobody looks: measures nothing."""
+        self._machine.follow(None)
 
     def on_resize(self) -> None:
         """Some panes say more where there is more room."""
@@ -93,6 +123,8 @@ class LiveScreen(ModeScreen):
         if watched is not None and watched.view is not self._shown:
             self._shown = watched.view
             self._show(watched.view)
+        if self._frozen is None:
+            self._follow_machine()
 
     def _show(self, view: RunView) -> None:
         masked = view.masked
@@ -110,6 +142,42 @@ class LiveScreen(ModeScreen):
         most = 6 if self._tall else 2
         self.query_one("#samples-text", Static).update(samples_text(view.samples, view.dense_samples, most))
         self.query_one(RunLog).show(view.log)
+
+    # The machine
+
+    def _follow_machine(self) -> None:
+        """Has the worker's machine measured if it is this one; says why not otherwise."""
+        watched, self._followed, why = self.frame.watched, None, ""
+        state = self.frame.standing()
+        if watched is None or state.split(" ")[0] not in ALIVE:
+            why = "no worker, so no figures of its machine"
+        elif state == "STARTING…" or not watched.view.pid:
+            why = "the worker starts"
+        elif not same_machine(watched.view.host):
+            why = f"the worker is on {plain(watched.view.host, 30)}, another machine: no figures"
+        else:
+            self._followed = Worker(watched.view.pid, watched.paths.root.resolve())
+        if why:
+            self._show_machine(Content.styled(why, "$text-muted"))
+        self._machine.period_s = SLOW_TICK_S if self.frame.slow else SAMPLE_S
+        self._machine.follow(self._followed if self.is_current else None)
+
+    def _measured(self, worker: Worker, figures: Figures) -> None:
+        # From another thread: the loop may be gone by now, and then there is nobody to tell.
+        try:
+            self.post_message(MachineMeasured(worker, figures))
+        except RuntimeError:
+            return
+
+    def on_machine_measured(self, message: MachineMeasured) -> None:
+        """Shows figures, unless the view is frozen or they are of a worker that is no longer looked at."""
+        if message.worker == self._followed and self._frozen is None:
+            self._show_machine(machine_line(message.figures))
+
+    def _show_machine(self, content: Content) -> None:
+        if content != self._machine_shown:
+            self._machine_shown = content
+            self.query_one("#machine", Static).update(content)
 
     @property
     def _tall(self) -> bool:
@@ -138,6 +206,15 @@ class LiveScreen(ModeScreen):
     def action_other(self) -> None:
         """Shows the log or the comments, where only one of them fits."""
         self.toggle_class("show-samples")
+
+    def action_whole_log(self) -> None:
+        """Opens the run's logs on the whole screen."""
+        from .log import LogScreen
+
+        if self.frame.watched is None:
+            self.frame.say("No run is open, so there is no log. Choose one under 1 Runs.", "warning")
+        else:
+            self.app.push_screen(LogScreen(self.frame.watched.paths))
 
     def action_zoom(self) -> None:
         """Enlarges the focused pane, or puts it back."""

@@ -6,6 +6,7 @@ from textual.content import Content
 
 from core.events import Sample, Scores
 
+from ..machine import GIB, Figures
 from ..plain import plain
 from ..state import RunView
 from ..words import NOTHING, count, percent, rate, score
@@ -77,6 +78,20 @@ def _bar(view: RunView, steps: int, width: int = 10) -> list[Part]:
     done, whole = view.decoding if view.decoding is not None else (view.step, steps)
     filled = round(width * min(1.0, done / max(1, whole)))
     return [("━" * filled, "$text-success"), ("─" * (width - filled), "$text-muted")]
+
+
+def machine_line(figures: Figures) -> Content:
+    """How busy this machine is, and how much memory the worker holds."""
+    used = f"{figures.used_bytes / GIB:.1f}/{figures.total_bytes / GIB:.1f} GiB"
+    parts: list[Part] = [("CPU ", "$text-muted"), percent(figures.cpu), ("  memory ", "$text-muted"), used]
+    worker = NOTHING if figures.worker_bytes is None else f"{figures.worker_bytes / GIB:.2f} GiB"
+    parts += [("  worker ", "$text-muted"), worker]
+    for gpu in figures.gpus:
+        name = "GPU" if len(figures.gpus) == 1 else f"GPU{gpu.number}"
+        parts += [(f"  {name} ", "$text-muted"), NOTHING if gpu.busy is None else percent(gpu.busy)]
+        if gpu.used_bytes is not None and gpu.total_bytes is not None:
+            parts.append(f" {gpu.used_bytes / GIB:.1f}/{gpu.total_bytes / GIB:.1f} GiB")
+    return Content.assemble(*parts)
 
 
 def loss_title(view: RunView) -> str:

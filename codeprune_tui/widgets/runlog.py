@@ -6,13 +6,12 @@ Follows the line API: only lines that are new are wrapped and drawn.
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
-from textual.geometry import Size
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from ..plain import plain
 from ..state import Level, LogLine
 from ..words import clock
+from .following import Following
 
 SIGNS: dict[Level, tuple[str, str]] = {
     "info": ("·", "dim"),
@@ -24,12 +23,12 @@ INDENT = 11
 """Columns of the time and the sign."""
 
 
-class RunLog(ScrollView, can_focus=True):
+class RunLog(Following):
     """Shows log lines; follows the end unless it was scrolled away from it."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.border_title = "log"
+        self.border_title = "log (L: all of it)"
         self._shown: tuple[LogLine, ...] = ()
         self._strips: dict[LogLine, list[Strip]] = {}
         self._lines: list[Strip] = []
@@ -38,8 +37,11 @@ class RunLog(ScrollView, can_focus=True):
     def show(self, lines: tuple[LogLine, ...]) -> None:
         """Shows other lines, oldest first."""
         if lines is not self._shown:
-            self._shown = lines
-            self._draw()
+            before, self._shown = self._shown, lines
+            same = bool(lines) and lines[0] in before
+            if before and not same:
+                self.forget_place()  # another run's
+            self._draw(before.index(lines[0]) if same else 0)
 
     def on_resize(self) -> None:
         """Wraps anew to the new width."""
@@ -52,19 +54,15 @@ class RunLog(ScrollView, can_focus=True):
             return Strip.blank(width, style)
         return self._lines[line].crop_extend(0, width, style).apply_style(style)
 
-    def _draw(self) -> None:
+    def _draw(self, gone: int = 0) -> None:
         width = self.size.width
         if width <= INDENT:
             return
         if width != self._width:
             self._strips, self._width = {}, width
-        at_end = self.scroll_offset.y >= self.max_scroll_y
         self._strips = {line: self._strips.get(line) or self._wrap(line, width) for line in self._shown}
         self._lines = [strip for line in self._shown for strip in self._strips[line]]
-        self.virtual_size = Size(width, len(self._lines))
-        if at_end:
-            self.call_after_refresh(self.scroll_end, animate=False, x_axis=False)
-        self.refresh()
+        self.lay_out((len(self._strips[line]) for line in self._shown), gone)
 
     def _wrap(self, line: LogLine, width: int) -> list[Strip]:
         sign, style = SIGNS[line.level]

@@ -1,0 +1,199 @@
+"""How busy this machine is, and the worker on it: processor, memory, and the GPUs where there are any.
+
+Measured by psutil and by NVIDIA's management library, in a thread, while somebody looks. Only ever of the machine that the app
+runs on; whoever shows the figures must know that the worker is here. Knows neither Textual nor run folders.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+SAMPLE_S = 2.0
+FIRST_S = 0.5
+"""The share of the processor is a mean between two looks; the first pair lies this far apart."""
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The process whose machine is measured."""
+
+    pid: int
+    folder: Path
+    """Its run folder, resolved: a number may go to another program, or to another run's worker."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU; None where its driver does not tell."""
+
+    number: int
+    busy: float | None
+    """Share of the time in which a kernel ran, in [0, 1]."""
+    used_bytes: int | None
+    total_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The machine at one moment, rounded as it is shown: equal figures need no repaint."""
+
+    cpu: float
+    """Share of all cores, in [0, 1], in whole percent."""
+    used_bytes: int
+    total_bytes: int
+    worker_bytes: int | None
+    """Resident memory of the worker; None where its process is not to be seen."""
+    gpus: tuple[Gpu, ...] = ()
+
+
+class MachineWatch(threading.Thread):
+    """Measures again and again while there is a worker to measure.
+
+    Args:
+        publish: Takes the worker and the figures when they changed; called in this thread.
+        period_s: Seconds between two looks.
+    """
+
+    def __init__(self, publish: Callable[[Worker, Figures], None], period_s: float = SAMPLE_S) -> None:
+        super().__init__(name="measure the machine", daemon=True)
+        self.period_s = period_s
+        self._publish = publish
+        self._worker: Worker | None = None
+        self._leave = False
+        self._wake = threading.Event()
+
+    def stop(self) -> None:
+        """Ends the thread soon."""
+        self._leave = True
+        self._wake.set()
+
+    def follow(self, worker: Worker | None) -> None:
+        """Measures for another worker; None: rests."""
+        if worker != self._worker:
+            self._worker = worker
+            self._wake.set()
+
+    def run(self) -> None:
+        """Rests, or measures once in `period_s`."""
+        gpus, measured = Gpus(), None
+        published: tuple[Worker, Figures] | None = None
+        while not self._leave:
+            worker = self._worker
+            if worker is None:
+                published = None  # whoever looks again has seen nothing yet
+                self._wake.wait()
+            elif worker != measured:
+                psutil.cpu_percent()  # the time in which nobody looked must not count
+                self._wake.wait(FIRST_S)
+            else:
+                found = (worker, measure(worker, gpus))
+                if found != published and not self._leave:
+                    self._publish(*found)
+                    published = found
+                self._wake.wait(self.period_s)
+            measured = worker
+            self._wake.clear()
+        gpus.close()
+
+
+def measure(worker: Worker, gpus: "Gpus") -> Figures:
+    """The machine now.
+
+    Args:
+        worker: Whose memory, and whose GPUs.
+        gpus: The open library.
+    """
+    memory = psutil.virtual_memory()
+    return Figures(
+        cpu=round(psutil.cpu_percent()) / 100,
+        used_bytes=_rounded(memory.total - memory.available),
+        total_bytes=memory.total,
+        worker_bytes=resident_bytes(worker),
+        gpus=gpus.measure(worker.pid),
+    )
+
+
+def resident_bytes(worker: Worker) -> int | None:
+    """Resident memory of a worker; None where that process is gone, is another program, or may not be looked at."""
+    try:
+        process = psutil.Process(worker.pid)
+        if process.cmdline()[-2:] != ["core.worker", str(worker.folder)]:
+            return None
+        return _rounded(process.memory_info().rss, GIB // 100)
+    except (psutil.Error, ValueError, OverflowError):
+        return None
+
+
+def _rounded(size_bytes: int, to: int = GIB // 10) -> int:
+    return round(size_bytes / to) * to
+
+
+class Gpus:
+    """NVIDIA's management library, opened at the first question; without it, or without a GPU, there are none."""
+
+    def __init__(self) -> None:
+        self._library: Any = None  # a module without types, or None
+        self._asked = False
+
+    def measure(self, pid: int) -> tuple[Gpu, ...]:
+        """The GPUs that a process uses; all, where the driver does not tell which these are."""
+        self._open()
+        if self._library is None:
+            return ()
+        try:
+            handles = list(enumerate(map(self._library.nvmlDeviceGetHandleByIndex, range(self._library.nvmlDeviceGetCount()))))
+            mine = [(number, handle) for number, handle in handles if pid in self._processes(handle)]
+            return tuple(self._measure(number, handle) for number, handle in mine or handles)
+        except self._library.NVMLError:
+            return ()
+
+    def close(self) -> None:
+        """Lets the library go."""
+        if self._library is not None:
+            self._told(self._library.nvmlShutdown)
+
+    def _open(self) -> None:
+        if self._asked:
+            return
+        self._asked = True
+        try:
+            import pynvml
+        except ImportError:
+            return
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError:  # no driver, or no GPU
+            return
+        self._library = pynvml
+
+    def _measure(self, number: int, handle: object) -> Gpu:
+        rates = self._told(self._library.nvmlDeviceGetUtilizationRates, handle)
+        memory = self._told(self._library.nvmlDeviceGetMemoryInfo, handle)
+        return Gpu(
+            number,
+            None if rates is None else rates.gpu / 100,
+            None if memory is None else _rounded(memory.used),
+            None if memory is None else memory.total,
+        )
+
+    def _processes(self, handle: object) -> set[int]:
+        found = self._told(self._library.nvmlDeviceGetComputeRunningProcesses, handle)
+        return {process.pid for process in found or ()}
+
+    def _told(self, question: Callable[..., Any], *arguments: object) -> Any:
+        """The answer, or None where this GPU or its driver has none."""
+        try:
+            return question(*arguments)
+        except self._library.NVMLError:
+            return None
+
+
+def same_machine(host: str) -> bool:
+    """Whether a worker that calls its machine `host` is on this one."""
+    return host == os.uname().nodename
