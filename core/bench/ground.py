@@ -18,7 +18,7 @@ from ..data import Batch, BatchOrder, Encoded, collate, encode_rows
 from ..errors import ModelError
 from ..loading import load_model, load_tokenizer
 from ..model import PAD, CodeToText, CodeToTextConfig
-from ..recipe import Training
+from ..recipe import Precision, Training
 from ..rows import load_rows
 from ..train import Trainer
 from .reference import SOURCE_LENGTH, TARGET_LENGTH
@@ -143,8 +143,8 @@ class Ground:
         """Tokens of a comment in the mean, its end included: so many the random base model, which ends none, writes."""
         return round(sum(len(ids) - 1 for ids in self.valid.targets) / len(self.valid.targets))
 
-    def trainer(self, model: CodeToText, masks: dict[str, torch.Tensor]) -> Trainer:
-        """The engine's trainer."""
+    def trainer(self, model: CodeToText, masks: dict[str, torch.Tensor], precision: Precision | None = None) -> Trainer:
+        """The engine's trainer, in the ground's precision unless another is asked for."""
         training = Training(steps=1000, batch_size=8)
         return Trainer(
             model, lambda batch: model(batch.sources, batch.targets, places=batch.places), masks, training, 1, self.accelerator

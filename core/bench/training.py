@@ -8,10 +8,11 @@ from ..data import Batch
 from ..events import Step
 from ..journal import JournalWriter
 from ..masks import keep, prunable
+from ..recipe import Precision
 from ..scores import CRITERIA
 from .ground import Ground
 from .measure import Goal, Result, faster, in_turn, sample, timed
-from .reference import PaddedTrainer
+from .reference import SOURCE_LENGTH, TARGET_LENGTH, PaddedTrainer
 
 NAME, MASKED, JOURNAL = "training", "masked-step", "journal"
 GOALS = {("cpu", "mini", 8): 4.5, ("cpu", "base", 8): 3.5, ("cuda", "base", 8): 4.0, ("cuda", "base", 64): 6.0}
@@ -20,16 +21,17 @@ GOALS = {("cpu", "mini", 8): 4.5, ("cpu", "base", 8): 3.5, ("cuda", "base", 8): 
 
 def training(ground: Ground, size: str) -> list[Result]:
     """Examples trained, ours against fixed padding."""
-    batch_sizes = (8, 64) if ground.device.type == "cuda" else (8,)
-    return [_training(ground, size, batch_size) for batch_size in batch_sizes]
+    if ground.device.type == "cuda":
+        return [_training(ground, size, batch_size) for batch_size in (8, 64)]
+    return [_training(ground, size, 8), *([] if ground.quick else [_training(ground, size, 8, "bf16")])]
 
 
-def _training(ground: Ground, size: str, batch_size: int) -> Result:
+def _training(ground: Ground, size: str, batch_size: int, precision: Precision | None = None) -> Result:
     ours_steps, times = (2, 1) if ground.quick else (24, 3) if size == "mini" else (3, 3)
     theirs_steps = 1 if ground.quick or size == "base" else 3  # at fixed lengths every step is alike
     batches = ground.batches(ours_steps * times, batch_size)
     model = ground.model(size)
-    trainer, reference = ground.trainer(model, {}), PaddedTrainer(model)
+    trainer, reference = ground.trainer(model, {}, precision), PaddedTrainer(model)
 
     def each(step: Callable[[Batch], object], mine: list[Batch]) -> float:
         def train() -> None:
@@ -48,8 +50,17 @@ def _training(ground: Ground, size: str, batch_size: int) -> Result:
     each(reference.train_step, batches[-1:])
     sides = in_turn(ours, theirs, times, warm=False)
     ground.forget()
+    what, against = f"training, batch {batch_size}", "fixed padding to 256 and 128 tokens"
+    if precision:
+        return faster(NAME, size, f"{what}, {precision}", f"{against}, fp32", sides, None)
     least = GOALS.get((ground.device.type, size, batch_size))
-    return faster(NAME, size, f"training, batch {batch_size}", "fixed padding to 256 and 128 tokens", sides, least)
+    return faster(NAME, size, what, against, sides, least, note=_tokens(batches))
+
+
+def _tokens(batches: list[Batch]) -> str:
+    """How many tokens each side reads: what the ratio can be where every token costs alike."""
+    source, target = (sum(getattr(batch, side).shape[1] for batch in batches) / len(batches) for side in ("sources", "targets"))
+    return f"{source:.0f} and {target:.0f} tokens wide in the mean, padding included, against {SOURCE_LENGTH} and {TARGET_LENGTH}"
 
 
 def masked_step(ground: Ground, size: str) -> list[Result]:
