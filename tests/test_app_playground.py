@@ -145,7 +145,7 @@ async def test_another_model_is_asked_and_only_that_one(tmp_path: Path, stand_in
         column(screen, 2).query_one(Select).value = str(tmp_path / "checkpoints" / "ruby-1" / "rounds" / "01")
         await until_shown(app, "of [01]")
         last = json.loads(stand_in.read_text().splitlines()[-1])
-        assert [Path(model).name for model in last["models"]] == ["01"]
+        assert [Path(variant["model"]).name for variant in last["models"]] == ["01"]
         assert (last["beam"], last["max_length"], last["n_best"]) == (10, 64, 5)
         await pilot.press("b")
         await until(lambda: json.loads(stand_in.read_text().splitlines()[-1])["beam"] == 1)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -31,6 +31,7 @@ from core.exchange import (
     Ready,
     Refused,
     Reply,
+    Variant,
     read_reply,
     read_request,
     to_line,
@@ -80,13 +81,17 @@ class Process:
         assert found.id == self.number
         return found
 
-    def comment(self, method: int, models: list[str], **other: int) -> list[Reply]:
+    def comment(self, method: int, models: Sequence[str | Variant], **other: int) -> list[Reply]:
         reading, self.number = self.number, self.number + 1
-        self.send(to_line(Comment("comment", self.number, reading, method, models, **other)))
+        self.send(to_line(Comment("comment", self.number, reading, method, _variants(models), **other)))
         return self.until(Done)
 
     def ended(self) -> int:
         return self.process.wait(timeout=PATIENCE_S)
+
+
+def _variants(models: Sequence[str | Variant]) -> list[Variant]:
+    return [Variant(model) if isinstance(model, str) else model for model in models]
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +190,7 @@ def test_the_end_of_stdin_ends_it_at_once_whatever_it_does() -> None:
     process = Process()
     assert isinstance(process.hear(), Ready)
     process.read(SAMPLE)
-    process.send(to_line(Comment("comment", 2, 1, 0, [MODEL])))  # it begins to load torch
+    process.send(to_line(Comment("comment", 2, 1, 0, [Variant(MODEL)])))  # it begins to load torch
     assert process.process.stdin is not None
     process.process.stdin.close()
     assert process.ended() == 0
@@ -221,7 +226,7 @@ def test_a_newer_question_takes_the_place_of_an_older_one() -> None:
     texts, desk = Texts(said.append), Desk(said.append, "cpu", 1)
     texts.read(Read("read", 1, "def a; end"))
     for number in (2, 3):
-        desk.take(Comment("comment", number, 1, 0, ["/no/such/model"] if number == 2 else []))
+        desk.take(Comment("comment", number, 1, 0, [Variant("/no/such/model")] if number == 2 else []))
     said.clear()
     desk.work(texts)
     assert said == [Done("done", 2, superseded=True)]
@@ -276,7 +281,7 @@ async def test_the_client_reports_a_crash_with_its_last_words_and_starts_again(t
     await playground.ask(Read("read", 1, "def a; end"))
     await until(lambda: [reply for reply in heard if isinstance(reply, MethodsFound)])
     first = playground.pid
-    await playground.ask(Comment("comment", 2, 1, 0, ["crash"]))
+    await playground.ask(Comment("comment", 2, 1, 0, [Variant("crash")]))
     await until(lambda: [reply for reply in heard if isinstance(reply, Gone)])
     gone = heard[-1]
     assert isinstance(gone, Gone)

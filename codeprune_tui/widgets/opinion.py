@@ -13,11 +13,12 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Select, Static
 
-from core.exchange import Commented, ModelFailed
+from core.exchange import PLAIN, Commented, ModelFailed, Variant
 
 from ..difference import differing
 from ..models import Choice
 from ..plain import plain
+from ..quantization_words import titled
 from ..words import duration, score
 
 Part = str | tuple[str, str]
@@ -68,6 +69,8 @@ class Opinion(Vertical):
         super().__init__(classes="opinion")
         self.number = number
         self.choice: Choice | None = None
+        self.method = PLAIN
+        """How the model is quantized in memory."""
         self.state: State = None
         self.asked: object = None
         """What it was last asked for; whoever asks knows what that means."""
@@ -96,10 +99,25 @@ class Opinion(Vertical):
         self._known, self._narrow = offered, narrow
         self._fill()
 
-    def choose(self, choice: Choice | None) -> None:
+    def choose(self, choice: Choice | None, method: str = PLAIN) -> None:
         """Puts a model in, as if nobody had chosen it."""
-        self.choice, self.state, self.asked = choice, None, None
+        self.choice, self.method, self.state, self.asked = choice, method, None, None
         self._fill()
+
+    @property
+    def variant(self) -> Variant | None:
+        """What the playground's process is to let write."""
+        return None if self.choice is None else Variant(self.choice.path, self.method)
+
+    @property
+    def label(self) -> str:
+        """The model's name with its method, safe to show."""
+        return "" if self.choice is None else titled(self.choice.label, self._shown_method)
+
+    @property
+    def _shown_method(self) -> str:
+        saved_as = self.choice.saved_as if self.choice else ""
+        return saved_as if self.method == PLAIN else self.method
 
     def _fill(self) -> None:
         chooser: Select[str] = self.query_one(Select)
@@ -113,6 +131,8 @@ class Opinion(Vertical):
         path = event.value if isinstance(event.value, str) else ""
         if path != (self.choice.path if self.choice else ""):
             self.choice, self.state, self.asked = self._known.get(path), None, None
+            if self.choice is not None and self.choice.saved_as:
+                self.method = PLAIN  # it cannot be quantized once more
             self.post_message(self.ModelChosen())
 
     @property
@@ -127,8 +147,13 @@ class Opinion(Vertical):
             other: The comment to mark the differences from, or None.
             now: Seconds since 1970.
         """
-        self.border_title = f"model {self.number}"
+        self.border_title = Content(self._head())
         self.query_one(Static).update(NO_MODEL if self.choice is None else _content(self.state, other, now))
+
+    def _head(self) -> str:
+        if self.choice is None or self._shown_method == PLAIN or not self._shown_method:
+            return f"model {self.number}"
+        return f"{self.number} {titled(self.choice.short if self._narrow else self.choice.label, self._shown_method)}"
 
 
 def _content(state: State, other: str | None, now: float) -> Content:

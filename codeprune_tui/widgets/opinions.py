@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from textual.app import ComposeResult
 from textual.containers import Grid
 
-from core.exchange import Commented, ModelFailed
+from core.exchange import Commented, ModelFailed, Variant
 
 from ..models import Choice
 from ..plain import plain
@@ -90,7 +90,7 @@ class Opinions(Grid):
         (self.focused or self.columns[-1]).choose(choice)
         self.fit()
 
-    def ask(self, question: Question, now: float) -> list[str]:
+    def ask(self, question: Question, now: float) -> list[Variant]:
         """Makes those wait whose comment is not about the question.
 
         Args:
@@ -105,12 +105,12 @@ class Opinions(Grid):
             column.asked = question
             if not isinstance(column.state, Waiting):
                 column.state = Waiting("Waiting for its turn…", now)
-        return list(dict.fromkeys(column.choice.path for column in waiting if column.choice is not None))
+        return list(dict.fromkeys(column.variant for column in waiting if column.variant is not None))
 
-    def set(self, model: str, state: State) -> None:
+    def set(self, variant: Variant, state: State) -> None:
         """Says how a model stands, wherever it is."""
         for column in self.columns:
-            if column.choice is not None and column.choice.path == model:
+            if column.variant == variant:
                 column.state = state
 
     def lose(self, why: str) -> None:
@@ -135,7 +135,7 @@ class Opinions(Grid):
     def written(self, columns: Sequence[Opinion] | None = None) -> list[tuple[str, str]]:
         """Names of models with the comments they wrote, both as text to show."""
         shown = self.columns if columns is None else columns
-        return [(column.choice.label, plain(column.best)) for column in shown if column.choice and column.best]
+        return [(column.label, plain(column.best)) for column in shown if column.choice and column.best]
 
 
 def _answered(column: Opinion, question: Question) -> bool:
