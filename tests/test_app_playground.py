@@ -21,6 +21,7 @@ from textual.widgets import OptionList, Select
 
 from codeprune_tui import playground
 from codeprune_tui.history import history_file, read_history
+from codeprune_tui.quantization_words import TITLES
 from codeprune_tui.screens.help import sections
 from codeprune_tui.screens.playground import PlaygroundScreen
 from codeprune_tui.tui import CodepruneApp
@@ -28,6 +29,7 @@ from codeprune_tui.widgets.editor import MOST_CHARACTERS, RubyEditor, editable
 from codeprune_tui.widgets.opinion import Opinion
 from codeprune_tui.widgets.opinions import Opinions
 from core.comment import comment_methods
+from core.methods import METHODS
 from core.ruby import methods
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -150,6 +152,76 @@ async def test_another_model_is_asked_and_only_that_one(tmp_path: Path, stand_in
         await pilot.press("b")
         await until(lambda: json.loads(stand_in.read_text().splitlines()[-1])["beam"] == 1)
         assert json.loads(stand_in.read_text().splitlines()[-1])["n_best"] == 1
+
+
+@SIZES
+async def test_a_model_is_quantized_in_memory(tmp_path: Path, stand_in: Path, size: tuple[int, int]) -> None:
+    assert list(TITLES) == list(METHODS), "every method has a name on the screen"
+    async with opened(checkpoints(tmp_path, "ruby-1"), size) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 1).best is not None and column(screen, 2).best is not None)
+        await pilot.press("i")
+        await until_shown(app, "Quantize ruby-1 · round 2 · 90 % in memory, how?")
+        await until_shown(app, "✗ not installed: pip [red]x[/] <1B>[2J")
+        assert_harmless(shown(app))
+        await pilot.press("down", "down", "down")
+        await until_shown(app, "the paper's way")
+        await pilot.press("enter")
+        await until_shown(
+            app, "2 ruby-1 r2 90 % · dynamic INT8" if size == SMALL else "2 ruby-1 · round 2 · 90 % · dynamic INT8"
+        )
+        await until(lambda: column(screen, 2).best == "Returns the total of 02 dynamic-int8 .")
+        asked = json.loads(stand_in.read_text().splitlines()[-1])["models"]
+        assert [(Path(variant["model"]).name, variant["method"]) for variant in asked] == [("02", "dynamic-int8")]
+        # The same model beside itself: each column keeps its own comment.
+        column(screen, 1).query_one(Select).value = column(screen, 2).choice.path  # type: ignore[union-attr]
+        await until(lambda: column(screen, 1).best == "Returns the total of 02 .")
+        assert column(screen, 2).best == "Returns the total of 02 dynamic-int8 ."
+        await pilot.press("y")
+        await until_shown(app, "comments.txt")
+        copied = (tmp_path / "state" / "codeprune-tui" / "copied" / "comments.txt").read_text()
+        assert "ruby-1 · round 2 · 90 % · dynamic INT8: Returns the total of 02 dynamic-int8 ." in copied
+        # A method that does not work here cannot be reached: the highlight passes over it.
+        await pilot.press("i")
+        await until_shown(app, "✗ not installed")
+        await pilot.press("up", "up", "up", "up", "enter")
+        await until(lambda: column(screen, 2).method != "dynamic-int8")
+        assert column(screen, 2).method == "int8-w8a8"
+
+
+async def test_a_folder_that_is_quantized_already_says_so(tmp_path: Path, stand_in: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text('{"quantization": "int8-weight"}')
+    async with opened(tmp_path, SMALL) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 2).best is not None)
+        await pilot.press("o")
+        await until_shown(app, "Which model")
+        await pilot.press(*str(tmp_path / "mine"), "enter")
+        await until(lambda: column(screen, 2).best == "Returns the total of mine .")
+        await until_shown(app, "INT8 weight-only")
+        assert str(column(screen, 2).border_title).endswith(" · INT8 weight-only")
+        await pilot.press("i")
+        await until_shown(app, "✗ its folder holds it quantized already")
+        assert "abilities" not in stand_in.read_text(), "nobody needs to find out what the device could do"
+        await pilot.press("escape")
+        await until(lambda: app.screen is screen)
+
+
+async def test_a_failing_quantization_leaves_the_other_column(tmp_path: Path, stand_in: Path) -> None:
+    folder = checkpoints(tmp_path)
+    rounds = make_round(folder, "ruby-1", 0, 0.5).parent
+    (rounds / "00").rename(tmp_path / "no-dynamic")
+    (rounds / "00").symlink_to(tmp_path / "no-dynamic")
+    async with opened(folder, SMALL) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 1).best is not None and column(screen, 2).best is not None)
+        first = column(screen, 1).best
+        await pilot.press("i")
+        await until_shown(app, "✗ not installed")
+        await pilot.press("down", "down", "down", "enter")
+        await until_shown(app, "✗ no-dynamic dynamic-int8")
+        assert column(screen, 1).best == first
 
 
 async def test_a_failing_model_leaves_the_other(tmp_path: Path, stand_in: Path) -> None:

@@ -39,6 +39,7 @@ from core.recipe import Evaluation
 
 from .. import bundle, client
 from ..clipboard import copy
+from ..fitting import middle_out
 from ..history import Entry, history_file, keep, read_history
 from ..models import Choice, choices, default_pair, saved_method
 from ..plain import plain, plain_lines
@@ -77,6 +78,7 @@ class PlaygroundScreen(ModeScreen):
     DEFAULT_CSS = """
     PlaygroundScreen {
         #own { height: auto; max-height: 2; padding: 0 1; }
+        &.-wide #methods { width: 44; }
         &.-tall #opinions { height: 20; }
         &.-tall #own { max-height: 4; }
     }
@@ -369,7 +371,7 @@ class PlaygroundScreen(ModeScreen):
     def _take_model(self, name: str | None) -> None:
         if name is not None:
             path = client.local_path(name)
-            choice = Choice(path, plain(name, 60), plain(name, 24), saved_as=saved_method(path))
+            choice = Choice(path, middle_out(plain(name, 500), 60), middle_out(plain(name, 500), 24), saved_as=saved_method(path))
             self._typed = [*(typed for typed in self._typed if typed.path != path), choice]
             self._opinions.take(choice)
             self._show()
@@ -400,7 +402,7 @@ class PlaygroundScreen(ModeScreen):
         """Keeps what this device can do; a dialog that waits for it shows it."""
         self._abilities = problems
         for dialog in self.app.screen_stack:
-            if isinstance(dialog, ChooseMethod) and dialog.is_mounted:
+            if isinstance(dialog, ChooseMethod):
                 dialog.know(problems_of("", problems))
 
     def action_copy(self) -> None:

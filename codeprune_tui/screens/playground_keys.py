@@ -4,7 +4,7 @@ from textual.binding import Binding, BindingType
 
 PLAYGROUND_KEYS: list[BindingType] = [
     Binding("n", "step(1)", "Next", tooltip="Next method", id="playground.next"),
-    Binding("N", "step(-1)", "Prev", tooltip="Previous method", id="playground.previous"),
+    Binding("N", "step(-1)", "Prev", show=False, tooltip="Previous method", id="playground.previous"),
     Binding(
         "e",
         "edit",
@@ -26,7 +26,7 @@ PLAYGROUND_KEYS: list[BindingType] = [
     Binding(
         "i",
         "quantize",
-        "Quantize",
+        "INT8",
         tooltip="Quantize the model with the focus, or the last one: INT8, fp16 and others, in memory",
         id="playground.quantize",
     ),

@@ -21,6 +21,8 @@ from ..quantization_words import TITLES, does
 
 ASKING = "Finding out what this machine can do…"
 NAME_WIDTH = 18
+WIDTH = 76
+"""Of the dialog, in columns."""
 
 
 class ChooseMethod(ModalScreen[str | None]):
@@ -35,7 +37,6 @@ class ChooseMethod(ModalScreen[str | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "give_up", "Cancel", id="quantize.cancel")]
     DEFAULT_CSS = """
-    ChooseMethod .dialog { width: 76; }
     ChooseMethod OptionList { height: auto; max-height: 14; border: none; padding: 0; margin: 1 0; background: $surface; }
     ChooseMethod #does { height: 3; color: $text-muted; }
     """
@@ -49,25 +50,25 @@ class ChooseMethod(ModalScreen[str | None]):
         """The question, the methods, what the highlighted one does."""
         with Vertical(classes="dialog"):
             yield Static("", markup=False, id="question")
-            yield OptionList(*self._options(), markup=False)
+            yield OptionList(markup=False)
             yield Static("", markup=False, id="does")
 
     def on_mount(self) -> None:
         """Begins at the method that the model has now."""
-        self._ask()
-        self.query_one(OptionList).highlighted = list(METHODS).index(self._chosen) if self._chosen in METHODS else 0
+        self.query_one(".dialog").styles.width = WIDTH  # the reasons need room
+        self._show(list(METHODS).index(self._chosen) if self._chosen in METHODS else 0)
 
     def know(self, problems: Mapping[str, str]) -> None:
         """Shows what has been found out; the highlight stays."""
         self._problems, self._asking = problems, False
+        if self.is_mounted:
+            self._show(self.query_one(OptionList).highlighted)
+
+    def _show(self, here: int | None) -> None:
         listing = self.query_one(OptionList)
-        here = listing.highlighted
         listing.clear_options()
         listing.add_options(self._options())
         listing.highlighted = here
-        self._ask()
-
-    def _ask(self) -> None:
         ending = f" {ASKING}" if self._asking else ""
         self.query_one("#question", Static).update(f"Quantize {self._model} in memory, how?{ending}")
 

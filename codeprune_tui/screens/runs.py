@@ -78,6 +78,13 @@ class RunsScreen(ModeScreen):
         Binding("d", "demo", "Demo", tooltip="Prune the bundled model on the bundled corpus, and show it live", id="runs.demo"),
     ]
 
+    DEFAULT_CSS = """
+    RunsScreen {
+        #no-match { height: auto; padding: 1 2; }
+        DataTable.no-lines { height: 3; }
+    }
+    """
+
     def __init__(self) -> None:
         super().__init__()
         self._runs: dict[str, RunInfo] = {}
@@ -97,6 +104,7 @@ class RunsScreen(ModeScreen):
         """The table, and what stands there while it is empty."""
         with Vertical(id="body"):
             yield Static("", markup=False, id="empty")
+            yield Static("", markup=False, id="no-match")
             yield DataTable[Text](cursor_type="row", zebra_stripes=True, cell_padding=0, id="runs")
             with Vertical(id="filter-bar"):
                 yield Input(placeholder=f"words, and such as {EXAMPLES}", compact=True, select_on_focus=False, id="filter")
@@ -110,7 +118,7 @@ class RunsScreen(ModeScreen):
             self.query_one("#bundle").border_title = "what came with codeprune-tui"
         self._lay_out()
         self._show_filter(False)
-        self._table.display = False
+        self._table.display = self.query_one("#no-match").display = False
         self.query_one("#empty", Static).update(Content.styled("Looking for runs…", "$text-muted"))
 
     def on_resize(self) -> None:
@@ -185,6 +193,16 @@ class RunsScreen(ModeScreen):
                         table.update_cell(name, column, text)
         self._cells = cells
         table.border_title = self._told(len(runs))
+        self._show_match(bool(cells) or not runs)
+
+    def _show_match(self, found: bool) -> None:
+        """Says so where the filter lets no run through, instead of a table without lines."""
+        note = self.query_one("#no-match", Static)
+        note.display = not found
+        self._table.set_class(not found, "no-lines")
+        if not found:
+            text = plain(self._filter.text, 60)
+            note.update(Content.assemble(("No run matches ", ""), (text, "bold"), "; ", ("Esc", "bold"), " clears the filter."))
 
     def _told(self, number: int) -> str:
         """How many runs there are, which of them are shown, and in what order."""

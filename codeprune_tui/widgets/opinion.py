@@ -16,6 +16,7 @@ from textual.widgets import Select, Static
 from core.exchange import PLAIN, Commented, ModelFailed, Variant
 
 from ..difference import differing
+from ..fitting import middle_out
 from ..models import Choice
 from ..plain import plain
 from ..quantization_words import titled
@@ -25,8 +26,11 @@ Part = str | tuple[str, str]
 """Text, or (text, style)."""
 MOST_SHOWN = 1000
 """Characters of a comment; models write some dozen words."""
+HEAD_ROOM = 8
+"""Columns of a head that neither the model nor its method may take: number, and the line around."""
 NO_MODEL = Content.assemble(
-    ("No model chosen.\n", "bold"), "The rounds of your runs are models too: start one under 6 New run, or choose one above."
+    ("No model chosen.\n", "bold"),
+    "The rounds of your runs are models too: start one under 6 New run, or choose one above; i quantizes it.",
 )
 
 
@@ -151,9 +155,12 @@ class Opinion(Vertical):
         self.query_one(Static).update(NO_MODEL if self.choice is None else _content(self.state, other, now))
 
     def _head(self) -> str:
-        if self.choice is None or self._shown_method == PLAIN or not self._shown_method:
+        if self.choice is None or self._shown_method in ("", PLAIN):
             return f"model {self.number}"
-        return f"{self.number} {titled(self.choice.short if self._narrow else self.choice.label, self._shown_method)}"
+        method = titled("", self._shown_method)
+        room = max(6, self.size.width - len(method) - HEAD_ROOM)
+        names = [name for name in (self.choice.label, self.choice.short) if len(name) <= room]
+        return f"{self.number} {names[0] if names else middle_out(self.choice.label, room)}{method}"
 
 
 def _content(state: State, other: str | None, now: float) -> Content:

@@ -19,6 +19,9 @@ from ..playground_words import listed, short
 from ..words import count
 from .editor import LONGEST_LINE, RubyEditor, editable
 
+WIDE = 120
+"""Columns of the terminal from which on the list of methods is wide."""
+
 
 class RubySource(Horizontal):
     """Methods and editor."""
@@ -50,7 +53,6 @@ class RubySource(Horizontal):
             &:focus { border-top: solid $primary; border-title-color: $text-primary; }
         }
     }
-    .-wide RubySource #methods { width: 44; }
     """
 
     class Typed(Message):
@@ -67,6 +69,7 @@ class RubySource(Horizontal):
         self.methods: list[Found] = []
         self.at = 0
         """Place of the method that is shown."""
+        self._wide = False
         self.wanted = ""
         """Qualified name of the method to show once the text has been read."""
 
@@ -137,12 +140,20 @@ class RubySource(Horizontal):
         self.at, self.wanted = here[0] if here else min(self.at, max(0, len(self.methods) - 1)), ""
         if self.editor.has_focus:
             self.at = self._under_cursor()
-        listing = self.listing
+        self._list()
+        self._go_to_method()
+
+    def _list(self) -> None:
+        listing, self._wide = self.listing, self.app.size.width >= WIDE
         with self.prevent(OptionList.OptionHighlighted):
             listing.clear_options()
-            listing.add_options(Option(listed(method, self.app.size.width >= 120)) for method in self.methods)
+            listing.add_options(Option(listed(method, self._wide)) for method in self.methods)
             listing.highlighted = self.at if self.methods else None
-        self._go_to_method()
+
+    def on_resize(self) -> None:
+        """Fits the names to the new width."""
+        if self.whole and self._wide != (self.app.size.width >= WIDE):
+            self._list()
 
     def step(self, by: int) -> None:
         """Goes to the next method, or the one before."""
