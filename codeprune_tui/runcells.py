@@ -10,13 +10,13 @@ from core.recipe import Recipe
 from core.runs import RunInfo
 from core.schedule import sparsities
 
-from .. import bundle
-from ..bundle import BundledModel
-from ..filtering import dense_difference
-from ..fitting import middle_out
-from ..plain import plain
-from ..widgets.statusline import tone
-from ..words import age, difference, percent, score
+from . import bundle
+from .bundle import BundledModel
+from .filtering import dense_difference
+from .fitting import middle_out
+from .plain import plain
+from .widgets.statusline import tone
+from .words import age, difference, percent, score
 
 COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("mark", "", 2),
