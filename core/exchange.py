@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+MOST_CHARACTERS = 2_000_000
+"""What is read of a source: enough for any file a person wrote."""
 MOST_METHODS = 2000
 """Methods that one reply lists."""
 MOST_CODE = 4000
@@ -34,6 +36,9 @@ class Read:
     request: Literal["read"]
     id: int
     source: str
+    """Its first characters, at most `MOST_CHARACTERS`: more would not be read."""
+    cut: int = 0
+    """Characters that it lacks at its end."""
 
 
 @dataclass(frozen=True)

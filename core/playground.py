@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from .errors import CodepruneError
 from .exchange import (
+    MOST_CHARACTERS,
     MOST_CODE,
     MOST_METHODS,
     Abilities,
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
     from .ruby import Method
     from .variants import Kept, Models
 
-MOST_CHARACTERS = 2_000_000
-"""What is read of a source: enough for any file a person wrote, and for five seconds of one that nobody did."""
+FIRST_CHARACTERS = 300_000
+"""What is read at first: where this much has more methods than are listed, nobody wrote it, and the rest would take seconds."""
 MOST_WARNINGS = 20
 Say = Callable[[Reply], None]
 
@@ -149,7 +150,11 @@ class Texts:
         """Finds the methods of one source."""
         from .ruby import first_paragraph, parse
 
-        parsed = parse(request.source[:MOST_CHARACTERS])
+        source = request.source[:FIRST_CHARACTERS]
+        parsed = parse(source)
+        if len(parsed.methods) <= MOST_METHODS and len(request.source) > len(source):
+            source = request.source[:MOST_CHARACTERS]
+            parsed = parse(source)
         shown = parsed.methods[:MOST_METHODS]
         self.last = request.id, shown
         self._say(
@@ -159,7 +164,7 @@ class Texts:
                 [Found(one.qualified, one.line, one.code[:MOST_CODE], first_paragraph(one.comment)) for one in shown],
                 len(parsed.methods),
                 [str(warning) for warning in parsed.warnings[:MOST_WARNINGS]],
-                max(0, len(request.source) - MOST_CHARACTERS),
+                len(request.source) - len(source) + request.cut,
             )
         )
 

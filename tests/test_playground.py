@@ -18,6 +18,7 @@ from codeprune_tui.models import choices, default_pair
 from codeprune_tui.playground import Gone, Playground
 from core.bleu import sentence_bleu
 from core.exchange import (
+    MOST_CHARACTERS,
     MOST_METHODS,
     Abilities,
     Able,
@@ -41,7 +42,7 @@ from core.exchange import (
     to_line,
 )
 from core.methods import METHODS
-from core.playground import MOST_CHARACTERS, Desk, Texts
+from core.playground import FIRST_CHARACTERS, Desk, Texts
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = str(ROOT / "checkpoints" / "bundled" / "ruby-mini")
@@ -337,6 +338,23 @@ def test_what_is_too_long_is_said() -> None:
     Texts(said.append).read(Read("read", 1, "# " + "x" * MOST_CHARACTERS))
     assert isinstance(said[0], MethodsFound)
     assert said[0].unread == 2
+    Texts(said.append).read(Read("read", 2, "def a; end", cut=7))
+    assert isinstance(said[1], MethodsFound)
+    assert said[1].unread == 7, "what was not sent was not read either"
+
+
+def test_a_text_with_more_methods_than_are_listed_is_not_read_to_its_end() -> None:
+    said: list[Reply] = []
+    texts = Texts(said.append)
+    dense, sparse = "def a(x) x + 1 end; " * 50_000, f"def first; end\n{'# nothing here' * 40_000}\ndef last; end\n"
+    texts.read(Read("read", 1, dense))
+    texts.read(Read("read", 2, sparse))
+    first, second = said
+    assert isinstance(first, MethodsFound)
+    assert isinstance(second, MethodsFound)
+    assert (len(first.methods), first.unread) == (MOST_METHODS, len(dense) - FIRST_CHARACTERS)
+    assert MOST_METHODS < first.total < 50_000
+    assert ([method.qualified for method in second.methods], second.unread) == (["first", "last"], 0)
 
 
 @pytest.mark.parametrize(

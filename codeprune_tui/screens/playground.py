@@ -18,6 +18,7 @@ from textual.timer import Timer
 from textual.widgets import OptionList, Static
 
 from core.exchange import (
+    MOST_CHARACTERS,
     Abilities,
     Able,
     Comment,
@@ -217,7 +218,8 @@ class PlaygroundScreen(ModeScreen):
 
     def _read(self) -> None:
         self._reading, self._sent = self._next_id(), self._ruby.text
-        self._send(Read("read", self._reading, self._sent))
+        source = self._sent[:MOST_CHARACTERS]
+        self._send(Read("read", self._reading, source, len(self._sent) - len(source)))
         self._show_titles()
 
     def _send(self, request: Request) -> None:
