@@ -45,8 +45,8 @@ def evaluate(
     max_length: MaxLength = DEFAULTS.max_length,
     length_penalty: LengthPenalty = DEFAULTS.length_penalty,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, max=1024, help="Rows decoded together.")
-    ] = DEFAULTS.batch_size,
+        int, typer.Option("--batch-size", min=0, max=1024, help="Rows decoded together; 0 = as many as the device has room for.")
+    ] = 0,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out and count rows that cannot be used.")] = False,
     device: OnDevice = "auto",
     threads: Threads = 0,

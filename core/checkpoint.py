@@ -1,14 +1,17 @@
 """The resume checkpoint: one file with everything needed to go on inside a round, and the rewind weights.
 
 Complete or absent: a kill at any moment leaves the last whole checkpoint. All of it is safetensors with one JSON metadata
-entry; nothing is pickled. Knows tensors and facts, not what they mean.
+entry; nothing is pickled. A checkpoint is copied at once and written beside the training, for a disk can be slow and the copy is
+exact. Knows tensors and facts, not what they mean.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -38,6 +41,60 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[
         facts: JSON values.
     """
     save_tensors(folder / STATE_FILE, tensors, facts)
+
+
+class CheckpointWriter:
+    """Writes checkpoints beside the training, one at a time.
+
+    Args:
+        folder: The run's `resume/`.
+        saved: Called with a checkpoint's facts once it is on disk, by the thread that calls `write`, `poll` or `settle`.
+    """
+
+    def __init__(self, folder: Path, saved: Callable[[Mapping[str, object]], None]) -> None:
+        self._folder, self._saved = folder, saved
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: tuple[Future[None], Mapping[str, object]] | None = None
+
+    def write(self, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
+        """Takes a copy and begins to write it, after the one before is on disk.
+
+        Where memory is too short for a copy, the caller waits until all is written.
+
+        Args:
+            tensors: Name -> tensor, any device; may change as soon as this returns.
+            facts: JSON values.
+
+        Raises:
+            OSError: The checkpoint before could not be written.
+        """
+        self.settle()
+        if psutil.virtual_memory().available > 2 * sum(tensor.nbytes for tensor in tensors.values()):
+            copied = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+            self._pending = self._thread.submit(save_checkpoint, self._folder, copied, facts), facts
+        else:
+            save_checkpoint(self._folder, tensors, facts)
+            self._saved(facts)
+
+    def poll(self) -> None:
+        """Tells `saved` if a checkpoint has got to the disk; does not wait.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        if self._pending is not None and self._pending[0].done():
+            self.settle()
+
+    def settle(self) -> None:
+        """Waits until everything is on disk.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        if self._pending is not None:
+            (written, facts), self._pending = self._pending, None
+            written.result()
+            self._saved(facts)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:

@@ -20,9 +20,6 @@ from .model import CodeToText
 from .recipe import Device
 from .ruby import Method, docstring_tokens, source_text, split_identifiers, target_text
 
-BATCH_SIZE = 16
-"""Methods decoded together."""
-
 
 @dataclass(frozen=True)
 class Writer:
@@ -83,7 +80,7 @@ def write_comments(
     if writer.model.config.split_identifiers:
         texts = [split_identifiers(text) for text in texts]
     sources = encode_texts(writer.tokenizer, texts, min(PAPER_SOURCE_LENGTH, positions(writer.model)))
-    found = beam_search(writer.model, sources, beam=beam, max_length=max_length, n_best=n_best, batch_size=BATCH_SIZE)
+    found = beam_search(writer.model, sources, beam=beam, max_length=max_length, n_best=n_best)
     return [[_alternative(writer, hypothesis) for hypothesis in hypotheses] for hypotheses in found]
 
 

@@ -78,6 +78,18 @@ class Batch:
     """(batch, target_time) int64"""
     rows: tuple[int, ...]
     """Places of the rows in their split (`Row.index`), in the order of the tensors: those an error may name."""
+    places: torch.Tensor | None = None
+    """(real target tokens,) int64: where in the flattened targets the model is to say something; None = read off the targets,
+    for which a GPU has to be waited for."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device; the copy to a GPU does not wait for what that still has to do."""
+
+        def moved(tensor: torch.Tensor) -> torch.Tensor:
+            return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+
+        places = None if self.places is None else moved(self.places)
+        return Batch(moved(self.sources), moved(self.targets), self.rows, places)
 
 
 def encode_texts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], length: int) -> list[list[int]]:
@@ -306,7 +318,20 @@ def collate(encoded: Encoded, rows: Sequence[int], pad_id: int) -> Batch:
     """
     sources = pad_lists([encoded.sources[row] for row in rows], pad_id)
     targets = pad_lists([encoded.targets[row] for row in rows], pad_id)
-    return Batch(sources, targets, tuple(encoded.rows[row].index for row in rows))
+    return Batch(sources, targets, tuple(encoded.rows[row].index for row in rows), target_places(targets, pad_id))
+
+
+def target_places(targets: torch.Tensor, pad_id: int) -> torch.Tensor:
+    """Where in the flattened targets without their first token a real token stands.
+
+    Args:
+        targets: (batch, time) int64, `<s>` ... `</s>`, padded on the right.
+        pad_id: What fills up the shorter ones.
+
+    Returns:
+        (real tokens,) int64, ascending.
+    """
+    return (targets[:, 1:] != pad_id).flatten().nonzero()[:, 0]
 
 
 def pad_lists(lists: list[list[int]], pad_id: int) -> torch.Tensor:

@@ -8,17 +8,15 @@ token comes first.
 Knows nothing of text, tokenizers or BLEU. Source: CodeXGLUE, Code-Text/code-to-text (`Beam`, `Seq2Seq`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .errors import ModelError
+from .fitting import batch_that_fits
 from .model import BOS, EOS, PAD, CodeToText
-
-DEFAULT_BATCH = 16
-"""Examples decoded together when the caller does not say; on two cores 8 to 32 are within a few percent of each other."""
 
 CHUNK = 64
 """Neighbouring candidates that `_top` first reduces to their maximum."""
@@ -43,7 +41,7 @@ def beam_search(
     beam: int,
     max_length: int,
     n_best: int = 1,
-    batch_size: int | None = None,
+    batch_size: int = 0,
     length_penalty: float = 0.0,
 ) -> list[list[Hypothesis]]:
     """Write comments for token lists, the best first.
@@ -54,7 +52,7 @@ def beam_search(
         beam: Places in the beam; 1 is greedy decoding.
         max_length: Tokens to write at most, `</s>` included.
         n_best: Hypotheses wanted per source, at most `beam`.
-        batch_size: Sources decoded together; the result does not depend on it.
+        batch_size: Sources decoded together, 0 = as many as the device has room for; the result does not depend on it.
         length_penalty: Power of its length by which a finished sentence's score is divided when the finished ones are put in
             order; 0 is the reference's order, 1 the mean log-probability of a token (Wu et al. 2016 use 0.6 to 1).
 
@@ -71,7 +69,7 @@ def beam_search(
         beam=beam,
         max_length=max_length,
         n_best=n_best,
-        batch_size=batch_size or DEFAULT_BATCH,
+        batch_size=batch_size,
         length_penalty=length_penalty,
     )
     for rows, hypotheses in batches:
@@ -87,7 +85,7 @@ def beam_search_batches(
     beam: int,
     max_length: int,
     n_best: int = 1,
-    batch_size: int = DEFAULT_BATCH,
+    batch_size: int = 0,
     length_penalty: float = 0.0,
 ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
     """As `beam_search`, batch by batch, so that the caller may stop, wait or note progress in between.
@@ -101,7 +99,7 @@ def beam_search_batches(
         beam: As for `beam_search`.
         max_length: As for `beam_search`.
         n_best: As for `beam_search`.
-        batch_size: Sources in a batch.
+        batch_size: Sources in a batch, 0 = as many as the device has room for. Where they do not fit after all, they are halved.
         length_penalty: As for `beam_search`.
 
     Returns:
@@ -112,8 +110,34 @@ def beam_search_batches(
     """
     _check(model, sources, beam, max_length, n_best, batch_size, length_penalty)
     order = sorted(range(len(sources)), key=lambda row: (-len(sources[row]), row))
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return ((rows, _decode(model, [sources[row] for row in rows], beam, max_length, n_best, length_penalty)) for rows in batches)
+    longest = len(sources[order[0]]) if order else 0
+    size = batch_size or batch_that_fits(model.config, model.device, beam, max_length, longest)
+
+    def decode(rows: list[int]) -> list[list[Hypothesis]]:
+        return _decode(model, [sources[row] for row in rows], beam, max_length, n_best, length_penalty)
+
+    return _in_batches(order, size, decode)
+
+
+def _in_batches(
+    order: list[int], size: int, decode: Callable[[list[int]], list[list[Hypothesis]]]
+) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
+    """Batch after batch, smaller ones from where the device has no room for that many."""
+    start = 0
+    while start < len(order):
+        rows = order[start : start + size]
+        try:
+            found = decode(rows)
+        except torch.OutOfMemoryError as error:
+            if len(rows) == 1:
+                raise ModelError(
+                    "The device has no room to decode even one source.",
+                    "Choose a smaller beam or shorter sources, or free memory.",
+                ) from error
+            size = len(rows) // 2
+            continue
+        yield rows, found
+        start += len(rows)
 
 
 @torch.inference_mode()
@@ -339,12 +363,12 @@ def _check(
         "beam": (beam, vocab, "the vocabulary's size"),
         "max_length": (max_length, positions, "the positions the model has"),
         "n_best": (n_best, beam, "the beam"),
-        "batch_size": (batch_size, None, ""),
     }
+    if batch_size < 0:
+        raise ModelError(f"batch_size is {batch_size}, but must be 0 or more.", "0 takes what the device has room for.")
     for name, (given, most, why) in limits.items():
-        if given < 1 or (most is not None and given > most):
-            allowed = "1 or more" if most is None else f"between 1 and {most} ({why})"
-            raise ModelError(f"{name} is {given}, but must be {allowed}.", f"Choose another {name}.")
+        if not 1 <= given <= most:
+            raise ModelError(f"{name} is {given}, but must be between 1 and {most} ({why}).", f"Choose another {name}.")
     if not 0 <= length_penalty <= 10:  # also not a number
         raise ModelError(f"length_penalty is {length_penalty}, but must be between 0 and 10.", "0 is none, 1 a token's mean.")
     for row, source in enumerate(sources):

@@ -7,6 +7,7 @@ a comment ends at the first token 0, and is scored against the joined comment to
 import json
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from .predictions import read_predictions
 from .recipe import Device
 from .recipe import Evaluation as EvaluationRecipe
 from .rows import BrokenRow, Row, load_rows
-from .tally import tally
+from .tally import Tally, joined, scored, tally
 
 PAPER_SOURCE_LENGTH = 256
 """Tokens of a source that CodeXGLUE's code lets the model read, `<s>` and `</s>` included."""
@@ -38,6 +39,8 @@ class Decoded:
     """Tokens of these texts, their ends included; those of other places in the beam are not counted."""
     seconds: float
     """Of the search alone: the making of texts, events and pauses between two batches are not in it."""
+    batch_size: int
+    """Sources decoded together, in the largest batch."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Evaluation:
     seconds: float
     """Decoding and scoring."""
     decoded: Decoded
+    tally: Tally
+    """What each row adds to each score."""
 
     @property
     def scores(self) -> Scores:
@@ -94,6 +99,11 @@ def evaluate(
         Comments and scores, in the order of the rows.
     """
     started = time.monotonic()
+    tallies: list[tuple[Sequence[int], Tally]] = []
+
+    def count(rows: Sequence[int], texts: Sequence[str]) -> None:
+        tallies.append((rows, tally(texts, [encoded.rows[row].target for row in rows])))
+
     decoded = decode_texts(
         model,
         tokenizer,
@@ -103,16 +113,18 @@ def evaluate(
         recipe.batch_size,
         after_batch,
         length_penalty=recipe.length_penalty,
+        beside=count,
     )
-    references = [row.target for row in encoded.rows]
+    counted = joined(tallies)
     return Evaluation(
         rows=encoded.rows,
         predictions=decoded.texts,
-        result=metrics.score(decoded.texts, references),
+        result=scored(counted),
         floors=floors or floors_of(encoded.rows),
         signatures=metrics.signatures(),
         seconds=time.monotonic() - started,
         decoded=decoded,
+        tally=counted,
     )
 
 
@@ -131,8 +143,11 @@ def decode_texts(
     after_batch: Callable[[int], None] = lambda done: None,
     *,
     length_penalty: float = 0.0,
+    beside: Callable[[Sequence[int], Sequence[str]], None] = lambda rows, texts: None,
 ) -> Decoded:
     """The best comment for each source, as text.
+
+    Texts are made, and handed on, by a second thread while the model works on the next batch.
 
     Args:
         model: The model.
@@ -140,15 +155,23 @@ def decode_texts(
         sources: Token ids with `<s>` and `</s>`.
         beam: Beam width, 1 = greedy.
         max_length: Most tokens of a comment.
-        batch_size: Sources decoded together.
+        batch_size: Sources decoded together, 0 = as many as the device has room for.
         after_batch: Called with the number of sources done after each batch.
         length_penalty: As for `decode.beam_search`.
+        beside: Called by that thread with the places of a batch's sources and their texts; what it raises, this raises at the
+            end.
 
     Returns:
         One text a source, in order, and what they cost.
     """
     texts = [""] * len(sources)
-    done, tokens, seconds = 0, 0, 0.0
+
+    def write(rows: Sequence[int], written: Sequence[Sequence[int]]) -> None:
+        for row, ids in zip(rows, written, strict=True):
+            texts[row] = to_text(tokenizer, ids)
+        beside(rows, [texts[row] for row in rows])
+
+    done, tokens, most, seconds = 0, 0, 0, 0.0
     batches = beam_search_batches(
         model,
         [list(source) for source in sources],
@@ -157,18 +180,22 @@ def decode_texts(
         batch_size=batch_size,
         length_penalty=length_penalty,
     )
-    while True:
-        begun = time.monotonic()
-        batch = next(batches, None)
-        seconds += time.monotonic() - begun
-        if batch is None:
-            return Decoded(tuple(texts), tokens, seconds)
-        indices, hypotheses = batch
-        for index, (best, *_) in zip(indices, hypotheses, strict=True):
-            texts[index] = to_text(tokenizer, best.tokens)
-            tokens += len(best.tokens) + best.finished
-        done += len(indices)
-        after_batch(done)
+    with ThreadPoolExecutor(1, thread_name_prefix="texts") as second:
+        at_work: list[Future[None]] = []
+        while True:
+            begun = time.monotonic()
+            batch = next(batches, None)
+            seconds += time.monotonic() - begun
+            if batch is None:
+                break
+            rows, best = batch[0], [hypotheses[0] for hypotheses in batch[1]]
+            at_work.append(second.submit(write, rows, [hypothesis.tokens for hypothesis in best]))
+            tokens += sum(len(hypothesis.tokens) + hypothesis.finished for hypothesis in best)
+            done, most = done + len(rows), max(most, len(rows))
+            after_batch(done)
+        for written in at_work:
+            written.result()
+    return Decoded(tuple(texts), tokens, seconds, batch_size or most)
 
 
 def to_text(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
@@ -200,7 +227,7 @@ def uncertainty(evaluation: Evaluation, dense: Path | None) -> dict[str, object]
         "intervals" (measure -> low, high), "against_dense" (measure -> value, low, high) and "bootstrap", how they were computed.
     """
     references = [row.target for row in evaluation.rows]
-    draws, ours = significance.draw(len(references)), tally(evaluation.predictions, references)
+    draws, ours = significance.draw(len(references)), evaluation.tally
     found = significance.intervals([ours], draws)
     facts: dict[str, object] = {
         "intervals": {name: {"low": each.low, "high": each.high} for name, each in found.items()},

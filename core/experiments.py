@@ -174,7 +174,7 @@ SMALL: dict[str, dict[str, object]] = {
 PAPER: dict[str, dict[str, object]] = {
     "data": {"source_length": 256, "target_length": 128},
     "training": {"preset": "paper", "steps": 3000, "checkpoint_every": 500},
-    "evaluation": {"rows": 0, "beam": 10, "max_length": 128, "batch_size": 32},
+    "evaluation": {"rows": 0, "beam": 10, "max_length": 128, "batch_size": 0},
 }
 SIZES: dict[Scale, dict[str, dict[str, object]]] = {"small": SMALL, "paper": PAPER}
 MEASURE_EVERY: dict[Scale, int] = {"small": 25, "paper": 100}

@@ -10,7 +10,7 @@ fine-tuning. Follows the paper (see `docs/`); knows nothing of processes or scre
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,10 +21,10 @@ from transformers import PreTrainedTokenizerBase
 from . import maskstats, metrics
 from .checkpoint import (
     Checkpoint,
+    CheckpointWriter,
     load_checkpoint,
     load_tensors,
     one_tensor,
-    save_checkpoint,
     save_tensors,
     set_weights,
     weights_of,
@@ -119,13 +119,15 @@ class Round:
     _started: float = 0.0
     _seconds_before: float = 0.0
     _saved: tuple[int, int] | None = None
-    """Step and number of measurements of the checkpoint on disk."""
+    """Step and number of measurements of the newest checkpoint, on disk or on its way there."""
+    _writer: CheckpointWriter = field(init=False)
 
     def run(self, checkpoint: Checkpoint | None) -> None:
         """Does the round, or the rest of it, and puts it on disk."""
         recipe, session = self.session.recipe, self.session
         self._started = self._reported = session.clock()
         self.picker = Picker(recipe.picker)
+        self._writer = CheckpointWriter(session.paths.resume, self._checkpoint_saved)
         if checkpoint is None:
             session.emit(RoundStarted("round_started", self.number, sparsities(recipe)[self.number], self._steps))
         self._prune(announce=checkpoint is None)
@@ -191,7 +193,7 @@ class Round:
         trained_rounds = self.session.recipe.rounds + (1 if self.session.recipe.order == "train-first" else 0)
         return Trainer(
             model,
-            lambda batch: model(batch.sources, batch.targets, label_smoothing=training.label_smoothing),
+            lambda batch: model(batch.sources, batch.targets, training.label_smoothing, batch.places),
             self.masks,
             training,
             max(1, trained_rounds),
@@ -224,7 +226,8 @@ class Round:
             self._report()
         if step % recipe.training.checkpoint_every == 0 and step < self._steps:
             self._save()
-        self.session.breathe(self.number, step, self._save)
+        self._writer.poll()
+        self.session.breathe(self.number, step, self._save_now)
 
     def _report(self) -> None:
         now = self.session.clock()
@@ -246,7 +249,7 @@ class Round:
     def _measure(self) -> None:
         """Scores the weights as they are, for the picker; keeps them if they are the best so far."""
         self.trainer.check()
-        evaluation = self._evaluate(self.trainer.step, self._save)
+        evaluation = self._evaluate(self.trainer.step, self._save_now)
         self.picker = self.picker.with_score(self.trainer.step, evaluation.result.scores.bleu)
         if self.picker.best == self.picker.measurements[-1] and self.session.recipe.picker.rule != "last":
             save_tensors(self._best_file, weights_of(self.material.model), {"round": self.number, "step": self.trainer.step})
@@ -305,6 +308,7 @@ class Round:
         masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()} | self.masks
         # Before the round is on disk: killed in between, the round's end is done again, and no figure is missing.
         self._measure_matrices(masks)
+        self._writer.settle()
         size_bytes = self._write(step, reason, evaluation, masks)
         self.session.emit(
             RoundFinished(
@@ -369,7 +373,7 @@ class Round:
             "rows": len(decoded.texts),
             "tokens": decoded.tokens,
             "beam": asked.beam,
-            "batch_size": asked.batch_size,
+            "batch_size": decoded.batch_size,
             "device": describe(self.material.model.device),
             "threads": torch.get_num_threads(),
         }
@@ -378,8 +382,13 @@ class Round:
     def _seconds(self) -> float:
         return self._seconds_before + self.session.clock() - self._started
 
+    def _save_now(self) -> None:
+        """As `_save`, and waits until it is on disk."""
+        self._save()
+        self._writer.settle()
+
     def _save(self) -> None:
-        """Writes a checkpoint of exactly this point, unless it is the one on disk."""
+        """Begins to write a checkpoint of exactly this point, unless there is one."""
         point = (self.trainer.step, len(self.picker.measurements))
         if point == self._saved:
             return
@@ -390,9 +399,13 @@ class Round:
             "measurements": [asdict(measured) for measured in self.picker.measurements],
             "seconds": self._seconds,
         }
-        save_checkpoint(self.session.paths.resume, self.trainer.state(), facts)
+        self._writer.write(self.trainer.state(), facts)
         self._saved = point
-        self.session.emit(CheckpointSaved("checkpoint", self.number, self.trainer.step))
+
+    def _checkpoint_saved(self, facts: Mapping[str, object]) -> None:
+        step = facts["step"]
+        assert isinstance(step, int)
+        self.session.emit(CheckpointSaved("checkpoint", self.number, step))
 
     def _load(self, checkpoint: Checkpoint) -> None:
         facts = checkpoint.facts

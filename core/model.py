@@ -328,10 +328,17 @@ class CodeToText(PreTrainedModel):  # type: ignore[misc]  # mypy does not follow
         Returns:
             (batch, source time, hidden); what stands at padded places means nothing.
         """
-        out: Tensor = self.encoder(input_ids=sources, attention_mask=(sources != PAD).long()).last_hidden_state
+        real = sources != PAD
+        # Given a mask of two dimensions for fused attention, transformers asks the device whether it is needed at all.
+        fused = self.encoder.config._attn_implementation == "sdpa"
+        out: Tensor = self.encoder(
+            input_ids=sources, attention_mask=real[:, None, None] if fused else real.long()
+        ).last_hidden_state
         return out
 
-    def token_losses(self, sources: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, int]:
+    def token_losses(
+        self, sources: Tensor, targets: Tensor, label_smoothing: float = 0.0, places: Tensor | None = None
+    ) -> tuple[Tensor, int]:
         """Cross-entropy summed over the real target tokens, and how many those are.
 
         Padding changes nothing, and the output layer, most of the work in a small model, sees real tokens only.
@@ -340,20 +347,23 @@ class CodeToText(PreTrainedModel):  # type: ignore[misc]  # mypy does not follow
             sources: (batch, source time) int64, padded with 1.
             targets: (batch, target time) int64, `<s>` ... `</s>`, padded with 1 on the right.
             label_smoothing: Share of the target given to all other words, in [0, 1).
+            places: As for `target_logits`.
 
         Returns:
             The sum in float32 (nats), and the number of target tokens after `<s>`.
         """
-        logits, wanted = self.target_logits(sources, targets)
+        logits, wanted = self.target_logits(sources, targets, places)
         losses = F.cross_entropy(logits.float(), wanted, reduction="sum", label_smoothing=label_smoothing)
         return losses, len(wanted)
 
-    def target_logits(self, sources: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def target_logits(self, sources: Tensor, targets: Tensor, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What the model expects at each real target token, given those before it.
 
         Args:
             sources: (batch, source time) int64, padded with 1.
             targets: (batch, target time) int64, `<s>` ... `</s>`, padded with 1 on the right.
+            places: (real tokens,) int64, where in the flattened `targets[:, 1:]` they stand, for whoever knows; to find them in
+                the targets, a GPU has to be waited for.
 
         Returns:
             Logits, (real tokens, vocab), and the tokens that stand there, (real tokens,) int64; `<s>` is not among them.
@@ -361,17 +371,18 @@ class CodeToText(PreTrainedModel):  # type: ignore[misc]  # mypy does not follow
         memory = self.encode(sources)
         mask = (sources != PAD)[:, None, None]
         x = self.decoder(self.encoder.embeddings(targets[:, :-1]), memory, mask)
-        wanted = targets[:, 1:]
-        real = wanted != PAD
-        return self.lm_head(torch.tanh(self.dense(x[real]))), wanted[real]
+        wanted = targets[:, 1:].flatten()
+        if places is None:
+            places = (wanted != PAD).nonzero()[:, 0]
+        return self.lm_head(torch.tanh(self.dense(x.flatten(0, 1).index_select(0, places)))), wanted.index_select(0, places)
 
-    def forward(self, sources: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    def forward(self, sources: Tensor, targets: Tensor, label_smoothing: float = 0.0, places: Tensor | None = None) -> Tensor:
         """Mean cross-entropy over the real target tokens; arguments as in `token_losses`.
 
         Returns:
             A scalar in float32, nats per token; not a number if there is no target token at all.
         """
-        total, count = self.token_losses(sources, targets, label_smoothing)
+        total, count = self.token_losses(sources, targets, label_smoothing, places)
         return total / count if count else total * math.nan
 
     def prefill(self, sources: Tensor) -> DecoderCache:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .data import Batch, pad_lists
+from .data import Batch, pad_lists, target_places
 from .denoise import Denoising, denoisings
 from .model import PAD, CodeToText
 from .seeds import derive_seed
@@ -111,8 +111,9 @@ class MaskTokens:
 
     def loss(self, batch: Batch) -> Tensor:
         """As `Objective.loss`."""
-        hidden = batch.targets >= 0
-        return F.cross_entropy(masked_logits(self.model, batch.sources, hidden).float(), batch.targets[hidden])
+        places = hidden_places(batch)
+        wanted = batch.targets.flatten().index_select(0, places)
+        return F.cross_entropy(masked_logits(self.model, batch.sources, places).float(), wanted)
 
     def held_out(self) -> list[Batch]:
         """As `Objective.held_out`."""
@@ -121,13 +122,13 @@ class MaskTokens:
 
     def found(self, batch: Batch) -> Found:
         """As `Objective.found`."""
-        hidden = batch.targets >= 0
-        return _found(masked_logits(self.model, batch.sources, hidden), batch.targets[hidden])
+        places = hidden_places(batch)
+        return _found(masked_logits(self.model, batch.sources, places), batch.targets.flatten().index_select(0, places))
 
     def _masked(self, texts: Sequence[list[int]], rows: Sequence[int], seed: int) -> Batch:
         plain = pad_lists([texts[row] for row in rows], PAD)
         masked, hidden = mask_tokens(plain, seed, self.mask_id, self.vocab_size)
-        return Batch(masked, torch.where(hidden, plain, -1), tuple(rows))
+        return Batch(masked, torch.where(hidden, plain, -1), tuple(rows), hidden.flatten().nonzero()[:, 0])
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Denoise:
 
     def loss(self, batch: Batch) -> Tensor:
         """As `Objective.loss`."""
-        loss: Tensor = self.model(batch.sources, batch.targets, label_smoothing=self.label_smoothing)
+        loss: Tensor = self.model(batch.sources, batch.targets, self.label_smoothing, batch.places)
         return loss
 
     def held_out(self) -> list[Batch]:
@@ -165,7 +166,7 @@ class Denoise:
 
     def found(self, batch: Batch) -> Found:
         """As `Objective.found`."""
-        logits, wanted = self.model.target_logits(batch.sources, batch.targets)
+        logits, wanted = self.model.target_logits(batch.sources, batch.targets, batch.places)
         return _found(logits, wanted)
 
 
@@ -208,18 +209,24 @@ def mask_tokens(ids: Tensor, seed: int, mask_id: int, vocab_size: int) -> tuple[
     return torch.where(replaced, other, masked), hidden
 
 
-def masked_logits(model: CodeToText, masked: Tensor, hidden: Tensor) -> Tensor:
+def hidden_places(batch: Batch) -> Tensor:
+    """Where in the flattened batch a token is hidden, (hidden positions,) int64."""
+    return batch.places if batch.places is not None else (batch.targets >= 0).flatten().nonzero()[:, 0]
+
+
+def masked_logits(model: CodeToText, masked: Tensor, places: Tensor) -> Tensor:
     """The model's guesses at hidden positions, through the output layer that the decoder will use later.
 
     Args:
         model: The model.
         masked: (batch, time) ids.
-        hidden: (batch, time) bool.
+        places: (hidden positions,) int64, where in the flattened ids they are.
 
     Returns:
         (hidden positions, vocabulary).
     """
-    logits: Tensor = model.lm_head(torch.tanh(model.dense(model.encode(masked)[hidden])))
+    states = model.encode(masked).flatten(0, 1).index_select(0, places)
+    logits: Tensor = model.lm_head(torch.tanh(model.dense(states)))
     return logits
 
 
@@ -233,4 +240,5 @@ def _slices(count: int) -> list[range]:
 
 
 def _pairs(sources: list[list[int]], targets: list[list[int]], rows: Sequence[int]) -> Batch:
-    return Batch(pad_lists(sources, PAD), pad_lists(targets, PAD), tuple(rows))
+    padded = pad_lists(targets, PAD)
+    return Batch(pad_lists(sources, PAD), padded, tuple(rows), target_places(padded, PAD))

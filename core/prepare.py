@@ -6,6 +6,7 @@ the first start, and a run whose data has changed since is refused rather than c
 
 import json
 import platform
+import shutil
 import socket
 import sys
 import time
@@ -16,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .data import Encoded, encode_rows, subset
 from .device import describe
-from .errors import DataError, ModelError, RunError
+from .errors import DataError, ModelError, RunError, TrainingError
 from .evaluate import as_event, floors_of
 from .events import DataLoaded, FloorsMeasured, Warned
 from .files import complete_or_absent
@@ -30,6 +31,8 @@ from .session import Session
 from .tokenizer import train_tokenizer
 
 PACKAGES = ("codeprune-tui", "torch", "transformers", "tokenizers", "accelerate", "numpy", "safetensors", "nltk", "sacrebleu")
+COMPILERS = ("g++", "clang++", "c++")
+"""What torch.compile makes code for the CPU with; any of them will do."""
 
 
 def versions() -> dict[str, str]:
@@ -81,7 +84,30 @@ def prepare(session: Session) -> Material:
         FloorsMeasured("floors", recipe.evaluation.split, len(held_out.rows), as_event(floors.constant), as_event(floors.name))
     )
     masks = {} if recipe.model.path == NEW_MODEL else load_masks(recipe.model.path)
-    return Material(model.to(session.accelerator.device), tokenizer, encode(splits["train"]), held_out, floors, masks)
+    model.to(session.accelerator.device)
+    if recipe.training.compile:
+        compile_forward(model)
+    return Material(model, tokenizer, encode(splits["train"]), held_out, floors, masks)
+
+
+def compile_forward(model: CodeToText, backend: str = "inductor") -> None:
+    """Lets torch.compile make the model's training pass; decoding stays as it is.
+
+    One graph serves all batch sizes and lengths: without that, every new pair of lengths would be compiled anew.
+
+    Args:
+        model: On its device; compiled when it is first called.
+        backend: As torch.compile has it.
+
+    Raises:
+        TrainingError: There is no compiler for this device.
+    """
+    if backend == "inductor" and model.device.type == "cpu" and not any(map(shutil.which, COMPILERS)):
+        raise TrainingError(
+            f"training.compile needs a C++ compiler on the CPU, and none of {', '.join(COMPILERS)} is there.",
+            "Install one, or set training.compile = false.",
+        )
+    model.compile(dynamic=True, backend=backend)
 
 
 def start_model(recipe: Recipe, train: Rows) -> tuple[CodeToText, PreTrainedTokenizerBase]:

@@ -6,7 +6,7 @@ gets a fresh decoder; with denoising it holds the whole model.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from .data import Batch, BatchOrder, Encoded, encode_texts
+from .checkpoint import Checkpoint, CheckpointWriter, load_checkpoint
+from .data import BatchOrder, Encoded, encode_texts
 from .device import autocast
 from .errors import DataError
 from .events import CheckpointSaved, RoundFinished, RoundStarted, RunFinished, Step, Validated
@@ -129,9 +129,11 @@ class Pretraining:
         session, steps = self.session, self.session.recipe.training.steps
         if not session.paths.finished_rounds():
             checkpoint = load_checkpoint(session.paths.resume)
+            self._writer = CheckpointWriter(session.paths.resume, self._checkpoint_saved)
             self._trainer = Trainer(self.model, self.objective.loss, {}, session.recipe.training, 1, session.accelerator)
             self._start(checkpoint)
             self._train(steps)
+            self._writer.settle()
             self._write()
         session.emit(RunFinished("run_finished", 0))
 
@@ -159,7 +161,8 @@ class Pretraining:
                 self._validate()
             if trainer.step % recipe.training.checkpoint_every == 0 or trainer.step == steps:
                 self._save()
-            self.session.breathe(0, trainer.step, self._save)
+            self._writer.poll()
+            self.session.breathe(0, trainer.step, self._save_now)
 
     def _report(self, now: float, steps: int) -> None:
         rates, elapsed = self._trainer.report(), max(1e-6, now - self._reported)
@@ -175,20 +178,28 @@ class Pretraining:
         loss, right, count = 0.0, 0, 0
         for batch in self.objective.held_out():
             with autocast(self.session.accelerator):
-                found = self.objective.found(Batch(batch.sources.to(device), batch.targets.to(device), batch.rows))
+                found = self.objective.found(batch.to(device))
             loss, right, count = loss + found.loss, right + found.right, count + found.count
         self.model.train()
         self._measured[step] = (loss / max(1, count), right / max(1, count))
         seconds = round(self.session.clock() - started, 3)
         self.session.emit(Validated("validated", 0, step, *self._measured[step], seconds))
 
+    def _save_now(self) -> None:
+        self._save()
+        self._writer.settle()
+
     def _save(self) -> None:
         if self._trainer.step == self._saved:
             return
         self._trainer.check()
-        save_checkpoint(self.session.paths.resume, self._trainer.state(), {"round": 0, "step": self._trainer.step})
+        self._writer.write(self._trainer.state(), {"round": 0, "step": self._trainer.step})
         self._saved = self._trainer.step
-        self.session.emit(CheckpointSaved("checkpoint", 0, self._trainer.step))
+
+    def _checkpoint_saved(self, facts: Mapping[str, object]) -> None:
+        step = facts["step"]
+        assert isinstance(step, int)
+        self.session.emit(CheckpointSaved("checkpoint", 0, step))
 
     def _write(self) -> None:
         if self._trainer.step not in self._measured:

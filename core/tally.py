@@ -8,6 +8,7 @@ Source: sacrebleu 2.6, `BLEU.compute_bleu` (smoothing "exp") and `CHRF._compute_
 this against.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,6 +69,32 @@ def tally(texts: Sequence[str], references: Sequence[str]) -> Tally:
         for name, metric in metrics.corpus_metrics().items()
     }
     return Tally(np.asarray(sentences), counts["corpus_bleu"], counts["chrf"])
+
+
+def joined(parts: Sequence[tuple[Sequence[int], Tally]]) -> Tally:
+    """Puts tallies of some rows each together.
+
+    Args:
+        parts: Row numbers, and the tally of these rows; together every row from 0 on once.
+    """
+    order = np.argsort(np.concatenate([np.asarray(rows, dtype=np.int64) for rows, _ in parts]))
+    sides = [side for _, side in parts]
+    return Tally(
+        np.concatenate([side.sentences for side in sides])[order],
+        np.concatenate([side.bleu for side in sides])[order],
+        np.concatenate([side.chrf for side in sides])[order],
+    )
+
+
+def scored(side: Tally) -> metrics.ScoredPredictions:
+    """The scores of all rows, exactly as `metrics.score` counts them from the texts."""
+    found = {
+        # Again sacrebleu's inner door: the sums of what it counted itself.
+        name: metric._aggregate_and_compute(getattr(side, field).astype(int).tolist()).score
+        for field, (name, metric) in zip(("bleu", "chrf"), metrics.corpus_metrics().items(), strict=True)
+    }
+    sentences = tuple(side.sentences.tolist())
+    return metrics.ScoredPredictions(metrics.Scores(math.fsum(sentences) / len(side), **found, rows=len(side)), sentences)
 
 
 def scores(side: Tally, draws: Array) -> dict[str, Array]:

@@ -122,7 +122,7 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate * encoder_share(self._training, self.step) if group["held"] else rate
         device = self._accelerator.device
-        on_device = Batch(batch.sources.to(device, non_blocking=True), batch.targets.to(device, non_blocking=True), batch.rows)
+        on_device = batch.to(device)
         with autocast(self._accelerator):
             loss = self._loss(on_device)
         self._accelerator.backward(loss)

@@ -1,12 +1,16 @@
 """Checkpoints and files: complete or absent, and read back bit for bit."""
 
 import os
+import threading
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from core.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint
+from core import checkpoint
+from core.checkpoint import CheckpointWriter, checkpoint_facts, load_checkpoint, save_checkpoint
 from core.errors import RunError
 from core.files import complete_or_absent, remove_unfinished
 
@@ -62,3 +66,69 @@ def test_leftovers_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
     remove_unfinished(tmp_path)
     assert os.listdir(tmp_path) == ["kept"]
     remove_unfinished(tmp_path / "absent")
+
+
+# --- written beside the training
+
+
+@pytest.fixture
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """A disk that writes nothing until the event is set."""
+    ready, save = threading.Event(), checkpoint.save_checkpoint
+
+    def wait_and_save(folder: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, object]) -> None:
+        assert ready.wait(60)
+        save(folder, tensors, facts)
+
+    monkeypatch.setattr(checkpoint, "save_checkpoint", wait_and_save)
+    return ready
+
+
+def test_what_changes_while_it_is_written_is_saved_as_it_was(tmp_path: Path, slow_disk: threading.Event) -> None:
+    weight, told = torch.zeros(5), []
+    writer = CheckpointWriter(tmp_path, lambda facts: told.append(facts["step"]))
+    writer.write({"weight": weight}, {"step": 1})
+    weight += 1
+    writer.poll()
+    assert told == []
+    assert load_checkpoint(tmp_path) is None
+    slow_disk.set()
+    writer.settle()
+    assert told == [1]
+    loaded = load_checkpoint(tmp_path)
+    assert loaded is not None
+    assert loaded.tensors["weight"].tolist() == [0.0] * 5
+
+
+def test_checkpoints_follow_one_another(tmp_path: Path, slow_disk: threading.Event) -> None:
+    told: list[object] = []
+    writer = CheckpointWriter(tmp_path, lambda facts: told.append(facts["step"]))
+    slow_disk.set()
+    for step in range(4):
+        writer.write({"weight": torch.full((3,), float(step))}, {"step": step})
+        assert told == list(range(step))
+    writer.settle()
+    writer.settle()
+    assert told == [0, 1, 2, 3]
+    assert checkpoint_facts(tmp_path) == {"step": 3}
+
+
+def test_a_disk_that_fails_is_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(checkpoint, "save_checkpoint", fail)
+    told: list[object] = []
+    writer = CheckpointWriter(tmp_path, told.append)
+    writer.write({"weight": torch.zeros(3)}, {"step": 1})
+    with pytest.raises(OSError, match="no space left"):
+        writer.settle()
+    assert told == []
+
+
+def test_without_memory_for_a_copy_it_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint.psutil, "virtual_memory", lambda: SimpleNamespace(available=20))
+    told: list[object] = []
+    CheckpointWriter(tmp_path, told.append).write({"weight": torch.zeros(3)}, {"step": 1})
+    assert told == [{"step": 1}]
+    assert checkpoint_facts(tmp_path) == {"step": 1}

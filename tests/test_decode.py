@@ -1,6 +1,7 @@
 """Beam search against CodeXGLUE's golden results, and against a plain search written here."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 import core.decode
 from core.decode import Hypothesis, beam_search, beam_search_batches
 from core.errors import ModelError
+from core.fitting import CPU_BATCH, MOST, batch_that_fits, example_bytes, fitting
 from core.loading import load_model
 from core.model import BOS, EOS, CodeToText
 
@@ -253,7 +255,7 @@ def test_a_model_without_numbers_is_refused(beam: int) -> None:
         ([[0, 2]], {"max_length": 39}, r"max_length is 39, but must be between 1 and 38 \(the positions the model has\)"),
         ([[0, 2]], {"max_length": 0}, "max_length is 0"),
         ([[0, 2]], {"n_best": 3}, r"n_best is 3, but must be between 1 and 2 \(the beam\)"),
-        ([[0, 2]], {"batch_size": -1}, r"batch_size is -1, but must be 1 or more"),
+        ([[0, 2]], {"batch_size": -1}, r"batch_size is -1, but must be 0 or more"),
         ([[0, 2], []], {}, "Source 1 has 0 tokens, but the model reads between 1 and 38. Cut longer sources"),
         ([[5] * 39], {}, "Source 0 has 39 tokens"),
         ([[0, 7, 50, 2]], {}, "Source 0 holds token id 50, but the model's vocabulary ends at 49. Use the tokenizer"),
@@ -293,3 +295,45 @@ def test_a_length_penalty_that_is_none_is_refused(models: dict[str, CodeToText])
     for wrong in (-0.1, 11.0, float("nan")):
         with pytest.raises(ModelError, match="must be between 0 and 10"):
             beam_search(models["random"], [[0, 2]], beam=2, max_length=4, length_penalty=wrong)
+
+
+# --- how many at a time
+
+
+def test_a_batch_that_does_not_fit_is_halved(models: dict[str, CodeToText], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, whole = models["trained"], core.decode._decode
+    sizes: list[int] = []
+
+    def little_room(model: CodeToText, sources: Sequence[Sequence[int]], *rest: object) -> object:
+        sizes.append(len(sources))
+        if len(sources) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return whole(model, sources, *rest)  # type: ignore[arg-type]
+
+    expected = beam_search(model, SOURCES, beam=3, max_length=8, batch_size=2)
+    monkeypatch.setattr(core.decode, "_decode", little_room)
+    found = beam_search(model, SOURCES, beam=3, max_length=8, batch_size=7)
+    assert [[h.tokens for h in each] for each in found] == [[h.tokens for h in each] for each in expected]
+    assert [each[0].score for each in found] == pytest.approx([each[0].score for each in expected], abs=1e-5)
+    assert sizes[0] == min(7, len(SOURCES))
+    assert sizes[1:] == [3] + [1] * len(SOURCES)
+
+
+def test_without_room_for_one_it_says_so(models: dict[str, CodeToText], monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*given: object) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(core.decode, "_decode", no_room)
+    with pytest.raises(ModelError, match=r"no room to decode even one source.*smaller beam"):
+        beam_search(models["trained"], SOURCES, beam=3, max_length=8)
+
+
+def test_free_memory_says_how_many(models: dict[str, CodeToText]) -> None:
+    config = models["trained"].config
+    assert batch_that_fits(config, torch.device("cpu"), 10, 48, 256) == CPU_BATCH
+    each = example_bytes(config, 10, 48, 256)
+    assert fitting(0, each) == 1
+    assert fitting(20 * each, each) == 12
+    assert fitting(10**15, each) == MOST
+    assert example_bytes(config, 10, 48, 512) > each
+    assert example_bytes(config, 20, 48, 256) > each

@@ -1,5 +1,7 @@
 """Scores of many choices of rows against sacrebleu's own, row by row."""
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -7,10 +9,11 @@ from hypothesis import strategies as st
 
 from core import metrics
 from core.errors import DataError
-from core.tally import scores, tally
+from core.tally import joined, scored, scores, tally
 
 WORD = st.sampled_from(["the", "The", "name", "of", "a", ".", "é", "x1", ""])
 TEXT = st.lists(WORD, max_size=7).map(" ".join)
+PAIRS = st.lists(st.tuples(TEXT, TEXT.filter(str.strip)), min_size=1, max_size=9)
 
 
 @settings(deadline=None, max_examples=80)
@@ -27,6 +30,22 @@ def test_each_draw_has_the_score_of_its_rows(pairs: list[tuple[str, str]], seed:
         wanted = metrics.score([texts[row] for row in rows], [references[row] for row in rows]).scores
         for name, values in found.items():
             assert values[number] == pytest.approx(getattr(wanted, name), abs=1e-9), name
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(TEXT, TEXT.filter(str.strip)), min_size=1, max_size=9),
+    st.randoms(use_true_random=False),
+    st.integers(1, 4),
+)
+def test_parts_counted_in_any_order_give_the_very_scores_of_the_whole(
+    pairs: list[tuple[str, str]], random: Random, size: int
+) -> None:
+    order = list(range(len(pairs)))
+    random.shuffle(order)
+    parts = [order[first : first + size] for first in range(0, len(order), size)]
+    counted = joined([(rows, tally([pairs[row][0] for row in rows], [pairs[row][1] for row in rows])) for rows in parts])
+    assert scored(counted) == metrics.score([text for text, _ in pairs], [reference for _, reference in pairs])
 
 
 def test_some_rows_are_tallied_as_if_alone() -> None:

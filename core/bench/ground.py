@@ -142,7 +142,9 @@ class Ground:
     def trainer(self, model: CodeToText, masks: dict[str, torch.Tensor]) -> Trainer:
         """The engine's trainer."""
         training = Training(steps=1000, batch_size=8)
-        return Trainer(model, lambda batch: model(batch.sources, batch.targets), masks, training, 1, self.accelerator)
+        return Trainer(
+            model, lambda batch: model(batch.sources, batch.targets, places=batch.places), masks, training, 1, self.accelerator
+        )
 
     def synchronise(self) -> None:
         """Waits for a GPU to have done what it was given."""
