@@ -375,7 +375,7 @@ async def test_it_works_beside_a_run_and_new_rounds_appear(tmp_path: Path, stand
             assert chosen.label == "ruby-mini-pretrained", "no round has weights yet"
             (paths.round(3) / "model.safetensors").touch()
             screen.show_news()
-            await until(lambda: any("round 3 · 90 %" in choice.label for choice in screen._known))
+            await until(lambda: any("round 3 · 90 %" in choice.label for choice in screen.query_one(Opinions).known))
             column(screen, 2).query_one(Select).value = str(paths.round(3))
             await until_shown(app, "Returns the total of [03]")
 

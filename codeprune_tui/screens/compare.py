@@ -74,7 +74,7 @@ class CompareScreen(ModeScreen):
             "g",
             "group",
             "Seeds",
-            tooltip="Show runs that differ only in their seed as one curve with its spread, or each alone",
+            tooltip="Runs that differ only in their seed as one curve, or each alone",
             id="compare.group",
         ),
         Binding(

@@ -18,17 +18,13 @@ from textual.timer import Timer
 from textual.widgets import OptionList, Static
 
 from core.exchange import (
-    MOST_CHARACTERS,
-    Abilities,
     Able,
-    Comment,
     Commented,
     Done,
     Loaded,
     Loading,
     MethodsFound,
     ModelFailed,
-    Read,
     Ready,
     Refused,
     Reply,
@@ -40,9 +36,10 @@ from core.recipe import Evaluation
 
 from .. import bundle, client
 from ..clipboard import copy
+from ..conversation import Conversation
 from ..fitting import middle_out
 from ..history import Entry, history_file, keep, read_history
-from ..models import Choice, choices, default_pair, saved_method
+from ..models import Choice, choices, saved_method
 from ..plain import plain, plain_lines
 from ..playground import Gone, Playground
 from ..playground_words import complaints, own_comment, tried
@@ -62,7 +59,6 @@ SAMPLE = "demo-ruby/test/game_dice.rb"
 SAMPLE_METHOD = 3
 """The first one shown: short, and with a comment of its own."""
 BEAMS = (1, 5, Evaluation().beam)
-MOST_ALTERNATIVES = 5
 TYPING_S, LOOKING_S = 0.4, 0.25
 """Pauses after which a text is read, and a method commented."""
 RELIST_S = 10
@@ -88,26 +84,20 @@ class PlaygroundScreen(ModeScreen):
     def __init__(self) -> None:
         super().__init__()
         self._playground = Playground(self._hear)
-        self._number = 0
-        self._sent = ""
-        """The source that was last sent to be read: where it is another one, what is known of methods is out of date."""
+        self._talk = Conversation()
+        self._found = -1
+        """Number of the text that the listed methods are from."""
         self._tried = ("", "")
         """Qualified name and source of the method that was last commented."""
         self._sample = ""
         """The text that was there at first."""
-        self._reading = -1
         self._remark = ""
         """What the editor's title says beside the method."""
         self._warnings: Sequence[str] = ()
         self._gone = ""
         self._beam = Evaluation().beam
-        self._known: list[Choice] = []
-        self._listed = False
-        self._typed: list[Choice] = []
-        """Models by path or hub name."""
         self._abilities: dict[str, str] | None = None
         """Quantization method -> why it does not work on this device; None until it was found out."""
-        self._comment_id = -1
         self._timer: Timer | None = None
         self._ticks = 0
 
@@ -166,14 +156,7 @@ class PlaygroundScreen(ModeScreen):
     @work(group="models", exclusive=True)
     async def _list_models(self) -> None:
         known = await asyncio.to_thread(choices, self.frame.checkpoints)
-        if not self._whole or (known == self._known and self._listed):
-            return
-        self._known = known
-        self._opinions.offer([*known, *(typed for typed in self._typed if typed.path not in {one.path for one in known})])
-        if not self._listed:
-            self._listed = True
-            for opinion, choice in zip(self._opinions.columns, default_pair(known), strict=False):
-                opinion.choose(choice)
+        if self._whole and self._opinions.offer(known):
             self._show()
             self._comment_soon()
 
@@ -212,14 +195,8 @@ class PlaygroundScreen(ModeScreen):
             self._timer.stop()
         self._timer = self.set_timer(seconds, work)
 
-    def _next_id(self) -> int:
-        self._number += 1
-        return self._number
-
     def _read(self) -> None:
-        self._reading, self._sent = self._next_id(), self._ruby.text
-        source = self._sent[:MOST_CHARACTERS]
-        self._send(Read("read", self._reading, source, len(self._sent) - len(source)))
+        self._send(self._talk.read(self._ruby.text))
         self._show_titles()
 
     def _send(self, request: Request) -> None:
@@ -237,15 +214,15 @@ class PlaygroundScreen(ModeScreen):
             return
         match reply:
             case MethodsFound():
-                if reply.id == self._reading and self._ruby.text == self._sent:
-                    self._warnings = complaints(reply)
+                if self._talk.is_about(reply, self._ruby.text):
+                    self._found, self._warnings = reply.id, complaints(reply)
                     self._ruby.show_methods(reply.methods)
             case Loading():
                 self._set(reply, Waiting(STAGES[reply.stage], self.frame.clock()))
             case Loaded():
                 self._set(reply, "Loaded.")
             case Writing() | Commented() | ModelFailed():
-                if reply.id == self._comment_id:
+                if self._talk.is_about(reply, self._ruby.text):
                     wait = Waiting("Writing…", self.frame.clock())
                     self._set(reply, wait if isinstance(reply, Writing) else reply)
             case Refused():
@@ -253,7 +230,7 @@ class PlaygroundScreen(ModeScreen):
             case Gone():
                 self._lose(reply)
             case Done():
-                if reply.id == self._comment_id:
+                if self._talk.is_about(reply, self._ruby.text):
                     self._remember()
             case Able():
                 self._know(reply.problems)
@@ -310,30 +287,19 @@ class PlaygroundScreen(ModeScreen):
     # Comments
 
     def _comment_soon(self) -> None:
-        if self._ruby.text == self._sent:  # otherwise it is read first, and that timer must not be stopped
+        if self._ruby.text == self._talk.sent:  # otherwise it is read first, and that timer must not be stopped
             self._later(LOOKING_S, self._ask)
 
     def _ask(self) -> None:
         """Asks those columns whose comment is not about what is shown now."""
-        question, method = Question(self._reading, self._ruby.at, self._beam), self._ruby.method
-        if method is None or self._gone:
+        question, method = Question(self._talk.reading, self._ruby.at, self._beam), self._ruby.method
+        if method is None or self._gone or self._found != self._talk.reading:  # a newer text is still being read
             return
         models = self._opinions.ask(question, self.frame.clock())
         if not models:
             return
-        self._comment_id, self._tried = self._next_id(), (method.qualified, self._ruby.text)
-        self._send(
-            Comment(
-                "comment",
-                self._comment_id,
-                self._reading,
-                self._ruby.at,
-                models,
-                self._beam,
-                Evaluation().max_length,
-                min(self._beam, MOST_ALTERNATIVES),
-            )
-        )
+        self._tried = method.qualified, self._ruby.text
+        self._send(self._talk.comment(self._ruby.at, models, self._beam))
         self._show()
 
     def on_opinion_model_chosen(self) -> None:
@@ -374,7 +340,6 @@ class PlaygroundScreen(ModeScreen):
         if name is not None:
             path = client.local_path(name)
             choice = Choice(path, middle_out(plain(name, 500), 60), middle_out(plain(name, 500), 24), saved_as=saved_method(path))
-            self._typed = [*(typed for typed in self._typed if typed.path != path), choice]
             self._opinions.take(choice)
             self._show()
             self._comment_soon()
@@ -387,9 +352,9 @@ class PlaygroundScreen(ModeScreen):
         if column.choice is None:
             self.frame.say("Choose a model first: Tab goes to its picker.", "warning")
             return
-        asking = self._abilities is None and not column.choice.saved_as
+        asking = self._abilities is None and not self._gone and not column.choice.saved_as
         if asking:
-            self._send(Abilities("abilities", self._next_id()))
+            self._send(self._talk.abilities())
         problems = problems_of(column.choice.saved_as, self._abilities)
         dialog = ChooseMethod(plain(column.choice.label, 40), column.method, problems, asking)
         self.app.push_screen(dialog, partial(self._quantize, column))
@@ -453,7 +418,7 @@ class PlaygroundScreen(ModeScreen):
     def _show_titles(self) -> None:
         ruby = self._ruby
         ruby.show_titles(f"beam {self._beam}" + (f" · {self._remark}" if self._remark else ""))
-        read = not self._gone and self._reading >= 0
+        read = not self._gone and self._talk.reading >= 0
         self.query_one("#own", Static).update(own_comment(ruby.method, not ruby.text.strip(), read, self._warnings))
 
 

@@ -27,7 +27,7 @@ PLAYGROUND_KEYS: list[BindingType] = [
         "i",
         "quantize",
         "INT8",
-        tooltip="Quantize the model with the focus, or the last one: INT8, fp16 and others, in memory",
+        tooltip="Quantize the model with the focus, or the last: INT8, fp16, …",
         id="playground.quantize",
     ),
     Binding("o", "other", "Other", show=False, tooltip="A model by its folder or hub name", id="playground.other"),

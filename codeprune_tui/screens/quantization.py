@@ -38,6 +38,7 @@ class ChooseMethod(ModalScreen[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "give_up", "Cancel", id="quantize.cancel")]
     DEFAULT_CSS = """
     ChooseMethod OptionList { height: auto; max-height: 14; border: none; padding: 0; margin: 1 0; background: $surface; }
+    ChooseMethod OptionList:focus { border: none; }
     ChooseMethod #does { height: 3; color: $text-muted; }
     """
 

@@ -11,7 +11,7 @@ from textual.containers import Grid
 
 from core.exchange import Commented, ModelFailed, Variant
 
-from ..models import Choice
+from ..models import Choice, default_pair
 from ..plain import plain
 from .opinion import Opinion, State, Waiting
 
@@ -38,6 +38,9 @@ class Opinions(Grid):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.known: list[Choice] = []
+        self._typed: list[Choice] = []
+        """Models by path or hub name; nobody lists them."""
+        self._listed: list[Choice] | None = None
 
     def compose(self) -> ComposeResult:
         """The fewest."""
@@ -55,10 +58,22 @@ class Opinions(Grid):
         here = self.screen.focused
         return None if here is None else next((column for column in self.columns if column in here.ancestors), None)
 
-    def offer(self, known: list[Choice]) -> None:
-        """Offers other models in all columns."""
-        self.known = known
-        self.fit()
+    def offer(self, listed: list[Choice]) -> bool:
+        """Offers other models in all columns, beside those that were typed; the first time puts two in.
+
+        Returns:
+            Whether this was the first time.
+        """
+        begun, changed = self._listed is None, listed != self._listed
+        if changed:
+            self._listed = listed
+            paths = {choice.path for choice in listed}
+            self.known = [*listed, *(typed for typed in self._typed if typed.path not in paths)]
+            self.fit()
+        if begun:
+            for column, choice in zip(self.columns, default_pair(listed), strict=False):
+                column.choose(choice)
+        return begun
 
     def fit(self) -> None:
         """Fits the columns to the terminal's width."""
@@ -85,7 +100,8 @@ class Opinions(Grid):
         self.fit()
 
     def take(self, choice: Choice) -> None:
-        """Puts a model into the column with the focus, or into the last one."""
+        """Puts a model that was typed into the column with the focus, or into the last one."""
+        self._typed = [*(typed for typed in self._typed if typed.path != choice.path), choice]
         self.known = [*(known for known in self.known if known.path != choice.path), choice]
         (self.focused or self.columns[-1]).choose(choice)
         self.fit()

@@ -50,7 +50,7 @@ class RubySource(Horizontal):
             scrollbar-size: 0 1;
             padding: 0;
             margin: 0 0 0 1;
-            &:focus { border-top: solid $primary; border-title-color: $text-primary; }
+            &:focus { border: none; border-top: solid $primary; border-title-color: $text-primary; }
         }
     }
     """
