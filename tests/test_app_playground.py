@@ -27,7 +27,7 @@ from codeprune_tui.screens.playground import PlaygroundScreen
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.widgets.editor import MOST_CHARACTERS, RubyEditor, editable
 from codeprune_tui.widgets.opinion import Opinion
-from codeprune_tui.widgets.opinions import Opinions
+from codeprune_tui.widgets.opinions import Opinions, Question
 from core.comment import comment_methods
 from core.methods import METHODS
 from core.ruby import methods
@@ -265,6 +265,23 @@ async def test_typing_changes_the_methods(tmp_path: Path, stand_in: Path) -> Non
         await until(lambda: screen.query_one("#methods").has_focus)
         await pilot.press("1")
         await until_shown(app, "[1 Runs]")
+
+
+async def test_no_question_goes_out_about_a_text_that_is_still_being_read(tmp_path: Path, stand_in: Path) -> None:
+    async with opened(tmp_path, SMALL) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 1).best is not None)
+
+        def asked() -> int:
+            question = column(screen, 1).asked
+            assert isinstance(question, Question)
+            return question.reading
+
+        before = asked()
+        screen._read()
+        screen._ask()  # in the same turn of the loop: the methods of the new text cannot have come
+        assert asked() == before
+        await until(lambda: asked() == screen._talk.reading)
 
 
 async def test_the_cursor_chooses_the_method(tmp_path: Path, stand_in: Path) -> None:
