@@ -26,7 +26,7 @@ from codeprune_tui.screens.help import sections
 from codeprune_tui.screens.playground import PlaygroundScreen
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.widgets.editor import MOST_CHARACTERS, RubyEditor, editable
-from codeprune_tui.widgets.opinion import Opinion
+from codeprune_tui.widgets.opinion import Opinion, Waiting
 from codeprune_tui.widgets.opinions import Opinions, Question
 from core.comment import comment_methods
 from core.methods import METHODS
@@ -265,6 +265,24 @@ async def test_typing_changes_the_methods(tmp_path: Path, stand_in: Path) -> Non
         await until(lambda: screen.query_one("#methods").has_focus)
         await pilot.press("1")
         await until_shown(app, "[1 Runs]")
+
+
+async def test_a_new_question_asks_again_for_whoever_still_waits(tmp_path: Path, stand_in: Path) -> None:
+    folder = checkpoints(tmp_path)
+    rounds = make_round(folder, "ruby-1", 0, 0.5).parent
+    (rounds / "00").rename(tmp_path / "slow")
+    (rounds / "00").symlink_to(tmp_path / "slow")
+    async with opened(folder, LARGE) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 1).best is not None and isinstance(column(screen, 2).state, Waiting))
+        await pilot.press("plus")  # its request breaks off the one that the second column waits for
+
+        def asked() -> list[str]:
+            return [
+                Path(variant["model"]).name for variant in json.loads(stand_in.read_text().splitlines()[-1]).get("models", [])
+            ]
+
+        await until(lambda: asked() == ["slow", "ruby-mini-pretrained"])
 
 
 async def test_no_question_goes_out_about_a_text_that_is_still_being_read(tmp_path: Path, stand_in: Path) -> None:

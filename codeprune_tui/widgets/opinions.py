@@ -116,6 +116,9 @@ class Opinions(Grid):
         Returns:
             Their models.
         """
+        if all(column.choice is None or _asked(column, question) for column in self.columns):
+            return []
+        # A new request breaks off the one that some columns still wait for: it has to ask for these once more.
         waiting = [column for column in self.columns if column.choice is not None and not _answered(column, question)]
         for column in waiting:
             column.asked = question
@@ -154,5 +157,9 @@ class Opinions(Grid):
         return [(column.label, plain(column.best)) for column in shown if column.choice and column.best]
 
 
-def _answered(column: Opinion, question: Question) -> bool:
+def _asked(column: Opinion, question: Question) -> bool:
     return column.asked == question and isinstance(column.state, Commented | ModelFailed | Waiting)
+
+
+def _answered(column: Opinion, question: Question) -> bool:
+    return column.asked == question and isinstance(column.state, Commented | ModelFailed)
