@@ -142,7 +142,10 @@ def local_path(given: str) -> str:
             with the package.
     """
     here = Path(os.path.expanduser(given))  # noqa: PTH111 - Path.expanduser raises where there is no such user
-    found = here.resolve() if here.exists() else bundle.find(given)
+    try:
+        found = here.resolve() if here.exists() else bundle.find(given)
+    except (OSError, ValueError):  # too long for a path, or with a NUL in it
+        found = None
     return given if found is None else str(found)
 
 

@@ -26,7 +26,9 @@ def tables() -> dict[str, list[Binding]]:
     from .screens.live import LiveScreen
     from .screens.marks import MarkRuns
     from .screens.new_run import NewRunScreen
+    from .screens.pick import PickValue
     from .screens.playground import PlaygroundScreen
+    from .screens.review import Review
     from .screens.runs import RunsScreen
 
     modes: dict[str, type[Screen[None]]] = {
@@ -42,6 +44,8 @@ def tables() -> dict[str, list[Binding]]:
         "a field": Enter,
         "Help": HelpScreen,
         "the choice of runs": MarkRuns,
+        "the list of values": PickValue,
+        "the command": Review,
     }
     found = {title: [*_own(CodepruneApp.BINDINGS), *_own(mode.BINDINGS)] for title, mode in modes.items()}
     return found | {title: _own(dialog.BINDINGS) for title, dialog in dialogs.items()}

@@ -8,6 +8,7 @@ then the lower flat index, is pruned first). Knows nothing of criteria beyond ca
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -17,21 +18,11 @@ from torch import Tensor, nn
 
 from .errors import ModelError
 from .files import complete_or_absent
-from .names import Place, locate
+from .names import is_prunable
 from .recipe import PrunablePreset, Scope
 from .scores import Criterion
 
 Masks = dict[str, Tensor]
-
-_ATTENTION = {"query", "key", "value", "output"}
-_PRESETS: dict[PrunablePreset, tuple[set[str], set[str] | None]] = {
-    # parts, matrices (None = all of them). "encoder" is the paper's list: six matrices a layer and the pooler.
-    "encoder": ({"encoder", "pooler"}, None),
-    "encoder-attention": ({"encoder"}, _ATTENTION),
-    "encoder-ffn": ({"encoder"}, {"ffn-in", "ffn-out"}),
-    "decoder": ({"decoder"}, None),
-    "all": ({"encoder", "pooler", "decoder"}, None),
-}
 
 
 def prunable(model: nn.Module, preset: PrunablePreset) -> dict[str, nn.Parameter]:
@@ -47,14 +38,10 @@ def prunable(model: nn.Module, preset: PrunablePreset) -> dict[str, nn.Parameter
     Raises:
         ModelError: The model has none of them, or one is tied to another weight.
     """
-    parts, matrices = _PRESETS[preset]
-
-    def wanted(place: Place | None) -> bool:
-        return place is not None and place.part in parts and (matrices is None or place.matrix in matrices)
-
-    found = {name: weight for name, weight in model.named_parameters() if wanted(locate(name))}
+    found = {name: weight for name, weight in model.named_parameters() if is_prunable(name, preset)}
     if not found:
-        raise ModelError(f'The model has no weights that prunable = "{preset}" names.', f"Presets: {', '.join(_PRESETS)}.")
+        presets = ", ".join(get_args(PrunablePreset))
+        raise ModelError(f'The model has no weights that prunable = "{preset}" names.', f"Presets: {presets}.")
     refuse_tied(model, found)
     return found
 

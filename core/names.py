@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from .recipe import PrunablePreset
+
 Part = Literal["encoder", "pooler", "decoder"]
 
 _ENCODER = re.compile(
@@ -33,6 +35,16 @@ HEAD_ROWS = {"query", "key", "value"}
 """Matrices whose rows belong to attention heads, one head after the other."""
 HEAD_COLUMNS = {"output", "self-out", "cross-out"}
 """Matrices whose columns do."""
+
+_ATTENTION = {"query", "key", "value", "output"}
+_PRESETS: dict[PrunablePreset, tuple[set[str], set[str] | None]] = {
+    # parts, matrices (None = all of them). "encoder" is the paper's list: six matrices a layer and the pooler.
+    "encoder": ({"encoder", "pooler"}, None),
+    "encoder-attention": ({"encoder"}, _ATTENTION),
+    "encoder-ffn": ({"encoder"}, {"ffn-in", "ffn-out"}),
+    "decoder": ({"decoder"}, None),
+    "all": ({"encoder", "pooler", "decoder"}, None),
+}
 
 
 @dataclass(frozen=True)
@@ -62,3 +74,14 @@ def locate(parameter: str) -> Place | None:
     if found := _DECODER.fullmatch(parameter):
         return Place("decoder", int(found[1]), MATRICES[found[2]])
     return None
+
+
+def is_prunable(parameter: str, preset: PrunablePreset) -> bool:
+    """Whether a preset prunes a parameter: never biases, embeddings or LayerNorm.
+
+    Args:
+        parameter: Its state-dict name.
+        preset: Which matrices.
+    """
+    (parts, matrices), place = _PRESETS[preset], locate(parameter)
+    return place is not None and place.part in parts and (matrices is None or place.matrix in matrices)

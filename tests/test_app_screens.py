@@ -345,7 +345,7 @@ async def test_the_form_shows_the_defaults_and_their_outcome(tmp_path: Path, siz
         await until_shown(app, "layerwise")
         if size == LARGE:
             await until_shown(app, "0 → 10 → 20 → 30 → 40 → 50 → 60 → 70 → 80 → 90 %")
-            await until_shown(app, "codeprune-tui run recipe.toml --name")
+            await until_shown(app, "ruby-mini-magnitude-layerwise-1")
             await until_shown(app, "# every key has its default")
 
 
@@ -418,7 +418,7 @@ async def test_a_name_that_is_taken_or_impossible(tmp_path: Path) -> None:
         name.value = "../evil"
         await until_shown(app, "✗ name: use letters, digits")
         name.value = "fresh"
-        await until_shown(app, "--name fresh")
+        await until(lambda: "name\nfresh" in str(app.screen.query_one("#preview-text").render()))
 
 
 async def test_start_runs_exactly_what_is_shown_and_goes_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

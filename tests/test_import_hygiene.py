@@ -31,6 +31,10 @@ TORCH_FREE = (
     "predictions",
     "exchange",
     "playground",
+    "sizes",
+    "costs",
+    "pace",
+    "timings",
 )
 ENGINE = sorted(path.stem for path in (ROOT / "core").glob("*.py") if path.stem not in ("__init__", "__main__"))
 COMMAND_LINE = (

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from core.recipe import Recipe, recipe_problems
 from core.schedule import sparsities
+from core.timings import trained_rounds
 
 from ..words import count, percent
 
@@ -51,7 +52,7 @@ class Outcome:
 
     recipe: Recipe | None
     problems: Mapping[str, str] = field(default_factory=dict)
-    """Key -> what is wrong with it; under "" what is wrong with a combination."""
+    """Key -> what is wrong with it; a combination stands under the key that is named first, or under "" where none is."""
 
 
 def fields() -> dict[str, FieldInfo]:
@@ -77,8 +78,15 @@ def judge(entries: Mapping[str, Value]) -> Outcome:
     except ValidationError as error:
         problems: dict[str, str] = {}
         for key, sentence in recipe_problems(error):
-            problems.setdefault(key if key in fields() else "", sentence)
+            problems.setdefault(key if key in fields() else _first_named(key, sentence), sentence)
         return Outcome(None, problems)
+
+
+def _first_named(section: str, sentence: str) -> str:
+    """The key that a sentence about several of them names first, so that it can stand beside it; "" where it names none."""
+    places = {key: sentence.find(key if "." in key and not section else f"{key.rpartition('.')[2]} =") for key in fields()}
+    named = {key: at for key, at in places.items() if at >= 0 and key.startswith(section)}
+    return min(named, key=lambda key: (named[key], -len(key)), default="")
 
 
 def _nested(entries: Mapping[str, Value]) -> dict[str, object]:
@@ -116,8 +124,7 @@ def toml(recipe: Recipe) -> str:
 
 def total_steps(recipe: Recipe) -> int:
     """Optimizer steps of the whole run, if no round stops early."""
-    trained = recipe.rounds if recipe.kind == "lottery" and recipe.order == "prune-first" else recipe.rounds + 1
-    return trained * recipe.training.steps
+    return trained_rounds(recipe) * recipe.training.steps
 
 
 def verdict(recipe: Recipe) -> str:

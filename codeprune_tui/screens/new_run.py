@@ -1,10 +1,10 @@
 """Mode 6: a form over the whole recipe, judged while one types, and the start of the run.
 
 The rows are made from the recipe's own fields, so a new key appears here by itself. What is sent is exactly what the preview
-shows; the same run can be had from the command line.
+shows; the same run can be had from the command line, and how is shown, too. What it costs, `costing` looks up.
 """
 
-from collections.abc import Iterable
+from functools import partial
 from itertools import groupby
 from typing import ClassVar
 
@@ -13,18 +13,24 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import DescendantBlur, DescendantFocus
+from textual.message import Message
 from textual.widgets import Button, Collapsible, Input, Static
 
-from core.recipe import Recipe, field_help
+from core.recipe import Recipe
 from core.runs import NAME_PATTERN, free_name
 from core.schedule import sparsities
 
-from .. import client
+from .. import client, equivalent, summary
+from ..costing import CostFinder, Costs
+from ..pickers import PICKABLE, sources
 from ..plain import plain
 from ..widgets.field import FieldRow
 from ..widgets.spark import bars
-from .form import COMMON, FOLDED, Outcome, Value, fields, judge, schedule_text, told, toml, values, verdict
+from .folds import Fold, rows_of
+from .form import COMMON, FOLDED, Outcome, Value, fields, judge, told, toml, values, verdict
 from .mode import ModeScreen
+from .pick import PickValue
+from .review import Review
 
 NAME_HELP = "Name of the run's folder; empty: made from model and method. Letters, digits, dot, dash, underscore."
 
@@ -37,16 +43,30 @@ class NewRunScreen(ModeScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "start", "Start", priority=True, tooltip="Start the run and show it live", id="new.start"),
         Binding("ctrl+n", "clear", "Defaults", tooltip="Put every key back to its default", id="new.clear"),
+        Binding("ctrl+f", "fold", "All fields", tooltip="Show the less common fields, too; again: fold them", id="new.fold"),
+        Binding("ctrl+o", "pick", "List", tooltip="Choose a model, or on a data field data, from what there is", id="new.pick"),
+        Binding(
+            "ctrl+y",
+            "review",
+            "Command",
+            tooltip="Show what it comes to, and the command and TOML to copy",
+            id="new.review",
+        ),
         Binding("escape", "app.mode('runs')", "Back", tooltip="Back to the list; the form keeps its entries", id="new.back"),
         Binding("down", "app.focus_next", "Next field", show=False, id="new.next-field"),
         Binding("up", "app.focus_previous", "Field before", show=False, id="new.previous-field"),
     ]
 
+    class CostsFound(Message):
+        """A look at the costs of a recipe is over."""
+
     def __init__(self) -> None:
         super().__init__()
+        self._finder: CostFinder | None = None
         self._entries: dict[str, Value] = {}
         self._outcome: Outcome = judge({})
         self._starting = False
+        self._empty_rows = False
 
     def body(self) -> ComposeResult:
         """The form, the preview, and what is judged."""
@@ -61,6 +81,7 @@ class NewRunScreen(ModeScreen):
                 yield Static("", markup=False, id="preview-text")
         with Vertical(id="judgement"):
             yield Static("", markup=False, id="hint")
+            yield Static("", markup=False, id="costs")
             with Horizontal(id="verdict-row"):
                 yield Static("", markup=False, id="verdict")
                 yield Button("Start (^s)", id="start", variant="primary", compact=True)
@@ -73,18 +94,26 @@ class NewRunScreen(ModeScreen):
                 continue
             if section:
                 yield Static(section, classes="section", markup=False)
-            yield from _rows(key for key in keys if key in COMMON)
+            yield from rows_of(key for key in keys if key in COMMON)
             if folded := [key for key in keys if key not in COMMON]:
                 yield Fold(f"more: {', '.join(key.rpartition('.')[2] for key in folded)}", folded)
 
     async def on_collapsible_expanded(self, event: Collapsible.Expanded) -> None:
         """Makes the rows of a fold when it is opened for the first time: half of the form is seldom looked at."""
         if isinstance(event.collapsible, Fold) and (keys := event.collapsible.take_keys()):
-            await event.collapsible.query_one(Collapsible.Contents).mount_all(_rows(keys))
+            await event.collapsible.query_one(Collapsible.Contents).mount_all(rows_of(keys))
+            self._empty_rows = True
+            self.call_later(self._fill_rows)
+
+    def _fill_rows(self) -> None:
+        """Shows the values of rows that are new; once for all folds that were opened together."""
+        if self._empty_rows:
+            self._empty_rows = False
             self._judge(show_all=True)
 
     def on_mount(self) -> None:
         """Shows the defaults, or the recipe that was put in before there was a form."""
+        self._finder = CostFinder(self.frame.checkpoints, lambda: self.post_message(self.CostsFound()))
         self.query_one("#preview").border_title = "what will run"
         self._judge(show_all=True)
 
@@ -121,6 +150,7 @@ class NewRunScreen(ModeScreen):
         row = event.widget.parent
         if isinstance(row, FieldRow):
             allowed = f" One of: {', '.join(row.allowed)}." if row.allowed else ""
+            allowed = " ^o lists what there is." if row.key in PICKABLE else allowed
             self.query_one("#hint", Static).update(Content.assemble((row.key, "bold"), f"  {row.help_text}{allowed}"))
         elif event.widget.id == "name":
             self.query_one("#hint", Static).update(Content.assemble(("name", "bold"), f"  {NAME_HELP}"))
@@ -161,26 +191,77 @@ class NewRunScreen(ModeScreen):
             said.update(f"✗ {plain(problems[0], 300)}{more}")
         elif recipe is not None:
             said.update(f"✓ {verdict(recipe)}")
-            self.query_one("#preview-text", Static).update(self._preview(recipe))
+        if recipe is not None:
+            costs = self._costs(recipe)
+            self.query_one("#costs", Static).update(summary.line(costs))
+            self.query_one("#preview-text", Static).update(self._preview(recipe, costs))
 
-    def _preview(self, recipe: Recipe) -> Content:
+    def _costs(self, recipe: Recipe) -> Costs | None:
+        return self._finder.ask(recipe) if self._finder is not None else None
+
+    def _preview(self, recipe: Recipe, costs: Costs | None) -> Content:
         shares = sparsities(recipe)
-        typed = self.query_one("#name", Input).value.strip()
-        name = typed or free_name(self.frame.checkpoints, client.default_stem(recipe))
         drawn = "\n".join(bars(shares, min(40, len(shares)), 2)) if len(shares) > 1 else ""
         text = toml(recipe).strip() or "# every key has its default"
+        pieces: list[str | tuple[str, str]] = []
+        for heading, said in summary.parts(recipe, costs):
+            chart = f"{drawn}\n" if heading == summary.SCHEDULE else ""
+            pieces += [(f"{heading}\n", "bold"), (chart, "$text-primary"), f"{said}\n\n"]
         return Content.assemble(
-            ("sparsity by round\n", "bold"),
-            (f"{drawn}\n" if drawn else "", "$text-primary"),
-            f"{schedule_text(recipe)}\n\n",
-            ("steps\n", "bold"),
-            f"{verdict(recipe)}\n\n",
-            ("the same from a shell\n", "bold"),
-            f"codeprune-tui run recipe.toml --name {plain(name, 100)}\n\n",
+            *pieces,
+            ("name\n", "bold"),
+            f"{plain(self._run_name(recipe), 100)}\n\n",
             ("recipe.toml", "bold"),
-            (" (other keys have their defaults)\n", "$text-muted"),
+            (" (other keys have their defaults; ^y: the command)\n", "$text-muted"),
             plain_block(text),
         )
+
+    def _run_name(self, recipe: Recipe) -> str:
+        typed = self.query_one("#name", Input).value.strip()
+        return typed or free_name(self.frame.checkpoints, client.default_stem(recipe))
+
+    def on_new_run_screen_costs_found(self) -> None:
+        """Shows them, or what was entered meanwhile is looked up next."""
+        self._show_outcome()
+
+    def on_screen_resume(self) -> None:
+        """Another run may have been measured meanwhile."""
+        super().on_screen_resume()
+        if self._finder is not None:
+            self._finder.forget()
+            self._show_outcome()
+
+    def action_fold(self) -> None:
+        """Opens every fold, or closes them all when all are open."""
+        folds = list(self.query(Fold))
+        collapse = all(not fold.collapsed for fold in folds)
+        for fold in folds:
+            fold.collapsed = collapse
+
+    def action_pick(self) -> None:
+        """Lists what the field in focus may be set to; elsewhere, the models."""
+        row = self.focused.parent if self.focused is not None else None
+        key = row.key if isinstance(row, FieldRow) and row.key in PICKABLE else "model.path"
+        self.app.push_screen(PickValue(PICKABLE[key], sources(key, self.frame.checkpoints)), partial(self._picked, key))
+
+    def _picked(self, key: str, value: str | None) -> None:
+        if value is not None:
+            self._entries[key] = value
+            self._judge()
+            for row in self.query(FieldRow):
+                if row.key == key:
+                    row.show_value(value)
+
+    def action_review(self) -> None:
+        """Shows what it comes to, and how to start it from a shell."""
+        recipe, problems = self._outcome.recipe, self._problems()
+        if problems or recipe is None:
+            self.frame.say(problems[0], "error")
+            return
+        name = self._run_name(recipe)
+        command = equivalent.command(recipe, self.frame.checkpoints, name)
+        parts = summary.parts(recipe, self._costs(recipe))
+        self.app.push_screen(Review(parts, name, command, equivalent.toml_text(recipe)))
 
     def on_button_pressed(self) -> None:
         """The button does what its key does."""
@@ -204,29 +285,6 @@ class NewRunScreen(ModeScreen):
         finally:
             self._starting = False
             self.app.call_from_thread(self._show_outcome)
-
-
-class Fold(Collapsible):
-    """Keys that are seldom changed, out of view until asked for.
-
-    Args:
-        title: What it says while folded.
-        keys: Dotted names.
-    """
-
-    def __init__(self, title: str, keys: list[str]) -> None:
-        super().__init__(title=title, collapsed=True)
-        self._keys = keys
-
-    def take_keys(self) -> list[str]:
-        """The keys the first time, nothing after that."""
-        keys, self._keys = self._keys, []
-        return keys
-
-
-def _rows(keys: Iterable[str]) -> list[FieldRow]:
-    known, texts = fields(), field_help()
-    return [FieldRow(key, known[key], texts[key]) for key in keys]
 
 
 def plain_block(text: str) -> str:

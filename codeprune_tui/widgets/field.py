@@ -55,7 +55,8 @@ class FieldRow(Horizontal):
 
     def show_value(self, value: object) -> None:
         """Puts a value into the control, as if nobody had typed it."""
-        text: str | bool = value if isinstance(value, bool) else _text(value)
+        # What is shown is what is compared: a value that holds control characters must not count as edited by being shown.
+        text: str | bool = value if isinstance(value, bool) else plain(_text(value))
         self._shown = text
         match self.query_one(".control"):
             case Checkbox() as box:
@@ -63,7 +64,7 @@ class FieldRow(Horizontal):
             case Select() as chooser:
                 chooser.value = str(text)
             case Input() as line:
-                line.value = plain(str(text))
+                line.value = str(text)
 
     def show_problem(self, problem: str) -> None:
         """Complains, or helps again where the problem is ""."""

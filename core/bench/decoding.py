@@ -1,7 +1,7 @@
 """Decoding against one example at a time without a cache, and against `transformers`' `generate`.
 
 The bundled model ends its comments itself. The random base model never ends one, so both sides are made to write as many tokens
-as a comment of middling length has.
+as a comment has in the mean.
 """
 
 from ..decode import beam_search

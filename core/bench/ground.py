@@ -5,6 +5,7 @@ it reads the same token ids as the bundled one.
 """
 
 import os
+import random
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,6 @@ from ..train import Trainer
 from .reference import SOURCE_LENGTH, TARGET_LENGTH
 
 DATA_VARIABLE = "CODEPRUNE_RUBY_DATA"
-TRAIN_ROWS = 1600
 SIZES = ("mini", "base")
 BASE = {
     "vocab_size": 50265, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
@@ -105,16 +105,16 @@ class Ground:
     @cached_property
     def train(self) -> Encoded:
         """Rows to train on."""
-        return self._encoded("train", TRAIN_ROWS)
+        return self._encoded("train")
 
     @cached_property
     def valid(self) -> Encoded:
         """Rows to decode."""
-        return self._encoded("valid", 0)
+        return self._encoded("valid")
 
-    def _encoded(self, split: str, limit: int) -> Encoded:
+    def _encoded(self, split: str) -> Encoded:
         return encode_rows(
-            load_rows(str(self.data), split, limit=limit, on_broken="skip"),
+            load_rows(str(self.data), split, on_broken="skip"),
             self.tokenizer,
             source_length=SOURCE_LENGTH,
             target_length=TARGET_LENGTH,
@@ -123,10 +123,15 @@ class Ground:
         )
 
     def batches(self, count: int, batch_size: int) -> list[Batch]:
-        """The first batches of an epoch, as the engine makes them; of base's or mini's ids alike."""
+        """Batches from all over an epoch, as the engine makes them, in a fixed random order; the same ids for base and mini.
+
+        Neighbours in an epoch may all be short or all be long: a few that follow one another say little about the epoch.
+        """
         train = self.train
         order = BatchOrder([len(ids) for ids in train.sources], [len(ids) for ids in train.targets], batch_size, 0)
-        return [collate(train, order.batch(step), PAD) for step in range(count)]
+        steps = [(2 * place + 1) * order.steps_per_epoch // (2 * count) for place in range(count)]
+        random.Random(0).shuffle(steps)
+        return [collate(train, order.batch(step), PAD) for step in steps]
 
     def sources(self, count: int) -> list[list[int]]:
         """Sources spread over the validation rows, in the order of their length."""
@@ -135,9 +140,8 @@ class Ground:
 
     @property
     def usual_length(self) -> int:
-        """Tokens of a comment of middling length: what the random base model, which never ends one, is made to write."""
-        lengths = sorted(len(ids) - 1 for ids in self.valid.targets)
-        return lengths[len(lengths) // 2]
+        """Tokens of a comment in the mean, its end included: so many the random base model, which ends none, writes."""
+        return round(sum(len(ids) - 1 for ids in self.valid.targets) / len(self.valid.targets))
 
     def trainer(self, model: CodeToText, masks: dict[str, torch.Tensor]) -> Trainer:
         """The engine's trainer."""

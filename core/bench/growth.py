@@ -1,7 +1,7 @@
 """How cost grows: examples a second and memory against batch, source length, beam and model; a worker's memory against rounds.
 
 Sources are cut or drawn out to the length asked for, so that only one thing changes along a table. Memory is the peak beyond what
-the process held before; on a GPU, of the GPU.
+the process held before, weights and optimizer among that; on a GPU, of the GPU.
 """
 
 import tempfile
@@ -16,7 +16,7 @@ from ..decode import beam_search
 from ..model import BOS, EOS, PAD, CodeToText
 from .ground import Ground
 from .measure import Table, timed
-from .memory import peak_bytes, reset_peak, resident_bytes
+from .memory import give_back, peak_bytes, reset_peak, resident_bytes
 from .starting import resident_after_rounds
 
 NAME = "growth"
@@ -78,6 +78,7 @@ def _words(asked: dict[str, int]) -> str:
 def _measured(ground: Ground, action: Callable[[], object], examples: int = USUAL["batch"]) -> tuple[str, str]:
     """Examples a second and MB of an action, which runs once before, uncounted."""
     action()
+    give_back()
     cuda = ground.device.type == "cuda"
     before = torch.cuda.memory_allocated(ground.device) if cuda else resident_bytes()
     torch.cuda.reset_peak_memory_stats(ground.device) if cuda else reset_peak()

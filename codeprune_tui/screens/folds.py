@@ -1,0 +1,43 @@
+"""The rows of the New run form, and the folds that keep the less common ones out of view. Knows keys, not what they mean."""
+
+from collections.abc import Iterable
+
+from textual.widgets import Collapsible
+
+from core.recipe import field_help
+
+from ..widgets.field import FieldRow
+from .form import fields
+
+
+class Fold(Collapsible):
+    """Keys that are seldom changed, out of view until asked for.
+
+    Args:
+        title: What it says while folded.
+        keys: Dotted names.
+    """
+
+    def __init__(self, title: str, keys: list[str]) -> None:
+        super().__init__(title=title, collapsed=True)
+        self._keys = keys
+
+    def scroll_visible(self, *given: object, **options: object) -> None:
+        """Scrolls to the fold that is being opened by itself; when all open at once, the view stays with the focus."""
+        if self.has_focus_within:
+            super().scroll_visible(*given, **options)  # type: ignore[arg-type]  # passed on as they came
+
+    def take_keys(self) -> list[str]:
+        """The keys the first time, nothing after that."""
+        keys, self._keys = self._keys, []
+        return keys
+
+
+def rows_of(keys: Iterable[str]) -> list[FieldRow]:
+    """A row for each key.
+
+    Args:
+        keys: Dotted names.
+    """
+    known, texts = fields(), field_help()
+    return [FieldRow(key, known[key], texts[key]) for key in keys]
