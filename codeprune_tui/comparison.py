@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from core.results import FLOORS, MEASURES, Result
 from core.runs import RunInfo, State
 
+from .seeds import Mean
+
 NEWEST = 4
 """How many runs are compared before somebody marks others."""
 MOST = 8
@@ -44,6 +46,8 @@ class Curve:
     run: str
     points: tuple[tuple[float, float], ...]
     """(horizontal, score), by round."""
+    spread: tuple[tuple[float, float, float], ...] = ()
+    """(horizontal, lowest, highest) of a curve of several seeds, where they are more than one."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +92,21 @@ def picture(results: Results, axis: Axis, measure: str) -> Picture:
     curves = []
     for run, rounds in results.items():
         places = [(axis.value(found), found.scores.get(measure)) for found in rounds]
-        curves.append(Curve(run, tuple((x, y) for x, y in places if x is not None and y is not None)))
+        points = tuple((x, y) for x, y in places if x is not None and y is not None)
+        curves.append(Curve(run, points, _spread(rounds, axis, measure)))
     denses = [score for rounds in results.values() if (score := dense(rounds, measure)) is not None]
     levels: list[tuple[str, float | None]] = [("dense", max(denses, default=None))]
     levels += [(floor, max(_floors(results, floor, measure), default=None)) for floor in FLOORS]
     return Picture(f"{MEASURES[measure]} by {axis.title}", tuple(curves), tuple(levels), _note(results, axis, curves), axis.whole)
+
+
+def _spread(rounds: Sequence[Result], axis: Axis, measure: str) -> tuple[tuple[float, float, float], ...]:
+    found = []
+    for each in rounds:
+        x = axis.value(each)
+        if isinstance(each, Mean) and x is not None and measure in each.deviation:
+            found.append((x, each.low[measure], each.high[measure]))
+    return tuple(found)
 
 
 def _floors(results: Results, floor: str, measure: str) -> list[float]:
@@ -138,6 +152,8 @@ COLUMNS: dict[str, Column] = {
 
 def change(found: Result, dense_bleu: float | None) -> float | None:
     """BLEU less that of the run's dense model; None for the dense model itself, and where one is not known."""
+    if isinstance(found, Mean):
+        return found.changed
     bleu = found.scores.get("bleu")
     return None if bleu is None or dense_bleu is None or found.round == 0 else bleu - dense_bleu
 

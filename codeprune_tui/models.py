@@ -3,6 +3,7 @@
 Reads names and metrics, never weights. Imports no torch; knows neither Textual nor the playground.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +20,7 @@ DENSE = "ruby-mini"
 """The bundled model that stands first."""
 MOST_CHOICES = 500
 """More than anybody looks through; the newest are kept."""
+MOST_CONFIG_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Choice:
     """Name of its run; empty for a bundled model."""
     sparsity: float = 0.0
     """Share in [0, 1]."""
+    saved_as: str = ""
+    """The method that its folder was quantized with; "" where it was not."""
 
 
 def choices(checkpoints: Path) -> list[Choice]:
@@ -57,6 +61,17 @@ def default_pair(known: list[Choice]) -> tuple[Choice | None, Choice | None]:
     newest = [choice for choice in rounds if choice.run == rounds[0].run]
     other = next((choice for choice in bundled if choice is not dense), None)
     return dense, max(newest, key=lambda choice: choice.sparsity, default=other)
+
+
+def saved_method(folder: str) -> str:
+    """The quantization method that a model folder names; "" where it names none, and for a hub name."""
+    file = Path(folder) / "config.json"
+    try:
+        found = json.loads(file.read_text(encoding="utf-8")) if file.stat().st_size <= MOST_CONFIG_BYTES else {}
+    except (OSError, ValueError, RecursionError):
+        return ""
+    method = found.get("quantization") if isinstance(found, dict) else None
+    return method if isinstance(method, str) else ""
 
 
 def _all(checkpoints: Path) -> Iterator[Choice]:

@@ -26,7 +26,14 @@ LEVELS = {"dense": "--", "name": ":", "constant": "-."}
 def read(text: str) -> Picture:
     """A picture from its JSON."""
     facts = json.loads(text)
-    curves = tuple(Curve(curve["run"], tuple((x, y) for x, y in curve["points"])) for curve in facts["curves"])
+    curves = tuple(
+        Curve(
+            curve["run"],
+            tuple((x, y) for x, y in curve["points"]),
+            tuple((x, low, high) for x, low, high in curve["spread"]),
+        )
+        for curve in facts["curves"]
+    )
     levels = tuple((name, level) for name, level in facts["levels"])
     return Picture(facts["title"], curves, levels, facts["note"], facts["whole"])
 
@@ -66,6 +73,9 @@ def _plot(axes: "Axes", picture: Picture) -> "tuple[list[Line2D], list[str]]":
         x, y = [x for x, _ in curve.points], [y for _, y in curve.points]
         handles += axes.plot(x, y, color=EIGHT_COLOURS[place % 8], marker=EIGHT_MARKERS[place % 8], markersize=5, linewidth=1.4)
         labels.append(plain(curve.run, 60))
+        if curve.spread:
+            across, low, high = zip(*curve.spread, strict=True)
+            axes.vlines(across, low, high, color=EIGHT_COLOURS[place % 8], linewidth=1)
     if picture.whole:
         axes.locator_params(axis="x", integer=True)
     return handles, labels

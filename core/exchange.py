@@ -10,10 +10,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+MOST_CHARACTERS = 2_000_000
+"""What is read of a source: enough for any file a person wrote."""
 MOST_METHODS = 2000
 """Methods that one reply lists."""
 MOST_CODE = 4000
 """Characters of a method's code that a reply repeats."""
+PLAIN = "fp32"
+"""The method that leaves a model as its folder has it; the others are in `core.methods`."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model, as its folder has it or quantized in memory."""
+
+    model: str
+    """Folder or hub name."""
+    method: str = PLAIN
 
 
 @dataclass(frozen=True)
@@ -23,6 +36,9 @@ class Read:
     request: Literal["read"]
     id: int
     source: str
+    """Its first characters, at most `MOST_CHARACTERS`: more would not be read."""
+    cut: int = 0
+    """Characters that it lacks at its end."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,15 @@ class Load:
     id: int
     model: str
     """Folder or hub name."""
+    method: str = PLAIN
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """Find out which quantization methods work on this device; it takes some seconds and is remembered."""
+
+    request: Literal["abilities"]
+    id: int
 
 
 @dataclass(frozen=True)
@@ -45,7 +70,7 @@ class Comment:
     """Id of the `Read` that found the method."""
     method: int
     """Its place in that list, from 0."""
-    models: list[str]
+    models: list[Variant]
     beam: int = 10
     max_length: int = 64
     """Most tokens of a comment, the end included."""
@@ -53,7 +78,7 @@ class Comment:
     """Alternatives wanted, at most `beam`."""
 
 
-Request = Read | Load | Comment
+Request = Read | Load | Abilities | Comment
 
 
 @dataclass(frozen=True)
@@ -100,7 +125,8 @@ class Loading:
     reply: Literal["loading"]
     id: int
     model: str
-    stage: Literal["libraries", "weights"]
+    stage: Literal["libraries", "weights", "quantizing"]
+    method: str = PLAIN
 
 
 @dataclass(frozen=True)
@@ -112,6 +138,20 @@ class Loaded:
     model: str
     seconds: float
     parameters: int
+    """Before it was quantized."""
+    size_bytes: int = 0
+    """Its weights in memory; 0 where that is not told."""
+    method: str = PLAIN
+
+
+@dataclass(frozen=True)
+class Able:
+    """Which quantization methods work on this device."""
+
+    reply: Literal["able"]
+    id: int
+    problems: dict[str, str]
+    """Method -> why it does not work here; empty where it does."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +161,7 @@ class Writing:
     reply: Literal["writing"]
     id: int
     model: str
+    method: str = PLAIN
 
 
 @dataclass(frozen=True)
@@ -150,6 +191,7 @@ class Commented:
     """Smoothed BLEU-4 against the method's own comment, 0 to 100; None where it has none."""
     name_bleu: float | None
     """The floor of that score: what the method's name split into words gets."""
+    method: str = PLAIN
 
 
 @dataclass(frozen=True)
@@ -161,6 +203,7 @@ class ModelFailed:
     model: str
     problem: str
     fix: str
+    method: str = PLAIN
 
 
 @dataclass(frozen=True)
@@ -181,7 +224,7 @@ class Refused:
     problem: str
 
 
-Reply = Ready | MethodsFound | Loading | Loaded | Writing | Commented | ModelFailed | Done | Refused
+Reply = Ready | MethodsFound | Loading | Loaded | Able | Writing | Commented | ModelFailed | Done | Refused
 
 _requests: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="request")])
 _replies: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="reply")])

@@ -286,3 +286,9 @@ def _experiment(name: str) -> Experiment:
     if name not in EXPERIMENTS:
         raise RecipeError(f"There is no experiment {name!r}.", f"There are: {', '.join(EXPERIMENTS)}.")
     return EXPERIMENTS[name]
+
+
+def without_seed(recipe: Recipe) -> str:
+    """What the runs of one curve have in common: the recipe without its seed, and without what belongs to the machine."""
+    same = {"seed": 0, "threads": 0, "device": "auto", "checkpoint_every": 1}
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update=same)}).model_dump_json()

@@ -12,14 +12,17 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from queue import SimpleQueue
 from typing import BinaryIO
 
 from .errors import CodepruneError
 from .exchange import (
+    MOST_CHARACTERS,
     MOST_CODE,
     MOST_METHODS,
+    Abilities,
+    Able,
     Comment,
     Commented,
     Done,
@@ -34,6 +37,7 @@ from .exchange import (
     Ready,
     Refused,
     Reply,
+    Variant,
     Writing,
     read_request,
     to_line,
@@ -42,14 +46,12 @@ from .recipe import Device
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .comment import Writer
     from .ruby import Method
+    from .variants import Kept, Models
 
-MOST_CHARACTERS = 2_000_000
-"""What is read of a source: enough for any file a person wrote, and for five seconds of one that nobody did."""
+FIRST_CHARACTERS = 300_000
+"""What is read at first: where this much has more methods than are listed, nobody wrote it, and the rest would take seconds."""
 MOST_WARNINGS = 20
-MODELS_KEPT = 4
-"""As many as the screen shows side by side."""
 Say = Callable[[Reply], None]
 
 
@@ -148,7 +150,11 @@ class Texts:
         """Finds the methods of one source."""
         from .ruby import first_paragraph, parse
 
-        parsed = parse(request.source[:MOST_CHARACTERS])
+        source = request.source[:FIRST_CHARACTERS]
+        parsed = parse(source)
+        if len(parsed.methods) <= MOST_METHODS and len(request.source) > len(source):
+            source = request.source[:MOST_CHARACTERS]
+            parsed = parse(source)
         shown = parsed.methods[:MOST_METHODS]
         self.last = request.id, shown
         self._say(
@@ -158,13 +164,13 @@ class Texts:
                 [Found(one.qualified, one.line, one.code[:MOST_CODE], first_paragraph(one.comment)) for one in shown],
                 len(parsed.methods),
                 [str(warning) for warning in parsed.warnings[:MOST_WARNINGS]],
-                max(0, len(request.source) - MOST_CHARACTERS),
+                len(request.source) - len(source) + request.cut,
             )
         )
 
 
 class Desk:
-    """Loads models and lets them write, in the main thread.
+    """Loads models, quantizes them and lets them write, in the main thread.
 
     Args:
         say: Sends a reply.
@@ -176,11 +182,12 @@ class Desk:
         self._say = say
         self._device: Device = device
         self._threads = threads
-        self._queue: SimpleQueue[Load | Comment] = SimpleQueue()
+        self._queue: SimpleQueue[Load | Abilities | Comment] = SimpleQueue()
         self._newest = -1
-        self._writers: dict[tuple[str, int], Writer] = {}
+        self._models: Models | None = None
+        self._problems: dict[str, str] | None = None
 
-    def take(self, request: Load | Comment) -> None:
+    def take(self, request: Load | Abilities | Comment) -> None:
         """Queues a request; called by the listening thread."""
         if isinstance(request, Comment):
             self._newest = request.id
@@ -190,38 +197,51 @@ class Desk:
         """Deals with the next request."""
         request = self._queue.get()
         if isinstance(request, Load):
-            self._attempt(request.id, request.model, lambda: self._load(request))
+            variant = Variant(request.model, request.method)
+            self._attempt(request.id, variant, lambda: self._kept(request.id, variant))
             self._say(Done("done", request.id))
-            return
+        elif isinstance(request, Abilities):
+            self._tell_abilities(request)
+        else:
+            self._comment(request, texts)
+
+    def _tell_abilities(self, request: Abilities) -> None:
+        try:
+            if self._problems is None:
+                self._problems = self._library().abilities()
+            self._say(Able("able", request.id, self._problems))
+        except Exception as error:  # no memory left, a library that breaks: the models can still write
+            traceback.print_exc()
+            self._say(Refused("refused", request.id, f"{type(error).__name__}: {error}"[:300]))
+
+    def _comment(self, request: Comment, texts: Texts) -> None:
         reading, methods = texts.last
         if reading != request.reading or not 0 <= request.method < len(methods):
             self._say(Refused("refused", request.id, f"reading {request.reading} has no method {request.method} (any more)"))
             return
         method = methods[request.method]
-        for model in dict.fromkeys(request.models):
+        for variant in dict.fromkeys(request.models):
             if self._newest != request.id:
                 break
-            self._attempt(request.id, model, lambda model=model: self._write(request, model, method))  # type: ignore[misc]  # a lambda's default
+            self._attempt(request.id, variant, partial(self._write, request, variant, method))
         self._say(Done("done", request.id, superseded=self._newest != request.id))
 
-    def _attempt(self, number: int, model: str, work: Callable[[], None]) -> None:
+    def _attempt(self, number: int, variant: Variant, work: Callable[[], object]) -> None:
         """Does something with one model; what goes wrong concerns that model alone."""
         try:
             work()
         except CodepruneError as error:
-            self._say(ModelFailed("failed", number, model, error.problem, error.fix))
+            self._say(ModelFailed("failed", number, variant.model, error.problem, error.fix, variant.method))
         except Exception as error:  # no memory left, a GPU that is gone, a defect: the other models can still write
             traceback.print_exc()
-            self._say(ModelFailed("failed", number, model, f"{type(error).__name__}: {error}"[:500], ""))
+            problem = f"{type(error).__name__}: {error}"[:500]
+            self._say(ModelFailed("failed", number, variant.model, problem, "", variant.method))
 
-    def _load(self, request: Load) -> None:
-        self._writer(request.id, request.model)
-
-    def _write(self, request: Comment, model: str, method: "Method") -> None:
-        writer = self._writer(request.id, model)
+    def _write(self, request: Comment, variant: Variant, method: "Method") -> None:
+        writer = self._kept(request.id, variant).writer
         from .comment import own_score, write_comments
 
-        self._say(Writing("writing", request.id, model))
+        self._say(Writing("writing", request.id, variant.model, variant.method))
         begun = time.monotonic()
         found = write_comments(
             writer, [method], beam=request.beam, max_length=request.max_length, n_best=min(request.n_best, request.beam)
@@ -229,47 +249,30 @@ class Desk:
         seconds = time.monotonic() - begun
         bleu, floor = own_score(found[0].text, method) or (None, None)
         lines = [Line(one.text, one.score, one.tokens, one.finished) for one in found]
-        self._say(
-            Commented(
-                "commented", request.id, model, lines, seconds, found[0].tokens / max(seconds, 1e-9), bleu=bleu, name_bleu=floor
-            )
-        )
+        speed = found[0].tokens / max(seconds, 1e-9)
+        self._say(Commented("commented", request.id, variant.model, lines, seconds, speed, bleu, floor, variant.method))
 
-    def _writer(self, number: int, model: str) -> "Writer":
-        """The model, from memory or from disk; one whose weights were written anew is loaded anew."""
-        key = model, _changed(model)
-        if key in self._writers:
-            self._writers[key] = self._writers.pop(key)  # the longest unused stands first
-            return self._writers[key]
+    def _kept(self, number: int, variant: Variant) -> "Kept":
+        """The model, from memory or from disk."""
+        model, method = variant.model, variant.method
         begun = time.monotonic()
         if "torch" not in sys.modules:
-            self._say(Loading("loading", number, model, "libraries"))
-        from .comment import load_writer
+            self._say(Loading("loading", number, model, "libraries", method))
+        models = self._library()
+        known = models.known(model, method)
+        if known is None:
+            known = models.load(model, method, lambda stage: self._say(Loading("loading", number, model, stage, method)))
+            seconds = time.monotonic() - begun
+            self._say(Loaded("loaded", number, model, seconds, known.parameters, known.size_bytes, method))
+        return known
 
-        self._say(Loading("loading", number, model, "weights"))
-        writer = load_writer(model, device=self._device, threads=self._threads)
-        while len(self._writers) >= MODELS_KEPT:
-            del self._writers[next(iter(self._writers))]
-        self._writers[key] = writer
-        _warm_up(writer)
-        parameters = sum(tensor.numel() for tensor in writer.model.parameters())
-        self._say(Loaded("loaded", number, model, time.monotonic() - begun, parameters))
-        return writer
+    def _library(self) -> "Models":
+        """Where models are kept; the first call imports torch."""
+        if self._models is None:
+            from .variants import Models
 
-
-def _changed(model: str) -> int:
-    try:
-        return (Path(model) / "model.safetensors").stat().st_mtime_ns
-    except (OSError, ValueError):
-        return 0
-
-
-def _warm_up(writer: "Writer") -> None:
-    """Writes something once, so that the first time anybody sees is not that of torch's own preparations."""
-    from .comment import write_comments
-    from .ruby import methods
-
-    write_comments(writer, methods("def warm_up(value) value + 1 end"), beam=2, max_length=4)
+            self._models = Models(self._device, self._threads)
+        return self._models
 
 
 if __name__ == "__main__":

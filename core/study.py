@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 
 from .errors import RecipeError, RunError
 from .events import Pruned, Warned
-from .experiments import CURVES, curve_of
+from .experiments import CURVES, curve_of, without_seed
 from .journal import read_journal
 from .metrics import name_prediction
 from .predictions import Prediction, read_predictions
@@ -214,8 +214,7 @@ def _without_seed(run: Run) -> str:
     """What runs of one curve have in common; a run without a recipe is alone."""
     if run.recipe is None:
         return f"run:{run.name}"
-    same = {"seed": 0, "threads": 0, "device": "auto", "checkpoint_every": 1}
-    return run.recipe.model_copy(update={"training": run.recipe.training.model_copy(update=same)}).model_dump_json()
+    return without_seed(run.recipe)
 
 
 def shown_recipe(recipe: Recipe) -> str:

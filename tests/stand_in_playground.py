@@ -7,7 +7,24 @@ import os
 import sys
 from pathlib import Path
 
-from core.exchange import Comment, Commented, Done, Line, Loaded, ModelFailed, Read, Ready, Refused, Reply, read_request, to_line
+from core.exchange import (
+    PLAIN,
+    Abilities,
+    Able,
+    Comment,
+    Commented,
+    Done,
+    Line,
+    Loaded,
+    ModelFailed,
+    Read,
+    Ready,
+    Refused,
+    Reply,
+    read_request,
+    to_line,
+)
+from core.methods import METHODS
 from core.playground import Texts
 
 HEARD = Path(os.environ["HEARD"]) if "HEARD" in os.environ else None
@@ -20,24 +37,29 @@ def say(reply: Reply) -> None:
 
 def comment(request: Comment, texts: Texts) -> None:
     method = texts.last[1][request.method]
-    for model in request.models:
-        name = Path(model).name
+    for variant in request.models:
+        model, method_name = variant.model, variant.method
+        name = Path(model).name if method_name == PLAIN else f"{Path(model).name} {method_name}"
         if "crash" in name:
             print("Traceback: out of \x1b[31mmemory", file=sys.stderr, flush=True)
             os._exit(3)
         if "slow" in name:
             return
-        if "fail" in name:
-            say(ModelFailed("failed", request.id, model, f"{name} cannot be loaded.", "Choose another."))
+        if "fail" in name or name.startswith("no-dynamic dynamic"):
+            say(ModelFailed("failed", request.id, model, f"{name} cannot be loaded.", "Choose another.", method_name))
             continue
-        say(Loaded("loaded", request.id, model, 1.0, 1000))
+        say(Loaded("loaded", request.id, model, 1.0, 1000, method=method_name))
         best = f"Returns the {method.name} of {name} ."
         if "evil" in method.name:
             best = "[red]x[/] [@click=app.quit]y[/] \x1b]0;title\x07 \u202eabc \x00\x9b31m\x7f\r\n\tz"
         other = f"Alternative \x1b[2J\r{best}" if "evil" in method.name else "Alternative"
         lines = [Line(best, -1.5, 7, True), *(Line(f"{other} {n}", -2.0 - n, 3, n < 2) for n in range(request.n_best - 1))]
         own = bool(method.comment)
-        say(Commented("commented", request.id, model, lines, 0.5, 14.0, 31.25 if own else None, 12.5 if own else None))
+        say(
+            Commented(
+                "commented", request.id, model, lines, 0.5, 14.0, 31.25 if own else None, 12.5 if own else None, method_name
+            )
+        )
     say(Done("done", request.id))
 
 
@@ -53,6 +75,8 @@ def main() -> None:
                 texts.read(request)
             case Comment():
                 comment(request, texts)
+            case Abilities():
+                say(Able("able", request.id, {**dict.fromkeys(METHODS, ""), "llm-int8": "not installed: pip [red]x[/] \x1b[2J"}))
             case Refused():
                 say(request)
 

@@ -17,7 +17,8 @@ from codeprune_tui.screens.marks import MarkRuns
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.widgets.chart import Plot
 from codeprune_tui.widgets.comparetable import CompareTable
-from core.events import Happening, RoundFinished, Step
+from core.events import Happening, RoundFinished, Scores, Step
+from core.recipe import build_recipe, to_toml
 from core.runs import RunPaths
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
@@ -327,3 +328,47 @@ async def test_a_small_and_a_tiny_terminal(tmp_path: Path) -> None:
         await until(lambda: "rounds of" not in shown(app))
         await pilot.resize_terminal(160, 48)
         await until_shown(app, "seconds")
+
+
+@SIZES
+async def test_seeds_become_one_curve_and_come_apart_again(tmp_path: Path, size: tuple[int, int]) -> None:
+    for seed, bleu in ((1, 0.0), (2, 0.5), (3, 1.0)):
+        events = [
+            replace(event, scores=Scores(event.scores.bleu + bleu, 1.0, 20.0))
+            if isinstance(event, RoundFinished) and event.scores
+            else event
+            for event in whole_run(f"l1-s{seed}")
+        ]
+        paths, _ = make_run(tmp_path, f"l1-s{seed}", events)
+        recipe = build_recipe({"pruning": {"rounds": 3}, "training": {"steps": 20, "seed": seed}})
+        paths.recipe.write_text(to_toml(recipe))
+    other, _ = make_run(tmp_path, "other", whole_run("other"))
+    other.recipe.write_text(to_toml(build_recipe({"pruning": {"rounds": 3}, "training": {"steps": 21}})))
+    async with opened(tmp_path, size) as (app, pilot):
+        await open_compare(app, pilot, "l1-s1")
+        await until_shown(app, "16 rounds of 4 runs")
+        await pilot.press("g")
+        await until_shown(app, "8 rounds of 2 curves, seeds together")
+        await until_shown(app, "BLEU ± sd")
+        await until_shown(app, "■ l1-s* ×3 15.50 → 12.50")
+        await until_shown(app, "15.50 ± 0.50")
+        await pilot.press("down")
+        await until_shown(app, "round 1 · 14.50 ± 0.50, 14.00..15.00 · seeds: l1-s1, l1-s2, l1-s3")
+        if size == LARGE:
+            await until_shown(app, "lowest..highest")
+            await until_shown(app, "14.00..15.00")
+        await pilot.press("enter")
+        await until(lambda: app.watched is not None and app.watched.paths.name == "l1-s1")
+        await pilot.press("4", "g")
+        await until_shown(app, "16 rounds of 4 runs")
+        assert "±" not in shown(app)
+
+
+async def test_no_seeds_to_put_together(tmp_path: Path) -> None:
+    make_run(tmp_path, "a", whole_run("a"))
+    async with opened(tmp_path) as (app, pilot):
+        await open_compare(app, pilot, "a")
+        await until_shown(app, "4 rounds of 1 run")
+        await pilot.press("g")
+        await until_shown(app, "No two of these runs")
+        await until_shown(app, "4 rounds of 1 run")

@@ -21,13 +21,15 @@ from textual.widgets import OptionList, Select
 
 from codeprune_tui import playground
 from codeprune_tui.history import history_file, read_history
+from codeprune_tui.quantization_words import TITLES
 from codeprune_tui.screens.help import sections
 from codeprune_tui.screens.playground import PlaygroundScreen
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.widgets.editor import MOST_CHARACTERS, RubyEditor, editable
-from codeprune_tui.widgets.opinion import Opinion
-from codeprune_tui.widgets.opinions import Opinions
+from codeprune_tui.widgets.opinion import Opinion, Waiting
+from codeprune_tui.widgets.opinions import Opinions, Question
 from core.comment import comment_methods
+from core.methods import METHODS
 from core.ruby import methods
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -145,11 +147,79 @@ async def test_another_model_is_asked_and_only_that_one(tmp_path: Path, stand_in
         column(screen, 2).query_one(Select).value = str(tmp_path / "checkpoints" / "ruby-1" / "rounds" / "01")
         await until_shown(app, "of [01]")
         last = json.loads(stand_in.read_text().splitlines()[-1])
-        assert [Path(model).name for model in last["models"]] == ["01"]
+        assert [Path(variant["model"]).name for variant in last["models"]] == ["01"]
         assert (last["beam"], last["max_length"], last["n_best"]) == (10, 64, 5)
         await pilot.press("b")
         await until(lambda: json.loads(stand_in.read_text().splitlines()[-1])["beam"] == 1)
         assert json.loads(stand_in.read_text().splitlines()[-1])["n_best"] == 1
+
+
+@SIZES
+async def test_a_model_is_quantized_in_memory(tmp_path: Path, stand_in: Path, size: tuple[int, int]) -> None:
+    assert list(TITLES) == list(METHODS), "every method has a name on the screen"
+    async with opened(checkpoints(tmp_path, "ruby-1"), size) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 1).best is not None and column(screen, 2).best is not None)
+        await pilot.press("i")
+        await until_shown(app, "Quantize ruby-1 · round 2 · 90 % in memory, how?")
+        await until_shown(app, "✗ not installed: pip [red]x[/] <1B>[2J")
+        assert_harmless(shown(app))
+        await pilot.press("down", "down", "down")
+        await until_shown(app, "the paper's way")
+        await pilot.press("enter")
+        await until_shown(app, "2 ruby-1 r2 90 % · dynamic INT8" if size == SMALL else "2 ruby-1 · round 2 · 90 % · dynamic INT8")
+        await until(lambda: column(screen, 2).best == "Returns the total of 02 dynamic-int8 .")
+        asked = json.loads(stand_in.read_text().splitlines()[-1])["models"]
+        assert [(Path(variant["model"]).name, variant["method"]) for variant in asked] == [("02", "dynamic-int8")]
+        # The same model beside itself: each column keeps its own comment.
+        column(screen, 1).query_one(Select).value = column(screen, 2).choice.path  # type: ignore[union-attr]
+        await until(lambda: column(screen, 1).best == "Returns the total of 02 .")
+        assert column(screen, 2).best == "Returns the total of 02 dynamic-int8 ."
+        await pilot.press("y")
+        await until_shown(app, "comments.txt")
+        copied = (tmp_path / "state" / "codeprune-tui" / "copied" / "comments.txt").read_text()
+        assert "ruby-1 · round 2 · 90 % · dynamic INT8: Returns the total of 02 dynamic-int8 ." in copied
+        # A method that does not work here cannot be reached: the highlight passes over it.
+        await pilot.press("i")
+        await until_shown(app, "✗ not installed")
+        await pilot.press("up", "up", "up", "up", "enter")
+        await until(lambda: column(screen, 2).method != "dynamic-int8")
+        assert column(screen, 2).method == "int8-w8a8"
+
+
+async def test_a_folder_that_is_quantized_already_says_so(tmp_path: Path, stand_in: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text('{"quantization": "int8-weight"}')
+    async with opened(tmp_path, SMALL) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 2).best is not None)
+        await pilot.press("o")
+        await until_shown(app, "Which model")
+        await pilot.press(*str(tmp_path / "mine"), "enter")
+        await until(lambda: column(screen, 2).best == "Returns the total of mine .")
+        await until_shown(app, "INT8 weight-only")
+        assert str(column(screen, 2).border_title).endswith(" · INT8 weight-only")
+        await pilot.press("i")
+        await until_shown(app, "✗ its folder holds it quantized already")
+        assert "abilities" not in stand_in.read_text(), "nobody needs to find out what the device could do"
+        await pilot.press("escape")
+        await until(lambda: app.screen is screen)
+
+
+async def test_a_failing_quantization_leaves_the_other_column(tmp_path: Path, stand_in: Path) -> None:
+    folder = checkpoints(tmp_path)
+    rounds = make_round(folder, "ruby-1", 0, 0.5).parent
+    (rounds / "00").rename(tmp_path / "no-dynamic")
+    (rounds / "00").symlink_to(tmp_path / "no-dynamic")
+    async with opened(folder, SMALL) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 1).best is not None and column(screen, 2).best is not None)
+        first = column(screen, 1).best
+        await pilot.press("i")
+        await until_shown(app, "✗ not installed")
+        await pilot.press("down", "down", "down", "enter")
+        await until_shown(app, "✗ no-dynamic dynamic-int8")
+        assert column(screen, 1).best == first
 
 
 async def test_a_failing_model_leaves_the_other(tmp_path: Path, stand_in: Path) -> None:
@@ -195,6 +265,41 @@ async def test_typing_changes_the_methods(tmp_path: Path, stand_in: Path) -> Non
         await until(lambda: screen.query_one("#methods").has_focus)
         await pilot.press("1")
         await until_shown(app, "[1 Runs]")
+
+
+async def test_a_new_question_asks_again_for_whoever_still_waits(tmp_path: Path, stand_in: Path) -> None:
+    folder = checkpoints(tmp_path)
+    rounds = make_round(folder, "ruby-1", 0, 0.5).parent
+    (rounds / "00").rename(tmp_path / "slow")
+    (rounds / "00").symlink_to(tmp_path / "slow")
+    async with opened(folder, LARGE) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 1).best is not None and isinstance(column(screen, 2).state, Waiting))
+        await pilot.press("plus")  # its request breaks off the one that the second column waits for
+
+        def asked() -> list[str]:
+            return [
+                Path(variant["model"]).name for variant in json.loads(stand_in.read_text().splitlines()[-1]).get("models", [])
+            ]
+
+        await until(lambda: asked() == ["slow", "ruby-mini-pretrained"])
+
+
+async def test_no_question_goes_out_about_a_text_that_is_still_being_read(tmp_path: Path, stand_in: Path) -> None:
+    async with opened(tmp_path, SMALL) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 1).best is not None)
+
+        def asked() -> int:
+            question = column(screen, 1).asked
+            assert isinstance(question, Question)
+            return question.reading
+
+        before = asked()
+        screen._read()
+        screen._ask()  # in the same turn of the loop: the methods of the new text cannot have come
+        assert asked() == before
+        await until(lambda: asked() == screen._talk.reading)
 
 
 async def test_the_cursor_chooses_the_method(tmp_path: Path, stand_in: Path) -> None:
@@ -305,7 +410,7 @@ async def test_it_works_beside_a_run_and_new_rounds_appear(tmp_path: Path, stand
             assert chosen.label == "ruby-mini-pretrained", "no round has weights yet"
             (paths.round(3) / "model.safetensors").touch()
             screen.show_news()
-            await until(lambda: any("round 3 · 90 %" in choice.label for choice in screen._known))
+            await until(lambda: any("round 3 · 90 %" in choice.label for choice in screen.query_one(Opinions).known))
             column(screen, 2).query_one(Select).value = str(paths.round(3))
             await until_shown(app, "Returns the total of [03]")
 

@@ -8,9 +8,9 @@ from textual.widgets import DataTable, Input
 
 from codeprune_tui import client
 from codeprune_tui.ordering import ORDERS
+from codeprune_tui.runcells import COLUMNS, DEVICE, KIND
 from codeprune_tui.screens.compare import CompareScreen
 from codeprune_tui.screens.new_run import NewRunScreen
-from codeprune_tui.screens.runcells import COLUMNS, DEVICE, KIND
 from codeprune_tui.screens.runs import RunsScreen
 from codeprune_tui.tui import CodepruneApp
 from core.events import Paused
@@ -102,16 +102,30 @@ async def test_a_filter_while_one_types_and_its_end(tmp_path: Path, size: tuple[
         assert "state=done" not in shown(app)
 
 
-async def test_a_filter_that_nothing_matches(tmp_path: Path) -> None:
+@SIZES
+async def test_a_filter_that_nothing_matches(tmp_path: Path, size: tuple[int, int]) -> None:
     four_runs(tmp_path)
-    async with opened(tmp_path) as (app, pilot):
+    async with opened(tmp_path, size) as (app, pilot):
         await until_shown(app, "4 runs")
+        assert "Esc clears the filter" not in shown(app)
         await pilot.press("slash", *"[red]")
         await until_shown(app, "0 of 4 runs")
+        await until_shown(app, "No run matches [red]; Esc clears the filter.")
         await pilot.press("enter", "enter", "space", "p", "D", "R", "v", "c")
         assert isinstance(app.screen, RunsScreen)
         await pilot.press("escape")
         await until(lambda: len(names(app)) == 4)
+        await until(lambda: "Esc clears the filter" not in shown(app))
+        await until_shown(app, "gamma")
+
+
+async def test_columns_keep_their_widths_though_nothing_is_measured(tmp_path: Path) -> None:
+    four_runs(tmp_path)
+    async with opened(tmp_path) as (app, _):
+        await until_shown(app, "4 runs")
+        table = app.query_one(DataTable)
+        await until(lambda: table.virtual_size.height == 5, "four lines below the titles")
+        assert table.virtual_size.width == sum(column.get_render_width(table) for column in table.columns.values()) <= SMALL[0]
 
 
 @SIZES

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -18,24 +18,31 @@ from codeprune_tui.models import choices, default_pair
 from codeprune_tui.playground import Gone, Playground
 from core.bleu import sentence_bleu
 from core.exchange import (
+    MOST_CHARACTERS,
     MOST_METHODS,
+    Abilities,
+    Able,
     Comment,
     Commented,
     Done,
     Found,
     Load,
     Loaded,
+    Loading,
     MethodsFound,
     ModelFailed,
     Read,
     Ready,
     Refused,
     Reply,
+    Request,
+    Variant,
     read_reply,
     read_request,
     to_line,
 )
-from core.playground import MOST_CHARACTERS, Desk, Texts
+from core.methods import METHODS
+from core.playground import FIRST_CHARACTERS, Desk, Texts
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = str(ROOT / "checkpoints" / "bundled" / "ruby-mini")
@@ -80,13 +87,17 @@ class Process:
         assert found.id == self.number
         return found
 
-    def comment(self, method: int, models: list[str], **other: int) -> list[Reply]:
+    def comment(self, method: int, models: Sequence[str | Variant], **other: int) -> list[Reply]:
         reading, self.number = self.number, self.number + 1
-        self.send(to_line(Comment("comment", self.number, reading, method, models, **other)))
+        self.send(to_line(Comment("comment", self.number, reading, method, _variants(models), **other)))
         return self.until(Done)
 
     def ended(self) -> int:
         return self.process.wait(timeout=PATIENCE_S)
+
+
+def _variants(models: Sequence[str | Variant]) -> list[Variant]:
+    return [Variant(model) if isinstance(model, str) else model for model in models]
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +184,89 @@ def test_nonsense_is_refused_and_the_process_goes_on(process: Process, line: byt
     assert process.read("def a; end").total == 1
 
 
+# Quantized variants
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> str:
+    """A small model with random weights, as its folder."""
+    from test_model import small_model
+
+    from core.loading import save_model
+    from core.tokenizer import train_tokenizer
+
+    save_model(
+        small_model(vocab_size=270), train_tokenizer(["def size", "Returns the size ."], vocab_size=270), tmp_path / "tiny"
+    )
+    return str(tmp_path / "tiny")
+
+
+@pytest.mark.slow
+def test_a_quantized_variant_writes_what_the_quantized_model_writes(process: Process, tiny: str) -> None:
+    from core.comment import Writer, write_comments
+    from core.loading import load_model, load_tokenizer
+    from core.quantize import memory_bytes, quantize
+    from core.ruby import methods
+
+    source = "def add(a, b) = a + b\n"
+    process.read(source)
+    asked = [Variant(tiny, method) for method in ("fp32", "dynamic-int8", "int8-weight", "bf16")]
+    replies = process.comment(0, asked, beam=3, max_length=12, n_best=3)
+    model = load_model(tiny)
+    scores = {}
+    for variant in asked:
+        copy = model if variant.method == "fp32" else quantize(model, variant.method)
+        (expected,) = write_comments(Writer(copy, load_tokenizer(tiny)), methods(source), beam=3, max_length=12, n_best=3)
+        (told,) = [one for one in only(replies, Commented) if isinstance(one, Commented) and one.method == variant.method]
+        assert told.model == tiny
+        assert [line.text for line in told.lines] == [line.text for line in expected]
+        assert [line.score for line in told.lines] == pytest.approx([line.score for line in expected], rel=1e-5)
+        (loaded,) = [one for one in only(replies, Loaded) if isinstance(one, Loaded) and one.method == variant.method]
+        assert loaded.size_bytes == memory_bytes(copy)
+        scores[variant.method] = told.lines[0].score
+    assert len(set(scores.values())) == len(asked), "each variant computes numbers of its own"
+    stages = [(one.method, one.stage) for one in only(replies, Loading) if isinstance(one, Loading) and one.stage != "libraries"]
+    assert stages == [("fp32", "weights"), *((variant.method, "quantizing") for variant in asked[1:])], "read once, then copied"
+    process.read(source)
+    assert not only(process.comment(0, asked, beam=1, max_length=4), Loaded), "all four stay in memory"
+
+
+@pytest.mark.slow
+def test_a_failing_quantization_leaves_the_others(process: Process, tiny: str, tmp_path: Path) -> None:
+    from core.loading import load_model, load_tokenizer, save_model
+    from core.quantize import quantize
+
+    saved = str(tmp_path / "saved")
+    save_model(quantize(load_model(tiny), "int8-weight"), load_tokenizer(tiny), Path(saved))
+    process.read("def add(a, b) = a + b\n")
+    asked = [Variant(tiny, "int3"), Variant(saved, "dynamic-int8"), Variant(saved), Variant(tiny, "fp16")]
+    replies = process.comment(0, asked, beam=1, max_length=4)
+    failed = [(one.model, one.method, one.problem) for one in only(replies, ModelFailed) if isinstance(one, ModelFailed)]
+    assert failed == [
+        (tiny, "int3", "There is no quantization method 'int3'."),
+        (saved, "dynamic-int8", "The model is quantized already (int8-weight)."),
+    ]
+    written = [(one.model, one.method) for one in only(replies, Commented) if isinstance(one, Commented)]
+    assert written == [(saved, "fp32"), (tiny, "fp16")]
+
+
+@pytest.mark.slow
+def test_what_this_device_can_do_is_told_and_true(process: Process, tiny: str) -> None:
+    process.send(to_line(Abilities("abilities", 900)))
+    able = process.until(Able)[-1]
+    assert isinstance(able, Able)
+    assert list(able.problems) == list(METHODS)
+    for method, problem in able.problems.items():
+        process.read("def add(a, b) = a + b\n")
+        replies = process.comment(0, [Variant(tiny, method)], beam=1, max_length=4)
+        failed = only(replies, ModelFailed)
+        assert bool(failed) is bool(problem), method
+        if failed:
+            assert isinstance(failed[0], ModelFailed)
+            assert problem in failed[0].problem or failed[0].problem in problem
+            assert failed[0].fix == "Choose another method, or fp32."
+
+
 def test_hostile_ruby_is_read(process: Process) -> None:
     found = process.read(HOSTILE)
     assert "ok" in [method.qualified for method in found.methods]
@@ -185,7 +279,7 @@ def test_the_end_of_stdin_ends_it_at_once_whatever_it_does() -> None:
     process = Process()
     assert isinstance(process.hear(), Ready)
     process.read(SAMPLE)
-    process.send(to_line(Comment("comment", 2, 1, 0, [MODEL])))  # it begins to load torch
+    process.send(to_line(Comment("comment", 2, 1, 0, [Variant(MODEL)])))  # it begins to load torch
     assert process.process.stdin is not None
     process.process.stdin.close()
     assert process.ended() == 0
@@ -221,7 +315,7 @@ def test_a_newer_question_takes_the_place_of_an_older_one() -> None:
     texts, desk = Texts(said.append), Desk(said.append, "cpu", 1)
     texts.read(Read("read", 1, "def a; end"))
     for number in (2, 3):
-        desk.take(Comment("comment", number, 1, 0, ["/no/such/model"] if number == 2 else []))
+        desk.take(Comment("comment", number, 1, 0, [Variant("/no/such/model")] if number == 2 else []))
     said.clear()
     desk.work(texts)
     assert said == [Done("done", 2, superseded=True)]
@@ -244,6 +338,23 @@ def test_what_is_too_long_is_said() -> None:
     Texts(said.append).read(Read("read", 1, "# " + "x" * MOST_CHARACTERS))
     assert isinstance(said[0], MethodsFound)
     assert said[0].unread == 2
+    Texts(said.append).read(Read("read", 2, "def a; end", cut=7))
+    assert isinstance(said[1], MethodsFound)
+    assert said[1].unread == 7, "what was not sent was not read either"
+
+
+def test_a_text_with_more_methods_than_are_listed_is_not_read_to_its_end() -> None:
+    said: list[Reply] = []
+    texts = Texts(said.append)
+    dense, sparse = "def a(x) x + 1 end; " * 50_000, f"def first; end\n{'# nothing here' * 40_000}\ndef last; end\n"
+    texts.read(Read("read", 1, dense))
+    texts.read(Read("read", 2, sparse))
+    first, second = said
+    assert isinstance(first, MethodsFound)
+    assert isinstance(second, MethodsFound)
+    assert (len(first.methods), first.unread) == (MOST_METHODS, len(dense) - FIRST_CHARACTERS)
+    assert MOST_METHODS < first.total < 50_000
+    assert ([method.qualified for method in second.methods], second.unread) == (["first", "last"], 0)
 
 
 @pytest.mark.parametrize(
@@ -251,14 +362,16 @@ def test_what_is_too_long_is_said() -> None:
     [
         Read("read", 1, HOSTILE),
         Load("load", 2, "m"),
+        Comment("comment", 3, 1, 0, [Variant("m", "int8-weight"), Variant("m")]),
+        Abilities("abilities", 4),
         MethodsFound("methods", 1, [Found("A.b", 1, HOSTILE, "x")], 1, [], 0),
         Done("done", 1),
     ],
 )
-def test_lines_survive_the_journey(what: Read | Load | MethodsFound | Done) -> None:
+def test_lines_survive_the_journey(what: Request | MethodsFound | Done) -> None:
     line = to_line(what)
     assert line.count(b"\n") == 1
-    assert (read_request(line) if isinstance(what, Read | Load) else read_reply(line)) == what
+    assert (read_request(line) if isinstance(what, Request) else read_reply(line)) == what
 
 
 def test_a_line_that_is_no_reply_is_none() -> None:
@@ -276,7 +389,7 @@ async def test_the_client_reports_a_crash_with_its_last_words_and_starts_again(t
     await playground.ask(Read("read", 1, "def a; end"))
     await until(lambda: [reply for reply in heard if isinstance(reply, MethodsFound)])
     first = playground.pid
-    await playground.ask(Comment("comment", 2, 1, 0, ["crash"]))
+    await playground.ask(Comment("comment", 2, 1, 0, [Variant("crash")]))
     await until(lambda: [reply for reply in heard if isinstance(reply, Gone)])
     gone = heard[-1]
     assert isinstance(gone, Gone)

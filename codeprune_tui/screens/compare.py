@@ -16,10 +16,14 @@ from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import DataTable, Static
 
+from core.errors import CodepruneError
+from core.experiments import without_seed
+from core.recipe import load_recipe
 from core.results import MEASURES, Result
 
-from ..comparison import AXES, COLUMNS, Results, default_marks, picture
+from ..comparison import AXES, COLUMNS, Results, default_marks, in_order, picture
 from ..exporting import ENDINGS, free_file, write_csv, write_report, write_svg
+from ..seeds import Mean, curves, grouped
 from ..watch import Comparer
 from ..widgets.comparechart import CompareChart
 from ..widgets.comparetable import CompareTable, counted
@@ -42,9 +46,11 @@ EMPTY = Content.assemble(
 class Compared(Message):
     """The results of the marked runs have changed."""
 
-    def __init__(self, results: dict[str, tuple[Result, ...]]) -> None:
+    def __init__(self, results: dict[str, tuple[Result, ...]], keys: dict[str, str]) -> None:
         super().__init__()
         self.results = results
+        self.keys = keys
+        """Run -> what runs that differ only in their seed have in common."""
 
 
 class CompareScreen(ModeScreen):
@@ -64,6 +70,13 @@ class CompareScreen(ModeScreen):
             id="compare.axis",
         ),
         Binding("y", "score", "Score", tooltip="Smoothed BLEU-4, corpus BLEU or chrF", id="compare.score"),
+        Binding(
+            "g",
+            "group",
+            "Seeds",
+            tooltip="Runs that differ only in their seed as one curve, or each alone",
+            id="compare.group",
+        ),
         Binding(
             "o", "sort", "Sort", tooltip="Sort the table by the next column; a click on its title does it, too", id="compare.sort"
         ),
@@ -113,6 +126,9 @@ class CompareScreen(ModeScreen):
         self._marked: list[str] | None = None
         """What was marked; None means the newest."""
         self._results: Results = {}
+        self._keys: dict[str, str] = {}
+        self._grouped = False
+        """Whether runs that differ only in their seed are one curve."""
         self._axis, self._measure = "sparsity", "bleu"
         self._sorted, self._down = "run", False
         self._zoom = 0
@@ -150,9 +166,18 @@ class CompareScreen(ModeScreen):
     def _publish(self, results: dict[str, tuple[Result, ...]]) -> None:
         # From another thread: the loop may be gone by now, and then there is nobody to tell.
         try:
-            self.post_message(Compared(results))
+            self.post_message(Compared(results, self._read_keys(list(results))))
         except RuntimeError:
             return
+
+    def _read_keys(self, names: list[str]) -> dict[str, str]:
+        """Recipes never change, so each is read once; a run whose recipe cannot be read is alone."""
+        paths, found = {info.paths.name: info.paths for info in self.frame.runs or []}, {}
+        for name in names:
+            if name not in self._keys and name in paths:
+                with suppress(CodepruneError):
+                    found[name] = without_seed(load_recipe(paths[name].recipe))
+        return {**{name: key for name, key in self._keys.items() if name in names}, **found}
 
     # What is shown
 
@@ -166,7 +191,20 @@ class CompareScreen(ModeScreen):
 
     def on_compared(self, message: Compared) -> None:
         """Shows new results."""
-        self._results = message.results
+        self._results, self._keys = message.results, message.keys
+        self._show()
+
+    @property
+    def _shown(self) -> Results:
+        """What chart and table show: runs, or curves of several seeds."""
+        return grouped(self._results, self._keys) if self._grouped else self._results
+
+    def action_group(self) -> None:
+        """Puts seeds together, or takes them apart."""
+        if not self._grouped and all(len(runs) == 1 for runs in curves(self._keys, list(self._results))):
+            self.frame.say("No two of these runs differ only in their seed: there is nothing to put together.", "warning")
+            return
+        self._grouped = not self._grouped
         self._show()
 
     def _show(self) -> None:
@@ -174,7 +212,7 @@ class CompareScreen(ModeScreen):
         self.set_class(nothing, "nothing")
         # Results may come while the screen is being taken down, and then some parts are missing.
         with suppress(NoMatches):
-            self._table.show(self._results, self._sorted, self._down)
+            self._table.show(self._shown, self._sorted, self._down)
             self._show_chosen()
             if not nothing and self.focused is None and self.app.screen is self:
                 self._table.focus()
@@ -184,7 +222,7 @@ class CompareScreen(ModeScreen):
         found, axis = self._table.chosen, AXES[self._axis]
         across, up = (None, None) if found is None else (axis.value(found), found.scores.get(self._measure))
         centre = None if across is None or up is None else (across, up)
-        self.query_one(CompareChart).show(picture(self._results, axis, self._measure), self._zoom, centre)
+        self.query_one(CompareChart).show(picture(self._shown, axis, self._measure), self._zoom, centre)
         self._table.tell(self._measure)
 
     @property
@@ -249,8 +287,9 @@ class CompareScreen(ModeScreen):
         """Shows the chosen line's run live."""
         chosen = self._table.chosen
         paths = {info.paths.name: info.paths for info in self.frame.runs or []}
-        if chosen is not None and chosen.run in paths:
-            self.frame.open_run(paths[chosen.run])
+        run = "" if chosen is None else chosen.runs[0] if isinstance(chosen, Mean) else chosen.run
+        if run in paths:
+            self.frame.open_run(paths[run])
 
     def action_zoom(self, by: int) -> None:
         """Zooms in on the chosen line, out, or (0) out to the whole."""
@@ -267,8 +306,9 @@ class CompareScreen(ModeScreen):
     def _export(self, ending: str | None) -> None:
         if ending is None:
             return
-        path, rows = free_file(Path.cwd(), ending), list(self._table.results)
-        shown = picture(self._results, AXES[self._axis], self._measure)
+        # Tables hold what was measured, run by run; whoever wants means can take them.
+        path, rows = free_file(Path.cwd(), ending), in_order(self._results, self._sorted, self._down)
+        shown = picture(self._shown, AXES[self._axis], self._measure)
         folders = [info.paths.root.absolute() for info in self.frame.runs or [] if info.paths.name in self._results]
         work = {
             "csv": partial(write_csv, path, rows),

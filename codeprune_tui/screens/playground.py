@@ -11,55 +11,59 @@ from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.content import Content
+from textual.binding import BindingType
+from textual.containers import Vertical
 from textual.events import Paste
 from textual.timer import Timer
-from textual.widgets import OptionList, Static, TextArea
-from textual.widgets.option_list import Option
+from textual.widgets import OptionList, Static
 
 from core.exchange import (
-    Comment,
+    Able,
     Commented,
     Done,
-    Found,
     Loaded,
     Loading,
     MethodsFound,
     ModelFailed,
-    Read,
     Ready,
     Refused,
     Reply,
+    Request,
+    Variant,
     Writing,
 )
 from core.recipe import Evaluation
 
 from .. import bundle, client
 from ..clipboard import copy
+from ..conversation import Conversation
+from ..fitting import middle_out
 from ..history import Entry, history_file, keep, read_history
-from ..models import Choice, choices, default_pair
+from ..models import Choice, choices, saved_method
 from ..plain import plain, plain_lines
 from ..playground import Gone, Playground
-from ..playground_words import complaints, listed, own_comment, short, tried
-from ..widgets.editor import LONGEST_LINE, RubyEditor, editable
-from ..widgets.opinion import State, Waiting
+from ..playground_words import complaints, own_comment, tried
+from ..quantization_words import problems_of
+from ..widgets.editor import RubyEditor
+from ..widgets.opinion import Opinion, State, Waiting
 from ..widgets.opinions import FEWEST, MOST, Opinions, Question
+from ..widgets.rubysource import RubySource
 from ..words import count
 from .ask import Enter
 from .choose import ChooseOne
 from .mode import ModeScreen
+from .playground_keys import PLAYGROUND_KEYS
+from .quantization import ChooseMethod
 
 SAMPLE = "demo-ruby/test/game_dice.rb"
 SAMPLE_METHOD = 3
 """The first one shown: short, and with a comment of its own."""
 BEAMS = (1, 5, Evaluation().beam)
-MOST_ALTERNATIVES = 5
 TYPING_S, LOOKING_S = 0.4, 0.25
 """Pauses after which a text is read, and a method commented."""
 RELIST_S = 10
 """How often the models are listed anew while one looks."""
+STAGES = {"libraries": "Loading torch and transformers…", "weights": "Loading weights…", "quantizing": "Quantizing…"}
 
 
 class PlaygroundScreen(ModeScreen):
@@ -67,71 +71,9 @@ class PlaygroundScreen(ModeScreen):
 
     MODE = "playground"
     AUTO_FOCUS = "#methods"  # not the editor: the keys of the modes work until one goes there
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "step(1)", "Next", tooltip="Next method", id="playground.next"),
-        Binding("N", "step(-1)", "Prev", tooltip="Previous method", id="playground.previous"),
-        Binding(
-            "e",
-            "edit",
-            "Edit",
-            tooltip="Edit the Ruby, or paste into it; Esc leaves. A paste outside of it replaces all",
-            id="playground.edit",
-        ),
-        Binding("ctrl+n", "clear", "Clear", tooltip="Empty the editor and go there", priority=True, id="playground.clear"),
-        Binding("b", "beam", "Beam", tooltip="Another beam width: 1 (greedy), 5, 10", id="playground.beam"),
-        Binding("plus", "more", "Model", tooltip="One more model, up to four (Tab goes to its picker)", id="playground.more"),
-        Binding(
-            "minus",
-            "fewer",
-            "Less",
-            show=False,
-            tooltip="Take away the model with the focus, or the last",
-            id="playground.fewer",
-        ),
-        Binding("o", "other", "Other", show=False, tooltip="A model by its folder or hub name", id="playground.other"),
-        Binding(
-            "h",
-            "history",
-            "History",
-            tooltip="What was tried; Enter takes it up again",
-            id="playground.history",
-        ),
-        Binding("y", "copy", "Copy", tooltip="Copy the comments: of the column with the focus, or of all", id="playground.copy"),
-        Binding(
-            "r",
-            "restart",
-            "Restart",
-            show=False,
-            tooltip="Start the playground process again after it has ended",
-            id="playground.restart",
-        ),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*PLAYGROUND_KEYS]
     DEFAULT_CSS = """
     PlaygroundScreen {
-        #source { height: 1fr; }
-        #methods {
-            width: 26;
-            height: 100%;
-            border: none;
-            border-top: solid $panel-lighten-2;
-            border-title-color: $text-muted;
-            background: $background;
-            scrollbar-size: 1 1;
-            padding: 0;
-            &:focus { border-top: solid $primary; border-title-color: $text-primary; }
-        }
-        RubyEditor {
-            width: 1fr;
-            height: 100%;
-            border: none;
-            border-top: solid $panel-lighten-2;
-            border-title-color: $text-muted;
-            background: $background;
-            scrollbar-size: 0 1;
-            padding: 0;
-            margin: 0 0 0 1;
-            &:focus { border-top: solid $primary; border-title-color: $text-primary; }
-        }
         #own { height: auto; max-height: 2; padding: 0 1; }
         &.-wide #methods { width: 44; }
         &.-tall #opinions { height: 20; }
@@ -142,78 +84,55 @@ class PlaygroundScreen(ModeScreen):
     def __init__(self) -> None:
         super().__init__()
         self._playground = Playground(self._hear)
-        self._number = 0
-        self._source = ""
-        self._sent = ""
-        """The source that was last sent to be read: where it is another one, what is known of methods is out of date."""
+        self._talk = Conversation()
+        self._found = -1
+        """Number of the text that the listed methods are from."""
         self._tried = ("", "")
         """Qualified name and source of the method that was last commented."""
         self._sample = ""
         """The text that was there at first."""
-        self._wanted = ""
-        """Qualified name of the method to show once the text has been read."""
-        self._excerpt = False
-        """Whether the source is too large for the editor, which then shows one method at a time."""
-        self._reading = -1
-        self._methods: list[Found] = []
-        self._at = 0
         self._remark = ""
         """What the editor's title says beside the method."""
         self._warnings: Sequence[str] = ()
         self._gone = ""
         self._beam = Evaluation().beam
-        self._known: list[Choice] = []
-        self._listed = False
-        self._typed: list[Choice] = []
-        """Models by path or hub name."""
-        self._comment_id = -1
+        self._abilities: dict[str, str] | None = None
+        """Quantization method -> why it does not work on this device; None until it was found out."""
         self._timer: Timer | None = None
         self._ticks = 0
 
     def body(self) -> ComposeResult:
         """Methods and editor, the method's own comment, the models."""
         with Vertical(id="body"):
-            with Horizontal(id="source"):
-                yield OptionList(id="methods")
-                yield RubyEditor(id="editor")
+            yield RubySource(id="source")
             yield Static("", markup=False, id="own")
             yield Opinions(id="opinions")
 
     # Widgets by name
 
     @property
-    def _list(self) -> OptionList:
-        return self.query_one("#methods", OptionList)
-
-    @property
-    def _editor(self) -> RubyEditor:
-        return self.query_one(RubyEditor)
+    def _ruby(self) -> RubySource:
+        return self.query_one(RubySource)
 
     @property
     def _opinions(self) -> Opinions:
         return self.query_one(Opinions)
 
     @property
-    def _method(self) -> Found | None:
-        return self._methods[self._at] if self._at < len(self._methods) else None
-
-    @property
     def _whole(self) -> bool:
         """Whether the widgets are there: while the app leaves they go before their screen does."""
-        return self.is_mounted and bool(self.query(OptionList)) and bool(self.query(RubyEditor))
+        return self.is_mounted and bool(self.query(RubySource)) and self._ruby.whole
 
     # Coming and going
 
     def on_mount(self) -> None:
         """Begins with a sample, so that there is something to see."""
-        self._list.border_title = "methods"
         try:
             sample = (bundle.folder() / SAMPLE).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             sample = "# Adds two numbers.\ndef add(first, second)\n  first + second\nend\n"
-        self._at, self._sample = SAMPLE_METHOD, sample
-        self._remark = "a sample: paste your own"
-        self._take(sample)
+        self._sample, self._remark = sample, "a sample: paste your own"
+        self._take(sample, SAMPLE_METHOD)
 
     async def on_unmount(self) -> None:
         """Takes the process along."""
@@ -237,28 +156,15 @@ class PlaygroundScreen(ModeScreen):
     @work(group="models", exclusive=True)
     async def _list_models(self) -> None:
         known = await asyncio.to_thread(choices, self.frame.checkpoints)
-        if not self._whole or (known == self._known and self._listed):
-            return
-        self._known = known
-        self._opinions.offer([*known, *(typed for typed in self._typed if typed.path not in {one.path for one in known})])
-        if not self._listed:
-            self._listed = True
-            for opinion, choice in zip(self._opinions.columns, default_pair(known), strict=False):
-                opinion.choose(choice)
+        if self._whole and self._opinions.offer(known):
             self._show()
             self._comment_soon()
 
     # The text
 
-    def _take(self, text: str) -> None:
-        """Puts another text in place of the old one."""
-        self._source, self._excerpt = text, not editable(text)
-        if self._excerpt:
-            lines = [line[:LONGEST_LINE] for line in text[:LONGEST_LINE].split("\n")]
-            self._editor.show("\n".join(lines), excerpt=True)
-        else:
-            with self.prevent(TextArea.Changed):
-                self._editor.show(text)
+    def _take(self, text: str, at: int = 0) -> None:
+        """Puts another text in place of the old one, and has it read."""
+        self._ruby.take(text, at)
         self._read()
 
     def on_paste(self, event: Paste) -> None:
@@ -272,43 +178,33 @@ class PlaygroundScreen(ModeScreen):
 
     def _take_pasted(self, text: str) -> None:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-        self._at, self._remark = 0, ""
+        self._remark = ""
         self._take(text)
-        if self._excerpt:
-            self._list.focus()
+        if self._ruby.excerpt:
+            self._ruby.listing.focus()
             size = f"{count(len(text))} characters"
             self.frame.say(f"{size} are too much to edit or highlight: methods are shown one at a time, read-only. ^n clears.")
 
-    def on_text_area_changed(self) -> None:
+    def on_ruby_source_typed(self) -> None:
         """Reads the text again once typing pauses."""
-        if not self._excerpt and self._editor.text != self._source:
-            self._source, self._remark = self._editor.text, ""
-            self._later(TYPING_S, self._read)
-
-    def on_ruby_editor_left(self) -> None:
-        """Esc leads from the editor to the list."""
-        self._list.focus()
+        self._remark = ""
+        self._later(TYPING_S, self._read)
 
     def _later(self, seconds: float, work: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_timer(seconds, work)
 
-    def _next_id(self) -> int:
-        self._number += 1
-        return self._number
-
     def _read(self) -> None:
-        self._reading, self._sent = self._next_id(), self._source
-        self._send(Read("read", self._reading, self._source))
+        self._send(self._talk.read(self._ruby.text))
         self._show_titles()
 
-    def _send(self, request: Read | Comment) -> None:
+    def _send(self, request: Request) -> None:
         if not self._gone:
             self._put(request)
 
     @work(group="ask")
-    async def _put(self, request: Read | Comment) -> None:
+    async def _put(self, request: Request) -> None:
         await self._playground.ask(request)
 
     # Replies
@@ -318,29 +214,31 @@ class PlaygroundScreen(ModeScreen):
             return
         match reply:
             case MethodsFound():
-                if reply.id == self._reading and self._source == self._sent:
-                    self._show_methods(reply)
+                if self._talk.is_about(reply, self._ruby.text):
+                    self._found, self._warnings = reply.id, complaints(reply)
+                    self._ruby.show_methods(reply.methods)
             case Loading():
-                what = "Loading torch and transformers…" if reply.stage == "libraries" else "Loading weights…"
-                self._set(reply.model, Waiting(what, self.frame.clock()))
+                self._set(reply, Waiting(STAGES[reply.stage], self.frame.clock()))
             case Loaded():
-                self._set(reply.model, "Loaded.")
+                self._set(reply, "Loaded.")
             case Writing() | Commented() | ModelFailed():
-                if reply.id == self._comment_id:
+                if self._talk.is_about(reply, self._ruby.text):
                     wait = Waiting("Writing…", self.frame.clock())
-                    self._set(reply.model, wait if isinstance(reply, Writing) else reply)
+                    self._set(reply, wait if isinstance(reply, Writing) else reply)
             case Refused():
                 self.frame.say(f"The playground refused a request: {reply.problem}", "error")
             case Gone():
                 self._lose(reply)
             case Done():
-                if reply.id == self._comment_id:
+                if self._talk.is_about(reply, self._ruby.text):
                     self._remember()
+            case Able():
+                self._know(reply.problems)
             case Ready():
                 pass
 
-    def _set(self, model: str, state: State) -> None:
-        self._opinions.set(model, state)
+    def _set(self, about: Loading | Loaded | Writing | Commented | ModelFailed, state: State) -> None:
+        self._opinions.set(Variant(about.model, about.method), state)
         self._show()
 
     def _lose(self, news: Gone) -> None:
@@ -359,103 +257,49 @@ class PlaygroundScreen(ModeScreen):
 
     # Methods
 
-    def _show_methods(self, found: MethodsFound) -> None:
-        self._methods, self._warnings = found.methods, complaints(found)
-        here = [index for index, method in enumerate(self._methods) if method.qualified == self._wanted]
-        self._at, self._wanted = here[0] if here else min(self._at, max(0, len(self._methods) - 1)), ""
-        if self._editor.has_focus:
-            self._at = self._under_cursor()
-        listing = self._list
-        with self.prevent(OptionList.OptionHighlighted):
-            listing.clear_options()
-            listing.add_options(Option(listed(method, self.app.size.width >= 120)) for method in self._methods)
-            listing.highlighted = self._at if self._methods else None
-        self._go_to_method()
-
-    def _under_cursor(self) -> int:
-        line = self._editor.cursor_location[0] + 1
-        before = [index for index, method in enumerate(self._methods) if method.line <= line]
-        return before[-1] if before else 0
-
-    def on_text_area_selection_changed(self) -> None:
-        """Follows the cursor from method to method."""
-        if self._editor.has_focus and not self._excerpt and self._methods and (here := self._under_cursor()) != self._at:
-            self._at = here
-            with self.prevent(OptionList.OptionHighlighted):
-                self._list.highlighted = here
-            self._show()
-            self._comment_soon()
-
-    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Turns to another method."""
-        event.stop()
-        if event.option_list is self._list and event.option_index != self._at:
-            self._at = event.option_index
-            self._go_to_method()
+    def on_ruby_source_turned(self) -> None:
+        """Another method is shown."""
+        self._show()
+        self._comment_soon()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter on a method goes to it in the editor."""
         event.stop()
         self.action_edit()
 
-    def _go_to_method(self) -> None:
-        method, editor = self._method, self._editor
-        if method is not None and self._excerpt:
-            editor.show("\n".join(line[:LONGEST_LINE] for line in method.code.split("\n")), method.line, excerpt=True)
-        elif method is not None and not editor.has_focus:
-            editor.move_cursor((method.line - 1, 0))
-            self.call_after_refresh(self._show_line, method.line)
-        self._show()
-        self._comment_soon()
-
-    def _show_line(self, line: int) -> None:
-        self._editor.scroll_to(x=0, y=max(0, line - 3), animate=False)
-
     def action_step(self, by: int) -> None:
         """Goes to the next method, or the one before."""
-        if self._methods:
-            self._list.highlighted = (self._at + by) % len(self._methods)
+        self._ruby.step(by)
 
     def action_edit(self) -> None:
         """Goes into the editor."""
-        if self._excerpt:
+        if self._ruby.excerpt:
             self.frame.say("This text is too large to edit. ^n clears it.", "warning")
         else:
-            self._editor.focus()
+            self._ruby.editor.focus()
 
     def action_clear(self) -> None:
         """Empties the editor."""
-        self._at, self._remark = 0, ""
+        self._remark = ""
         self._take("")
-        self._editor.focus()
+        self._ruby.editor.focus()
 
     # Comments
 
     def _comment_soon(self) -> None:
-        if self._source == self._sent:  # otherwise it is read first, and that timer must not be stopped
+        if self._ruby.text == self._talk.sent:  # otherwise it is read first, and that timer must not be stopped
             self._later(LOOKING_S, self._ask)
 
     def _ask(self) -> None:
         """Asks those columns whose comment is not about what is shown now."""
-        question = Question(self._reading, self._at, self._beam)
-        if self._method is None or self._gone:
+        question, method = Question(self._talk.reading, self._ruby.at, self._beam), self._ruby.method
+        if method is None or self._gone or self._found != self._talk.reading:  # a newer text is still being read
             return
         models = self._opinions.ask(question, self.frame.clock())
         if not models:
             return
-        self._comment_id, self._tried = self._next_id(), (self._method.qualified, self._source)
-        self._send(
-            Comment(
-                "comment",
-                self._comment_id,
-                self._reading,
-                self._at,
-                models,
-                self._beam,
-                Evaluation().max_length,
-                min(self._beam, MOST_ALTERNATIVES),
-            )
-        )
+        self._tried = method.qualified, self._ruby.text
+        self._send(self._talk.comment(self._ruby.at, models, self._beam))
         self._show()
 
     def on_opinion_model_chosen(self) -> None:
@@ -495,11 +339,38 @@ class PlaygroundScreen(ModeScreen):
     def _take_model(self, name: str | None) -> None:
         if name is not None:
             path = client.local_path(name)
-            choice = Choice(path, plain(name, 60), plain(name, 24))
-            self._typed = [*(typed for typed in self._typed if typed.path != path), choice]
+            choice = Choice(path, middle_out(plain(name, 500), 60), middle_out(plain(name, 500), 24), saved_as=saved_method(path))
             self._opinions.take(choice)
             self._show()
             self._comment_soon()
+
+    # Quantized variants
+
+    def action_quantize(self) -> None:
+        """Asks how to quantize the model with the focus, or the last one; first use finds out what this device can do."""
+        column = self._opinions.focused or self._opinions.columns[-1]
+        if column.choice is None:
+            self.frame.say("Choose a model first: Tab goes to its picker.", "warning")
+            return
+        asking = self._abilities is None and not self._gone and not column.choice.saved_as
+        if asking:
+            self._send(self._talk.abilities())
+        problems = problems_of(column.choice.saved_as, self._abilities)
+        dialog = ChooseMethod(plain(column.choice.label, 40), column.method, problems, asking)
+        self.app.push_screen(dialog, partial(self._quantize, column))
+
+    def _quantize(self, column: Opinion, method: str | None) -> None:
+        if method is not None and method != column.method and column.is_mounted:
+            column.choose(column.choice, method)
+            self._show()
+            self._comment_soon()
+
+    def _know(self, problems: dict[str, str]) -> None:
+        """Keeps what this device can do; a dialog that waits for it shows it."""
+        self._abilities = problems
+        for dialog in self.app.screen_stack:
+            if isinstance(dialog, ChooseMethod):
+                dialog.know(problems_of("", problems))
 
     def action_copy(self) -> None:
         """Copies the comments of the column with the focus, or of all."""
@@ -535,7 +406,7 @@ class PlaygroundScreen(ModeScreen):
         if answer is not None:
             entry = entries[int(answer)]
             self._take_pasted(entry.source)
-            self._wanted = entry.method
+            self._ruby.wanted = entry.method
 
     # What is shown
 
@@ -545,14 +416,10 @@ class PlaygroundScreen(ModeScreen):
         self._opinions.show(self.frame.clock())
 
     def _show_titles(self) -> None:
-        method, total = self._method, len(self._methods)
-        self._list.border_title = f"method {count(self._at + 1)} of {count(total)}" if method else "methods"
-        where = f"line {method.line} · " if method else ""
-        name = short(method.qualified, 40) if method else "Ruby"
-        self._editor.border_title = Content(f"{name} · {where}beam {self._beam}" + (f" · {self._remark}" if self._remark else ""))
-        self.query_one("#own", Static).update(
-            own_comment(method, not self._source.strip(), not self._gone and self._reading >= 0, self._warnings)
-        )
+        ruby = self._ruby
+        ruby.show_titles(f"beam {self._beam}" + (f" · {self._remark}" if self._remark else ""))
+        read = not self._gone and self._talk.reading >= 0
+        self.query_one("#own", Static).update(own_comment(ruby.method, not ruby.text.strip(), read, self._warnings))
 
 
 def _named(text: str) -> str:

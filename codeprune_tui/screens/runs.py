@@ -4,14 +4,12 @@ Shows the list that the app keeps, filtered and in order; the cursor stays on it
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import DataTable, Input, Static
@@ -24,12 +22,14 @@ from core.runs import RunInfo, RunPaths, is_held
 from .. import bundle, client
 from ..comparison import MOST
 from ..filtering import EXAMPLES, Filter, FilterError, parse
-from ..ordering import NEWEST, ORDERS, in_order
+from ..ordering import ORDERS
 from ..plain import plain
+from ..runcells import bundled
+from ..widgets.runtable import RunTable
 from ..words import count
 from .ask import Choose, Enter
-from .mode import RUN_KEYS, ModeScreen, Target
-from .runcells import COLUMNS, DEVICE, KIND, aged, bundled, cells_of
+from .mode import ModeScreen, Target
+from .runs_keys import LIST_KEYS
 
 Command = Callable[[RunPaths], None]
 
@@ -51,53 +51,21 @@ class RunsScreen(ModeScreen):
 
     MODE = "runs"
     AUTO_FOCUS = "DataTable"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Open", priority=False, tooltip="Show the chosen run live", id="runs.open"),
-        Binding(
-            "slash", "filter", "Filter", key_display="/", tooltip=f"Show only some runs, such as: {EXAMPLES}", id="runs.filter"
-        ),
-        Binding("space", "mark", "Mark", tooltip="Mark the chosen run; commands then go to all marked runs", id="runs.mark"),
-        Binding("o", "sort", "Sort", tooltip="Sort by the next column; a click on its title does it, too", id="runs.sort"),
-        Binding("O", "reverse", "Reverse", show=False, tooltip="Turn the order around", id="runs.reverse"),
-        *(replace(key, show=key.key == "p") for key in RUN_KEYS if isinstance(key, Binding)),
-        Binding("v", "compare", "Compare", tooltip="Compare the marked runs, or the chosen one", id="runs.compare"),
-        Binding("R", "rename", "Rename", show=False, tooltip="Give the chosen run another name", id="runs.rename"),
-        Binding(
-            "D,delete",
-            "delete",
-            "Delete",
-            show=False,
-            tooltip="Delete the marked runs, or the chosen one; asks first",
-            id="runs.delete",
-        ),
-        Binding("c", "copy", "Copy", show=False, tooltip="New run from the chosen run's recipe", id="runs.copy"),
-        Binding(
-            "t", "ship", "Recipes", show=False, tooltip="New run from a recipe that came with the package", id="runs.recipes"
-        ),
-        Binding("escape", "back", "Back", show=False, tooltip="Take away the filter; again: take away all marks", id="runs.back"),
-        Binding("d", "demo", "Demo", tooltip="Prune the bundled model on the bundled corpus, and show it live", id="runs.demo"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*LIST_KEYS]
 
     def __init__(self) -> None:
         super().__init__()
         self._runs: dict[str, RunInfo] = {}
-        self._cells: dict[str, dict[str, Text]] = {}
-        self._made: dict[str, tuple[RunInfo, str, bool, dict[str, Text]]] = {}
-        """Cells as they were made, and from what: a thousand runs would take a third of each second."""
         self._marks: set[str] = set()
-        self._name_width = COLUMNS[1][2]
         self._filter = Filter()
-        self._order, self._down = NEWEST, False
-        self._here = ""
         self._starting = False
-        self._awaited = ""
-        """Where the cursor goes once it is listed."""
 
     def body(self) -> ComposeResult:
         """The table, and what stands there while it is empty."""
         with Vertical(id="body"):
             yield Static("", markup=False, id="empty")
-            yield DataTable[Text](cursor_type="row", zebra_stripes=True, cell_padding=0, id="runs")
+            yield RunTable(id="runs")
+            yield Static("", markup=False, id="no-match")
             with Vertical(id="filter-bar"):
                 yield Input(placeholder=f"words, and such as {EXAMPLES}", compact=True, select_on_focus=False, id="filter")
                 yield Static("", markup=False, id="filter-problem")
@@ -108,37 +76,19 @@ class RunsScreen(ModeScreen):
         """Lays out the columns."""
         if self.frame.demo:
             self.query_one("#bundle").border_title = "what came with codeprune-tui"
-        self._lay_out()
+        self._table.lay_out()
         self._show_filter(False)
-        self._table.display = False
+        self._table.display = self.query_one("#no-match").display = False
         self.query_one("#empty", Static).update(Content.styled("Looking for runs…", "$text-muted"))
 
     def on_resize(self) -> None:
         """Gives the names the room that is left."""
-        self._lay_out()
+        self._table.lay_out()
         self.refresh_all()
 
-    def _lay_out(self) -> None:
-        table, here = self._table, self._chosen_name()
-        table.clear(columns=True)
-        shown = (*COLUMNS, KIND) if self.app.size.width >= 120 else COLUMNS
-        free = self.app.size.width - 2 - sum(taken for _, _, taken in shown)
-        if free >= DEVICE[2]:
-            shown, free = (*shown, DEVICE), free - DEVICE[2]
-        for key, title, width in shown:
-            if key == "run":
-                width += max(0, min(60, free))
-                self._name_width, self._made = width, {}
-            table.add_column(self._heading(key, title), width=width, key=key)
-        self._cells, self._here = {}, here
-
-    def _heading(self, key: str, title: str) -> Text:
-        arrow = ("↓" if self._down else "↑") if key == self._order else ""
-        return Text(title + arrow, justify="left" if title.startswith(" ") or key == "run" else "right")
-
     @property
-    def _table(self) -> "DataTable[Text]":
-        return self.query_one(DataTable)
+    def _table(self) -> RunTable:
+        return self.query_one(RunTable)
 
     def show_news(self) -> None:
         """Shows the newest list."""
@@ -161,60 +111,39 @@ class RunsScreen(ModeScreen):
         elif self.focused is None and self.app.screen is self:
             table.focus()
         self._fill(runs)
-        if self._awaited in self._cells:
-            table.move_cursor(row=list(self._cells).index(self._awaited), animate=False)
-            self._awaited = ""
 
     def _fill(self, runs: list[RunInfo]) -> None:
         table, now = self._table, self.frame.clock()
-        shown = in_order([info for info in runs if self._filter.matches(info, now)], self._order, self._down)
-        cells = {info.paths.name: self._cells_of(info, now) for info in shown}
-        if list(cells) != list(self._cells):
-            here, row = self._chosen_name() or self._here, table.cursor_row
-            table.clear()
-            for name, texts in cells.items():
-                table.add_row(*(texts[column.value] for column in table.columns if column.value), key=name)
-            table.move_cursor(row=list(cells).index(here) if here in cells else max(0, min(row, len(cells) - 1)), animate=False)
-            self._here = here
-        else:
-            for name, texts in cells.items():
-                if texts is self._cells[name]:
-                    continue
-                for column, text in texts.items():
-                    if text != self._cells[name][column] and column in table.columns:
-                        table.update_cell(name, column, text)
-        self._cells = cells
+        shown = [info for info in runs if self._filter.matches(info, now)]
+        table.show(shown, self._marks, now)
         table.border_title = self._told(len(runs))
+        self._show_match(bool(shown) or not runs)
+
+    def _show_match(self, found: bool) -> None:
+        """Says so where the filter lets no run through, instead of a table without lines."""
+        note = self.query_one("#no-match", Static)
+        note.display = not found
+        self._table.set_class(not found, "no-lines")
+        if not found:
+            text = plain(self._filter.text, 60)
+            note.update(Content.assemble(("No run matches ", ""), (text, "bold"), "; ", ("Esc", "bold"), " clears the filter."))
 
     def _told(self, number: int) -> str:
         """How many runs there are, which of them are shown, and in what order."""
-        number_of = f"{count(len(self._cells))} of {count(number)}" if self._filter.tests else count(number)
+        number_of = f"{count(len(self._table.cells))} of {count(number)}" if self._filter.tests else count(number)
         marked = f" · {count(len(self._marks))} marked" if self._marks else ""
-        down = "↓" if self._down else "↑"
-        order = ORDERS[self._order].title + ("" if self._order == NEWEST and not self._down else f" {down}")
-        return f"{number_of} run{'' if number == 1 else 's'}{marked} · {order}"
-
-    def _cells_of(self, info: RunInfo, now: float) -> dict[str, Text]:
-        name = info.paths.name
-        made, age_told, marked = self._made.get(name), aged(info, now), name in self._marks
-        if made is None or made[0] is not info or made[1:3] != (age_told, marked):
-            made = self._made[name] = (info, age_told, marked, cells_of(info, now, marked, self._name_width))
-        return made[3]
-
-    def _chosen_name(self) -> str:
-        names = list(self._cells)
-        row = self._table.cursor_row
-        return names[row] if 0 <= row < len(names) else ""
+        return f"{number_of} run{'' if number == 1 else 's'}{marked} · {self._table.ordered}"
 
     def target(self) -> Target | None:
         """The chosen run."""
-        info = self._runs.get(self._chosen_name())
+        info = self._runs.get(self._table.chosen)
         return None if info is None else Target(info.paths, str(info.state))
 
     def _chosen(self) -> list[RunInfo]:
         """The marked runs, in the order of the list; where none is marked, the one under the cursor."""
-        marked = [name for name in self._cells if name in self._marks] + sorted(self._marks - self._cells.keys())
-        return [self._runs[name] for name in marked or [self._chosen_name()] if name in self._runs]
+        cells = self._table.cells
+        marked = [name for name in cells if name in self._marks] + sorted(self._marks - cells.keys())
+        return [self._runs[name] for name in marked or [self._table.chosen] if name in self._runs]
 
     # Filter, order, marks
 
@@ -253,29 +182,28 @@ class RunsScreen(ModeScreen):
 
     def action_mark(self) -> None:
         """Marks the chosen run or takes its mark away, and goes to the next."""
-        if name := self._chosen_name():
+        if name := self._table.chosen:
             self._marks ^= {name}
             self._fill(list(self.frame.runs or []))
-            self._table.move_cursor(row=min(self._table.cursor_row + 1, len(self._cells) - 1), animate=False)
+            self._table.move_cursor(row=min(self._table.cursor_row + 1, len(self._table.cells) - 1), animate=False)
 
     def action_sort(self) -> None:
         """Sorts by the next column, then again by age of the folder."""
         names = list(ORDERS)
-        self._sort(names[(names.index(self._order) + 1) % len(names)])
+        self._sort(names[(names.index(self._table.order) + 1) % len(names)])
 
     def action_reverse(self) -> None:
         """Turns the order around."""
-        self._sort(self._order, not self._down)
+        self._sort(self._table.order, not self._table.down)
 
     def _sort(self, order: str, down: bool | None = None) -> None:
-        self._order, self._down = order, ORDERS[order].down if down is None else down
-        self._lay_out()
+        self._table.sort_by(order, down)
         self._fill(list(self.frame.runs or []))
 
     def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
         """Sorts by the clicked column; a second click turns the order around."""
         if (key := event.column_key.value) in ORDERS:
-            self._sort(key, not self._down if key == self._order else None)
+            self._sort(key, not self._table.down if key == self._table.order else None)
 
     # Commands
 
@@ -322,7 +250,7 @@ class RunsScreen(ModeScreen):
 
     def action_rename(self) -> None:
         """Asks for another name of the chosen run."""
-        info = self._runs.get(self._chosen_name())
+        info = self._runs.get(self._table.chosen)
         if info is not None and self._may_change([info], "renamed"):
             self.app.push_screen(
                 Enter(f"New name of {plain(info.paths.name, 60)}:", _name_problem, "Rename", info.paths.name),
@@ -334,7 +262,7 @@ class RunsScreen(ModeScreen):
 
             def rename() -> None:
                 folders.rename_run(self.frame.checkpoints, info.paths, name)
-                self._awaited = name
+                self._table.awaited = name
 
             self.frame.perform(rename, f"{plain(info.paths.name, 60)} is now {name}.")
 
@@ -391,7 +319,7 @@ class RunsScreen(ModeScreen):
     def _start_demo(self) -> None:
         try:
             paths = client.start_demo(self.frame.checkpoints)
-            self._awaited = paths.name
+            self._table.awaited = paths.name
             self.app.call_from_thread(self.frame.open_run, paths)
         finally:
             self._starting = False

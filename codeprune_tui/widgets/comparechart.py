@@ -96,6 +96,7 @@ class CompareChart(Vertical):
         plot = self.query_one(Plot)
         plot.clear()
         points = [point for curve in picture.curves for point in curve.points]
+        points += [(x, end) for curve in picture.curves for x, *ends in curve.spread for end in ends]
         levels = [level for _, level in picture.levels if level is not None]
         (left, right), heights = limits([x for x, _ in points], 0.04), limits([*(y for _, y in points), *levels], 0.08)
         zoom, centre = self._zoom
@@ -111,6 +112,8 @@ class CompareChart(Vertical):
             if curve.points:
                 x, y = zip(*curve.points, strict=True)
                 plot.plot(x, y, line_style=marker(place)[1], hires_mode=HiResMode.BRAILLE)
+            for along, low, high in curve.spread:
+                plot.plot([along, along], [low, high], line_style=marker(place)[1], hires_mode=HiResMode.BRAILLE)
         for place, curve in enumerate(picture.curves):  # markers last: no line may hide one
             if curve.points:
                 x, y = zip(*curve.points, strict=True)

@@ -3,6 +3,8 @@
 Knows results, and neither files nor the chart.
 """
 
+from collections.abc import Mapping
+
 from rich.text import Text
 from textual.widgets import DataTable
 
@@ -10,6 +12,7 @@ from core.results import Result
 
 from ..comparison import COLUMNS, Results, change, dense, in_order
 from ..plain import plain
+from ..seeds import Mean
 from ..words import NOTHING, count, difference, percent, score
 from .comparechart import marker
 
@@ -19,6 +22,9 @@ WIDE_WIDTHS = {"interval": 16, "latency": 7, "name": 7, "rows": 8, "seconds": 9}
 """Only on wide screens: where Δ lies, ms a token, the BLEU of the name floor, scored rows, seconds of the round."""
 TITLES = {"interval": "Δ 95 %", "name": "name", "rows": "rows", "seconds": "seconds"}
 """Of the columns that cannot be sorted by."""
+SEED_WIDTHS = {"run": 12, "round": 6, "n": 3, "sparsity": 10, "bleu": 13, "diff": 9, "corpus_bleu": 9, "chrf": 8, "size": 8}
+"""The same where seeds are one curve: how many they are, and room for the standard deviation."""
+SEED_TITLES = {"interval": "lowest..highest", "bleu": "BLEU ± sd", "n": "n"}
 BESIDE = "interval"
 """Of the wide columns, the one that stands right after what it belongs to."""
 
@@ -46,10 +52,13 @@ class CompareTable(DataTable[Text]):
         """
         here, width = self.chosen, self.app.size.width
         self.results = in_order(results, by, down)
-        widths = _widths(width)
+        seeds = any(isinstance(found, Mean) for found in self.results)
+        widths = _widths(width, SEED_WIDTHS if seeds else WIDTHS)
+        titles = SEED_TITLES if seeds else {}
         self.clear(columns=True)
         for key, room in widths.items():
-            self.add_column(_heading(key, "" if key != by else "↓" if down else "↑"), width=room, key=key)
+            arrow = "" if key != by else "↓" if down else "↑"
+            self.add_column(_heading(key, arrow, titles), width=room, key=key)
         places = {run: place for place, run in enumerate(results)}
         for found in self.results:
             cells = _cells(found, places[found.run], dense(results[found.run], "bleu"))
@@ -71,6 +80,8 @@ class CompareTable(DataTable[Text]):
 def counted(results: list[Result]) -> str:
     """How many rounds of how many runs."""
     rounds, runs = len(results), len({found.run for found in results})
+    if any(isinstance(found, Mean) for found in results):
+        return f"{count(rounds)} round{'s' if rounds != 1 else ''} of {runs} curve{'s' if runs != 1 else ''}, seeds together"
     return f"{count(rounds)} round{'s' if rounds != 1 else ''} of {runs} run{'s' if runs != 1 else ''}"
 
 
@@ -79,9 +90,22 @@ def between(low: float, high: float) -> str:
     return f"{difference(low)}..{difference(high)}"
 
 
+def deviation(found: Result, measure: str) -> str:
+    """The standard deviation of several seeds behind their mean; "" where there is only one score."""
+    return f" ± {found.deviation[measure]:.2f}" if isinstance(found, Mean) and measure in found.deviation else ""
+
+
+def ends(found: Mean, measure: str) -> str:
+    """The lowest and the highest score of several seeds."""
+    return f"{score(found.low[measure])}..{score(found.high[measure])}" if measure in found.deviation else NOTHING
+
+
 def _about(found: Result, measure: str, width: int) -> Text:
     against, spread = found.against_dense.get(measure), found.intervals.get(measure)
     parts = [f"round {found.round}"]
+    if isinstance(found, Mean):
+        parts.append(f"{score(found.scores.get(measure))}{deviation(found, measure)}, {ends(found, measure)}")
+        parts.append(f"seeds: {', '.join(found.runs)}")
     if against is not None:
         parts.append(f"Δ {difference(against.value)}, 95 % {between(against.low, against.high)}")
     elif spread is not None:
@@ -91,9 +115,9 @@ def _about(found: Result, measure: str, width: int) -> Text:
     return Text(plain(" · ".join(parts), max(20, width)))
 
 
-def _widths(width: int) -> dict[str, int]:
+def _widths(width: int, each: Mapping[str, int]) -> dict[str, int]:
     widths: dict[str, int] = {}
-    for key, room in WIDTHS.items():
+    for key, room in each.items():
         widths[key] = room
         if key == "diff" and width >= 120:
             widths[BESIDE] = WIDE_WIDTHS[BESIDE]
@@ -103,20 +127,22 @@ def _widths(width: int) -> dict[str, int]:
     return widths
 
 
-def _heading(key: str, arrow: str) -> Text:
-    title = COLUMNS[key].title if key in COLUMNS else TITLES[key]
+def _heading(key: str, arrow: str, titles: Mapping[str, str]) -> Text:
+    title = titles.get(key) or (COLUMNS[key].title if key in COLUMNS else TITLES[key])
     return Text(f"{title}{arrow}", justify="left" if key == "run" else "right")
 
 
 def _cells(found: Result, place: int, dense_bleu: float | None) -> dict[str, Text]:
     sign, colour = marker(place)
     against = found.against_dense.get("bleu")
+    several = found if isinstance(found, Mean) else None
     right = {
+        "n": str(len(several.runs)) if several else "1",
         "round": str(found.round),
         "sparsity": percent(found.sparsity),
-        "bleu": score(found.scores.get("bleu")),
+        "bleu": score(found.scores.get("bleu")) + deviation(found, "bleu"),
         "diff": difference(change(found, dense_bleu)),
-        "interval": NOTHING if against is None else between(against.low, against.high),
+        "interval": ends(several, "bleu") if several else NOTHING if against is None else between(against.low, against.high),
         "corpus_bleu": score(found.scores.get("corpus_bleu")),
         "chrf": score(found.scores.get("chrf"), 1),
         "size": NOTHING if found.size_bytes is None else f"{found.size_bytes / 1e6:.2f}",

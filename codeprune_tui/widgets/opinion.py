@@ -13,19 +13,24 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Select, Static
 
-from core.exchange import Commented, ModelFailed
+from core.exchange import PLAIN, Commented, ModelFailed, Variant
 
 from ..difference import differing
+from ..fitting import middle_out
 from ..models import Choice
 from ..plain import plain
+from ..quantization_words import titled
 from ..words import duration, score
 
 Part = str | tuple[str, str]
 """Text, or (text, style)."""
 MOST_SHOWN = 1000
 """Characters of a comment; models write some dozen words."""
+HEAD_ROOM = 8
+"""Columns of a head that neither the model nor its method may take: number, and the line around."""
 NO_MODEL = Content.assemble(
-    ("No model chosen.\n", "bold"), "The rounds of your runs are models too: start one under 6 New run, or choose one above."
+    ("No model chosen.\n", "bold"),
+    "The rounds of your runs are models too: start one under 6 New run, or choose one above; i quantizes it.",
 )
 
 
@@ -68,6 +73,8 @@ class Opinion(Vertical):
         super().__init__(classes="opinion")
         self.number = number
         self.choice: Choice | None = None
+        self.method = PLAIN
+        """How the model is quantized in memory."""
         self.state: State = None
         self.asked: object = None
         """What it was last asked for; whoever asks knows what that means."""
@@ -96,10 +103,25 @@ class Opinion(Vertical):
         self._known, self._narrow = offered, narrow
         self._fill()
 
-    def choose(self, choice: Choice | None) -> None:
+    def choose(self, choice: Choice | None, method: str = PLAIN) -> None:
         """Puts a model in, as if nobody had chosen it."""
-        self.choice, self.state, self.asked = choice, None, None
+        self.choice, self.method, self.state, self.asked = choice, method, None, None
         self._fill()
+
+    @property
+    def variant(self) -> Variant | None:
+        """What the playground's process is to let write."""
+        return None if self.choice is None else Variant(self.choice.path, self.method)
+
+    @property
+    def label(self) -> str:
+        """The model's name with its method, safe to show."""
+        return "" if self.choice is None else titled(self.choice.label, self._shown_method)
+
+    @property
+    def _shown_method(self) -> str:
+        saved_as = self.choice.saved_as if self.choice else ""
+        return saved_as if self.method == PLAIN else self.method
 
     def _fill(self) -> None:
         chooser: Select[str] = self.query_one(Select)
@@ -113,6 +135,8 @@ class Opinion(Vertical):
         path = event.value if isinstance(event.value, str) else ""
         if path != (self.choice.path if self.choice else ""):
             self.choice, self.state, self.asked = self._known.get(path), None, None
+            if self.choice is not None and self.choice.saved_as:
+                self.method = PLAIN  # it cannot be quantized once more
             self.post_message(self.ModelChosen())
 
     @property
@@ -127,8 +151,16 @@ class Opinion(Vertical):
             other: The comment to mark the differences from, or None.
             now: Seconds since 1970.
         """
-        self.border_title = f"model {self.number}"
+        self.border_title = Content(self._head())
         self.query_one(Static).update(NO_MODEL if self.choice is None else _content(self.state, other, now))
+
+    def _head(self) -> str:
+        if self.choice is None or self._shown_method in ("", PLAIN):
+            return f"model {self.number}"
+        method = titled("", self._shown_method)
+        room = max(6, self.size.width - len(method) - HEAD_ROOM)
+        names = [name for name in (self.choice.label, self.choice.short) if len(name) <= room]
+        return f"{self.number} {names[0] if names else middle_out(self.choice.label, room)}{method}"
 
 
 def _content(state: State, other: str | None, now: float) -> Content:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from textual.app import ComposeResult
 from textual.containers import Grid
 
-from core.exchange import Commented, ModelFailed
+from core.exchange import Commented, ModelFailed, Variant
 
-from ..models import Choice
+from ..models import Choice, default_pair
 from ..plain import plain
 from .opinion import Opinion, State, Waiting
 
@@ -38,6 +38,9 @@ class Opinions(Grid):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.known: list[Choice] = []
+        self._typed: list[Choice] = []
+        """Models by path or hub name; nobody lists them."""
+        self._listed: list[Choice] | None = None
 
     def compose(self) -> ComposeResult:
         """The fewest."""
@@ -55,10 +58,22 @@ class Opinions(Grid):
         here = self.screen.focused
         return None if here is None else next((column for column in self.columns if column in here.ancestors), None)
 
-    def offer(self, known: list[Choice]) -> None:
-        """Offers other models in all columns."""
-        self.known = known
-        self.fit()
+    def offer(self, listed: list[Choice]) -> bool:
+        """Offers other models in all columns, beside those that were typed; the first time puts two in.
+
+        Returns:
+            Whether this was the first time.
+        """
+        begun, changed = self._listed is None, listed != self._listed
+        if changed:
+            self._listed = listed
+            paths = {choice.path for choice in listed}
+            self.known = [*listed, *(typed for typed in self._typed if typed.path not in paths)]
+            self.fit()
+        if begun:
+            for column, choice in zip(self.columns, default_pair(listed), strict=False):
+                column.choose(choice)
+        return begun
 
     def fit(self) -> None:
         """Fits the columns to the terminal's width."""
@@ -85,12 +100,13 @@ class Opinions(Grid):
         self.fit()
 
     def take(self, choice: Choice) -> None:
-        """Puts a model into the column with the focus, or into the last one."""
+        """Puts a model that was typed into the column with the focus, or into the last one."""
+        self._typed = [*(typed for typed in self._typed if typed.path != choice.path), choice]
         self.known = [*(known for known in self.known if known.path != choice.path), choice]
         (self.focused or self.columns[-1]).choose(choice)
         self.fit()
 
-    def ask(self, question: Question, now: float) -> list[str]:
+    def ask(self, question: Question, now: float) -> list[Variant]:
         """Makes those wait whose comment is not about the question.
 
         Args:
@@ -100,17 +116,20 @@ class Opinions(Grid):
         Returns:
             Their models.
         """
+        if all(column.choice is None or _asked(column, question) for column in self.columns):
+            return []
+        # A new request breaks off the one that some columns still wait for: it has to ask for these once more.
         waiting = [column for column in self.columns if column.choice is not None and not _answered(column, question)]
         for column in waiting:
             column.asked = question
             if not isinstance(column.state, Waiting):
                 column.state = Waiting("Waiting for its turn…", now)
-        return list(dict.fromkeys(column.choice.path for column in waiting if column.choice is not None))
+        return list(dict.fromkeys(column.variant for column in waiting if column.variant is not None))
 
-    def set(self, model: str, state: State) -> None:
+    def set(self, variant: Variant, state: State) -> None:
         """Says how a model stands, wherever it is."""
         for column in self.columns:
-            if column.choice is not None and column.choice.path == model:
+            if column.variant == variant:
                 column.state = state
 
     def lose(self, why: str) -> None:
@@ -135,8 +154,12 @@ class Opinions(Grid):
     def written(self, columns: Sequence[Opinion] | None = None) -> list[tuple[str, str]]:
         """Names of models with the comments they wrote, both as text to show."""
         shown = self.columns if columns is None else columns
-        return [(column.choice.label, plain(column.best)) for column in shown if column.choice and column.best]
+        return [(column.label, plain(column.best)) for column in shown if column.choice and column.best]
+
+
+def _asked(column: Opinion, question: Question) -> bool:
+    return column.asked == question and isinstance(column.state, Commented | ModelFailed | Waiting)
 
 
 def _answered(column: Opinion, question: Question) -> bool:
-    return column.asked == question and isinstance(column.state, Commented | ModelFailed | Waiting)
+    return column.asked == question and isinstance(column.state, Commented | ModelFailed)

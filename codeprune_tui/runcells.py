@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual.content import Content
 
@@ -11,12 +10,13 @@ from core.recipe import Recipe
 from core.runs import RunInfo
 from core.schedule import sparsities
 
-from .. import bundle
-from ..bundle import BundledModel
-from ..filtering import dense_difference
-from ..plain import plain
-from ..widgets.statusline import tone
-from ..words import age, difference, percent, score
+from . import bundle
+from .bundle import BundledModel
+from .filtering import dense_difference
+from .fitting import middle_out
+from .plain import plain
+from .widgets.statusline import tone
+from .words import age, difference, percent, score
 
 COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("mark", "", 2),
@@ -77,14 +77,6 @@ def aged(info: RunInfo, now: float) -> str:
     return "now" if 0 <= now - info.changed < NOW_S else age(info.changed, now)
 
 
-def _middle_out(text: str, width: int) -> str:
-    """A text in `width` columns; what tells runs apart stands at both ends of their names."""
-    if cell_len(text) <= width:
-        return text
-    tail = set_cell_size(text[::-1], (width - 1) // 2)[::-1]
-    return f"{set_cell_size(text, width - 1 - cell_len(tail))}…{tail}"
-
-
 def cells_of(info: RunInfo, now: float, marked: bool, name_width: int) -> dict[str, Text]:
     """One run's line.
 
@@ -102,7 +94,7 @@ def cells_of(info: RunInfo, now: float, marked: bool, name_width: int) -> dict[s
     rounds = f"{info.round}/{info.rounds}" if info.round >= 0 else f"–/{info.rounds}"
     return {
         "mark": Text("* " if marked else "  ", "bold yellow"),
-        "run": Text(_middle_out(plain(info.paths.name, 100), name_width), no_wrap=True),
+        "run": Text(middle_out(plain(info.paths.name, 100), name_width), no_wrap=True),
         "state": Text(f"  {sign} {state}", STYLES[colour]),
         "round": Text(rounds, justify="right"),
         "sparsity": Text(percent(info.sparsity) if info.round >= 0 else "–", justify="right"),

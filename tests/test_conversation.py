@@ -1,0 +1,31 @@
+"""Which replies of the playground are still about what was asked last."""
+
+from codeprune_tui.conversation import Conversation
+from core.exchange import MOST_CHARACTERS, Done, MethodsFound, Variant
+
+
+def found(number: int) -> MethodsFound:
+    return MethodsFound("methods", number, [], 0, [], 0)
+
+
+def test_only_replies_to_the_newest_text_as_it_still_is_count() -> None:
+    talk = Conversation()
+    first, second = talk.read("a"), talk.read("b")
+    assert not talk.is_about(found(first.id), "b")
+    assert talk.is_about(found(second.id), "b")
+    assert not talk.is_about(found(second.id), "typed on"), "its methods are those of another text"
+
+
+def test_only_replies_to_the_newest_question_count() -> None:
+    talk = Conversation()
+    reading = talk.read("a")
+    first, second = (talk.comment(0, [Variant("m")], beam) for beam in (1, 10))
+    assert (first.reading, second.n_best, first.n_best) == (reading.id, 5, 1)
+    assert not talk.is_about(Done("done", first.id), "a")
+    assert talk.is_about(Done("done", second.id), "a")
+    assert len({reading.id, first.id, second.id, talk.abilities().id}) == 4
+
+
+def test_what_would_not_be_read_is_not_sent() -> None:
+    request = Conversation().read("x" * (MOST_CHARACTERS + 7))
+    assert (len(request.source), request.cut) == (MOST_CHARACTERS, 7)
