@@ -43,6 +43,7 @@ def tables() -> dict[str, list[Binding]]:
     from .screens.log import LogScreen
     from .screens.marks import MarkRuns
     from .screens.pick import PickValue
+    from .screens.quantization import ChooseMethod
     from .screens.review import Review
     from .screens.terminal import TerminalScreen
 
@@ -53,6 +54,7 @@ def tables() -> dict[str, list[Binding]]:
         "the choice of runs": MarkRuns,
         "the list of values": PickValue,
         "the command": Review,
+        "the choice of a method": ChooseMethod,
         "the terminal check": TerminalScreen,
     }
     found = {title: [*_own(CodepruneApp.BINDINGS), *_own(mode.BINDINGS)] for title, mode in modes().items()}
