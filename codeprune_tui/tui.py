@@ -142,14 +142,14 @@ class CodepruneApp(App[None]):
             Binding(key, f"mode('{mode}')", title, show=False, tooltip=f"Go to {title}", id=f"app.{mode}")
             for mode, (key, title) in MODE_KEYS.items()
         ),
-        Binding("q", "ask_quit", "Detach", tooltip="Leave the app; asks while a run is at work, which goes on", id="app.quit"),
+        Binding("q", "ask_quit", "Detach", tooltip="Leave the app, asking if a run is at work; it goes on", id="app.quit"),
         Binding(
             "ctrl+q",
             "quit",
             "Detach at once",
             show=False,
             priority=True,
-            tooltip="Leave the app at once, also while typing; every run goes on",
+            tooltip="Leave at once, also while typing; every run goes on",
             id="app.leave",
         ),
         Binding("question_mark,f1", "help", "Help", key_display="?", tooltip="Show all keys", id="app.help"),

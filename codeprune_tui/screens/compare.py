@@ -60,7 +60,7 @@ class CompareScreen(ModeScreen):
     AUTO_FOCUS = "DataTable"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "m", "mark", "Mark runs", tooltip="Choose the runs to compare; at first the newest lottery runs", id="compare.mark"
+            "m", "mark", "Marks", tooltip="Choose the runs to compare; at first the newest lottery runs", id="compare.mark"
         ),
         Binding(
             "x",
