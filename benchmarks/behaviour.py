@@ -28,9 +28,10 @@ from core.events import Evaluating, Happening, Pruned, RoundStarted, RunStarted,
 from core.journal import JournalReader, JournalWriter, LineReader
 from core.recipe import build_recipe
 from core.runs import RunPaths, create_run, hold_lock
+from core.worker import NICENESS
 
 TRAIN = (
-    "import os, torch; os.nice(10)\n"
+    f"import os, torch; os.nice({NICENESS})\n"
     "x = torch.randn(256, 512); w = torch.randn(512, 512, requires_grad=True)\n"
     "while True: (x @ w).tanh().sum().backward(); w.grad = None"
 )

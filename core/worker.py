@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from .control import Control, StopRequested
@@ -18,6 +19,9 @@ from .files import remove_unfinished
 from .journal import JournalWriter
 from .recipe import load_recipe
 from .runs import RunPaths, hold_lock
+
+NICENESS = 5
+"""Of a worker that computes on the CPU: on all cores it would keep the app from answering keys."""
 
 
 def main(arguments: list[str]) -> int:
@@ -86,6 +90,8 @@ def _work(paths: RunPaths, journal: JournalWriter, control: Control) -> None:
 
     training = recipe.training
     accelerator = make_accelerator(training.device, training.precision, training.threads)
+    if accelerator.device.type == "cpu":
+        _step_back()
     import torch
 
     round_number, step = _point(paths)
@@ -118,6 +124,12 @@ def _work(paths: RunPaths, journal: JournalWriter, control: Control) -> None:
         Pretraining(session, material.model, material.tokenizer, objective).run()
     else:
         run_lottery(session, material)
+
+
+def _step_back() -> None:
+    """Lowers the priority of this process, once; it may have been started with a lower one."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 def _point(paths: RunPaths) -> tuple[int, int]:

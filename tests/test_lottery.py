@@ -1,6 +1,9 @@
 """The round loop on a tiny model and real Ruby: what is pruned, rewound, picked and written."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -125,6 +128,13 @@ def test_a_whole_run(make: Make) -> None:
     assert isinstance(events[-1].what, RunFinished)
     scores = [what.scores for what in of(RoundFinished, events)]
     assert scores == [what.scores for what in of(Evaluated, events)]
+
+
+def test_a_worker_on_the_cpu_gives_way_to_the_app(make: Make) -> None:
+    paths = make(pruning={"rounds": 1}, training={"steps": 1})
+    niceness = "import os, sys; from core import worker; worker.main(sys.argv[1:]); print(os.getpriority(os.PRIO_PROCESS, 0))"
+    told = subprocess.run([sys.executable, "-P", "-c", niceness, str(paths.root)], capture_output=True, text=True, check=True)
+    assert int(told.stdout.split()[-1]) == max(worker.NICENESS, os.getpriority(os.PRIO_PROCESS, 0))
 
 
 def test_every_round_measures_every_matrix(make: Make) -> None:

@@ -59,9 +59,7 @@ class CompareScreen(ModeScreen):
     MODE = "compare"
     AUTO_FOCUS = "DataTable"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "m", "mark", "Marks", tooltip="Choose the runs to compare; at first the newest lottery runs", id="compare.mark"
-        ),
+        Binding("m", "mark", "Marks", tooltip="Choose the runs to compare; at first the newest lottery runs", id="compare.mark"),
         Binding(
             "x",
             "axis",
