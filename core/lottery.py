@@ -49,6 +49,7 @@ from .events import (
 from .files import complete_or_absent
 from .loading import save_model
 from .masks import Masks, apply_masks, collapsed, keep, load_masks, prunable, save_masks, sparsity_of
+from .memory import give_back
 from .model import PAD, CodeToText
 from .picker import Measurement, Picker
 from .schedule import sparsities
@@ -97,6 +98,7 @@ def run_lottery(session: Session, material: Material) -> None:
         fits = checkpoint is not None and checkpoint.facts.get("round") == number
         Round(session, material, number).run(checkpoint if fits else None)
         checkpoint = None
+        give_back()  # the optimizer's state is twice the model, and the next round makes its own
         session.control.round_ended()
         if number < session.recipe.rounds:
             session.breathe(number, session.recipe.training.steps, lambda: None)  # the round on disk is the checkpoint

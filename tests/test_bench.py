@@ -13,12 +13,12 @@ from torch import nn
 
 from core.bench import pruning, stored
 from core.bench.measure import Goal, Result, Sample, Table, in_turn
-from core.bench.memory import peak_bytes, reset_peak
 from core.bench.peer import as_bart, generate
 from core.bench.reference import PaddedTrainer, padded, padded_loss, slow_beam_search
 from core.data import Batch, pad_lists
 from core.decode import beam_search
 from core.errors import DataError, TrainingError
+from core.memory import peak_bytes, reset_peak
 from core.model import EOS, PAD, CodeToText
 
 SOURCES = [[0, 11, 12, 13, 14, 2], [0, 21, 22, 2], [0, 31, 2]]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core import significance, worker
+from core import lottery, significance, worker
 from core.comment import comment_methods
 from core.control import Control, StopRequested
 from core.device import make_accelerator
@@ -43,6 +44,7 @@ from core.ruby import methods
 from core.runs import RunPaths
 from core.schedule import sparsities
 from core.session import Session
+from core.train import Trainer
 
 ROOT = Path(__file__).parent.parent
 DEMO = str(ROOT / "checkpoints" / "bundled" / "demo-ruby")
@@ -128,6 +130,21 @@ def test_a_whole_run(make: Make) -> None:
     assert isinstance(events[-1].what, RunFinished)
     scores = [what.scores for what in of(RoundFinished, events)]
     assert scores == [what.scores for what in of(Evaluated, events)]
+
+
+def test_a_round_leaves_nothing_of_its_optimizer_behind(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    before: list[list[object]] = []
+    trainers: list[weakref.ref[Trainer]] = []
+
+    class Watched(Trainer):
+        def __init__(self, *given: Any) -> None:
+            before.append([trainer for trainer in trainers if trainer() is not None])
+            super().__init__(*given)
+            trainers.append(weakref.ref(self))
+
+    monkeypatch.setattr(lottery, "Trainer", Watched)
+    run(make(pruning={"rounds": 2}, training={"steps": 2}))
+    assert before == [[], [], []]
 
 
 def test_a_worker_on_the_cpu_gives_way_to_the_app(make: Make) -> None:

@@ -13,10 +13,10 @@ import torch
 
 from ..data import Batch, pad_lists
 from ..decode import beam_search
+from ..memory import give_back, peak_bytes, reset_peak, resident_bytes
 from ..model import BOS, EOS, PAD, CodeToText
 from .ground import Ground
 from .measure import Table, timed
-from .memory import give_back, peak_bytes, reset_peak, resident_bytes
 from .starting import resident_after_rounds
 
 NAME = "growth"

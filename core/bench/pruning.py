@@ -13,10 +13,10 @@ from torch.nn.utils import prune
 
 from ..errors import TrainingError
 from ..masks import Masks, keep
+from ..memory import peak_bytes, reset_peak, resident_bytes
 from ..scores import CRITERIA
 from .ground import Ground
 from .measure import Result, faster, sample, timed
-from .memory import peak_bytes, reset_peak, resident_bytes
 
 NAME = "pruning"
 MATRICES = 36

@@ -15,11 +15,11 @@ from pathlib import Path
 from ..errors import RunError
 from ..events import Step
 from ..journal import JournalReader
+from ..memory import resident_bytes
 from ..recipe import build_recipe
 from ..runs import create_run
 from .ground import Ground
 from .measure import Goal, Result, sample
-from .memory import resident_bytes
 
 NAME = "start"
 PATIENCE_S = 300.0
