@@ -65,6 +65,7 @@ Settings = Annotated[
 ]
 Detach = Annotated[bool, typer.Option("--detach", help="Return as soon as the worker has the run.")]
 Lines = Annotated[bool, typer.Option("--plain", help="Lines instead of a progress bar, as without a terminal.")]
+LowBandwidth = Annotated[bool, typer.Option("--low-bandwidth", help="For slow lines: the app sends less.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -83,7 +84,7 @@ def open_app(
             "--checkpoints", metavar="DIR", envvar="CODEPRUNE_CHECKPOINTS", show_envvar=True, help="Folder of the runs."
         ),
     ] = Path("checkpoints"),
-    low_bandwidth: Annotated[bool, typer.Option("--low-bandwidth", help="For slow lines: the app sends less.")] = False,
+    low_bandwidth: LowBandwidth = False,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Prune, evaluate and try code-to-text models; without a command, in an app in this terminal."""
@@ -157,7 +158,13 @@ def finetune(
 
 
 @app.command()
-def demo(context: typer.Context, checkpoints: Checkpoints = None, name: Name = None, lines: Lines = False) -> None:
+def demo(
+    context: typer.Context,
+    checkpoints: Checkpoints = None,
+    name: Name = None,
+    lines: Lines = False,
+    low_bandwidth: LowBandwidth = False,
+) -> None:
     """Try it on the model and data that came with it.
 
     On a terminal: opens the app with a finished example; d starts a run that prunes the bundled model up to 95 %.
@@ -167,7 +174,8 @@ def demo(context: typer.Context, checkpoints: Checkpoints = None, name: Name = N
     if not lines and sys.stdin.isatty() and sys.stdout.isatty():
         from .app import run_app
 
-        run_app(folder, demo=True)
+        asked = context.parent.params if context.parent is not None else {}
+        run_app(folder, demo=True, low_bandwidth=low_bandwidth or bool(asked.get("low_bandwidth")))
     else:
         _start(folder, bundle.demo_recipe(), name or free_name(folder, bundle.DEMO), detach=False, lines=lines)
 

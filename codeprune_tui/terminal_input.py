@@ -112,6 +112,12 @@ def _is_paste(text: str) -> bool:
 class PastingDriver(LinuxDriver):
     """Textual's driver with that parser."""
 
+    def start_application_mode(self) -> None:
+        """Takes the terminal, at the start or back from a shell: whatever the app has painted is gone."""
+        if (painted := getattr(self._app, "painted", None)) is not None:
+            painted.forget()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+
     def run_input_thread(self) -> None:
         """Reads until the app leaves or the terminal is gone."""
         parser, decode = PasteParser(self._debug), getincrementaldecoder("utf-8")("replace").decode

@@ -14,10 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.console import RenderableType
 from textual import constants
+from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.events import Key
+from textual.events import DescendantFocus, Event, Key, Paste
 from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
@@ -28,7 +30,9 @@ from core.recipe import Recipe
 from core.runs import RunInfo, RunPaths, State
 
 from . import bundle, first_start, settings
+from .key_order import KeyOrder, KeyPassed
 from .notifications import notification
+from .painting import Painted
 from .plain import plain, plain_lines
 from .state import RunView, eta_s, standing
 from .themes import COLOUR_BLIND_SAFE
@@ -178,6 +182,30 @@ class CodepruneApp(App[None]):
         self._watcher: Watcher | None = None
         self._lister: Lister | None = None
         self._expected: tuple[Path, str, RunView | None, float] | None = None
+        self.painted = Painted()
+        """What the terminal shows."""
+        self._keys = KeyOrder(self, self.on_event, frozenset({"ctrl+q"}))
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        """Sends what the terminal does not show yet."""
+        sends = self._running and not self._batch_count and not self.is_headless and self._driver is not None
+        if isinstance(renderable, LayoutUpdate | ChopsUpdate) and sends:
+            found = self.painted.changes(renderable, self.size)
+            moved = self.cursor_position != self._previous_cursor_position
+            super()._display(screen, found if found.runs or moved else None)
+        else:
+            super()._display(screen, renderable)
+
+    async def on_event(self, event: Event) -> None:
+        """Handles what comes from the terminal, keys one after the other."""
+        if self._keys.begin(event):
+            target = self._keys.target() if isinstance(event, Key | Paste) else self
+            await super().on_event(event)
+            self._keys.handed_on(event, target)
+
+    def on_key_passed(self, message: KeyPassed) -> None:
+        """A key has done what it does."""
+        self._keys.passed(message)
 
     def on_mount(self) -> None:
         """Starts listing runs, and the clock for ages."""
@@ -250,6 +278,11 @@ class CodepruneApp(App[None]):
     def _mode(self) -> "Screen[object] | None":
         stack = self._screen_stacks.get(self.current_mode)
         return stack[0] if stack else None
+
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """No cursor blinks over a slow line."""
+        if hasattr(event.widget, "cursor_blink"):
+            event.widget.cursor_blink = not self.slow
 
     # What is known
 
@@ -388,6 +421,7 @@ class CodepruneApp(App[None]):
         while len(self.screen_stack) > 1:
             self.pop_screen()
         self.switch_mode(mode)
+        self.painted.forget()  # a terminal that something else has written to is put right by any change of mode
         if self._lister is not None:
             self._lister.set_front(mode in LISTING)
 

@@ -22,6 +22,7 @@ from ..widgets.figures import loss_title, machine_line, progress, samples_text, 
 from ..widgets.heatmap import Heatmap
 from ..widgets.runlog import RunLog
 from ..widgets.spark import Spark
+from ..widgets.telling import retitle, tell
 from ..words import percent
 from .mode import RUN_KEYS, ModeScreen, Target
 
@@ -73,7 +74,6 @@ class LiveScreen(ModeScreen):
         self._machine = MachineWatch(self._measured)
         self._followed: Worker | None = None
         """The worker whose machine is measured."""
-        self._machine_shown: Content | None = None
 
     def body(self) -> ComposeResult:
         """The panes."""
@@ -129,18 +129,18 @@ class LiveScreen(ModeScreen):
     def _show(self, view: RunView) -> None:
         masked = view.masked
         heatmap = self.query_one(Heatmap)
-        heatmap.border_title = f"sparsity %, round {masked.number}: {percent(masked.sparsity)}" if masked else "sparsity %"
+        retitle(heatmap, f"sparsity %, round {masked.number}: {percent(masked.sparsity)}" if masked else "sparsity %")
         heatmap.show(masked.matrices if masked else {}, "Dense: nothing is pruned yet.")
         self.query_one(ScoreChart).show(view)
-        self.query_one("#scores", Static).update(scores_table(view) if self._tall else scores_line(view))
-        self.query_one("#progress", Static).update(progress(view))
-        self.query_one("#training").border_title = loss_title(view)
+        tell(self.query_one("#scores", Static), scores_table(view) if self._tall else scores_line(view))
+        tell(self.query_one("#progress", Static), progress(view))
+        retitle(self.query_one("#training"), loss_title(view))
         self.query_one(Spark).show(tuple(loss for _, _, loss in view.losses.points))
         samples = self.query_one("#samples")
         at, step = view.samples_at
-        samples.border_title = f"comments, round {at}, step {step}" if view.samples else "comments"
+        retitle(samples, f"comments, round {at}, step {step}" if view.samples else "comments")
         most = 6 if self._tall else 2
-        self.query_one("#samples-text", Static).update(samples_text(view.samples, view.dense_samples, most))
+        tell(self.query_one("#samples-text", Static), samples_text(view.samples, view.dense_samples, most))
         self.query_one(RunLog).show(view.log)
 
     # The machine
@@ -175,9 +175,7 @@ class LiveScreen(ModeScreen):
             self._show_machine(machine_line(message.figures))
 
     def _show_machine(self, content: Content) -> None:
-        if content != self._machine_shown:
-            self._machine_shown = content
-            self.query_one("#machine", Static).update(content)
+        tell(self.query_one("#machine", Static), content)
 
     @property
     def _tall(self) -> bool:

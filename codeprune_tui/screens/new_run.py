@@ -109,7 +109,7 @@ class NewRunScreen(ModeScreen):
         """Shows the values of rows that are new; once for all folds that were opened together."""
         if self._empty_rows:
             self._empty_rows = False
-            self._judge(show_all=True)
+            self._judge(show_all=True, over=False)
 
     def on_mount(self) -> None:
         """Shows the defaults, or the recipe that was put in before there was a form."""
@@ -160,7 +160,7 @@ class NewRunScreen(ModeScreen):
         if isinstance(row := event.widget.parent, FieldRow) and row.key not in self._entries:
             self.call_after_refresh(self._judge)
 
-    def _judge(self, show_all: bool = False) -> None:
+    def _judge(self, show_all: bool = False, over: bool = True) -> None:
         self._outcome = judge(self._entries)
         recipe = self._outcome.recipe
         shown = values(recipe) if recipe else {**values(Recipe()), **self._entries} if show_all else {}
@@ -168,7 +168,7 @@ class NewRunScreen(ModeScreen):
             # A key that nobody has entered shows what it will be, which may depend on others, such as the preset.
             # The one that is being typed into stays as it is, even empty.
             if row.key in shown and (show_all or (row.key not in self._entries and not row.has_focus_within)):
-                row.show_value(shown[row.key])
+                row.show_value(shown[row.key], over=show_all and over)
             row.show_problem(self._outcome.problems.get(row.key, ""))
         self._show_outcome()
 
@@ -250,7 +250,7 @@ class NewRunScreen(ModeScreen):
             self._judge()
             for row in self.query(FieldRow):
                 if row.key == key:
-                    row.show_value(value)
+                    row.show_value(value, over=True)
 
     def action_review(self) -> None:
         """Shows what it comes to, and how to start it from a shell."""

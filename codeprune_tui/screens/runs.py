@@ -26,6 +26,7 @@ from ..ordering import ORDERS
 from ..plain import plain
 from ..runcells import bundled
 from ..widgets.runtable import RunTable
+from ..widgets.telling import retitle
 from ..words import count
 from .ask import Choose, Enter
 from .mode import ModeScreen, Target
@@ -116,7 +117,7 @@ class RunsScreen(ModeScreen):
         table, now = self._table, self.frame.clock()
         shown = [info for info in runs if self._filter.matches(info, now)]
         table.show(shown, self._marks, now)
-        table.border_title = self._told(len(runs))
+        retitle(table, self._told(len(runs)))
         self._show_match(bool(shown) or not runs)
 
     def _show_match(self, found: bool) -> None:

@@ -13,6 +13,7 @@ from textual.widgets import Checkbox, Input, Select, Static
 from core.recipe import allowed_values
 
 from ..plain import plain
+from .telling import tell
 
 
 class FieldRow(Horizontal):
@@ -53,8 +54,15 @@ class FieldRow(Horizontal):
             return Select([(value, value) for value in self.allowed], allow_blank=False, compact=True, classes="control")
         return Input(compact=True, classes="control", select_on_focus=False)
 
-    def show_value(self, value: object) -> None:
-        """Puts a value into the control, as if nobody had typed it."""
+    def show_value(self, value: object, over: bool = False) -> None:
+        """Puts a value into the control, as if nobody had typed it; typing that is not told of yet stays, unless `over`.
+
+        Args:
+            value: What to show.
+            over: Whether it replaces whatever was typed.
+        """
+        if not over and self._shown is not None and self._held() != self._shown:
+            return
         # What is shown is what is compared: a value that holds control characters must not count as edited by being shown.
         text: str | bool = value if isinstance(value, bool) else plain(_text(value))
         self._shown = text
@@ -66,15 +74,21 @@ class FieldRow(Horizontal):
             case Input() as line:
                 line.value = str(text)
 
+    def _held(self) -> object:
+        """What the control holds now."""
+        control = self.query_one(".control")
+        assert isinstance(control, Input | Select | Checkbox)
+        return control.value
+
     def show_problem(self, problem: str) -> None:
         """Complains, or helps again where the problem is ""."""
         self.set_class(bool(problem), "wrong")
-        self.query_one(".note", Static).update(f"✗ {plain(problem)}" if problem else self.help_text)
+        tell(self.query_one(".note", Static), f"✗ {plain(problem)}" if problem else self.help_text)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Passes on what was typed."""
         event.stop()
-        self._edited(event.value)
+        self._edited(event.input.value)  # as it is by now: a report of an earlier state is no news
 
     def on_select_changed(self, event: "Select.Changed") -> None:
         """Passes on what was chosen."""

@@ -21,6 +21,7 @@ from ..models import Choice
 from ..plain import plain
 from ..quantization_words import titled
 from ..words import duration, score
+from .telling import retitle, tell
 
 Part = str | tuple[str, str]
 """Text, or (text, style)."""
@@ -151,8 +152,8 @@ class Opinion(Vertical):
             other: The comment to mark the differences from, or None.
             now: Seconds since 1970.
         """
-        self.border_title = Content(self._head())
-        self.query_one(Static).update(NO_MODEL if self.choice is None else _content(self.state, other, now))
+        retitle(self, Content(self._head()))
+        tell(self.query_one(Static), NO_MODEL if self.choice is None else _content(self.state, other, now))
 
     def _head(self) -> str:
         if self.choice is None or self._shown_method in ("", PLAIN):

@@ -1,0 +1,125 @@
+"""Sends the terminal only those cells that differ from what it shows already.
+
+Textual sends the whole of a widget that asks to be painted, and all of the screen below a dialog, whether or not anything looks
+different. Over a slow line that is most of what is sent. Knows cells, but neither widgets nor what they show.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
+from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
+from textual.strip import Strip
+
+Cell = tuple[str, Style | None]
+GAP = 8
+"""So many unchanged cells are cheaper sent again than jumped over."""
+
+
+class Run(NamedTuple):
+    """Cells that are to be sent, side by side."""
+
+    x: int
+    y: int
+    segments: Sequence[Segment]
+
+
+class Changes(CompositorUpdate):
+    """An update of a few cells."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs = runs
+
+    def render_segments(self, console: Console) -> str:
+        """What the terminal is to get, with escape sequences."""
+        return "".join(f"\x1b[{run.y + 1};{run.x + 1}H{Strip(run.segments).render(console)}" for run in self.runs)
+
+
+class Painted:
+    """What stands on the terminal, as far as it is known."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, dict[int, Cell]] = {}
+        self._wide: dict[int, set[tuple[int, int]]] = {}
+        """Line -> (first, last) column of the pieces in it that were sent as a whole."""
+        self._size = (0, 0)
+
+    def forget(self) -> None:
+        """Nothing is known any more: all of the next update is sent."""
+        self._rows, self._wide = {}, {}
+
+    def changes(self, update: LayoutUpdate | ChopsUpdate, size: tuple[int, int]) -> Changes:
+        """What of an update the terminal does not show yet; it counts as shown from now on.
+
+        Args:
+            update: From Textual's compositor.
+            size: Columns and lines of the terminal; another size than before means that nothing is known.
+        """
+        if size != self._size:
+            self._size = size
+            self.forget()
+        return Changes([run for x, y, strip in _pieces(update) for run in self._differing(x, y, strip)])
+
+    def _differing(self, x: int, y: int, strip: Strip) -> list[Run]:
+        row = self._rows.setdefault(y, {})
+        segments = [segment for segment in strip if segment.text and not segment.control]
+        width = sum(len(segment.text) for segment in segments)
+        if any(cell_len(segment.text) != len(segment.text) for segment in segments):
+            return self._whole(x, y, strip.cell_length, segments)
+        self._break(y, x, x + width - 1)
+        cells = [(letter, segment.style) for segment in segments for letter in segment.text]
+        changed = [at for at in range(width) if row.get(x + at) != cells[at]]
+        row.update(enumerate(cells, x))
+        return [Run(x + first, y, _joined(cells[first : last + 1])) for first, last in _stretches(changed)]
+
+    def _whole(self, x: int, y: int, width: int, segments: list[Segment]) -> list[Run]:
+        """A piece with letters that take two cells or none: which cell is whose is the terminal's affair, so all or nothing."""
+        row, last = self._rows[y], x + width - 1
+        mark = ("".join(f"{segment.text}\x00{segment.style}\x00" for segment in segments), None)
+        if (x, last) in self._wide.get(y, ()) and all(row.get(at) == mark for at in range(x, last + 1)):
+            return []
+        self._break(y, x, last)
+        row.update(dict.fromkeys(range(x, last + 1), mark))
+        self._wide.setdefault(y, set()).add((x, last))
+        return [Run(x, y, segments)]
+
+    def _break(self, y: int, first: int, last: int) -> None:
+        """Some columns are written: pieces that were sent as a whole and lie there are no longer known, not even their rest."""
+        for piece in [piece for piece in self._wide.get(y, ()) if piece[0] <= last and piece[1] >= first]:
+            self._wide[y].discard(piece)
+            for at in range(piece[0], piece[1] + 1):
+                self._rows[y].pop(at, None)
+
+
+def _pieces(update: LayoutUpdate | ChopsUpdate) -> Iterable[tuple[int, int, Strip]]:
+    """(column, line, what stands there from there on)."""
+    if isinstance(update, LayoutUpdate):
+        for y, line in enumerate(update.strips, update.region.y):
+            x = update.region.x
+            for strip in line:
+                yield x, y, strip
+                x += strip.cell_length
+        return
+    for y in dict.fromkeys(y for y, _, _ in update.spans):
+        for at, piece in update.chops[y].items():
+            if piece is not None:
+                yield at, y, piece
+
+
+def _stretches(places: Sequence[int]) -> Iterable[tuple[int, int]]:
+    """First and last of the places that lie close together."""
+    found: list[tuple[int, int]] = []
+    for at in places:
+        if found and at - found[-1][1] <= GAP:
+            found[-1] = (found[-1][0], at)
+        else:
+            found.append((at, at))
+    return found
+
+
+def _joined(cells: Sequence[Cell]) -> list[Segment]:
+    return [Segment("".join(letter for letter, _ in group), style) for style, group in groupby(cells, key=lambda cell: cell[1])]

@@ -1,0 +1,29 @@
+"""Gives a widget a text or a title only where it is another one: Textual paints, and lays out, what is given the same again."""
+
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+
+def tell(line: Static, text: str | Content) -> None:
+    """Shows a text.
+
+    Args:
+        line: Where; a widget that takes no markup.
+        text: What.
+    """
+    new, old = (part if isinstance(part, Content) else Content(str(part)) for part in (text, line.content))
+    if not new.is_same(old):  # not ==, which knows no styles
+        line.update(text)
+
+
+def retitle(widget: Widget, title: str | Content) -> None:
+    """Gives a widget the title of its border.
+
+    Args:
+        widget: Whose.
+        title: Its title; none of what stands in a `str` is markup.
+    """
+    text = title if isinstance(title, Content) else Content(title)
+    if widget.border_title != text.markup:
+        widget.border_title = text
