@@ -31,7 +31,7 @@ class KeyPassed(Message):
 
 
 class KeyOrder:
-    """Lets one key or paste after the other into the app.
+    """Lets one key or paste after the other into the app; a screen may say by `is_built` that it is not complete yet.
 
     Args:
         app: The app.
@@ -88,7 +88,7 @@ class KeyOrder:
             self._look()
 
     def _ready(self) -> bool:
-        return bool(self._app.screen_stack) and self._app.screen.is_mounted
+        return bool(self._app.screen_stack) and self._app.screen.is_mounted and getattr(self._app.screen, "is_built", True)
 
     def _look(self) -> None:
         """Takes the next key, once the screen it goes to is there."""

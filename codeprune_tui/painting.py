@@ -44,13 +44,11 @@ class Painted:
 
     def __init__(self) -> None:
         self._rows: dict[int, dict[int, Cell]] = {}
-        self._wide: dict[int, set[tuple[int, int]]] = {}
-        """Line -> (first, last) column of the pieces in it that were sent as a whole."""
         self._size = (0, 0)
 
     def forget(self) -> None:
         """Nothing is known any more: all of the next update is sent."""
-        self._rows, self._wide = {}, {}
+        self._rows = {}
 
     def changes(self, update: LayoutUpdate | ChopsUpdate, size: tuple[int, int]) -> Changes:
         """What of an update the terminal does not show yet; it counts as shown from now on.
@@ -70,7 +68,6 @@ class Painted:
         width = sum(len(segment.text) for segment in segments)
         if any(cell_len(segment.text) != len(segment.text) for segment in segments):
             return self._whole(x, y, strip.cell_length, segments)
-        self._break(y, x, x + width - 1)
         cells = [(letter, segment.style) for segment in segments for letter in segment.text]
         changed = [at for at in range(width) if row.get(x + at) != cells[at]]
         row.update(enumerate(cells, x))
@@ -78,21 +75,11 @@ class Painted:
 
     def _whole(self, x: int, y: int, width: int, segments: list[Segment]) -> list[Run]:
         """A piece with letters that take two cells or none: which cell is whose is the terminal's affair, so all or nothing."""
-        row, last = self._rows[y], x + width - 1
-        mark = ("".join(f"{segment.text}\x00{segment.style}\x00" for segment in segments), None)
-        if (x, last) in self._wide.get(y, ()) and all(row.get(at) == mark for at in range(x, last + 1)):
-            return []
-        self._break(y, x, last)
-        row.update(dict.fromkeys(range(x, last + 1), mark))
-        self._wide.setdefault(y, set()).add((x, last))
-        return [Run(x, y, segments)]
-
-    def _break(self, y: int, first: int, last: int) -> None:
-        """Some columns are written: pieces that were sent as a whole and lie there are no longer known, not even their rest."""
-        for piece in [piece for piece in self._wide.get(y, ()) if piece[0] <= last and piece[1] >= first]:
-            self._wide[y].discard(piece)
-            for at in range(piece[0], piece[1] + 1):
-                self._rows[y].pop(at, None)
+        row, text = self._rows[y], "".join(f"{segment.text}\x00{segment.style}\x00" for segment in segments)
+        mark = (f"{x} {width} {text}", None)
+        known = all(row.get(at) == mark for at in range(x, x + width))
+        row.update(dict.fromkeys(range(x, x + width), mark))
+        return [] if known else [Run(x, y, segments)]
 
 
 def _pieces(update: LayoutUpdate | ChopsUpdate) -> Iterable[tuple[int, int, Strip]]:

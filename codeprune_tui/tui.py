@@ -192,7 +192,7 @@ class CodepruneApp(App[None]):
         if isinstance(renderable, LayoutUpdate | ChopsUpdate) and sends:
             found = self.painted.changes(renderable, self.size)
             moved = self.cursor_position != self._previous_cursor_position
-            super()._display(screen, found if found.runs or moved else None)
+            super()._display(screen, found if found.runs or moved else None)  # type: ignore[arg-type]  # as Textual's own are
         else:
             super()._display(screen, renderable)
 

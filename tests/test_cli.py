@@ -672,3 +672,29 @@ def test_plain_makes_text_harmless() -> None:
     assert plain("tab\tand\nline \x1b[31m \x00 \x7f \x85 ‮ \ud800 é ☃") == "tab and line <1B>[31m <00> <7F> <85> <202E> <D800> é ☃"
     assert plain("x" * 2000) == "x" * 1000 + "…"
     assert plain_lines("1\n2\r\n\x1b3", most=2) == "2 \n<1B>3"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["demo"], (True, False)),
+        (["demo", "--low-bandwidth"], (True, True)),
+        (["--low-bandwidth", "demo"], (True, True)),
+        (["--low-bandwidth"], (False, True)),
+        ([], (False, False)),
+    ],
+    ids=str,
+)
+def test_low_bandwidth_reaches_the_app_however_it_is_opened(
+    run_cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: list[str], wanted: tuple[bool, bool]
+) -> None:
+    opened = []
+
+    def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) -> None:
+        opened.append((demo, low_bandwidth))
+
+    monkeypatch.setattr("codeprune_tui.app.run_app", run_app)
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    assert run_cli(*arguments).code == 0
+    assert opened == [wanted]

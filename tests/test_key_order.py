@@ -113,3 +113,22 @@ async def test_leaving_never_waits(tmp_path: Path) -> None:
         app._keys._under_way = Key("x", "x")  # one that never comes to its end
         burst(app, "6", "ctrl+q")
         await until(lambda: app._exit)
+
+
+async def test_the_form_says_that_it_is_loading_and_takes_up_what_was_pressed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, build = [], NewRunScreen._build
+
+    async def look_and_build(self: NewRunScreen) -> None:
+        seen.append(shown(self.frame))
+        await build(self)
+
+    monkeypatch.setattr(NewRunScreen, "_build", look_and_build)
+    async with opened(tmp_path) as (app, _):
+        await until_shown(app, "No runs yet.")
+        burst(app, "6", "tab", "ctrl+u", *"made")
+        await until(lambda: isinstance(app.screen, NewRunScreen) and app.screen.is_built)
+        assert "Loading the form…" in seen[0]
+        await until(lambda: any(line.value == "made" for line in app.screen.query(Input)))
+        assert "Loading the form…" not in shown(app)

@@ -1,6 +1,7 @@
 """What is sent to the terminal: all that has changed, and nothing else."""
 
 import random
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from app_runs import NOW, make_run, opened, shown, until, until_shown, whole_run
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
+from terminal import Terminal
 from test_app_screens import SIZES
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
+from textual.content import Content
 from textual.geometry import Region
 from textual.screen import Screen
 from textual.strip import Strip
@@ -21,6 +24,7 @@ from codeprune_tui.painting import Painted
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.widgets.telling import retitle, tell
 
+ROOT = Path(__file__).resolve().parent.parent
 CONSOLE = Console(force_terminal=True, color_system="truecolor", width=200)
 STYLES = [None, Style(color="#ff0000"), Style(bold=True), Style(bgcolor="#0000ff")]
 WORDS = ["a", "bc", "   ", "defghijk", "─", "●", "日本", "é", "e\u0301", "0123456789"]
@@ -32,7 +36,8 @@ class Copy:
     def __init__(self, width: int, height: int) -> None:
         self.size = (width, height)
         self.painted = Painted()
-        self.screens = [pyte.Screen(width, height), pyte.Screen(width, height)]
+        # One column more: pyte wraps before an accent that belongs to the last one.
+        self.screens = [pyte.Screen(width + 1, height), pyte.Screen(width + 1, height)]
         self.sent = 0
 
     def take(self, update: LayoutUpdate | ChopsUpdate) -> None:
@@ -133,6 +138,26 @@ async def test_time_alone_paints_nothing(
         assert painted == []
 
 
+def test_after_dialogs_the_screen_is_as_if_painted_anew(tmp_path: Path) -> None:
+    make_run(tmp_path, "run-1", whole_run("run-1"))
+    make_run(tmp_path, "run-2", whole_run("run-2"))
+    program = f"from pathlib import Path; from codeprune_tui.app import run_app; run_app(Path({str(tmp_path)!r}))"
+    terminal = Terminal([sys.executable, "-c", program], folder=ROOT)
+    try:
+        terminal.until("run-2", "Detach").send("\x1b").until("run-2", gone="any key")
+        for key, there in (("?", "Esc closes this"), ("\x10", "Search for commands"), ("/", "words, and such as")):
+            terminal.send(key).until(there).send("\x1b[B").send("\x1b").until("run-2", gone=there)
+        before = terminal.text
+        terminal.send("6").until("[6 New run]", "Start (^s)").send("\x1b").until(
+            "[1 Runs]", "run-2", "Δ dense", gone="Start (^s)"
+        )
+        assert terminal.text == before
+        terminal.send("q")
+        assert terminal.ended() == 0
+    finally:
+        terminal.process.close(force=True)
+
+
 async def test_a_run_that_changes_is_painted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run(tmp_path, "run-1", whole_run("run-1"), ago=3_600.0)
     async with opened(tmp_path) as (app, _):
@@ -156,8 +181,6 @@ async def test_no_cursor_blinks_over_a_slow_line(tmp_path: Path) -> None:
 
 
 async def test_another_style_is_told_and_the_same_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from textual.content import Content
-
     async with opened(tmp_path) as (app, _):
         await until_shown(app, "No runs yet.")
         line = app.screen.query_one("#empty", Static)

@@ -14,7 +14,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import DescendantBlur, DescendantFocus
 from textual.message import Message
-from textual.widgets import Button, Collapsible, Input, Static
+from textual.widgets import Button, Collapsible, Input, Select, Static
 
 from core.recipe import Recipe
 from core.runs import NAME_PATTERN, free_name
@@ -67,6 +67,8 @@ class NewRunScreen(ModeScreen):
         self._outcome: Outcome = judge({})
         self._starting = False
         self._empty_rows = False
+        self.is_built = False
+        """Whether the rows are there; keys wait for them."""
 
     def body(self) -> ComposeResult:
         """The form, the preview, and what is judged."""
@@ -76,7 +78,7 @@ class NewRunScreen(ModeScreen):
                     yield Static("name", classes="label", markup=False)
                     yield Input(compact=True, classes="control", id="name")
                     yield Static(NAME_HELP, classes="note", markup=False)
-                yield from self._sections()
+                yield Static("Loading the form…", markup=False, id="loading")
             with VerticalScroll(id="preview"):
                 yield Static("", markup=False, id="preview-text")
         with Vertical(id="judgement"):
@@ -115,12 +117,22 @@ class NewRunScreen(ModeScreen):
         """Shows the defaults, or the recipe that was put in before there was a form."""
         self._finder = CostFinder(self.frame.checkpoints, lambda: self.post_message(self.CostsFound()))
         self.query_one("#preview").border_title = "what will run"
+        self.query_one("#start", Button).disabled = True
+        self.call_after_refresh(self._build)
+
+    async def _build(self) -> None:
+        """Makes the rows, which takes a moment, once it is to be seen that they are being made."""
+        await self.query_one("#form").mount_all(self._sections())
+        await self.query_one("#loading").remove()
+        self.is_built = True
         self._judge(show_all=True)
+        if self.focused is None:
+            self.set_focus(self.query(Select).first())
 
     def load(self, recipe: Recipe) -> None:
         """Puts a recipe into the form."""
         self._entries = told(recipe)
-        if self.is_mounted:
+        if self.is_built:
             self._judge(show_all=True)
 
     def action_clear(self) -> None:
@@ -182,6 +194,8 @@ class NewRunScreen(ModeScreen):
         return problems
 
     def _show_outcome(self) -> None:
+        if not self.is_built:
+            return
         problems, recipe = self._problems(), self._outcome.recipe
         self.query_one("#start", Button).disabled = bool(problems) or self._starting
         said = self.query_one("#verdict", Static)
