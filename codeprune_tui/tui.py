@@ -399,7 +399,7 @@ class CodepruneApp(App[None]):
         from .screens.help import HelpScreen
 
         if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen())
+            self.push_screen(HelpScreen(getattr(self._mode(), "MODE", "")))
 
     def action_terminal(self) -> None:
         """Shows what the terminal can do."""
