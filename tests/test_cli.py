@@ -159,6 +159,23 @@ def test_run_refuses_settings_that_cannot_be(tmp_path: Path, run_cli: Cli, setti
     assert not (tmp_path / "checkpoints").exists()
 
 
+@pytest.mark.parametrize(("command", "recipe"), [("run", "demo"), ("finetune", "demo-finetune"), ("pretrain", "demo-pretrain")])
+@pytest.mark.parametrize(
+    ("setting", "code", "text"),
+    [
+        ("data.path=/no/such", 4, "There is no folder /no/such; the nearest folder that exists is /. Give data.path as a folder"),
+        ("model.path=/no/such", 5, "There is no model at /no/such."),
+    ],
+)
+def test_a_run_whose_data_or_model_is_not_there_is_refused_before_it_is_made(
+    tmp_path: Path, run_cli: Cli, command: str, recipe: str, setting: str, code: int, text: str
+) -> None:
+    result = run_cli(command, recipe, "--set", setting, "--detach")
+    assert (result.code, result.out) == (code, "")
+    assert text in " ".join(result.err.split())
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_run_refuses_a_recipe_that_is_wrong_by_itself(tmp_path: Path, run_cli: Cli) -> None:
     result = run_cli("run", recipe_file(tmp_path, "[training]\nsteps = '5'\n"), "--set", "training.steps=5")
     assert result.code == 3

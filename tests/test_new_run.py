@@ -204,6 +204,7 @@ async def test_a_name_of_others_is_shown_as_text_and_taken_as_it_is(tmp_path: Pa
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"")
+    (folder / "tokenizer.json").write_text("{}")
     monkeypatch.chdir(tmp_path / "here")
     async with opened(tmp_path / "runs", LARGE) as (app, pilot):
         await pilot.press("6")
@@ -222,3 +223,23 @@ async def test_a_name_of_others_is_shown_as_text_and_taken_as_it_is(tmp_path: Pa
         await pilot.press("ctrl+y")
         await until(lambda: isinstance(app.screen, Review))
         assert "\x1b" not in shown(app)
+
+
+@SIZES
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [("data.path", "There is no folder /no/such/place"), ("model.path", "There is no model at /no/such/place")],
+)
+async def test_a_place_that_is_not_there_is_told_beside_its_field_and_starts_nothing(
+    tmp_path: Path, size: tuple[int, int], key: str, problem: str
+) -> None:
+    async with opened(tmp_path / "runs", size) as (app, pilot):
+        await pilot.press("6")
+        await until_shown(app, "✓ 10 rounds")
+        row(form(app), key).query_one(Input).value = "/no/such/place"
+        await until(lambda: problem in str(row(form(app), key).query_one(".note", Static).render()))
+        await until_shown(app, f"✗ {problem}")
+        await pilot.press("ctrl+s")
+        assert not (tmp_path / "runs").exists()
+        row(form(app), key).query_one(Input).value = ""
+        await until_shown(app, "✓ 10 rounds")

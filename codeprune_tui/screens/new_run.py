@@ -4,6 +4,7 @@ The rows are made from the recipe's own fields, so a new key appears here by its
 shows; the same run can be had from the command line, and how is shown, too. What it costs, `costing` looks up.
 """
 
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import ClassVar
@@ -19,6 +20,7 @@ from textual.widgets import Button, Collapsible, Input, Static
 from core.recipe import Recipe
 from core.runs import NAME_PATTERN, free_name
 from core.schedule import sparsities
+from core.sources import source_problems
 
 from .. import client, equivalent, summary
 from ..costing import CostFinder, Costs
@@ -161,7 +163,7 @@ class NewRunScreen(ModeScreen):
             self.call_after_refresh(self._judge)
 
     def _judge(self, show_all: bool = False) -> None:
-        self._outcome = judge(self._entries)
+        self._outcome = with_sources(judge(self._entries))
         recipe = self._outcome.recipe
         shown = values(recipe) if recipe else {**values(Recipe()), **self._entries} if show_all else {}
         for row in self.query(FieldRow):
@@ -285,6 +287,14 @@ class NewRunScreen(ModeScreen):
         finally:
             self._starting = False
             self.app.call_from_thread(self._show_outcome)
+
+
+def with_sources(outcome: Outcome) -> Outcome:
+    """The outcome, and what is wrong with the places on this machine that its recipe names."""
+    if outcome.recipe is None:
+        return outcome
+    wrong = {key: str(error) for key, error in source_problems(client.anchored(outcome.recipe)).items()}
+    return replace(outcome, problems=wrong)
 
 
 def plain_block(text: str) -> str:
