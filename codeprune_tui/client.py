@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -235,8 +236,11 @@ def kill(paths: RunPaths) -> None:
             f"Try again in some seconds, or: codeprune-tui stop {paths.name}",
         )
     try:
+        paths.killed.touch()  # first: whoever finds the worker gone is to find the reason, too
         os.kill(started.pid, signal.SIGKILL)
     except OSError as error:
+        with suppress(OSError):
+            paths.killed.unlink(missing_ok=True)
         raise RunError(f"Cannot kill process {started.pid}: {error.strerror}.", "It belongs to who started it.") from error
 
 

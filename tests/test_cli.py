@@ -307,7 +307,8 @@ def test_status_lists_runs(tmp_path: Path, run_cli: Cli) -> None:
 
 
 RUN_KEYS = {
-    "name", "path", "state", "kind", "round", "rounds", "sparsity", "bleu", "best_bleu", "dense_bleu", "device", "changed",
+    "name", "path", "state", "killed", "kind", "round", "rounds", "sparsity", "bleu", "best_bleu", "dense_bleu", "device",
+    "changed",
 }  # fmt: skip
 
 
@@ -479,6 +480,11 @@ def test_the_example_run_is_shown_from_anywhere_but_not_commanded(tmp_path: Path
     assert shown.code == 0
     assert shown.out.startswith("example-run: DONE, ")
     assert "floor: the method's name" in shown.out
+    compared = run_cli("compare", "example-run")
+    assert (compared.code, compared.err) == (0, "")
+    assert "example-run" in compared.out
+    assert run_cli("report", "example-run", "--markdown", "report.md").code == 0
+    assert "example-run" in (tmp_path / "report.md").read_text(encoding="utf-8")
     for command in ("resume", "pause", "stop"):
         result = run_cli(command, "example-run")
         assert (result.code, result.out) == (6, "")

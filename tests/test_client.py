@@ -176,7 +176,12 @@ def test_kill_ends_the_worker_at_once(paths: RunPaths) -> None:
     until(lambda: happened(paths, RunStarted))
     client.kill(paths)
     until(lambda: not is_held(paths))
-    assert run_info(paths, time.time()).state is State.CRASHED
+    info = run_info(paths, time.time())
+    assert (info.state, info.killed, info.words) == (State.CRASHED, True, "KILLED")
+    client.resume(paths, stand_in("die"))  # what becomes of the next worker is another matter
+    until(lambda: not is_held(paths))
+    info = run_info(paths, time.time())
+    assert (info.state, info.killed, info.words) == (State.CRASHED, False, "CRASHED")
 
 
 def _journal_start(paths: RunPaths, pid: int, host: str) -> None:
