@@ -28,12 +28,13 @@ from core.recipe import Recipe
 from core.runs import KILLED, RunInfo, RunPaths, State
 
 from . import bundle, first_start, settings
+from .fitting import middle_out
 from .notifications import notification
 from .plain import plain, plain_lines
 from .state import RunView, eta_s, standing
 from .themes import COLOUR_BLIND_SAFE
 from .watch import POLL_S, Lister, Watched, Watcher
-from .widgets.statusline import MODE_KEYS, tone
+from .widgets.statusline import LEAST, MODE_KEYS, tone
 from .words import duration, reopening
 
 if TYPE_CHECKING:
@@ -135,8 +136,8 @@ class CodepruneApp(App[None]):
     CSS_PATH = "app.tcss"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[object]]]] = {**SCREENS}  # type: ignore[dict-item]
     DEFAULT_MODE = "runs"
-    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (120, "-wide")]  # noqa: RUF012 - Textual's own convention
-    VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (36, "-tall")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (LEAST[0], "-narrow"), (120, "-wide")]  # noqa: RUF012 - Textual's own convention
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (LEAST[1], "-short"), (36, "-tall")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(key, f"mode('{mode}')", title, show=False, tooltip=f"Go to {title}", id=f"app.{mode}")
@@ -191,7 +192,7 @@ class CodepruneApp(App[None]):
 
     def _welcome(self) -> None:
         """Shows the tips at the very first start, where there is room for them."""
-        if self.config is None or not self.settings.tips or self.size.width < 60 or self.size.height < 16:
+        if self.config is None or not self.settings.tips or self.size.width < LEAST[0] or self.size.height < LEAST[1]:
             return
         if first_start.claim(first_start.marker()):
             from .screens.tips import TipsScreen
@@ -315,7 +316,7 @@ class CodepruneApp(App[None]):
             return (("no run open", "$text-muted"),)
         view, state = self.watched.view, self.standing()
         sign, colour = tone(state)
-        name = plain(self.watched.paths.name, 40 if self.size.width >= 100 else 20)
+        name = middle_out(plain(self.watched.paths.name), 40 if self.size.width >= 100 else 20)
         parts = [(name, "bold"), (f"  {sign} {state}", colour)]
         if view.rounds:
             parts.append((f"  round {view.round}/{view.rounds}", ""))
@@ -353,8 +354,10 @@ class CodepruneApp(App[None]):
                 self.say(f"{name} is done.", bell=True)
             elif new.failure is not None:
                 self.say(f"{name} failed. {new.failure.problem} {new.failure.fix}", "error", bell=True)
-        for warning in new.warnings[len(old.warnings) :]:
-            self.say(f"{name}: {warning}", "warning")
+        if warnings := new.warnings[len(old.warnings) :]:
+            # All of it is in the log; a toast for each, some of them of many lines, would hide the screen.
+            more = f" {len(warnings) - 1} more in the log." if len(warnings) > 1 else ""
+            self.say(f"{name}: {plain(warnings[0], 100)}{more}", "warning")
         if before.held and not after.held and standing(new, False, self.clock()) == State.CRASHED:
             if after.killed:
                 self.say(f"{name} was killed on request. r resumes from its last checkpoint.", "warning")
@@ -403,7 +406,7 @@ class CodepruneApp(App[None]):
         from .screens.help import HelpScreen
 
         if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen())
+            self.push_screen(HelpScreen(getattr(self._mode(), "MODE", "")))
 
     def action_terminal(self) -> None:
         """Shows what the terminal can do."""

@@ -227,8 +227,10 @@ async def test_a_small_and_a_tiny_terminal(tmp_path: Path) -> None:
         await pilot.resize_terminal(50, 12)
         await until(lambda: "dead rows" not in shown(app))
         await until_shown(app, "ruby-1")
+        await until_shown(app, "This terminal has 50 × 12 characters")
         await pilot.resize_terminal(160, 48)
         await until_shown(app, "through the rounds")
+        assert "This terminal" not in shown(app)
 
 
 async def test_a_click_chooses_and_a_second_one_opens(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Logs on the screen: the pane of Live keeps its place, the whole log is followed and searched, at both sizes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,11 @@ from textual.pilot import Pilot
 from codeprune_tui import logs
 from codeprune_tui.screens.live import LiveScreen
 from codeprune_tui.screens.log import LogScreen
+from codeprune_tui.state import reduce_all
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.widgets.pager import Pager, _heights
 from codeprune_tui.widgets.runlog import RunLog
-from core.events import Warned
+from core.events import Event, Warned
 from core.runs import RunPaths
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
@@ -218,13 +220,45 @@ async def test_a_long_line_wraps_and_its_matches_go_on(tmp_path: Path) -> None:
         pager = await open_log(app, pilot)
         await pilot.press("w")
         await until_shown(app, "last")
-        width = pager.size.width
+        width = pager.scrollable_content_region.width
         assert pager._starts == [0, 3, 5, 6]
         await pilot.press("slash", *"needle", "enter")
         await until_shown(app, "match 1 of 2")
         marked = ["".join(s.text for s in pager.render_line(y) if s.style and s.style.reverse) for y in range(6)]
         assert marked == ["needle"[: width - 75], "needle"[width - 75 :], "", "", "needle", ""]
         assert all(pager.render_line(y).cell_length == width for y in range(6))
+
+
+async def test_no_letter_is_under_the_bar(tmp_path: Path) -> None:
+    paths, _ = make_run(tmp_path, "ruby-1", whole_run("ruby-1"))
+    letters = "".join(chr(ord("a") + at % 26) for at in range(300))
+    paths.log.write_text(letters + "\n" + "short\n" * 60)
+    async with opened(tmp_path, SMALL) as (app, pilot):
+        await until_shown(app, "ruby-1")
+        await pilot.press("enter")
+        pager = await open_log(app, pilot)
+        await pilot.press("w", "g")
+        await until_shown(app, "abcdef")
+        assert pager.show_vertical_scrollbar
+        painted = shown(app).replace("\n", "").replace(" ", "")
+        assert letters in painted.replace("▁", "").replace("▂", "")
+
+
+async def test_warnings_that_come_together_make_one_short_toast(tmp_path: Path) -> None:
+    make_run(tmp_path, "ruby-1", beginning("ruby-1"))
+    async with opened(tmp_path, SMALL) as (app, pilot):
+        await until_shown(app, "ruby-1")
+        await pilot.press("enter")
+        await until(lambda: app.watched is not None)
+        assert app.watched is not None
+        before = app.watched
+        events = [Event(1000 + number, 0.0, warned(number)) for number in range(3)]
+        app._tell(before, replace(before, view=reduce_all(before.view, events)))
+        await until(lambda: bool(app._notifications))
+        (told,) = app._notifications
+        assert "warning number 0" in told.message
+        assert told.message.endswith("2 more in the log.")
+        assert len(told.message) < 150
 
 
 async def test_no_log_yet_and_no_run(tmp_path: Path) -> None:

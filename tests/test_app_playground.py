@@ -487,7 +487,8 @@ async def test_in_help_and_the_palette(tmp_path: Path, stand_in: Path, size: tup
         titles = {command.title for command in app.get_system_commands(app.screen)}
         assert {"Playground", "Beam", "Copy", "Model", "Restart"} <= titles
         await pilot.press("question_mark")
-        await until_shown(app, "Everywhere")
+        await until_shown(app, "5 Playground")
+        await until_shown(app, "Next method")
 
 
 async def test_every_size_and_no_colour(tmp_path: Path, stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:

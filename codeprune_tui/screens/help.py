@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import ClassVar
 
+from rich.table import Table
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -11,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from ..tui import CodepruneApp
+from ..widgets.statusline import MODE_KEYS
 from .compare import CompareScreen
 from .layers import LayersScreen
 from .live import LiveScreen
@@ -49,6 +52,7 @@ KEY_NAMES = {
     "shift+left": "⇧←",
     "shift+right": "⇧→",
 }
+KEYS_WIDTH = 13
 ARROWS = Binding("↑↓←→", "", "", tooltip="Choose a matrix; its figures stand below")
 
 
@@ -84,17 +88,32 @@ class HelpScreen(ModalScreen[None]):
         Binding("i", "app.tips", "Tips", id="help.tips"),
     ]
 
+    def __init__(self, mode: str = "") -> None:
+        super().__init__()
+        self._first = " ".join(MODE_KEYS[mode]) if mode in MODE_KEYS else ""
+
     def compose(self) -> ComposeResult:
-        """One text that scrolls."""
-        parts: list[str | tuple[str, str]] = [
-            ("Esc closes this · t checks the terminal · i shows the first tips\n\n", "$text-muted")
-        ]
-        for title, rows in sections():
-            parts.append((f"{title}\n", "bold $text-primary"))
-            for keys, explanation in rows:
-                parts += [(f"  {keys:<10}", "bold"), f"{explanation}\n"]
-            parts.append("\n")
-        parts.append(INTRODUCTION)
-        parts.append(("\nEsc closes this.", "$text-muted"))
+        """What scrolls: the keys of the mode that was left, then all others."""
+        found = list(sections())
         with VerticalScroll(classes="dialog help"):
-            yield Static(Content.assemble(*parts), markup=False)
+            yield self._text(("Esc closes this · t checks the terminal · i shows the first tips\n", "$text-muted"))
+            for title, rows in sorted(found, key=lambda section: not (self._first and section[0].startswith(self._first))):
+                yield self._text((title, "bold $text-primary"))
+                yield Static(_table(rows))
+            yield self._text(INTRODUCTION)
+            yield self._text(("Esc closes this.", "$text-muted"))
+
+    @staticmethod
+    def _text(part: str | tuple[str, str]) -> Static:
+        return Static(Content.assemble(part), markup=False)
+
+
+def _table(rows: list[tuple[str, str]]) -> Table:
+    """Keys and what they do, whose second lines stay under the first."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=KEYS_WIDTH, style="bold")
+    table.add_column()
+    for keys, explanation in rows:
+        table.add_row(Text(f"  {keys}"), Text(explanation))
+    table.add_row(Text(" "), Text(""))
+    return table

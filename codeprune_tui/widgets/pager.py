@@ -93,7 +93,7 @@ class Pager(Following):
 
     def render_line(self, y: int) -> Strip:
         """One line of the picture."""
-        row, width, style = y + self.scroll_offset.y, self.size.width, self.rich_style
+        row, width, style = y + self.scroll_offset.y, self.scrollable_content_region.width, self.rich_style
         if row >= self._starts[-1]:
             return Strip.blank(width, style)
         line, at = self.place(row)
@@ -118,7 +118,7 @@ class Pager(Following):
 
     def _draw(self, gone: int = 0, kept: int = 0) -> None:
         """Lays the lines out; of those behind the heading and the `gone` ones, `kept` are as they were."""
-        width, first = self.size.width, int(self._headed)
+        width, first = self.scrollable_content_region.width, int(self._headed)
         if width < 2:  # a wide character needs two columns
             return
         if width == self._width and kept:

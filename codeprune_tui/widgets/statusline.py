@@ -20,6 +20,9 @@ MODE_KEYS: dict[str, tuple[str, str]] = {
 }
 """Mode -> (key, title)."""
 
+LEAST = (60, 16)
+"""Columns and rows below which there is only the status line."""
+
 TONES: dict[str, tuple[str, str]] = {
     "RUNNING": ("●", "$text-success"),
     "STARTING…": ("●", "$text-primary"),
@@ -86,9 +89,15 @@ class StatusLine(Horizontal):
         for mode in MODE_KEYS:
             yield ModeTab(mode, current=mode == self._mode)
         yield Static(id="run-status", markup=False)
+        yield Static(id="too-small", markup=False)
 
     def on_resize(self) -> None:
-        """Fits the modes to the new width."""
+        """Fits the modes to the new width, and says what a terminal that is too small leaves out."""
+        width, height = self.app.size
+        self.query_one("#too-small", Static).update(
+            f"This terminal has {width} × {height} characters; from {LEAST[0]} × {LEAST[1]} on there is more than this line. "
+            "The keys work as ever."
+        )
         for tab in self.query(ModeTab):
             tab.fit(self.app.size.width)
 
