@@ -555,3 +555,17 @@ def test_a_signal_takes_the_process_along(playing: tuple[Terminal, psutil.Proces
     os.kill(terminal.process.pid, number)
     terminal.ended()
     wait_for(gone(process))
+
+
+async def test_a_long_warning_can_be_read_to_its_end_at_80_columns(tmp_path: Path, stand_in: Path) -> None:
+    async with opened(checkpoints(tmp_path, "ruby-1"), SMALL) as (app, pilot):
+        screen = await go(app, pilot)
+        await paste(app, f"# {'Adds numbers to others. ' * 20}\n{TWO[15:]}")
+        await until_shown(app, "method 1 of 2")
+        method = screen._ruby.method
+        warning = f"{'what is wrong here ' * 9}and its end"
+        screen._warnings = [warning, "another"]
+        screen._show_titles()
+        await until_shown(app, "(and 1 more)")
+        assert method is not None
+        assert "and its end" in shown(app)
