@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING
 
 import core
 
+from .plain import plain
+from .words import reopening
+
 if TYPE_CHECKING:
     from .tui import CodepruneApp
 
@@ -61,7 +64,9 @@ def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) 
 
 def _say_goodbye(app: "CodepruneApp") -> None:
     if live := app.at_work():
-        print(f"Still at work: {', '.join(live)}. Watch again: codeprune-tui · Stop: codeprune-tui stop {live[0]}")
+        again, where = reopening(app.checkpoints)
+        # Each command on a line of its own: it is to be copied, and a terminal breaks what is long.
+        print(f"Still at work in {plain(where, 300)}: {', '.join(live)}.\nWatch again: {again}\nStop: {again} stop {live[0]}")
 
 
 class Leaving:

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,7 @@ from core.events import Event, RunStarted, from_line
 from core.journal import JournalReader, LineReader, append_command
 from core.recipe import NEW_MODEL, Recipe
 from core.runs import RunPaths, State, create_run, free_name, is_held, run_folders, run_info
+from core.sources import source_problems
 
 from . import bundle
 from .plain import plain_lines
@@ -89,10 +91,14 @@ def start(checkpoints: Path, recipe: Recipe, name: str | None = None, command: S
         The run's paths.
 
     Raises:
+        ModelError: The model is not where the recipe says.
+        DataError: The data is not.
         RunError: The name is taken or cannot be one, or the worker did not start; the run folder then stays, with its log.
     """
-    chosen = name or free_name(checkpoints, default_stem(recipe))
-    paths = create_run(checkpoints, chosen, anchored(recipe))
+    chosen, asked = name or free_name(checkpoints, default_stem(recipe)), anchored(recipe)
+    for error in source_problems(asked).values():
+        raise error  # before there is a folder: a run that can only fail would stay in the list
+    paths = create_run(checkpoints, chosen, asked)
     launch(paths, command)
     return paths
 
@@ -230,8 +236,11 @@ def kill(paths: RunPaths) -> None:
             f"Try again in some seconds, or: codeprune-tui stop {paths.name}",
         )
     try:
+        paths.killed.touch()  # first: whoever finds the worker gone is to find the reason, too
         os.kill(started.pid, signal.SIGKILL)
     except OSError as error:
+        with suppress(OSError):
+            paths.killed.unlink(missing_ok=True)
         raise RunError(f"Cannot kill process {started.pid}: {error.strerror}.", "It belongs to who started it.") from error
 
 

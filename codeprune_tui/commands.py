@@ -248,9 +248,9 @@ def status(
     """Print how all runs stand, or one in detail.
 
     The JSON has "schema": 1; under it keys may be added, but none changes. All runs: "runs", a list; one: "run". Each has
-    name, path, state (NEW RUNNING PAUSED STALE STOPPED CRASHED FAILED DONE), kind, round (last complete, -1 for none), rounds,
-    sparsity, bleu, best_bleu, dense_bleu, device, changed; one alone also progress, results, evaluated, floors, signatures,
-    failure, warnings.
+    name, path, state (NEW RUNNING PAUSED STALE STOPPED CRASHED FAILED DONE), killed (true: CRASHED because somebody killed
+    it), kind, round (last complete, -1 for none), rounds, sparsity, bleu, best_bleu, dense_bleu, device, changed; one alone
+    also progress, results, evaluated, floors, signatures, failure, warnings.
     """
     folder, now = _folder(context, checkpoints), time.time()
     if name is None:
@@ -283,7 +283,7 @@ def compare(
 
     Weights are not needed: journal and metrics.json are enough.
     """
-    runs = [find_run(_folder(context, checkpoints), name) for name in names]
+    runs = [_find(_folder(context, checkpoints), name) for name in names]
     rounds = [found for paths in runs for found in ResultsReader(paths).poll()]
     if not rounds:
         say(f"No complete round yet: {', '.join(names)}")
@@ -365,11 +365,14 @@ def _follow_to_end(paths: RunPaths, follower: client.Follower, view: RunView, li
         raise typer.Exit(130) from error
     if text := report.results(view):
         typer.echo(text)
-    state = run_info(paths, time.time()).state
+    info = run_info(paths, time.time())
+    state = info.state
     if state is State.FAILED and view.failure is not None:
         raise TrainingError(f"{paths.name} failed: {view.failure.problem}", view.failure.fix)
     if state is not State.DONE:
-        raise RunError(f"{paths.name} is {state}, its log is {paths.log}.", f"Go on with: codeprune-tui resume {_handle(paths)}")
+        raise RunError(
+            f"{paths.name} is {info.words}, its log is {paths.log}.", f"Go on with: codeprune-tui resume {_handle(paths)}"
+        )
 
 
 def _ask(paths: RunPaths, command: Callable[[], None], answers: Callable[[Event], bool] | None) -> None:

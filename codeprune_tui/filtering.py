@@ -12,16 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.errors import CodepruneError
-from core.runs import RunInfo, State
+from core.runs import KILLED, RunInfo, State
 
 TEXTS: dict[str, Callable[[RunInfo], str]] = {
     "run": lambda info: info.paths.name,
-    "state": lambda info: str(info.state),
+    "state": lambda info: info.words,
     "kind": lambda info: info.kind,
     "device": lambda info: info.device,
 }
 """Key -> text of a run."""
-STATES = tuple(str(state) for state in State)
+STATES = (*(str(state) for state in State), KILLED)
 KINDS = ("lottery", "finetune", "pretrain")
 ALLOWED = {"state": STATES, "kind": KINDS}
 """Key -> the only values that any run can have."""

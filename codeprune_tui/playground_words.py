@@ -62,7 +62,10 @@ def own_comment(method: Found | None, empty: bool, read: bool, warnings: Sequenc
         hint = "Paste or type Ruby: def … end." if empty else "No method found. e edits, or paste Ruby: def … end."
         parts: list[str | tuple[str, str]] = [("No method found." if read and warnings else hint, "$text-muted")]
     elif method.own:
-        parts = [("own comment: ", "$text-muted"), plain(" ".join(method.own.split()), 400)]
+        parts = [
+            ("own comment: ", "$text-muted"),
+            plain(" ".join(method.own.split()), 120 if warnings else 250),
+        ]  # a warning needs its lines
     else:
         parts = [("It has no comment of its own, so there is no BLEU.", "$text-muted")]
     if warnings:

@@ -112,14 +112,16 @@ def run_list(infos: Sequence[RunInfo], now: float) -> str:
         rounds = f"{info.round}/{info.rounds}" if info.round >= 0 else f"–/{info.rounds}"
         scores = [score(value) for value in (info.bleu, info.best_bleu, info.dense_bleu)]
         sparsity = percent(info.sparsity)
-        rows.append([plain(info.paths.name), info.state, plain(info.kind), rounds, sparsity, *scores, age(info.changed, now)])
+        rows.append([plain(info.paths.name), info.words, plain(info.kind), rounds, sparsity, *scores, age(info.changed, now)])
     return table(rows, left=3)
 
 
 def run_detail(info: RunInfo, view: RunView, eta: float | None, now: float) -> str:
     """How one run stands, then its table of results."""
     where = f"round {view.round}/{view.rounds}, step {view.step}/{view.steps}"
-    lines = [f"{plain(info.paths.name)}: {info.state}, {where}, last event {age(info.changed, now)} ago"]
+    lines = [f"{plain(info.paths.name)}: {info.words}, {where}, last event {age(info.changed, now)} ago"]
+    if info.killed:
+        lines.append("Its worker was killed on request; resume goes on from its last checkpoint")
     if eta is not None:
         lines.append(f"About {duration(eta)} left, on {plain(view.device)}")
     if view.failure is not None:
@@ -194,6 +196,7 @@ def _run(info: RunInfo) -> dict[str, object]:
         "name": info.paths.name,
         "path": str(info.paths.root.resolve()),
         "state": str(info.state),
+        "killed": info.killed,
         "kind": info.kind,
         "round": info.round,
         "rounds": info.rounds,

@@ -8,6 +8,7 @@ import typer
 from core.errors import DataError
 from core.files import complete_or_absent
 
+from . import bundle
 from .commands import app
 from .console import say
 
@@ -41,7 +42,9 @@ def report(
             raise DataError(f"{file} is a folder.", "Give the name of a file.")
     from .reports.content import read_content
 
-    content = read_content(runs, ladder or ())
+    example = bundle.example()
+    places = [example.root if example and str(place) == bundle.EXAMPLE and not place.exists() else place for place in runs]
+    content = read_content(places, ladder or ())
     written: dict[Path, str] = {}
     if output is not None:
         from .reports.page import page

@@ -89,8 +89,8 @@ def cells_of(info: RunInfo, now: float, marked: bool, name_width: int) -> dict[s
     Returns:
         Column -> text.
     """
-    sign, colour = tone(str(info.state))
-    state = f"STALE {age(info.changed, now)}" if info.state == "STALE" else str(info.state)
+    sign, colour = tone(info.words)
+    state = f"STALE {age(info.changed, now)}" if info.state == "STALE" else info.words
     rounds = f"{info.round}/{info.rounds}" if info.round >= 0 else f"–/{info.rounds}"
     return {
         "mark": Text("* " if marked else "  ", "bold yellow"),

@@ -27,7 +27,7 @@ from textual.theme import Theme
 
 from core.errors import CodepruneError
 from core.recipe import Recipe
-from core.runs import RunInfo, RunPaths, State
+from core.runs import KILLED, RunInfo, RunPaths, State
 
 from . import bundle, first_start, settings
 from .fitting import middle_out
@@ -39,7 +39,7 @@ from .state import RunView, eta_s, standing
 from .themes import COLOUR_BLIND_SAFE
 from .watch import POLL_S, Lister, Watched, Watcher
 from .widgets.statusline import LEAST, MODE_KEYS, tone
-from .words import duration
+from .words import duration, reopening
 
 if TYPE_CHECKING:
     from .screens.mode import ModeScreen
@@ -328,6 +328,8 @@ class CodepruneApp(App[None]):
         if self.watched is None:
             return ""
         state = standing(self.watched.view, self.watched.held, self.clock())
+        if state == State.CRASHED and self.watched.killed:
+            return KILLED
         if self._expected is not None:
             root, expected, view, until = self._expected
             answered = view is None or self.watched.view.turn is not view.turn or self.watched.view.asked
@@ -353,7 +355,7 @@ class CodepruneApp(App[None]):
             parts.append((f"  round {view.round}/{view.rounds}", ""))
         if view.asked.startswith("pause-after"):
             parts.append((f"  pauses after {plain(view.asked.partition(' ')[2], 10)} more", "$text-warning"))
-        if state.split(" ")[0] not in ("DONE", "FAILED", "STOPPED", "CRASHED", "NEW", "STALE") and (
+        if state.split(" ")[0] not in ("DONE", "FAILED", "STOPPED", "CRASHED", KILLED, "NEW", "STALE") and (
             left := eta_s(view, self.clock())
         ):
             parts.append((f"  ETA {duration(left)}", ""))
@@ -390,7 +392,12 @@ class CodepruneApp(App[None]):
             more = f" {len(warnings) - 1} more in the log." if len(warnings) > 1 else ""
             self.say(f"{name}: {plain(warnings[0], 100)}{more}", "warning")
         if before.held and not after.held and standing(new, False, self.clock()) == State.CRASHED:
-            self.say(f"{name}: its worker is gone without a word. Press r to go on from the last checkpoint.", "error", bell=True)
+            if after.killed:
+                self.say(f"{name} was killed on request. r resumes from its last checkpoint.", "warning")
+            else:
+                self.say(
+                    f"{name}: its worker is gone without a word. Press r to go on from the last checkpoint.", "error", bell=True
+                )
 
     def say(self, text: str, severity: SeverityLevel = "information", bell: bool = False) -> None:
         """Shows a toast: text, never markup."""
@@ -467,9 +474,11 @@ class CodepruneApp(App[None]):
 
         if names := self.at_work():
             what = f"{names[0]} is" if len(names) == 1 else f"{len(names)} runs are"
+            again, where = reopening(self.checkpoints)
             question = (
-                f"{what} still at work.\n\nDetach: the app closes, and the work goes on without it. Open it again with "
-                "codeprune-tui, from any terminal. To end a run, press Esc, then s."
+                f"{what} still at work.\n\nDetach: the app closes, and the work goes on without it. The runs lie in "
+                f"{plain(where, 300)}. Open them again, from any terminal, with\n\n{plain(again, 300)}\n\n"
+                "To end a run, press Esc, then s."
             )
             self.push_screen(Confirm(question, "Detach"), self._quit_if)
         else:

@@ -34,6 +34,8 @@ class Watched:
     """Whether a worker lives."""
     caught_up: bool
     """Whether the journal's past has been read: what comes from now on is news."""
+    killed: bool = False
+    """Whether the last worker was killed on request."""
 
 
 class Watcher(threading.Thread):
@@ -63,17 +65,22 @@ class Watcher(threading.Thread):
     def run(self) -> None:
         """Reads, reduces and publishes, once in `poll_s`."""
         follower, view, held, caught_up, probed = Follower(self.paths), RunView(), False, False, -PROBE_S
+        killed = False
         published: Watched | None = None
         while not self._leave.is_set():
             if (now := time.monotonic()) - probed >= PROBE_S:
-                held, probed = is_held(self.paths), now  # before the journal: a worker that has ended wrote why first
+                held, killed, probed = (
+                    is_held(self.paths),
+                    self.paths.killed.exists(),
+                    now,
+                )  # before the journal: a worker that has ended wrote why first
             batch = follower.poll()
             view = reduce_all(view, batch)
             reading_the_past = bool(batch) and not caught_up
             caught_up = caught_up or not batch
             new = published is None or view is not published.view or (held, caught_up) != (published.held, published.caught_up)
             if new and not self._leave.is_set():
-                published = Watched(self.paths, view, held, caught_up)
+                published = Watched(self.paths, view, held, caught_up, killed)
                 self._publish(published)
             if not reading_the_past:
                 self._leave.wait(self._poll_s)

@@ -4,7 +4,9 @@ Knows neither Textual nor colours. Shares are in [0, 1] and become % only here; 
 """
 
 import math
+import shlex
 from datetime import datetime
+from pathlib import Path
 
 from core.events import (
     CheckpointSaved,
@@ -167,3 +169,18 @@ def _evaluated(what: Evaluated) -> str:
         f"BLEU {score(scores.bleu)}, corpus BLEU {score(scores.corpus_bleu)}, chrF {score(scores.chrf, 1)} "
         f"on {count(what.rows)} rows of {what.split} (round {what.round}, step {what.step})"
     )
+
+
+def reopening(checkpoints: Path) -> tuple[str, str]:
+    """How the app is opened again on a folder of runs, and where that holds.
+
+    Args:
+        checkpoints: Folder of all runs.
+
+    Returns:
+        The command, with its option only where the folder isn't the one it takes by itself in this directory; and the folder.
+    """
+    whole = checkpoints.resolve()
+    if whole == Path("checkpoints").resolve():
+        return "codeprune-tui", str(whole.parent)
+    return f"codeprune-tui --checkpoints {shlex.quote(str(whole))}", str(whole)

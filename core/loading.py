@@ -23,8 +23,9 @@ from .errors import ModelError
 from .files import TEMPORARY, complete_or_absent
 from .masks import load_masks as read_masks
 from .model import BOS, EOS, PAD, CodeToText, CodeToTextConfig, Decoder
+from .modelfiles import CONFIG, WEIGHTS
 from .quantfiles import load_quantized, save_quantized
-from .weightfiles import CONFIG, WEIGHTS, find_tokenizer, find_weights, plain_names, read_json, read_names, read_tensors, unpack
+from .weightfiles import find_tokenizer, find_weights, plain_names, read_json, read_names, read_tensors, unpack
 
 ENCODER_FIELDS = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",

@@ -20,8 +20,8 @@ from .errors import ModelError
 from .files import complete_or_absent
 from .methods import METHODS
 from .model import CodeToText, CodeToTextConfig
+from .modelfiles import CONFIG, WEIGHTS
 from .quantize import all_codes, quantize, set_codes
-from .weightfiles import CONFIG, WEIGHTS
 
 KEY = "quantization"
 """Entry of `config.json`: the method's name."""

@@ -7,21 +7,17 @@ Local `jsonl` is read here line by line and not through `datasets`: a broken row
 a row's place must stay what it is in the file; `datasets` converts to Arrow first and has lost both by then.
 """
 
-import difflib
 import gzip
 import hashlib
 import json
-import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .datafolders import find_split
 from .errors import DataError
-
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-"""What a hub data set is called: owner/name. The few old ones without an owner are not code-to-text."""
 
 HUB_SPLITS = {"valid": "validation"}
 """Our names of splits that are called otherwise on the hub."""
@@ -130,17 +126,10 @@ def load_rows(
 
 def _found(path: str, split: str, hub_config: str) -> Iterator[Row | BrokenRow]:
     """Rows of whatever `path` is; the folder is looked up at once, its rows are read as they are asked for."""
-    try:
-        folder = Path(path).expanduser()
-        if folder.is_dir():
-            return _folder_rows(folder, split)
-        if HUB_NAME.fullmatch(path) and not folder.parent.exists():
-            return _hub_rows(path, hub_config, split)
-        raise _no_folder(folder)
-    except (OSError, RuntimeError) as error:  # RuntimeError: there is no such user as in ~user
-        raise DataError(
-            f"{path} cannot be read: {error}.", "Check the name and its permissions, or give another folder as data.path."
-        ) from error
+    place = find_split(path, split)
+    if place is None:
+        return _hub_rows(path, hub_config, split)
+    return _ruby_rows(place) if place.is_dir() else _jsonl_rows(place)
 
 
 def _digest(rows: Sequence[Row]) -> str:
@@ -149,15 +138,6 @@ def _digest(rows: Sequence[Row]) -> str:
         fields = [row.name, row.source, row.target, row.code, row.index, row.path]
         digest.update(json.dumps(fields).encode() + b"\n")
     return digest.hexdigest()
-
-
-def _folder_rows(folder: Path, split: str) -> Iterator[Row | BrokenRow]:
-    for file in (folder / f"{split}.jsonl", folder / f"{split}.jsonl.gz"):
-        if file.is_file():
-            return _jsonl_rows(file)
-    if (folder / split).is_dir():
-        return _ruby_rows(folder / split)
-    raise _no_split(folder, split)
 
 
 def _jsonl_rows(file: Path) -> Iterator[Row | BrokenRow]:
@@ -292,33 +272,6 @@ def _hub_rows(name: str, config: str, split: str) -> Iterator[Row | BrokenRow]:
             yield _row(record, index)
         except ValueError as error:
             yield BrokenRow(place, index + 1, str(error))
-
-
-def _no_folder(folder: Path) -> DataError:
-    """The error for a path that is no folder, with the nearest name that exists."""
-    if folder.exists():
-        return DataError(f"{folder} is a file, not a folder.", f"Give the folder it lies in: {folder.parent}.")
-    missing = folder
-    while not missing.parent.is_dir():
-        missing = missing.parent
-    siblings = sorted(child.name for child in missing.parent.iterdir() if child.is_dir())
-    near = difflib.get_close_matches(missing.name, siblings, n=1)
-    fix = "Give data.path as a folder with jsonl or Ruby files, or as the name of a hub data set, owner/name."
-    if near:
-        fix = f"Did you mean {missing.parent / near[0] / folder.relative_to(missing)}? {fix}"
-    return DataError(f"There is no folder {folder}: {missing.parent} holds no {missing.name}.", fix)
-
-
-def _no_split(folder: Path, split: str) -> DataError:
-    """The error for a folder without the split, with what is there instead."""
-    entries = sorted(folder.iterdir())
-    splits = sorted({file.name.partition(".jsonl")[0] for file in entries if file.name.endswith((".jsonl", ".jsonl.gz"))})
-    folders = [entry.name for entry in entries if entry.is_dir()]
-    there = [f"the splits {', '.join(splits)}"] * bool(splits) + [f"the folders {', '.join(folders[:8])}"] * bool(folders)
-    return DataError(
-        f"{folder} holds no {split}.jsonl, {split}.jsonl.gz or folder {split} of Ruby files.",
-        f"There: {' and '.join(there) or 'nothing that could be a split'}. Name one of these splits, or give another folder.",
-    )
 
 
 def _empty(path: str, split: str, broken: Sequence[BrokenRow]) -> DataError:

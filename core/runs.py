@@ -33,6 +33,10 @@ RECIPE_LINES = re.compile(r'kind = "(\w+)"\n(?:.*\n)*?\[pruning\]\n(?:[a-z_]+ = 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
+KILLED = "KILLED"
+"""How `State.CRASHED` is shown where the worker was killed on request."""
+
+
 class State(StrEnum):
     """How a run stands, as the app shows it."""
 
@@ -76,6 +80,11 @@ class RunPaths:
     def lock(self) -> Path:
         """Held while a worker lives."""
         return self.root / "worker.lock"
+
+    @property
+    def killed(self) -> Path:
+        """There from when somebody asked for the worker to be killed until the next one begins."""
+        return self.root / "killed"
 
     @property
     def log(self) -> Path:
@@ -137,6 +146,13 @@ class RunInfo:
     device: str
     changed: float
     """Time of the last event, seconds since 1970; 0 before the first."""
+    killed: bool = False
+    """Whether the worker that crashed was killed on request."""
+
+    @property
+    def words(self) -> str:
+        """The state as it is shown: a worker that somebody killed did not crash."""
+        return KILLED if self.killed else str(self.state)
 
 
 def create_run(checkpoints: Path, name: str, recipe: Recipe) -> RunPaths:
@@ -300,9 +316,10 @@ def run_info(paths: RunPaths, now: float) -> RunInfo:
     scores = [bleu for result in results.values() if (bleu := _bleu(result)) is not None]
     kind, rounds = _asked(paths)
     last = results[max(results)] if results else {}
+    state = run_state(end, held, now)
     return RunInfo(
         paths=paths,
-        state=run_state(end, held, now),
+        state=state,
         kind=kind,
         round=finished[-1] if finished else -1,
         rounds=rounds,
@@ -312,6 +329,7 @@ def run_info(paths: RunPaths, now: float) -> RunInfo:
         dense_bleu=_bleu(results.get(0, {})),
         device=_device(paths),
         changed=_last_time(end),
+        killed=state is State.CRASHED and paths.killed.exists(),
     )
 
 

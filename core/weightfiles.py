@@ -4,7 +4,6 @@ Pickles are opened with `weights_only=True` and in no other way. Knows names and
 Sources: CodeXGLUE (`pytorch_model.bin` and its unused buffer `bias`); `torch.nn.utils.prune` (`<name>_orig`, `<name>_mask`).
 """
 
-import difflib
 import json
 import pickle
 import re
@@ -18,15 +17,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .errors import ModelError
+from .modelfiles import CONFIG, TOKENIZERS, WEIGHTS, local_tokenizer, local_weights, no_model
 
-CONFIG = "config.json"
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""Names a weights file may have; the first one found is taken."""
-
-TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
-"""Files a tokenizer may consist of; the first complete set is taken."""
-
-_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 _NO_WEIGHTS = re.compile(r"bias|.*\.position_ids")  # buffers that CodeXGLUE and older versions of transformers saved
 
 
@@ -39,25 +31,8 @@ def find_weights(source: str | Path) -> Path:
     Raises:
         ModelError: Something is missing, or the hub cannot be reached.
     """
-    path = Path(source).expanduser()
-    if not path.exists():
-        return _fetch(str(source), path, [(CONFIG,)], [(name,) for name in WEIGHTS])
-    folder = path if path.is_dir() else path.parent
-    if not (folder / CONFIG).exists():
-        raise ModelError(f"{folder} has no {CONFIG}, so the model's sizes are unknown.", "Put the model's configuration there.")
-    if path.is_file():
-        if path.suffix not in (".bin", ".safetensors"):
-            raise ModelError(f"{path} is no weights file.", "Give a folder, a .safetensors or a .bin file.")
-        return path
-    found = next((folder / name for name in WEIGHTS if (folder / name).exists()), None)
-    if found is None:
-        split = next(folder.glob("*.index.json"), None)
-        raise ModelError(
-            f"{folder} has neither {WEIGHTS[0]} nor {WEIGHTS[1]}"
-            + (f", only a model in several files ({split.name})." if split else "."),
-            "Save the model again in one file." if split else "Put the model's weights there, or choose another folder.",
-        )
-    return found
+    found = local_weights(source)
+    return found or _fetch(str(source), [(CONFIG,)], [(name,) for name in WEIGHTS])
 
 
 def find_tokenizer(source: str | Path) -> Path:
@@ -69,16 +44,8 @@ def find_tokenizer(source: str | Path) -> Path:
     Raises:
         ModelError: There is none, or the hub cannot be reached.
     """
-    path = Path(source).expanduser()
-    if not path.exists():
-        return _fetch(str(source), path, [(CONFIG,)], TOKENIZERS).parent
-    folder = path if path.is_dir() else path.parent
-    if not any(all((folder / name).exists() for name in names) for names in TOKENIZERS):
-        raise ModelError(
-            f"{folder} has no tokenizer: neither tokenizer.json nor vocab.json with merges.txt.",
-            "Copy the tokenizer files of the model that these weights were trained from into the folder.",
-        )
-    return folder
+    found = local_tokenizer(source)
+    return found or _fetch(str(source), [(CONFIG,)], TOKENIZERS).parent
 
 
 def read_json(path: Path) -> dict[str, object]:
@@ -199,24 +166,21 @@ def _damaged(path: Path, error: Exception) -> ModelError:
     return ModelError(f"{path} is damaged or cut off: {detail}.", "Copy it again, and compare its size with the original.")
 
 
-def _fetch(name: str, path: Path, *wanted: Sequence[Sequence[str]]) -> Path:
+def _fetch(name: str, *wanted: Sequence[Sequence[str]]) -> Path:
     """Get files from the hub or its cache.
 
     Args:
-        name: Hub name, if it looks like one and no folder is meant.
-        path: `name` as a path.
+        name: Hub name.
         wanted: Several choices; of each the first complete set of files is taken.
 
     Returns:
         The last file fetched; the others lie beside it.
     """
-    missing = _missing(path)
-    if not _HUB_NAME.fullmatch(name) or ("/" in name and path.parent.is_dir()):
-        raise missing
+    missing = no_model(Path(name))
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    last = path
+    last = Path(name)
     for choices in wanted:
         unreachable: Exception | None = None
         for files in choices:
@@ -242,13 +206,3 @@ def _fetch(name: str, path: Path, *wanted: Sequence[Sequence[str]]) -> Path:
                 f"{missing.fix} Or download {name} once while online.",
             ) from unreachable
     return last
-
-
-def _missing(path: Path) -> ModelError:
-    """The error for a path that is not there, with the nearest name that is."""
-    existing, wanted = path.parent, path.name
-    while not existing.is_dir():
-        existing, wanted = existing.parent, existing.name
-    near = difflib.get_close_matches(wanted, [entry.name for entry in existing.iterdir()], n=1)
-    hint = f"Did you mean {existing / near[0]}?" if near else "Check the name; a path is taken from the current folder."
-    return ModelError(f"There is no model at {path}.", hint)

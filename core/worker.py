@@ -48,6 +48,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _hold(paths: RunPaths, offset: int) -> int:
+    paths.killed.unlink(missing_ok=True)  # that was the worker before
     journal = JournalWriter(paths.journal)
 
     def take(words: str) -> None:

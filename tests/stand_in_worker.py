@@ -36,6 +36,7 @@ SIGNATURES = {"bleu": "codexglue|smooth", "corpus_bleu": "nrefs:1|case:lc"}
 
 
 def work(paths: RunPaths, mode: str, offset: int) -> None:
+    paths.killed.unlink(missing_ok=True)
     journal = JournalWriter(paths.journal)
     control = Control(paths.commands, offset, lambda words: journal.append(CommandTaken("command", words)), lambda _: None)
     control.stop_on_signals()

@@ -102,6 +102,10 @@ async def test_enter_opens_the_block_map_and_closes_it(tmp_path: Path, size: tup
         await pilot.press("down", "enter")
         await until_shown(app, "encoder layer 2, query, round 3: kept % of each block, × nothing")
         await until(lambda: "sparsity %, round" not in shown(app))
+        # Only what does something here is offered.
+        await until_shown(app, "esc Back")
+        assert " Open" not in shown(app).splitlines()[-1]
+        assert "Values" not in shown(app).splitlines()[-1]
         lines = [line.split() for line in shown(app).splitlines()]
         assert ["h1", *["10"] * 16] in [line[:17] for line in lines]
         assert ["×"] * 16 in [line[:16] for line in lines]
@@ -113,6 +117,7 @@ async def test_enter_opens_the_block_map_and_closes_it(tmp_path: Path, size: tup
         await pilot.press("escape")
         await until_shown(app, "sparsity %, round 2/3: 60 %")
         assert ("kept % of each block" in shown(app)) == (size == LARGE)
+        await until(lambda: "v Values" in shown(app) and "esc Back" not in shown(app))
         await pilot.press("enter", "enter")
         await until_shown(app, "sparsity %, round 2/3: 60 %")
 

@@ -15,6 +15,8 @@ import pexpect
 import pytest
 from app_runs import beginning, live, make_run, step
 
+from codeprune_tui.words import reopening
+
 ROOT = Path(__file__).resolve().parent.parent
 BACK_FROM_THE_ALTERNATE_SCREEN = "\x1b[?1049l"
 HEAVY = ("torch", "transformers", "accelerate", "datasets", "safetensors", "tokenizers", "nltk", "sacrebleu", "tree_sitter")
@@ -62,7 +64,9 @@ def test_q_detaches_and_says_what_goes_on(checkpoints: Path) -> None:
     child.expect("Detach: the app closes", timeout=PATIENCE_S)
     child.send("y")
     child.expect(re.escape(BACK_FROM_THE_ALTERNATE_SCREEN), timeout=SLACK_S)
-    child.expect("Still at work: ruby-1. Watch again: codeprune-tui · Stop: codeprune-tui stop ruby-1", timeout=SLACK_S)
+    again = re.escape(f"codeprune-tui --checkpoints {checkpoints}")
+    child.expect(f"Still at work in {re.escape(str(checkpoints))}: ruby-1\\.\r\n", timeout=SLACK_S)
+    child.expect(f"Watch again: {again}\r\nStop: {again} stop ruby-1\r\n", timeout=SLACK_S)
     child.expect(pexpect.EOF, timeout=SLACK_S)
     child.close()
     assert child.exitstatus == 0
@@ -147,3 +151,12 @@ def assert_ends(ended: Callable[[], bool]) -> None:
     while not ended():
         assert time.monotonic() < end, "it did not leave"
         time.sleep(0.02)
+
+
+def test_the_command_to_come_back_names_the_folder_unless_it_is_found_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert reopening(Path("checkpoints")) == ("codeprune-tui", str(tmp_path))
+    assert reopening(tmp_path / "checkpoints") == ("codeprune-tui", str(tmp_path))
+    assert reopening(Path("my runs")) == (f"codeprune-tui --checkpoints '{tmp_path}/my runs'", str(tmp_path / "my runs"))

@@ -102,6 +102,8 @@ async def test_models_stand_side_by_side_with_their_differences(tmp_path: Path, 
         await until_shown(app, "own comment: Adds numbers.")
         await until_shown(app, "Returns the add of [ruby-mini]")
         await until_shown(app, "Returns the add of [02]")
+        await until_shown(app, "[…] differs from model 1")
+        await until_shown(app, "[…] differs from model 2")
         await until_shown(app, "0.50 s · 7 tok · 14 tok/s")
         await until_shown(app, "BLEU 31.2 (name 12.5)")
         await until_shown(app, "−1.50 (the one above)")
@@ -115,6 +117,9 @@ async def test_models_stand_side_by_side_with_their_differences(tmp_path: Path, 
         await pilot.press("N")
         await until_shown(app, "Returns the add of [02]")
         assert screen.query_one("#methods", OptionList).highlighted == 0
+        await pilot.press("ctrl+n")
+        await until(lambda: "Returns the" not in shown(app) and "differs" not in shown(app))
+        assert column(screen, 1).best is None
 
 
 @SIZES
@@ -161,7 +166,7 @@ async def test_a_model_is_quantized_in_memory(tmp_path: Path, stand_in: Path, si
         screen = await go(app, pilot)
         await until(lambda: column(screen, 1).best is not None and column(screen, 2).best is not None)
         await pilot.press("i")
-        await until_shown(app, "Quantize ruby-1 · round 2 · 90 % in memory, how?")
+        await until_shown(app, "Quantize column 2, ruby-1 · round 2 · 90 %, in memory, how?")
         await until_shown(app, "✗ not installed: pip [red]x[/] <1B>[2J")
         assert_harmless(shown(app))
         await pilot.press("down", "down", "down")
@@ -550,3 +555,17 @@ def test_a_signal_takes_the_process_along(playing: tuple[Terminal, psutil.Proces
     os.kill(terminal.process.pid, number)
     terminal.ended()
     wait_for(gone(process))
+
+
+async def test_a_long_warning_can_be_read_to_its_end_at_80_columns(tmp_path: Path, stand_in: Path) -> None:
+    async with opened(checkpoints(tmp_path, "ruby-1"), SMALL) as (app, pilot):
+        screen = await go(app, pilot)
+        await paste(app, f"# {'Adds numbers to others. ' * 20}\n{TWO[15:]}")
+        await until_shown(app, "method 1 of 2")
+        method = screen._ruby.method
+        warning = f"{'what is wrong here ' * 9}and its end"
+        screen._warnings = [warning, "another"]
+        screen._show_titles()
+        await until_shown(app, "(and 1 more)")
+        assert method is not None
+        assert "and its end" in shown(app)

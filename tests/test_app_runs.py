@@ -94,6 +94,7 @@ async def test_a_filter_while_one_types_and_its_end(tmp_path: Path, size: tuple[
         await pilot.press("enter")
         await until(lambda: isinstance(app.focused, DataTable))
         assert "state=done age<1h" in shown(app)
+        assert "1 of 4 runs · filter: state=done age<1h · " in str(app.query_one("#runs").border_title)
         # A run that comes to match comes into view.
         make_run(tmp_path, "newest", whole_run("newest"))
         await until(lambda: names(app) == ["newest", "gamma"])
@@ -177,11 +178,9 @@ async def test_renaming(tmp_path: Path, size: tuple[int, int]) -> None:
         await until_shown(app, "cannot be the name of a run")
         app.screen.query_one(Input).value = "alpha"
         await pilot.press("enter")
-        await until_shown(app, "There is already something at")
+        await until_shown(app, "There is already something called alpha.")
         assert (tmp_path / "delta").is_dir()
-        await until(lambda: isinstance(app.screen, RunsScreen))
-        await pilot.press("R")
-        await until_shown(app, "New name of delta:")
+        assert app.screen.query_one(Input).value == "alpha"
         app.screen.query_one(Input).value = "epsilon"
         await pilot.press("enter")
         await until(lambda: "epsilon" in names(app) and "delta" not in names(app))
@@ -207,6 +206,22 @@ async def test_deleting_wants_the_name_typed(tmp_path: Path, size: tuple[int, in
         await until(lambda: names(app) == ["alpha", "beta"])
         await until_shown(app, "Deleted 2 runs.")
         assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir() and path.name[0] != ".") == ["alpha", "beta"]
+
+
+@SIZES
+async def test_deleting_what_has_no_round_only_asks(tmp_path: Path, size: tuple[int, int]) -> None:
+    make_run(tmp_path, "failed", [*beginning("failed")])
+    async with opened(tmp_path, size) as (app, pilot):
+        await until_shown(app, "1 run")
+        await pilot.press("D")
+        await until_shown(app, "Delete failed? It has no complete round.")
+        await pilot.press("n")
+        await until(lambda: isinstance(app.screen, RunsScreen))
+        assert (tmp_path / "failed").is_dir()
+        await pilot.press("D")
+        await until_shown(app, "Delete failed?")
+        await pilot.press("y")
+        await until(lambda: not (tmp_path / "failed").exists())
 
 
 async def test_a_run_with_a_worker_is_not_deleted_nor_renamed(tmp_path: Path) -> None:

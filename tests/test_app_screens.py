@@ -222,6 +222,20 @@ async def test_a_worker_that_vanishes_is_told(tmp_path: Path) -> None:
         assert "CRASHED" in status(app)
 
 
+async def test_a_worker_that_was_killed_on_request_did_not_crash(tmp_path: Path) -> None:
+    paths, _ = make_run(tmp_path, "ruby-1", [*beginning("ruby-1"), *a_round(0, 15.0), step(1, 1)])
+    async with opened(tmp_path, LARGE) as (app, pilot):
+        with live(paths):
+            await until(lambda: "RUNNING" in status(app))
+            paths.killed.touch()
+        await until_shown(app, "ruby-1 was killed on request. r resumes")
+        await until(lambda: "KILLED" in status(app))
+        await until(lambda: "CRASHED" not in shown(app))
+        assert "without a word" not in shown(app)
+        await pilot.press("p")
+        await until_shown(app, "ruby-1 has no worker: it is KILLED.")
+
+
 async def test_a_run_that_ends_is_told(tmp_path: Path) -> None:
     events = whole_run("ruby-1")
     paths, writer = make_run(tmp_path, "ruby-1", events[:-1])
@@ -507,6 +521,7 @@ async def test_detach_leaves_and_the_status_is_in_every_mode(tmp_path: Path) -> 
                 assert app.screen.query_one(StatusLine)
             await pilot.press("q")
             await until_shown(app, "ruby-1 is still at work.")
+            await until_shown(app, "codeprune-tui --checkpoints")
             await pilot.press("escape")
             await until_shown(app, "[4 Compare]")
             assert app.is_running

@@ -159,6 +159,23 @@ def test_run_refuses_settings_that_cannot_be(tmp_path: Path, run_cli: Cli, setti
     assert not (tmp_path / "checkpoints").exists()
 
 
+@pytest.mark.parametrize(("command", "recipe"), [("run", "demo"), ("finetune", "demo-finetune"), ("pretrain", "demo-pretrain")])
+@pytest.mark.parametrize(
+    ("setting", "code", "text"),
+    [
+        ("data.path=/no/such", 4, "There is no folder /no/such; the nearest folder that exists is /. Give data.path as a folder"),
+        ("model.path=/no/such", 5, "There is no model at /no/such."),
+    ],
+)
+def test_a_run_whose_data_or_model_is_not_there_is_refused_before_it_is_made(
+    tmp_path: Path, run_cli: Cli, command: str, recipe: str, setting: str, code: int, text: str
+) -> None:
+    result = run_cli(command, recipe, "--set", setting, "--detach")
+    assert (result.code, result.out) == (code, "")
+    assert text in " ".join(result.err.split())
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_run_refuses_a_recipe_that_is_wrong_by_itself(tmp_path: Path, run_cli: Cli) -> None:
     result = run_cli("run", recipe_file(tmp_path, "[training]\nsteps = '5'\n"), "--set", "training.steps=5")
     assert result.code == 3
@@ -290,7 +307,8 @@ def test_status_lists_runs(tmp_path: Path, run_cli: Cli) -> None:
 
 
 RUN_KEYS = {
-    "name", "path", "state", "kind", "round", "rounds", "sparsity", "bleu", "best_bleu", "dense_bleu", "device", "changed",
+    "name", "path", "state", "killed", "kind", "round", "rounds", "sparsity", "bleu", "best_bleu", "dense_bleu", "device",
+    "changed",
 }  # fmt: skip
 
 
@@ -462,6 +480,11 @@ def test_the_example_run_is_shown_from_anywhere_but_not_commanded(tmp_path: Path
     assert shown.code == 0
     assert shown.out.startswith("example-run: DONE, ")
     assert "floor: the method's name" in shown.out
+    compared = run_cli("compare", "example-run")
+    assert (compared.code, compared.err) == (0, "")
+    assert "example-run" in compared.out
+    assert run_cli("report", "example-run", "--markdown", "report.md").code == 0
+    assert "example-run" in (tmp_path / "report.md").read_text(encoding="utf-8")
     for command in ("resume", "pause", "stop"):
         result = run_cli(command, "example-run")
         assert (result.code, result.out) == (6, "")

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from codeprune_tui import client
-from core.errors import RunError
+from codeprune_tui import bundle, client
+from core.errors import CodepruneError, DataError, ModelError, RunError
 from core.events import CommandTaken, Paused, Resumed, RunFinished, RunStarted, Stopped
 from core.journal import JournalWriter
 from core.recipe import Recipe, build_recipe, load_recipe
@@ -174,7 +176,12 @@ def test_kill_ends_the_worker_at_once(paths: RunPaths) -> None:
     until(lambda: happened(paths, RunStarted))
     client.kill(paths)
     until(lambda: not is_held(paths))
-    assert run_info(paths, time.time()).state is State.CRASHED
+    info = run_info(paths, time.time())
+    assert (info.state, info.killed, info.words) == (State.CRASHED, True, "KILLED")
+    client.resume(paths, stand_in("die"))  # what becomes of the next worker is another matter
+    until(lambda: not is_held(paths))
+    info = run_info(paths, time.time())
+    assert (info.state, info.killed, info.words) == (State.CRASHED, False, "CRASHED")
 
 
 def _journal_start(paths: RunPaths, pid: int, host: str) -> None:
@@ -208,8 +215,8 @@ def test_kill_tells_where_the_worker_is(paths: RunPaths) -> None:
 
 def test_start_makes_names_and_anchors_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "models" / "tiny code").mkdir(parents=True)
-    (tmp_path / "rows").mkdir()
+    shutil.copytree(bundle.folder() / "ruby-mini", tmp_path / "models" / "tiny code")
+    shutil.copytree(bundle.folder() / "demo-ruby", tmp_path / "rows")
     asked = build_recipe({"model": {"path": "models/tiny code"}, "data": {"path": "rows"}, "pruning": {"scope": "global"}})
     checkpoints = tmp_path / "runs"
     first = client.start(checkpoints, asked, command=stand_in("instant"))
@@ -226,6 +233,41 @@ def test_start_makes_names_and_anchors_paths(tmp_path: Path, monkeypatch: pytest
     assert written.pruning == asked.pruning
     with pytest.raises(RunError, match="There is already something at"):
         client.start(checkpoints, asked, "chosen", command=stand_in("instant"))
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "problem"),
+    [
+        (
+            {"data": {"path": "/no/such/data"}},
+            DataError,
+            "There is no folder /no/such/data; the nearest folder that exists is /.",
+        ),
+        ({"data": {"path": "./empty"}}, DataError, "empty holds no train.jsonl, train.jsonl.gz or folder train of Ruby files."),
+        ({"data": {"path": "~/none-of-this"}}, DataError, "There is no folder"),
+        ({"model": {"path": "../no-such-model"}}, ModelError, "There is no model at ../no-such-model."),
+        ({"model": {"path": "empty"}}, ModelError, "empty has no config.json"),
+        ({"model": {"path": "bare"}}, ModelError, "bare has neither model.safetensors nor pytorch_model.bin."),
+        ({"kind": "pretrain", "data": {"code": "/no/code"}}, DataError, "data.code = '/no/code' is no folder."),
+    ],
+)
+def test_a_recipe_whose_sources_are_not_there_makes_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, object], kind: type[CodepruneError], problem: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "config.json").write_text("{}")
+    with pytest.raises(kind, match=re.escape(problem)) as caught:
+        client.start(tmp_path / "runs", build_recipe(given), command=stand_in("instant"))
+    assert caught.value.fix
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_name_of_a_hub_passes_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = build_recipe({"model": {"path": "microsoft/codebert-base"}, "data": {"path": "google/code_x_glue_ct_code_to_text"}})
+    assert client.start(tmp_path / "runs", asked, command=stand_in("instant")).recipe.is_file()
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,7 @@ async def test_a_name_of_others_is_shown_as_text_and_taken_as_it_is(tmp_path: Pa
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"")
+    (folder / "tokenizer.json").write_text("{}")
     monkeypatch.chdir(tmp_path / "here")
     async with opened(tmp_path / "runs", LARGE) as (app, pilot):
         await pilot.press("6")
@@ -222,3 +223,86 @@ async def test_a_name_of_others_is_shown_as_text_and_taken_as_it_is(tmp_path: Pa
         await pilot.press("ctrl+y")
         await until(lambda: isinstance(app.screen, Review))
         assert "\x1b" not in shown(app)
+
+
+@SIZES
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [("data.path", "There is no folder /no/such/place"), ("model.path", "There is no model at /no/such/place")],
+)
+async def test_a_place_that_is_not_there_is_told_beside_its_field_and_starts_nothing(
+    tmp_path: Path, size: tuple[int, int], key: str, problem: str
+) -> None:
+    async with opened(tmp_path / "runs", size) as (app, pilot):
+        await pilot.press("6")
+        await until_shown(app, "✓ 10 rounds")
+        row(form(app), key).query_one(Input).value = "/no/such/place"
+        await until(lambda: problem in str(row(form(app), key).query_one(".note", Static).render()))
+        await until_shown(app, f"✗ {problem}")
+        await pilot.press("ctrl+s")
+        assert not (tmp_path / "runs").exists()
+        row(form(app), key).query_one(Input).value = ""
+        await until_shown(app, "✓ 10 rounds")
+
+
+@SIZES
+async def test_a_path_that_does_not_fit_shows_its_end(tmp_path: Path, size: tuple[int, int]) -> None:
+    folder = tmp_path / ("long" * 12) / "the-model-of-today"
+    async with opened(tmp_path, size) as (app, pilot):
+        await pilot.press("6")
+        await until_shown(app, "✓ 10 rounds")
+        model = row(form(app), "model.path").query_one(Input)
+        model.value = "checkpoints/bundled/ruby-mini-pretrained"
+        await until_shown(app, "bundled/ruby-mini-pretrained ")
+        model.value = str(folder)
+        await until(lambda: any("path" in line and "/the-model-of-today" in line for line in shown(app).splitlines()[:12]))
+
+
+async def test_the_form_begins_at_the_name_and_explains_what_has_the_focus(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (app, pilot):
+        await pilot.press("6")
+        await until_shown(app, "✓ 10 rounds")
+        screen = form(app)
+        hint = screen.query_one("#hint", Static)
+        await until(lambda: screen.focused is screen.query_one("#name") and str(hint.render()).startswith("name"))
+        steps = row(screen, "training.steps").query_one(Input)
+        steps.focus()
+        await until(lambda: str(hint.render()).startswith("training.steps"))
+        await pilot.press("0")
+        assert steps.value == "5000"
+        screen.query_one("#start").focus()
+        await until(lambda: str(hint.render()).startswith("Enter starts the run"))
+
+
+async def test_the_list_belongs_to_the_group_of_the_fold_in_focus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickers, "hub", lambda kind: [])
+    async with opened(tmp_path) as (app, pilot):
+        await pilot.press("6")
+        await until_shown(app, "✓ 10 rounds")
+        fold = next(fold for fold in form(app).query(Fold) if "data.code" in fold.keys)
+        fold.query_one("CollapsibleTitle").focus()
+        await until_shown(app, "data.hub_config")
+        await pilot.press("ctrl+o")
+        await until_shown(app, "Which data?")
+
+
+async def test_a_start_that_is_refused_goes_to_the_field_to_mend(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (app, pilot):
+        await pilot.press("6")
+        await until_shown(app, "✓ 10 rounds")
+        screen = form(app)
+        row(screen, "training.steps").query_one(Input).value = "none"
+        await until_shown(app, "✗ training.steps")
+        await pilot.press("ctrl+s")
+        await until(lambda: screen.focused is row(screen, "training.steps").query_one(Input))
+        screen.load(build_recipe({"data": {"code": "/no/code"}, "kind": "pretrain"}))
+        await until_shown(app, "✗ data.code")
+        fold = next(fold for fold in screen.query(Fold) if "data.code" in fold.keys)
+        for _ in range(2):  # the rows of a fold are made when it is first opened, and only then
+            assert fold.collapsed
+            await pilot.press("ctrl+s")
+            await until(lambda: not fold.collapsed and screen.focused is row(screen, "data.code").query_one(Input))
+            screen.query_one("#name").focus()
+            await until(lambda: screen.focused is screen.query_one("#name"))
+            fold.collapsed = True
+            await pilot.pause()

@@ -174,6 +174,9 @@ def test_a_missing_folder_gets_the_nearest_name(tmp_path: Path) -> None:
     assert f"Did you mean {tmp_path / 'ruby'}?" in text
     assert f"Did you mean {tmp_path / 'ruby' / 'deep'}?" in error_of(str(tmp_path / "rubyy" / "deep"))
     assert "Did you mean" not in error_of(str(tmp_path / "zzz"))
+    assert f"There is no folder {tmp_path}/zzz/deep; the nearest folder that exists is {tmp_path}. Give" in error_of(
+        str(tmp_path / "zzz" / "deep")
+    )
 
 
 def test_a_relative_path_whose_parent_exists_is_no_hub_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

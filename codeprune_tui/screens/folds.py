@@ -21,6 +21,7 @@ class Fold(Collapsible):
     def __init__(self, title: str, keys: list[str]) -> None:
         super().__init__(title=title, collapsed=True)
         self._keys = keys
+        self.keys = tuple(keys)
 
     def scroll_visible(self, *given: object, **options: object) -> None:
         """Scrolls to the fold that is being opened by itself; when all open at once, the view stays with the focus."""

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.events import Key
 from textual.timer import Timer
 from textual.widgets import Static
 
@@ -48,7 +49,7 @@ class LayersScreen(ModeScreen):
             for key, down, right in (("left", 0, -1), ("right", 0, 1))
         ),
         Binding("enter", "open", "Open", tooltip="Open the chosen matrix as a map of its blocks, or close it", id="layers.open"),
-        Binding("escape", "close", "Close", show=False, id="layers.close"),
+        Binding("escape", "close", "Back", id="layers.close"),
         Binding("v", "measure", "Values", tooltip="Show sparsity, mean magnitude, change or mask overlap", id="layers.measure"),
         Binding(
             "left_square_bracket,shift+left",
@@ -219,13 +220,27 @@ class LayersScreen(ModeScreen):
         """Moves the cursor."""
         self.query_one(LayerGrid).move(down, right)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offers only what does something: an opened matrix can be closed, and its map shows no other figures."""
+        if action in ("open", "measure"):
+            return not self.has_class("opened")
+        return self.has_class("opened") if action == "close" else super().check_action(action, parameters)
+
+    def on_key(self, event: Key) -> None:
+        """Enter also closes what it has opened; its binding is not offered then."""
+        if event.key == "enter" and self.has_class("opened"):
+            event.stop()
+            self.action_close()
+
     def action_open(self) -> None:
-        """Opens the chosen matrix, or closes it."""
-        self.toggle_class("opened")
+        """Opens the chosen matrix."""
+        self.add_class("opened")
+        self.refresh_bindings()
 
     def action_close(self) -> None:
         """Goes back to the heatmap."""
         self.remove_class("opened")
+        self.refresh_bindings()
 
     def action_measure(self) -> None:
         """Shows the next figure."""

@@ -181,7 +181,10 @@ class ModeScreen(Screen[None]):
 
     def _kill_if(self, target: Target, answer: str | None) -> None:
         if answer is not None:
-            self.frame.perform(partial(client.kill, target.paths), f"{target.name} was killed. r goes on from its checkpoint.")
+            # Of the run that is watched, the app tells once its worker is gone.
+            watched = self.frame.watched is not None and self.frame.watched.paths == target.paths
+            done = "" if watched else f"{target.name} was killed on request. r resumes from its last checkpoint."
+            self.frame.perform(partial(client.kill, target.paths), done)
 
 
 def _whole_number(text: str) -> str:

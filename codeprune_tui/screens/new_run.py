@@ -4,6 +4,7 @@ The rows are made from the recipe's own fields, so a new key appears here by its
 shows; the same run can be had from the command line, and how is shown, too. What it costs, `costing` looks up.
 """
 
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import ClassVar
@@ -19,6 +20,7 @@ from textual.widgets import Button, Collapsible, Input, Select, Static
 from core.recipe import Recipe
 from core.runs import NAME_PATTERN, free_name
 from core.schedule import sparsities
+from core.sources import source_problems
 
 from .. import client, equivalent, summary
 from ..costing import CostFinder, Costs
@@ -34,12 +36,14 @@ from .review import Review
 
 NAME_HELP = "Name of the run's folder; empty: made from model and method. Letters, digits, dot, dash, underscore."
 
+START_HELP = "Enter starts the run and shows it live; ^s does so from any field."
+
 
 class NewRunScreen(ModeScreen):
     """The form."""
 
     MODE = "new"
-    AUTO_FOCUS = "Select"  # not a line to type into: the keys of the modes work until one is chosen
+    AUTO_FOCUS = "#name"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "start", "Start", priority=True, tooltip="Start the run and show it live", id="new.start"),
         Binding("ctrl+n", "clear", "Defaults", tooltip="Put every key back to its default", id="new.clear"),
@@ -69,6 +73,7 @@ class NewRunScreen(ModeScreen):
         self._empty_rows = False
         self.is_built = False
         """Whether the rows are there; keys wait for them."""
+        self._wanted = ""
 
     def body(self) -> ComposeResult:
         """The form, the preview, and what is judged."""
@@ -106,12 +111,15 @@ class NewRunScreen(ModeScreen):
             await event.collapsible.query_one(Collapsible.Contents).mount_all(rows_of(keys))
             self._empty_rows = True
             self.call_later(self._fill_rows)
+        elif self._wanted:
+            self.call_after_refresh(self._go_to, self._wanted)
 
     def _fill_rows(self) -> None:
         """Shows the values of rows that are new; once for all folds that were opened together."""
         if self._empty_rows:
             self._empty_rows = False
             self._judge(show_all=True, over=False)
+            self._go_to(self._wanted)
 
     def on_mount(self) -> None:
         """Shows the defaults, or the recipe that was put in before there was a form."""
@@ -166,6 +174,10 @@ class NewRunScreen(ModeScreen):
             self.query_one("#hint", Static).update(Content.assemble((row.key, "bold"), f"  {row.help_text}{allowed}"))
         elif event.widget.id == "name":
             self.query_one("#hint", Static).update(Content.assemble(("name", "bold"), f"  {NAME_HELP}"))
+        elif event.widget.id == "start":
+            self.query_one("#hint", Static).update(START_HELP)
+        elif isinstance(row, Fold):
+            self.query_one("#hint", Static).update(Content.assemble("Enter opens or closes: ", plain(", ".join(row.keys), 400)))
 
     def on_descendant_blur(self, event: DescendantBlur) -> None:
         """A line that was left empty shows its default again."""
@@ -173,7 +185,7 @@ class NewRunScreen(ModeScreen):
             self.call_after_refresh(self._judge)
 
     def _judge(self, show_all: bool = False, over: bool = True) -> None:
-        self._outcome = judge(self._entries)
+        self._outcome = with_sources(judge(self._entries))
         recipe = self._outcome.recipe
         shown = values(recipe) if recipe else {**values(Recipe()), **self._entries} if show_all else {}
         for row in self.query(FieldRow):
@@ -255,7 +267,9 @@ class NewRunScreen(ModeScreen):
     def action_pick(self) -> None:
         """Lists what the field in focus may be set to; elsewhere, the models."""
         row = self.focused.parent if self.focused is not None else None
-        key = row.key if isinstance(row, FieldRow) and row.key in PICKABLE else "model.path"
+        keys = row.keys if isinstance(row, Fold) else (row.key,) if isinstance(row, FieldRow) else ()
+        of_data = keys[:1] and keys[0].startswith("data.")
+        key = keys[0] if keys[:1] and keys[0] in PICKABLE else "data.path" if of_data else "model.path"
         self.app.push_screen(PickValue(PICKABLE[key], sources(key, self.frame.checkpoints)), partial(self._picked, key))
 
     def _picked(self, key: str, value: str | None) -> None:
@@ -286,11 +300,26 @@ class NewRunScreen(ModeScreen):
         recipe, problems = self._outcome.recipe, self._problems()
         if problems or recipe is None:
             self.frame.say(problems[0], "error")
+            self._go_to("name" if problems[0].startswith("name: ") else next(iter(self._outcome.problems), ""))
         elif not self._starting:
             self._starting = True
             self._show_outcome()
             name = self.query_one("#name", Input).value.strip() or None
             self.frame.perform(lambda: self._start(recipe, name), "")
+
+    def _go_to(self, key: str) -> None:
+        """Puts the focus on a key's control; on one that is folded, once its fold is open."""
+        self._wanted = ""
+        if key == "name":
+            self.query_one("#name").focus()
+        for fold in self.query(Fold):
+            if key in fold.keys and fold.collapsed:
+                self._wanted = key  # its rows may have to be made first
+                fold.collapsed = False
+                return
+        for row in self.query(FieldRow):
+            if row.key == key:
+                row.query_one(".control").focus()
 
     def _start(self, recipe: Recipe, name: str | None) -> None:
         try:
@@ -299,6 +328,14 @@ class NewRunScreen(ModeScreen):
         finally:
             self._starting = False
             self.app.call_from_thread(self._show_outcome)
+
+
+def with_sources(outcome: Outcome) -> Outcome:
+    """The outcome, and what is wrong with the places on this machine that its recipe names."""
+    if outcome.recipe is None:
+        return outcome
+    wrong = {key: str(error) for key, error in source_problems(client.anchored(outcome.recipe)).items()}
+    return replace(outcome, problems=wrong)
 
 
 def plain_block(text: str) -> str:

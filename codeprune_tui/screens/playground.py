@@ -74,10 +74,10 @@ class PlaygroundScreen(ModeScreen):
     BINDINGS: ClassVar[list[BindingType]] = [*PLAYGROUND_KEYS]
     DEFAULT_CSS = """
     PlaygroundScreen {
-        #own { height: auto; max-height: 2; padding: 0 1; }
+        #own { height: auto; max-height: 5; padding: 0 1; }
         &.-wide #methods { width: 44; }
         &.-tall #opinions { height: 20; }
-        &.-tall #own { max-height: 4; }
+        &.-tall #own { max-height: 6; }
     }
     """
 
@@ -217,6 +217,8 @@ class PlaygroundScreen(ModeScreen):
                 if self._talk.is_about(reply, self._ruby.text):
                     self._found, self._warnings = reply.id, complaints(reply)
                     self._ruby.show_methods(reply.methods)
+                    if not reply.methods:
+                        self._opinions.clear()
             case Loading():
                 self._set(reply, Waiting(STAGES[reply.stage], self.frame.clock()))
             case Loaded():
@@ -282,6 +284,7 @@ class PlaygroundScreen(ModeScreen):
         """Empties the editor."""
         self._remark = ""
         self._take("")
+        self._opinions.clear()
         self._ruby.editor.focus()
 
     # Comments
@@ -356,7 +359,8 @@ class PlaygroundScreen(ModeScreen):
         if asking:
             self._send(self._talk.abilities())
         problems = problems_of(column.choice.saved_as, self._abilities)
-        dialog = ChooseMethod(plain(column.choice.label, 40), column.method, problems, asking)
+        model = f"column {column.number}, {middle_out(plain(column.choice.label, 500), 40)},"
+        dialog = ChooseMethod(model, column.method, problems, asking)
         self.app.push_screen(dialog, partial(self._quantize, column))
 
     def _quantize(self, column: Opinion, method: str | None) -> None:

@@ -29,7 +29,7 @@ class ChooseMethod(ModalScreen[str | None]):
     """Asks for a method; None when it was given up.
 
     Args:
-        model: Name of the model, safe to show.
+        model: Which model, safe to show.
         chosen: Its method now.
         problems: Method -> why it cannot be had; others can.
         asking: Whether it is still being found out what works here.

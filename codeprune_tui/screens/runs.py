@@ -3,6 +3,7 @@
 Shows the list that the app keeps, filtered and in order; the cursor stays on its run whatever comes and goes.
 """
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from ..runcells import bundled
 from ..widgets.runtable import RunTable
 from ..widgets.telling import retitle
 from ..words import count
-from .ask import Choose, Enter
+from .ask import Choose, Confirm, Enter
 from .mode import ModeScreen, Target
 from .runs_keys import LIST_KEYS
 
@@ -133,12 +134,13 @@ class RunsScreen(ModeScreen):
         """How many runs there are, which of them are shown, and in what order."""
         number_of = f"{count(len(self._table.cells))} of {count(number)}" if self._filter.tests else count(number)
         marked = f" · {count(len(self._marks))} marked" if self._marks else ""
-        return f"{number_of} run{'' if number == 1 else 's'}{marked} · {self._table.ordered}"
+        filtered = f" · filter: {plain(self._filter.text, 40)}" if self._filter.tests else ""
+        return f"{number_of} run{'' if number == 1 else 's'}{filtered}{marked} · {self._table.ordered}"
 
     def target(self) -> Target | None:
         """The chosen run."""
         info = self._runs.get(self._table.chosen)
-        return None if info is None else Target(info.paths, str(info.state))
+        return None if info is None else Target(info.paths, info.words)
 
     def _chosen(self) -> list[RunInfo]:
         """The marked runs, in the order of the list; where none is marked, the one under the cursor."""
@@ -254,9 +256,18 @@ class RunsScreen(ModeScreen):
         info = self._runs.get(self._table.chosen)
         if info is not None and self._may_change([info], "renamed"):
             self.app.push_screen(
-                Enter(f"New name of {plain(info.paths.name, 60)}:", _name_problem, "Rename", info.paths.name),
+                Enter(f"New name of {plain(info.paths.name, 60)}:", partial(self._name_problem, info), "Rename", info.paths.name),
                 partial(self._rename, info),
             )
+
+    def _name_problem(self, info: RunInfo, name: str) -> str:
+        """What is wrong with a new name, said while it can still be mended."""
+        try:
+            folders.check_name(name)
+        except RunError as error:
+            return str(error)
+        taken = name != info.paths.name and os.path.lexists(self.frame.checkpoints / name)
+        return f"There is already something called {plain(name, 60)}. Choose another name." if taken else ""
 
     def _rename(self, info: RunInfo, name: str | None) -> None:
         if name is not None and name != info.paths.name:
@@ -271,6 +282,10 @@ class RunsScreen(ModeScreen):
         """Asks for the name, or for several runs how many, and deletes them."""
         infos = self._chosen()
         if not infos or not self._may_change(infos, "deleted"):
+            return
+        if len(infos) == 1 and infos[0].round < 0:  # nothing is lost that anybody has waited for
+            question = f"Delete {plain(infos[0].paths.name, 60)}? It has no complete round. This cannot be undone."
+            self.app.push_screen(Confirm(question, "Delete"), lambda yes: self._delete(infos, "" if yes else None))
             return
         wanted = infos[0].paths.name if len(infos) == 1 else f"delete {len(infos)}"
         names = ", ".join(plain(info.paths.name, 40) for info in infos[:5]) + (f" and {len(infos) - 5} more" if infos[5:] else "")
@@ -324,14 +339,6 @@ class RunsScreen(ModeScreen):
             self.app.call_from_thread(self.frame.open_run, paths)
         finally:
             self._starting = False
-
-
-def _name_problem(name: str) -> str:
-    try:
-        folders.check_name(name)
-    except RunError as error:
-        return str(error)
-    return ""
 
 
 def _typed(wanted: str, text: str) -> str:

@@ -5,15 +5,35 @@ description of the key, not what the recipe makes of it.
 """
 
 from pydantic.fields import FieldInfo
+from rich.cells import cell_len
+from rich.segment import Segment
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
+from textual.strip import Strip
 from textual.widgets import Checkbox, Input, Select, Static
 
 from core.recipe import allowed_values
 
 from ..plain import plain
 from .telling import tell
+
+PLACES = {"model.path", "data.path", "data.code"}
+"""Keys that hold paths: their rows leave the line to the path where there is no room for a note as well."""
+
+
+class PlaceInput(Input):
+    """A line for a path: one that does not fit shows its end while nobody types into it, for paths differ at the end."""
+
+    def render_line(self, y: int) -> Strip:
+        """The end of the path, or the line as ever."""
+        width = self.scrollable_content_region.width
+        if y or self.has_focus or cell_len(self.value) <= width:
+            return super().render_line(y)
+        tail = plain(self.value)
+        while cell_len(tail) >= width and tail:
+            tail = tail[1:]
+        return Strip([Segment(f"…{tail}", self.rich_style)]).adjust_cell_length(width, self.rich_style)
 
 
 class FieldRow(Horizontal):
@@ -34,7 +54,7 @@ class FieldRow(Horizontal):
             self.value = value
 
     def __init__(self, key: str, field: FieldInfo, help_text: str) -> None:
-        super().__init__(classes="field")
+        super().__init__(classes="field place" if key in PLACES else "field")
         self.key = key
         self.help_text = help_text
         self.allowed = allowed_values(key)
@@ -52,7 +72,8 @@ class FieldRow(Horizontal):
             return Checkbox(compact=True, classes="control")
         if self.allowed:
             return Select([(value, value) for value in self.allowed], allow_blank=False, compact=True, classes="control")
-        return Input(compact=True, classes="control", select_on_focus=False)
+        line = PlaceInput if self.key in PLACES else Input
+        return line(compact=True, classes="control", select_on_focus=False)
 
     def show_value(self, value: object, over: bool = False) -> None:
         """Puts a value into the control, as if nobody had typed it; typing that is not told of yet stays, unless `over`.
@@ -73,6 +94,7 @@ class FieldRow(Horizontal):
                 chooser.value = str(text)
             case Input() as line:
                 line.value = str(text)
+                line.cursor_position = len(line.value)  # who tabs into it goes on typing at its end
 
     def _held(self) -> object:
         """What the control holds now."""

@@ -47,6 +47,9 @@ class Waiting:
 State = None | str | Waiting | Commented | ModelFailed
 """Nothing yet, a plain remark, work in progress, or the outcome."""
 
+DIFFERS = "bold $text-warning"
+"""Style of the words that the other model did not write."""
+
 
 class Opinion(Vertical):
     """A model and its comment.
@@ -145,15 +148,16 @@ class Opinion(Vertical):
         """Its comment, if it has written one."""
         return self.state.lines[0].text if isinstance(self.state, Commented) and self.state.lines else None
 
-    def show(self, other: str | None, now: float) -> None:
+    def show(self, other: str | None, now: float, number: int = 0) -> None:
         """Shows how it stands.
 
         Args:
             other: The comment to mark the differences from, or None.
             now: Seconds since 1970.
+            number: Of the column that the other comment stands in.
         """
         retitle(self, Content(self._head()))
-        tell(self.query_one(Static), NO_MODEL if self.choice is None else _content(self.state, other, now))
+        tell(self.query_one(Static), NO_MODEL if self.choice is None else _content(self.state, other, now, number))
 
     def _head(self) -> str:
         if self.choice is None or self._shown_method in ("", PLAIN):
@@ -164,7 +168,7 @@ class Opinion(Vertical):
         return f"{self.number} {names[0] if names else middle_out(self.choice.label, room)}{method}"
 
 
-def _content(state: State, other: str | None, now: float) -> Content:
+def _content(state: State, other: str | None, now: float, number: int) -> Content:
     match state:
         case Waiting():
             return Content.assemble((f"{state.what} ", "$text-primary"), (duration(float(int(max(0.0, now - state.since)))), ""))
@@ -173,7 +177,10 @@ def _content(state: State, other: str | None, now: float) -> Content:
                 ("✗ ", "$text-error"), (plain(state.problem, 500), "$text-error"), f" {plain(state.fix, 500)}"
             )
         case Commented():
-            return Content.assemble(*_comment(state, other), "\n", *_figures(state), *_alternatives(state))
+            comment = _comment(state, other)
+            marked = any(isinstance(part, tuple) and part[1] == DIFFERS for part in comment)
+            hint: list[Part] = [(f"[…] differs from model {number}\n", "$text-muted")] if marked else []
+            return Content.assemble(*comment, "\n", *hint, *_figures(state), *_alternatives(state))
         case str():
             return Content.styled(state, "$text-muted")
         case None:
@@ -189,7 +196,7 @@ def _comment(state: Commented, other: str | None) -> list[Part]:
     parts: list[Part] = []
     for words, differs in differing(text, other):
         parts += [" "] if parts else []
-        parts.append((f"[{plain(words)}]", "bold $text-warning") if differs else (plain(words), "bold"))
+        parts.append((f"[{plain(words)}]", DIFFERS) if differs else (plain(words), "bold"))
     return parts
 
 

@@ -137,13 +137,19 @@ class Opinions(Grid):
         for column in self.columns:
             column.asked, column.state = None, why
 
+    def clear(self) -> None:
+        """Takes away what was written: the text that it was about is gone."""
+        for column in self.columns:
+            column.asked = column.state = None
+            column.show(None, 0.0)
+
     def show(self, now: float) -> None:
         """Shows all as they stand: two mark their differences from each other, more of them those from the first."""
         columns = self.columns
         for column in columns:
             first = column is columns[0]
             other = columns[1] if first and len(columns) == FEWEST else None if first else columns[0]
-            column.show(None if other is None else other.best, now)
+            column.show(None if other is None else other.best, now, 0 if other is None else other.number)
 
     def count_seconds(self, now: float) -> None:
         """Shows again what takes a while."""

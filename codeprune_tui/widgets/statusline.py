@@ -32,6 +32,7 @@ TONES: dict[str, tuple[str, str]] = {
     "STALE": ("?", "$text-error"),
     "STOPPED": ("■", "$text-warning"),
     "CRASHED": ("✗", "$text-error"),
+    "KILLED": ("✗", "$text-warning"),
     "FAILED": ("✗", "$text-error"),
     "DONE": ("✓", "$text-primary"),
     "NEW": ("·", "$text-muted"),
