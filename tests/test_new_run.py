@@ -258,12 +258,14 @@ async def test_a_path_that_does_not_fit_shows_its_end(tmp_path: Path, size: tupl
         await until(lambda: any("path" in line and "/the-model-of-today" in line for line in shown(app).splitlines()[:12]))
 
 
-async def test_the_form_begins_at_the_name_and_explains_what_has_the_focus(tmp_path: Path) -> None:
+async def test_the_form_begins_where_keys_are_no_letters_and_explains_what_has_the_focus(tmp_path: Path) -> None:
     async with opened(tmp_path) as (app, pilot):
         await pilot.press("6")
         await until_shown(app, "✓ 10 rounds")
         screen = form(app)
         hint = screen.query_one("#hint", Static)
+        await until(lambda: screen.focused is row(screen, "kind").query_one(Select) and str(hint.render()).startswith("kind"))
+        await pilot.press("shift+tab")
         await until(lambda: screen.focused is screen.query_one("#name") and str(hint.render()).startswith("name"))
         steps = row(screen, "training.steps").query_one(Input)
         steps.focus()

@@ -43,7 +43,7 @@ class NewRunScreen(ModeScreen):
     """The form."""
 
     MODE = "new"
-    AUTO_FOCUS = "#name"
+    AUTO_FOCUS = "Select"  # not a line to type into: the keys of the modes work until one is chosen
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "start", "Start", priority=True, tooltip="Start the run and show it live", id="new.start"),
         Binding("ctrl+n", "clear", "Defaults", tooltip="Put every key back to its default", id="new.clear"),
