@@ -6,9 +6,10 @@ then the lower flat index, is pruned first). Knows nothing of criteria beyond ca
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -23,6 +24,13 @@ from .recipe import PrunablePreset, Scope
 from .scores import Criterion
 
 Masks = dict[str, Tensor]
+
+SAMPLE_STEP = 257
+"""Every 257th score is drawn: a prime, so that no width of a matrix makes it the same column each time."""
+LEAST_SAMPLE = 1000
+"""From fewer scores no bracket is guessed."""
+SPREAD = 4.0
+"""Half the width of the bracket in roots of the sample's size: eight standard deviations or more."""
 
 
 def prunable(model: nn.Module, preset: PrunablePreset) -> dict[str, nn.Parameter]:
@@ -97,47 +105,128 @@ def keep(
 class _Group:
     """Weights that compete with each other; finds its lowest scores exactly, without holding all of them at once.
 
-    A float32 read as an integer keeps its order once negative numbers are flipped. One pass counts the upper 16 bits of these
-    keys, which brackets the threshold; a second collects only the keys inside the bracket; a third writes the masks.
+    A sample of the scores brackets the threshold; one pass counts what lies below the bracket and collects what lies inside,
+    which shows the threshold itself, and another writes the masks. Should the sample mislead, the threshold is found by counting
+    instead (`_counted`), which needs no luck and takes longer. A score that is no number counts as the largest.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], criterion: Criterion) -> None:
         self._weights, self._masks, self._criterion = weights, masks, criterion
 
     def masks_now(self) -> Masks:
-        return {name: self._mask(name).clone() for name in self._weights}
+        return {
+            name: self._masks[name].clone() if name in self._masks else torch.ones_like(weight, dtype=torch.bool)
+            for name, weight in self._weights.items()
+        }
 
     def masks_without_lowest(self, count: int) -> Masks:
-        threshold, ties = self._threshold(count)
+        found = _Threshold.of(self._bracketed(count), count) or _Threshold.of(self._counted(count), count)
+        assert found is not None, "counting always finds it"
         kept: Masks = {}
-        for name, weight in self._weights.items():
-            keys = self._keys(name)
-            kept[name] = ((keys > threshold) & self._mask(name).flatten()).view(weight.shape)
-            equal = ((keys == threshold) & self._mask(name).flatten()).nonzero().flatten()  # (ties here,)
-            kept[name].view(-1)[equal[ties:]] = True  # the first `ties` of them are pruned
-            ties -= min(ties, equal.numel())
+        ties = found.ties
+        for name in self._weights:
+            scores = _numbers(self._scores(name)) if math.isinf(found.score) else self._scores(name)
+            kept[name] = (scores <= found.score).logical_not_()  # so written, what is no number is kept
+            if found.equal > found.ties:  # the first `ties` of those equal to it are pruned, the others stay
+                equal = self._only_kept(name, scores == found.score).flatten().nonzero().flatten()
+                kept[name].view(-1)[equal[ties:]] = True
+                ties -= min(ties, equal.numel())
+            if name in self._masks:
+                kept[name] &= self._masks[name]
         return kept
 
-    def _threshold(self, count: int) -> tuple[int, int]:
-        """The key of the last weight to prune, and how many weights with exactly this key are pruned."""
-        histogram = sum(torch.bincount((keys >> 16) + 32768, minlength=65536) for keys in map(self._kept_keys, self._weights))
+    def _bracketed(self, count: int) -> "_Inside | None":
+        """What lies around the `count`-th lowest score, by a sample; None where there is too little to draw one from."""
+        drawn = torch.cat([self._sample(name) for name in self._weights])
+        if drawn.numel() < LEAST_SAMPLE:
+            return None
+        drawn = drawn.sort().values
+        place = count / self._size() * drawn.numel()
+        low, high = (drawn[int(min(max(place + side * SPREAD * drawn.numel() ** 0.5, 0), drawn.numel() - 1))] for side in (-1, 1))
+        return self._inside(low, high)
+
+    def _counted(self, count: int) -> "_Inside":
+        """The same by counting the upper 16 bits of all scores."""
+        histogram = sum(torch.bincount((_keys(self._kept_scores(name)) >> 16) + 32768, minlength=65536) for name in self._weights)
         assert isinstance(histogram, Tensor)
         below = histogram.cumsum(0)  # (65536,)
         bracket = int(torch.searchsorted(below, count))
-        rest = count - (int(below[bracket - 1]) if bracket else 0)
-        inside = torch.cat([keys[(keys >> 16) + 32768 == bracket] for keys in map(self._kept_keys, self._weights)])
-        threshold = int(inside.kthvalue(rest).values)
-        return threshold, rest - int((inside < threshold).sum())
+        inside = []
+        for name in self._weights:
+            scores = self._kept_scores(name)
+            inside.append(scores[(_keys(scores) >> 16) + 32768 == bracket])
+        return _Inside(int(below[bracket - 1]) if bracket else 0, torch.cat(inside))
 
-    def _keys(self, name: str) -> Tensor:
-        bits = self._criterion(name, self._weights[name]).flatten().contiguous().view(torch.int32)
-        return bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    def _inside(self, low: Tensor, high: Tensor) -> "_Inside":
+        below, inside = 0, []
+        for name in self._weights:
+            scores = self._scores(name)
+            under = self._only_kept(name, scores < low)
+            between = self._only_kept(name, scores <= high) ^ under
+            below += int(under.count_nonzero())
+            inside.append(scores[between])
+        return _Inside(below, torch.cat(inside))
 
-    def _kept_keys(self, name: str) -> Tensor:
-        return self._keys(name)[self._masks[name].flatten()] if name in self._masks else self._keys(name)
+    def _sample(self, name: str) -> Tensor:
+        scores, step = self._scores(name).flatten(), SAMPLE_STEP
+        mask = self._masks[name].flatten()[::step] if name in self._masks else None
+        return scores[::step].clone() if mask is None else scores[::step][mask]  # a view would keep all of them
 
-    def _mask(self, name: str) -> Tensor:
-        return self._masks[name] if name in self._masks else torch.ones_like(self._weights[name], dtype=torch.bool)
+    def _size(self) -> int:
+        """Weights that are still kept."""
+        return sum(
+            int(self._masks[name].count_nonzero()) if name in self._masks else weight.numel()
+            for name, weight in self._weights.items()
+        )
+
+    def _scores(self, name: str) -> Tensor:
+        return self._criterion(name, self._weights[name]).contiguous()
+
+    def _kept_scores(self, name: str) -> Tensor:
+        scores = _numbers(self._scores(name)).flatten()
+        return scores[self._masks[name].flatten()] if name in self._masks else scores
+
+    def _only_kept(self, name: str, chosen: Tensor) -> Tensor:
+        return chosen & self._masks[name] if name in self._masks else chosen
+
+
+class _Inside(NamedTuple):
+    """The scores inside a bracket."""
+
+    below: int
+    """How many scores lie below it."""
+    scores: Tensor
+
+
+class _Threshold(NamedTuple):
+    """The score of the last weight to prune."""
+
+    score: float
+    ties: int
+    """How many weights with exactly this score are pruned."""
+    equal: int
+    """How many there are."""
+
+    @classmethod
+    def of(cls, inside: _Inside | None, count: int) -> "_Threshold | None":
+        """The `count`-th lowest score; None if it is not inside."""
+        if inside is None or not 0 < count - inside.below <= inside.scores.numel():
+            return None
+        rest = count - inside.below
+        score = inside.scores.kthvalue(rest).values
+        under = int((inside.scores < score).count_nonzero())
+        return cls(float(score), rest - under, int((inside.scores == score).count_nonzero()))
+
+
+def _numbers(scores: Tensor) -> Tensor:
+    """The scores with infinity for what is no number, and one zero instead of two."""
+    return scores.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf) + 0.0
+
+
+def _keys(scores: Tensor) -> Tensor:
+    """Integers in the order of the scores, (n,) int32: a float32 read as one keeps its order once negative ones are flipped."""
+    bits = scores.view(torch.int32)
+    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
 
 
 @torch.no_grad()

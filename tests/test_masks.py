@@ -8,7 +8,18 @@ from torch import nn
 from torch.nn.utils import prune
 
 from core.errors import ModelError
-from core.masks import apply_masks, collapsed, keep, load_masks, prunable, refuse_tied, save_masks, sparsity_of
+from core.masks import (
+    SAMPLE_STEP,
+    _Group,
+    apply_masks,
+    collapsed,
+    keep,
+    load_masks,
+    prunable,
+    refuse_tied,
+    save_masks,
+    sparsity_of,
+)
 from core.names import locate
 from core.scores import magnitude, random
 
@@ -55,7 +66,7 @@ def masks_before(layer: nn.Linear) -> int:
     return int(layer.weight_mask.sum()) if hasattr(layer, "weight_mask") else layer.weight.numel()
 
 
-def test_negative_zero_and_denormal_scores_keep_their_order() -> None:
+def test_denormal_scores_keep_their_order_and_both_zeros_are_one() -> None:
     weights = {"w": torch.tensor([3.0, -1e-40, 0.0, -2.0, 1e-45, -0.0])}
     identity = lambda name, weight: weight.float()  # noqa: E731 - a criterion with scores below zero
     order = []
@@ -64,8 +75,8 @@ def test_negative_zero_and_denormal_scores_keep_their_order() -> None:
         before = masks.get("w", torch.ones(6, dtype=torch.bool))
         masks = keep(weights, masks, identity, "global", count / 6)
         order.append(int((before & ~masks["w"]).nonzero()))
-    # -0.0 sorts below 0.0 as bits do; nothing else is equal
-    assert order == [3, 1, 5, 2, 4, 0]
+    # 0.0 and -0.0 are equal, so the earlier one goes first; nothing else is equal
+    assert order == [3, 1, 2, 5, 4, 0]
 
 
 @pytest.mark.parametrize("scope", ["global", "layerwise"])
@@ -191,3 +202,50 @@ def test_tied_weights_are_refused_by_name() -> None:
     model["b"].weight = model["a"].weight
     with pytest.raises(ModelError, match=r"b\.weight cannot be pruned: it is tied to a\.weight"):
         refuse_tied(model, ["b.weight"])
+
+
+# --- by a sample, and by counting
+
+
+def large(seed: int) -> dict[str, torch.Tensor]:
+    """Weights enough to draw a sample from, many of them equal."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "a": torch.randn(900, 900, generator=generator),
+        "b": torch.randn(300, 700, generator=generator).mul(50).round().div(50),
+    }
+
+
+def by_counting(monkeypatch: pytest.MonkeyPatch, *given: object) -> dict[str, torch.Tensor]:
+    with monkeypatch.context() as patch:
+        patch.setattr("core.masks.LEAST_SAMPLE", 10**9)
+        return keep(*given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sparsity", [0.001, 0.3, 0.5, 0.9, 0.999])
+def test_a_sample_finds_the_very_threshold_that_counting_finds(sparsity: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = large(1)
+    old = keep(weights, {}, magnitude(0), "global", sparsity / 2)
+    expected = by_counting(monkeypatch, weights, old, magnitude(0), "global", sparsity)
+    with monkeypatch.context() as patch:
+        patch.setattr(_Group, "_counted", None)  # the sample has to be enough
+        found = keep(weights, old, magnitude(0), "global", sparsity)
+    assert all(torch.equal(found[name], expected[name]) for name in weights)
+    assert sum(int((~mask).sum()) for mask in found.values()) == round(sparsity * sum(w.numel() for w in weights.values()))
+
+
+def test_a_sample_that_misleads_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = {"a": torch.rand(600, 600)}
+    weights["a"].view(-1)[::SAMPLE_STEP] = 7.0  # all that is drawn is larger than all the rest
+    expected = by_counting(monkeypatch, weights, {}, magnitude(0), "global", 0.5)
+    assert torch.equal(keep(weights, {}, magnitude(0), "global", 0.5)["a"], expected["a"])
+
+
+def test_what_is_no_number_goes_last() -> None:
+    weights = large(2)
+    weights["a"][3, :7] = torch.nan
+    for left in (510_000, 5):
+        masks = keep(weights, {}, magnitude(0), "global", 1 - left / 1_020_000)
+        assert int(masks["a"][3, :7].sum()) == min(left, 7)
+        assert sum(int(mask.sum()) for mask in masks.values()) == left
+    assert not any(mask.any() for mask in keep(weights, {}, magnitude(0), "global", 1.0).values())

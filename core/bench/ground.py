@@ -133,10 +133,17 @@ class Ground:
         random.Random(0).shuffle(steps)
         return [collate(train, order.batch(step), PAD) for step in steps]
 
-    def sources(self, count: int) -> list[list[int]]:
-        """Sources spread over the validation rows, in the order of their length."""
-        found = sorted(self.valid.sources, key=len)
-        return [found[(2 * place + 1) * len(found) // (2 * count)] for place in range(count)]
+    def sources(self, count: int, batch: int = 1) -> list[list[int]]:
+        """Sources spread over the validation rows, in the order of their length.
+
+        Args:
+            count: How many, a multiple of `batch`.
+            batch: So many neighbours stand together, as in an evaluation, where rows of like length are decoded together.
+        """
+        found, groups = sorted(self.valid.sources, key=len), count // batch
+        middles = [(2 * group + 1) * len(found) // (2 * groups) for group in range(groups)]
+        starts = [min(max(0, middle - batch // 2), len(found) - batch) for middle in middles]
+        return [source for start in starts for source in found[start : start + batch]]
 
     @property
     def usual_length(self) -> int:
