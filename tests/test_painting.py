@@ -148,10 +148,7 @@ def test_after_dialogs_the_screen_is_as_if_painted_anew(tmp_path: Path) -> None:
         for key, there in (("?", "Esc closes this"), ("\x10", "Search for commands"), ("/", "words, and such as")):
             terminal.send(key).until(there).send("\x1b[B").send("\x1b").until("run-2", gone=there)
         before = terminal.text
-        terminal.send("6").until("[6 New run]", "Start (^s)").send("\x1b").until(
-            "[1 Runs]", "run-2", "Δ dense", gone="Start (^s)"
-        )
-        assert terminal.text == before
+        terminal.send("6").until("[6 New run]", "Start (^s)").send("\x1b").until(before)  # the whole screen, to the last cell
         terminal.send("q")
         assert terminal.ended() == 0
     finally:

@@ -11,13 +11,14 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from core.runs import RunPaths
 
 from ..logs import PERIOD_S, LogText, LogWatch, first_words, journal_log, worker_log
 from ..plain import plain
 from ..tui import SLOW_POLL_S, CodepruneApp
+from ..widgets.keyline import KeyLine
 from ..widgets.pager import Pager
 from ..widgets.statusline import ModeTab, StatusLine
 
@@ -83,7 +84,7 @@ class LogScreen(Screen[None]):
             yield Static("", markup=False, id="log-title")
             yield Pager()
             yield Input(placeholder="Search; Enter goes to the first match, n to the next", id="log-search")
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Begins to read."""

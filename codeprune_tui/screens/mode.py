@@ -13,13 +13,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from core.runs import RunPaths
 
 from .. import bundle, client
 from ..plain import plain
 from ..tui import ALIVE, CodepruneApp
+from ..widgets.keyline import KeyLine
 from ..widgets.statusline import ModeTab, StatusLine
 from .ask import Confirm, Enter
 
@@ -67,7 +67,7 @@ class ModeScreen(Screen[None]):
         """The parts that all modes share, around the body."""
         yield StatusLine(self.MODE)
         yield from self.body()
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def body(self) -> ComposeResult:
         """The mode's own part."""
