@@ -12,8 +12,11 @@ from codeprune_tui import client, equivalent
 from core.recipe import Recipe, build_recipe, load_recipe, parse_recipe
 from core.runs import RunPaths
 
-NO_WORKER = "from codeprune_tui import cli, client; client.launch = lambda paths, *rest: 0; cli.main()"
-"""The real program, except that no worker comes to life."""
+NO_WORKER = (
+    "from codeprune_tui import cli, client; client.launch = lambda paths, *rest: 0; "
+    "client.source_problems = lambda *given: {}; cli.main()"
+)
+"""The real program, except that no worker comes to life, and that models and data need not be there."""
 RECIPES: dict[str, dict[str, object]] = {
     "defaults": {},
     "numbers": {"training": {"steps": 7, "learning_rate": 1e-5, "dropout": -1, "label_smoothing": 0}, "pruning": {"rounds": 0}},

@@ -157,7 +157,9 @@ class Opinion(Vertical):
             number: Of the column that the other comment stands in.
         """
         retitle(self, Content(self._head()))
-        tell(self.query_one(Static), NO_MODEL if self.choice is None else _content(self.state, other, now, number))
+        if not (lines := self.query(Static)):  # it is being built, or taken away
+            return
+        tell(lines.first(), NO_MODEL if self.choice is None else _content(self.state, other, now, number))
 
     def _head(self) -> str:
         if self.choice is None or self._shown_method in ("", PLAIN):
