@@ -4,12 +4,14 @@ Shows what it is told; it asks for nothing. The words that the neighbour hasn't 
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import Select, Static
 
@@ -157,9 +159,8 @@ class Opinion(Vertical):
             number: Of the column that the other comment stands in.
         """
         retitle(self, Content(self._head()))
-        if not (lines := self.query(Static)):  # it is being built, or taken away
-            return
-        tell(lines.first(), NO_MODEL if self.choice is None else _content(self.state, other, now, number))
+        with suppress(NoMatches):  # it is being built, or taken away
+            tell(self.query_one(Static), NO_MODEL if self.choice is None else _content(self.state, other, now, number))
 
     def _head(self) -> str:
         if self.choice is None or self._shown_method in ("", PLAIN):
