@@ -7,6 +7,7 @@ no torch; knows neither Textual nor what is shown.
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -98,8 +99,7 @@ class Playground:
                 # Who closed us has taken its screen down by now: what the process had still written is for nobody.
                 if (reply := read_reply(line)) is not None and not self._closing:
                     self._hear(reply)
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        _kill(process)
         code = await process.wait()
         await watching
         if not self._closing:
@@ -112,12 +112,22 @@ class Playground:
         async with self._starting:
             process, self._process = self._process, None
         if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()  # it has nothing to save
+            _kill(process)  # it has nothing to save
             if process.stdin is not None:
                 process.stdin.close()
         if self._reader is not None:
             await self._reader
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kills a process, and leaves its exit code to whoever waits for it.
+
+    The process's own `kill` asks first whether it has ended, and so takes the exit code of one that just did away from the thread of
+    asyncio that waits for it: asyncio then reports 255, with a warning on stderr.
+    """
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 async def _keep_tail(stream: asyncio.StreamReader, tail: "deque[str]") -> None:

@@ -162,7 +162,7 @@ async def test_a_run_that_changes_is_painted(tmp_path: Path, monkeypatch: pytest
         painted = counted(monkeypatch)
         app.clock = lambda: NOW + 7_200.0
         await until_shown(app, "3 h")
-        assert painted
+        await until(lambda: bool(painted))
 
 
 async def test_no_cursor_blinks_over_a_slow_line(tmp_path: Path) -> None:

@@ -407,6 +407,27 @@ async def test_the_client_reports_a_crash_with_its_last_words_and_starts_again(t
     assert playground.pid is None
 
 
+async def test_how_a_process_ended_is_not_lost_to_whoever_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    waitpid = os.waitpid
+
+    def late(pid: int, options: int) -> tuple[int, int]:
+        if options == 0:  # asyncio's own wait: by then everything else that the end of the process calls for has happened
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            time.sleep(0.5)
+        return waitpid(pid, options)
+
+    monkeypatch.setattr(os, "waitpid", late)
+    heard: list[Reply | Gone] = []
+    # Its child holds its stdout until it has ended, so that it can only be killed after that
+    program = "import os, time\nme = os.getpid()\nif os.fork(): os._exit(3)\nwhile os.getppid() == me: time.sleep(0.01)"
+    playground = Playground(heard.append, [sys.executable, "-c", program])
+    await playground.ask(Read("read", 1, ""))
+    await until(lambda: heard)
+    (gone,) = heard
+    assert isinstance(gone, Gone)
+    assert gone.how == "left with exit code 3"
+
+
 async def test_a_playground_that_cannot_start_is_reported() -> None:
     heard: list[Reply | Gone] = []
     playground = Playground(heard.append, ["/no/such/python"])
