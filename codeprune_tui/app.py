@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 GRACE_S = 0.7
 """After that the process ends whatever hangs: a dead terminal blocks Textual's writer, and with it the event loop."""
+FRAMES_PER_S = "120"
+"""At most; a key's answer waits for the next frame."""
 RESTORE = (
     "\x1b[?2004l\x1b[?7h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1004l\x1b[?2048l\x1b[<u\x1b[?1049l\x1b[?25h"
 )
@@ -49,6 +51,7 @@ def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) 
         )
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise SystemExit("The app needs a terminal. Without one, use: codeprune-tui status, run, pause, resume, stop.")
+    os.environ.setdefault("TEXTUAL_FPS", FRAMES_PER_S)  # Textual looks at it once, when it is imported
     from .settings import config_path
     from .terminal_input import PastingDriver
     from .tui import CodepruneApp

@@ -5,7 +5,8 @@ different. Over a slow line that is most of what is sent. Knows cells, but neith
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import repeat
+from operator import ne
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -43,7 +44,7 @@ class Painted:
     """What stands on the terminal, as far as it is known."""
 
     def __init__(self) -> None:
-        self._rows: dict[int, dict[int, Cell]] = {}
+        self._rows: dict[int, list[Cell | None]] = {}
         self._size = (0, 0)
 
     def forget(self) -> None:
@@ -63,22 +64,33 @@ class Painted:
         return Changes([run for x, y, strip in _pieces(update) for run in self._differing(x, y, strip)])
 
     def _differing(self, x: int, y: int, strip: Strip) -> list[Run]:
-        row = self._rows.setdefault(y, {})
         segments = [segment for segment in strip if segment.text and not segment.control]
-        width = sum(len(segment.text) for segment in segments)
-        if any(cell_len(segment.text) != len(segment.text) for segment in segments):
-            return self._whole(x, y, strip.cell_length, segments)
-        cells = [(letter, segment.style) for segment in segments for letter in segment.text]
-        changed = [at for at in range(width) if row.get(x + at) != cells[at]]
-        row.update(enumerate(cells, x))
-        return [Run(x + first, y, _joined(cells[first : last + 1])) for first, last in _stretches(changed)]
+        text = "".join(segment.text for segment in segments)
+        row, width = self._row(y, x + len(text)), len(text)
+        if not (text.isascii() or all(cell_len(letter) == 1 for letter in set(text))):
+            return self._whole(x, row, y, strip.cell_length, segments)
+        cells: list[Cell] = []
+        for segment in segments:
+            cells += zip(segment.text, repeat(segment.style))
+        old = row[x : x + width]
+        if old == cells:
+            return []
+        row[x : x + width] = cells
+        changed = [at for at, differs in enumerate(map(ne, old, cells)) if differs]
+        return [Run(x + first, y, _cut(segments, first, last + 1)) for first, last in _stretches(changed)]
 
-    def _whole(self, x: int, y: int, width: int, segments: list[Segment]) -> list[Run]:
+    def _row(self, y: int, width: int) -> list[Cell | None]:
+        """What is known of a line, at least so many cells of it."""
+        row = self._rows.setdefault(y, [])
+        row += [None] * (width - len(row))
+        return row
+
+    def _whole(self, x: int, row: list[Cell | None], y: int, width: int, segments: list[Segment]) -> list[Run]:
         """A piece with letters that take two cells or none: which cell is whose is the terminal's affair, so all or nothing."""
-        row, text = self._rows[y], "".join(f"{segment.text}\x00{segment.style}\x00" for segment in segments)
-        mark = (f"{x} {width} {text}", None)
-        known = all(row.get(at) == mark for at in range(x, x + width))
-        row.update(dict.fromkeys(range(x, x + width), mark))
+        text = "".join(f"{segment.text}\x00{segment.style}\x00" for segment in segments)
+        marks: list[Cell | None] = [(f"{x} {width} {text}", None)] * width
+        row += [None] * (x + width - len(row))
+        known, row[x : x + width] = row[x : x + width] == marks, marks
         return [] if known else [Run(x, y, segments)]
 
 
@@ -108,5 +120,13 @@ def _stretches(places: Sequence[int]) -> Iterable[tuple[int, int]]:
     return found
 
 
-def _joined(cells: Sequence[Cell]) -> list[Segment]:
-    return [Segment("".join(letter for letter, _ in group), style) for style, group in groupby(cells, key=lambda cell: cell[1])]
+def _cut(segments: Sequence[Segment], first: int, end: int) -> list[Segment]:
+    """Those cells, from `first` to before `end`, of segments whose letters take one cell each."""
+    found: list[Segment] = []
+    at = 0
+    for segment in segments:
+        text = segment.text[max(0, first - at) : max(0, end - at)]
+        if text:
+            found.append(Segment(text, segment.style))
+        at += len(segment.text)
+    return found

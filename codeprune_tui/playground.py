@@ -122,8 +122,8 @@ class Playground:
 def _kill(process: asyncio.subprocess.Process) -> None:
     """Kills a process, and leaves its exit code to whoever waits for it.
 
-    The process's own `kill` asks first whether it has ended, and so takes the exit code of one that just did away from the thread of
-    asyncio that waits for it: asyncio then reports 255, with a warning on stderr.
+    The process's own `kill` asks first whether it has ended, and so takes the exit code of one that just did away from the thread
+    of asyncio that waits for it: asyncio then reports 255, with a warning on stderr.
     """
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):

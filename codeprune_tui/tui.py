@@ -197,6 +197,10 @@ class CodepruneApp(App[None]):
         else:
             super()._display(screen, renderable)
 
+    def delay_update(self, delay: float = 0.001) -> None:
+        """Holds back what is painted while screens change, and for no longer: Textual waits for as long as a key may take."""
+        super().delay_update(delay)
+
     async def on_event(self, event: Event) -> None:
         """Handles what comes from the terminal, keys one after the other."""
         if self._keys.begin(event):

@@ -25,7 +25,8 @@ class Terminal:
     def __init__(self, command: Sequence[str], size: tuple[int, int] = (80, 24), folder: Path | None = None) -> None:
         columns, lines = size
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
-        environment.pop("CODEPRUNE_CHECKPOINTS", None)
+        for name in ("CODEPRUNE_CHECKPOINTS", "COLUMNS", "LINES"):  # the last two would be believed rather than the terminal
+            environment.pop(name, None)
         self.screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""

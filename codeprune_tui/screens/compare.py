@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.css.query import NoMatches
+from textual.events import ScreenResume
 from textual.message import Message
 from textual.widgets import DataTable, Static
 
@@ -152,9 +153,8 @@ class CompareScreen(ModeScreen):
         """Nobody looks: reads nothing."""
         self._comparer.set_front(False)
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: ScreenResume) -> None:
         """Reads again."""
-        super().on_screen_resume()
         self._comparer.set_front(True)
 
     def on_resize(self) -> None:

@@ -3,16 +3,13 @@
 from collections.abc import Iterable
 from typing import ClassVar
 
-from rich.table import Table
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from ..tui import CodepruneApp
+from ..widgets.keytable import KeyTable, Line
 from ..widgets.statusline import MODE_KEYS
 from .compare import CompareScreen
 from .layers import LayersScreen
@@ -23,12 +20,12 @@ from .runs import RunsScreen
 
 INTRODUCTION = (
     "A run lives in its own process and folder: closing this app, or losing the connection, stops nothing. "
-    "Open the app again and it is all there.\n\n"
+    "Open the app again and it is all there.",
     "Smoothed BLEU is lenient, so every score is shown with its floors: what a constant sentence, and the method's own "
-    "name split into words, score on the same rows. A model that doesn't beat the name has learnt little.\n\n"
+    "name split into words, score on the same rows. A model that doesn't beat the name has learnt little.",
     "Layers: change is |w − w′| / |w′| of the kept weights since the round before; overlap is the share of weights kept in both "
-    "rounds among those kept in either (Jaccard); a row, column or head is dead when nothing of it is kept.\n\n"
-    "Compare: size is that of the model in float32, its prunable matrices as a bitmask and the kept values.\n"
+    "rounds among those kept in either (Jaccard); a row, column or head is dead when nothing of it is kept.",
+    "Compare: size is that of the model in float32, its prunable matrices as a bitmask and the kept values.",
 )
 KEY_NAMES = {
     "question_mark": "?",
@@ -52,7 +49,6 @@ KEY_NAMES = {
     "shift+left": "⇧←",
     "shift+right": "⇧→",
 }
-KEYS_WIDTH = 13
 ARROWS = Binding("↑↓←→", "", "", tooltip="Choose a matrix; its figures stand below")
 
 
@@ -95,25 +91,10 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """What scrolls: the keys of the mode that was left, then all others."""
         found = list(sections())
+        lines = [Line("Esc closes this · t checks the terminal · i shows the first tips", "muted"), Line("")]
+        for title, rows in sorted(found, key=lambda section: not (self._first and section[0].startswith(self._first))):
+            lines += [Line(title, "title"), *(Line(explanation, keys=keys) for keys, explanation in rows), Line("")]
+        for paragraph in INTRODUCTION:
+            lines += [Line(paragraph), Line("")]
         with VerticalScroll(classes="dialog help"):
-            yield self._text(("Esc closes this · t checks the terminal · i shows the first tips\n", "$text-muted"))
-            for title, rows in sorted(found, key=lambda section: not (self._first and section[0].startswith(self._first))):
-                yield self._text((title, "bold $text-primary"))
-                yield Static(_table(rows))
-            yield self._text(INTRODUCTION)
-            yield self._text(("Esc closes this.", "$text-muted"))
-
-    @staticmethod
-    def _text(part: str | tuple[str, str]) -> Static:
-        return Static(Content.assemble(part), markup=False)
-
-
-def _table(rows: list[tuple[str, str]]) -> Table:
-    """Keys and what they do, whose second lines stay under the first."""
-    table = Table.grid(padding=(0, 1))
-    table.add_column(width=KEYS_WIDTH, style="bold")
-    table.add_column()
-    for keys, explanation in rows:
-        table.add_row(Text(f"  {keys}"), Text(explanation))
-    table.add_row(Text(" "), Text(""))
-    return table
+            yield KeyTable([*lines, Line("Esc closes this.", "muted")])

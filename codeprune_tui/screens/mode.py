@@ -12,6 +12,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
+from textual.events import ScreenResume
 from textual.screen import Screen
 
 from core.runs import RunPaths
@@ -57,6 +58,10 @@ class ModeScreen(Screen[None]):
 
     MODE: ClassVar[str] = ""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._styled_for: object = None
+
     @property
     def frame(self) -> CodepruneApp:
         """The app, by its own type."""
@@ -73,8 +78,14 @@ class ModeScreen(Screen[None]):
         """The mode's own part."""
         raise NotImplementedError
 
-    def on_screen_resume(self) -> None:
-        """Shows what has come while another mode was in front."""
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        """Shows what has come while another mode was in front.
+
+        The styles of all widgets are found anew only if the app as a whole has changed: its widgets keep theirs up to date.
+        """
+        look = (self.app.pseudo_classes, self.app.classes)
+        event.refresh_styles = look != self._styled_for
+        self._styled_for = look
         self.call_after_refresh(self.refresh_all)
 
     def refresh_all(self) -> None:

@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.events import DescendantBlur, DescendantFocus
+from textual.events import DescendantBlur, DescendantFocus, ScreenResume
 from textual.message import Message
 from textual.widgets import Button, Collapsible, Input, Select, Static
 
@@ -250,9 +250,8 @@ class NewRunScreen(ModeScreen):
         """Shows them, or what was entered meanwhile is looked up next."""
         self._show_outcome()
 
-    def on_screen_resume(self) -> None:
+    def on_screen_resume(self, event: ScreenResume) -> None:
         """Another run may have been measured meanwhile."""
-        super().on_screen_resume()
         if self._finder is not None:
             self._finder.forget()
             self._show_outcome()
