@@ -24,6 +24,7 @@ import pexpect
 import psutil
 
 from codeprune_tui.state import RunView, reduce_all
+from codeprune_tui.tidying import Tidying
 from core.events import Evaluating, Happening, Pruned, RoundStarted, RunStarted, Step, read_line, to_line
 from core.journal import JournalReader, JournalWriter, LineReader
 from core.recipe import build_recipe
@@ -68,6 +69,7 @@ def main() -> None:
 def attach(folder: Path, events: int) -> None:
     """Prints how long a long journal takes, by the short way of `from_line`, and by the long one in the same process."""
     paths = journal_of(folder, events)
+    Tidying.begin()  # as the app does
     begun, cpu = time.perf_counter(), time.process_time()
     reader, view = JournalReader(paths.journal), RunView()
     while batch := reader.poll():

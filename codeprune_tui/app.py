@@ -54,8 +54,10 @@ def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) 
     os.environ.setdefault("TEXTUAL_FPS", FRAMES_PER_S)  # Textual looks at it once, when it is imported
     from .settings import config_path
     from .terminal_input import PastingDriver
+    from .tidying import Tidying
     from .tui import CodepruneApp
 
+    Tidying.begin()
     app = CodepruneApp(checkpoints, demo=demo, config=config_path(), low_bandwidth=low_bandwidth)
     app.driver_class = PastingDriver
     leaving = Leaving(app)

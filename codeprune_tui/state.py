@@ -201,14 +201,14 @@ def reduce(view: RunView, event: Event) -> RunView:
 
 def reduce_all(view: RunView, events: Iterable[Event]) -> RunView:
     """The view after many events: the same as `reduce` one by one, but in a fraction of the time."""
+    seq, last, log, missed = view.seq, view.last, view.log, view.unreadable
     for _, group in groupby(events, key=lambda event: type(event.what)):
-        fresh, unreadable, seq = _fresh(view.seq, group)
+        fresh, unreadable, seq = _fresh(seq, group)
         if unreadable:
-            view = replace(view, unreadable=view.unreadable + len(unreadable), log=_logged(view.log, unreadable))
+            missed, log = missed + len(unreadable), _logged(log, unreadable)
         if fresh:
-            view = _apply_group(view, fresh)
-            view = replace(view, seq=seq, last=fresh[-1], log=_logged(view.log, fresh))
-    return view
+            view, last, log = _apply_group(view, fresh), fresh[-1], _logged(log, fresh)
+    return replace(view, seq=seq, last=last, log=log, unreadable=missed)
 
 
 def _fresh(seq: int, events: Iterable[Event]) -> tuple[list[Event], list[Event], int]:
@@ -224,14 +224,18 @@ def _fresh(seq: int, events: Iterable[Event]) -> tuple[list[Event], list[Event],
 
 
 def _sane(event: Event, seq: int) -> bool:
-    number, step = getattr(event.what, "round", 0), getattr(event.what, "step", 0)
+    what = event.what
+    number, step = getattr(what, "round", 0), getattr(what, "step", 0)
     in_range = 0 <= number <= LARGEST and 0 <= step <= LARGEST and event.seq - seq <= LARGEST
-    return in_range and _countable(event.what) and math.isfinite(event.time) and event.time < 1e11
+    return (
+        in_range
+        and math.isfinite(event.time)
+        and event.time < 1e11
+        and (not isinstance(what, MatrixMeasured) or _countable(what))
+    )
 
 
-def _countable(what: object) -> bool:
-    if not isinstance(what, MatrixMeasured):
-        return True
+def _countable(what: MatrixMeasured) -> bool:
     counts = (what.rows, what.columns, what.kept, what.dead_rows, what.dead_columns, what.heads, what.dead_heads)
     return all(0 <= number <= LARGEST for number in counts)
 

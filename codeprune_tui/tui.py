@@ -37,6 +37,7 @@ from .painting import Painted
 from .plain import plain, plain_lines
 from .state import RunView, eta_s, standing
 from .themes import COLOUR_BLIND_SAFE
+from .tidying import Tidying
 from .watch import POLL_S, Lister, Watched, Watcher
 from .widgets.statusline import LEAST, MODE_KEYS, tone
 from .words import duration, reopening
@@ -186,6 +187,7 @@ class CodepruneApp(App[None]):
         self.painted = Painted()
         """What the terminal shows."""
         self._keys = KeyOrder(self, self.on_event, frozenset({"ctrl+q"}))
+        self._tidying = Tidying()
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         """Sends what the terminal does not show yet."""
@@ -203,6 +205,8 @@ class CodepruneApp(App[None]):
 
     async def on_event(self, event: Event) -> None:
         """Handles what comes from the terminal, keys one after the other."""
+        if isinstance(event, Key | Paste):
+            self._tidying.touched()
         if self._keys.begin(event):
             target = self._keys.target() if isinstance(event, Key | Paste) else self
             await super().on_event(event)
@@ -369,6 +373,7 @@ class CodepruneApp(App[None]):
 
     def _tick(self) -> None:
         self._front(lambda screen: screen.tick())
+        self._tidying.look()
 
     def _front(self, show: "Callable[[ModeScreen], None]") -> None:
         """Lets the mode in front show something; it is there below any dialog."""
