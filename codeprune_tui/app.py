@@ -27,6 +27,8 @@ GRACE_S = 0.7
 """After that the process ends whatever hangs: a dead terminal blocks Textual's writer, and with it the event loop."""
 FRAMES_PER_S = "120"
 """At most; a key's answer waits for the next frame."""
+SWITCH_S = 0.001
+"""How long the threads that read runs may go on while a key waits; Python's default is five times that."""
 RESTORE = (
     "\x1b[?2004l\x1b[?7h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1004l\x1b[?2048l\x1b[<u\x1b[?1049l\x1b[?25h"
 )
@@ -58,6 +60,7 @@ def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) 
     from .tui import CodepruneApp
 
     Tidying.begin()
+    sys.setswitchinterval(SWITCH_S)
     app = CodepruneApp(checkpoints, demo=demo, config=config_path(), low_bandwidth=low_bandwidth)
     app.driver_class = PastingDriver
     leaving = Leaving(app)

@@ -116,22 +116,21 @@ class CostFinder:
         self._publish = publish
         self._timings = Timings(checkpoints)
         self._known: tuple[Recipe, Costs] | None = None
-        self._looking = False
+        self._stale = self._looking = False
 
     def ask(self, recipe: Recipe) -> Costs | None:
         """The costs of a recipe, or None while they are looked up."""
         known = self._known  # once: the thread may replace it
-        if known is not None and known[0] == recipe:
-            return known[1]
-        if not self._looking:
-            self._looking = True
+        fits = known is not None and known[0] == recipe
+        if (self._stale or not fits) and not self._looking:
+            self._looking, self._stale = True, False
             # Not one of Textual's workers: those are waited for when the app ends, and disks may be slow.
             threading.Thread(target=self._look, args=(recipe,), name="costs", daemon=True).start()
-        return None
+        return known[1] if known is not None and fits else None
 
     def forget(self) -> None:
-        """Looks anew when it is asked next: other runs may have been measured since."""
-        self._known = None
+        """Looks anew when it is asked next: other runs may have been measured since. What was known is said until then."""
+        self._stale = True
 
     def _look(self, recipe: Recipe) -> None:
         try:

@@ -19,6 +19,7 @@ from core.events import (
     Event,
     Failed,
     FloorsMeasured,
+    Happening,
     MatrixMeasured,
     Paused,
     Picked,
@@ -48,6 +49,8 @@ MOST_EVALUATIONS = 400
 """Kept for each round."""
 LARGEST = 10**9
 """A round, step or jump in `seq` beyond this is damage, not a number."""
+LATEST_S = 1e11
+"""A time beyond this, some three thousand years after 1970, likewise."""
 STARTING_GRACE_S = 3.0
 """A worker that has just written its last event still holds the lock for a moment."""
 
@@ -215,24 +218,20 @@ def _fresh(seq: int, events: Iterable[Event]) -> tuple[list[Event], list[Event],
     fresh: list[Event] = []
     unreadable: list[Event] = []
     for event in events:
-        if event.seq < 0 or isinstance(event.what, Unknown) or not _sane(event, seq):
+        number, time, what = event
+        # Nearly all events are steps.
+        sane = (0 <= what.round <= LARGEST and 0 <= what.step <= LARGEST) if isinstance(what, Step) else _sane(what)
+        if not (sane and 0 <= number <= seq + LARGEST and -math.inf < time < LATEST_S):
             unreadable.append(event)
-        elif event.seq > seq:
+        elif number > seq:
             fresh.append(event)
-            seq = event.seq
+            seq = number
     return fresh, unreadable, seq
 
 
-def _sane(event: Event, seq: int) -> bool:
-    what = event.what
-    number, step = getattr(what, "round", 0), getattr(what, "step", 0)
-    in_range = 0 <= number <= LARGEST and 0 <= step <= LARGEST and event.seq - seq <= LARGEST
-    return (
-        in_range
-        and math.isfinite(event.time)
-        and event.time < 1e11
-        and (not isinstance(what, MatrixMeasured) or _countable(what))
-    )
+def _sane(what: Happening | Unknown) -> bool:
+    in_range = 0 <= getattr(what, "round", 0) <= LARGEST and 0 <= getattr(what, "step", 0) <= LARGEST
+    return in_range and not isinstance(what, Unknown) and (not isinstance(what, MatrixMeasured) or _countable(what))
 
 
 def _countable(what: MatrixMeasured) -> bool:
@@ -399,23 +398,22 @@ def _evaluate(view: RunView, what: Evaluated) -> RunView:
 
 def _train(view: RunView, events: Sequence[Event]) -> RunView:
     points, stride, waiting = list(view.losses.points), view.losses.stride, list(view.losses.waiting)
-    step_s, anchor, loss = view.step_s, view.anchor, view.loss
-    for event in events:
-        what = event.what
+    step_s, loss = view.step_s, view.loss
+    then, number, step = view.anchor or (math.inf, -1, -1)
+    for _, time, what in events:
         assert isinstance(what, Step)
-        if anchor and anchor[1] == what.round and what.step > anchor[2] and event.time > anchor[0]:
-            measured = (event.time - anchor[0]) / (what.step - anchor[2])
+        if what.round == number and what.step > step and time > then:
+            measured = (time - then) / (what.step - step)
             step_s = measured if step_s is None else 0.9 * step_s + 0.1 * measured
-        anchor = (event.time, what.round, what.step)
-        loss = what.loss
+        then, number, step, loss = time, what.round, what.step, what.loss
         if math.isfinite(loss):
             waiting.append(loss)
         if len(waiting) >= stride:
-            points.append((what.round, what.step, sum(waiting) / len(waiting)))
+            points.append((number, step, sum(waiting) / len(waiting)))
             waiting.clear()
-        if len(points) >= 2 * LOSS_POINTS:
-            points = [(*late[:2], (early[2] + late[2]) / 2) for early, late in zip(points[::2], points[1::2], strict=True)]
-            stride *= 2
+            if len(points) >= 2 * LOSS_POINTS:
+                points = [(*late[:2], (early[2] + late[2]) / 2) for early, late in zip(points[::2], points[1::2], strict=True)]
+                stride *= 2
     assert isinstance(what, Step)
     return replace(
         view,
@@ -427,7 +425,7 @@ def _train(view: RunView, events: Sequence[Event]) -> RunView:
         tokens_per_second=what.tokens_per_second,
         examples_per_second=what.examples_per_second,
         step_s=step_s,
-        anchor=anchor,
+        anchor=(then, number, step),
         decoding=None,
     )
 

@@ -17,6 +17,8 @@ from .client import Follower
 from .state import RunView, reduce_all
 
 POLL_S = 0.25
+PAST_S = 0.25
+"""How often the state of a journal that is still being read is shown."""
 PROBE_S = 1.0
 """How often the lock is probed: a worker that died wrote nothing, so its journal doesn't tell."""
 
@@ -67,6 +69,7 @@ class Watcher(threading.Thread):
         follower, view, held, caught_up, probed = Follower(self.paths), RunView(), False, False, -PROBE_S
         killed = False
         published: Watched | None = None
+        told = -PAST_S
         while not self._leave.is_set():
             if (now := time.monotonic()) - probed >= PROBE_S:
                 held, killed, probed = (
@@ -79,8 +82,9 @@ class Watcher(threading.Thread):
             reading_the_past = bool(batch) and not caught_up
             caught_up = caught_up or not batch
             new = published is None or view is not published.view or (held, caught_up) != (published.held, published.caught_up)
-            if new and not self._leave.is_set():
-                published = Watched(self.paths, view, held, caught_up, killed)
+            soon = reading_the_past and published is not None and now - told < PAST_S
+            if new and not soon and not self._leave.is_set():
+                published, told = Watched(self.paths, view, held, caught_up, killed), now
                 self._publish(published)
             if not reading_the_past:
                 self._leave.wait(self._poll_s)

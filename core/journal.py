@@ -13,8 +13,8 @@ from pathlib import Path
 
 from .events import Event, Happening, from_line, to_line
 
-CHUNK_BYTES = 4 * 1024 * 1024
-"""Most that one poll reads: a journal of gigabytes must not freeze its reader."""
+CHUNK_BYTES = 256 * 1024
+"""Most that one poll reads: a journal of gigabytes must not freeze its reader, and events that leave the caches are slower."""
 LINE_BYTES = 16 * 1024 * 1024
 """A line longer than this is damage; its reader skips it rather than filling the memory."""
 

@@ -28,6 +28,7 @@ from ..pickers import PICKABLE, sources
 from ..plain import plain
 from ..widgets.field import FieldRow
 from ..widgets.spark import bars
+from ..widgets.telling import tell
 from .folds import Fold, rows_of
 from .form import COMMON, FOLDED, Outcome, Value, fields, judge, told, toml, values, verdict
 from .mode import ModeScreen
@@ -214,13 +215,13 @@ class NewRunScreen(ModeScreen):
         said.set_class(bool(problems), "wrong")
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            said.update(f"✗ {plain(problems[0], 300)}{more}")
+            tell(said, f"✗ {plain(problems[0], 300)}{more}")
         elif recipe is not None:
-            said.update(f"✓ {verdict(recipe)}")
+            tell(said, f"✓ {verdict(recipe)}")
         if recipe is not None:
             costs = self._costs(recipe)
-            self.query_one("#costs", Static).update(summary.line(costs))
-            self.query_one("#preview-text", Static).update(self._preview(recipe, costs))
+            tell(self.query_one("#costs", Static), summary.line(costs))
+            tell(self.query_one("#preview-text", Static), self._preview(recipe, costs))
 
     def _costs(self, recipe: Recipe) -> Costs | None:
         return self._finder.ask(recipe) if self._finder is not None else None
