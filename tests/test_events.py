@@ -126,6 +126,13 @@ PIECES = [
     b"NaN",
     b"Infinity",
     b"\xd9\xa1",
+    b"\xff",
+    b'"a": 1, ',
+    b'"a\xff": 1, ',
+    b"true",
+    b"null",
+    b"-0",
+    b"1.0",
 ]
 
 
