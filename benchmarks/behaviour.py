@@ -71,7 +71,7 @@ def attach(folder: Path, events: int) -> None:
     paths = journal_of(folder, events)
     Tidying.begin()  # as the app does
     short_s, long_s = [], []
-    for _ in range(5):
+    for _ in range(9):
         begun = time.perf_counter()
         reader, view = JournalReader(paths.journal), RunView()
         while batch := reader.poll():
