@@ -180,6 +180,8 @@ class CodepruneApp(App[None]):
         self.watched: Watched | None = None
         self.runs: list[RunInfo] | None = None
         """Newest first; None until they have been listed once."""
+        self.keymap: dict[str, str] = {}
+        """Id of a binding -> the keys that the user's settings give it."""
         self.loop: asyncio.AbstractEventLoop | None = None
         self._watcher: Watcher | None = None
         self._lister: Lister | None = None
@@ -250,6 +252,7 @@ class CodepruneApp(App[None]):
 
             keymap, problems = judge(self.settings.keymap)
             self._complaints += problems
+            self.keymap = keymap
             self.set_keymap(keymap)
         if self.settings.theme in self.available_themes:
             self.theme = self.settings.theme

@@ -481,7 +481,7 @@ async def test_what_was_tried_can_be_taken_up_again(tmp_path: Path, stand_in: Pa
 
 @SIZES
 async def test_in_help_and_the_palette(tmp_path: Path, stand_in: Path, size: tuple[int, int]) -> None:
-    assert "Next method" in dict(dict(sections())["5 Playground"]).values()
+    assert "Next method" in dict(dict(sections({}))["5 Playground"]).values()
     async with opened(tmp_path, size) as (app, pilot):
         await go(app, pilot)
         titles = {command.title for command in app.get_system_commands(app.screen)}

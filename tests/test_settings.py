@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import tomlkit
-from app_runs import LARGE, NOW, SMALL, make_run, until, until_shown, whole_run
+from app_runs import LARGE, NOW, SMALL, make_run, shown, until, until_shown, whole_run
 
 from codeprune_tui import keys, settings
 from codeprune_tui.notifications import notification
+from codeprune_tui.screens.runs import RunsScreen
 from codeprune_tui.settings import Settings
 from codeprune_tui.themes import CIVIDIS, COLOUR_BLIND_SAFE
 from codeprune_tui.tui import CodepruneApp
@@ -160,6 +161,17 @@ async def test_wrong_settings_are_told_and_the_app_works(tmp_path: Path, size: t
         app.clear_notifications()
         await pilot.press("2")
         await until_shown(app, "[2 Live]")
+
+
+async def test_help_names_the_keys_that_the_settings_give(tmp_path: Path) -> None:
+    app = app_with(tmp_path, '[keymap]\n"app.layers" = "f6"\n"help.close" = "x"\n')
+    async with app.run_test(size=(100, 60)) as pilot:
+        await until_shown(app, "ruby-1")
+        await pilot.press("question_mark")
+        await until_shown(app, "x closes this · t checks the terminal")
+        assert [line.split("Go to Layers")[0].strip("│ ") for line in shown(app).splitlines() if "Go to Layers" in line] == ["f6"]
+        await pilot.press("x")
+        await until(lambda: isinstance(app.screen, RunsScreen))
 
 
 async def test_another_key_does_it_and_the_old_one_does_not(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """All keys, read off the binding tables: what is bound is what is explained."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.keys import format_key
 from textual.screen import ModalScreen
 
 from ..tui import CodepruneApp
@@ -52,8 +53,17 @@ KEY_NAMES = {
 ARROWS = Binding("↑↓←→", "", "", tooltip="Choose a matrix; its figures stand below")
 
 
-def sections() -> Iterable[tuple[str, list[tuple[str, str]]]]:
-    """(title, (keys, explanation) pairs) for every binding table."""
+def shown_keys(keys: str) -> str:
+    """Keys, as Textual names them with commas between, in the letters of a keyboard."""
+    return " ".join(KEY_NAMES.get(key) or format_key(key) for key in keys.split(","))
+
+
+def sections(keymap: Mapping[str, str]) -> Iterable[tuple[str, list[tuple[str, str]]]]:
+    """(title, (keys, explanation) pairs) for every binding table.
+
+    Args:
+        keymap: Id of a binding -> the keys that the user gave it.
+    """
     from .playground import PlaygroundScreen  # here, since its editor brings tree-sitter
 
     tables: list[tuple[str, list[BindingType]]] = [
@@ -68,7 +78,7 @@ def sections() -> Iterable[tuple[str, list[tuple[str, str]]]]:
     ]
     for title, bindings in tables:
         rows = [
-            (" ".join(KEY_NAMES.get(key, key) for key in binding.key.split(",")), binding.tooltip)
+            (shown_keys(keymap.get(binding.id or "", binding.key)), binding.tooltip)
             for binding in bindings
             if isinstance(binding, Binding) and binding.tooltip
         ]
@@ -90,11 +100,16 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """What scrolls: the keys of the mode that was left, then all others."""
-        found = list(sections())
-        lines = [Line("Esc closes this · t checks the terminal · i shows the first tips", "muted"), Line("")]
+        keymap = self.app.keymap if isinstance(self.app, CodepruneApp) else {}
+        found = list(sections(keymap))
+        close, terminal, tips = (
+            shown_keys(keymap.get(name, key))
+            for name, key in (("help.close", "escape"), ("help.terminal", "t"), ("help.tips", "i"))
+        )
+        lines = [Line(f"{close} closes this · {terminal} checks the terminal · {tips} shows the first tips", "muted"), Line("")]
         for title, rows in sorted(found, key=lambda section: not (self._first and section[0].startswith(self._first))):
             lines += [Line(title, "title"), *(Line(explanation, keys=keys) for keys, explanation in rows), Line("")]
         for paragraph in INTRODUCTION:
             lines += [Line(paragraph), Line("")]
         with VerticalScroll(classes="dialog help"):
-            yield KeyTable([*lines, Line("Esc closes this.", "muted")])
+            yield KeyTable([*lines, Line(f"{close} closes this.", "muted")])
