@@ -306,9 +306,17 @@ def test_the_finder_answers_for_the_newest_recipe(tmp_path: Path, monkeypatch: p
     go.release()
     assert over.acquire(timeout=30)
     assert looked == [recipes[0], recipes[3]]
-    assert finder.ask(recipes[3]) == work_out(recipes[3], tmp_path, Timings(tmp_path))
+    known = work_out(recipes[3], tmp_path, Timings(tmp_path))
+    assert finder.ask(recipes[3]) == known
     finder.forget()
-    assert finder.ask(recipes[3]) is None
+    assert finder.ask(recipes[3]) == known  # what is known is said until there is something newer
     go.release()
     assert over.acquire(timeout=30)
     assert len(looked) == 3
+    assert finder.ask(recipes[3]) == known
+    assert len(looked) == 3, "looked again, though nothing was forgotten since"
+    finder.forget()
+    assert finder.ask(recipes[0]) is None  # never another recipe's costs
+    go.release()
+    assert over.acquire(timeout=30)
+    assert looked[3:] == [recipes[0]]
