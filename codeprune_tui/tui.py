@@ -205,6 +205,11 @@ class CodepruneApp(App[None]):
         """Holds back what is painted while screens change, and for no longer: Textual waits for as long as a key may take."""
         super().delay_update(delay)
 
+    def clear_selection(self) -> None:
+        """Clears what is selected, if there is a screen yet: from Python 3.12 on, fields are there before the first one."""
+        if self.screen_stack:
+            super().clear_selection()
+
     async def on_event(self, event: Event) -> None:
         """Handles what comes from the terminal, keys one after the other."""
         if isinstance(event, Key | Paste):
