@@ -103,10 +103,11 @@ def _pieces(update: LayoutUpdate | ChopsUpdate) -> Iterable[tuple[int, int, Stri
                 yield x, y, strip
                 x += strip.cell_length
         return
-    for y in dict.fromkeys(y for y, _, _ in update.spans):
+    for y, first, end in update.spans:
         for at, piece in update.chops[y].items():
-            if piece is not None:
-                yield at, y, piece
+            # Beside its span a line holds whatever lies below what is there: only what overlaps the span was rendered.
+            if piece is not None and (start := max(at, first)) < (stop := min(at + piece.cell_length, end)):
+                yield start, y, piece.crop(start - at, stop - at)
 
 
 def _stretches(places: Sequence[int]) -> Iterable[tuple[int, int]]:

@@ -155,6 +155,32 @@ def test_after_dialogs_the_screen_is_as_if_painted_anew(tmp_path: Path) -> None:
         terminal.process.close(force=True)
 
 
+def test_what_is_scrolled_to_is_on_the_terminal(tmp_path: Path) -> None:
+    make_run(tmp_path, "run-1", whole_run("run-1"))
+    program = f"from pathlib import Path; from codeprune_tui.app import run_app; run_app(Path({str(tmp_path)!r}))"
+    terminal = Terminal([sys.executable, "-c", program], folder=ROOT)
+    try:
+        terminal.until("run-1", "Detach").send("\x1b").until("run-1", gone="any key")
+        terminal.send("?").until("Esc closes this ·").send("\x1b[F")
+        # The scrollbar, too, is painted by itself, and beside it what lies below the text must not be.
+        terminal.until("Smoothed BLEU is lenient", "as a bitmask and the kept values.", gone="Esc closes this ·")
+        terminal.send("\x1b[H").until("Esc closes this ·", gone="Smoothed BLEU")
+    finally:
+        terminal.process.close(force=True)
+
+
+def test_beside_the_spans_of_an_update_nothing_is_sent() -> None:
+    below, text = Strip([Segment(" " * 10)]), Strip([Segment("|")])
+    update = ChopsUpdate([{0: below, 10: text}], [(0, 10, 11)], [[10, 11]])
+    assert [(run.x, run.y, "".join(part.text for part in run.segments)) for run in Painted().changes(update, (11, 1)).runs] == [
+        (10, 0, "|")
+    ]
+    update = ChopsUpdate([{0: Strip([Segment("abcdefghij")]), 10: text}], [(0, 3, 6)], [[10, 11]])
+    assert [(run.x, run.y, "".join(part.text for part in run.segments)) for run in Painted().changes(update, (11, 1)).runs] == [
+        (3, 0, "def")
+    ]
+
+
 async def test_a_run_that_changes_is_painted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run(tmp_path, "run-1", whole_run("run-1"), ago=3_600.0)
     async with opened(tmp_path) as (app, _):
