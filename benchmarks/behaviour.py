@@ -37,7 +37,7 @@ TRAIN = (
     "while True: (x @ w).tanh().sum().backward(); w.grad = None"
 )
 PATIENCE_S = 120.0
-DOWN, UP, RIGHT, LEFT, ESCAPE, BACKSPACE = "\x1b[B", "\x1b[A", "\x1b[C", "\x1b[D", "\x1b", "\x7f"
+DOWN, UP, ESCAPE, BACKSPACE = "\x1b[B", "\x1b[A", "\x1b", "\x7f"
 KEYS: list[tuple[str, list[str], list[str]]] = [
     ("arrows in the list of runs", ["1"], [DOWN, UP]),
     ("letters in its filter", ["/"], ["b", "e", BACKSPACE, BACKSPACE]),
