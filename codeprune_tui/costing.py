@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from core import sizes
+from core import given, sizes
 from core.costs import DiskNeed, disk_need
 from core.recipe import NEW_MODEL, Recipe
 from core.timings import Estimate, Timings
@@ -32,6 +32,10 @@ class Costs:
     """On the disk of the runs."""
     estimate: Estimate | None
     """None where nothing comparable was measured."""
+    shares: tuple[float, ...] | None = None
+    """Sparsity of what the recipe prunes after each round, given how the model comes; None where that is not known."""
+    warnings: tuple[str, ...] = ()
+    """What to know of the model that the run starts from."""
 
 
 def work_out(recipe: Recipe, checkpoints: Path, timings: Timings) -> Costs:
@@ -47,7 +51,9 @@ def work_out(recipe: Recipe, checkpoints: Path, timings: Timings) -> Costs:
         need, unknown = _need(anchored)
     except (OSError, ValueError) as error:  # no path at all: too long, or with a NUL in it
         need, unknown = None, getattr(error, "strerror", None) or str(error)
-    return Costs(need, unknown, _free(checkpoints), timings.estimate(anchored))
+    counts = given.counts_of(anchored)
+    shares, warnings = given.reached(recipe, counts) if counts else None, tuple(given.warnings(anchored, counts))
+    return Costs(need, unknown, _free(checkpoints), timings.estimate(anchored), shares, warnings)
 
 
 def _need(recipe: Recipe) -> tuple[DiskNeed | None, str]:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from core import given
 from core.errors import DataError
 from core.recipe import Data, Device, Evaluation, Model, Recipe, load_recipe, to_toml
 from core.rows import BrokenRow
@@ -152,8 +153,12 @@ def recipe(
         raise typer.BadParameter("Give only one of --template, --check, --show.")
     if check is not None:
         asked = load_recipe(bundle.recipe_file(check))
-        shares = ", ".join(percent(share) for share in sparsities(asked))
-        say(f"{check} is right: {asked.kind}, sparsity by round {shares}")
+        anchored = client.anchored(asked)
+        counts = given.counts_of(anchored)
+        shares = given.reached(asked, counts) if counts else sparsities(asked)
+        say(f"{check} is right: {asked.kind}, sparsity by round {', '.join(map(percent, shares))}")
+        for warning in given.warnings(anchored, counts):
+            say(warning)
     else:
         typer.echo(to_toml(Recipe() if show is None else load_recipe(bundle.recipe_file(show)), commented=show is None), nl=False)
 

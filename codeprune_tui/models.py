@@ -13,7 +13,7 @@ from core.runs import RunPaths, read_metrics, run_folders
 
 from . import bundle
 from .plain import plain
-from .words import percent
+from .words import percent, with_before
 
 WEIGHTS = "model.safetensors"
 DENSE = "ruby-mini"
@@ -87,12 +87,17 @@ def _all(checkpoints: Path) -> Iterator[Choice]:
 
 def _round(paths: RunPaths, number: int) -> Choice:
     folder = paths.round(number)
-    share = (read_metrics(folder) or {}).get("sparsity")
-    sparsity = float(share) if isinstance(share, int | float) and 0 <= share <= 1 else 0.0
+    metrics = read_metrics(folder) or {}
+    sparsity, before = (_share(metrics.get(key)) for key in ("sparsity", "sparsity_before"))
     name = plain(paths.name, 60)
     short = name if len(name) <= 16 else f"{name[:6]}…{name[-9:]}"
-    end = f"r{number} {percent(sparsity)}"
-    return Choice(str(folder.resolve()), f"{name} · round {number} · {percent(sparsity)}", f"{short} {end}", paths.name, sparsity)
+    label = f"{name} · round {number} · {with_before(sparsity, before)}"
+    end = f"r{number} {percent(sparsity)}" + (f" (was {percent(before)})" if before else "")
+    return Choice(str(folder.resolve()), label, f"{short} {end}", paths.name, sparsity)
+
+
+def _share(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else 0.0
 
 
 def _made(paths: RunPaths) -> float:

@@ -56,11 +56,12 @@ def results(view: RunView) -> str:
         return ""
     rows = [["round", "sparsity", "BLEU", "corpus BLEU", "chrF"]]
     rows += [[str(found.number), percent(found.sparsity), *_cells(found.scores)] for found in view.finished]
+    pruned = f"The model came pruned to {percent(view.before)}; sparsity is of the weights that the recipe prunes."
     rows += [[FLOOR_NAMES.get(name, plain(name)), "", *_cells(scores)] for name, scores in view.floors.items()]
-    notes: list[str] = []
+    notes: list[str] = [pruned] if view.before else []
     if view.evaluations:
         last = view.evaluations[-1]
-        notes = [f"Scored on {last.rows:,} rows of {plain(last.split)}, on {plain(view.device)}.", *_signatures(last.signatures)]
+        notes += [f"Scored on {last.rows:,} rows of {plain(last.split)}, on {plain(view.device)}.", *_signatures(last.signatures)]
     notes += [
         f"Masked tokens: accuracy {percent(found.accuracy)}, loss {found.loss:.3f} (step {found.step})"
         for found in view.validations[-1:]
@@ -107,12 +108,13 @@ def run_list(infos: Sequence[RunInfo], now: float) -> str:
         infos: The runs.
         now: Seconds since 1970.
     """
-    rows = [["run", "state", "kind", "round", "sparsity", "BLEU", "best", "dense", "age"]]
+    known = any(info.before for info in infos)
+    rows = [["run", "state", "kind", "round", "sparsity", *(["before"] if known else []), "BLEU", "best", "dense", "age"]]
     for info in infos:
         rounds = f"{info.round}/{info.rounds}" if info.round >= 0 else f"–/{info.rounds}"
         scores = [score(value) for value in (info.bleu, info.best_bleu, info.dense_bleu)]
-        sparsity = percent(info.sparsity)
-        rows.append([plain(info.paths.name), info.words, plain(info.kind), rounds, sparsity, *scores, age(info.changed, now)])
+        shares = [percent(info.sparsity), *([_before(info.before)] if known else [])]
+        rows.append([plain(info.paths.name), info.words, plain(info.kind), rounds, *shares, *scores, age(info.changed, now)])
     return table(rows, left=3)
 
 
@@ -137,17 +139,24 @@ def comparison(rounds: Sequence[Result]) -> str:
         rounds: At least one, in the order of the lines.
     """
     known = any(found.intervals for found in rounds)  # older runs have none: no empty columns then
-    rows = [["run", "round", "sparsity", "BLEU", "corpus BLEU", "chrF", "floor: name", "rows", "MB"]]
+    pruned = any(found.before for found in rounds)
+    before = ["before"] if pruned else []
+    rows = [["run", "round", "sparsity", *before, "BLEU", "corpus BLEU", "chrF", "floor: name", "rows", "MB"]]
     rows[0] += ["BLEU, 95 %", "less dense"] if known else []
     for found in rounds:
         scores = [score(found.scores.get(measure)) for measure in MEASURES]
         floor, size = score(found.floors.get("name", {}).get("bleu")), found.size_bytes
         megabytes = NOTHING if size is None else f"{size / 1e6:.2f}"
-        cells = [plain(found.run), str(found.round), percent(found.sparsity), *scores, floor, f"{found.rows:,}", megabytes]
+        shares = [percent(found.sparsity), *([_before(found.before)] if pruned else [])]
+        cells = [plain(found.run), str(found.round), *shares, *scores, floor, f"{found.rows:,}", megabytes]
         if known:
             cells += [between(found.intervals.get("bleu")), changed(found.against_dense.get("bleu"))]
         rows.append(cells)
     return table(rows)
+
+
+def _before(share: float) -> str:
+    return percent(share) if share else NOTHING
 
 
 def between(spread: Interval | None) -> str:
@@ -168,7 +177,13 @@ def run_list_json(infos: Sequence[RunInfo], checkpoints: str) -> str:
 def run_detail_json(info: RunInfo, view: RunView, eta: float | None) -> str:
     """One run as JSON: the keys of the list, and progress, results, floors, signatures, failure, warnings."""
     results = [
-        {"round": found.number, "sparsity": found.sparsity, "scores": _scores(found.scores), "seconds": found.seconds}
+        {
+            "round": found.number,
+            "sparsity": found.sparsity,
+            "sparsity_before": found.before,
+            "scores": _scores(found.scores),
+            "seconds": found.seconds,
+        }
         for found in view.finished
     ]
     last = view.evaluations[-1] if view.evaluations else None
@@ -201,6 +216,7 @@ def _run(info: RunInfo) -> dict[str, object]:
         "round": info.round,
         "rounds": info.rounds,
         "sparsity": info.sparsity,
+        "sparsity_before": info.before,
         "bleu": info.bleu,
         "best_bleu": info.best_bleu,
         "dense_bleu": info.dense_bleu,

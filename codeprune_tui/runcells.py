@@ -30,6 +30,8 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("age", "age", 10),
 )
 """(key, title, width); that of the run is the least, it takes what is left. Figures stand at the right end of their column."""
+BEFORE = ("sparsity", "spars. (was)", 12)
+"""In place of the sparsity, where a run's model was pruned before the run: "90 (50) %"."""
 NOW_S = 10.0
 """Younger than this is "now"."""
 DEVICE = ("device", "  device", 10)
@@ -97,7 +99,7 @@ def cells_of(info: RunInfo, now: float, marked: bool, name_width: int) -> dict[s
         "run": Text(middle_out(plain(info.paths.name, 100), name_width), no_wrap=True),
         "state": Text(f"  {sign} {state}", STYLES[colour]),
         "round": Text(rounds, justify="right"),
-        "sparsity": Text(percent(info.sparsity) if info.round >= 0 else "–", justify="right"),
+        "sparsity": Text(_sparsity(info), justify="right"),
         "bleu": Text(score(info.bleu), justify="right"),
         "best": Text(score(info.best_bleu), justify="right"),
         "diff": Text(difference(dense_difference(info)), justify="right"),
@@ -106,3 +108,11 @@ def cells_of(info: RunInfo, now: float, marked: bool, name_width: int) -> dict[s
         "kind": Text(f"  {plain(info.kind, 20)}"),
         "device": Text(f"  {plain(info.device, 20)}"),
     }
+
+
+def _sparsity(info: RunInfo) -> str:
+    """Of what the recipe prunes, and in brackets, in whole percent, how sparse its model came: "90 (50) %"."""
+    if info.round < 0:
+        return "–"
+    share = percent(info.sparsity)
+    return share.replace(" %", f" ({100 * info.before:.0f}) %") if info.before else share

@@ -84,6 +84,7 @@ def _mean(title: str, number: int, runs: Sequence[tuple[Result, ...]]) -> Mean:
         title,
         number,
         sparsity=fmean(found.sparsity for found in there),
+        before=fmean(found.before for found in there),
         scores={name: fmean(values) for name, values in scores.items()},
         floors=first.floors,
         size_bytes=None if size is None else round(size),

@@ -94,6 +94,8 @@ class RoundView:
     """Parameter name -> what was measured of it at the end of the round; empty before, and in journals of older versions."""
     kept: int = 0
     total: int = 0
+    before: float = 0.0
+    """How sparse the model was before the run; `sparsity` is of the weights that the recipe prunes."""
     evaluations: tuple[Evaluation, ...] = ()
     picked_step: int | None = None
     scores: Scores | None = None
@@ -170,6 +172,11 @@ class RunView:
         """Scores of the dense model, that is of round 0."""
         dense = self.by_round.get(0)
         return dense.scores if dense else None
+
+    @property
+    def before(self) -> float:
+        """How sparse the model was before the run; 0 until it is known."""
+        return max((found.before for found in self.by_round.values()), default=0.0)
 
     @property
     def finished(self) -> list[RoundView]:
@@ -359,11 +366,13 @@ def _round_event(view: RunView, what: RoundStarted | Pruned | Picked | RoundFini
             view = replace(view, round=what.round, step=0, sparsity=what.sparsity, decoding=None)
         case Pruned():
             here = replace(here, sparsity=what.sparsity, matrices=what.matrices, kept=what.kept, total=what.total)
+            here = replace(here, before=what.before)
             view = replace(view, sparsity=what.sparsity)
         case Picked():
             here = replace(here, picked_step=what.step)
         case RoundFinished():
             here = replace(here, sparsity=what.sparsity, scores=what.scores, seconds=what.seconds, finished=True)
+            here = replace(here, before=what.before)
             view = replace(view, decoding=None)
     return replace(view, by_round={**view.by_round, what.round: here}, anchor=None)
 

@@ -5,6 +5,7 @@ No number here is a guess: time is told with the runs that it was measured on, a
 
 from core.costs import DiskNeed
 from core.recipe import Recipe
+from core.schedule import sparsities
 from core.timings import Estimate, trained_rounds
 
 from .costing import Costs
@@ -13,6 +14,7 @@ from .screens.form import schedule_text, total_steps
 from .words import count, duration
 
 SCHEDULE = "sparsity by round"
+START = "the model it starts from"
 LOOKING = "looking…"
 UNMEASURED = (
     "not known: no run with this kind, model, data, lengths, batch size, device and threads was measured on this machine yet"
@@ -35,9 +37,12 @@ def parts(recipe: Recipe, costs: Costs | None) -> list[tuple[str, str]]:
         recipe: What will run.
         costs: Of it, or None while they are looked up.
     """
-    schedule = [(SCHEDULE, schedule_text(recipe, 30))] if recipe.rounds else []
+    shares = sparsities(recipe) if costs is None or costs.shares is None else costs.shares
+    schedule = [(SCHEDULE, schedule_text(shares, 30))] if recipe.rounds else []
+    start = [(START, "\n".join(plain(warning, 300) for warning in costs.warnings))] if costs and costs.warnings else []
     return [
         *schedule,
+        *start,
         ("steps", steps(recipe)),
         ("disk", LOOKING if costs is None else disk(recipe, costs)),
         ("time", LOOKING if costs is None else time(recipe, costs.estimate)),
@@ -48,11 +53,12 @@ def line(costs: Costs | None) -> str:
     """Disk and time in one line for the bottom of the form."""
     if costs is None:
         return f"disk and time: {LOOKING}"
+    idle = next((f"{warning.split(':')[0]} · " for warning in costs.warnings if " prunes nothing " in warning), "")
     if costs.need is None:
-        where = "disk unknown"
+        where = f"{idle}disk unknown"
     else:
         full = costs.free_bytes is not None and costs.need.peak > costs.free_bytes
-        where = f"disk {size(costs.need.total)}" + (f", but only {size(costs.free_bytes or 0)} free" if full else "")
+        where = f"{idle}disk {size(costs.need.total)}" + (f", but only {size(costs.free_bytes or 0)} free" if full else "")
     found = costs.estimate
     if found is None:
         return f"{where} · time not measured yet"

@@ -53,6 +53,11 @@ def percent(share: float) -> str:
     return f"{_trimmed(share)} %" if math.isfinite(share) else NOTHING
 
 
+def with_before(sparsity: float, before: float) -> str:
+    """The sparsity of what a recipe prunes, and behind it how sparse the model came: "90 %, before the run 50 %"."""
+    return f"{percent(sparsity)}, before the run {percent(before)}" if before else percent(sparsity)
+
+
 def _trimmed(share: float) -> str:
     return f"{share * 100:.1f}".removesuffix(".0")
 
@@ -124,6 +129,8 @@ def sentence(event: Event) -> str:
             return f"Round {what.round} begins at {percent(what.sparsity)} sparsity, {count(what.steps)} steps"
         case Pruned():
             kept = f"{count(what.kept)} of {count(what.total)} weights kept"
+            if what.round == 0:
+                return f"Comes pruned to {percent(what.before or what.sparsity)}; what the recipe prunes: {kept}"
             return f"Pruned to {percent(what.sparsity)}: {kept}, in {duration(what.seconds)}"
         case Rewound():
             return f"Weights rewound ({what.to}), masks kept"
@@ -142,7 +149,8 @@ def sentence(event: Event) -> str:
             return f"Measured {what.parameter}: {count(what.kept)} of {count(what.rows * what.columns)} weights kept"
         case RoundFinished():
             with_score = "" if what.scores is None else f", BLEU {score(what.scores.bleu)}"
-            return f"Round {what.round} complete at {percent(what.sparsity)}{with_score}, in {duration(what.seconds)}"
+            at = with_before(what.sparsity, what.before)
+            return f"Round {what.round} complete at {at}{with_score}, in {duration(what.seconds)}"
         case CheckpointSaved():
             return f"Checkpoint saved at round {what.round}, step {what.step}"
         case CommandTaken():

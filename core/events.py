@@ -87,7 +87,10 @@ class RoundStarted:
 
 @dataclass(frozen=True)
 class Pruned:
-    """The masks of a round are made."""
+    """The masks of a round are made; `sparsity`, `kept` and `total` are of the weights that the recipe prunes.
+
+    In round 0, of a model that came pruned: which masks it came with.
+    """
 
     event: Literal["pruned"]
     round: int
@@ -97,6 +100,8 @@ class Pruned:
     matrices: dict[str, float]
     """Parameter name -> sparsity of that matrix."""
     seconds: float
+    before: float = 0.0
+    """How sparse the model was before the run: the pruned share of the matrices of which something was pruned."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +215,8 @@ class RoundFinished:
     seconds: float
     size_bytes: int | None = None
     """Of the model with its prunable matrices as bitmask and kept values; journals of older versions lack it."""
+    before: float = 0.0
+    """As in `Pruned`."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
-from . import maskstats, metrics
+from . import given, maskstats, metrics
 from .checkpoint import (
     Checkpoint,
     CheckpointWriter,
@@ -51,6 +51,7 @@ from .loading import save_model
 from .masks import Masks, apply_masks, collapsed, keep, load_masks, prunable, save_masks, sparsity_of
 from .memory import give_back
 from .model import PAD, CodeToText
+from .names import is_prunable
 from .picker import Measurement, Picker
 from .schedule import sparsities
 from .scores import CRITERIA
@@ -77,6 +78,12 @@ class Material:
     """Of `held_out`."""
     masks: Masks = field(default_factory=dict)
     """What the model was pruned with before this run began; that stays pruned."""
+
+    def counts(self) -> given.Counts:
+        """How many weights of each matrix were pruned before this run began."""
+        weights = {name: weight.numel() for name, weight in self.model.named_parameters()}
+        pruned = {name: int((~mask).sum()) for name, mask in self.masks.items()}
+        return {name: (pruned.get(name, 0), size) for name, size in weights.items() if name in pruned or is_prunable(name, "all")}
 
 
 def run_lottery(session: Session, material: Material) -> None:
@@ -131,7 +138,8 @@ class Round:
         self.picker = Picker(recipe.picker)
         self._writer = CheckpointWriter(session.paths.resume, self._checkpoint_saved)
         if checkpoint is None:
-            session.emit(RoundStarted("round_started", self.number, sparsities(recipe)[self.number], self._steps))
+            planned = given.reached(recipe, self.material.counts()) if self.material.masks else sparsities(recipe)
+            session.emit(RoundStarted("round_started", self.number, planned[self.number], self._steps))
         self._prune(announce=checkpoint is None)
         self.trainer = self._make_trainer()
         if checkpoint is None:
@@ -174,13 +182,25 @@ class Round:
         return maskstats.Heads(config.num_attention_heads, config.decoder_heads or config.num_attention_heads)
 
     def _announce_masks(self, seconds: float) -> None:
-        kept = sum(int(mask.sum()) for mask in self.masks.values())
-        matrices = {name: round(sparsity_of({name: mask}), 6) for name, mask in self.masks.items()}
-        total = sum(mask.numel() for mask in self.masks.values())
-        sparsity = sparsity_of(self.masks)
-        self.session.emit(Pruned("pruned", self.number, sparsity, kept, total, matrices, round(seconds, 3)))
+        matrices = {name: round(sparsity_of({name: mask}), 6) for name, mask in self._all_masks().items()}
+        own = self._own_masks()
+        kept, total, before = _kept(own), _size(own), sparsity_of(self.material.masks)
+        pruned = Pruned("pruned", self.number, sparsity_of(own), kept, total, matrices, round(seconds, 3), before=before)
+        self.session.emit(pruned)
         if gone := collapsed(self.masks):
             self.session.emit(Warned("warning", f"Round {self.number}: nothing is left of {', '.join(gone)}."))
+
+    def _all_masks(self) -> Masks:
+        """This round's masks, with ones for what the recipe prunes in later rounds."""
+        weights = prunable(self.material.model, self.session.recipe.pruning.prunable)
+        return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()} | self.masks
+
+    def _own_masks(self) -> Masks:
+        """Those of the weights that the recipe prunes; where it prunes none, those that the model came with."""
+        recipe = self.session.recipe
+        if recipe.rounds == 0:
+            return self.masks
+        return {name: mask for name, mask in self._all_masks().items() if is_prunable(name, recipe.pruning.prunable)}
 
     def _rewind(self) -> None:
         to = self.session.recipe.rewind.to
@@ -306,8 +326,7 @@ class Round:
         known = self.measured is not None and self.measured[0] == step
         evaluation = self.measured[1] if known and self.measured else self._evaluate(step, lambda: None)
         # Round 0 has masks too, of ones: whoever reads a round need not know that it was the dense one.
-        weights = prunable(self.material.model, self.session.recipe.pruning.prunable)
-        masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()} | self.masks
+        masks = self._all_masks()
         # Before the round is on disk: killed in between, the round's end is done again, and no figure is missing.
         self._measure_matrices(masks)
         self._writer.settle()
@@ -316,11 +335,12 @@ class Round:
             RoundFinished(
                 "round_finished",
                 self.number,
-                sparsity_of(self.masks),
+                sparsity_of(self._own_masks()),
                 evaluation.scores,
                 self.trainer.step,
                 round(self._seconds, 3),
                 size_bytes,
+                before=sparsity_of(self.material.masks),
             )
         )
 
@@ -338,13 +358,14 @@ class Round:
     def _write(self, step: int, reason: str, evaluation: Evaluation, masks: Masks) -> int:
         """Puts the round on disk; returns the bytes of its model as bitmask and values."""
         recipe, folder = self.session.recipe, self.session.paths.round(self.number)
-        kept, total = sum(int(mask.sum()) for mask in masks.values()), sum(mask.numel() for mask in masks.values())
-        size_bytes = maskstats.sparse_bytes(sum(weight.numel() for weight in self.material.model.parameters()), total, kept)
+        own, parameters = self._own_masks(), sum(weight.numel() for weight in self.material.model.parameters())
+        size_bytes = maskstats.sparse_bytes(parameters, _size(masks), _kept(masks))
         facts = {
             "round": self.number,
-            "sparsity": sparsity_of(masks),
-            "kept": kept,
-            "total": total,
+            "sparsity": sparsity_of(own),
+            "sparsity_before": sparsity_of(self.material.masks),
+            "kept": _kept(own),
+            "total": _size(own),
             "size_bytes": size_bytes,
             "steps": self.trainer.step,
             "picked_step": step,
@@ -419,6 +440,14 @@ class Round:
         self.picker = Picker(self.session.recipe.picker, tuple(Measurement(**measured) for measured in measurements))
         self._seconds_before = seconds
         self._saved = (step, len(measurements))
+
+
+def _kept(masks: Masks) -> int:
+    return sum(int(mask.sum()) for mask in masks.values())
+
+
+def _size(masks: Masks) -> int:
+    return sum(mask.numel() for mask in masks.values())
 
 
 def _floors(evaluation: Evaluation) -> dict[str, Scores]:

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from . import given
 from .data import Encoded, encode_rows, subset
 from .device import describe
 from .errors import DataError, ModelError, RunError, TrainingError
@@ -84,10 +85,13 @@ def prepare(session: Session) -> Material:
         FloorsMeasured("floors", recipe.evaluation.split, len(held_out.rows), as_event(floors.constant), as_event(floors.name))
     )
     masks = {} if recipe.model.path == NEW_MODEL else load_masks(recipe.model.path)
+    material = Material(model, tokenizer, encode(splits["train"]), held_out, floors, masks)
+    for warning in given.warnings(recipe, material.counts()) if masks and not session.paths.finished_rounds() else ():
+        session.emit(Warned("warning", warning))
     model.to(session.accelerator.device)
     if recipe.training.compile:
         compile_forward(model)
-    return Material(model, tokenizer, encode(splits["train"]), held_out, floors, masks)
+    return material
 
 
 def compile_forward(model: CodeToText, backend: str = "inductor") -> None:

@@ -52,6 +52,8 @@ class Result:
     """Measure -> this score less that of the run's dense round, on the same rows; empty for the dense round itself."""
     bootstrap: str = ""
     """How the intervals were computed."""
+    before: float = 0.0
+    """How sparse the model was before the run; `sparsity` is of the weights that the recipe prunes."""
 
 
 class ResultsReader:
@@ -92,7 +94,7 @@ class ResultsReader:
     def _result(self, number: int) -> Result:
         found = Result(self.paths.name, number)
         if (told := self._told.get(number)) is not None:
-            found = _with_metrics(found, {**asdict(told), "scores": _scores(told.scores)})
+            found = _with_metrics(found, {**asdict(told), "scores": _scores(told.scores), "sparsity_before": told.before})
         if (floors := self._floors) is not None:
             both = {"name": _scores(floors.name), "constant": _scores(floors.constant)}
             found = replace(found, floors=both, split=floors.split, rows=floors.rows)
@@ -114,6 +116,7 @@ def _with_metrics(found: Result, metrics: Mapping[str, object]) -> Result:
     return replace(
         found,
         sparsity=numbers.get("sparsity", found.sparsity),
+        before=numbers.get("sparsity_before", found.before),
         seconds=numbers.get("seconds", found.seconds),
         scores=scores,
         floors={**found.floors, **{name: _numbers(_mapping(floors[name])) for name in FLOORS if name in floors}},
@@ -185,6 +188,7 @@ def to_csv(results: Iterable[Result]) -> str:
             "ms_per_row", "ms_per_token", "decoded_on",
             *(f"{measure}_{end}" for measure in MEASURES for end in ("low", "high")),
             *(f"{measure}_{name}" for measure in MEASURES for name in ("change", "change_low", "change_high")), "bootstrap",
+            "sparsity_before",
         ]
     )  # fmt: skip
     for found in results:
@@ -200,5 +204,5 @@ def to_csv(results: Iterable[Result]) -> str:
         for measure in MEASURES:
             change = found.against_dense.get(measure)
             cells += [change.value, change.low, change.high] if change else ["", "", ""]
-        writer.writerow([*cells, found.bootstrap])
+        writer.writerow([*cells, found.bootstrap, found.before])
     return text.getvalue()

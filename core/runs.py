@@ -138,7 +138,7 @@ class RunInfo:
     """Last complete round, −1 before the first."""
     rounds: int
     sparsity: float
-    """Of the last complete round, share in [0, 1]."""
+    """Of the weights that the recipe prunes, after the last complete round; share in [0, 1]."""
     bleu: float | None
     """Of the last complete round."""
     best_bleu: float | None
@@ -148,6 +148,8 @@ class RunInfo:
     """Time of the last event, seconds since 1970; 0 before the first."""
     killed: bool = False
     """Whether the worker that crashed was killed on request."""
+    before: float = 0.0
+    """How sparse the model was before the run, share in [0, 1]."""
 
     @property
     def words(self) -> str:
@@ -330,6 +332,7 @@ def run_info(paths: RunPaths, now: float) -> RunInfo:
         device=_device(paths),
         changed=_last_time(end),
         killed=state is State.CRASHED and paths.killed.exists(),
+        before=_number(last.get("sparsity_before")) or 0.0,
     )
 
 

@@ -35,6 +35,7 @@ TORCH_FREE = (
     "costs",
     "pace",
     "timings",
+    "given",
 )
 ENGINE = sorted(path.stem for path in (ROOT / "core").glob("*.py") if path.stem not in ("__init__", "__main__"))
 COMMAND_LINE = (

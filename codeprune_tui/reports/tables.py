@@ -15,7 +15,7 @@ from core.results import FLOORS, MEASURES, Result, to_csv
 from core.study import Group, Study, level_of
 
 from ..report import between, changed
-from ..words import NOTHING, difference, percent, score
+from ..words import NOTHING, difference, score, with_before
 from .ladder import PUBLISHED, SPLITS, Ladder
 
 
@@ -118,7 +118,7 @@ def rounds_table(study: Study) -> Table:
     """Every complete round of every run, with intervals where the run folder has them."""
     rows = [
         (
-            found.run, str(found.round), percent(found.sparsity), *(score(found.scores.get(name)) for name in MEASURES),
+            found.run, str(found.round), with_before(found.sparsity, found.before), *(score(found.scores.get(name)) for name in MEASURES),
             between(found.intervals.get("bleu")), changed(found.against_dense.get("bleu")), f"{found.rows:,}", found.split,
         )
         for run in study.runs

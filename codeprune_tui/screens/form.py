@@ -3,7 +3,7 @@
 Follows `core.recipe` in everything: the form has no rules of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import tomlkit
@@ -135,9 +135,9 @@ def verdict(recipe: Recipe) -> str:
     return f"{rounds}{steps}{end}"
 
 
-def schedule_text(recipe: Recipe, most: int = 12) -> str:
+def schedule_text(planned: Sequence[float], most: int = 12) -> str:
     """The sparsity after each round, the middle left out where there are many."""
-    shares = [percent(share).replace(" %", "") for share in sparsities(recipe)]
+    shares = [percent(share).replace(" %", "") for share in planned]
     if len(shares) > most:
         shares = [*shares[: most - 2], "…", shares[-1]]
     return " → ".join(shares) + " %"

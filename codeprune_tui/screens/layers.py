@@ -21,7 +21,7 @@ from ..plain import plain
 from ..state import RunView
 from ..widgets.blockmap import BlockMap
 from ..widgets.layergrid import LayerGrid
-from ..words import percent
+from ..words import with_before
 from .live import NO_RUN
 from .mode import RUN_KEYS, ModeScreen, Target
 
@@ -178,9 +178,8 @@ class LayersScreen(ModeScreen):
         sign = "▶ " if self._playing is not None else ""
         here = view.by_round[number]
         end = "" if complete(view, number) else ", not complete"
-        return (
-            f"{sign}{MEASURES[self._measure].title}, round {number}/{max(view.rounds, known[-1])}: {percent(here.sparsity)}{end}"
-        )
+        share = with_before(here.sparsity, here.before)
+        return f"{sign}{MEASURES[self._measure].title}, round {number}/{max(view.rounds, known[-1])}: {share}{end}"
 
     def _show_chosen(self, view: RunView, number: int, matrix: Matrix | None) -> None:
         words, block_map = self.query_one("#facts", Static), self.query_one(BlockMap)

@@ -227,7 +227,7 @@ class NewRunScreen(ModeScreen):
         return self._finder.ask(recipe) if self._finder is not None else None
 
     def _preview(self, recipe: Recipe, costs: Costs | None) -> Content:
-        shares = sparsities(recipe)
+        shares = sparsities(recipe) if costs is None or costs.shares is None else costs.shares
         drawn = "\n".join(bars(shares, min(40, len(shares)), 2)) if len(shares) > 1 else ""
         text = toml(recipe).strip() or "# every key has its default"
         pieces: list[str | tuple[str, str]] = []

@@ -19,8 +19,10 @@ from .comparechart import marker
 WIDTHS = {"run": 12, "round": 7, "sparsity": 10, "bleu": 8, "diff": 9, "corpus_bleu": 9, "chrf": 8, "size": 8}
 """Column -> width; that of the run is the least, it takes what is left."""
 WIDE_WIDTHS = {"interval": 16, "latency": 7, "name": 7, "rows": 8, "seconds": 9}
+BEFORE = ("before", 7)
+"""Where a model was pruned before its run: how sparse it came. Its width is what an 80-column terminal has left."""
 """Only on wide screens: where Δ lies, ms a token, the BLEU of the name floor, scored rows, seconds of the round."""
-TITLES = {"interval": "Δ 95 %", "name": "name", "rows": "rows", "seconds": "seconds"}
+TITLES = {"before": "before", "interval": "Δ 95 %", "name": "name", "rows": "rows", "seconds": "seconds"}
 """Of the columns that cannot be sorted by."""
 SEED_WIDTHS = {"run": 12, "round": 6, "n": 3, "sparsity": 10, "bleu": 13, "diff": 9, "corpus_bleu": 9, "chrf": 8, "size": 8}
 """The same where seeds are one curve: how many they are, and room for the standard deviation."""
@@ -53,7 +55,7 @@ class CompareTable(DataTable[Text]):
         here, width = self.chosen, self.app.size.width
         self.results = in_order(results, by, down)
         seeds = any(isinstance(found, Mean) for found in self.results)
-        widths = _widths(width, SEED_WIDTHS if seeds else WIDTHS)
+        widths = _widths(width, SEED_WIDTHS if seeds else WIDTHS, before=any(found.before for found in self.results))
         titles = SEED_TITLES if seeds else {}
         self.clear(columns=True)
         for key, room in widths.items():
@@ -115,10 +117,12 @@ def _about(found: Result, measure: str, width: int) -> Text:
     return Text(plain(" · ".join(parts), max(20, width)))
 
 
-def _widths(width: int, each: Mapping[str, int]) -> dict[str, int]:
+def _widths(width: int, each: Mapping[str, int], *, before: bool) -> dict[str, int]:
     widths: dict[str, int] = {}
     for key, room in each.items():
         widths[key] = room
+        if key == "sparsity" and before:
+            widths[BEFORE[0]] = BEFORE[1]
         if key == "diff" and width >= 120:
             widths[BESIDE] = WIDE_WIDTHS[BESIDE]
     if width >= 120:
@@ -140,6 +144,7 @@ def _cells(found: Result, place: int, dense_bleu: float | None) -> dict[str, Tex
         "n": str(len(several.runs)) if several else "1",
         "round": str(found.round),
         "sparsity": percent(found.sparsity),
+        "before": percent(found.before) if found.before else NOTHING,
         "bleu": score(found.scores.get("bleu")) + deviation(found, "bleu"),
         "diff": difference(change(found, dense_bleu)),
         "interval": ends(several, "bleu") if several else NOTHING if against is None else between(against.low, against.high),

@@ -12,7 +12,7 @@ from textual.widgets.data_table import CellKey, RowKey
 from core.runs import RunInfo
 
 from ..ordering import NEWEST, ORDERS, in_order
-from ..runcells import COLUMNS, DEVICE, KIND, aged, cells_of
+from ..runcells import BEFORE, COLUMNS, DEVICE, KIND, aged, cells_of
 
 
 class RunTable(DataTable[Text]):
@@ -29,6 +29,8 @@ class RunTable(DataTable[Text]):
         """Cells as they were made, and from what: a thousand runs would take a third of each second."""
         self._name_width = COLUMNS[1][2]
         self._here = ""
+        self._before = False
+        """Whether a listed run's model was pruned before the run."""
 
     # Every column has a width and every row one line, so nothing has to be measured; Textual would measure each cell of a new
     # or changed row, which is a fifth of what opening a list of a thousand runs takes.
@@ -64,7 +66,8 @@ class RunTable(DataTable[Text]):
         """Makes the columns anew for the terminal's width, without any run; the names get the room that is left."""
         here, width = self.chosen, self.app.size.width
         self.clear(columns=True)
-        shown = (*COLUMNS, KIND) if width >= 120 else COLUMNS
+        shown = tuple(BEFORE if self._before and column[0] == BEFORE[0] else column for column in COLUMNS)
+        shown = (*shown, KIND) if width >= 120 else shown
         free = width - 2 - sum(taken for _, _, taken in shown)
         if free >= DEVICE[2]:
             shown, free = (*shown, DEVICE), free - DEVICE[2]
@@ -88,6 +91,9 @@ class RunTable(DataTable[Text]):
             now: Seconds since 1970.
         """
         shown = in_order(list(infos), self.order, self.down)
+        if (before := any(info.before for info in infos)) != self._before:
+            self._before = before
+            self.lay_out()
         cells = {info.paths.name: self._cells_of(info, info.paths.name in marks, now) for info in shown}
         if list(cells) != list(self.cells):
             self._list(cells)
