@@ -30,7 +30,7 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("age", "age", 10),
 )
 """(key, title, width); that of the run is the least, it takes what is left. Figures stand at the right end of their column."""
-BEFORE = ("sparsity", "spars. (was)", 12)
+BEFORE = ("sparsity", "pruned(was)", 12)
 """In place of the sparsity, where a run's model was pruned before the run: "90 (50) %"."""
 NOW_S = 10.0
 """Younger than this is "now"."""

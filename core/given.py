@@ -76,7 +76,7 @@ def description(counts: Counts) -> str:
         part = "other" if place is None else "encoder" if place.part == "pooler" else place.part
         parts.setdefault(part, []).append(pair)
     words = []
-    for part, pairs in parts.items():
+    for part, pairs in sorted(parts.items(), key=lambda item: ("encoder", "decoder", "other").index(item[0])):
         if touched := [pair for pair in pairs if pair[0]]:
             where = "" if len(touched) == len(pairs) else f" ({len(touched)} of {len(pairs)} matrices)"
             words.append(f"{part} {_percent(_share(touched))}{where}")

@@ -307,8 +307,8 @@ def test_status_lists_runs(tmp_path: Path, run_cli: Cli) -> None:
 
 
 RUN_KEYS = {
-    "name", "path", "state", "killed", "kind", "round", "rounds", "sparsity", "bleu", "best_bleu", "dense_bleu", "device",
-    "changed",
+    "name", "path", "state", "killed", "kind", "round", "rounds", "sparsity", "sparsity_before", "bleu", "best_bleu",
+    "dense_bleu", "device", "changed",
 }  # fmt: skip
 
 
@@ -327,7 +327,8 @@ def test_the_json_of_one_run_keeps_its_schema(tmp_path: Path, run_cli: Cli) -> N
     paths = finished(tmp_path / "checkpoints")
     run = json.loads(run_cli("status", str(paths.root), "--json").out)["run"]
     assert set(run) == RUN_KEYS | {"progress", "results", "evaluated", "floors", "signatures", "failure", "warnings"}
-    assert run["results"][1] == {"round": 1, "sparsity": 0.25, "scores": {"bleu": 11, "corpus_bleu": 2, "chrf": 21}, "seconds": 2}
+    shares = {"sparsity": 0.25, "sparsity_before": 0.0}
+    assert run["results"][1] == {"round": 1, **shares, "scores": {"bleu": 11, "corpus_bleu": 2, "chrf": 21}, "seconds": 2}
     assert run["floors"]["name"] == {"bleu": 12.5, "corpus_bleu": 0.75, "chrf": 16.5}
     assert set(run["progress"]) == {"round", "step", "steps", "eta_s", "pid", "host"}
     assert run["evaluated"] == {"split": "valid", "rows": 20}

@@ -118,7 +118,8 @@ def rounds_table(study: Study) -> Table:
     """Every complete round of every run, with intervals where the run folder has them."""
     rows = [
         (
-            found.run, str(found.round), with_before(found.sparsity, found.before), *(score(found.scores.get(name)) for name in MEASURES),
+            found.run, str(found.round), with_before(found.sparsity, found.before),
+            *(score(found.scores.get(name)) for name in MEASURES),
             between(found.intervals.get("bleu")), changed(found.against_dense.get("bleu")), f"{found.rows:,}", found.split,
         )
         for run in study.runs

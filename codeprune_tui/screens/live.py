@@ -23,7 +23,7 @@ from ..widgets.heatmap import Heatmap
 from ..widgets.runlog import RunLog
 from ..widgets.spark import Spark
 from ..widgets.telling import retitle, tell
-from ..words import with_before
+from ..words import percent
 from .mode import RUN_KEYS, ModeScreen, Target
 
 NO_RUN = Content.assemble(
@@ -129,8 +129,8 @@ class LiveScreen(ModeScreen):
     def _show(self, view: RunView) -> None:
         masked = view.masked
         heatmap = self.query_one(Heatmap)
-        share = with_before(masked.sparsity, masked.before) if masked else ""
-        retitle(heatmap, f"sparsity %, round {masked.number}: {share}" if masked else "sparsity %")
+        was = f" (was {percent(masked.before)})" if masked and masked.before else ""  # as much as 80 columns have room for
+        retitle(heatmap, f"sparsity %, round {masked.number}: {percent(masked.sparsity)}{was}" if masked else "sparsity %")
         heatmap.show(masked.matrices if masked else {}, "Dense: nothing is pruned yet.")
         self.query_one(ScoreChart).show(view)
         tell(self.query_one("#scores", Static), scores_table(view) if self._tall else scores_line(view))

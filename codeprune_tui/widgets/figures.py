@@ -62,8 +62,6 @@ def progress(view: RunView) -> Content:
     here = view.by_round.get(view.round)
     steps = here.steps if here and here.steps else view.steps
     parts: list[Part] = [("sparsity ", "$text-muted"), (percent(view.sparsity), "bold")]
-    if view.before:
-        parts.append((f" (before {percent(view.before)})", "$text-muted"))
     if view.decoding is not None:
         parts += [("  evaluating ", "$text-muted"), f"{count(view.decoding[0])}/{count(view.decoding[1])}"]
     else:
