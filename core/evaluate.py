@@ -84,6 +84,7 @@ def evaluate(
     recipe: EvaluationRecipe,
     after_batch: Callable[[int], None] = lambda done: None,
     floors: metrics.Floors | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Evaluation:
     """Decodes and scores rows.
 
@@ -94,11 +95,12 @@ def evaluate(
         recipe: Beam width, length and batch size.
         after_batch: Called with the number of rows decoded so far after each batch; may raise to break off.
         floors: Known floors of these rows, to save the time of counting them again.
+        clock: Seconds; may stand still while `after_batch` waits for something.
 
     Returns:
         Comments and scores, in the order of the rows.
     """
-    started = time.monotonic()
+    started = clock()
     tallies: list[tuple[Sequence[int], Tally]] = []
 
     def count(rows: Sequence[int], texts: Sequence[str]) -> None:
@@ -122,7 +124,7 @@ def evaluate(
         result=scored(counted),
         floors=floors or floors_of(encoded.rows),
         signatures=metrics.signatures(),
-        seconds=time.monotonic() - started,
+        seconds=clock() - started,
         decoded=decoded,
         tally=counted,
     )

@@ -70,13 +70,12 @@ def reached(recipe: Recipe, counts: Counts) -> tuple[float, ...]:
 
 def description(counts: Counts) -> str:
     """Where the model comes pruned, such as "encoder 90 %, decoder 50 % (2 of 4 matrices)"; "" for a dense one."""
-    parts: dict[str, list[tuple[int, int]]] = {}
+    parts: dict[str, list[tuple[int, int]]] = {"encoder": [], "decoder": [], "other": []}
     for name, pair in counts.items():
         place = locate(name)
-        part = "other" if place is None else "encoder" if place.part == "pooler" else place.part
-        parts.setdefault(part, []).append(pair)
+        parts["other" if place is None else "decoder" if place.part == "decoder" else "encoder"].append(pair)
     words = []
-    for part, pairs in sorted(parts.items(), key=lambda item: ("encoder", "decoder", "other").index(item[0])):
+    for part, pairs in parts.items():
         if touched := [pair for pair in pairs if pair[0]]:
             where = "" if len(touched) == len(pairs) else f" ({len(touched)} of {len(pairs)} matrices)"
             words.append(f"{part} {_percent(_share(touched))}{where}")

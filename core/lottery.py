@@ -296,6 +296,7 @@ class Round:
             session.recipe.evaluation,
             after_batch,
             self.material.floors,
+            session.clock,
         )
         session.emit(
             Evaluated(

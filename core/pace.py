@@ -137,6 +137,7 @@ class _Stopwatch:
             case Pruned() | Rewound():  # no step has been made yet
                 self._at = (what.round, 0, time)
             case Step():  # not CheckpointSaved: it may come when the training is steps ahead of it
+                self._paused = False  # the evaluation to come has begun after the pause
                 self._trained(what.round, what.step, time)
             case Evaluated() | Validated():
                 self._scored(what, time)

@@ -119,6 +119,8 @@ class Pretraining:
     _reported: float = 0.0
     _measured: dict[int, tuple[float, float]] = field(default_factory=dict)
     _saved: int = -1
+    _began: float = 0.0
+    """When this process began, less the seconds of those before it."""
 
     def run(self) -> None:
         """Trains to the end, from the checkpoint where there is one.
@@ -138,7 +140,7 @@ class Pretraining:
         session.emit(RunFinished("run_finished", 0))
 
     def _start(self, checkpoint: Checkpoint | None) -> None:
-        self._reported = self.session.clock()
+        self._reported = self._began = self.session.clock()
         if checkpoint is None:
             self.session.emit(RoundStarted("round_started", 0, 0.0, self.session.recipe.training.steps))
             torch.manual_seed(self.session.recipe.training.seed)
@@ -147,6 +149,13 @@ class Pretraining:
         assert isinstance(step, int)
         self._trainer.load_state(checkpoint.tensors, step)
         self._saved = step
+        seconds = checkpoint.facts.get("seconds", 0.0)  # older versions did not count them
+        assert isinstance(seconds, float)
+        self._began -= seconds
+
+    @property
+    def _seconds(self) -> float:
+        return self.session.clock() - self._began
 
     def _train(self, steps: int) -> None:
         recipe, trainer = self.session.recipe, self._trainer
@@ -193,7 +202,8 @@ class Pretraining:
         if self._trainer.step == self._saved:
             return
         self._trainer.check()
-        self._writer.write(self._trainer.state(), {"round": 0, "step": self._trainer.step})
+        facts = {"round": 0, "step": self._trainer.step, "seconds": self._seconds}
+        self._writer.write(self._trainer.state(), facts)
         self._saved = self._trainer.step
 
     def _checkpoint_saved(self, facts: Mapping[str, object]) -> None:
@@ -206,8 +216,9 @@ class Pretraining:
             self._validate()  # resumed at the very end
         loss, accuracy = self._measured[self._trainer.step]
         facts = {"round": 0, "sparsity": 0.0, "steps": self._trainer.step, "held_out_loss": loss, "held_out_accuracy": accuracy}
+        facts["seconds"] = round(self._seconds, 3)
         self.model.config.pretrained_only = True
         with complete_or_absent(self.session.paths.round(0)) as draft:
             save_model(self.model, self.tokenizer, draft, decoder=self.objective.trains_decoder)
             (draft / "metrics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        self.session.emit(RoundFinished("round_finished", 0, 0.0, None, self._trainer.step, 0.0))
+        self.session.emit(RoundFinished("round_finished", 0, 0.0, None, self._trainer.step, round(self._seconds, 3)))

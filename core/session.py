@@ -5,7 +5,7 @@ Everything is passed in; nothing here trains or prunes.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from accelerate import Accelerator
 
@@ -20,6 +20,26 @@ PAUSE_POLL_S = 0.1
 """How often a paused worker looks for a command."""
 
 
+@dataclass
+class WorkClock:
+    """Seconds of work: stands still while the run is paused, so that no duration holds a pause.
+
+    Args:
+        source: Seconds that never stand still.
+    """
+
+    source: Callable[[], float] = time.monotonic
+    _paused_s: float = 0.0
+
+    def __call__(self) -> float:
+        """Seconds; only differences mean anything."""
+        return self.source() - self._paused_s
+
+    def skip(self, seconds: float) -> None:
+        """Leaves out what has just passed."""
+        self._paused_s += seconds
+
+
 @dataclass(frozen=True)
 class Session:
     """What a worker hands to the loop it runs."""
@@ -29,8 +49,8 @@ class Session:
     emit: Callable[[Happening], Event]
     control: Control
     accelerator: Accelerator
-    clock: Callable[[], float] = time.monotonic
-    """Seconds, for rates and durations only."""
+    clock: WorkClock = field(default_factory=WorkClock)
+    """For rates and durations only."""
 
     def breathe(self, round_number: int, step: int, save: Callable[[], None]) -> None:
         """Obeys commands; called between two steps and between two batches of an evaluation.
@@ -47,9 +67,11 @@ class Session:
         if self.control.pausing and not self.control.stopping:
             save()
             self.emit(Paused("paused", round_number, step))
+            began = self.clock()
             while self.control.pausing and not self.control.stopping:
                 time.sleep(PAUSE_POLL_S)
                 self.control.poll()
+            self.clock.skip(self.clock() - began)
             if not self.control.stopping:
                 self.emit(Resumed("resumed", round_number, step))
         if self.control.stopping:

@@ -11,6 +11,7 @@ import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .control import Control, StopRequested
 from .errors import CodepruneError
@@ -19,6 +20,10 @@ from .files import remove_unfinished
 from .journal import JournalWriter
 from .recipe import load_recipe
 from .runs import RunPaths, hold_lock
+
+if TYPE_CHECKING:
+    from .lottery import Material
+    from .session import Session
 
 NICENESS = 5
 """Of a worker that computes on the CPU: on all cores it would keep the app from answering keys."""
@@ -85,8 +90,6 @@ def _work(paths: RunPaths, journal: JournalWriter, control: Control) -> None:
     from . import prepare  # torch and transformers: seconds
     from .device import describe, make_accelerator
     from .lottery import run_lottery
-    from .objectives import make_objective
-    from .pretrain import Pretraining, build_corpus
     from .session import Session
 
     training = recipe.training
@@ -116,15 +119,22 @@ def _work(paths: RunPaths, journal: JournalWriter, control: Control) -> None:
     session = Session(paths, recipe, journal.append, control, accelerator)
     material = prepare.prepare(session)
     if recipe.kind == "pretrain":
-        split = material.model.config.split_identifiers
-        corpus = build_corpus(session, material.tokenizer, material.train, material.held_out, split=split)
-        mask_id, entries = int(material.tokenizer.mask_token_id), len(material.tokenizer)
-        objective = make_objective(
-            recipe.pretraining.objective, material.model, corpus, mask_id, entries, training.label_smoothing
-        )
-        Pretraining(session, material.model, material.tokenizer, objective).run()
+        pretrain(session, material)
     else:
         run_lottery(session, material)
+
+
+def pretrain(session: "Session", material: "Material") -> None:
+    """Does the pre-training that a recipe asks for."""
+    from .objectives import make_objective
+    from .pretrain import Pretraining, build_corpus
+
+    recipe, split = session.recipe, material.model.config.split_identifiers
+    corpus = build_corpus(session, material.tokenizer, material.train, material.held_out, split=split)
+    mask_id, entries = int(material.tokenizer.mask_token_id), len(material.tokenizer)
+    smoothing = recipe.training.label_smoothing
+    objective = make_objective(recipe.pretraining.objective, material.model, corpus, mask_id, entries, smoothing)
+    Pretraining(session, material.model, material.tokenizer, objective).run()
 
 
 def _step_back() -> None:

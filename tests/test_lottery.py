@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from core import lottery, significance, worker
+from core.checkpoint import load_checkpoint
 from core.comment import comment_methods
 from core.control import Control, StopRequested
 from core.device import make_accelerator
@@ -33,6 +34,8 @@ from core.events import (
     Rewound,
     RoundFinished,
     RunFinished,
+    Step,
+    Validated,
     Warned,
 )
 from core.journal import append_command, read_journal
@@ -43,7 +46,7 @@ from core.results import MEASURES
 from core.ruby import methods
 from core.runs import RunPaths
 from core.schedule import sparsities
-from core.session import Session
+from core.session import Session, WorkClock
 from core.train import Trainer
 
 ROOT = Path(__file__).parent.parent
@@ -423,9 +426,8 @@ def scripted(paths: RunPaths, script: dict[tuple[str, int], str]) -> tuple[Scrip
     writer = Scripted(paths, script)
     control = Control(paths.commands, 0, lambda words: None, lambda problem: None)
     ticks = iter(range(10**6))  # every step is a second later than the last, so that each is reported
-    return writer, Session(
-        paths, load_recipe(paths.recipe), writer.emit, control, make_accelerator("cpu", "fp32", 1), lambda: float(next(ticks))
-    )
+    clock = WorkClock(lambda: float(next(ticks)))
+    return writer, Session(paths, load_recipe(paths.recipe), writer.emit, control, make_accelerator("cpu", "fp32", 1), clock)
 
 
 def test_a_pause_lands_within_one_step_and_resumes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -471,6 +473,78 @@ def test_pause_after_rounds_pauses_between_rounds(make: Make, monkeypatch: pytes
         run_lottery(session, prepare(session))
     assert paths.finished_rounds() == [0, 1]
     assert isinstance(writer.events[-1], Paused)
+
+
+RESUME = '{"command":"resume"}'
+
+
+@pytest.mark.parametrize(
+    ("kind", "script"),
+    [
+        ("lottery", {("step", 4): '{"command":"pause"}', ("paused", 1): RESUME}),
+        ("lottery", {("evaluating", 2): '{"command":"pause"}', ("paused", 1): RESUME}),
+        ("lottery", {("round_started", 1): '{"command":"pause-after","rounds":1}', ("paused", 1): RESUME}),
+        ("finetune", {("step", 4): '{"command":"pause"}', ("paused", 1): RESUME}),
+        ("pretrain", {("step", 4): '{"command":"pause"}', ("paused", 1): RESUME}),
+    ],
+)
+def test_no_seconds_hold_a_pause(
+    make: Make, monkeypatch: pytest.MonkeyPatch, kind: str, script: dict[tuple[str, int], str]
+) -> None:
+    """A pause of a million seconds, in training, in an evaluation and between rounds."""
+    from core import session as session_module
+
+    paths = make(kind=kind, pruning={"rounds": 1}, evaluation={"batch_size": 2})
+    writer, session = scripted(paths, script)
+    asleep = [0.0]
+    source = session.clock.source
+    session.clock.source = lambda: source() + asleep[0]
+    original = session_module.time.sleep
+
+    def sleep(seconds: float) -> None:
+        if seconds == session_module.PAUSE_POLL_S:
+            asleep[0] += 1e6
+        else:
+            original(seconds)
+
+    monkeypatch.setattr(session_module.time, "sleep", sleep)
+    monkeypatch.setattr(session_module, "PAUSE_POLL_S", 0.125)
+    work(session)
+    assert asleep[0] >= 1e6
+    assert [type(what) for what in writer.events].count(Resumed) == 1
+    seconds = [what.seconds for what in writer.events if isinstance(what, RoundFinished | Evaluated | Validated)]
+    assert len(seconds) >= 2
+    assert all(0 < each < 10_000 for each in seconds)
+    assert all(what.examples_per_second > 0.01 for what in writer.events if isinstance(what, Step))
+    for number in paths.finished_rounds():
+        assert 0 < json.loads((paths.round(number) / "metrics.json").read_text())["seconds"] < 10_000
+
+
+@pytest.mark.parametrize("kind", ["lottery", "pretrain"])
+def test_seconds_go_on_after_a_stop_and_leave_out_what_was_lost_between(make: Make, kind: str) -> None:
+    paths = make(kind=kind, pruning={"rounds": 0}, training={"checkpoint_every": 2})
+    _, session = scripted(paths, {("step", 8): '{"command":"stop"}'})
+    with pytest.raises(StopRequested):
+        work(session)
+    before = load_checkpoint(paths.resume)
+    assert before is not None
+    assert before.facts["seconds"] >= 8.0
+    paths.commands.unlink()
+    writer, session = scripted(paths, {})
+    work(session)
+    (finished,) = (what for what in writer.events if isinstance(what, RoundFinished))
+    assert before.facts["seconds"] + 4.0 <= finished.seconds < 3 * before.facts["seconds"]
+
+
+def work(session: Session) -> None:
+    """As the worker does it."""
+    from core.lottery import run_lottery
+
+    material = prepare(session)
+    if session.recipe.kind == "pretrain":
+        worker.pretrain(session, material)
+    else:
+        run_lottery(session, material)
 
 
 def test_errors_before_the_first_round_are_told_in_the_journal(make: Make) -> None:

@@ -153,6 +153,21 @@ def test_a_pause_inside_an_evaluation_spoils_only_that_one(tmp_path: Path) -> No
     assert (pace.steps, pace.step_s, pace.rows, pace.rows_s) == (100, 10.0, 200, 5.0)
 
 
+def test_an_evaluation_that_began_after_a_pause_counts(tmp_path: Path) -> None:
+    events: Timed = [
+        (0.0, started()),
+        (1.0, RoundStarted("round_started", 0, 0.0, 100)),
+        (6.0, step(0, 50, steps=100)),
+        (6.5, Paused("paused", 0, 50)),
+        (900.0, Resumed("resumed", 0, 50)),
+        (905.0, step(0, 100, steps=100)),
+        (910.0, scored(0, 100, seconds=5.0)),
+    ]
+    pace = measure(a_run(tmp_path, "one", events), HERE)
+    assert pace is not None
+    assert (pace.steps, pace.step_s, pace.rows, pace.rows_s) == (100, 10.0, 200, 5.0)
+
+
 def test_another_machine_measures_nothing(tmp_path: Path) -> None:
     a_run(tmp_path, "one", whole())
     assert Timings(tmp_path, "elsewhere").estimate(recipe()) is None
