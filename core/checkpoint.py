@@ -21,6 +21,8 @@ from .errors import RunError
 from .files import complete_or_absent
 
 STATE_FILE = "state.safetensors"
+BEST_FILE = "best.safetensors"
+"""Beside it: the weights that the picker has as the best of the round."""
 
 
 @dataclass(frozen=True)
@@ -177,5 +179,7 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, object], dict[str, Te
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise RunError(
             f"The checkpoint {path} cannot be read: {error}.",
-            f"Delete {path} and resume: the run goes on from its last complete round.",
+            f"Delete {path.parent} and resume: the run goes on from its last complete round."
+            if path.name in (STATE_FILE, BEST_FILE)
+            else f"Put {path} back, or start a new run with the same recipe.",
         ) from error

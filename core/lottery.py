@@ -18,8 +18,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
-from . import given, maskstats, metrics
+from . import given, leftovers, maskstats, metrics
 from .checkpoint import (
+    BEST_FILE,
     Checkpoint,
     CheckpointWriter,
     load_checkpoint,
@@ -31,6 +32,7 @@ from .checkpoint import (
 )
 from .data import BatchOrder, Encoded, collate
 from .device import describe
+from .errors import RunError
 from .evaluate import Evaluation, as_event, evaluate, uncertainty, write_predictions
 from .events import (
     CheckpointSaved,
@@ -61,7 +63,6 @@ from .train import Trainer
 
 SAMPLES = 6
 """Validation methods whose comments every evaluation event carries."""
-BEST_FILE = "best.safetensors"
 
 
 @dataclass(frozen=True)
@@ -96,20 +97,49 @@ def run_lottery(session: Session, material: Material) -> None:
     Raises:
         StopRequested: On command, a checkpoint is on disk.
         TrainingError: The loss is no finite number.
+        RunError: The run was begun before, and what it left is missing or has changed.
     """
-    if not session.paths.rewind.exists():
-        save_tensors(session.paths.rewind, weights_of(material.model))
-    done = session.paths.finished_rounds()
+    leftovers.check_rounds(session.paths, session.recipe.rounds)
+    first = session.paths.next_round()
     checkpoint = load_checkpoint(session.paths.resume)
-    for number in range(len(done), session.recipe.rounds + 1):
-        fits = checkpoint is not None and checkpoint.facts.get("round") == number
-        Round(session, material, number).run(checkpoint if fits else None)
+    if checkpoint is not None and checkpoint.facts.get("round") != first:
+        checkpoint = None
+    if checkpoint is None and (warning := leftovers.lost_checkpoint(session.paths, first)):
+        session.emit(Warned("warning", warning))
+    rewind = _rewind_point(session, material, first, checkpoint)
+    for number in range(first, session.recipe.rounds + 1):
+        rewind = Round(session, material, number, rewind).run(checkpoint)
         checkpoint = None
         give_back()  # the optimizer's state is twice the model, and the next round makes its own
         session.control.round_ended()
         if number < session.recipe.rounds:
             session.breathe(number, session.recipe.training.steps, lambda: None)  # the round on disk is the checkpoint
     session.emit(RunFinished("run_finished", session.recipe.rounds))
+
+
+def _rewind_point(session: Session, material: Material, number: int, checkpoint: Checkpoint | None) -> str:
+    """Makes sure of the weights that later rounds rewind to; returns the digest of their file.
+
+    Args:
+        session: The run.
+        material: With the weights that the run starts from.
+        number: The round that is next.
+        checkpoint: The point inside it, if there is one.
+    """
+    paths, recipe = session.paths, session.recipe
+    if number == 0 and checkpoint is None:
+        save_tensors(paths.rewind, weights_of(material.model))
+    if recipe.rounds == 0 or recipe.rewind.to == "none" or number > recipe.rounds:
+        return ""
+    step = checkpoint.facts.get("step") if checkpoint is not None else 0
+    if number == 0 and isinstance(step, int) and step < (recipe.rewind_step or 0):
+        return ""  # that step is yet to come
+    recorded = checkpoint.facts.get("rewind") if checkpoint is not None else None
+    recorded = recorded or (leftovers.recorded_digests(paths, number - 1).get(leftovers.REWIND) if number else None)
+    leftovers.check_file(
+        paths.rewind, str(recorded) if recorded else None, f'the weights that rounds rewind to ("{recipe.rewind.to}")'
+    )
+    return leftovers.digest(paths.rewind)
 
 
 @dataclass
@@ -119,6 +149,8 @@ class Round:
     session: Session
     material: Material
     number: int
+    rewind: str = ""
+    """Digest of the weights that rounds rewind to; "" where nobody needs them, or they are not made yet."""
     masks: Masks = field(default_factory=dict)
     picker: Picker = field(init=False)
     trainer: Trainer = field(init=False)
@@ -131,8 +163,8 @@ class Round:
     """Step and number of measurements of the newest checkpoint, on disk or on its way there."""
     _writer: CheckpointWriter = field(init=False)
 
-    def run(self, checkpoint: Checkpoint | None) -> None:
-        """Does the round, or the rest of it, and puts it on disk."""
+    def run(self, checkpoint: Checkpoint | None) -> str:
+        """Does the round, or the rest of it, and puts it on disk; returns `rewind` as it is then."""
         recipe, session = self.session.recipe, self.session
         self._started = self._reported = session.clock()
         self.picker = Picker(recipe.picker)
@@ -149,6 +181,7 @@ class Round:
             self._load(checkpoint)
         self._train()
         self._finish()
+        return self.rewind
 
     @property
     def _steps(self) -> int:
@@ -244,6 +277,7 @@ class Round:
         step, recipe = self.trainer.step, self.session.recipe
         if self.number == 0 and step == recipe.rewind_step:
             save_tensors(self.session.paths.rewind, weights_of(self.material.model))
+            self.rewind = leftovers.digest(self.session.paths.rewind)
         if self.session.clock() - self._reported >= STEP_EVENT_S or step == self._steps:
             self._report()
         if step % recipe.training.checkpoint_every == 0 and step < self._steps:
@@ -386,6 +420,7 @@ class Round:
             save_model(self.material.model, self.material.tokenizer, draft)
             save_masks(masks, draft / "masks.safetensors")
             write_predictions(evaluation, draft / "predictions.jsonl")
+            facts["digests"] = leftovers.digests(draft, leftovers.ROUND_FILES) | {leftovers.REWIND: self.rewind}
             (draft / "metrics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         return size_bytes
 
@@ -422,6 +457,7 @@ class Round:
             "step": self.trainer.step,
             "measurements": [asdict(measured) for measured in self.picker.measurements],
             "seconds": self._seconds,
+            "rewind": self.rewind,
         }
         self._writer.write(self.trainer.state(), facts)
         self._saved = point
@@ -441,6 +477,27 @@ class Round:
         self.picker = Picker(self.session.recipe.picker, tuple(Measurement(**measured) for measured in measurements))
         self._seconds_before = seconds
         self._saved = (step, len(measurements))
+        self._check_best()
+
+    def _check_best(self) -> None:
+        """Refuses to go on without the weights that the picker has as the best.
+
+        Raises:
+            RunError: They are missing, or of an earlier step.
+        """
+        best, start_anew = (
+            self.picker.best,
+            f"Put it back, or delete {self.session.paths.resume}: round {self.number} begins again.",
+        )
+        if best is None or self.session.recipe.picker.rule == "last":
+            return
+        if not self._best_file.exists():
+            raise RunError(f"{self._best_file} is missing: the weights that the picker has as the best.", start_anew)
+        facts, _ = load_tensors(self._best_file)
+        step = facts.get("step")
+        # Of a later step: killed after it was written and before the checkpoint was; that measurement will be made again.
+        if facts.get("round") != self.number or not isinstance(step, int) or step < best.step:
+            raise RunError(f"{self._best_file} is not of round {self.number}, step {best.step}.", start_anew)
 
 
 def _kept(masks: Masks) -> int:

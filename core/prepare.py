@@ -10,12 +10,13 @@ import shutil
 import socket
 import sys
 import time
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from . import given
+from . import given, leftovers
 from .data import Encoded, encode_rows, subset
 from .device import describe
 from .errors import DataError, ModelError, RunError, TrainingError
@@ -25,11 +26,13 @@ from .files import complete_or_absent
 from .loading import is_finetuned, load_masks, load_model, load_tokenizer
 from .lottery import Material
 from .model import CodeToText, CodeToTextConfig, set_dropout, start_near_identity
+from .modelfiles import CONFIG, TOKENIZERS
 from .recipe import NEW_MODEL, Architecture, Recipe, recipe_hash
 from .rows import Rows, load_rows
 from .ruby import split_identifiers
 from .session import Session
 from .tokenizer import train_tokenizer
+from .weightfiles import find_tokenizer, find_weights
 
 PACKAGES = ("codeprune-tui", "torch", "transformers", "tokenizers", "accelerate", "numpy", "safetensors", "nltk", "sacrebleu")
 COMPILERS = ("g++", "clang++", "c++")
@@ -212,9 +215,15 @@ def _check_lengths(recipe: Recipe, config: CodeToTextConfig) -> None:
 def _record(session: Session, splits: dict[str, Rows]) -> None:
     """Writes `meta.json` at the first start; later compares with it."""
     path, digests = session.paths.meta, {split: rows.digest for split, rows in splits.items()}
+    if not path.exists() and (session.paths.finished_rounds() or session.paths.resume.exists()):
+        raise RunError(
+            f"{path} is missing, so nobody can tell whether model and data are those that the run began with.",
+            "Put it back, or start a new run with the same recipe.",
+        )
     now: dict[str, object] = {
         "recipe": recipe_hash(session.recipe),
         "data": digests,
+        "model": model_digests(session.recipe),
         "versions": versions(),
         "device": describe(session.accelerator.device),
         "threads": torch.get_num_threads(),
@@ -224,10 +233,61 @@ def _record(session: Session, splits: dict[str, Rows]) -> None:
         "started": round(time.time(), 3),
     }
     if not path.exists():
-        with complete_or_absent(path) as draft:
-            draft.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+        _write_meta(session, now)
         return
-    _compare(json.loads(path.read_text(encoding="utf-8")), now, session)
+    _compare(_read_meta(session), now, session)
+
+
+def model_digests(recipe: Recipe) -> dict[str, str]:
+    """File name -> digest of what the model that a recipe starts from is loaded from; {} for a new one.
+
+    Raises:
+        ModelError: There are no weights, or the hub cannot be reached.
+    """
+    if recipe.model.path == NEW_MODEL:
+        return {}
+    weights = tokenizer = find_weights(recipe.model.path)
+    with suppress(ModelError):  # without one the model cannot be loaded, and that says more of it
+        tokenizer = find_tokenizer(recipe.model.path) / CONFIG
+    names = {name for names in TOKENIZERS for name in names} | {"tokenizer_config.json", "special_tokens_map.json"}
+    beside = leftovers.digests(weights.parent, [weights.name, CONFIG, given.MASKS])
+    return beside | leftovers.digests(tokenizer.parent, sorted(names))
+
+
+def record_code(session: Session, digest: str) -> None:
+    """Notes the further Ruby code of a pre-training in `meta.json`; later compares with it.
+
+    Args:
+        session: The run, prepared.
+        digest: Of the methods that were found.
+
+    Raises:
+        DataError: They have changed since the run began.
+    """
+    meta = _read_meta(session)
+    if "code" not in meta:
+        _write_meta(session, {**meta, "code": digest})
+    elif meta["code"] != digest:
+        raise DataError(
+            f"The Ruby code in {session.recipe.data.code} has changed since {session.paths.name} began.",
+            "Restore it, or start a new run.",
+        )
+
+
+def _write_meta(session: Session, facts: dict[str, object]) -> None:
+    with complete_or_absent(session.paths.meta) as draft:
+        draft.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_meta(session: Session) -> dict[str, object]:
+    path = session.paths.meta
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} cannot be read: {error}.", "Put it back, or start a new run with the same recipe.") from error
+    if not isinstance(facts, dict):
+        raise RunError(f"{path} holds no JSON object.", "Put it back, or start a new run with the same recipe.")
+    return facts
 
 
 def _compare(then: dict[str, object], now: dict[str, object], session: Session) -> None:
@@ -238,6 +298,14 @@ def _compare(then: dict[str, object], now: dict[str, object], session: Session) 
         )
     if then.get("data") != now["data"]:
         raise DataError(f"The data of {name} has changed since the run began.", "Restore it, or start a new run.")
+    if isinstance(was := then.get("model"), dict) and was != (model := now["model"]):  # older versions did not note it
+        assert isinstance(model, dict)
+        names = sorted(file for file in was | model if was.get(file) != model.get(file))
+        where = f"{', '.join(names)} in {session.recipe.model.path}"
+        raise ModelError(
+            f"The model that {name} starts from has changed since the run began: {where}.",
+            "Restore it, or start a new run.",
+        )
     for key in ("versions", "device", "threads"):
         if then.get(key) != now[key]:
             session.emit(

@@ -5,6 +5,7 @@ learned is an objective's business (`objectives`): with masked tokens the folder
 gets a fresh decoder; with denoising it holds the whole model.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,11 +15,12 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from . import leftovers, prepare
 from .checkpoint import Checkpoint, CheckpointWriter, load_checkpoint
 from .data import BatchOrder, Encoded, encode_texts
 from .device import autocast
 from .errors import DataError
-from .events import CheckpointSaved, RoundFinished, RoundStarted, RunFinished, Step, Validated
+from .events import CheckpointSaved, RoundFinished, RoundStarted, RunFinished, Step, Validated, Warned
 from .files import complete_or_absent
 from .loading import save_model
 from .model import CodeToText
@@ -49,6 +51,8 @@ def build_corpus(session: Session, tokenizer: PreTrainedTokenizerBase, train: En
     """
     data = session.recipe.data
     pairs = further_code(Path(data.code), {row.source for row in train.rows}, held_out_rows(data)) if data.code else {}
+    if data.code:
+        prepare.record_code(session, hashlib.sha256(json.dumps(list(pairs.items())).encode()).hexdigest())
     codes = encode_texts(tokenizer, [split_identifiers(code) if split else code for code in pairs], data.source_length)
     comments = encode_texts(tokenizer, list(pairs.values()), data.target_length)
     return Corpus(train.targets + comments, train.sources + codes, held.targets, held.sources, data.source_length)
@@ -129,8 +133,11 @@ class Pretraining:
             StopRequested: On command, a checkpoint is on disk.
         """
         session, steps = self.session, self.session.recipe.training.steps
+        leftovers.check_rounds(session.paths, 0)
         if not session.paths.finished_rounds():
             checkpoint = load_checkpoint(session.paths.resume)
+            if checkpoint is None and (warning := leftovers.lost_checkpoint(session.paths, 0)):
+                session.emit(Warned("warning", warning))
             self._writer = CheckpointWriter(session.paths.resume, self._checkpoint_saved)
             self._trainer = Trainer(self.model, self.objective.loss, {}, session.recipe.training, 1, session.accelerator)
             self._start(checkpoint)

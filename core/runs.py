@@ -126,6 +126,10 @@ class RunPaths:
             return []
         return sorted(int(name) for name in os.listdir(self.rounds) if name.isdecimal())
 
+    def next_round(self) -> int:
+        """The round after the last complete one."""
+        return max(self.finished_rounds(), default=-1) + 1
+
 
 @dataclass(frozen=True)
 class RunInfo:

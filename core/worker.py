@@ -147,7 +147,7 @@ def _point(paths: RunPaths) -> tuple[int, int]:
     """(round, step) after which a worker that starts now has work to do."""
     from .checkpoint import checkpoint_facts
 
-    done = len(paths.finished_rounds())
+    done = paths.next_round()
     facts = checkpoint_facts(paths.resume)
     step = facts.get("step")
     return (done, step) if facts.get("round") == done and isinstance(step, int) else (done, 0)

@@ -8,7 +8,7 @@ import torch
 
 from core import worker
 from core.errors import DataError
-from core.events import Failed, RoundFinished, Validated
+from core.events import Failed, RoundFinished, Validated, Warned
 from core.journal import read_journal
 from core.loading import is_finetuned, load_model, load_tokenizer
 from core.objectives import mask_tokens
@@ -42,7 +42,13 @@ def stop_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, objectiv
     """The same run twice: in one go, and stopped after step 13 and taken up again."""
     whole, parts = make(tmp_path, "whole", objective=objective), make(tmp_path, "parts", objective=objective)
     assert worker.main([str(whole.root)]) == 0
+    stop_at_13(parts, monkeypatch)
+    assert worker.main([str(parts.root)]) == 0
+    return whole, parts
 
+
+def stop_at_13(parts: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stops a run after step 13."""
     from core.session import Session
 
     original = Session.breathe
@@ -56,8 +62,6 @@ def stop_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, objectiv
         patched.setattr(Session, "breathe", breathe)
         assert worker.main([str(parts.root)]) == 0
     assert parts.finished_rounds() == []
-    assert worker.main([str(parts.root)]) == 0
-    return whole, parts
 
 
 def test_masking_hides_a_share_of_ordinary_tokens_and_depends_on_the_seed_alone() -> None:
@@ -122,3 +126,31 @@ def test_near_copies_of_held_out_methods_are_left_out(tmp_path: Path) -> None:
     assert list(further_code(tmp_path, set(), [Row("total", first, "The total .", "", 0, "a.rb")])) == [
         "def other ( x ) x . map ( & :to_s ) end"
     ]
+
+
+@pytest.mark.parametrize("lost", ["meta.json", "code"])
+def test_what_a_resumed_pretraining_needs_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "a.rb").write_text("def total(items)\n  items.sum + items.size * items.first\nend\n")
+    paths = make(tmp_path, code=str(code))
+    stop_at_13(paths, monkeypatch)
+    if lost == "code":
+        (code / "a.rb").write_text("def other(things)\n  things.sum - things.size * things.last\nend\n")
+        wish = f"The Ruby code in {code} has changed since pre began."
+    else:
+        paths.meta.unlink()
+        wish = f"{paths.meta} is missing"
+    assert worker.main([str(paths.root)]) > 0
+    failed = read_journal(paths.journal)[-1].what
+    assert isinstance(failed, Failed)
+    assert failed.problem.startswith(wish)
+
+
+def test_a_lost_checkpoint_of_a_pretraining_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = make(tmp_path)
+    stop_at_13(paths, monkeypatch)
+    (paths.resume / "state.safetensors").unlink()
+    assert worker.main([str(paths.root)]) == 0
+    messages = [event.what.message for event in read_journal(paths.journal) if isinstance(event.what, Warned)]
+    assert messages == [f"The checkpoint of round 0, step 13 is not in {paths.resume} any more: round 0 begins again."]

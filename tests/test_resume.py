@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.events import CheckpointSaved, Evaluated, MatrixMeasured, RunFinished, RunStarted
+from core.events import CheckpointSaved, Evaluated, Failed, MatrixMeasured, RunFinished, RunStarted, Warned
 from core.journal import read_journal
 from core.recipe import build_recipe, to_toml
 from core.runs import RunPaths
@@ -187,3 +187,116 @@ def test_changed_data_is_refused_rather_than_continued(tmp_path: Path) -> None:
     first.write_text(first.read_text() + "\n# Returns nothing at all, ever.\ndef nothing = nil\n")
     assert run([{"run": str(folder)}]) == [4]
     assert "The data of moved has changed since the run began." in read_journal(folder / "events.jsonl")[-1].what.problem
+
+
+MID_ROUND_1 = {"call": "core.train:apply_masks", "nth": 36, "when": "before"}
+AFTER_ROUND_0 = {"event": "round_finished", "nth": 1, "when": "after"}
+AFTER_ROUND_1 = {"event": "round_finished", "nth": 2, "when": "after"}
+LOST = {
+    "the rewind point": ("late-rewind", AFTER_ROUND_0, "rewind.safetensors"),
+    "the rewind point, in round 1": ("late-rewind", MID_ROUND_1, "rewind.safetensors"),
+    "the rewind point of the start": ("train-first", AFTER_ROUND_0, "rewind.safetensors"),
+    "the last round": ("train-first", AFTER_ROUND_1, "rounds/01"),
+    "the last round, in the next one": ("train-first", MID_ROUND_1, "rounds/00"),
+    "weights": ("train-first", AFTER_ROUND_1, "rounds/01/model.safetensors"),
+    "masks": ("train-first", AFTER_ROUND_1, "rounds/01/masks.safetensors"),
+    "metrics": ("train-first", AFTER_ROUND_1, "rounds/01/metrics.json"),
+    "the dense comments": ("train-first", AFTER_ROUND_1, "rounds/00/predictions.jsonl"),
+    "the best weights": ("train-first", MID_ROUND_1, "resume/best.safetensors"),
+    "meta.json": ("train-first", AFTER_ROUND_0, "meta.json"),
+}
+"""What was lost -> the recipe, where its run was killed, and the file or folder."""
+
+
+def refusal(folder: Path) -> Failed:
+    (code,) = run([{"run": str(folder)}])
+    failed = read_journal(folder / "events.jsonl")[-1].what
+    assert isinstance(failed, Failed)
+    assert code > 0
+    assert failed.fix
+    return failed
+
+
+def lose(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def test_what_a_resumed_run_needs_and_does_not_find_is_refused_by_name(
+    references: dict[str, dict[str, bytes | object]], tmp_path: Path
+) -> None:
+    folders = {lost: prepare(tmp_path, recipe, str(number)) for number, (lost, (recipe, _, _)) in enumerate(LOST.items())}
+    run([{"run": str(folder), "die": LOST[lost][1]} for lost, folder in folders.items()])
+    for lost, folder in folders.items():
+        kept = tmp_path / "kept"
+        (folder / LOST[lost][2]).rename(kept)
+        failed = refusal(folder)
+        assert str(folder / LOST[lost][2]) in failed.problem, lost
+        assert "is missing" in failed.problem, lost
+        assert not (folder / LOST[lost][2]).exists(), lost  # nothing was made anew
+        kept.rename(folder / LOST[lost][2])
+    assert run([{"run": str(folder)} for folder in folders.values()]) == [0] * len(folders)  # put back, they go on
+    for lost, folder in folders.items():
+        assert outcome(folder).items() <= references[LOST[lost][0]].items(), lost
+
+
+def test_what_has_changed_is_refused_by_name(tmp_path: Path) -> None:
+    other = prepare(tmp_path, "late-rewind", "other")
+    (other / "recipe.toml").write_text((other / "recipe.toml").read_text().replace("seed = 0", "seed = 1"))
+    folder = prepare(tmp_path, "late-rewind", "run")
+    run([{"run": str(each), "die": AFTER_ROUND_1} for each in (folder, other)])
+    for name in ("rewind.safetensors", "rounds/01/model.safetensors", "rounds/01/masks.safetensors"):
+        own = (folder / name).read_bytes()
+        (folder / name).write_bytes((other / name).read_bytes())
+        assert f"{folder / name} has changed since the run wrote it" in refusal(folder).problem
+        (folder / name).write_bytes(own)
+    assert run([{"run": str(folder)}]) == [0]
+
+
+def test_the_model_that_a_run_starts_from_must_stay_as_it_was(tmp_path: Path) -> None:
+    first = prepare(tmp_path, "train-first", "first")
+    assert run([{"run": str(first)}]) == [0]
+    model = tmp_path / "model"
+    shutil.copytree(first / "rounds" / "00", model)
+    folder = prepare(tmp_path, "train-first", "second")
+    recipe = (folder / "recipe.toml").read_text()
+    (folder / "recipe.toml").write_text(recipe.replace('path = "new"', f'path = "{model}"'))
+    assert run([{"run": str(folder), "die": AFTER_ROUND_0}]) == [-9]
+    for name, change in (("model.safetensors", first / "rounds" / "01"), ("tokenizer.json", None), ("masks.safetensors", None)):
+        own = (model / name).read_bytes()
+        (model / name).write_bytes((change / name).read_bytes() if change else own + b" ")
+        failed = refusal(folder)
+        assert failed.problem == f"The model that second starts from has changed since the run began: {name} in {model}."
+        (model / name).write_bytes(own)
+    lose(model / "masks.safetensors")
+    assert "masks.safetensors in" in refusal(folder).problem
+    lose(model)
+    assert f"There is no model at {model}" in refusal(folder).problem
+    shutil.copytree(first / "rounds" / "00", model)
+    assert run([{"run": str(folder)}]) == [0]
+
+
+def test_a_lost_checkpoint_is_told_and_its_round_done_again(
+    references: dict[str, dict[str, bytes | object]], tmp_path: Path
+) -> None:
+    folder = prepare(tmp_path, "train-first", "run")
+    assert run([{"run": str(folder), "die": MID_ROUND_1}]) == [-9]
+    lose(folder / "resume")
+    assert run([{"run": str(folder)}]) == [0]
+    warnings = [event.what.message for event in read_journal(folder / "events.jsonl") if isinstance(event.what, Warned)]
+    assert any(
+        message.startswith("The checkpoint of round 1, step ") and message.endswith(": round 1 begins again.")
+        for message in warnings
+    )
+    assert {**outcome(folder), "figures": figures(folder)} == references["train-first"]
+
+
+def test_without_its_checkpoint_and_its_rewind_point_round_0_begins_again(
+    references: dict[str, dict[str, bytes | object]], tmp_path: Path
+) -> None:
+    folder = prepare(tmp_path, "late-rewind", "run")
+    assert run([{"run": str(folder), "die": {"call": "core.train:apply_masks", "nth": 16, "when": "before"}}]) == [-9]
+    (folder / "rewind.safetensors").unlink()
+    assert str(folder / "rewind.safetensors") in refusal(folder).problem
+    lose(folder / "resume")
+    assert run([{"run": str(folder)}]) == [0]
+    assert {**outcome(folder), "figures": figures(folder)} == references["late-rewind"]
