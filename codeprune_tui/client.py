@@ -20,7 +20,8 @@ from pathlib import Path
 import psutil
 
 from core.errors import RunError
-from core.events import Event, RunStarted, from_line
+from core.events import CommandTaken, Event, from_line
+from core.holder import newest_start, refuse_second
 from core.journal import JournalReader, LineReader, append_command
 from core.recipe import NEW_MODEL, Recipe
 from core.runs import RunPaths, State, create_run, free_name, is_held, run_folders, run_info
@@ -33,9 +34,15 @@ WORKER = (sys.executable, "-P", "-m", "core.worker")
 """The command of a worker, less the run folder. -P: a folder `core` in the working directory must not shadow ours."""
 LAUNCH_TIMEOUT_S = 20.0
 """A worker takes the lock before it imports torch, within a fraction of a second; slow disks get this long."""
+TAKEN_S = 10.0
+"""A worker looks for commands between two steps; one that takes none for so long is told of."""
 POLL_S = 0.02
 LOG_TAIL_BYTES = 64 * 1024
 LOG_TAIL_LINES = 15
+
+
+class NoAnswerError(RunError):
+    """A worker that lives has not taken a command."""
 
 
 def launch(paths: RunPaths, command: Sequence[str] = WORKER, timeout_s: float = LAUNCH_TIMEOUT_S) -> int:
@@ -58,6 +65,7 @@ def launch(paths: RunPaths, command: Sequence[str] = WORKER, timeout_s: float = 
         raise RunError(
             f"A worker is already at work on {paths.name}.", f"Watch it with: codeprune-tui status {paths.name} --follow"
         )
+    refuse_second(paths)
     before = _size(paths.log)
     process = _spawn(paths, command)
     # Reaped by a thread of its own, or it would stay a zombie for as long as the app runs. A daemon: we may leave first.
@@ -177,6 +185,35 @@ def send(paths: RunPaths, command: str, rounds: int | None = None) -> None:
         ) from error
 
 
+def ask(paths: RunPaths, command: str, rounds: int | None = None) -> None:
+    """As `send`, and waits until the worker has taken the command; it may yet take a while to carry it out.
+
+    Raises:
+        NoAnswerError: It did not take it within `TAKEN_S`.
+        RunError: As for `send`.
+    """
+    lines = LineReader(paths.journal, _size(paths.journal))
+    send(paths, command, rounds)
+    deadline = time.monotonic() + TAKEN_S
+    while time.monotonic() < deadline:
+        held = is_held(paths)
+        for line in lines.poll():
+            if (
+                b'"command"' in line
+                and isinstance(what := from_line(line).what, CommandTaken)
+                and what.command.startswith(command)
+            ):
+                return
+        if not held:
+            return  # whoever asked finds out why
+        time.sleep(POLL_S)
+    raise NoAnswerError(
+        f"The worker of {paths.name} does not answer: {command!r} was not taken within {TAKEN_S:g} s. It may be stopped (as by "
+        "Ctrl-Z), in the middle of a long step, or on another host.",
+        "Once it goes on, it does as asked.",
+    )
+
+
 def resume(paths: RunPaths, command: Sequence[str] = WORKER) -> None:
     """Lets a run go on: a paused worker is told so, a run without one gets a new one.
 
@@ -189,7 +226,7 @@ def resume(paths: RunPaths, command: Sequence[str] = WORKER) -> None:
     """
     bundle.check_writable(paths)
     if is_held(paths):
-        send(paths, "resume")
+        ask(paths, "resume")
     elif run_info(paths, time.time()).state is State.DONE:
         raise RunError(
             f"{paths.name} is complete, there is nothing to resume.", f"Read it with: codeprune-tui status {paths.name}"
@@ -199,18 +236,18 @@ def resume(paths: RunPaths, command: Sequence[str] = WORKER) -> None:
 
 
 def pause(paths: RunPaths) -> None:
-    """Asks the worker to pause; raises as `send`."""
-    send(paths, "pause")
+    """Asks the worker to pause; raises as `ask`."""
+    ask(paths, "pause")
 
 
 def pause_after(paths: RunPaths, rounds: int) -> None:
-    """Asks the worker to pause once so many more rounds are complete; raises as `send`."""
-    send(paths, "pause-after", rounds)
+    """Asks the worker to pause once so many more rounds are complete; raises as `ask`."""
+    ask(paths, "pause-after", rounds)
 
 
 def stop(paths: RunPaths) -> None:
-    """Asks the worker to save a checkpoint and leave; raises as `send`."""
-    send(paths, "stop")
+    """Asks the worker to save a checkpoint and leave; raises as `ask`."""
+    ask(paths, "stop")
 
 
 def kill(paths: RunPaths) -> None:
@@ -242,17 +279,6 @@ def kill(paths: RunPaths) -> None:
         with suppress(OSError):
             paths.killed.unlink(missing_ok=True)
         raise RunError(f"Cannot kill process {started.pid}: {error.strerror}.", "It belongs to who started it.") from error
-
-
-def newest_start(paths: RunPaths) -> RunStarted | None:
-    """The journal's last word on who works on a run; None before the first."""
-    lines, newest = LineReader(paths.journal), None
-    while batch := lines.poll():
-        # Only these lines are validated: the rest of a long journal would take seconds.
-        for line in batch:
-            if b'"run_started"' in line and isinstance(what := from_line(line).what, RunStarted):
-                newest = what
-    return newest
 
 
 class Follower:

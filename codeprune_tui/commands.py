@@ -366,6 +366,8 @@ def _follow_to_end(paths: RunPaths, follower: client.Follower, view: RunView, li
         raise typer.Exit(130) from error
     if text := report.results(view):
         typer.echo(text)
+    if not paths.root.is_dir():
+        raise RunError(f"The folder of {paths.name} was deleted or moved: {paths.root}.", "Its worker stops by itself.")
     info = run_info(paths, time.time())
     state = info.state
     if state is State.FAILED and view.failure is not None:
@@ -383,7 +385,10 @@ def _ask(paths: RunPaths, command: Callable[[], None], answers: Callable[[Event]
         RunError: No worker lives, it ended instead, or nothing came for `ANSWER_S`.
     """
     follower = client.Follower(paths, from_now=True)
-    command()
+    try:
+        command()
+    except client.NoAnswerError as error:  # a step may be long
+        say(f"{error.problem} Waiting on.")
     deadline = time.monotonic() + ANSWER_S
     while time.monotonic() < deadline:
         held = is_held(paths)

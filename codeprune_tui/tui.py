@@ -409,7 +409,9 @@ class CodepruneApp(App[None]):
             more = f" {len(warnings) - 1} more in the log." if len(warnings) > 1 else ""
             self.say(f"{name}: {plain(warnings[0], 100)}{more}", "warning")
         if before.held and not after.held and standing(new, False, self.clock()) == State.CRASHED:
-            if after.killed:
+            if not after.paths.root.is_dir():
+                self.say(f"{name}: its folder was deleted or moved, and its worker has stopped.", "error", bell=True)
+            elif after.killed:
                 self.say(f"{name} was killed on request. r resumes from its last checkpoint.", "warning")
             else:
                 self.say(

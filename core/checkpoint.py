@@ -42,6 +42,7 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[
         tensors: Name -> tensor, any device.
         facts: JSON values.
     """
+    folder.mkdir(exist_ok=True)  # not what it lies in: a run folder that was deleted must not come back in parts
     save_tensors(folder / STATE_FILE, tensors, facts)
 
 

@@ -7,6 +7,7 @@ before it appends; a reader leaves an unfinished last line for the next poll, so
 import errno
 import json
 import os
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,10 @@ class JournalWriter:
         self._next += 1
         return event
 
+    def fileno(self) -> int:
+        """The descriptor of the file."""
+        return self._file.fileno()
+
     def close(self) -> None:
         """Makes the journal survive a power cut, too."""
         os.fsync(self._file.fileno())
@@ -63,13 +68,28 @@ class LineReader:
         self.path = path
         self.offset = offset
         self._skipping = False
+        self._file: tuple[int, int] | None = None
+        self._after_line = False
+        """Whether the offset is known to stand behind a line's end."""
 
     def poll(self, limit_bytes: int = CHUNK_BYTES) -> list[bytes]:
-        """The complete lines that have come since the last poll, at most about `limit_bytes` of them."""
+        """The complete lines that have come since the last poll, at most about `limit_bytes` of them.
+
+        A file that was emptied or replaced meanwhile is read from its beginning.
+        """
         try:
-            if self.path.stat().st_size <= self.offset:
+            there = self.path.stat()
+            if not stat.S_ISREG(there.st_mode):
+                return []
+            if there.st_size < self.offset or self._file not in (None, (there.st_dev, there.st_ino)):
+                self.offset, self._skipping, self._after_line = 0, False, False
+            self._file = there.st_dev, there.st_ino
+            if there.st_size <= self.offset:
                 return []
             with self.path.open("rb") as file:
+                if self._after_line:
+                    file.seek(self.offset - 1)
+                    self.offset = self.offset if file.read(1) == b"\n" else 0  # emptied, and more than that written since
                 file.seek(self.offset)
                 chunk = file.read(limit_bytes)
                 while b"\n" not in chunk and len(chunk) < LINE_BYTES and (more := file.read(limit_bytes)):
@@ -79,10 +99,11 @@ class LineReader:
         end = chunk.rfind(b"\n") + 1
         if end == 0:
             if len(chunk) >= LINE_BYTES:
-                self._skipping = True
+                self._skipping, self._after_line = True, False
                 self.offset += len(chunk)
             return []
         self.offset += end
+        self._after_line = True
         lines = chunk[:end].split(b"\n")[:-1]
         if self._skipping:
             lines[0] = b"(a line of more than 16 MB was left out)"
@@ -134,9 +155,17 @@ def tail_lines(path: Path, limit_bytes: int = 65536) -> list[bytes]:
 
 
 def append_command(path: Path, command: dict[str, object]) -> None:
-    """Appends one command in one write, so that several writers cannot mix their lines."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    """Appends one command in one write, so that several writers cannot mix their lines.
+
+    Raises:
+        OSError: It cannot be written, or is no file: a pipe would hold up whoever opens it.
+    """
+    if path.is_fifo():
+        raise OSError(errno.EINVAL, "it is a pipe, no file", str(path))
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no file", str(path))
         os.write(descriptor, (json.dumps(command) + "\n").encode())
     finally:
         os.close(descriptor)

@@ -416,6 +416,7 @@ class Round:
             "decoding": self._decoding(evaluation),
         }
         self.material.model.config.pretrained_only = False
+        self.session.check()
         with complete_or_absent(folder) as draft:
             save_model(self.material.model, self.material.tokenizer, draft)
             save_masks(masks, draft / "masks.safetensors")

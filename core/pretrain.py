@@ -225,6 +225,7 @@ class Pretraining:
         facts = {"round": 0, "sparsity": 0.0, "steps": self._trainer.step, "held_out_loss": loss, "held_out_accuracy": accuracy}
         facts["seconds"] = round(self._seconds, 3)
         self.model.config.pretrained_only = True
+        self.session.check()
         with complete_or_absent(self.session.paths.round(0)) as draft:
             save_model(self.model, self.tokenizer, draft, decoder=self.objective.trains_decoder)
             (draft / "metrics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

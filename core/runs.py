@@ -230,12 +230,15 @@ def run_folders(checkpoints: Path) -> list[RunPaths]:
 
 
 @contextmanager
-def hold_lock(paths: RunPaths, patience_s: float = 1.0) -> Iterator[None]:
+def hold_lock(paths: RunPaths, patience_s: float = 1.0) -> Iterator[int]:
     """Holds the run for one worker; the kernel lets go of it however the process ends.
 
     Args:
         paths: The run.
         patience_s: Seconds to wait for readers that are just probing the lock.
+
+    Yields:
+        The descriptor of the lock file.
 
     Raises:
         RunError: Another worker holds it.
@@ -254,7 +257,7 @@ def hold_lock(paths: RunPaths, patience_s: float = 1.0) -> Iterator[None]:
                         f"Watch it with: codeprune-tui status {paths.name}",
                     ) from error
                 time.sleep(0.02)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

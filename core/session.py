@@ -51,6 +51,8 @@ class Session:
     accelerator: Accelerator
     clock: WorkClock = field(default_factory=WorkClock)
     """For rates and durations only."""
+    check: Callable[[], None] = lambda: None
+    """Raises where the run is not this worker's any more (`holder.Hold.check`)."""
 
     def breathe(self, round_number: int, step: int, save: Callable[[], None]) -> None:
         """Obeys commands; called between two steps and between two batches of an evaluation.
@@ -62,7 +64,9 @@ class Session:
 
         Raises:
             StopRequested: After the checkpoint is on disk.
+            HoldLostError: The run is not this worker's any more; nothing was saved.
         """
+        self.check()
         self.control.poll()
         if self.control.pausing and not self.control.stopping:
             save()
@@ -70,6 +74,7 @@ class Session:
             began = self.clock()
             while self.control.pausing and not self.control.stopping:
                 time.sleep(PAUSE_POLL_S)
+                self.check()
                 self.control.poll()
             self.clock.skip(self.clock() - began)
             if not self.control.stopping:

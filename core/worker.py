@@ -9,14 +9,17 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .control import Control, StopRequested
 from .errors import CodepruneError
-from .events import CommandTaken, Failed, RunStarted, Stopped, Warned
+from .events import CommandTaken, Event, Failed, Happening, RunStarted, Stopped, Warned
 from .files import remove_unfinished
+from .holder import Hold, HoldLostError, refuse_second
 from .journal import JournalWriter
 from .recipe import load_recipe
 from .runs import RunPaths, hold_lock
@@ -45,29 +48,59 @@ def main(arguments: list[str]) -> int:
     try:
         # Commands count from here: whoever sees the lock held may send one, and must not be overheard.
         offset = paths.commands.stat().st_size if paths.commands.exists() else 0
-        with hold_lock(paths):
-            return _hold(paths, offset)
+        refuse_second(paths)  # before there is a lock: whoever waits for one would take this worker for the one at work
+        with hold_lock(paths) as lock:
+            return _hold(paths, offset, lock)
     except CodepruneError as error:
         print(error, file=sys.stderr)
         return error.exit_code
 
 
-def _hold(paths: RunPaths, offset: int) -> int:
+def _hold(paths: RunPaths, offset: int, lock: int) -> int:
     paths.killed.unlink(missing_ok=True)  # that was the worker before
     journal = JournalWriter(paths.journal)
+    hold = Hold(paths, lock, journal.fileno())
+
+    def emit(what: Happening) -> Event:
+        hold.check()
+        return journal.append(what)
 
     def take(words: str) -> None:
-        journal.append(CommandTaken("command", words))
+        emit(CommandTaken("command", words))
 
     def refuse(problem: str) -> None:
-        journal.append(Warned("warning", problem))
+        emit(Warned("warning", problem))
 
     control = Control(paths.commands, offset, take, refuse)
     control.stop_on_signals()
     try:
+        return _until_over(paths, Journal(emit, journal.resumed, hold.check), control)
+    except HoldLostError as error:
+        print(error, file=sys.stderr)
+        hold.tell(error, journal)
+        return error.exit_code
+    finally:
+        journal.close()
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The journal as those who work see it."""
+
+    append: Callable[[Happening], Event]
+    resumed: bool
+    """Whether it had events before."""
+    check: Callable[[], None]
+    """Raises where the run is not this worker's any more."""
+
+
+def _until_over(paths: RunPaths, journal: Journal, control: Control) -> int:
+    try:
         _work(paths, journal, control)
     except StopRequested as request:
         journal.append(Stopped("stopped", *_point(paths), str(request)))
+    except HoldLostError:
+        raise
     except CodepruneError as error:
         traceback.print_exc()
         journal.append(Failed("failed", error.problem, error.fix))
@@ -78,12 +111,10 @@ def _hold(paths: RunPaths, offset: int) -> int:
             Failed("failed", f"{type(error).__name__}: {error}"[:2000], f"This is a defect; its traceback is in {paths.log}.")
         )
         return 1
-    finally:
-        journal.close()
     return 0
 
 
-def _work(paths: RunPaths, journal: JournalWriter, control: Control) -> None:
+def _work(paths: RunPaths, journal: Journal, control: Control) -> None:
     recipe = load_recipe(paths.recipe)
     for folder in (paths.root, paths.rounds, paths.resume):
         remove_unfinished(folder)
@@ -116,7 +147,7 @@ def _work(paths: RunPaths, journal: JournalWriter, control: Control) -> None:
             versions=prepare.versions(),
         )
     )
-    session = Session(paths, recipe, journal.append, control, accelerator)
+    session = Session(paths, recipe, journal.append, control, accelerator, check=journal.check)
     material = prepare.prepare(session)
     if recipe.kind == "pretrain":
         pretrain(session, material)

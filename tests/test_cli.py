@@ -263,6 +263,7 @@ def test_pause_and_stop_return_when_it_has_happened(endless: RunPaths, run_cli: 
 
 def test_a_worker_that_does_not_answer_is_told(tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "ANSWER_S", 0.3)
+    monkeypatch.setattr(commands.client, "TAKEN_S", 0.2)
     paths = create_run(tmp_path / "checkpoints", "mine", Recipe())
     with hold_lock(paths):
         result = run_cli("pause", "mine")

@@ -94,3 +94,14 @@ def test_sigterm_is_a_wish_to_stop(tmp_path: Path, heard: list[str]) -> None:
     finally:
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGINT, before[1])
+
+
+def test_a_paused_worker_hears_what_comes_after_its_commands_were_emptied(tmp_path: Path, heard: list[str]) -> None:
+    path = tmp_path / "commands.jsonl"
+    worker = control(path, heard)
+    append_command(path, {"command": "pause"})
+    worker.poll()
+    path.write_bytes(b"")
+    append_command(path, {"command": "resume"})
+    worker.poll()
+    assert not worker.pausing

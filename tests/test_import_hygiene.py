@@ -36,6 +36,8 @@ TORCH_FREE = (
     "pace",
     "timings",
     "given",
+    "holder",
+    "leftovers",
 )
 ENGINE = sorted(path.stem for path in (ROOT / "core").glob("*.py") if path.stem not in ("__init__", "__main__"))
 COMMAND_LINE = (

@@ -227,3 +227,20 @@ def test_errors_keep_their_text(tmp_path: Path) -> None:
     writer.append(Failed("failed", "problem", "fix"))
     writer.close()
     assert read_journal(path)[0].what == Failed("failed", "problem", "fix")
+
+
+def test_a_file_that_was_emptied_or_replaced_is_read_from_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "commands.jsonl"
+    path.write_bytes(b'{"command": "pause"}\n' * 3)
+    reader = LineReader(path)
+    assert len(reader.poll()) == 3
+    path.write_bytes(b"")
+    append_command(path, {"command": "resume"})
+    assert reader.poll() == [b'{"command": "resume"}']
+    path.with_name("new").write_bytes(b"".join(b"%d\n" % number for number in range(100)))
+    path.with_name("new").replace(path)
+    assert len(reader.poll()) == 100
+    path.unlink()
+    assert reader.poll() == []
+    os.mkfifo(path)
+    assert reader.poll() == []
