@@ -30,7 +30,7 @@ from core.recipe import Recipe
 from core.runs import KILLED, RunInfo, RunPaths, State
 
 from . import bundle, first_start, settings
-from .fitting import middle_out
+from .fitting import short_paths
 from .key_order import KeyOrder, KeyPassed
 from .notifications import notification
 from .painting import Painted
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 EXPECT_S = 15.0
 """How long the status line shows a command as on its way before it believes the journal's silence."""
+LETTERS_A_SECOND = 20
+"""How fast a toast is read, by somebody who was looking elsewhere."""
 SLOW_POLL_S, SLOW_TICK_S = 2.0, 5.0
 """How often a run's news and ages are shown over a slow line."""
 LISTING = ("runs", "compare")
@@ -365,8 +367,7 @@ class CodepruneApp(App[None]):
             return (("no run open", "$text-muted"),)
         view, state = self.watched.view, self.standing()
         sign, colour = tone(state)
-        name = middle_out(plain(self.watched.paths.name), 40 if self.size.width >= 100 else 20)
-        parts = [(name, "bold"), (f"  {sign} {state}", colour)]
+        parts = [(plain(self.watched.paths.name), "bold"), (f"  {sign} {state}", colour)]
         if view.rounds:
             parts.append((f"  round {view.round}/{view.rounds}", ""))
         if view.asked.startswith("pause-after"):
@@ -417,8 +418,10 @@ class CodepruneApp(App[None]):
                 )
 
     def say(self, text: str, severity: SeverityLevel = "information", bell: bool = False) -> None:
-        """Shows a toast: text, never markup."""
-        self.notify(plain_lines(text, 300, 12), severity=severity, markup=False, timeout=10 if severity == "error" else 5)
+        """Shows a toast: text, never markup; for as long as reading it takes."""
+        shown = short_paths(plain_lines(text, most=12))
+        seconds = max(10 if severity == "error" else 5, len(shown) / LETTERS_A_SECOND)
+        self.notify(shown, severity=severity, markup=False, timeout=seconds)
         if bell and self.settings.bell:
             self.bell()
         if bell and self.settings.notify != "off" and self._driver is not None:

@@ -255,3 +255,53 @@ async def test_a_new_run_from_a_shipped_recipe_and_from_a_run(tmp_path: Path, si
         await until(lambda: isinstance(app.screen, RunsScreen))
         await pilot.press("c")
         await until(lambda: screen._outcome.recipe == load_recipe(paths.recipe))
+
+
+async def test_modes_have_their_names_where_there_is_room_for_them(tmp_path: Path) -> None:
+    make_run(tmp_path, "ruby-mini-magnitude-layerwise-cubic-seed-1", whole_run("x"))
+    async with opened(tmp_path, SMALL) as (app, pilot):
+        await until_shown(app, "[1 Runs] 2 Live  3 Layers  4 Compare  5 Playground  6 New run       no run open")
+        await until_shown(app, "DONE")
+        await pilot.press("enter")  # the run needs the room now: all that is said of it is there
+        await until_shown(app, "DONE  round 3/3  cpu")
+        assert shown(app).splitlines()[0].startswith(" 1 [2 Live] 3  4  5  6 ")
+        await pilot.resize_terminal(*LARGE)
+        await until_shown(app, "6 New run ")
+        await until_shown(app, "ruby-mini-magnitude-layerwise-cubic-seed-1  ✓ DONE  round 3/3  cpu")
+
+
+async def test_names_differ_in_the_list_as_they_do_in_full(tmp_path: Path) -> None:
+    for method in ("magnitude-layerwise", "magnitude-global", "random-layerwise"):
+        make_run(tmp_path, f"ruby-mini-{method}-cubic-seed-1", whole_run("x"))
+    async with opened(tmp_path, SMALL) as (app, _):
+        await until_shown(app, "global")
+        names = [line[2:17].strip() for line in shown(app).splitlines() if "DONE" in line]
+        assert len(set(names)) == 3, names
+
+
+async def test_what_is_said_covers_nothing(tmp_path: Path) -> None:
+    for number in range(30):
+        make_run(tmp_path, f"run-{number:02d}", whole_run("x"))
+    async with opened(tmp_path, SMALL) as (app, pilot):
+        await until_shown(app, "DONE")
+        await pilot.press("end", "s")
+        await until_shown(app, "is done: nothing is left to do")
+        screen = app.screen
+        assert isinstance(screen, RunsScreen)
+        target = screen.target()
+        assert target is not None
+        await until_shown(app, f"  {target.name} ")
+        lines = shown(app).splitlines()
+        said = next(number for number, line in enumerate(lines) if "is done: nothing" in line)
+        last_run = max(number for number, line in enumerate(lines) if "✓ DONE" in line)
+        assert last_run < said < len(lines) - 1, "the toast has lines of its own, between the list and the keys"
+        app.clear_notifications()
+        await until(lambda: "✓ DONE" in shown(app).splitlines()[-2])
+
+
+async def test_of_a_long_path_in_an_error_the_end_is_said(tmp_path: Path) -> None:
+    async with opened(tmp_path, SMALL) as (app, _):
+        await until_shown(app, "No runs yet.")
+        app.say(f"Cannot read /{'folder/' * 80}the-model/model.safetensors: there is no such file. Name another one.", "error")
+        await until(lambda: "the-model/model.safetensors" in "".join(line.strip("▌ ") for line in shown(app).splitlines()))
+        await until_shown(app, "Name another one.")

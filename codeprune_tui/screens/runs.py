@@ -23,6 +23,7 @@ from core.runs import RunInfo, RunPaths, is_held
 from .. import bundle, client
 from ..comparison import MOST
 from ..filtering import EXAMPLES, Filter, FilterError, parse
+from ..fitting import path_end
 from ..ordering import ORDERS
 from ..plain import plain
 from ..runcells import bundled
@@ -109,7 +110,7 @@ class RunsScreen(ModeScreen):
         table, empty = self._table, self.query_one("#empty", Static)
         table.display, empty.display = bool(runs), not runs
         if not runs:
-            empty.update(EMPTY.append_text(f"{plain(str(self.frame.checkpoints), 200)}/", "$text-muted"))
+            empty.update(EMPTY.append_text(f"{path_end(plain(str(self.frame.checkpoints)), 200)}/", "$text-muted"))
         elif self.focused is None and self.app.screen is self:
             table.focus()
         self._fill(runs)
