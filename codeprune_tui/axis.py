@@ -41,18 +41,21 @@ def ticks(low: float, high: float, most: int) -> list[float]:
         most: How many there is room for.
 
     Returns:
-        At most `most` numbers, ascending, all the same way apart.
+        At most `most` numbers, ascending, all the same way apart; where only one would be left, two, if there is room for two.
     """
     if not low < high or most < 1:
         return []
+    finer: list[float] = []
     exponent = math.floor(math.log10((high - low) / most))
     for power in (exponent, exponent + 1, exponent + 2):
         for times in (1, 2, 5):
             step = times * 10.0**power
             first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-            if last - first < most:
-                return [round(number * step, max(0, -power)) for number in range(first, last + 1)]
-    return []
+            found = [round(place * step, max(0, -power)) for place in range(first, min(last, first + 4 * most) + 1)]
+            if len(found) <= most:
+                return [finer[0], finer[-1]] if len(found) < 2 <= min(most, len(finer)) else found
+            finer = found
+    return finer[:most]
 
 
 def labels(values: Sequence[float]) -> list[str]:
@@ -71,15 +74,17 @@ def labels(values: Sequence[float]) -> list[str]:
     return ["0" if value == 0 else f"{value / scale:.{decimals}f}{unit}".replace("-", "−") for value in values]
 
 
-def number(value: float | None) -> str:
-    """One value, to be read beside a chart; a dash where there is none."""
+def number(value: float | None, digits: int = 3) -> str:
+    """One value, to be read beside a chart, with `digits` decimals below ten; a dash where there is none."""
     if not usable(value) or value is None:
         return NOTHING
     size = abs(value)
     if size and (size >= 1e12 or size < 0.001):
         return _scientific(value, 2)
     scale, unit = _unit(size)
-    decimals = 0 if value == int(value) and size < SHORTENED else 1 if size / scale >= 100 else 3 if scale == 1 else 2
+    decimals = (
+        0 if value == int(value) and size < SHORTENED else 1 if size / scale >= 100 else digits if scale == 1 and size < 10 else 2
+    )
     return f"{value / scale:.{decimals}f}{' ' if unit else ''}{unit}".replace("-", "−")
 
 

@@ -35,6 +35,7 @@ from .key_order import KeyOrder, KeyPassed
 from .notifications import notification
 from .painting import Painted
 from .plain import plain, plain_lines
+from .series import titles
 from .state import RunView, eta_s, standing
 from .themes import COLOUR_BLIND_SAFE
 from .tidying import Tidying
@@ -524,6 +525,14 @@ class CodepruneApp(App[None]):
         if isinstance(screen := self._mode(), CompareScreen):
             screen.compare(names)
 
+    def show_series(self, key: str) -> None:
+        """Shows a series of the watched run as a chart."""
+        from .screens.live import LiveScreen
+
+        self.action_mode("live")
+        if isinstance(screen := self._mode(), LiveScreen):
+            screen.call_later(partial(screen.show_series, key))  # behind the message that brings it to the front
+
     def get_system_commands(self, screen: "Screen[object]") -> Iterable[SystemCommand]:
         """Every action of the app, for the command palette; first those in front."""
         from .palette import elsewhere
@@ -542,6 +551,8 @@ class CodepruneApp(App[None]):
                 yield SystemCommand(own.description, own.tooltip, partial(self.run_action, own.action))
         for mode, title, binding in elsewhere(seen):
             yield SystemCommand(title, binding.tooltip, partial(self.act_in, mode, binding.action))
+        for key, title in titles(self.watched.view if self.watched is not None else RunView()).items():
+            yield SystemCommand(f"Chart: {plain(title, 100)}", "Show it as a chart under 2 Live", partial(self.show_series, key))
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
         yield SystemCommand("Terminal check", "What this terminal can do, and what to set", self.action_terminal)
         yield SystemCommand("First-start tips", "A few keys to begin with", self.action_tips)

@@ -124,7 +124,7 @@ class Plot(PlotWidget):  # type: ignore[misc]  # textual_plot is not followed: i
         Args:
             across: Ends of the horizontal axis.
             up: Ends of the vertical one.
-            whole: Whether only whole numbers from 0 on belong on the horizontal axis.
+            whole: Whether whole numbers from 0 on belong on the horizontal axis, as far as there are some.
         """
         width, height = self.size
         at = ticks(*up, max(2, (height - 2) // 2))
@@ -136,7 +136,8 @@ class Plot(PlotWidget):  # type: ignore[misc]  # textual_plot is not followed: i
         self.set_yticks(at)
         self.set_xlimits(across[0], across[1] + 0.01 * (across[1] - across[0]))  # or the frame would cover a dot at its end
         along = ticks(*across, max(2, (width - self.margin_left) // 6))
-        self.set_xticks([tick for tick in along if not whole or (tick >= 0 and tick == int(tick))])
+        rounds = [tick for tick in along if tick >= 0 and tick == int(tick)]
+        self.set_xticks(rounds if whole and (len(rounds) > 1 or across[1] - across[0] >= 2) else along)
 
     def line(self, points: Iterable[tuple[float, float]], style: str) -> None:
         """Draws a line through points."""
