@@ -75,17 +75,21 @@ def labels(values: Sequence[float]) -> list[str]:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """One value, to be read beside a chart, with `digits` decimals below ten; a dash where there is none."""
+    """One value, to be read beside a chart; a dash where there is none.
+
+    Args:
+        value: The value.
+        digits: Decimals below ten; with 1, whole numbers have none.
+    """
     if not usable(value) or value is None:
         return NOTHING
     size = abs(value)
     if size and (size >= 1e12 or size < 0.001):
         return _scientific(value, 2)
     scale, unit = _unit(size)
-    decimals = (
-        0 if value == int(value) and size < SHORTENED else 1 if size / scale >= 100 else digits if scale == 1 and size < 10 else 2
-    )
-    return f"{value / scale:.{decimals}f}{' ' if unit else ''}{unit}".replace("-", "−")
+    decimals = 1 if size / scale >= 100 else digits if scale == 1 and size < 10 else min(digits, 2)
+    text = f"{value / scale:.{decimals}f}"
+    return f"{text if digits > 1 else text.removesuffix('.0')}{' ' if unit else ''}{unit}".replace("-", "−")
 
 
 def _unit(size: float) -> tuple[float, str]:

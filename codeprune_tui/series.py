@@ -79,6 +79,7 @@ class _Kind:
     points: Callable[["_Run", str], Iterable[Point]]
     unit: str = ""
     dotted: bool = True
+    digits: int = 1
     about: Callable[[RunView, str], tuple[tuple[tuple[str, float | None], ...], str, int]] = field(
         default=lambda _view, _key: ((), "", 0)
     )
@@ -158,14 +159,14 @@ def _of_matrix(run: _Run, key: str) -> Iterable[Point]:
 
 
 KINDS: dict[str, _Kind] = {
-    "loss": _Kind("loss", _trained, dotted=False, about=_about_training),
-    **{key: _Kind(title, _scored, about=_about_scores) for key, title in MEASURES.items()},
+    "loss": _Kind("loss", _trained, dotted=False, digits=3, about=_about_training),
+    **{key: _Kind(title, _scored, digits=2, about=_about_scores) for key, title in MEASURES.items()},
     "learning_rate": _Kind("learning rate", _trained, dotted=False, about=_about_training),
     "tokens_per_second": _Kind("tokens a second", _trained, dotted=False, about=_about_training),
     "examples_per_second": _Kind("rows a second", _trained, dotted=False, about=_about_training),
     "sparsity": _Kind("sparsity", _sparsities, "%"),
     "seconds": _Kind("time of a round", _seconds, "s"),
-    "held_out_loss": _Kind("loss on held-out tokens", _validated("loss", 1.0)),
+    "held_out_loss": _Kind("loss on held-out tokens", _validated("loss", 1.0), digits=3),
     "held_out_accuracy": _Kind("held-out tokens found", _validated("accuracy", 100.0), "%"),
 }
 """Key -> series, in the order in which one goes through them."""
@@ -222,7 +223,7 @@ def chart(view: RunView, key: str) -> Chart:
         left=-1.0 if run.by_round else 0.0,  # the same for all series, so that two of them can be read together
         right=max((float(max(1, view.rounds if run.by_round else view.steps)), *(point.x for point in points[-1:]))),
         by_round=run.by_round,
-        digits=2 if key in MEASURES else 3,
+        digits=kind.digits,
         note=" · ".join(filter(None, told)),
     )
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from app_runs import SMALL, make_run, opened, shown, until, until_shown, whole_run
-
 from textual.widgets._footer import FooterKey
 
 from codeprune_tui.screens.layers import LayersScreen

@@ -77,7 +77,8 @@ class ModeScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Puts toasts below the body, and so above whatever else stands at the bottom; Textual has them first."""
-        self.move_child(self.get_child_by_type(ToastRack), after=len(self.children) - 1)
+        for rack in self.query_children(ToastRack):
+            self.move_child(rack, after=len(self.children) - 1)
 
     def body(self) -> ComposeResult:
         """The mode's own part."""

@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from textual.app import ComposeResult
 from textual.containers import Grid, Vertical
 from textual.content import Content
+from textual.events import MouseScrollDown, MouseScrollUp
+from textual.geometry import Offset
+from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import Static
 from textual_hires_canvas import Canvas
@@ -104,12 +107,26 @@ class StyledCanvas(Canvas):
 class Plot(PlotWidget):  # type: ignore[misc]  # textual_plot is not followed: it is untyped in parts
     """A plot on such canvases."""
 
+    class Wheel(Message):
+        """The mouse's wheel was turned over the plot."""
+
+        def __init__(self, by: int, at: Offset) -> None:
+            super().__init__()
+            self.by = by
+            """1 for up, −1 for down."""
+            self.at = at
+            """Where on the screen."""
+
     def compose(self) -> ComposeResult:
         """The parts by the names that PlotWidget gives them."""
         with Grid():
             for part in ("margin-top", "margin-left", "plot", "margin-bottom"):
                 yield StyledCanvas(1, 1, id=part)
         yield Static(id="legend")
+
+    def _zoom_with_mouse(self, event: MouseScrollDown | MouseScrollUp, factor: float) -> None:
+        """Tells that the wheel was turned: PlotWidget keeps the event, and would zoom without a limit."""
+        self.post_message(self.Wheel(1 if isinstance(event, MouseScrollUp) else -1, event.screen_offset))
 
     def set_up(self) -> None:
         """Takes the room that labels of axes would need; they stand in the title."""
@@ -167,7 +184,7 @@ class ScoreChart(Vertical):
         super().__init__(id=id)
         self.border_title = "BLEU by round"
         self._curves: Curves | None = None
-        self._owner = ""
+        self._owner = self._note = ""
 
     def compose(self) -> ComposeResult:
         """The plot above its legend."""
@@ -178,17 +195,18 @@ class ScoreChart(Vertical):
         """Takes the room that axis labels would need."""
         self.query_one(Plot).set_up()
 
-    def show(self, view: RunView, owner: str = "") -> None:
+    def show(self, view: RunView, owner: str = "", note: str = "") -> None:
         """Shows a run's scores; draws only what is new.
 
         Args:
             view: The run.
             owner: Whose scores they are, safe to show, where that does not go without saying.
+            note: What is to be said about that, below the legend.
         """
         found = curves(view)
-        if found == self._curves and owner == self._owner:
+        if (found, owner, note) == (self._curves, self._owner, self._note):
             return
-        self._curves, self._owner = found, owner
+        self._curves, self._owner, self._note = found, owner, note
         left_out = f" · {found.left_out} left out: no numbers" if found.left_out else ""
         retitle(self, f"{f'{owner}: ' if owner else ''}{found.title}{left_out}")
         self._draw(found)
@@ -205,7 +223,7 @@ class ScoreChart(Vertical):
 
     def _name_curves(self) -> None:
         if self._curves is not None:
-            self.query_one("#legend-line", Static).update(_legend(self._curves, self.size.width))
+            self.query_one("#legend-line", Static).update(_legend(self._curves, self.size.width, self._note))
 
     def _draw(self, found: Curves) -> None:
         plot = self.query_one(Plot)
@@ -224,7 +242,7 @@ class ScoreChart(Vertical):
         plot.dots(found.results, CURVE)
 
 
-def _legend(found: Curves, width: int) -> Content:
+def _legend(found: Curves, width: int, note: str) -> Content:
     best = max((bleu for _, bleu in found.results), default=None)
     entries = (
         ("● best ", "ansi_bright_cyan", best),
@@ -234,4 +252,5 @@ def _legend(found: Curves, width: int) -> Content:
     )
     shown = [Content.assemble((label, colour), f"{score(level):<5}") for label, colour, level in entries]
     between = "  " if width >= 60 else "\n"
-    return Content(between).join([shown[0] + Content("  ") + shown[1], shown[2] + Content("  ") + shown[3]])
+    legend = Content(between).join([shown[0] + Content("  ") + shown[1], shown[2] + Content("  ") + shown[3]])
+    return Content.assemble(legend, "\n" if note else "", (note, "$text-warning"))

@@ -104,7 +104,7 @@ def loss_title(view: RunView) -> str:
         return "loss"
     losses = [loss for _, _, loss in view.losses.points]
     left_out = f" · {count(view.losses.left_out)} left out: no numbers" if view.losses.left_out else ""
-    return f"loss {number(view.loss)}" + (f" · {number(min(losses))} to {number(max(losses))}" if losses else "") + left_out
+    return f"loss {view.loss:.3f}" + (f" · {number(min(losses))} to {number(max(losses))}" if losses else "") + left_out
 
 
 def samples_text(samples: Sequence[Sample], dense: Sequence[Sample], most: int) -> Content:

@@ -58,4 +58,6 @@ def chosen_line(name: str, view: RunView) -> Content:
     floors = [f"{floor} {score(scores.bleu)}" for floor, scores in view.floors.items()]
     last = f"{score(view.latest.bleu)} at {percent(view.sparsity)}" if view.latest else "none yet"
     dense = [f"dense {score(view.dense.bleu)}"] if view.dense else []
-    return Content.assemble((plain(name, 200), "bold"), (f"\nBLEU {last} · {' · '.join([*dense, *floors])}".rstrip(" ·"), ""))
+    return Content.assemble(
+        "▸ ", (plain(name, 200), "bold"), (f"\n  BLEU {last} · {' · '.join([*dense, *floors])}".rstrip(" ·"), "")
+    )

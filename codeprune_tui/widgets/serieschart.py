@@ -7,7 +7,8 @@ or the part of it changes, not on a timer. The line below the plot says the valu
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.events import Click, Leave, MouseMove, MouseScrollDown, MouseScrollUp
+from textual.events import Click, Leave, MouseMove
+from textual.geometry import Offset
 from textual.widgets import Static
 
 from ..axis import number, span
@@ -96,26 +97,29 @@ class SeriesChart(Vertical, can_focus=True):
         points = self._drawn()
         if not points:
             return
-        here = points.index(self._cursor) if self._cursor in points else len(points) - 1 + (by < 0)
-        self._cursor = points[min(max(0, here + by), len(points) - 1)]
         left, right = self._ends
+        if self._cursor in points:
+            self._cursor = points[min(max(0, points.index(self._cursor) + by), len(points) - 1)]
+        else:  # a cursor that is out of sight comes into it, on the side where it is
+            at = self._cursor.x if self._cursor is not None else right
+            self._cursor = min(points, key=lambda point: abs(point.x - min(max(at, left), right)))
         if self._zoom and not left <= self._cursor.x <= right:
             self._centre = self._cursor.x
         self._draw()
 
     # The mouse
 
-    def _at(self, event: MouseMove | MouseScrollDown | MouseScrollUp | Click) -> float | None:
-        """The place on the horizontal axis under the mouse."""
+    def _at(self, place: Offset) -> float | None:
+        """The place on the horizontal axis under a place on the screen; None beside the plot."""
         plot = self.query_one(Plot)
         region = plot.query_one("#plot").region
-        if not region.contains(event.screen_x, event.screen_y):
+        if not region.contains_point(place):
             return None
-        return float(plot.get_coordinate_from_pixel(event.screen_x - region.x, event.screen_y - region.y)[0])
+        return float(plot.get_coordinate_from_pixel(*(place - region.offset))[0])
 
     def on_mouse_move(self, event: MouseMove) -> None:
         """Says the value under the mouse."""
-        at = self._at(event)
+        at = self._at(event.screen_offset)
         self._under_mouse = None if at is None else self._chart.near(at)
         self._say()
 
@@ -126,19 +130,15 @@ class SeriesChart(Vertical, can_focus=True):
 
     def on_click(self, event: Click) -> None:
         """Puts the cursor there."""
-        if (at := self._at(event)) is not None:
+        if (at := self._at(event.screen_offset)) is not None:
             self._cursor = self._chart.near(at)
             self._draw()
 
-    def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
-        """Enlarges what is under the mouse."""
+    def on_plot_wheel(self, event: Plot.Wheel) -> None:
+        """Enlarges what is under the mouse, or shows more around it again."""
         event.stop()
-        self.zoom(1, self._at(event))
-
-    def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
-        """Shows more around it again."""
-        event.stop()
-        self.zoom(-1, self._at(event))
+        if (at := self._at(event.at)) is not None:
+            self.zoom(event.by, at)
 
     # The picture
 
