@@ -12,6 +12,7 @@ from textual.app import App
 
 from core.files import complete_or_absent
 
+from .fitting import path_end
 from .plain import plain
 
 APP = "codeprune-tui"
@@ -52,5 +53,5 @@ def copy(app: App[object], text: str, name: str) -> Path:
     clipboard = (
         "Copied to the terminal's clipboard, if it takes OSC 52, and to" if fits else "Too long for a clipboard; copied to"
     )
-    app.notify(f"{clipboard} {plain(str(path), 200)}", markup=False)
+    app.notify(f"{clipboard} {path_end(plain(str(path)), 200)}", markup=False)
     return path

@@ -15,6 +15,7 @@ from pathlib import Path
 from core.events import Evaluating, MatrixMeasured, Step, Unknown, from_line
 from core.runs import RunPaths
 
+from .fitting import path_end
 from .plain import LIMIT, plain
 from .words import sentence
 
@@ -226,4 +227,4 @@ def first_words(text: LogText, path: Path) -> str:
     if not text.before_bytes:
         return ""
     size = f"{text.before_bytes / 1e6:,.1f} MB" if text.before_bytes >= 1e6 else f"{text.before_bytes / 1e3:,.1f} kB"
-    return f"… {size} before this are left out; the whole of it is {plain(str(path), 200)}"
+    return f"… {size} before this are left out; the whole of it is {path_end(plain(str(path)), 200)}"

@@ -13,7 +13,6 @@ from core.schedule import sparsities
 from . import bundle
 from .bundle import BundledModel
 from .filtering import dense_difference
-from .fitting import middle_out
 from .plain import plain
 from .widgets.statusline import tone
 from .words import age, difference, percent, score
@@ -79,14 +78,14 @@ def aged(info: RunInfo, now: float) -> str:
     return "now" if 0 <= now - info.changed < NOW_S else age(info.changed, now)
 
 
-def cells_of(info: RunInfo, now: float, marked: bool, name_width: int) -> dict[str, Text]:
+def cells_of(info: RunInfo, now: float, marked: bool, name: str) -> dict[str, Text]:
     """One run's line.
 
     Args:
         info: The run.
         now: Seconds since 1970.
         marked: Whether it has a mark.
-        name_width: Columns for its name.
+        name: Its name, cut to its column.
 
     Returns:
         Column -> text.
@@ -96,7 +95,7 @@ def cells_of(info: RunInfo, now: float, marked: bool, name_width: int) -> dict[s
     rounds = f"{info.round}/{info.rounds}" if info.round >= 0 else f"–/{info.rounds}"
     return {
         "mark": Text("* " if marked else "  ", "bold yellow"),
-        "run": Text(middle_out(plain(info.paths.name, 100), name_width), no_wrap=True),
+        "run": Text(name, no_wrap=True),
         "state": Text(f"  {sign} {state}", STYLES[colour]),
         "round": Text(rounds, justify="right"),
         "sparsity": Text(_sparsity(info), justify="right"),

@@ -6,9 +6,10 @@ bounded here, so that a week of training costs no more memory than an hour.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from operator import attrgetter
 from typing import Literal
 
 from core.events import (
@@ -40,10 +41,12 @@ from core.events import (
 )
 from core.runs import State, run_state
 
+from .axis import usable
 from .words import duration, sentence
 
 LOSS_POINTS = 1000
 """Points of the loss series: thinned to half of it whenever it holds twice as many."""
+RATES = ("learning_rate", "tokens_per_second", "examples_per_second")
 LOG_LINES = 500
 MOST_EVALUATIONS = 400
 """Kept for each round."""
@@ -106,13 +109,15 @@ class RoundView:
 
 @dataclass(frozen=True)
 class Series:
-    """A thinned series of losses: every point is the mean of `stride` consecutive ones."""
+    """A thinned series of what training measured: every point is the mean of `stride` consecutive values."""
 
     points: tuple[tuple[int, int, float], ...] = ()
-    """(round, step, loss), oldest first."""
+    """(round, step, value), oldest first."""
     stride: int = 1
     waiting: tuple[float, ...] = ()
-    """Losses of the point that is not complete yet."""
+    """Values of the point that is not complete yet."""
+    left_out: int = 0
+    """Values that are no numbers, or absurd ones."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,8 @@ class RunView:
     sparsity: float = 0.0
     by_round: Mapping[int, RoundView] = field(default_factory=dict)
     losses: Series = Series()
+    rates: Mapping[str, Series] = field(default_factory=dict)
+    """The other numbers of a training step, by their names in `Step`: "learning_rate", "tokens_per_second", …"""
     loss: float | None = None
     learning_rate: float = 0.0
     tokens_per_second: float = 0.0
@@ -331,17 +338,23 @@ def _forget_after(view: RunView, number: int, step: int) -> RunView:
         here = kept[number]
         past = tuple(found for found in here.evaluations if found.step <= step)
         kept[number] = replace(here, evaluations=past, finished=False, scores=None, picked_step=None, seconds=0.0, figures={})
-    points = tuple(point for point in view.losses.points if point[:2] <= (number, step))
+    losses = _before(view.losses, number, step)
     return replace(
         view,
         round=number,
         step=step,
         by_round=kept,
         sparsity=kept[number].sparsity if number in kept else view.sparsity,
-        losses=Series(points, view.losses.stride),
-        loss=points[-1][2] if points else None,
+        losses=losses,
+        rates={name: _before(series, number, step) for name, series in view.rates.items()},
+        loss=losses.points[-1][2] if losses.points else None,
         validations=tuple(found for found in view.validations if (found.round, found.step) <= (number, step)),
     )
+
+
+def _before(series: Series, number: int, step: int) -> Series:
+    points = tuple(point for point in series.points if point[:2] <= (number, step))
+    return Series(points, series.stride, left_out=series.left_out)
 
 
 def _turn(view: RunView, event: Event) -> RunView:
@@ -406,30 +419,24 @@ def _evaluate(view: RunView, what: Evaluated) -> RunView:
 
 
 def _train(view: RunView, events: Sequence[Event]) -> RunView:
-    points, stride, waiting = list(view.losses.points), view.losses.stride, list(view.losses.waiting)
-    step_s, loss = view.step_s, view.loss
+    step_s = view.step_s
     then, number, step = view.anchor or (math.inf, -1, -1)
     for _, time, what in events:
         assert isinstance(what, Step)
         if what.round == number and what.step > step and time > then:
             measured = (time - then) / (what.step - step)
             step_s = measured if step_s is None else 0.9 * step_s + 0.1 * measured
-        then, number, step, loss = time, what.round, what.step, what.loss
-        if math.isfinite(loss):
-            waiting.append(loss)
-        if len(waiting) >= stride:
-            points.append((number, step, sum(waiting) / len(waiting)))
-            waiting.clear()
-            if len(points) >= 2 * LOSS_POINTS:
-                points = [(*late[:2], (early[2] + late[2]) / 2) for early, late in zip(points[::2], points[1::2], strict=True)]
-                stride *= 2
+        then, number, step = time, what.round, what.step
     assert isinstance(what, Step)
+    steps = [event.what for event in events if isinstance(event.what, Step)]
+    rates = {name: _grown(view.rates.get(name, Series()), steps, attrgetter(name)) for name in RATES}
     return replace(
         view,
         round=what.round,
         step=what.step,
-        losses=Series(tuple(points), stride, tuple(waiting)),
-        loss=loss,
+        losses=_grown(view.losses, steps, attrgetter("loss")),
+        rates=rates,
+        loss=what.loss,
         learning_rate=what.learning_rate,
         tokens_per_second=what.tokens_per_second,
         examples_per_second=what.examples_per_second,
@@ -437,6 +444,24 @@ def _train(view: RunView, events: Sequence[Event]) -> RunView:
         anchor=(then, number, step),
         decoding=None,
     )
+
+
+def _grown(series: Series, steps: Sequence[Step], value: Callable[[Step], float]) -> Series:
+    """A series with more values; block by block, since a journal may bring 200,000 of them."""
+    points, stride, waiting, left_out, at = list(series.points), series.stride, list(series.waiting), series.left_out, 0
+    while at < len(steps):
+        block = steps[at : at + stride - len(waiting)]
+        at += len(block)
+        values = [number for number in map(value, block) if usable(number)]
+        waiting += values
+        left_out += len(block) - len(values)
+        if len(waiting) >= stride:
+            points.append((block[-1].round, block[-1].step, sum(waiting) / len(waiting)))
+            waiting.clear()
+            if len(points) >= 2 * LOSS_POINTS:
+                points = [(*late[:2], (early[2] + late[2]) / 2) for early, late in zip(points[::2], points[1::2], strict=True)]
+                stride *= 2
+    return Series(tuple(points), stride, tuple(waiting), left_out)
 
 
 def eta_s(view: RunView, now: float) -> float | None:

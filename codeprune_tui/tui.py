@@ -30,11 +30,12 @@ from core.recipe import Recipe
 from core.runs import KILLED, RunInfo, RunPaths, State
 
 from . import bundle, first_start, settings
-from .fitting import middle_out
+from .fitting import short_paths
 from .key_order import KeyOrder, KeyPassed
 from .notifications import notification
 from .painting import Painted
 from .plain import plain, plain_lines
+from .series import titles
 from .state import RunView, eta_s, standing
 from .themes import COLOUR_BLIND_SAFE
 from .tidying import Tidying
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 EXPECT_S = 15.0
 """How long the status line shows a command as on its way before it believes the journal's silence."""
+LETTERS_A_SECOND = 20
+"""How fast a toast is read, by somebody who was looking elsewhere."""
 SLOW_POLL_S, SLOW_TICK_S = 2.0, 5.0
 """How often a run's news and ages are shown over a slow line."""
 LISTING = ("runs", "compare")
@@ -365,8 +368,7 @@ class CodepruneApp(App[None]):
             return (("no run open", "$text-muted"),)
         view, state = self.watched.view, self.standing()
         sign, colour = tone(state)
-        name = middle_out(plain(self.watched.paths.name), 40 if self.size.width >= 100 else 20)
-        parts = [(name, "bold"), (f"  {sign} {state}", colour)]
+        parts = [(plain(self.watched.paths.name), "bold"), (f"  {sign} {state}", colour)]
         if view.rounds:
             parts.append((f"  round {view.round}/{view.rounds}", ""))
         if view.asked.startswith("pause-after"):
@@ -419,8 +421,10 @@ class CodepruneApp(App[None]):
                 )
 
     def say(self, text: str, severity: SeverityLevel = "information", bell: bool = False) -> None:
-        """Shows a toast: text, never markup."""
-        self.notify(plain_lines(text, 300, 12), severity=severity, markup=False, timeout=10 if severity == "error" else 5)
+        """Shows a toast: text, never markup; for as long as reading it takes."""
+        shown = short_paths(plain_lines(text, most=12))
+        seconds = max(10 if severity == "error" else 5, len(shown) / LETTERS_A_SECOND)
+        self.notify(shown, severity=severity, markup=False, timeout=seconds)
         if bell and self.settings.bell:
             self.bell()
         if bell and self.settings.notify != "off" and self._driver is not None:
@@ -523,6 +527,14 @@ class CodepruneApp(App[None]):
         if isinstance(screen := self._mode(), CompareScreen):
             screen.compare(names)
 
+    def show_series(self, key: str) -> None:
+        """Shows a series of the watched run as a chart."""
+        from .screens.live import LiveScreen
+
+        self.action_mode("live")
+        if isinstance(screen := self._mode(), LiveScreen):
+            screen.call_later(partial(screen.show_series, key))  # behind the message that brings it to the front
+
     def get_system_commands(self, screen: "Screen[object]") -> Iterable[SystemCommand]:
         """Every action of the app, for the command palette; first those in front."""
         from .palette import elsewhere
@@ -541,6 +553,8 @@ class CodepruneApp(App[None]):
                 yield SystemCommand(own.description, own.tooltip, partial(self.run_action, own.action))
         for mode, title, binding in elsewhere(seen):
             yield SystemCommand(title, binding.tooltip, partial(self.act_in, mode, binding.action))
+        for key, title in titles(self.watched.view if self.watched is not None else RunView()).items():
+            yield SystemCommand(f"Chart: {plain(title, 100)}", "Show it as a chart under 2 Live", partial(self.show_series, key))
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
         yield SystemCommand("Terminal check", "What this terminal can do, and what to set", self.action_terminal)
         yield SystemCommand("First-start tips", "A few keys to begin with", self.action_tips)

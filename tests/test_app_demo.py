@@ -9,7 +9,23 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from app_runs import LARGE, NOW, SMALL, a_round, beginning, live, make_run, opened, shown, until, until_shown, whole_run
+from app_runs import (
+    LARGE,
+    NOW,
+    SMALL,
+    a_round,
+    beginning,
+    evaluated,
+    live,
+    make_run,
+    opened,
+    shown,
+    started,
+    step,
+    until,
+    until_shown,
+    whole_run,
+)
 from test_client import stand_in
 
 from codeprune_tui import bundle, client
@@ -17,6 +33,7 @@ from codeprune_tui.screens.new_run import NewRunScreen
 from codeprune_tui.screens.runs import RunsScreen
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.words import percent
+from core.events import FloorsMeasured, Scores
 from core.recipe import load_recipe
 from core.runs import RunPaths, is_held
 
@@ -183,3 +200,37 @@ async def test_a_crashed_demo_does_not_keep_another_from_starting(
             await pilot.press("d")
             await until_shown(app, "demo-2")
             await until_shown(app, "[2 Live]")
+
+
+@SIZES
+async def test_the_demos_first_minute_shows_the_example_until_the_run_has_scores_of_its_own(
+    checkpoints: Path, shipped: Path, size: tuple[int, int]
+) -> None:
+    floors = FloorsMeasured("floors", "valid", 200, Scores(1.25, 0.1, 5.0), Scores(2.5, 0.2, 6.0))
+    paths, worker = make_run(checkpoints, "demo-1", [started("demo-1"), floors, a_round(0, 15.0)[0], step(0, 1)])
+    with live(paths):
+        async with opened(checkpoints, size, demo=True) as (app, pilot):
+            await until_shown(app, "demo-1")
+            await pilot.press("enter")
+            await until_shown(app, "example-run: BLEU by round")
+            await until_shown(app, "not your run")
+            await until_shown(app, "dense 15.00")
+            if size == LARGE:  # the floors are those of each run
+                await until_shown(app, "name        2.50")
+            await until_shown(app, "name 13.16")
+            worker.append(evaluated(0, 10, 9.75))
+            await until(lambda: "example-run" not in shown(app))
+            await until_shown(app, "BLEU by round")
+            await until_shown(app, "9.75")
+            await until(lambda: "name 13.16" in shown(app), "of its own evaluation")
+
+
+async def test_other_runs_never_show_the_example(checkpoints: Path, shipped: Path) -> None:
+    paths, _ = make_run(checkpoints, "mine", [started("mine"), a_round(0, 15.0)[0], step(0, 1)])
+    with live(paths):
+        async with opened(checkpoints, demo=True) as (app, pilot):
+            await until_shown(app, "mine")
+            await pilot.press("enter")
+            await until_shown(app, "loss 3.000")
+            await until_shown(app, "BLEU by round")
+            assert "example-run" not in shown(app)

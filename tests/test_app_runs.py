@@ -255,3 +255,100 @@ async def test_a_new_run_from_a_shipped_recipe_and_from_a_run(tmp_path: Path, si
         await until(lambda: isinstance(app.screen, RunsScreen))
         await pilot.press("c")
         await until(lambda: screen._outcome.recipe == load_recipe(paths.recipe))
+
+
+async def test_modes_have_their_names_where_there_is_room_for_them(tmp_path: Path) -> None:
+    make_run(tmp_path, "ruby-mini-magnitude-layerwise-cubic-seed-1", whole_run("x"))
+    async with opened(tmp_path, SMALL) as (app, pilot):
+        await until_shown(app, "[1 Runs] 2 Live  3 Layers  4 Compare  5 Playground  6 New run       no run open")
+        await until_shown(app, "DONE")
+        await pilot.press("enter")  # the run needs the room now: all that is said of it is there
+        await until_shown(app, "DONE  round 3/3  cpu")
+        assert shown(app).splitlines()[0].startswith(" 1 [2 Live] 3  4  5  6 ")
+        await pilot.resize_terminal(*LARGE)
+        await until_shown(app, "6 New run ")
+        await until_shown(app, "ruby-mini-magnitude-layerwise-cubic-seed-1  ✓ DONE  round 3/3  cpu")
+
+
+async def test_names_differ_in_the_list_as_they_do_in_full(tmp_path: Path) -> None:
+    for method in ("magnitude-layerwise", "magnitude-global", "random-layerwise"):
+        make_run(tmp_path, f"ruby-mini-{method}-cubic-seed-1", whole_run("x"))
+    async with opened(tmp_path, SMALL) as (app, _):
+        await until_shown(app, "global")
+        names = [line[2:17].strip() for line in shown(app).splitlines() if "DONE" in line]
+        assert len(set(names)) == 3, names
+
+
+async def test_what_is_said_covers_nothing(tmp_path: Path) -> None:
+    for number in range(30):
+        make_run(tmp_path, f"run-{number:02d}", whole_run("x"))
+    async with opened(tmp_path, SMALL) as (app, pilot):
+        await until_shown(app, "DONE")
+        await pilot.press("end", "s")
+        await until_shown(app, "is done: nothing is left to do")
+        screen = app.screen
+        assert isinstance(screen, RunsScreen)
+        target = screen.target()
+        assert target is not None
+        await until_shown(app, f"  {target.name} ")
+        lines = shown(app).splitlines()
+        said = next(number for number, line in enumerate(lines) if "is done: nothing" in line)
+        last_run = max(number for number, line in enumerate(lines) if "✓ DONE" in line)
+        assert last_run < said < len(lines) - 1, "the toast has lines of its own, between the list and the keys"
+        app.clear_notifications()
+        await until(lambda: last_run < max(number for number, line in enumerate(shown(app).splitlines()) if "✓ DONE" in line))
+
+
+async def test_of_a_long_path_in_an_error_the_end_is_said(tmp_path: Path) -> None:
+    async with opened(tmp_path, SMALL) as (app, _):
+        await until_shown(app, "No runs yet.")
+        app.say(f"Cannot read /{'folder/' * 80}the-model/model.safetensors: there is no such file. Name another one.", "error")
+        await until(lambda: "the-model/model.safetensors" in "".join(line.strip("▌ ") for line in shown(app).splitlines()))
+        await until_shown(app, "Name another one.")
+
+
+@SIZES
+async def test_the_run_under_the_cursor_is_previewed(tmp_path: Path, size: tuple[int, int]) -> None:
+    make_run(tmp_path, "ruby-1", whole_run("ruby-1"))
+    make_run(tmp_path, "ruby-2", [*beginning("ruby-2"), *a_round(0, 14.0), *a_round(1, 13.5)])
+    _, worker = make_run(tmp_path, "ruby-3", beginning("ruby-3"))
+    async with opened(tmp_path, size) as (app, pilot):
+        await until_shown(app, "DONE")
+        await until(lambda: at(app) == "ruby-3")
+        await until_shown(app, "name 13.16")
+        await until_shown(app, "constant 8.75" if size == SMALL else "Comments of a few methods appear here")
+        worker.append(a_round(0, 17.25)[-1])
+        worker.append(a_round(0, 17.25)[-4])
+        await until_shown(app, "17.25")
+        await pilot.press("down")
+        if size == SMALL:
+            await until_shown(app, "BLEU 13.50 at 30 % · dense 14.00")
+        else:
+            await until_shown(app, "ruby-2: BLEU by round")
+            await until_shown(app, "best 14.00  ─ dense 14.00  ─ name 13.16  ─ constant 8.75")
+            await until_shown(app, "comments, round 1, step 20")
+            await until_shown(app, "Print the summary of the test run")
+            chart = app.screen.query_one("#chosen-chart")
+            assert chart.region.height > 20, "no half of the screen is empty"
+        await pilot.press("slash", *"nothing-is-called-so")
+        await until_shown(app, "No run matches")
+        await until(lambda: "dense 14.00" not in shown(app))
+
+
+@SIZES
+async def test_one_key_marks_all_shown_runs_and_clears(tmp_path: Path, size: tuple[int, int]) -> None:
+    four_runs(tmp_path)
+    async with opened(tmp_path, size) as (app, pilot):
+        await until_shown(app, "4 runs")
+        await pilot.press("a")
+        await until_shown(app, "4 marked")
+        await pilot.press("a")
+        await until(lambda: "marked" not in shown(app))
+        await pilot.press("slash", *"eta", "enter")
+        await until_shown(app, "1 of 4 runs")
+        await pilot.press("a")
+        await until_shown(app, "1 marked")
+        await pilot.press("escape")
+        await until_shown(app, "4 runs · 1 marked")
+        await pilot.press("a")
+        await until_shown(app, "4 marked")

@@ -6,14 +6,19 @@ Shows the run's view and nothing else; every pane takes the whole view and repai
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
+from core.runs import RunPaths
+
+from .. import bundle
 from ..machine import SAMPLE_S, Figures, MachineWatch, Worker, same_machine
 from ..plain import plain
+from ..preview import Previewer
+from ..series import titles
 from ..state import RunView
 from ..tui import ALIVE, SLOW_TICK_S
 from ..watch import Watched
@@ -21,10 +26,13 @@ from ..widgets.chart import ScoreChart
 from ..widgets.figures import loss_title, machine_line, progress, samples_text, scores_line, scores_table
 from ..widgets.heatmap import Heatmap
 from ..widgets.runlog import RunLog
+from ..widgets.serieschart import Charts
 from ..widgets.spark import Spark
 from ..widgets.telling import retitle, tell
 from ..words import percent
-from .mode import RUN_KEYS, ModeScreen, Target
+from .choose import ChooseOne
+from .live_keys import CHART_ACTIONS, LIVE_KEYS
+from .mode import ModeScreen, Target
 
 NO_RUN = Content.assemble(
     ("No run is open.\n\n", "bold"),
@@ -45,27 +53,20 @@ class MachineMeasured(Message):
         self.figures = figures
 
 
+class ExampleRead(Message):
+    """The example run has been read."""
+
+    def __init__(self, view: RunView) -> None:
+        super().__init__()
+        self.view = view
+
+
 class LiveScreen(ModeScreen):
     """One run as it goes."""
 
     MODE = "live"
     AUTO_FOCUS = "RunLog"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *RUN_KEYS,
-        Binding("f", "freeze", "Freeze", tooltip="Freeze the view, or let it go on; the run isn't touched", id="live.freeze"),
-        Binding("l", "other", "Log", tooltip="Log or comments, where there is no room for both", id="live.log"),
-        Binding(
-            "L", "whole_log", "Whole log", show=False, tooltip="The whole log on the whole screen, to search", id="live.whole-log"
-        ),
-        Binding(
-            "z",
-            "zoom",
-            "Zoom",
-            show=False,
-            tooltip="Enlarge the focused pane (Tab moves the focus) or put it back",
-            id="live.zoom",
-        ),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*LIVE_KEYS]
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,6 +75,9 @@ class LiveScreen(ModeScreen):
         self._machine = MachineWatch(self._measured)
         self._followed: Worker | None = None
         """The worker whose machine is measured."""
+        self._example: RunView | None = None
+        """What the demo's first minutes show; read when it is wanted."""
+        self._previewer = Previewer(self._read_example)
 
     def body(self) -> ComposeResult:
         """The panes."""
@@ -92,6 +96,7 @@ class LiveScreen(ModeScreen):
                 with VerticalScroll(id="samples", can_focus=True):
                     yield Static("", markup=False, id="samples-text")
                 yield RunLog(id="log")
+        yield Charts(id="charts")
 
     def on_mount(self) -> None:
         """Names the panes; without a run there are none."""
@@ -99,10 +104,12 @@ class LiveScreen(ModeScreen):
         self.query_one("#scores").border_title = "scores and floors"
         self.add_class("-no-run")
         self._machine.start()
+        self._previewer.start()
 
     def on_unmount(self) -> None:
         """Lets the thread go."""
         self._machine.stop()
+        self._previewer.stop()
 
     def on_screen_suspend(self) -> None:
         """Nobody looks: measures nothing."""
@@ -127,22 +134,116 @@ class LiveScreen(ModeScreen):
             self._follow_machine()
 
     def _show(self, view: RunView) -> None:
+        if self.has_class("charts"):
+            self.query_one(Charts).show(view)
+        else:
+            self._show_panes(view)
+
+    def _show_panes(self, view: RunView) -> None:
         masked = view.masked
         heatmap = self.query_one(Heatmap)
         was = f" (was {percent(masked.before)})" if masked and masked.before else ""  # as much as 80 columns have room for
         retitle(heatmap, f"sparsity %, round {masked.number}: {percent(masked.sparsity)}{was}" if masked else "sparsity %")
         heatmap.show(masked.matrices if masked else {}, "Dense: nothing is pruned yet.")
-        self.query_one(ScoreChart).show(view)
+        self._show_scores(view)
         tell(self.query_one("#scores", Static), scores_table(view) if self._tall else scores_line(view))
         tell(self.query_one("#progress", Static), progress(view))
         retitle(self.query_one("#training"), loss_title(view))
-        self.query_one(Spark).show(tuple(loss for _, _, loss in view.losses.points))
+        self.query_one(Spark).show(view.losses.points)
         samples = self.query_one("#samples")
         at, step = view.samples_at
         retitle(samples, f"comments, round {at}, step {step}" if view.samples else "comments")
         most = 6 if self._tall else 2
         tell(self.query_one("#samples-text", Static), samples_text(view.samples, view.dense_samples, most))
         self.query_one(RunLog).show(view.log)
+
+    # The demo's first minutes
+
+    def _show_scores(self, view: RunView) -> None:
+        """The run's scores; for as long as a demo run has none, those of the example, which says whose they are."""
+        paths = self.frame.watched.paths if self.frame.watched is not None else None
+        example = bundle.example() if paths is not None and self._is_first_demo(paths, view) else None
+        if example is None or self._example is None:
+            self._previewer.set_run(example)
+            self.query_one(ScoreChart).show(view)
+        else:
+            self.query_one(ScoreChart).show(self._example, bundle.EXAMPLE, "not your run: its scores follow")
+
+    def _is_first_demo(self, paths: RunPaths, view: RunView) -> bool:
+        demo = self.frame.demo and paths.name.startswith(f"{bundle.DEMO}-")
+        return demo and not bundle.is_read_only(paths) and view.latest is None
+
+    def _read_example(self, paths: RunPaths, view: RunView) -> None:
+        # From another thread: the loop may be gone by now, and then there is nobody to tell.
+        try:
+            self.post_message(ExampleRead(view))
+        except RuntimeError:
+            return
+
+    def on_example_read(self, message: ExampleRead) -> None:
+        """Keeps it: it never changes."""
+        self._example = message.view
+        self._previewer.set_run(None)
+        if self._shown is not None:
+            self._show_scores(self._shown)
+
+    # Charts
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What is done with charts is done while they are there."""
+        there = self.has_class("charts")
+        return there or (action not in CHART_ACTIONS and (action != "leave_charts" or self.maximized is not None))
+
+    def action_charts(self) -> None:
+        """Shows two series as charts instead of the panes, or the panes again."""
+        self.minimize()
+        self.toggle_class("charts")
+        self._shown = None
+        self.refresh_all()
+        self.set_focus(self.query_one(Charts).chosen if self.has_class("charts") else self.query_one(RunLog))
+        self.refresh_bindings()
+
+    def action_leave_charts(self) -> None:
+        """Back to both charts, then to the panes."""
+        if self.maximized is not None:
+            self.minimize()
+        else:
+            self.action_charts()
+
+    def action_series(self, by: int) -> None:
+        """Shows the next series in the chosen chart."""
+        self.query_one(Charts).next_series(by)
+
+    def action_choose_series(self) -> None:
+        """Asks which series to show in the chosen chart."""
+        known = titles(self._shown or RunView())
+        self.app.push_screen(ChooseOne("Which series?", {key: plain(title, 100) for key, title in known.items()}), self._choose)
+
+    def _choose(self, key: str | None) -> None:
+        if key is not None:
+            self.show_series(key)
+
+    def show_series(self, key: str) -> None:
+        """Shows a series in the chosen chart.
+
+        Args:
+            key: One of `series.titles`.
+        """
+        if not self.has_class("charts"):
+            self.action_charts()
+        self.query_one(Charts).choose(key)
+
+    def action_chart_zoom(self, by: int) -> None:
+        """Zooms the chosen chart in around its cursor, out, or (0) out to the whole."""
+        self.query_one(Charts).chosen.zoom(by)
+
+    def action_chart_pan(self, by: int) -> None:
+        """Goes along the chosen chart."""
+        self.query_one(Charts).chosen.pan(by)
+
+    def action_chart_move(self, by: int) -> None:
+        """Moves the chosen chart's cursor."""
+        self.query_one(Charts).chosen.move(by)
 
     # The machine
 

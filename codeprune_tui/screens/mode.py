@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
 from textual.events import ScreenResume
 from textual.screen import Screen
+from textual.widgets._toast import ToastRack
 
 from core.runs import RunPaths
 
@@ -73,6 +74,11 @@ class ModeScreen(Screen[None]):
         yield StatusLine(self.MODE)
         yield from self.body()
         yield KeyLine()
+
+    def on_mount(self) -> None:
+        """Puts toasts below the body, and so above whatever else stands at the bottom; Textual has them first."""
+        for rack in self.query_children(ToastRack):
+            self.move_child(rack, after=len(self.children) - 1)
 
     def body(self) -> ComposeResult:
         """The mode's own part."""

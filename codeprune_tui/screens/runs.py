@@ -13,6 +13,8 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.events import ScreenResume
+from textual.message import Message
 from textual.widgets import DataTable, Input, Static
 
 from core import folders
@@ -23,15 +25,33 @@ from core.runs import RunInfo, RunPaths, is_held
 from .. import bundle, client
 from ..comparison import MOST
 from ..filtering import EXAMPLES, Filter, FilterError, parse
+from ..fitting import path_end
 from ..ordering import ORDERS
 from ..plain import plain
+from ..preview import Previewer
 from ..runcells import bundled
+from ..state import RunView
+from ..widgets.runpreview import RunPreview
 from ..widgets.runtable import RunTable
 from ..widgets.telling import retitle
 from ..words import count
 from .ask import Choose, Confirm, Enter
 from .mode import ModeScreen, Target
 from .runs_keys import LIST_KEYS
+
+
+class Previewed(Message):
+    """It is known what the run under the cursor has come to; newer news replace older ones that wait."""
+
+    def __init__(self, paths: RunPaths, view: RunView) -> None:
+        super().__init__()
+        self.paths = paths
+        self.view = view
+
+    def can_replace(self, message: Message) -> bool:
+        """Whether the other one need not be handled any more."""
+        return isinstance(message, Previewed)
+
 
 Command = Callable[[RunPaths], None]
 
@@ -61,6 +81,7 @@ class RunsScreen(ModeScreen):
         self._marks: set[str] = set()
         self._filter = Filter()
         self._starting = False
+        self._previewer = Previewer(self._publish)
 
     def body(self) -> ComposeResult:
         """The table, and what stands there while it is empty."""
@@ -71,6 +92,7 @@ class RunsScreen(ModeScreen):
             with Vertical(id="filter-bar"):
                 yield Input(placeholder=f"words, and such as {EXAMPLES}", compact=True, select_on_focus=False, id="filter")
                 yield Static("", markup=False, id="filter-problem")
+            yield RunPreview()
             if self.frame.demo:
                 yield Static(bundled(bundle.models(), bundle.demo_recipe()), markup=False, id="bundle")
 
@@ -82,6 +104,20 @@ class RunsScreen(ModeScreen):
         self._show_filter(False)
         self._table.display = self.query_one("#no-match").display = False
         self.query_one("#empty", Static).update(Content.styled("Looking for runs…", "$text-muted"))
+        self.query_one(RunPreview).display = False
+        self._previewer.start()
+
+    def on_unmount(self) -> None:
+        """Lets the thread go."""
+        self._previewer.stop()
+
+    def on_screen_suspend(self) -> None:
+        """Nobody looks: reads nothing."""
+        self._previewer.set_run(None)
+
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        """Reads again."""
+        self._preview()
 
     def on_resize(self) -> None:
         """Gives the names the room that is left."""
@@ -109,7 +145,7 @@ class RunsScreen(ModeScreen):
         table, empty = self._table, self.query_one("#empty", Static)
         table.display, empty.display = bool(runs), not runs
         if not runs:
-            empty.update(EMPTY.append_text(f"{plain(str(self.frame.checkpoints), 200)}/", "$text-muted"))
+            empty.update(EMPTY.append_text(f"{path_end(plain(str(self.frame.checkpoints)), 200)}/", "$text-muted"))
         elif self.focused is None and self.app.screen is self:
             table.focus()
         self._fill(runs)
@@ -120,6 +156,7 @@ class RunsScreen(ModeScreen):
         table.show(shown, self._marks, now)
         retitle(table, self._told(len(runs)))
         self._show_match(bool(shown) or not runs)
+        self._preview()
 
     def _show_match(self, found: bool) -> None:
         """Says so where the filter lets no run through, instead of a table without lines."""
@@ -147,6 +184,33 @@ class RunsScreen(ModeScreen):
         cells = self._table.cells
         marked = [name for name in cells if name in self._marks] + sorted(self._marks - cells.keys())
         return [self._runs[name] for name in marked or [self._table.chosen] if name in self._runs]
+
+    # The run under the cursor
+
+    def on_data_table_row_highlighted(self) -> None:
+        """Follows the cursor."""
+        self._preview()
+
+    def _preview(self) -> None:
+        info = self._runs.get(self._table.chosen)
+        self._previewer.set_run(info.paths if info is not None and self.app.screen is self else None)
+        if info is None:
+            self.query_one(RunPreview).display = False
+
+    def _publish(self, paths: RunPaths, view: RunView) -> None:
+        # From another thread: the loop may be gone by now, and then there is nobody to tell.
+        try:
+            self.post_message(Previewed(paths, view))
+        except RuntimeError:
+            return
+
+    def on_previewed(self, message: Previewed) -> None:
+        """Shows what the run has come to, if the cursor is still on it."""
+        info = self._runs.get(self._table.chosen)
+        if info is not None and info.paths == message.paths:
+            preview = self.query_one(RunPreview)
+            preview.display = True
+            preview.show(info.paths.name, message.view)
 
     # Filter, order, marks
 
@@ -189,6 +253,12 @@ class RunsScreen(ModeScreen):
             self._marks ^= {name}
             self._fill(list(self.frame.runs or []))
             self._table.move_cursor(row=min(self._table.cursor_row + 1, len(self._table.cells) - 1), animate=False)
+
+    def action_mark_all(self) -> None:
+        """Marks all runs that are shown, or takes their marks away where all have one."""
+        shown = set(self._table.cells)
+        self._marks = self._marks - shown if shown <= self._marks else self._marks | shown
+        self._fill(list(self.frame.runs or []))
 
     def action_sort(self) -> None:
         """Sorts by the next column, then again by age of the folder."""

@@ -11,6 +11,7 @@ LIST_KEYS: list[BindingType] = [
     Binding("enter", "open", "Open", priority=False, tooltip="Show the chosen run live", id="runs.open"),
     Binding("slash", "filter", "Filter", key_display="/", tooltip=f"Show only some runs, such as: {EXAMPLES}", id="runs.filter"),
     Binding("space", "mark", "Mark", tooltip="Mark the chosen run; commands then go to all marked runs", id="runs.mark"),
+    Binding("a", "mark_all", "Mark all", show=False, tooltip="Mark all runs that are shown, or none of them", id="runs.mark-all"),
     Binding("o", "sort", "Sort", tooltip="Sort by the next column; a click on its title does it, too", id="runs.sort"),
     Binding("O", "reverse", "Reverse", show=False, tooltip="Turn the order around", id="runs.reverse"),
     *(replace(key, show=key.key == "p") for key in RUN_KEYS if isinstance(key, Binding)),

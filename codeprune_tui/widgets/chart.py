@@ -4,12 +4,15 @@ Follows textual-plot's PlotWidget; it is redrawn only when a score arrives, not 
 names the curves with their figures, so that nothing depends on telling colours apart.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from textual.app import ComposeResult
 from textual.containers import Grid, Vertical
 from textual.content import Content
+from textual.events import MouseScrollDown, MouseScrollUp
+from textual.geometry import Offset
+from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import Static
 from textual_hires_canvas import Canvas
@@ -18,8 +21,10 @@ from textual_plot.axis_formatter import NumericAxisFormatter
 
 from core.events import Scores
 
+from ..axis import labels, span, ticks, usable
 from ..state import RunView
 from ..words import score
+from .telling import retitle
 
 CURVE, INSIDE, DENSE, NAME, CONSTANT = "bright_cyan", "cyan", "bright_green", "bright_yellow", "bright_magenta"
 
@@ -43,13 +48,16 @@ class Curves:
     """Where the horizontal axis ends."""
     by_round: bool = False
     """Whether the horizontal axis counts rounds, so that only whole numbers belong on it."""
+    left_out: int = 0
+    """Values that are no numbers, or absurd ones, as a damaged journal may hold them."""
 
 
 def curves(view: RunView) -> Curves:
     """What the chart draws of a run: scores by round, or by step where there is only the dense round."""
     if view.kind == "pretrain":
         accuracies = tuple((float(found.step), 100 * found.accuracy) for found in view.validations)
-        return Curves("held-out tokens found, %, by step", (), (accuracies,), None, (None, None), float(max(1, view.steps)))
+        title = "held-out tokens found, %, by step"
+        return _usable(Curves(title, (), (accuracies,), None, (None, None), float(max(1, view.steps))))
     by_step = view.rounds == 0
     inside: list[Points] = []
     for number, found in sorted(view.by_round.items()):
@@ -61,7 +69,7 @@ def curves(view: RunView) -> Curves:
         for found in view.finished
         if found.scores
     ]
-    return Curves(
+    everything = Curves(
         title="BLEU by step" if by_step else "BLEU by round",
         results=tuple(results),
         inside=tuple(inside),
@@ -69,6 +77,17 @@ def curves(view: RunView) -> Curves:
         floors=(_bleu(view.floors, "name"), _bleu(view.floors, "constant")),
         right=float(max(1, view.steps if by_step else view.rounds)),
         by_round=not by_step,
+    )
+    return _usable(everything)
+
+
+def _usable(found: Curves) -> Curves:
+    """What of the curves can be drawn; how much that leaves out is counted."""
+    lines = [tuple(point for point in line if usable(point[1])) for line in (found.results, *found.inside)]
+    levels = [level if usable(level) else None for level in (found.dense, *found.floors)]
+    left_out = len(found.results) + sum(map(len, found.inside)) - sum(map(len, lines))
+    return replace(
+        found, results=lines[0], inside=tuple(lines[1:]), dense=levels[0], floors=(levels[1], levels[2]), left_out=left_out
     )
 
 
@@ -88,12 +107,74 @@ class StyledCanvas(Canvas):
 class Plot(PlotWidget):  # type: ignore[misc]  # textual_plot is not followed: it is untyped in parts
     """A plot on such canvases."""
 
+    class Wheel(Message):
+        """The mouse's wheel was turned over the plot."""
+
+        def __init__(self, by: int, at: Offset) -> None:
+            super().__init__()
+            self.by = by
+            """1 for up, −1 for down."""
+            self.at = at
+            """Where on the screen."""
+
     def compose(self) -> ComposeResult:
         """The parts by the names that PlotWidget gives them."""
         with Grid():
             for part in ("margin-top", "margin-left", "plot", "margin-bottom"):
                 yield StyledCanvas(1, 1, id=part)
         yield Static(id="legend")
+
+    def _zoom_with_mouse(self, event: MouseScrollDown | MouseScrollUp, factor: float) -> None:
+        """Tells that the wheel was turned: PlotWidget keeps the event, and would zoom without a limit."""
+        self.post_message(self.Wheel(1 if isinstance(event, MouseScrollUp) else -1, event.screen_offset))
+
+    def set_up(self) -> None:
+        """Takes the room that labels of axes would need; they stand in the title."""
+        self.can_focus = False  # its zoom keys would shadow the app's
+        self.margin_top, self.margin_bottom, self.margin_left = 0, 1, 5
+        self.set_x_formatter(Labels())
+        self.set_y_formatter(Labels())
+
+    def set_axes(self, across: tuple[float, float], up: tuple[float, float], whole: bool = False) -> None:
+        """Sets where both axes begin and end, with as many ticks as there is room for.
+
+        Args:
+            across: Ends of the horizontal axis.
+            up: Ends of the vertical one.
+            whole: Whether whole numbers from 0 on belong on the horizontal axis, as far as there are some.
+        """
+        width, height = self.size
+        at = ticks(*up, max(2, (height - 2) // 2))
+        margin = max(5, 2 + max(map(len, labels(at)), default=0))
+        if margin != self.margin_left:
+            self.margin_left = margin
+            self.call_after_refresh(self.refresh, layout=True)  # the canvas has its new width only then
+        self.set_ylimits(*up)
+        self.set_yticks(at)
+        self.set_xlimits(across[0], across[1] + 0.01 * (across[1] - across[0]))  # or the frame would cover a dot at its end
+        along = ticks(*across, max(2, (width - self.margin_left) // 6))
+        rounds = [tick for tick in along if tick >= 0 and tick == int(tick)]
+        self.set_xticks(rounds if whole and (len(rounds) > 1 or across[1] - across[0] >= 2) else along)
+
+    def line(self, points: Iterable[tuple[float, float]], style: str) -> None:
+        """Draws a line through points."""
+        if some := list(points):
+            x, y = zip(*some, strict=True)
+            self.plot(x, y, line_style=style, hires_mode=HiResMode.BRAILLE)
+
+    def dots(self, points: Iterable[tuple[float, float]], style: str) -> None:
+        """Draws a dot for each point."""
+        if some := list(points):
+            x, y = zip(*some, strict=True)
+            self.scatter(x, y, marker="●", marker_style=style)
+
+
+class Labels(NumericAxisFormatter):  # type: ignore[misc]  # as PlotWidget
+    """Labels of ticks, all with the same unit and decimals."""
+
+    def get_labels_for_ticks(self, ticks: Iterable[float]) -> list[str]:
+        """One label for each tick."""
+        return labels(list(ticks))
 
 
 class ScoreChart(Vertical):
@@ -103,6 +184,7 @@ class ScoreChart(Vertical):
         super().__init__(id=id)
         self.border_title = "BLEU by round"
         self._curves: Curves | None = None
+        self._owner = self._note = ""
 
     def compose(self) -> ComposeResult:
         """The plot above its legend."""
@@ -111,28 +193,37 @@ class ScoreChart(Vertical):
 
     def on_mount(self) -> None:
         """Takes the room that axis labels would need."""
-        plot = self.query_one(Plot)
-        plot.can_focus = False  # its zoom keys would shadow the app's
-        plot.margin_top, plot.margin_bottom, plot.margin_left = 0, 1, 5
-        plot.set_y_formatter(NumericAxisFormatter())
+        self.query_one(Plot).set_up()
 
-    def show(self, view: RunView) -> None:
-        """Shows a run's scores; draws only what is new."""
+    def show(self, view: RunView, owner: str = "", note: str = "") -> None:
+        """Shows a run's scores; draws only what is new.
+
+        Args:
+            view: The run.
+            owner: Whose scores they are, safe to show, where that does not go without saying.
+            note: What is to be said about that, below the legend.
+        """
         found = curves(view)
-        if found == self._curves:
+        if (found, owner, note) == (self._curves, self._owner, self._note):
             return
-        self._curves = found
-        self.border_title = found.title
+        self._curves, self._owner, self._note = found, owner, note
+        left_out = f" · {found.left_out} left out: no numbers" if found.left_out else ""
+        retitle(self, f"{f'{owner}: ' if owner else ''}{found.title}{left_out}")
         self._draw(found)
         self._name_curves()
 
     def on_resize(self) -> None:
-        """Fits the legend to the new width."""
+        """Fits ticks and legend to the new size."""
         self._name_curves()
+        self.call_after_refresh(self._fit)
+
+    def _fit(self) -> None:
+        if self._curves is not None:
+            self._draw(self._curves)
 
     def _name_curves(self) -> None:
         if self._curves is not None:
-            self.query_one("#legend-line", Static).update(_legend(self._curves, self.size.width))
+            self.query_one("#legend-line", Static).update(_legend(self._curves, self.size.width, self._note))
 
     def _draw(self, found: Curves) -> None:
         plot = self.query_one(Plot)
@@ -140,25 +231,18 @@ class ScoreChart(Vertical):
         levels = [found.dense, *found.floors]
         points = [*found.results, *(point for line in found.inside for point in line)]
         heights = [y for _, y in points] + [level for level in levels if level is not None]
-        low, high = min(heights, default=0.0), max(heights, default=1.0)
-        room = max(0.5, 0.08 * (high - low))
         left = min((0.0, *(x for x, _ in points)))
-        plot.set_ylimits(max(0.0, low - room), high + room)
-        plot.set_xlimits(left, found.right)
-        plot.set_xticks(range(0, int(found.right) + 1, 1 + int(found.right) // 10) if found.by_round else None)
+        plot.set_axes((left, found.right), span(heights), whole=found.by_round)
         for level, style in zip(levels, (DENSE, NAME, CONSTANT), strict=True):
             if level is not None:
-                plot.plot([left, found.right], [level, level], line_style=style, hires_mode=HiResMode.BRAILLE)
-        for line, style in (*((line, INSIDE) for line in found.inside), (found.results, CURVE)):
-            if line:
-                x, y = zip(*line, strict=True)
-                plot.plot(x, y, line_style=style, hires_mode=HiResMode.BRAILLE)
-        if found.results:
-            x, y = zip(*found.results, strict=True)
-            plot.scatter(x, y, marker="●", marker_style=CURVE)
+                plot.line([(left, level), (found.right, level)], style)
+        for line in found.inside:
+            plot.line(line, INSIDE)
+        plot.line(found.results, CURVE)
+        plot.dots(found.results, CURVE)
 
 
-def _legend(found: Curves, width: int) -> Content:
+def _legend(found: Curves, width: int, note: str) -> Content:
     best = max((bleu for _, bleu in found.results), default=None)
     entries = (
         ("● best ", "ansi_bright_cyan", best),
@@ -168,4 +252,5 @@ def _legend(found: Curves, width: int) -> Content:
     )
     shown = [Content.assemble((label, colour), f"{score(level):<5}") for label, colour, level in entries]
     between = "  " if width >= 60 else "\n"
-    return Content(between).join([shown[0] + Content("  ") + shown[1], shown[2] + Content("  ") + shown[3]])
+    legend = Content(between).join([shown[0] + Content("  ") + shown[1], shown[2] + Content("  ") + shown[3]])
+    return Content.assemble(legend, "\n" if note else "", (note, "$text-warning"))

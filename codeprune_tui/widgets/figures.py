@@ -6,6 +6,7 @@ from textual.content import Content
 
 from core.events import Sample, Scores
 
+from ..axis import number
 from ..machine import GIB, Figures
 from ..plain import plain
 from ..state import RunView
@@ -99,7 +100,11 @@ def loss_title(view: RunView) -> str:
     if view.validations:
         last = view.validations[-1]
         return f"loss {view.loss or last.loss:.3f} · held-out tokens: loss {last.loss:.3f}, accuracy {percent(last.accuracy)}"
-    return f"loss {view.loss:.3f}" if view.loss is not None else "loss"
+    if view.loss is None:
+        return "loss"
+    losses = [loss for _, _, loss in view.losses.points]
+    left_out = f" · {count(view.losses.left_out)} left out: no numbers" if view.losses.left_out else ""
+    return f"loss {view.loss:.3f}" + (f" · {number(min(losses))} to {number(max(losses))}" if losses else "") + left_out
 
 
 def samples_text(samples: Sequence[Sample], dense: Sequence[Sample], most: int) -> Content:

@@ -11,7 +11,9 @@ from textual.widgets.data_table import CellKey, RowKey
 
 from core.runs import RunInfo
 
+from ..fitting import apart
 from ..ordering import NEWEST, ORDERS, in_order
+from ..plain import plain
 from ..runcells import BEFORE, COLUMNS, DEVICE, KIND, aged, cells_of
 
 
@@ -25,12 +27,14 @@ class RunTable(DataTable[Text]):
         self.awaited = ""
         """Where the cursor goes once it is listed."""
         self.order, self.down = NEWEST, False
-        self._made: dict[str, tuple[RunInfo, str, bool, dict[str, Text]]] = {}
+        self._made: dict[str, tuple[RunInfo, str, bool, str, dict[str, Text]]] = {}
         """Cells as they were made, and from what: a thousand runs would take a third of each second."""
         self._name_width = COLUMNS[1][2]
         self._here = ""
         self._before = False
         """Whether a listed run's model was pruned before the run."""
+        self._cut: tuple[tuple[str, ...], int, dict[str, str]] = ((), 0, {})
+        """Names, columns, and the names as they are cut."""
 
     # Every column has a width and every row one line, so nothing has to be measured; Textual would measure each cell of a new
     # or changed row, which is a fifth of what opening a list of a thousand runs takes.
@@ -94,7 +98,8 @@ class RunTable(DataTable[Text]):
         if (before := any(info.before for info in infos)) != self._before:
             self._before = before
             self.lay_out()
-        cells = {info.paths.name: self._cells_of(info, info.paths.name in marks, now) for info in shown}
+        names = self._names(tuple(info.paths.name for info in shown))
+        cells = {name: self._cells_of(info, name in marks, now, names[name]) for name, info in zip(names, shown, strict=True)}
         if list(cells) != list(self.cells):
             self._list(cells)
         else:
@@ -120,9 +125,21 @@ class RunTable(DataTable[Text]):
                 if text != self.cells[name][column] and column in self.columns:
                     self.update_cell(name, column, text)
 
-    def _cells_of(self, info: RunInfo, marked: bool, now: float) -> dict[str, Text]:
+    def _names(self, names: tuple[str, ...]) -> dict[str, str]:
+        """Name -> what of it fits; names are long where they are made from model and method, and differ somewhere inside."""
+        if self._cut[:2] != (names, self._name_width):
+            safe = {name: plain(name, 100) for name in names}
+            cut = apart(set(safe.values()), self._name_width)
+            self._cut = (names, self._name_width, {name: cut[safe[name]] for name in names})
+        return self._cut[2]
+
+    def on_resize(self) -> None:
+        """Keeps the cursor in sight when the table gets smaller."""
+        self.call_after_refresh(self._scroll_cursor_into_view)
+
+    def _cells_of(self, info: RunInfo, marked: bool, now: float, shown: str) -> dict[str, Text]:
         name = info.paths.name
         made, age_told = self._made.get(name), aged(info, now)
-        if made is None or made[0] is not info or made[1:3] != (age_told, marked):
-            made = self._made[name] = (info, age_told, marked, cells_of(info, now, marked, self._name_width))
-        return made[3]
+        if made is None or made[0] is not info or made[1:4] != (age_told, marked, shown):
+            made = self._made[name] = (info, age_told, marked, shown, cells_of(info, now, marked, shown))
+        return made[4]

@@ -3,12 +3,16 @@
 Knows the modes by name only. On a screen too small for anything else it is all there is, and then it takes several lines.
 """
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.events import Click
 from textual.message import Message
 from textual.widgets import Static
+
+from ..fitting import middle_out
+from .telling import tell
 
 MODE_KEYS: dict[str, tuple[str, str]] = {
     "runs": ("1", "Runs"),
@@ -19,6 +23,11 @@ MODE_KEYS: dict[str, tuple[str, str]] = {
     "new": ("6", "New run"),
 }
 """Mode -> (key, title)."""
+
+SHORT = {"playground": "Play", "new": "New"}
+"""Titles that are shorter where there is less room; the others have but one."""
+LEAST_NAME = 20
+"""Columns of the run's name that are not given up for titles of modes."""
 
 LEAST = (60, 16)
 """Columns and rows below which there is only the status line."""
@@ -60,11 +69,17 @@ class ModeTab(Static):
         self.mode = mode
         self._current = current
 
-    def fit(self, width: int) -> None:
-        """Leaves the titles of other modes out where the screen is `width` narrow columns."""
+    def text(self, form: int) -> str:
+        """The tab, the shorter the higher its form: 0 whole, 1 with a short title, 2 the key alone; one's own stays whole."""
         key, title = MODE_KEYS[self.mode]
-        text = f"{key} {title}" if self._current or width >= 100 else key
-        self.update(f"[{text}]" if self._current else f" {text} ")
+        if self._current:
+            return f"[{key} {title}]"
+        return (f" {key} {title} ", f" {key} {SHORT.get(self.mode, title)}", f" {key} ")[form]
+
+    def fit(self, form: int) -> None:
+        """Takes a form; paints only where it is another one."""
+        if str(self.content) != (text := self.text(form)):
+            self.update(text)
 
     def on_click(self, event: Click) -> None:
         """Asks for the mode."""
@@ -98,11 +113,22 @@ class StatusLine(Horizontal):
             f"This terminal has {width} × {height} characters; from {LEAST[0]} × {LEAST[1]} on there is more than this line. "
             "The keys work as ever."
         )
-        for tab in self.query(ModeTab):
-            tab.fit(self.app.size.width)
+        self._fit()
 
     def show(self, parts: tuple[tuple[str, str], ...]) -> None:
-        """Shows (text, style) pairs; repaints only when they changed."""
+        """Shows (text, style) pairs, the run's name first; repaints only when they changed."""
         if parts != self._shown:
             self._shown = parts
-            self.query_one("#run-status", Static).update(Content.assemble(*parts))
+            self._fit()
+
+    def _fit(self) -> None:
+        """Gives the modes their titles as far as all that is said of the run has room beside them."""
+        (name, style), *others = self._shown or (("", ""),)
+        tabs = list(self.query(ModeTab))
+        free = self.app.size.width - 2 - sum(cell_len(text) for text, _ in others)
+        least = min(cell_len(name), LEAST_NAME)
+        rooms = [free - sum(cell_len(tab.text(form)) for tab in tabs) for form in range(3)]
+        form = next((form for form, room in enumerate(rooms) if room >= least), 2)
+        for tab in tabs:
+            tab.fit(form)
+        tell(self.query_one("#run-status", Static), Content.assemble((middle_out(name, max(8, rooms[form])), style), *others))

@@ -1,0 +1,60 @@
+"""The keys of the live view; what they do is `screens.live`'s."""
+
+from textual.binding import Binding, BindingType
+
+from .mode import RUN_KEYS
+
+LIVE_KEYS: list[BindingType] = [
+    Binding("c", "charts", "Charts", tooltip="Two series of the run as charts, or the panes again", id="live.charts"),
+    Binding("right_square_bracket", "series(1)", "Series", key_display="]", tooltip="Charts: the next series", id="live.series"),
+    Binding(
+        "left_square_bracket", "series(-1)", "Series back", show=False, tooltip="Charts: the series before", id="live.series-back"
+    ),
+    Binding("enter", "choose_series", "Choose", tooltip="Charts: choose a series from all there are", id="live.choose-series"),
+    Binding("left", "chart_move(-1)", "Cursor left", show=False, tooltip="Charts: the value before", id="live.chart-left"),
+    Binding("right", "chart_move(1)", "Cursor right", show=False, tooltip="Charts: the next value", id="live.chart-right"),
+    Binding(
+        "plus,equals_sign",
+        "chart_zoom(1)",
+        "Zoom in",
+        key_display="+",
+        tooltip="Charts: zoom in on the cursor, as the mouse wheel does",
+        id="live.chart-zoom-in",
+    ),
+    Binding("minus", "chart_zoom(-1)", "Zoom out", show=False, tooltip="Charts: zoom out", id="live.chart-zoom-out"),
+    Binding("0", "chart_zoom(0)", "Whole", show=False, tooltip="Charts: show all of it again", id="live.chart-zoom-reset"),
+    Binding(
+        "shift+left,comma",
+        "chart_pan(-1)",
+        "Pan left",
+        show=False,
+        tooltip="Charts: what is left of the zoomed part",
+        id="live.chart-pan-left",
+    ),
+    Binding(
+        "shift+right,full_stop",
+        "chart_pan(1)",
+        "Pan right",
+        show=False,
+        tooltip="Charts: what is right of the zoomed part",
+        id="live.chart-pan-right",
+    ),
+    Binding("escape", "leave_charts", "Back", show=False, tooltip="Charts: back to the panes", id="live.leave-charts"),
+    *RUN_KEYS,
+    Binding("f", "freeze", "Freeze", tooltip="Freeze the view, or let it go on; the run isn't touched", id="live.freeze"),
+    Binding("l", "other", "Log", tooltip="Log or comments, where there is no room for both", id="live.log"),
+    Binding(
+        "L", "whole_log", "Whole log", show=False, tooltip="The whole log on the whole screen, to search", id="live.whole-log"
+    ),
+    Binding(
+        "z",
+        "zoom",
+        "Zoom",
+        show=False,
+        tooltip="Enlarge the focused pane (Tab moves the focus) or put it back",
+        id="live.zoom",
+    ),
+]
+
+CHART_ACTIONS = ("series", "choose_series", "chart_move", "chart_zoom", "chart_pan")
+"""What only charts can do."""

@@ -1,0 +1,63 @@
+"""What the run under the cursor has come to: its scores by round, its floors, its last comments; on small screens, two lines.
+
+Shows a run's view; reads nothing.
+"""
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from ..plain import plain
+from ..state import RunView
+from ..words import percent, score
+from .chart import ScoreChart
+from .figures import samples_text, scores_table
+from .telling import retitle, tell
+
+SAMPLES = 6
+"""Methods whose comments are shown."""
+
+
+class RunPreview(Vertical):
+    """The preview."""
+
+    def compose(self) -> ComposeResult:
+        """The lines for small screens, the panes for large ones."""
+        yield Static("", markup=False, id="chosen-line")
+        with Horizontal(id="chosen-panes"):
+            yield ScoreChart(id="chosen-chart")
+            with Vertical(id="chosen-text"):
+                yield Static("", markup=False, id="chosen-scores")
+                with VerticalScroll(id="chosen-comments", can_focus=False):
+                    yield Static("", markup=False, id="chosen-samples")
+
+    def show(self, name: str, view: RunView) -> None:
+        """Shows another run, or news of it.
+
+        Args:
+            name: The run's name, as it came.
+            view: What it has come to.
+        """
+        tell(self.query_one("#chosen-line", Static), chosen_line(name, view))
+        self.query_one(ScoreChart).show(view, plain(name, 100))
+        tell(self.query_one("#chosen-scores", Static), scores_table(view))
+        retitle(self.query_one("#chosen-scores"), "scores and floors")
+        at, step = view.samples_at
+        retitle(self.query_one("#chosen-comments"), f"comments, round {at}, step {step}" if view.samples else "comments")
+        tell(self.query_one("#chosen-samples", Static), samples_text(view.samples, view.dense_samples, SAMPLES))
+
+
+def chosen_line(name: str, view: RunView) -> Content:
+    """A run in two lines: its whole name, and its last score with what it is held against.
+
+    Args:
+        name: The run's name, as it came.
+        view: What it has come to.
+    """
+    floors = [f"{floor} {score(scores.bleu)}" for floor, scores in view.floors.items()]
+    last = f"{score(view.latest.bleu)} at {percent(view.sparsity)}" if view.latest else "none yet"
+    dense = [f"dense {score(view.dense.bleu)}"] if view.dense else []
+    return Content.assemble(
+        "▸ ", (plain(name, 200), "bold"), (f"\n  BLEU {last} · {' · '.join([*dense, *floors])}".rstrip(" ·"), "")
+    )
