@@ -12,7 +12,7 @@ Knows nothing of training, decoding or the screen, and leaves finding and readin
 import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -33,7 +33,7 @@ from .modelfiles import CONFIG, WEIGHTS
 from .plainfiles import size_words
 from .quantfiles import load_quantized, save_quantized
 from .tokenizerfile import read_tokenizer, reason_of
-from .weightfiles import find_tokenizer, find_weights, plain_names, read_json, read_shapes, read_tensors, unpack
+from .weightfiles import NO_WEIGHTS, find_tokenizer, find_weights, plain_names, read_json, read_shapes, read_tensors, unpack
 
 ENCODER_FIELDS = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
@@ -107,7 +107,11 @@ def is_finetuned(source: str | Path) -> bool:
     path = find_weights(source)
     config = path.parent / CONFIG
     pretrained_only = config.exists() and read_json(config).get("pretrained_only") is True
-    return not pretrained_only and _has_decoder(plain_names(read_shapes(path)).values())
+    names = plain_names(read_shapes(path)).values()
+    if not _has_decoder(names):
+        _check_encoder_only(names, path)
+        return False
+    return not pretrained_only
 
 
 def load_masks(source: str | Path) -> dict[str, Tensor]:
@@ -124,8 +128,10 @@ def load_masks(source: str | Path) -> dict[str, Tensor]:
     """
     path = find_weights(source)
     beside = path.parent / MASKS
-    masks = read_masks(beside) if beside.exists() else unpack(read_tensors(path), path)[1]
-    if beside.exists():
+    if not (beside.exists() or beside.is_symlink()):  # a link that leads nowhere is no sign of a dense model
+        masks = unpack(read_tensors(path), path)[1]
+    else:
+        masks = read_masks(beside)
         _check_masks(masks, read_shapes(path), beside)
     return {name: mask for name, mask in masks.items() if not bool(mask.all())}
 
@@ -278,16 +284,27 @@ def _check_depths(facts: Mapping[str, object], names: Iterable[str], path: Path,
 
 def _encoder_only(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """The encoder under our names, without the heads of other tasks; a ModelError where there is more than these."""
-    prefix = next((p for p in ("encoder.", "roberta.") if f"{p}embeddings.word_embeddings.weight" in weights), "")
+    prefix, encoder = _check_encoder_only(weights, path)
+    return {f"encoder.{name.removeprefix(prefix)}": tensor for name, tensor in weights.items() if name.startswith(encoder)}
+
+
+def _check_encoder_only(names: Collection[str], path: Path) -> tuple[str, tuple[str, ...]]:
+    """Raises ModelError where a checkpoint has more than an encoder and heads that nobody needs.
+
+    Returns:
+        What stands before the names of the encoder, and how they begin.
+    """
+    prefix = next((p for p in ("encoder.", "roberta.") if f"{p}embeddings.word_embeddings.weight" in names), "")
     encoder = tuple(f"{prefix}{part}" for part in ("embeddings.", "encoder.", "pooler."))
-    other = sorted(name for name in weights if not name.startswith(encoder) and not UNNEEDED.fullmatch(name))
+    unneeded = (UNNEEDED, NO_WEIGHTS)
+    other = sorted(name for name in names if not name.startswith(encoder) and not any(p.fullmatch(name) for p in unneeded))
     if other:
         raise ModelError(
             f"{path} holds an encoder, and {len(other)} tensors that nothing here uses: {_first(other)}.",
             "A decoder of another architecture cannot be used, and dropping it would lose what it learned. Give a checkpoint of "
             f"CodeXGLUE's architecture (names begin with {_DECODER}), or save the encoder by itself.",
         )
-    return {f"encoder.{name.removeprefix(prefix)}": tensor for name, tensor in weights.items() if name.startswith(encoder)}
+    return prefix, encoder
 
 
 def _fresh_parts(config: CodeToTextConfig, encoder: Mapping[str, Tensor], path: Path, seed: int) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from .plainfiles import open_plain, reason
 
 MOST_BYTES = 16_000_000
 """Of instructions; those of a model with hundreds of tensors take 100 kB."""
-MOST_OPERATIONS = 1_000_000
+MOST_OPERATIONS = 200_000
 PICKLES = 5
 """How many an old file begins with: magic number, version, facts about the machine, the tensors, the names of their storages."""
 

@@ -27,8 +27,8 @@ from .weightheaders import read_json as read_json
 MOST_SHARED = 3
 """How often the bytes of a file may be used: a tied matrix stands under two names."""
 _WRAPPERS = ("module", "_orig_mod")
-# Buffers that CodeXGLUE (the causal triangle) and older versions of transformers saved, and a model makes anew.
-_NO_WEIGHTS = re.compile(r"bias|(?:.*\.)?(?:position_ids|token_type_ids)")
+NO_WEIGHTS = re.compile(r"bias|(?:.*\.)?(?:position_ids|token_type_ids)")
+"""Buffers that CodeXGLUE (the causal triangle) and older versions of transformers saved, and a model makes anew."""
 
 
 def find_weights(source: str | Path) -> Path:
@@ -129,7 +129,7 @@ def unpack(tensors: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Tensor]
         ModelError: One half of a pruned pair is missing, or their shapes differ.
     """
     names = plain_names(tensors)
-    plain = {new: tensors[old] for old, new in names.items() if not _NO_WEIGHTS.fullmatch(new)}
+    plain = {new: tensors[old] for old, new in names.items() if not NO_WEIGHTS.fullmatch(new)}
     if len(set(names.values())) < len(names):
         twice = next(new for new in names.values() if list(names.values()).count(new) > 1)
         raise ModelError(f"{path} holds {twice} more than once, with and without a prefix.", "Save the checkpoint again.")

@@ -49,6 +49,8 @@ def test_a_decoder_of_another_architecture_is_not_lost_in_silence(folder: Path, 
     refused(
         folder, "pytorch_model.bin holds an encoder, and 1 tensors that nothing here uses", extra, "save the encoder by itself"
     )
+    with pytest.raises(ModelError, match="tensors that nothing here uses"):  # and it does not pass for a bare encoder
+        is_finetuned(folder)
 
 
 def test_a_fine_tuned_checkpoint_with_something_more_lists_it(folder: Path) -> None:
@@ -126,6 +128,17 @@ def test_a_model_in_several_files(folder: Path, kind: str) -> None:
     assert equal(load_model(index), load_model(GOLDEN))
     assert is_finetuned(folder)
     assert load_masks(folder) == {}
+
+
+def test_the_digest_of_a_model_in_several_files_depends_on_all_of_them(folder: Path) -> None:
+    from core.ladder import digest
+
+    index = split_up(folder, "bin")
+    before = digest(index)
+    assert before == digest(index)
+    last = folder / "pytorch_model-00002-of-00002.bin"
+    last.write_bytes(last.read_bytes() + b"\0")
+    assert digest(index) != before
 
 
 def test_a_form_counts_a_model_in_several_files(folder: Path) -> None:
