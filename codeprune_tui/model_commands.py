@@ -59,7 +59,8 @@ def evaluate(
     """Score a model on a data set.
 
     Its scores stand above the floors: what programs that read no code score on the same rows. The JSON has model,
-    data, split, seed, beam, max_length, length_penalty, rows, scores, intervals, bootstrap, floors, signatures, seconds.
+    finetuned, data, split, seed, beam, max_length, length_penalty, rows, scores, intervals, bootstrap, floors, signatures,
+    seconds.
     """
     if predictions is not None and not predictions.resolve().parent.is_dir():
         raise DataError(
@@ -78,6 +79,7 @@ def evaluate(
     from core.evaluate import evaluate_model, write_predictions
     from core.files import complete_or_absent
 
+    finetuned = warn_untrained(client.local_path(model), model)
     with counting("decoding", "rows", bar=wants_bar()) as progress:
         found = evaluate_model(
             client.local_path(model),
@@ -92,7 +94,7 @@ def evaluate(
         with complete_or_absent(predictions) as draft:
             write_predictions(found, draft)
         say(f"Wrote {len(found.rows)} predictions to {predictions}")
-    facts = {"model": model, "data": data, "split": split} | asked.model_dump(
+    facts = {"model": model, "finetuned": finetuned, "data": data, "split": split} | asked.model_dump(
         include={"seed", "beam", "max_length", "length_penalty"}
     )
     typer.echo(report.evaluation_json(found, facts) if as_json else report.evaluation(found, model))
@@ -111,7 +113,8 @@ def comment(
     """Comment every method of a Ruby file.
 
     Prints a line `LINE NAME: COMMENT` for each. What is not valid Ruby is told on stderr; the methods that can be
-    read are commented all the same. The JSON has file, model, beam, and methods: line, name, comment, own_comment.
+    read are commented all the same. The JSON has file, model, finetuned, beam, and methods: line, name, comment,
+    own_comment.
     """
     from core.ruby import parse
 
@@ -119,11 +122,13 @@ def comment(
     for warning in parsed.warnings:
         say(f"{where}, {warning}")
     comments: list[str] = []
+    finetuned = True
     if parsed.methods:
         _quiet_libraries()
         from core.comment import comment_methods
 
         path = client.local_path(model)
+        finetuned = warn_untrained(path, model)
         comments = comment_methods(path, parsed.methods, beam=beam, max_length=max_length, device=device, threads=threads)
     else:
         say(f"There is no method in {where}.")
@@ -132,7 +137,7 @@ def comment(
             {"line": method.line, "name": method.qualified, "comment": text, "own_comment": method.comment}
             for method, text in zip(parsed.methods, comments, strict=True)
         ]
-        typer.echo(report.comments_json({"file": file, "model": model, "beam": beam}, found))
+        typer.echo(report.comments_json({"file": file, "model": model, "finetuned": finetuned, "beam": beam}, found))
         return
     for method, text in zip(parsed.methods, comments, strict=True):
         typer.echo(plain(f"{method.line} {method.qualified}: {text}"))
@@ -161,6 +166,27 @@ def recipe(
             say(warning)
     else:
         typer.echo(to_toml(Recipe() if show is None else load_recipe(bundle.recipe_file(show)), commented=show is None), nl=False)
+
+
+def warn_untrained(path: str, name: str) -> bool:
+    """Whether a model has learned to write comments; says so where it has not.
+
+    Args:
+        path: Folder or hub name of the model.
+        name: What the user called it.
+
+    Raises:
+        ModelError: It cannot be looked at.
+    """
+    from core.loading import is_finetuned
+
+    finetuned = is_finetuned(path)
+    if not finetuned:
+        say(
+            f"Warning: {name} never learned to write comments (it is an encoder, to which a random decoder is given, or only "
+            "pre-trained): its comments and scores say nothing. Fine-tune it first: codeprune-tui finetune RECIPE"
+        )
+    return finetuned
 
 
 def _tell_skipped(rows: Sequence[BrokenRow]) -> None:

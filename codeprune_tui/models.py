@@ -3,13 +3,14 @@
 Reads names and metrics, never weights. Imports no torch; knows neither Textual nor the playground.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from core.errors import ModelError
 from core.runs import RunPaths, read_metrics, run_folders
+from core.weightheaders import read_json
 
 from . import bundle
 from .plain import plain
@@ -65,12 +66,10 @@ def default_pair(known: list[Choice]) -> tuple[Choice | None, Choice | None]:
 
 def saved_method(folder: str) -> str:
     """The quantization method that a model folder names; "" where it names none, and for a hub name."""
-    file = Path(folder) / "config.json"
     try:
-        found = json.loads(file.read_text(encoding="utf-8")) if file.stat().st_size <= MOST_CONFIG_BYTES else {}
-    except (OSError, ValueError, RecursionError):
+        method = read_json(Path(folder) / "config.json", MOST_CONFIG_BYTES).get("quantization")
+    except ModelError:
         return ""
-    method = found.get("quantization") if isinstance(found, dict) else None
     return method if isinstance(method, str) else ""
 
 

@@ -20,7 +20,19 @@ from core.recipe import Evaluation
 from . import client, quantize_report
 from .commands import Json, app
 from .console import say
-from .model_commands import DATA, DEFAULTS, MODEL, Beam, LengthPenalty, MaxLength, OnDevice, Split, Threads, _quiet_libraries
+from .model_commands import (
+    DATA,
+    DEFAULTS,
+    MODEL,
+    Beam,
+    LengthPenalty,
+    MaxLength,
+    OnDevice,
+    Split,
+    Threads,
+    _quiet_libraries,
+    warn_untrained,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -136,6 +148,7 @@ def _measure(
     from core.weightfiles import find_weights
 
     path = client.local_path(model)
+    warn_untrained(path, model)
     loaded, tokenizer = load_model(path), load_tokenizer(path)
     encoded: dict[str, Encoded] = {split: _rows(data, split, loaded, tokenizer, asked.evaluation) for split in splits}
     moved = loaded.to(device)

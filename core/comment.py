@@ -14,7 +14,7 @@ from .data import encode_texts
 from .decode import Hypothesis, beam_search
 from .device import make_accelerator
 from .evaluate import PAPER_SOURCE_LENGTH, positions, to_text
-from .loading import load_model, load_tokenizer
+from .loading import is_finetuned, load_model, load_tokenizer
 from .metrics import name_prediction
 from .model import CodeToText
 from .recipe import Device
@@ -28,6 +28,8 @@ class Writer:
     model: CodeToText
     """On its device."""
     tokenizer: PreTrainedTokenizerFast
+    finetuned: bool = True
+    """Whether its decoder has learned to write comments; what another one writes means nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def load_writer(model_path: str, *, device: Device = "auto", threads: int = 0) -
         CodepruneError: The model cannot be loaded.
     """
     accelerator = make_accelerator(device, "fp32", threads)
-    return Writer(load_model(model_path).to(accelerator.device), load_tokenizer(model_path))
+    model = load_model(model_path).to(accelerator.device)
+    return Writer(model, load_tokenizer(model_path), is_finetuned(model_path))
 
 
 def write_comments(

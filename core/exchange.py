@@ -192,6 +192,8 @@ class Commented:
     name_bleu: float | None
     """The floor of that score: what the method's name split into words gets."""
     method: str = PLAIN
+    finetuned: bool = True
+    """Whether the model's decoder has learned to write comments."""
 
 
 @dataclass(frozen=True)

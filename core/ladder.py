@@ -21,11 +21,13 @@ from .evaluate import evaluate, floors_of
 from .ladderfile import AblationFound, Explanation, Gap, LayerSpread, MethodFound, SplitScores, Timing
 from .methods import METHODS
 from .model import BOS, PAD, CodeToText
+from .modelfiles import INDEXES
 from .quanterrors import ABLATIONS, Batch, ablated, layer_errors, spreads
 from .quantfiles import stored_bytes
 from .quantize import UnavailableError, memory_bytes, multiplied_weights, quantize, quantized_weights
 from .recipe import Evaluation as EvaluationRecipe
 from .significance import bootstrap, paired_bootstrap
+from .weightheaders import shards
 
 SCORES = ("bleu", "corpus_bleu", "chrf")
 BATCHES = (1, 32)
@@ -157,9 +159,13 @@ def floors(splits: Mapping[str, Encoded]) -> dict[str, dict[str, dict[str, float
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a weights file; of a model in several, that of all of them in a row."""
+    total = hashlib.sha256()
+    for part in sorted(shards(path)) if path.name in INDEXES else [path]:
+        with part.open("rb") as file:
+            while block := file.read(1 << 20):
+                total.update(block)
+    return total.hexdigest()
 
 
 def _made(model: CodeToText, methods: Sequence[str]) -> tuple[dict[str, CodeToText], dict[str, str]]:

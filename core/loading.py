@@ -1,31 +1,39 @@
 """Makes a model or tokenizer of the files found, and saves our own.
 
 Four kinds of checkpoints are read: our folder (`config.json`, `model.safetensors`, tokenizer); CodeXGLUE's (`pytorch_model.bin`
-beside a RoBERTa `config.json`); the same pruned by the paper; and a bare RoBERTa encoder, which gets a fresh decoder.
+beside a RoBERTa `config.json`); the same pruned by the paper; and a bare RoBERTa encoder, which gets a fresh decoder. A tensor
+that none of them has is an error: what was trained must not get lost in silence. Sizes are held against the file before anything
+is made of it.
 
 Knows nothing of training, decoding or the screen, and leaves finding and reading files to `weightfiles`. transformers' own
 `from_pretrained` is not used: it draws progress bars and warns of names it does not know.
 """
 
 import json
+import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.activations import ACT2FN
 
+from .configfields import check_fields, short
 from .errors import ModelError
 from .files import TEMPORARY, complete_or_absent
 from .masks import load_masks as read_masks
+from .memory import available_bytes
 from .model import BOS, EOS, PAD, CodeToText, CodeToTextConfig, Decoder
 from .modelfiles import CONFIG, WEIGHTS
+from .plainfiles import size_words
 from .quantfiles import load_quantized, save_quantized
-from .weightfiles import find_tokenizer, find_weights, plain_names, read_json, read_names, read_tensors, unpack
+from .tokenizerfile import read_tokenizer, reason_of
+from .weightfiles import NO_WEIGHTS, find_tokenizer, find_weights, plain_names, read_json, read_shapes, read_tensors, unpack
 
 ENCODER_FIELDS = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
@@ -45,8 +53,15 @@ MASKS = "masks.safetensors"
 OWN_FILES = {CONFIG, "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
 """What `save_model` writes; a folder with anything else in it is not replaced."""
 
+UNNEEDED = re.compile(
+    r"lm_head\.(?:bias|(?:dense|layer_norm|decoder)\.(?:weight|bias))"  # guesses masked words: RobertaForMaskedLM
+    r"|classifier\.(?:(?:dense|out_proj)\.)?(?:weight|bias)"  # sorts texts or tokens: RobertaFor...Classification
+    r"|qa_outputs\.(?:weight|bias)"  # finds answers: RobertaForQuestionAnswering
+)
+"""Heads of other tasks, which a bare encoder may bring along: they stand on top of it, and its decoder takes their place."""
+
 _TIED, _EMBEDDINGS = "lm_head.weight", "encoder.embeddings.word_embeddings.weight"
-_DECODER = "decoder.layers."
+_DECODER, _POOLER = "decoder.layers.", "encoder.pooler."
 
 
 def load_model(source: str | Path, *, decoder_layers: int = 6, seed: int = 0) -> CodeToText:
@@ -66,13 +81,17 @@ def load_model(source: str | Path, *, decoder_layers: int = 6, seed: int = 0) ->
     path = find_weights(source)
     facts = _read_config(path.parent / CONFIG)
     if facts.get("quantization") is not None:
-        return load_quantized(read_tensors(path), _make_config(facts, path.parent / CONFIG), path, _assemble)
+        tensors = read_tensors(path)
+        _check_depths(facts, tensors, path)
+        return load_quantized(tensors, _make_config(facts, path.parent / CONFIG), path, _assemble)
     weights, _ = unpack(read_tensors(path), path)
     finetuned = _has_decoder(weights)
     facts |= _decoder_shape(weights, path) if finetuned else {"decoder_layers": decoder_layers}
+    _check_depths(facts, weights, path, encoder_only=not finetuned)
     config = _make_config(facts, path.parent / CONFIG)
     if not finetuned:
-        weights = _fresh_parts(config, seed) | _encoder_only(weights)
+        weights = _encoder_only(weights, path)
+        weights = _fresh_parts(config, weights, path, seed) | weights
     return _assemble(config, weights, path)
 
 
@@ -88,7 +107,11 @@ def is_finetuned(source: str | Path) -> bool:
     path = find_weights(source)
     config = path.parent / CONFIG
     pretrained_only = config.exists() and read_json(config).get("pretrained_only") is True
-    return not pretrained_only and _has_decoder(plain_names(read_names(path)).values())
+    names = plain_names(read_shapes(path)).values()
+    if not _has_decoder(names):
+        _check_encoder_only(names, path)
+        return False
+    return not pretrained_only
 
 
 def load_masks(source: str | Path) -> dict[str, Tensor]:
@@ -101,11 +124,15 @@ def load_masks(source: str | Path) -> dict[str, Tensor]:
         Parameter name -> bool tensor, True = kept; only matrices of which something is pruned, so {} for a dense model.
 
     Raises:
-        ModelError: As for `load_model`.
+        ModelError: As for `load_model`, or the masks are those of another model.
     """
     path = find_weights(source)
     beside = path.parent / MASKS
-    masks = read_masks(beside) if beside.exists() else unpack(read_tensors(path), path)[1]
+    if not (beside.exists() or beside.is_symlink()):  # a link that leads nowhere is no sign of a dense model
+        masks = unpack(read_tensors(path), path)[1]
+    else:
+        masks = read_masks(beside)
+        _check_masks(masks, read_shapes(path), beside)
     return {name: mask for name, mask in masks.items() if not bool(mask.all())}
 
 
@@ -122,10 +149,7 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
         ModelError: There is none, it is damaged, has other special tokens, or more entries than the model has embeddings.
     """
     folder = find_tokenizer(source)
-    try:
-        backend = _read_tokenizer(folder)
-    except Exception as error:  # the tokenizers library raises bare Exception
-        raise ModelError(f"The tokenizer in {folder} cannot be read: {error}.", "Copy its files again.") from error
+    backend = read_tokenizer(folder)
     for token, number in SPECIAL_TOKENS.values():
         if backend.token_to_id(token) != number:
             raise ModelError(
@@ -139,7 +163,10 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
         names["unk_token"] = "<unk>"
     if backend.token_to_id("<mask>") is not None:
         names["mask_token"] = AddedToken("<mask>", lstrip=True, normalized=False)
-    return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False, **names)
+    try:
+        return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False, **names)
+    except Exception as error:  # whatever the library says of a tokenizer that it cannot take over
+        raise ModelError(f"The tokenizer in {folder} cannot be used: {reason_of(error)}.", "Copy its files again.") from error
 
 
 def save_model(
@@ -193,17 +220,21 @@ def _read_config(path: Path) -> dict[str, object]:
     kind = facts.get("model_type", "roberta")
     if kind not in ("roberta", CodeToTextConfig.model_type):
         raise ModelError(
-            f"{path} describes a model of type {kind!r}, but only RoBERTa encoders and this project's own models can be loaded.",
+            f"{path} describes a model of type {short(kind)}, but only RoBERTa encoders and this project's models can be loaded.",
             "Choose CodeBERT, GraphCodeBERT, UniXcoder, another RoBERTa, or a model folder written by codeprune-tui.",
         )
     for role, (token, number) in SPECIAL_TOKENS.items():
         given = facts.get(f"{role}_token_id", number)
-        if given != number:
+        if given != number or isinstance(given, bool):
             raise ModelError(
-                f"{path} gives {token} the id {given}, but RoBERTa models need {number}.",
+                f"{path} gives {token} the id {short(given)}, but RoBERTa models need {number}.",
                 "Use a model and tokenizer in RoBERTa's layout: <s> = 0, <pad> = 1, </s> = 2.",
             )
-    return {name: facts[name] for name in (*ENCODER_FIELDS, *DECODER_FIELDS, "quantization") if name in facts}
+    facts = {name: facts[name] for name in (*ENCODER_FIELDS, *DECODER_FIELDS, "quantization") if name in facts}
+    check_fields(facts, path)
+    if (name := facts.get("hidden_act", "gelu")) not in ACT2FN:
+        raise ModelError(f"{path} asks for the unknown hidden_act {short(name)}.", "RoBERTa models have gelu.")
+    return facts
 
 
 def _make_config(facts: Mapping[str, object], path: Path) -> CodeToTextConfig:
@@ -215,10 +246,11 @@ def _make_config(facts: Mapping[str, object], path: Path) -> CodeToTextConfig:
         raise ModelError(
             f"{path} holds an entry that cannot be used: {detail}.", "Correct it, or copy the file again."
         ) from error
-    if config.hidden_size % config.num_attention_heads:
+    check_fields({name: getattr(config, name) for name in (*ENCODER_FIELDS, *DECODER_FIELDS)}, path)  # with every default
+    if config.hidden_size % (config.decoder_heads or config.num_attention_heads):
         raise ModelError(
-            f"{path} asks for {config.num_attention_heads} heads in a width of {config.hidden_size}, which they do not divide.",
-            "Correct hidden_size or num_attention_heads.",
+            f"{path} asks for {config.decoder_heads} decoder heads in a width of {config.hidden_size}, which they do not divide.",
+            "Correct decoder_heads.",
         )
     return config
 
@@ -229,28 +261,75 @@ def _has_decoder(names: Iterable[str]) -> bool:
 
 def _decoder_shape(weights: Mapping[str, Tensor], path: Path) -> dict[str, object]:
     """Depth and width as the checkpoint has them, whatever its configuration says."""
-    layers = {int(name.removeprefix(_DECODER).split(".")[0]) for name in weights if name.startswith(_DECODER)}
+    layers = {name.removeprefix(_DECODER).split(".")[0] for name in weights if name.startswith(_DECODER)}
     inner = weights.get(f"{_DECODER}0.linear1.weight")
-    if inner is None:
-        raise ModelError(f"{path} lacks {_DECODER}0.linear1.weight: its decoder is not whole.", "Save the checkpoint again.")
-    return {"decoder_layers": max(layers) + 1, "decoder_ffn": inner.shape[0]}
+    missing = next((number for number in range(len(layers)) if str(number) not in layers), None)
+    if inner is None or missing is not None or inner.dim() != 2:
+        lacks = f"{_DECODER}{missing}" if missing else f"{_DECODER}0.linear1.weight"
+        raise ModelError(f"{path} lacks {lacks}: its decoder is not whole.", "Save the checkpoint again.")
+    return {"decoder_layers": len(layers), "decoder_ffn": inner.shape[0]}
 
 
-def _encoder_only(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The encoder under our names, without the heads of other tasks."""
-    prefix = next((p for p in ("encoder.", "roberta.") if f"{p}embeddings.word_embeddings.weight" in weights), "")
-    body = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
-    return {f"encoder.{name}": tensor for name, tensor in body.items() if name.startswith(("embeddings.", "encoder.", "pooler."))}
+def _check_depths(facts: Mapping[str, object], names: Iterable[str], path: Path, *, encoder_only: bool = False) -> None:
+    """Refuses a configuration with more layers than the file has tensors: to lay out a million layers would take hours."""
+    count = len(list(names))
+    for field in ("num_hidden_layers",) if encoder_only else ("num_hidden_layers", "decoder_layers"):
+        layers = facts.get(field, getattr(CodeToTextConfig, field, 0))
+        if isinstance(layers, int) and layers > count:
+            raise ModelError(
+                f"{path.parent / CONFIG} asks for {field} = {layers:,}, but {path.name} holds {count} tensors in all.",
+                f"Put the {CONFIG} that belongs to these weights beside them.",
+            )
 
 
-def _fresh_parts(config: CodeToTextConfig, seed: int) -> dict[str, Tensor]:
-    """Everything a bare encoder lacks: decoder, `dense`, and a pooler, which checkpoints for masked words do without."""
+def _encoder_only(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The encoder under our names, without the heads of other tasks; a ModelError where there is more than these."""
+    prefix, encoder = _check_encoder_only(weights, path)
+    return {f"encoder.{name.removeprefix(prefix)}": tensor for name, tensor in weights.items() if name.startswith(encoder)}
+
+
+def _check_encoder_only(names: Collection[str], path: Path) -> tuple[str, tuple[str, ...]]:
+    """Raises ModelError where a checkpoint has more than an encoder and heads that nobody needs.
+
+    Returns:
+        What stands before the names of the encoder, and how they begin.
+    """
+    prefix = next((p for p in ("encoder.", "roberta.") if f"{p}embeddings.word_embeddings.weight" in names), "")
+    encoder = tuple(f"{prefix}{part}" for part in ("embeddings.", "encoder.", "pooler."))
+    unneeded = (UNNEEDED, NO_WEIGHTS)
+    other = sorted(name for name in names if not name.startswith(encoder) and not any(p.fullmatch(name) for p in unneeded))
+    if other:
+        raise ModelError(
+            f"{path} holds an encoder, and {len(other)} tensors that nothing here uses: {_first(other)}.",
+            "A decoder of another architecture cannot be used, and dropping it would lose what it learned. Give a checkpoint of "
+            f"CodeXGLUE's architecture (names begin with {_DECODER}), or save the encoder by itself.",
+        )
+    return prefix, encoder
+
+
+def _fresh_parts(config: CodeToTextConfig, encoder: Mapping[str, Tensor], path: Path, seed: int) -> dict[str, Tensor]:
+    """Everything a bare encoder lacks: decoder, `dense`, and a pooler, which checkpoints for masked words do without.
+
+    Raises:
+        ModelError: The encoder is not the one that the configuration describes, or there is no memory for so wide a decoder.
+    """
+    with torch.device("meta"):
+        wanted = {name: tensor.shape for name, tensor in CodeToText(config).state_dict().items() if name != _TIED}
+    given = {name: shape for name, shape in wanted.items() if name.startswith("encoder.") and not name.startswith(_POOLER)}
+    pooler = {name: shape for name, shape in wanted.items() if name.startswith(_POOLER)}
+    _check_tensors(given | (pooler if any(name.startswith(_POOLER) for name in encoder) else {}), encoder, path)
+    needed, free = 4 * sum(shape.numel() for name, shape in wanted.items() if name not in given), available_bytes()
+    if free and needed > free:
+        raise ModelError(
+            f"{path.parent / CONFIG} asks for a decoder of {size_words(needed)}, but {size_words(free)} of memory are free.",
+            "Correct decoder_ffn, or use a larger machine.",
+        )
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too
         parts = nn.ModuleDict({"decoder": Decoder(config), "dense": nn.Linear(config.hidden_size, config.hidden_size)})
-        pooler = torch.empty(config.hidden_size, config.hidden_size).normal_(0.0, config.initializer_range)
+        matrix = torch.empty(config.hidden_size, config.hidden_size).normal_(0.0, config.initializer_range)
     fresh: dict[str, Tensor] = {name: tensor.detach() for name, tensor in parts.state_dict().items()}
-    return fresh | {"encoder.pooler.dense.weight": pooler, "encoder.pooler.dense.bias": torch.zeros(config.hidden_size)}
+    return fresh | {f"{_POOLER}dense.weight": matrix, f"{_POOLER}dense.bias": torch.zeros(config.hidden_size)}
 
 
 def _assemble(config: CodeToTextConfig, weights: dict[str, Tensor], path: Path) -> CodeToText:
@@ -263,14 +342,7 @@ def _assemble(config: CodeToTextConfig, weights: dict[str, Tensor], path: Path) 
             f"In {path} {_TIED} differs from {_EMBEDDINGS}, but in this architecture they are one tensor.",
             f"Remove {_TIED} from the checkpoint if the embeddings are the ones to keep.",
         )
-    wanted = {name: tensor.shape for name, tensor in model.state_dict().items() if name != _TIED}
-    _check_names(wanted, weights, path)
-    for name, tensor in weights.items():
-        if tensor.shape != wanted[name]:
-            raise ModelError(
-                f"In {path} {name} has the shape {tuple(tensor.shape)}, but {CONFIG} asks for {tuple(wanted[name])}.",
-                f"Put the {CONFIG} that belongs to these weights beside them.",
-            )
+    _check_tensors({name: tensor.shape for name, tensor in model.state_dict().items() if name != _TIED}, weights, path)
     model.load_state_dict(weights, strict=False, assign=True)
     model.lm_head.weight = model.encoder.embeddings.word_embeddings.weight
     embeddings = model.encoder.embeddings  # its buffers are in no checkpoint
@@ -280,41 +352,51 @@ def _assemble(config: CodeToTextConfig, weights: dict[str, Tensor], path: Path) 
     return model
 
 
-def _check_names(wanted: Mapping[str, object], given: Mapping[str, object], path: Path) -> None:
-    """Raise ModelError unless the same tensors are given as wanted."""
+def _check_tensors(wanted: Mapping[str, torch.Size], given: Mapping[str, Tensor], path: Path) -> None:
+    """Raise ModelError unless the same tensors are given as wanted, in the same shapes."""
     problems = (
         (wanted.keys() - given.keys(), "lacks {} tensors of this architecture"),
         (given.keys() - wanted.keys(), "holds {} tensors that this architecture does not have"),
     )
     for names, problem in problems:
         if names:
-            first = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
             raise ModelError(
-                f"{path} {problem.format(len(names))}: {first}.",
+                f"{path} {problem.format(len(names))}: {_first(sorted(names))}.",
                 f"Check that {CONFIG} belongs to these weights and that they are a RoBERTa or CodeXGLUE code-to-text checkpoint.",
+            )
+    for name, tensor in given.items():
+        if tensor.shape != wanted[name]:
+            raise ModelError(
+                f"In {path} {name} has the shape {tuple(tensor.shape)}, but {CONFIG} asks for {tuple(wanted[name])}.",
+                f"Put the {CONFIG} that belongs to these weights beside them.",
             )
 
 
-def _read_tokenizer(folder: Path) -> Tokenizer:
-    if (folder / "tokenizer.json").exists():
-        return Tokenizer.from_file(str(folder / "tokenizer.json"))
-    bpe = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    backend = Tokenizer(bpe)
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    backend.post_processor = processors.RobertaProcessing(("</s>", EOS), ("<s>", BOS), add_prefix_space=False)
-    present = [token for token in ("<s>", "<pad>", "</s>", "<unk>") if bpe.token_to_id(token) is not None]
-    backend.add_special_tokens(present)
-    return backend
+def _check_masks(masks: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    for name, mask in masks.items():
+        if tuple(mask.shape) != shapes.get(name):
+            raise ModelError(
+                f"{path} holds a mask of shape {tuple(mask.shape)} for {short(name)}, but the weights beside it have "
+                f"{shapes.get(name, 'no such tensor')}.",
+                "Put the masks there that belong to these weights, or remove the file.",
+            )
+
+
+def _first(names: list[str]) -> str:
+    """The first names of a list, for an error."""
+    return ", ".join(name if len(name) < 100 else short(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _check_vocabulary(backend: Tokenizer, folder: Path) -> None:
     if not (folder / CONFIG).exists():
         return
     entries, embeddings = backend.get_vocab_size(with_added_tokens=True), read_json(folder / CONFIG).get("vocab_size")
-    if isinstance(embeddings, int) and entries > embeddings:
+    last = max(backend.get_vocab(with_added_tokens=True).values(), default=0)
+    if isinstance(embeddings, int) and max(entries, last + 1) > embeddings:
         raise ModelError(
-            f"The tokenizer in {folder} has {entries} entries, but the model only {embeddings} embeddings.",
+            f"The tokenizer in {folder} has {entries} entries"
+            + (f" up to the id {last}" if last >= entries else "")
+            + f", but the model only {embeddings} embeddings.",
             "Use the tokenizer that the model was trained with.",
         )
 

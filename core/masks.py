@@ -17,11 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 
+from .configfields import short
 from .errors import ModelError
 from .files import complete_or_absent
 from .names import is_prunable
 from .recipe import PrunablePreset, Scope
 from .scores import Criterion
+from .weightheaders import Stored, read_header
 
 Masks = dict[str, Tensor]
 
@@ -278,13 +280,27 @@ def load_masks(path: Path) -> Masks:
         ModelError: The file is missing or damaged.
     """
     try:
+        stored = read_header(path)
         with safe_open(path, framework="numpy") as file:
-            shapes: dict[str, list[int]] = json.loads((file.metadata() or {})["shapes"])
+            shapes = json.loads((file.metadata() or {})["shapes"])
+            _check_bits(shapes, stored)
             return {
-                name: torch.from_numpy(
-                    np.unpackbits(file.get_tensor(name), count=int(np.prod(shape))).reshape(shape).astype(bool)
-                )
+                name: torch.from_numpy(np.unpackbits(file.get_tensor(name), count=math.prod(shape)).reshape(shape).astype(bool))
                 for name, shape in shapes.items()
             }
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise ModelError(f"Cannot read the masks in {path}: {error}.", "Restore the file, or repeat the round.") from error
+    except (ModelError, OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
+        detail = error.problem.removesuffix(".") if isinstance(error, ModelError) else error
+        raise ModelError(f"Cannot read the masks in {path}: {detail}.", "Restore the file, or repeat the round.") from error
+
+
+def _check_bits(shapes: object, stored: Mapping[str, Stored]) -> None:
+    """A ValueError unless every mask's bits are exactly those that its shape asks for: a missing bit would be read as pruned."""
+    if not isinstance(shapes, dict) or shapes.keys() != stored.keys():
+        raise ValueError("it does not say the shapes of the masks in it")
+    for name, shape in shapes.items():
+        if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+            raise ValueError(f"{short(name)} has no shape")
+        if stored[name].kind != "U8" or stored[name].shape != ((math.prod(shape) + 7) // 8,):
+            raise ValueError(
+                f"{short(name)} is said to be {short(shape)}, which is not what its {stored[name].numbers} bytes hold"
+            )

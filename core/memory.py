@@ -16,6 +16,15 @@ def peak_bytes() -> int:
     return _field("VmHWM", "self")
 
 
+def available_bytes() -> int:
+    """Memory that new work may take without swapping, as the system estimates it."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 0)
+
+
 def reset_peak() -> None:
     """Forgets the peak (5 resets the high-water mark: proc(5), clear_refs)."""
     path = Path("/proc/self/clear_refs")

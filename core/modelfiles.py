@@ -1,6 +1,7 @@
 """Finds the files of a model in a folder, without opening weights: what `weightfiles` reads, and what can be said before a run.
 
-Knows names of files only. Torch-free, so that a path that leads nowhere is refused before there is a run to fail.
+Knows names of files only, and of an index what it names. Torch-free, so that a path that leads nowhere is refused before there
+is a run to fail.
 """
 
 import difflib
@@ -8,10 +9,14 @@ import re
 from pathlib import Path
 
 from .errors import ModelError
+from .plainfiles import open_plain, reason
+from .weightheaders import INDEX, shards
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Names a weights file may have; the first one found is taken."""
+INDEXES = tuple(f"{name}{INDEX}" for name in WEIGHTS)
+"""Names of the index of a model in several files, where there is no single one."""
 
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 """Files a tokenizer may consist of; the first complete set is taken."""
@@ -20,13 +25,13 @@ _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def local_weights(source: str | Path) -> Path | None:
-    """The weights file meant by `source`, a `config.json` beside it; None where only the hub can know.
+    """The weights file (or index of several) meant by `source`, a `config.json` beside it; None where only the hub can know.
 
     Args:
-        source: Folder, weights file, or hub name.
+        source: Folder, weights file, index, or hub name.
 
     Raises:
-        ModelError: Something is missing.
+        ModelError: Something is missing, or is no plain file.
     """
     path = _local(source)
     if path is None:
@@ -34,19 +39,21 @@ def local_weights(source: str | Path) -> Path | None:
     folder = path if path.is_dir() else path.parent
     if not (folder / CONFIG).exists():
         raise ModelError(f"{folder} has no {CONFIG}, so the model's sizes are unknown.", "Put the model's configuration there.")
-    if path.is_file():
-        if path.suffix not in (".bin", ".safetensors"):
+    _must_be_plain(folder / CONFIG)
+    if not path.is_dir():
+        _must_be_plain(path)
+        if path.suffix not in (".bin", ".safetensors") and path.name not in INDEXES:
             raise ModelError(f"{path} is no weights file.", "Give a folder, a .safetensors or a .bin file.")
-        return path
-    found = next((folder / name for name in WEIGHTS if (folder / name).exists()), None)
-    if found is None:
-        split = next(folder.glob("*.index.json"), None)
+        weights = path
+    else:
+        weights = next((folder / name for name in (*WEIGHTS, *INDEXES) if (folder / name).exists()), folder)
+    if weights == folder:
         raise ModelError(
-            f"{folder} has neither {WEIGHTS[0]} nor {WEIGHTS[1]}"
-            + (f", only a model in several files ({split.name})." if split else "."),
-            "Save the model again in one file." if split else "Put the model's weights there, or choose another folder.",
+            f"{folder} has neither {WEIGHTS[0]} nor {WEIGHTS[1]}.", "Put the model's weights there, or choose another folder."
         )
-    return found
+    for file in shards(weights) if weights.name in INDEXES else [weights]:
+        _must_be_plain(file)
+    return weights
 
 
 def local_tokenizer(source: str | Path) -> Path | None:
@@ -62,12 +69,22 @@ def local_tokenizer(source: str | Path) -> Path | None:
     if path is None:
         return None
     folder = path if path.is_dir() else path.parent
-    if not any(all((folder / name).exists() for name in names) for names in TOKENIZERS):
+    files = next((names for names in TOKENIZERS if all((folder / name).exists() for name in names)), None)
+    if files is None:
         raise ModelError(
             f"{folder} has no tokenizer: neither tokenizer.json nor vocab.json with merges.txt.",
             "Copy the tokenizer files of the model that these weights were trained from into the folder.",
         )
+    for name in files:
+        _must_be_plain(folder / name)
     return folder
+
+
+def _must_be_plain(path: Path) -> None:
+    try:
+        open_plain(path).close()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {reason(error)}.", "Put the model's own file there.") from error
 
 
 def no_model(path: Path) -> ModelError:

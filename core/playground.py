@@ -250,7 +250,11 @@ class Desk:
         bleu, floor = own_score(found[0].text, method) or (None, None)
         lines = [Line(one.text, one.score, one.tokens, one.finished) for one in found]
         speed = found[0].tokens / max(seconds, 1e-9)
-        self._say(Commented("commented", request.id, variant.model, lines, seconds, speed, bleu, floor, variant.method))
+        self._say(
+            Commented(
+                "commented", request.id, variant.model, lines, seconds, speed, bleu, floor, variant.method, writer.finetuned
+            )
+        )
 
     def _kept(self, number: int, variant: Variant) -> "Kept":
         """The model, from memory or from disk."""

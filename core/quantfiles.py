@@ -110,6 +110,7 @@ def load_quantized(
         model = assemble(config, tensors, path)
         model.requires_grad_(False)
         return model
+    _check_size(config, tensors, path)
     scales = {name.removesuffix(_SCALE): tensor for name, tensor in tensors.items() if name.endswith(_SCALE)}
     model = quantize(_zeros(config), method)
     _check(model, tensors, scales, path)
@@ -145,6 +146,18 @@ def _zeros(config: CodeToTextConfig) -> CodeToText:
     embeddings.token_type_ids = torch.zeros(embeddings.position_ids.shape, dtype=torch.long)
     model.eval()
     return model
+
+
+def _check_size(config: CodeToTextConfig, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raises ModelError where the configuration asks for more weights than are there, before room is made for them."""
+    with torch.device("meta"):
+        claimed = sum(tensor.numel() for name, tensor in CodeToText(config).state_dict().items() if name != _TIED)
+    stored_numbers = sum(tensor.numel() for tensor in tensors.values())
+    if claimed > stored_numbers:
+        raise ModelError(
+            f"{path.parent / CONFIG} asks for {claimed:,} weights, but {path.name} holds {stored_numbers:,}.",
+            f"Put the {CONFIG} that belongs to these weights beside them.",
+        )
 
 
 def _check(model: CodeToText, tensors: Mapping[str, Tensor], scales: Mapping[str, Tensor], path: Path) -> None:

@@ -4,18 +4,16 @@ Follows `model.CodeToText`: a RoBERTa encoder, a Transformer decoder, one more l
 embeddings, which counts once. Torch-free, so that a form can tell what a run will cost before any worker is there.
 """
 
-import json
-import struct
 from collections.abc import Mapping
-from math import prod
 from pathlib import Path
 
+from . import weightheaders
+from .configfields import field_problem
+from .errors import ModelError
 from .names import is_prunable
 from .recipe import NEW_MODEL, Architecture, PrunablePreset, Recipe
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-HEADER_BYTES = 100_000_000
-"""The safetensors format allows no longer header."""
 OWN_TYPES = ("roberta", "codeprune-code-to-text")
 """Values of `model_type` that can be loaded."""
 ROBERTA = {
@@ -71,9 +69,10 @@ def of_folder(folder: Path, decoder_layers: int) -> Tensors | None:
         decoder_layers: Depth of the decoder that an encoder without one is given.
     """
     config = read_config(folder)
-    if config is None or config.get("quantization") is not None:
+    if config is None or config.get("quantization") is not None or field_problem(config):
         return None
-    header = read_header(folder / WEIGHTS) or {}
+    index = folder / f"{WEIGHTS}{weightheaders.INDEX}"
+    header = (_read_shards(index) if index.exists() and not (folder / WEIGHTS).exists() else read_header(folder / WEIGHTS)) or {}
     if any(name.startswith("decoder.layers.") for name in header):
         return {_plain(name): size for name, size in header.items() if not name.endswith(("lm_head.weight", "_mask"))}
     sizes = {key: value if isinstance(value := config.get(key), int) else default for key, default in ROBERTA.items()}
@@ -88,26 +87,26 @@ def prunable(tensors: Tensors, preset: PrunablePreset) -> int:
 def read_config(folder: Path) -> dict[str, object] | None:
     """The `config.json` of a folder if it describes a model that can be loaded, else None."""
     try:
-        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        facts = weightheaders.read_json(folder / CONFIG)
+    except ModelError:
         return None
-    return found if isinstance(found, dict) and found.get("model_type", "roberta") in OWN_TYPES else None
+    return facts if facts.get("model_type", "roberta") in OWN_TYPES else None
 
 
 def read_header(weights: Path) -> Tensors | None:
-    """Tensor name -> number of values of a safetensors file, from its header; None where it cannot be read.
-
-    Source: the format's description: 8 bytes of length, little-endian, then JSON with the shapes.
-    """
+    """Tensor name -> number of values of a safetensors file, from its header; None where it cannot be read."""
     try:
-        with weights.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > HEADER_BYTES:
-                return None
-            header = json.loads(file.read(length))
-        return {str(name): prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"}
-    except (OSError, struct.error, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return {name: tensor.numbers for name, tensor in weightheaders.read_header(weights).items()}
+    except ModelError:
         return None
+
+
+def _read_shards(index: Path) -> Tensors | None:
+    try:
+        headers = [read_header(file) for file in weightheaders.shards(index)]
+    except ModelError:
+        return None
+    return {name: size for header in headers for name, size in (header or {}).items()}
 
 
 def _plain(name: str) -> str:

@@ -5,7 +5,7 @@ own process may import this. Knows neither requests nor methods of Ruby.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -120,7 +120,7 @@ def _quantized(base: Kept, method: str) -> Kept:
         model = quantize(base.writer.model, method)
     except UnavailableError as error:  # its own advice is for a command line
         raise ModelError(error.problem, "Choose another method, or fp32.") from error
-    return Kept(Writer(model, base.writer.tokenizer), base.parameters, memory_bytes(model))
+    return Kept(replace(base.writer, model=model), base.parameters, memory_bytes(model))
 
 
 def _warm_up(writer: Writer, method: str) -> None:

@@ -4,7 +4,6 @@ Pickles are opened with `weights_only=True` and in no other way. Knows names and
 Sources: CodeXGLUE (`pytorch_model.bin` and its unused buffer `bias`); `torch.nn.utils.prune` (`<name>_orig`, `<name>_mask`).
 """
 
-import json
 import pickle
 import re
 import warnings
@@ -16,14 +15,24 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from .configfields import short
 from .errors import ModelError
-from .modelfiles import CONFIG, TOKENIZERS, WEIGHTS, local_tokenizer, local_weights, no_model
+from .memory import available_bytes
+from .modelfiles import CONFIG, INDEXES, TOKENIZERS, WEIGHTS, local_tokenizer, local_weights, no_model
+from .picklescan import check_pickle
+from .plainfiles import size_words
+from .weightheaders import damaged, read_header, shards
+from .weightheaders import read_json as read_json
 
-_NO_WEIGHTS = re.compile(r"bias|.*\.position_ids")  # buffers that CodeXGLUE and older versions of transformers saved
+MOST_SHARED = 3
+"""How often the bytes of a file may be used: a tied matrix stands under two names."""
+_WRAPPERS = ("module", "_orig_mod")
+NO_WEIGHTS = re.compile(r"bias|(?:.*\.)?(?:position_ids|token_type_ids)")
+"""Buffers that CodeXGLUE (the causal triangle) and older versions of transformers saved, and a model makes anew."""
 
 
 def find_weights(source: str | Path) -> Path:
-    """The weights file meant by `source`; fetched first if it is on the hub. A `config.json` lies beside it.
+    """The weights file (or index of several) meant by `source`, a `config.json` beside it; fetched first if it is on the hub.
 
     Args:
         source: Folder, weights file, or hub name.
@@ -31,8 +40,16 @@ def find_weights(source: str | Path) -> Path:
     Raises:
         ModelError: Something is missing, or the hub cannot be reached.
     """
-    found = local_weights(source)
-    return found or _fetch(str(source), [(CONFIG,)], [(name,) for name in WEIGHTS])
+    path = local_weights(source)
+    if path is not None:
+        return path
+    path = _fetch(str(source), [(CONFIG,)], [(name,) for name in (*WEIGHTS, *INDEXES)])
+    if path.name in INDEXES:
+        places = read_json(path).get("weight_map")
+        files = sorted({str(file) for file in places.values()}) if isinstance(places, dict) else []
+        for file in files:
+            _fetch(str(source), [(file,)])
+    return path
 
 
 def find_tokenizer(source: str | Path) -> Path:
@@ -48,56 +65,54 @@ def find_tokenizer(source: str | Path) -> Path:
     return found or _fetch(str(source), [(CONFIG,)], TOKENIZERS).parent
 
 
-def read_json(path: Path) -> dict[str, object]:
-    """A JSON object from a file.
-
-    Raises:
-        ModelError: It is no JSON object.
-    """
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as JSON: {error}.", "Copy the file again.") from error
-    if not isinstance(facts, dict):
-        raise ModelError(f"{path} holds no JSON object.", "Copy the file again.")
-    return facts
-
-
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a weights file, in memory, under the names they have there.
 
+    Args:
+        path: The file, or the index of several.
+
     Raises:
-        ModelError: The file is damaged, or a pickle that holds more than tensors.
+        ModelError: The file is damaged, a pickle that holds more than tensors, or larger than the memory that is free.
     """
+    if path.name in INDEXES:
+        return _read_shards(path)
+    _check_room(path)
     if path.suffix == ".bin":
         return _read_pickle(path)
+    read_header(path)
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
     except (SafetensorError, OSError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
-def read_names(path: Path) -> list[str]:
-    """The names of a file's tensors, without reading the tensors where the format allows it.
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of a file's tensors, without reading the tensors where the format allows it.
+
+    Args:
+        path: The file, or the index of several.
 
     Raises:
         ModelError: As for `read_tensors`.
     """
+    if path.name in INDEXES:
+        return {name: shape for file in shards(path) for name, shape in read_shapes(file).items()}
     if path.suffix == ".bin":
-        return list(_read_pickle(path))
-    try:
-        with safe_open(path, "pt") as file:
-            return list(file.keys())
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, error) from error
+        return {name: tuple(tensor.shape) for name, tensor in _read_pickle(path).items()}
+    return {name: tensor.shape for name, tensor in read_header(path).items()}
 
 
 def plain_names(names: Iterable[str]) -> dict[str, str]:
-    """Name in the file -> name without the `module.` that `DataParallel` puts before every one."""
-    names = list(names)
-    wrapped = bool(names) and all(name.startswith("module.") for name in names)
-    return {name: name.removeprefix("module.") if wrapped else name for name in names}
+    """Name in the file -> name without what wrappers put before it.
+
+    `DataParallel` puts `module.` before every name, `torch.compile` `_orig_mod.`, and both do so to parts of a model as well; a
+    trainer may keep the model as its `model`.
+    """
+    plain = {name: ".".join(part for part in name.split(".") if part not in _WRAPPERS) for name in names}
+    while plain and all(name.startswith("model.") for name in plain.values()):
+        plain = {old: name.removeprefix("model.") for old, name in plain.items()}
+    return plain
 
 
 def unpack(tensors: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -113,7 +128,11 @@ def unpack(tensors: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Tensor]
     Raises:
         ModelError: One half of a pruned pair is missing, or their shapes differ.
     """
-    plain = {new: tensors[old] for old, new in plain_names(tensors).items() if not _NO_WEIGHTS.fullmatch(new)}
+    names = plain_names(tensors)
+    plain = {new: tensors[old] for old, new in names.items() if not NO_WEIGHTS.fullmatch(new)}
+    if len(set(names.values())) < len(names):
+        twice = next(new for new in names.values() if list(names.values()).count(new) > 1)
+        raise ModelError(f"{path} holds {twice} more than once, with and without a prefix.", "Save the checkpoint again.")
     weights: dict[str, Tensor] = {}
     masks: dict[str, Tensor] = {}
     for name, tensor in plain.items():
@@ -139,10 +158,34 @@ def _pair(name: str) -> tuple[str, str]:
     return name.removesuffix(kind), kind
 
 
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    """The tensors of all files that an index names; a ModelError where they are not those that it lists."""
+    tensors: dict[str, Tensor] = {}
+    for file, names in shards(index).items():
+        part = read_tensors(file)
+        missing = next((name for name in names if name not in part), None)
+        twice = next((name for name in part if name in tensors), None)
+        if missing is not None or twice is not None:
+            problem = (
+                f"lacks {short(missing)}, which {index.name} places there" if twice is None else f"holds {short(twice)} again"
+            )
+            raise ModelError(f"{file} {problem}.", "Copy all files of the model again.")
+        tensors |= part
+    return tensors
+
+
+def _check_room(path: Path) -> None:
+    """Refuses a file larger than the memory that is free; what is made of it takes as much."""
+    size_bytes, free = path.stat().st_size, available_bytes()
+    if free and size_bytes > free:
+        raise ModelError(
+            f"{path} has {size_words(size_bytes)}, more than the {size_words(free)} of memory that are free.",
+            "Free memory, or use a larger machine.",
+        )
+
+
 def _read_pickle(path: Path) -> dict[str, Tensor]:
-    with path.open("rb") as file:
-        if not file.read(2).startswith((b"PK", b"\x80")):  # zip, or the pickle of old versions
-            raise _damaged(path, ValueError("it does not begin like a PyTorch file (a Git LFS pointer?)"))
+    check_pickle(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on old pickle protocols: the checks below decide
@@ -153,17 +196,18 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             "Save it again with torch.save(model.state_dict(), ...), or as safetensors.",
         ) from error
     except Exception as error:  # a damaged pickle may raise anything
-        raise _damaged(path, error) from error
-    if isinstance(state, dict) and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
-        return dict(state)
-    raise ModelError(
-        f"{path} holds no state dict (names with tensors).", "Save it again with torch.save(model.state_dict(), ...)."
-    )
-
-
-def _damaged(path: Path, error: Exception) -> ModelError:
-    detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return ModelError(f"{path} is damaged or cut off: {detail}.", "Copy it again, and compare its size with the original.")
+        raise damaged(path, error) from error
+    if not isinstance(state, dict) or not all(isinstance(n, str) and isinstance(value, Tensor) for n, value in state.items()):
+        raise ModelError(
+            f"{path} holds no state dict (names with tensors).", "Save it again with torch.save(model.state_dict(), ...)."
+        )
+    size_bytes = path.stat().st_size
+    for name, tensor in state.items():  # one number may be stretched to a matrix, and one matrix stand under many names
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.numel() * tensor.element_size() > size_bytes:
+            raise damaged(path, ValueError(f"{short(name)} is no plain tensor, or claims more than the file holds"))
+    if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > MOST_SHARED * size_bytes:
+        raise damaged(path, ValueError("its tensors claim more than the file holds"))
+    return dict(state)
 
 
 def _fetch(name: str, *wanted: Sequence[Sequence[str]]) -> Path:

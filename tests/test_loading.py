@@ -343,7 +343,7 @@ def test_folder_without_configuration_or_weights(golden: Path) -> None:
     (golden / "pytorch_model.bin").rename(golden / "pytorch_model-1.bin")
     refused(golden, "has neither model.safetensors nor pytorch_model.bin.", "Put the model's weights there")
     (golden / "pytorch_model.bin.index.json").write_text("{}")
-    refused(golden, "only a model in several files (pytorch_model.bin.index.json)", "Save the model again in one file")
+    refused(golden, "pytorch_model.bin.index.json has no weight_map, so it does not say where the tensors are")
     refused(golden / "cases.json", "is no weights file")
     (golden / "config.json").unlink()
     refused(golden, f"{golden} has no config.json", "Put the model's configuration there")

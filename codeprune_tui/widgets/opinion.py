@@ -31,6 +31,7 @@ MOST_SHOWN = 1000
 """Characters of a comment; models write some dozen words."""
 HEAD_ROOM = 8
 """Columns of a head that neither the model nor its method may take: number, and the line around."""
+UNTRAINED = "This decoder never learned to write comments: what it says means nothing."
 NO_MODEL = Content.assemble(
     ("No model chosen.\n", "bold"),
     "The rounds of your runs are models too: start one under 6 New run, or choose one above; i quantizes it.",
@@ -183,7 +184,8 @@ def _content(state: State, other: str | None, now: float, number: int) -> Conten
             comment = _comment(state, other)
             marked = any(isinstance(part, tuple) and part[1] == DIFFERS for part in comment)
             hint: list[Part] = [(f"[…] differs from model {number}\n", "$text-muted")] if marked else []
-            return Content.assemble(*comment, "\n", *hint, *_figures(state), *_alternatives(state))
+            untrained: list[Part] = [] if state.finetuned else [(f"! {UNTRAINED}\n", "$text-warning")]
+            return Content.assemble(*untrained, *comment, "\n", *hint, *_figures(state), *_alternatives(state))
         case str():
             return Content.styled(state, "$text-muted")
         case None:
