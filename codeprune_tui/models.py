@@ -3,13 +3,14 @@
 Reads names and metrics, never weights. Imports no torch; knows neither Textual nor the playground.
 """
 
-import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from core.runs import RunPaths, read_metrics, run_folders
+from core.regularfile import read_facts, real
+from core.runs import RunPaths, number_of, read_metrics, run_folders
 
 from . import bundle
 from .plain import plain
@@ -67,10 +68,9 @@ def saved_method(folder: str) -> str:
     """The quantization method that a model folder names; "" where it names none, and for a hub name."""
     file = Path(folder) / "config.json"
     try:
-        found = json.loads(file.read_text(encoding="utf-8")) if file.stat().st_size <= MOST_CONFIG_BYTES else {}
-    except (OSError, ValueError, RecursionError):
+        method = read_facts(file, MOST_CONFIG_BYTES).get("quantization")
+    except OSError:
         return ""
-    method = found.get("quantization") if isinstance(found, dict) else None
     return method if isinstance(method, str) else ""
 
 
@@ -81,18 +81,18 @@ def _all(checkpoints: Path) -> Iterator[Choice]:
             yield Choice(str(folder), plain(folder.name, 60), plain(folder.name, 60))
     for paths in sorted(run_folders(checkpoints), key=_made, reverse=True):
         for number in reversed(paths.finished_rounds()):
-            if (paths.round(number) / WEIGHTS).is_file():
+            if os.path.isfile(paths.round(number) / WEIGHTS):  # noqa: PTH113 - is_file raises where nobody may look
                 yield _round(paths, number)
 
 
 def _round(paths: RunPaths, number: int) -> Choice:
     folder = paths.round(number)
-    share = (read_metrics(folder) or {}).get("sparsity")
-    sparsity = float(share) if isinstance(share, int | float) and 0 <= share <= 1 else 0.0
+    share = number_of((read_metrics(folder) or {}).get("sparsity")) or 0.0
+    sparsity = share if 0 <= share <= 1 else 0.0
     name = plain(paths.name, 60)
     short = name if len(name) <= 16 else f"{name[:6]}…{name[-9:]}"
     end = f"r{number} {percent(sparsity)}"
-    return Choice(str(folder.resolve()), f"{name} · round {number} · {percent(sparsity)}", f"{short} {end}", paths.name, sparsity)
+    return Choice(str(real(folder)), f"{name} · round {number} · {percent(sparsity)}", f"{short} {end}", paths.name, sparsity)
 
 
 def _made(paths: RunPaths) -> float:

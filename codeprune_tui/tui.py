@@ -71,9 +71,9 @@ class RunChanged(Message):
 class RunsListed(Message):
     """The list of runs has changed."""
 
-    def __init__(self, runs: list[RunInfo]) -> None:
+    def __init__(self, runs: list[RunInfo], problem: str = "") -> None:
         super().__init__()
-        self.runs = runs
+        self.runs, self.problem = runs, problem
 
     def can_replace(self, message: Message) -> bool:
         """Whether the other one need not be handled any more."""
@@ -180,6 +180,8 @@ class CodepruneApp(App[None]):
         self.watched: Watched | None = None
         self.runs: list[RunInfo] | None = None
         """Newest first; None until they have been listed once."""
+        self.runs_problem = ""
+        """Why the folder of all runs cannot be read; empty where it can."""
         self.keymap: dict[str, str] = {}
         """Id of a binding -> the keys that the user's settings give it."""
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -227,7 +229,7 @@ class CodepruneApp(App[None]):
         """Starts listing runs, and the clock for ages."""
         self.loop = asyncio.get_running_loop()
         example = bundle.example() if self.demo else None
-        self._lister = Lister(self.checkpoints, self.clock, lambda runs: self._publish(RunsListed(runs)), example)
+        self._lister = Lister(self.checkpoints, self.clock, lambda *found: self._publish(RunsListed(*found)), example)
         self._lister.start()
         self._ticking = self.set_interval(SLOW_TICK_S if self.slow else 1.0, self._tick)
         self._apply_settings()
@@ -305,7 +307,7 @@ class CodepruneApp(App[None]):
 
     def on_runs_listed(self, message: RunsListed) -> None:
         """Keeps the list; with nothing watched yet, the newest live run is."""
-        self.runs = message.runs
+        self.runs, self.runs_problem = message.runs, message.problem
         if self.watched is None and self._watcher is None:
             live = [info for info in message.runs if info.state in LIVE]
             if live:

@@ -33,6 +33,7 @@ from core.events import (
     Validated,
     Warned,
 )
+from core.regularfile import real
 
 NOTHING = "–"
 """Stands where there is no number (yet)."""
@@ -180,7 +181,7 @@ def reopening(checkpoints: Path) -> tuple[str, str]:
     Returns:
         The command, with its option only where the folder isn't the one it takes by itself in this directory; and the folder.
     """
-    whole = checkpoints.resolve()
-    if whole == Path("checkpoints").resolve():
+    whole = real(checkpoints)
+    if whole == real(Path("checkpoints")):
         return "codeprune-tui", str(whole.parent)
     return f"codeprune-tui --checkpoints {shlex.quote(str(whole))}", str(whole)

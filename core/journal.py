@@ -12,9 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .events import Event, Happening, from_line, to_line
+from .regularfile import append_regular, check_regular, open_regular
 
 CHUNK_BYTES = 256 * 1024
 """Most that one poll reads: a journal of gigabytes must not freeze its reader, and events that leave the caches are slower."""
+TAIL_BYTES = 64 * 1024
+"""What a look at the end of a journal reads."""
 LINE_BYTES = 16 * 1024 * 1024
 """A line longer than this is damage; its reader skips it rather than filling the memory."""
 
@@ -33,7 +36,7 @@ class JournalWriter:
         self._next = _last_seq(path) + 1
         self.resumed = self._next > 0
         """Whether the journal had events before."""
-        self._file = path.open("ab", buffering=0)
+        self._file = os.fdopen(append_regular(path), "ab", buffering=0)
 
     def append(self, what: Happening) -> Event:
         """Writes one event; it is with the kernel, and so survives a killed process, when this returns."""
@@ -69,7 +72,7 @@ class LineReader:
         try:
             if self.path.stat().st_size <= self.offset:
                 return []
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 file.seek(self.offset)
                 chunk = file.read(limit_bytes)
                 while b"\n" not in chunk and len(chunk) < LINE_BYTES and (more := file.read(limit_bytes)):
@@ -114,15 +117,15 @@ def read_journal(path: Path) -> list[Event]:
     return events
 
 
-def read_tail(path: Path, limit_bytes: int = 65536) -> list[Event]:
+def read_tail(path: Path, limit_bytes: int = TAIL_BYTES) -> list[Event]:
     """The last events of a journal, as many as fit into `limit_bytes`."""
     return [from_line(line) for line in tail_lines(path, limit_bytes)]
 
 
-def tail_lines(path: Path, limit_bytes: int = 65536) -> list[bytes]:
+def tail_lines(path: Path, limit_bytes: int = TAIL_BYTES) -> list[bytes]:
     """The last complete lines of a file, as many as fit into `limit_bytes`, unread; for lists of many runs."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - limit_bytes))
             chunk = file.read()
@@ -135,7 +138,7 @@ def tail_lines(path: Path, limit_bytes: int = 65536) -> list[bytes]:
 
 def append_command(path: Path, command: dict[str, object]) -> None:
     """Appends one command in one write, so that several writers cannot mix their lines."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = append_regular(path, 0o600)
     try:
         os.write(descriptor, (json.dumps(command) + "\n").encode())
     finally:
@@ -143,8 +146,9 @@ def append_command(path: Path, command: dict[str, object]) -> None:
 
 
 def _cut_torn_line(path: Path) -> None:
-    if not path.exists():
+    if not os.path.lexists(path):
         return
+    check_regular(path)
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
         keep = size
@@ -161,7 +165,7 @@ def _cut_torn_line(path: Path) -> None:
 
 
 def _last_seq(path: Path) -> int:
-    for limit in (65536, LINE_BYTES):
+    for limit in (TAIL_BYTES, LINE_BYTES):
         seqs = [event.seq for event in read_tail(path, limit) if event.seq >= 0]
         if seqs:
             return seqs[-1]

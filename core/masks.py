@@ -21,6 +21,7 @@ from .errors import ModelError
 from .files import complete_or_absent
 from .names import is_prunable
 from .recipe import PrunablePreset, Scope
+from .regularfile import check_regular
 from .scores import Criterion
 
 Masks = dict[str, Tensor]
@@ -278,6 +279,7 @@ def load_masks(path: Path) -> Masks:
         ModelError: The file is missing or damaged.
     """
     try:
+        check_regular(path)
         with safe_open(path, framework="numpy") as file:
             shapes: dict[str, list[int]] = json.loads((file.metadata() or {})["shapes"])
             return {
@@ -286,5 +288,5 @@ def load_masks(path: Path) -> Masks:
                 )
                 for name, shape in shapes.items()
             }
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"Cannot read the masks in {path}: {error}.", "Restore the file, or repeat the round.") from error

@@ -12,13 +12,11 @@ from typing import TypedDict
 from .events import FloorsMeasured, RoundFinished, Scores, from_line
 from .interval import Difference, Interval
 from .journal import LineReader
-from .runs import RunPaths, read_metrics
+from .runs import LARGEST, RunPaths, number_of, read_metrics
 
 MEASURES = {"bleu": "smoothed BLEU-4", "corpus_bleu": "corpus BLEU", "chrf": "chrF"}
 """Measure -> its name; all are 0..100."""
 FLOORS = ("name", "constant")
-LARGEST = 1e15
-"""A number beyond this is damage."""
 
 
 @dataclass(frozen=True)
@@ -159,11 +157,7 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 
 def _numbers(values: Mapping[str, object]) -> dict[str, float]:
-    return {
-        name: float(value)
-        for name, value in values.items()
-        if isinstance(value, int | float) and abs(value) < LARGEST  # which no NaN is, either
-    }
+    return {name: number for name, value in values.items() if (number := number_of(value)) is not None}
 
 
 def to_csv(results: Iterable[Result]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .names import is_prunable
 from .recipe import NEW_MODEL, Architecture, PrunablePreset, Recipe
+from .regularfile import open_regular, read_facts
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 HEADER_BYTES = 100_000_000
@@ -88,10 +89,10 @@ def prunable(tensors: Tensors, preset: PrunablePreset) -> int:
 def read_config(folder: Path) -> dict[str, object] | None:
     """The `config.json` of a folder if it describes a model that can be loaded, else None."""
     try:
-        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = read_facts(folder / CONFIG)
+    except OSError:
         return None
-    return found if isinstance(found, dict) and found.get("model_type", "roberta") in OWN_TYPES else None
+    return found if found.get("model_type", "roberta") in OWN_TYPES else None
 
 
 def read_header(weights: Path) -> Tensors | None:
@@ -100,7 +101,7 @@ def read_header(weights: Path) -> Tensors | None:
     Source: the format's description: 8 bytes of length, little-endian, then JSON with the shapes.
     """
     try:
-        with weights.open("rb") as file:
+        with open_regular(weights) as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > HEADER_BYTES:
                 return None

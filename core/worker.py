@@ -18,6 +18,7 @@ from .events import CommandTaken, Failed, RunStarted, Stopped, Warned
 from .files import remove_unfinished
 from .journal import JournalWriter
 from .recipe import load_recipe
+from .regularfile import real
 from .runs import RunPaths, hold_lock
 
 NICENESS = 5
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -P -m core.worker RUN_DIR", file=sys.stderr)
         return 2
-    paths = RunPaths(Path(arguments[0]).resolve())
+    paths = RunPaths(real(Path(arguments[0])))
     try:
         # Commands count from here: whoever sees the lock held may send one, and must not be overheard.
         offset = paths.commands.stat().st_size if paths.commands.exists() else 0

@@ -27,7 +27,7 @@ from ..ordering import ORDERS
 from ..plain import plain
 from ..runcells import bundled
 from ..widgets.runtable import RunTable
-from ..widgets.telling import retitle
+from ..widgets.telling import retitle, tell
 from ..words import count
 from .ask import Choose, Confirm, Enter
 from .mode import ModeScreen, Target
@@ -68,6 +68,7 @@ class RunsScreen(ModeScreen):
             yield Static("", markup=False, id="empty")
             yield RunTable(id="runs")
             yield Static("", markup=False, id="no-match")
+            yield Static("", markup=False, id="damage")
             with Vertical(id="filter-bar"):
                 yield Input(placeholder=f"words, and such as {EXAMPLES}", compact=True, select_on_focus=False, id="filter")
                 yield Static("", markup=False, id="filter-problem")
@@ -80,7 +81,7 @@ class RunsScreen(ModeScreen):
             self.query_one("#bundle").border_title = "what came with codeprune-tui"
         self._table.lay_out()
         self._show_filter(False)
-        self._table.display = self.query_one("#no-match").display = False
+        self._table.display = self.query_one("#no-match").display = self.query_one("#damage").display = False
         self.query_one("#empty", Static).update(Content.styled("Looking for runs…", "$text-muted"))
 
     def on_resize(self) -> None:
@@ -108,7 +109,9 @@ class RunsScreen(ModeScreen):
         self._marks &= self._runs.keys()
         table, empty = self._table, self.query_one("#empty", Static)
         table.display, empty.display = bool(runs), not runs
-        if not runs:
+        if self.frame.runs_problem:
+            empty.update(Content.styled(plain(self.frame.runs_problem, 300), "$text-error"))
+        elif not runs:
             empty.update(EMPTY.append_text(f"{plain(str(self.frame.checkpoints), 200)}/", "$text-muted"))
         elif self.focused is None and self.app.screen is self:
             table.focus()
@@ -120,6 +123,14 @@ class RunsScreen(ModeScreen):
         table.show(shown, self._marks, now)
         retitle(table, self._told(len(runs)))
         self._show_match(bool(shown) or not runs)
+        self._show_damage()
+
+    def _show_damage(self) -> None:
+        """Says below the table what is damaged of the run under the cursor."""
+        note, info = self.query_one("#damage", Static), self._runs.get(self._table.chosen)
+        text = f"{plain(info.paths.name, 60)}: {plain(info.damage, 400)}" if info is not None and info.damage else ""
+        note.display = bool(text)
+        tell(note, text)
 
     def _show_match(self, found: bool) -> None:
         """Says so where the filter lets no run through, instead of a table without lines."""
@@ -209,6 +220,10 @@ class RunsScreen(ModeScreen):
             self._sort(key, not self._table.down if key == self._table.order else None)
 
     # Commands
+
+    def on_data_table_row_highlighted(self) -> None:
+        """Another run is under the cursor."""
+        self._show_damage()
 
     def on_data_table_row_selected(self) -> None:
         """Enter or a click on the chosen run opens it."""
