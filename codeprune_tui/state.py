@@ -19,7 +19,6 @@ from core.events import (
     Event,
     Failed,
     FloorsMeasured,
-    Happening,
     MatrixMeasured,
     Paused,
     Picked,
@@ -40,6 +39,7 @@ from core.events import (
 )
 from core.runs import State, run_state
 
+from .outliers import MOST, countable, drawable, mended
 from .words import duration, sentence
 
 LOSS_POINTS = 1000
@@ -47,8 +47,6 @@ LOSS_POINTS = 1000
 LOG_LINES = 500
 MOST_EVALUATIONS = 400
 """Kept for each round."""
-LARGEST = 10**9
-"""A round, step or jump in `seq` beyond this is damage, not a number."""
 LATEST_S = 1e11
 """A time beyond this, some three thousand years after 1970, likewise."""
 STARTING_GRACE_S = 3.0
@@ -220,23 +218,19 @@ def _fresh(seq: int, events: Iterable[Event]) -> tuple[list[Event], list[Event],
     for event in events:
         number, time, what = event
         # Nearly all events are steps.
-        sane = (0 <= what.round <= LARGEST and 0 <= what.step <= LARGEST) if isinstance(what, Step) else _sane(what)
-        if not (sane and 0 <= number <= seq + LARGEST and -math.inf < time < LATEST_S):
+        is_step = isinstance(what, Step)
+        sane = _sane_step(what) if isinstance(what, Step) else not isinstance(what, Unknown) and countable(what)
+        if not (sane and 0 <= number <= seq + MOST and -LATEST_S < time < LATEST_S):
             unreadable.append(event)
         elif number > seq:
-            fresh.append(event)
+            fresh.append(event if is_step else Event(number, time, mended(what)))
             seq = number
     return fresh, unreadable, seq
 
 
-def _sane(what: Happening | Unknown) -> bool:
-    in_range = 0 <= getattr(what, "round", 0) <= LARGEST and 0 <= getattr(what, "step", 0) <= LARGEST
-    return in_range and not isinstance(what, Unknown) and (not isinstance(what, MatrixMeasured) or _countable(what))
-
-
-def _countable(what: MatrixMeasured) -> bool:
-    counts = (what.rows, what.columns, what.kept, what.dead_rows, what.dead_columns, what.heads, what.dead_heads)
-    return all(0 <= number <= LARGEST for number in counts)
+def _sane_step(what: Step) -> bool:
+    """As `countable`, at a fraction of its time."""
+    return 0 <= what.round <= MOST and 0 <= what.step <= MOST and 0 <= what.steps <= MOST
 
 
 def _logged(log: tuple[LogLine, ...], events: Sequence[Event]) -> tuple[LogLine, ...]:
@@ -406,8 +400,10 @@ def _train(view: RunView, events: Sequence[Event]) -> RunView:
             measured = (time - then) / (what.step - step)
             step_s = measured if step_s is None else 0.9 * step_s + 0.1 * measured
         then, number, step, loss = time, what.round, what.step, what.loss
-        if math.isfinite(loss):
+        if drawable(loss):
             waiting.append(loss)
+        else:
+            loss = math.nan
         if len(waiting) >= stride:
             points.append((number, step, sum(waiting) / len(waiting)))
             waiting.clear()

@@ -50,6 +50,8 @@ class Result:
     """Measure -> this score less that of the run's dense round, on the same rows; empty for the dense round itself."""
     bootstrap: str = ""
     """How the intervals were computed."""
+    left_out: int = 0
+    """How many of its scores are no numbers that can be."""
 
 
 class ResultsReader:
@@ -90,7 +92,7 @@ class ResultsReader:
     def _result(self, number: int) -> Result:
         found = Result(self.paths.name, number)
         if (told := self._told.get(number)) is not None:
-            found = _with_metrics(found, {**asdict(told), "scores": _scores(told.scores)})
+            found = _with_metrics(found, {**asdict(told), "scores": asdict(told.scores) if told.scores else {}})
         if (floors := self._floors) is not None:
             both = {"name": _scores(floors.name), "constant": _scores(floors.constant)}
             found = replace(found, floors=both, split=floors.split, rows=floors.rows)
@@ -105,6 +107,7 @@ def _with_metrics(found: Result, metrics: Mapping[str, object]) -> Result:
     """A result with what `metrics.json` says of it; what that lacks stays as it was."""
     floors, signatures = _mapping(metrics.get("floors")), _mapping(metrics.get("signatures"))
     numbers, split, bootstrap = _numbers(metrics), metrics.get("split"), metrics.get("bootstrap")
+    lost = [name for name, value in _mapping(metrics.get("scores")).items() if value is not None and number_of(value) is None]
     changes = {name: Difference(**each) for name, each in _each(metrics, "against_dense", ("value", "low", "high"))}
     scores = {**found.scores, **_numbers(_mapping(metrics.get("scores")))}
     spreads = _each(metrics, "intervals", ("low", "high"))
@@ -122,6 +125,7 @@ def _with_metrics(found: Result, metrics: Mapping[str, object]) -> Result:
         intervals={**found.intervals, **intervals},
         against_dense={**found.against_dense, **changes},
         bootstrap=bootstrap if isinstance(bootstrap, str) else found.bootstrap,
+        left_out=max(found.left_out, len(lost)),
         **_times(_mapping(metrics.get("decoding"))),
     )
 

@@ -4,7 +4,7 @@ Follows textual-plot's PlotWidget; it is redrawn only when a score arrives, not 
 names the curves with their figures, so that nothing depends on telling colours apart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from textual.app import ComposeResult
@@ -18,6 +18,7 @@ from textual_plot.axis_formatter import NumericAxisFormatter
 
 from core.events import Scores
 
+from ..outliers import drawable
 from ..state import RunView
 from ..words import score
 
@@ -41,6 +42,8 @@ class Curves:
     """Name, constant."""
     right: float
     """Where the horizontal axis ends."""
+    left_out: int = 0
+    """How many points cannot be drawn, their score being no number that can be."""
     by_round: bool = False
     """Whether the horizontal axis counts rounds, so that only whole numbers belong on it."""
 
@@ -49,7 +52,9 @@ def curves(view: RunView) -> Curves:
     """What the chart draws of a run: scores by round, or by step where there is only the dense round."""
     if view.kind == "pretrain":
         accuracies = tuple((float(found.step), 100 * found.accuracy) for found in view.validations)
-        return Curves("held-out tokens found, %, by step", (), (accuracies,), None, (None, None), float(max(1, view.steps)))
+        shown = _drawable(accuracies)
+        title, right, left_out = "held-out tokens found, %, by step", float(max(1, view.steps)), len(accuracies) - len(shown)
+        return Curves(title, (), (shown,), None, (None, None), right, left_out)
     by_step = view.rounds == 0
     inside: list[Points] = []
     for number, found in sorted(view.by_round.items()):
@@ -61,19 +66,30 @@ def curves(view: RunView) -> Curves:
         for found in view.finished
         if found.scores
     ]
+    drawn = [_drawable(line) for line in inside]
+    lost = sum(map(len, inside)) - sum(map(len, drawn)) + len(results) - len(_drawable(results))
     return Curves(
         title="BLEU by step" if by_step else "BLEU by round",
-        results=tuple(results),
-        inside=tuple(inside),
-        dense=view.dense.bleu if view.dense and not by_step else None,
+        results=_drawable(results),
+        inside=tuple(drawn),
+        dense=_level(view.dense) if not by_step else None,
         floors=(_bleu(view.floors, "name"), _bleu(view.floors, "constant")),
         right=float(max(1, view.steps if by_step else view.rounds)),
+        left_out=lost,
         by_round=not by_step,
     )
 
 
 def _bleu(floors: Mapping[str, Scores], name: str) -> float | None:
-    return floors[name].bleu if name in floors else None
+    return _level(floors.get(name))
+
+
+def _level(scores: Scores | None) -> float | None:
+    return scores.bleu if scores is not None and drawable(scores.bleu) else None
+
+
+def _drawable(points: Iterable[tuple[float, float]]) -> Points:
+    return tuple(point for point in points if drawable(point[1]))
 
 
 class StyledCanvas(Canvas):
@@ -168,4 +184,6 @@ def _legend(found: Curves, width: int) -> Content:
     )
     shown = [Content.assemble((label, colour), f"{score(level):<5}") for label, colour, level in entries]
     between = "  " if width >= 60 else "\n"
-    return Content(between).join([shown[0] + Content("  ") + shown[1], shown[2] + Content("  ") + shown[3]])
+    legend = Content(between).join([shown[0] + Content("  ") + shown[1], shown[2] + Content("  ") + shown[3]])
+    note = f"\n{found.left_out} point{'' if found.left_out == 1 else 's'} left out: no number to draw" if found.left_out else ""
+    return legend + Content.styled(note, "$text-warning")

@@ -98,8 +98,9 @@ def loss_title(view: RunView) -> str:
     """The title of the loss pane."""
     if view.validations:
         last = view.validations[-1]
-        return f"loss {view.loss or last.loss:.3f} · held-out tokens: loss {last.loss:.3f}, accuracy {percent(last.accuracy)}"
-    return f"loss {view.loss:.3f}" if view.loss is not None else "loss"
+        losses = [score(loss, 3) for loss in (view.loss or last.loss, last.loss)]
+        return f"loss {losses[0]} · held-out tokens: loss {losses[1]}, accuracy {percent(last.accuracy)}"
+    return f"loss {score(view.loss, 3)}" if view.loss is not None else "loss"
 
 
 def samples_text(samples: Sequence[Sample], dense: Sequence[Sample], most: int) -> Content:
