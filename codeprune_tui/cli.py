@@ -57,6 +57,11 @@ def main() -> None:
     except OSError as error:
         say(f"Error: {error}")
         sys.exit(1)
+    except Exception as error:
+        from .defect import sentences, write_report
+
+        say(f"Error: {sentences(error, write_report(error))}")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

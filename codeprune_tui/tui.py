@@ -190,6 +190,8 @@ class CodepruneApp(App[None]):
         self._expected: tuple[Path, str, RunView | None, float] | None = None
         self.painted = Painted()
         """What the terminal shows."""
+        self.defect: BaseException | None = None
+        """The error that ended the app."""
         self._keys = KeyOrder(self, self.on_event, frozenset({"ctrl+q"}))
         self._tidying = Tidying()
 
@@ -202,6 +204,21 @@ class CodepruneApp(App[None]):
             super()._display(screen, found if found.runs or moved else None)  # type: ignore[arg-type]  # as Textual's own are
         else:
             super()._display(screen, renderable)
+
+    def fail(self, error: Exception) -> None:
+        """Ends the app by an error of its own, from wherever it was raised."""
+        self._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        # Not Textual's: its traceback shows values of variables, with whatever escapes are in them.
+        self.defect = self._exception
+        self._close_messages_no_wait()
+
+    def panic(self, *renderables: RenderableType) -> None:
+        """Ends the app because Textual itself cannot go on."""
+        self._return_code = 1
+        self.defect = self.defect or self._exception
+        super().panic(*renderables)
 
     def delay_update(self, delay: float = 0.001) -> None:
         """Holds back what is painted while screens change, and for no longer: Textual waits for as long as a key may take."""
