@@ -15,7 +15,6 @@
 Data goes to stdout, narration and errors to stderr. Neither torch nor Textual is imported before a command needs it.
 """
 
-import io
 import sys
 
 import core
@@ -45,10 +44,9 @@ def main() -> None:
     )
     from .commands import app
     from .console import say
+    from .streams import guard_terminals
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that knows no "–" is no reason to fail
+    guard_terminals()
     try:
         app(prog_name="codeprune-tui")
     except CodepruneError as error:

@@ -50,7 +50,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    # color: escapes in a name stay in a file or pipe as they are; on a terminal `streams` makes them harmless.
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "color": True},
     epilog=f"{EXAMPLES}\n{EXIT_CODES}",
 )
 

@@ -65,7 +65,7 @@ def _hold(paths: RunPaths, offset: int) -> int:
     except StopRequested as request:
         journal.append(Stopped("stopped", *_point(paths), str(request)))
     except CodepruneError as error:
-        traceback.print_exc()
+        print(f"Error: {error}", file=sys.stderr)
         journal.append(Failed("failed", error.problem, error.fix))
         return error.exit_code
     except Exception as error:  # a defect of ours: the journal must say so, or the run would look crashed
