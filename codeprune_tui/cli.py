@@ -16,6 +16,7 @@ Data goes to stdout, narration and errors to stderr. Neither torch nor Textual i
 """
 
 import sys
+from pathlib import Path
 
 import core
 
@@ -30,6 +31,7 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+    from core.disk import in_words
     from core.errors import CodepruneError
 
     from . import (  # noqa: F401 - they add their commands to `app`
@@ -53,7 +55,7 @@ def main() -> None:
         say(f"Error: {error}")
         sys.exit(error.exit_code)
     except OSError as error:
-        say(f"Error: {error}")
+        say(f"Error: {' '.join(in_words(error, Path.cwd()))}")
         sys.exit(1)
     except Exception as error:
         from .defect import sentences, write_report

@@ -7,8 +7,9 @@ exact. Knows tensors and facts, not what they mean.
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,6 +143,21 @@ def load_tensors(path: Path) -> tuple[dict[str, object], dict[str, Tensor]]:
         RunError: The file is missing or damaged.
     """
     return _read(path, tensors=True)
+
+
+@contextmanager
+def usable(path: Path, fix: str) -> Iterator[None]:
+    """Says of a file or folder of a run that it cannot be used, whatever is wrong with what the block takes from it.
+
+    Raises:
+        RunError: With the reason and the fix.
+    """
+    try:
+        yield
+    except RunError as error:
+        raise RunError(error.problem, fix) from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise RunError(f"{path} is missing or damaged: {str(error)[:300]}.", fix) from error
 
 
 def one_tensor(path: Path, name: str) -> Tensor | None:

@@ -4,7 +4,6 @@ Knows lines and byte offsets, not what they mean. A writer repairs a torn last l
 before it appends; a reader leaves an unfinished last line for the next poll, so that it never sees half an event.
 """
 
-import errno
 import json
 import os
 import time
@@ -36,6 +35,7 @@ class JournalWriter:
         self._next = _last_seq(path) + 1
         self.resumed = self._next > 0
         """Whether the journal had events before."""
+        self._path = path
         self._file = os.fdopen(append_regular(path), "ab", buffering=0)
 
     def append(self, what: Happening) -> Event:
@@ -43,8 +43,15 @@ class JournalWriter:
         event = Event(self._next, self._clock(), what)
         # Half a surrogate pair (from a file name, or a damaged row) is no text: it must not stop a run.
         line = to_line(event.seq, event.time, what).encode("utf-8", "replace")
-        if self._file.write(line) != len(line):
-            raise OSError(errno.ENOSPC, "the journal could not be written to its end", self._file.name)
+        size = os.fstat(self._file.fileno()).st_size
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            if len(rest) < len(line):  # half a line would spoil the next one, for which there may be room again
+                self._file.truncate(size)
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
         self._next += 1
         return event
 

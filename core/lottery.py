@@ -27,10 +27,12 @@ from .checkpoint import (
     one_tensor,
     save_tensors,
     set_weights,
+    usable,
     weights_of,
 )
 from .data import BatchOrder, Encoded, collate
 from .device import describe
+from .errors import RunError
 from .evaluate import Evaluation, as_event, evaluate, uncertainty, write_predictions
 from .events import (
     CheckpointSaved,
@@ -52,6 +54,7 @@ from .masks import Masks, apply_masks, collapsed, keep, load_masks, prunable, sa
 from .memory import give_back
 from .model import PAD, CodeToText
 from .picker import Measurement, Picker
+from .regularfile import check_regular
 from .schedule import sparsities
 from .scores import CRITERIA
 from .seeds import derive_seed
@@ -90,11 +93,12 @@ def run_lottery(session: Session, material: Material) -> None:
         StopRequested: On command, a checkpoint is on disk.
         TrainingError: The loss is no finite number.
     """
-    if not session.paths.rewind.exists():
-        save_tensors(session.paths.rewind, weights_of(material.model))
-    done = session.paths.finished_rounds()
+    first = session.paths.next_round
     checkpoint = load_checkpoint(session.paths.resume)
-    for number in range(len(done), session.recipe.rounds + 1):
+    if not session.paths.rewind.exists():
+        _check_rewind(session, first, checkpoint)
+        save_tensors(session.paths.rewind, weights_of(material.model))
+    for number in range(first, session.recipe.rounds + 1):
         fits = checkpoint is not None and checkpoint.facts.get("round") == number
         Round(session, material, number).run(checkpoint if fits else None)
         checkpoint = None
@@ -103,6 +107,13 @@ def run_lottery(session: Session, material: Material) -> None:
         if number < session.recipe.rounds:
             session.breathe(number, session.recipe.training.steps, lambda: None)  # the round on disk is the checkpoint
     session.emit(RunFinished("run_finished", session.recipe.rounds))
+
+
+def _check_rewind(session: Session, number: int, checkpoint: Checkpoint | None) -> None:
+    """Refuses to go on where the rewind weights were of the midst of round 0, and are lost."""
+    step, late = session.recipe.rewind_step, checkpoint.facts.get("step") if checkpoint is not None else None
+    if step is not None and (number > 0 or (isinstance(late, int) and late >= step)):
+        raise RunError(f"{session.paths.rewind} is missing.", "Restore it, or start a new run with the same recipe.")
 
 
 @dataclass
@@ -138,7 +149,8 @@ class Round:
             self._rewind()
             torch.manual_seed(derive_seed(recipe.training.seed, "dropout", self.number))
         else:
-            self._load(checkpoint)
+            with usable(session.paths.resume, f"Delete {session.paths.resume} and resume: round {self.number} begins anew."):
+                self._load(checkpoint)
         self._train()
         self._finish()
 
@@ -157,7 +169,9 @@ class Round:
             return
         recipe, started = self.session.recipe, self.session.clock()
         model, before = self.material.model, self.session.paths.round(self.number - 1)
-        set_weights(model, load_file(before / "model.safetensors"))
+        with usable(before / "model.safetensors", f"Restore it; or delete {before} and resume, and that round is done again."):
+            check_regular(before / "model.safetensors")
+            set_weights(model, load_file(before / "model.safetensors"))
         weights = prunable(model, recipe.pruning.prunable)
         old = {name: mask.to(model.device) for name, mask in load_masks(before / "masks.safetensors").items()}
         criterion = CRITERIA[recipe.pruning.criterion](derive_seed(recipe.training.seed, "criterion", self.number))
@@ -185,8 +199,9 @@ class Round:
     def _rewind(self) -> None:
         to = self.session.recipe.rewind.to
         if self.number > 0 and to != "none":
-            _, weights = load_tensors(self.session.paths.rewind)
-            set_weights(self.material.model, weights)
+            with usable(self.session.paths.rewind, "Restore it, or start a new run with the same recipe."):
+                _, weights = load_tensors(self.session.paths.rewind)
+                set_weights(self.material.model, weights)
             self.session.emit(Rewound("rewound", self.number, to))
         apply_masks(dict(self.material.model.named_parameters()), self.masks)
 
@@ -299,9 +314,11 @@ class Round:
         self._save()  # from here on the model may hold other weights than the trainer's last ones
         step, bleu, reason = self.picker.pick(self.trainer.step)
         if step != self.trainer.step:
-            facts, best = load_tensors(self._best_file)
-            assert (facts["round"], facts["step"]) == (self.number, step), f"{BEST_FILE} is of another step"
-            set_weights(self.material.model, best)
+            again = f"Delete {self.session.paths.resume} and resume: round {self.number} begins anew."
+            with usable(self._best_file, again):
+                facts, best = load_tensors(self._best_file)
+                assert (facts["round"], facts["step"]) == (self.number, step), "it is of another step"
+                set_weights(self.material.model, best)
         self.session.emit(Picked("picked", self.number, step, bleu, reason))
         known = self.measured is not None and self.measured[0] == step
         evaluation = self.measured[1] if known and self.measured else self._evaluate(step, lambda: None)

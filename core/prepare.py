@@ -5,6 +5,7 @@ the first start, and a run whose data has changed since is refused rather than c
 """
 
 import json
+import os
 import platform
 import shutil
 import socket
@@ -25,6 +26,7 @@ from .loading import is_finetuned, load_masks, load_model, load_tokenizer
 from .lottery import Material
 from .model import CodeToText, CodeToTextConfig, set_dropout, start_near_identity
 from .recipe import NEW_MODEL, Architecture, Recipe, recipe_hash
+from .regularfile import read_facts, reason
 from .rows import Rows, load_rows
 from .ruby import split_identifiers
 from .session import Session
@@ -219,11 +221,18 @@ def _record(session: Session, splits: dict[str, Rows]) -> None:
         "platform": sys.platform,
         "started": round(time.time(), 3),
     }
-    if not path.exists():
+    if not os.path.lexists(path):
         with complete_or_absent(path) as draft:
             draft.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
         return
-    _compare(json.loads(path.read_text(encoding="utf-8")), now, session)
+    try:
+        then = read_facts(path)
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be read: {reason(error)}.",
+            "Restore it; or delete it and resume, but then nothing checks that recipe and data are still those of the beginning.",
+        ) from error
+    _compare(then, now, session)
 
 
 def _compare(then: dict[str, object], now: dict[str, object], session: Session) -> None:

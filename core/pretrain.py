@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from .checkpoint import Checkpoint, CheckpointWriter, load_checkpoint
+from .checkpoint import Checkpoint, CheckpointWriter, load_checkpoint, usable
 from .data import BatchOrder, Encoded, encode_texts
 from .device import autocast
 from .errors import DataError
@@ -143,9 +143,11 @@ class Pretraining:
             self.session.emit(RoundStarted("round_started", 0, 0.0, self.session.recipe.training.steps))
             torch.manual_seed(self.session.recipe.training.seed)
             return
-        step = checkpoint.facts["step"]
-        assert isinstance(step, int)
-        self._trainer.load_state(checkpoint.tensors, step)
+        resume = self.session.paths.resume
+        with usable(resume, f"Delete {resume} and resume: the run begins anew."):
+            step = checkpoint.facts["step"]
+            assert isinstance(step, int)
+            self._trainer.load_state(checkpoint.tensors, step)
         self._saved = step
 
     def _train(self, steps: int) -> None:

@@ -133,6 +133,11 @@ class RunPaths:
             return []
         return sorted(int(name) for name in names if ROUND_NAME.fullmatch(name))
 
+    @property
+    def next_round(self) -> int:
+        """The round behind the last complete one; earlier ones may have been deleted to make room."""
+        return max(self.finished_rounds(), default=-1) + 1
+
 
 @dataclass(frozen=True)
 class RunInfo:

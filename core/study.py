@@ -180,11 +180,16 @@ def read_run(paths: RunPaths) -> Run:
         recipe,
         results,
         {number: rows for number, rows in comments.items() if rows},
-        {what.round: dict(what.matrices) for what in events if isinstance(what, Pruned)},
+        {what.round: _shares(what.matrices) for what in events if isinstance(what, Pruned)},
         tuple(dict.fromkeys(what.message for what in events if isinstance(what, Warned))),
         _meta(paths.meta),
         paths,
     )
+
+
+def _shares(matrices: Mapping[str, float]) -> Mapping[str, float]:
+    """The sparsities that can be; no NaN is in that range."""
+    return {name: share for name, share in matrices.items() if 0 <= share <= 1}
 
 
 def _meta(path: Path) -> Mapping[str, object]:

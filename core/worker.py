@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from .control import Control, StopRequested
-from .errors import CodepruneError
+from .disk import in_words
+from .errors import CodepruneError, RunError
 from .events import CommandTaken, Failed, RunStarted, Stopped, Warned
 from .files import remove_unfinished
 from .journal import JournalWriter
@@ -44,8 +45,11 @@ def main(arguments: list[str]) -> int:
         with hold_lock(paths):
             return _hold(paths, offset)
     except CodepruneError as error:
-        print(error, file=sys.stderr)
+        _log(str(error))
         return error.exit_code
+    except OSError as error:  # the lock, or the journal: nowhere else to say it
+        _log(" ".join(_in_words(paths, error)))
+        return RunError.exit_code
 
 
 def _hold(paths: RunPaths, offset: int) -> int:
@@ -61,22 +65,41 @@ def _hold(paths: RunPaths, offset: int) -> int:
     control = Control(paths.commands, offset, take, refuse)
     control.stop_on_signals()
     try:
-        _work(paths, journal, control)
-    except StopRequested as request:
-        journal.append(Stopped("stopped", *_point(paths), str(request)))
-    except CodepruneError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        journal.append(Failed("failed", error.problem, error.fix))
-        return error.exit_code
-    except Exception as error:  # a defect of ours: the journal must say so, or the run would look crashed
-        traceback.print_exc()
-        journal.append(
-            Failed("failed", f"{type(error).__name__}: {error}"[:2000], f"This is a defect; its traceback is in {paths.log}.")
-        )
-        return 1
+        return _end_of_work(paths, journal, control)
     finally:
         journal.close()
-    return 0
+
+
+def _end_of_work(paths: RunPaths, journal: JournalWriter, control: Control) -> int:
+    """Works; journals how that ended."""
+    try:
+        try:
+            _work(paths, journal, control)
+        except StopRequested as request:
+            journal.append(Stopped("stopped", *_point(paths), str(request)))
+        return 0
+    except CodepruneError as error:
+        _log(f"Error: {error}")
+        failed, code = Failed("failed", error.problem, error.fix), error.exit_code
+    except OSError as error:  # of the disk or the system, whose users can put it right
+        _log(traceback.format_exc())
+        failed, code = Failed("failed", *_in_words(paths, error)), RunError.exit_code
+    except Exception as error:  # a defect of ours: the journal must say so, or the run would look crashed
+        _log(traceback.format_exc())
+        fix = f"This is a defect; its traceback is in {paths.log}."
+        failed, code = Failed("failed", f"{type(error).__name__}: {error}"[:2000], fix), 1
+    journal.append(failed)
+    return code
+
+
+def _in_words(paths: RunPaths, error: OSError) -> tuple[str, str]:
+    return in_words(error, paths.root, f"go on with: codeprune-tui resume {paths.name}; all that was complete is kept")
+
+
+def _log(text: str) -> None:
+    """Writes to the log, if there is room for it: a full disk must not hide what filled it."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _work(paths: RunPaths, journal: JournalWriter, control: Control) -> None:
@@ -138,7 +161,7 @@ def _point(paths: RunPaths) -> tuple[int, int]:
     """(round, step) after which a worker that starts now has work to do."""
     from .checkpoint import checkpoint_facts
 
-    done = len(paths.finished_rounds())
+    done = paths.next_round
     facts = checkpoint_facts(paths.resume)
     step = facts.get("step")
     return (done, step) if facts.get("round") == done and isinstance(step, int) else (done, 0)
