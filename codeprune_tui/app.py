@@ -12,11 +12,13 @@ import termios
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import core
 
+from .defect import sentences, write_report
 from .plain import plain
 from .words import reopening
 
@@ -30,9 +32,11 @@ FRAMES_PER_S = "120"
 SWITCH_S = 0.001
 """How long the threads that read runs may go on while a key waits; Python's default is five times that."""
 RESTORE = (
-    "\x1b[?2004l\x1b[?7h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1004l\x1b[?2048l\x1b[<u\x1b[?1049l\x1b[?25h"
+    "\x1b\\\x1b[?2004l\x1b[?7h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1004l\x1b[?2048l"
+    "\x1b[<u\x1b[?1049l\x1b[?25h"
 )
-"""Bracketed paste, mouse, focus reports and keyboard protocol off, line wrap on, back from the alternate screen, cursor on."""
+"""An end of whatever was half written; bracketed paste, mouse, focus reports and keyboard protocol off, line wrap on; back from
+the alternate screen, cursor on."""
 
 
 def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) -> None:
@@ -65,9 +69,34 @@ def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) 
     app.driver_class = PastingDriver
     leaving = Leaving(app)
     leaving.install()
-    app.run()
+    threading.excepthook = partial(_tell_of_thread, app)
+    try:
+        app.run()
+    except Exception as error:  # whatever it is, the terminal is to be usable afterwards
+        app.defect = error
+    if app.defect is not None or app.return_code:
+        leaving.restore()
+        raise SystemExit(_last_words(app))
     if not leaving.began:
         _say_goodbye(app)
+
+
+def _last_words(app: "CodepruneApp") -> int:
+    """Says what ended the app; the exit code."""
+    error = app.defect
+    if error is not None:
+        again, _ = reopening(app.checkpoints)
+        told = sentences(error, write_report(error))
+        print(f"The app has ended. {told}\nNo run is touched by this. Open it again: {again}", file=sys.stderr)
+    return 1
+
+
+def _tell_of_thread(app: "CodepruneApp", failure: threading.ExceptHookArgs) -> None:
+    """Says in the app that one of its threads has failed, which would otherwise just stop showing news."""
+    error = failure.exc_value
+    if error is not None and not isinstance(error, SystemExit):
+        with suppress(RuntimeError):  # the loop is closed already
+            app.say(sentences(error, write_report(error)), "error")
 
 
 def _say_goodbye(app: "CodepruneApp") -> None:
@@ -86,12 +115,14 @@ class Leaving:
 
     def __init__(self, app: "CodepruneApp") -> None:
         self._app = app
-        self._terminal = termios.tcgetattr(sys.stdin.fileno())
+        # Taken now: once Textual runs, sys.stderr is its own and has no descriptor.
+        self._input, self._output = sys.stdin.fileno(), sys.stderr.fileno()
+        self._terminal = termios.tcgetattr(self._input)
         self.began = False
 
     def install(self) -> None:
         """Listens from now on."""
-        for number in (signal.SIGHUP, signal.SIGTERM):
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, lambda *_: self.begin())
         threading.Thread(target=self._await_hangup, name="hang-up", daemon=True).start()
 
@@ -109,17 +140,30 @@ class Leaving:
     def _await_hangup(self) -> None:
         # Only the hang-up itself is waited for: input is Textual's, whose own thread would spin on the end of it.
         poller = select.poll()
-        poller.register(sys.stdin.fileno(), 0)
+        poller.register(self._input, 0)
         while not poller.poll():
             continue
         self.begin()
 
     def _force(self) -> None:
         time.sleep(GRACE_S)
-        fd = sys.stderr.fileno()
+        try:
+            self.restore()
+        finally:
+            os._exit(0)
+
+    def restore(self) -> None:
+        """Gives the terminal back as it was, whatever state it is in; never waits for it."""
         with suppress(termios.error, OSError):
-            termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, self._terminal)
+            termios.tcsetattr(self._input, termios.TCSANOW, self._terminal)
+        with suppress(termios.error, OSError):
+            os.set_blocking(self._output, False)
+            try:
+                written = os.write(self._output, RESTORE.encode())
+            except BlockingIOError:
+                written = 0
+            if written < len(RESTORE):  # nobody reads what was painted: that makes room
+                termios.tcflush(self._output, termios.TCOFLUSH)
+                os.write(self._output, RESTORE.encode())
         with suppress(OSError):
-            os.set_blocking(fd, False)
-            os.write(fd, RESTORE.encode())
-        os._exit(0)
+            os.set_blocking(self._output, True)  # the shell has the same terminal

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from core.errors import RecipeError, RunError
 from core.recipe import Recipe, load_recipe
-from core.runs import RunPaths, read_metrics
+from core.regularfile import real
+from core.runs import RunPaths, number_of, read_metrics
 
 PREFIX = "checkpoints/bundled/"
 """Paths that begin so also mean what was installed with the package."""
@@ -92,7 +93,7 @@ def example() -> RunPaths | None:
 
 def is_read_only(paths: RunPaths) -> bool:
     """Whether a run came with the package."""
-    return paths.root.resolve().is_relative_to(folder().resolve())
+    return real(paths.root).is_relative_to(real(folder()))
 
 
 def check_writable(paths: RunPaths) -> None:
@@ -134,4 +135,4 @@ def _count_parameters(weights: Path) -> int:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    return number_of(value)

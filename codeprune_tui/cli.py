@@ -15,8 +15,8 @@
 Data goes to stdout, narration and errors to stderr. Neither torch nor Textual is imported before a command needs it.
 """
 
-import io
 import sys
+from pathlib import Path
 
 import core
 
@@ -31,6 +31,7 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+    from core.disk import in_words
     from core.errors import CodepruneError
 
     from . import (  # noqa: F401 - they add their commands to `app`
@@ -45,17 +46,21 @@ def main() -> None:
     )
     from .commands import app
     from .console import say
+    from .streams import guard_terminals
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that knows no "–" is no reason to fail
+    guard_terminals()
     try:
         app(prog_name="codeprune-tui")
     except CodepruneError as error:
         say(f"Error: {error}")
         sys.exit(error.exit_code)
     except OSError as error:
-        say(f"Error: {error}")
+        say(f"Error: {' '.join(in_words(error, Path.cwd()))}")
+        sys.exit(1)
+    except Exception as error:
+        from .defect import sentences, write_report
+
+        say(f"Error: {sentences(error, write_report(error))}")
         sys.exit(1)
 
 

@@ -24,6 +24,7 @@ from core.events import CommandTaken, Event, from_line
 from core.holder import newest_start, refuse_second
 from core.journal import JournalReader, LineReader, append_command
 from core.recipe import NEW_MODEL, Recipe
+from core.regularfile import append_regular, open_regular, real, reason
 from core.runs import RunPaths, State, create_run, free_name, is_held, run_folders, run_info
 from core.sources import source_problems
 
@@ -157,7 +158,7 @@ def local_path(given: str) -> str:
     """
     here = Path(os.path.expanduser(given))  # noqa: PTH111 - Path.expanduser raises where there is no such user
     try:
-        found = here.resolve() if here.exists() else bundle.find(given)
+        found = real(here) if here.exists() else bundle.find(given)
     except (OSError, ValueError):  # too long for a path, or with a NUL in it
         found = None
     return given if found is None else str(found)
@@ -181,7 +182,7 @@ def send(paths: RunPaths, command: str, rounds: int | None = None) -> None:
         append_command(paths.commands, {"command": command} if rounds is None else {"command": command, "rounds": rounds})
     except OSError as error:
         raise RunError(
-            f"Cannot write {paths.commands}: {error.strerror}.", "Only who may write into a run's folder may command it."
+            f"Cannot write {paths.commands}: {reason(error)}.", "Only who may write into a run's folder may command it."
         ) from error
 
 
@@ -299,9 +300,9 @@ class Follower:
 
 def _spawn(paths: RunPaths, command: Sequence[str]) -> "subprocess.Popen[bytes]":
     try:
-        with paths.log.open("ab") as log:
+        with os.fdopen(append_regular(paths.log), "ab") as log:
             return subprocess.Popen(
-                [*command, str(paths.root.resolve())], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [*command, str(real(paths.root))], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
     except OSError as error:
         raise RunError(f"Cannot start a worker for {paths.name}: {error}.", f"Check that {paths.root} can be written.") from error
@@ -317,9 +318,9 @@ def how_it_ended(code: int) -> str:
 
 def _log_tail(paths: RunPaths, offset: int) -> str:
     try:
-        with paths.log.open("rb") as file:
+        with open_regular(paths.log) as file:
             file.seek(max(offset, _size(paths.log) - LOG_TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace").strip()
+            text = file.read(LOG_TAIL_BYTES).decode("utf-8", "replace").strip()
     except OSError:
         text = ""
     return (
@@ -331,7 +332,7 @@ def _log_tail(paths: RunPaths, offset: int) -> str:
 
 def _has_open(pid: int, file: Path) -> bool:
     try:
-        return str(file.resolve()) in {opened.path for opened in psutil.Process(pid).open_files()}
+        return str(real(file)) in {opened.path for opened in psutil.Process(pid).open_files()}
     except psutil.Error:
         return False
 

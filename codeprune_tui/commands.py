@@ -8,7 +8,6 @@ import importlib.metadata
 import shlex
 import sys
 import time
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +16,8 @@ import typer
 
 from core.errors import RecipeError, RunError, TrainingError
 from core.events import CommandTaken, Event, Paused
-from core.recipe import Kind, Recipe, build_recipe, load_recipe
+from core.recipe import Kind, Recipe, build_recipe, parse_recipe
+from core.regularfile import TOML_BYTES, parse_toml, real, reason
 from core.results import ResultsReader, to_csv
 from core.runs import RunPaths, State, find_run, free_name, is_held, run_folders, run_info
 
@@ -50,7 +50,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    # color: escapes in a name stay in a file or pipe as they are; on a terminal `streams` makes them harmless.
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "color": True},
     epilog=f"{EXAMPLES}\n{EXIT_CODES}",
 )
 
@@ -249,9 +250,9 @@ def status(
 
     The JSON has "schema": 1; under it keys may be added, but none changes. All runs: "runs", a list; one: "run". Each has
     name, path, state (NEW RUNNING PAUSED STALE STOPPED CRASHED FAILED DONE), killed (true: CRASHED because somebody killed
-    it), kind, round (last complete, -1 for none), rounds, sparsity (of what the recipe prunes),
-    sparsity_before (of the model, before the run), bleu, best_bleu, dense_bleu, device, changed; one alone
-    also progress, results, evaluated, floors, signatures, failure, warnings.
+    it), damage (which of its files cannot be read, and why; "" for none), kind, round (last complete, -1 for none), rounds,
+    sparsity (of what the recipe prunes), sparsity_before (of the model, before the run), bleu, best_bleu, dense_bleu, device,
+    changed; one alone also progress, results, evaluated, floors, signatures, failure, warnings.
     """
     folder, now = _folder(context, checkpoints), time.time()
     if name is None:
@@ -331,17 +332,17 @@ def _of_kind(kind: Kind, asked: Recipe, path: Path) -> Recipe:
 
 def _handle(paths: RunPaths) -> str:
     """What to call a run in a command that is to be copied from the screen."""
-    at_home = paths.root.parent == Path("checkpoints").resolve()
+    at_home = paths.root.parent == real(Path("checkpoints"))
     return shlex.quote(paths.name if at_home else str(paths.root))
 
 
 def _recipe_with(path: Path, settings: list[str]) -> Recipe:
     """The recipe of a file with some keys replaced; their values are read as a form's: 500, true or a word."""
-    path = bundle.recipe_file(path)
-    recipe = load_recipe(path)  # the file is to be right by itself
+    text = _given_text(bundle.recipe_file(path))
+    recipe = parse_recipe(text, str(path))  # the file is to be right by itself
     if not settings:
         return recipe
-    given: dict[str, object] = tomllib.loads(path.read_text(encoding="utf-8"))
+    given = parse_toml(text)
     for setting in settings:
         key, equals, value = (part.strip() for part in setting.partition("="))
         if not key or not equals:
@@ -353,6 +354,22 @@ def _recipe_with(path: Path, settings: list[str]) -> Recipe:
         else:
             given[section] = {name: value}
     return build_recipe(given, f"{path} with --set")
+
+
+def _given_text(path: Path) -> str:
+    """The text of a recipe that was named by whoever called: it may come through a pipe, as from <(…).
+
+    Raises:
+        RecipeError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(TOML_BYTES + 1).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = reason(error) if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise RecipeError(
+            f"Cannot read the recipe {path}: {why}.", "Write one with: codeprune-tui recipe --template > recipe.toml"
+        ) from error
 
 
 def _follow_to_end(paths: RunPaths, follower: client.Follower, view: RunView, lines: bool) -> None:

@@ -122,6 +122,9 @@ def _note(results: Results, axis: Axis, curves: Sequence[Curve]) -> str:
     settings = {found.decoded_on for rounds in results.values() for found in rounds if found.decoded_on}
     if axis is AXES["latency"] and len(settings) > 1:
         return f"Times from different settings do not compare: {'; '.join(sorted(settings))}."
+    lost = {run: sum(found.left_out for found in rounds) for run, rounds in results.items()}
+    if named := [f"{number} of {run}" for run, number in lost.items() if number]:
+        return f"Scores that are no numbers are left out: {', '.join(named)}."
     empty = [curve.run for curve in curves if not curve.points and results[curve.run]]
     if empty:
         return f"Nothing to draw of {', '.join(empty)}: written by an older version."

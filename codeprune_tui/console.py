@@ -15,6 +15,7 @@ from core.runs import RunPaths, is_held
 from .client import Follower
 from .plain import plain, plain_lines
 from .state import RunView, eta_s, reduce, reduce_all
+from .streams import trusted
 from .words import clock, duration, rate, sentence
 
 POLL_S = 0.2
@@ -36,7 +37,7 @@ def wants_bar() -> bool:
         return False
     from rich.console import Console
 
-    return not Console(stderr=True).is_dumb_terminal
+    return not Console(file=trusted(sys.stderr)).is_dumb_terminal
 
 
 def catch_up(paths: RunPaths) -> tuple[Follower, RunView]:
@@ -170,7 +171,16 @@ class Drawing:
         from rich.progress import BarColumn, Progress, TextColumn
 
         label, words = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[words]}", markup=False)
-        self._progress = Progress(label, BarColumn(30), words, console=Console(stderr=True), transient=True)
+        # Whatever else is printed meanwhile goes its own way: rich would take the escapes in it for styles.
+        self._progress = Progress(
+            label,
+            BarColumn(30),
+            words,
+            console=Console(file=trusted(sys.stderr)),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         self._task = self._progress.add_task("", total=None, words="")
         self._progress.start()
         return self
@@ -180,8 +190,8 @@ class Drawing:
 
     def draw(self, label: str, done: int, total: int, words: str) -> None:
         """Redraws the bar."""
-        self._progress.update(self._task, description=label, completed=done, total=total or None, words=words)
+        self._progress.update(self._task, description=plain(label), completed=done, total=total or None, words=plain(words))
 
     def above(self, line: str) -> None:
         """Prints a line that stays."""
-        self._progress.console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self._progress.console.print(plain(line), markup=False, highlight=False, emoji=False, soft_wrap=True)

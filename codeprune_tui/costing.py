@@ -13,6 +13,7 @@ from pathlib import Path
 from core import given, sizes
 from core.costs import DiskNeed, disk_need
 from core.recipe import NEW_MODEL, Recipe
+from core.regularfile import real
 from core.timings import Estimate, Timings
 
 from . import client
@@ -101,7 +102,7 @@ def _tokenizer_bytes(folder: Path, tensors: sizes.Tensors) -> int:
 
 
 def _free(checkpoints: Path) -> int | None:
-    for place in (checkpoints, *checkpoints.resolve().parents):
+    for place in (checkpoints, *real(checkpoints).parents):
         try:
             return shutil.disk_usage(place).free
         except OSError:

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from core.recipe import Recipe
+from core.regularfile import real
 
 from . import bundle, client
 from .screens.form import toml
@@ -42,7 +43,7 @@ def command(recipe: Recipe, checkpoints: Path, name: str) -> str:
     Returns:
         Several lines for sh, bash or zsh.
     """
-    where = shlex.quote(str(checkpoints.resolve()))
+    where = shlex.quote(str(real(checkpoints)))
     start = f"codeprune-tui --checkpoints {where} run /dev/stdin --name {shlex.quote(name)} --detach"
     return f"{start} <<'{END}'\n{toml_text(recipe)}{END}\n"
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.errors import CodepruneError
-from core.runs import KILLED, RunInfo, State
+from core.runs import DAMAGED, KILLED, RunInfo, State
 
 TEXTS: dict[str, Callable[[RunInfo], str]] = {
     "run": lambda info: info.paths.name,
@@ -21,7 +21,7 @@ TEXTS: dict[str, Callable[[RunInfo], str]] = {
     "device": lambda info: info.device,
 }
 """Key -> text of a run."""
-STATES = (*(str(state) for state in State), KILLED)
+STATES = (*(str(state) for state in State), KILLED, DAMAGED)
 KINDS = ("lottery", "finetune", "pretrain")
 ALLOWED = {"state": STATES, "kind": KINDS}
 """Key -> the only values that any run can have."""

@@ -8,7 +8,7 @@ import typer
 
 from core import folders
 from core.errors import CodepruneError, RunError
-from core.runs import RunPaths, find_run, is_held
+from core.runs import RunPaths, find_run, is_held, is_run
 
 from . import bundle
 from .commands import Checkpoints, Run, _folder, app
@@ -65,7 +65,7 @@ def _own(folder: Path, name: str) -> RunPaths:
     Raises:
         RunError: There is none, or it came with the package.
     """
-    paths = next((RunPaths(root) for root in (folder / name, Path(name)) if (root / "recipe.toml").is_file()), None)
+    paths = next((RunPaths(root) for root in (folder / name, Path(name)) if is_run(root)), None)
     paths = paths or find_run(folder, name)  # which says what is near
     bundle.check_writable(paths)
     return paths

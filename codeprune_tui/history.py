@@ -12,6 +12,8 @@ from pathlib import Path
 import platformdirs
 
 from core.files import complete_or_absent
+from core.regularfile import read_json
+from core.runs import number_of
 
 MOST_ENTRIES = 50
 LONGEST = 60_000
@@ -41,19 +43,17 @@ def history_file() -> Path:
 def read_history(path: Path) -> list[Entry]:
     """The entries, newest first; what cannot be read is left out."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            return []
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return [entry for facts in found[:MOST_ENTRIES] if (entry := _entry(facts)) is not None]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        found = read_json(path, MOST_BYTES)
+    except OSError:
         return []
+    return [entry for facts in found[:MOST_ENTRIES] if (entry := _entry(facts)) is not None] if isinstance(found, list) else []
 
 
 def _entry(facts: object) -> Entry | None:
     match facts:
         case {"time": int() | float() as time, "method": str(method), "source": str(source), "comments": list(comments)}:
             pairs = tuple((pair[0], pair[1]) for pair in comments if _is_pair(pair))
-            return Entry(float(time), method, source, pairs)
+            return Entry(number_of(time) or 0.0, method, source, pairs)
     return None
 
 

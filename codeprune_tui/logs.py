@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from core.events import Evaluating, MatrixMeasured, Step, Unknown, from_line
+from core.regularfile import open_regular
 from core.runs import RunPaths
 
 from .fitting import path_end
@@ -86,7 +87,7 @@ class LogFile:
             leave: Asked between blocks: whether nobody wants the rest any more.
         """
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 found = os.fstat(file.fileno())
                 inode, offset = self._file
                 changed = inode != found.st_ino or found.st_size < offset

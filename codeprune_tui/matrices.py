@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from core.events import MatrixMeasured
 from core.names import Place, locate
 
+from .outliers import drawable
 from .state import RoundView, RunView
 from .words import NOTHING, count, percent
 
@@ -48,7 +49,7 @@ class Measure:
 def _of(name: str) -> Callable[[Matrix], float | None]:
     def value(matrix: Matrix) -> float | None:
         found = getattr(matrix.measured, name, None)
-        return found if found is not None and math.isfinite(found) else None  # a damaged journal may hold anything
+        return found if drawable(found) else None  # a damaged journal may hold anything
 
     return value
 

@@ -14,6 +14,7 @@ import typer
 from core import given
 from core.errors import DataError
 from core.recipe import Data, Device, Evaluation, Model, Recipe, load_recipe, to_toml
+from core.regularfile import real
 from core.rows import BrokenRow
 from core.schedule import sparsities
 
@@ -62,10 +63,8 @@ def evaluate(
     finetuned, data, split, seed, beam, max_length, length_penalty, rows, scores, intervals, bootstrap, floors, signatures,
     seconds.
     """
-    if predictions is not None and not predictions.resolve().parent.is_dir():
-        raise DataError(
-            f"There is no folder {predictions.resolve().parent} for the predictions.", "Make it, or give another path."
-        )
+    if predictions is not None and not real(predictions).parent.is_dir():
+        raise DataError(f"There is no folder {real(predictions).parent} for the predictions.", "Make it, or give another path.")
     asked = Evaluation(
         split=split,
         rows=rows,

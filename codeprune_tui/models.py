@@ -3,14 +3,14 @@
 Reads names and metrics, never weights. Imports no torch; knows neither Textual nor the playground.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from core.errors import ModelError
+from core.regularfile import read_facts, real
 from core.runs import RunPaths, read_metrics, run_folders
-from core.weightheaders import read_json
 
 from . import bundle
 from .plain import plain
@@ -67,8 +67,8 @@ def default_pair(known: list[Choice]) -> tuple[Choice | None, Choice | None]:
 def saved_method(folder: str) -> str:
     """The quantization method that a model folder names; "" where it names none, and for a hub name."""
     try:
-        method = read_json(Path(folder) / "config.json", MOST_CONFIG_BYTES).get("quantization")
-    except ModelError:
+        method = read_facts(Path(folder) / "config.json", MOST_CONFIG_BYTES).get("quantization")
+    except OSError:
         return ""
     return method if isinstance(method, str) else ""
 
@@ -80,7 +80,7 @@ def _all(checkpoints: Path) -> Iterator[Choice]:
             yield Choice(str(folder), plain(folder.name, 60), plain(folder.name, 60))
     for paths in sorted(run_folders(checkpoints), key=_made, reverse=True):
         for number in reversed(paths.finished_rounds()):
-            if (paths.round(number) / WEIGHTS).is_file():
+            if os.path.isfile(paths.round(number) / WEIGHTS):  # noqa: PTH113 - is_file raises where nobody may look
                 yield _round(paths, number)
 
 
@@ -92,7 +92,7 @@ def _round(paths: RunPaths, number: int) -> Choice:
     short = name if len(name) <= 16 else f"{name[:6]}…{name[-9:]}"
     label = f"{name} · round {number} · {with_before(sparsity, before)}"
     end = f"r{number} {percent(sparsity)}" + (f" (was {percent(before)})" if before else "")
-    return Choice(str(folder.resolve()), label, f"{short} {end}", paths.name, sparsity)
+    return Choice(str(real(folder)), label, f"{short} {end}", paths.name, sparsity)
 
 
 def _share(value: object) -> float:

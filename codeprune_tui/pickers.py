@@ -12,6 +12,7 @@ from pathlib import Path
 
 from core import sizes
 from core.recipe import NEW_MODEL
+from core.regularfile import real
 
 from . import bundle, models
 from .plain import plain
@@ -177,7 +178,7 @@ def folders(places: tuple[Path, ...]) -> Iterator[Path]:
 
 def shortest(folder: Path) -> str:
     """A folder as one would type it: from the working directory if it lies in it, else absolute."""
-    whole = folder.resolve()
+    whole = real(folder)
     return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else str(whole)
 
 
@@ -189,7 +190,7 @@ def _label(folder: Path) -> str:
 def _subfolders(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+            names = [entry.name for entry in entries if not entry.name.startswith(".") and os.path.isdir(entry.path)]  # noqa: PTH112 - is_dir raises at a link in a circle
     except OSError:
         return []
     return [folder / name for name in sorted(names)]

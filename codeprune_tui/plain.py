@@ -36,6 +36,13 @@ def plain_lines(text: str, limit: int = LIMIT, most: int = 50) -> str:
     return "\n".join(plain(line, limit) for line in text.split("\n")[-most:])
 
 
+def harmless(text: str) -> str:
+    """A text of several lines for a terminal: as it is, but that nothing in it is more than a letter, a line end or a tab."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(letter if letter in "\n\t" else _visible(letter) for letter in text)
+
+
 def _visible(letter: str) -> str:
     if letter.isprintable():
         return letter

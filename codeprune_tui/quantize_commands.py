@@ -16,6 +16,7 @@ from core.errors import DataError
 from core.ladderfile import Ladder, to_json, write_ladder
 from core.methods import METHODS
 from core.recipe import Evaluation
+from core.regularfile import real
 
 from . import client, quantize_report
 from .commands import Json, app
@@ -77,8 +78,8 @@ def quantize(
     if (method is None) != (save is None):
         raise typer.BadParameter("--method and --save go together.")
     chosen = _chosen(methods)
-    if output is not None and not output.resolve().parent.is_dir():
-        raise DataError(f"There is no folder {output.resolve().parent} for {output.name}.", "Make it, or give another path.")
+    if output is not None and not real(output).parent.is_dir():
+        raise DataError(f"There is no folder {real(output).parent} for {output.name}.", "Make it, or give another path.")
     _quiet_libraries()
     if method is not None and save is not None:
         _save(model, method, save)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from core.events import Scores
 from core.interval import Interval
+from core.regularfile import real
 from core.results import MEASURES, Result
 from core.runs import RunInfo
 
@@ -115,13 +116,16 @@ def run_list(infos: Sequence[RunInfo], now: float) -> str:
         scores = [score(value) for value in (info.bleu, info.best_bleu, info.dense_bleu)]
         shares = [percent(info.sparsity), *([_before(info.before)] if known else [])]
         rows.append([plain(info.paths.name), info.words, plain(info.kind), rounds, *shares, *scores, age(info.changed, now)])
-    return table(rows, left=3)
+    damaged = [f"{plain(info.paths.name)} is damaged: {plain(info.damage)}" for info in infos if info.damage]
+    return "\n".join([table(rows, left=3), *damaged])
 
 
 def run_detail(info: RunInfo, view: RunView, eta: float | None, now: float) -> str:
     """How one run stands, then its table of results."""
     where = f"round {view.round}/{view.rounds}, step {view.step}/{view.steps}"
     lines = [f"{plain(info.paths.name)}: {info.words}, {where}, last event {age(info.changed, now)} ago"]
+    if info.damage:
+        lines.append(f"Damaged: {plain(info.damage)}")
     if info.killed:
         lines.append("Its worker was killed on request; resume goes on from its last checkpoint")
     if eta is not None:
@@ -209,9 +213,10 @@ def run_detail_json(info: RunInfo, view: RunView, eta: float | None) -> str:
 def _run(info: RunInfo) -> dict[str, object]:
     return {
         "name": info.paths.name,
-        "path": str(info.paths.root.resolve()),
+        "path": str(real(info.paths.root)),
         "state": str(info.state),
         "killed": info.killed,
+        "damage": info.damage,
         "kind": info.kind,
         "round": info.round,
         "rounds": info.rounds,

@@ -5,7 +5,7 @@ Knows neither Textual nor the keys that exist; `keys` judges the keymap, the app
 """
 
 import difflib
-import tomllib
+import os
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tomlkit.exceptions import TOMLKitError
 
 from core.files import complete_or_absent
+from core.regularfile import TOML_BYTES, parse_toml, read_regular, reason
 
 APP = "codeprune-tui"
 Notify = Literal["off", "osc9", "osc777"]
@@ -50,12 +51,12 @@ def load(path: Path) -> tuple[Settings, list[str]]:
         The settings, and a sentence for everything that is wrong in the file and was left out.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = parse_toml(read_regular(path, TOML_BYTES).decode("utf-8"))
     except FileNotFoundError:
         return Settings(), []
     except OSError as error:
-        return Settings(), [f"{path} cannot be read: {error.strerror}. Everything has its default."]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return Settings(), [f"{path} cannot be read: {reason(error)}. Everything has its default."]
+    except ValueError as error:
         return Settings(), [f"{path} is not valid TOML: {error}. Everything has its default until that is mended."]
     try:
         return Settings.model_validate(raw), []
@@ -77,11 +78,11 @@ def remember_theme(path: Path, theme: str) -> None:
         OSError: The file cannot be written, or is no TOML and must not be overwritten.
     """
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        text = read_regular(path, TOML_BYTES).decode("utf-8") if os.path.lexists(path) else ""
         document = tomlkit.parse(text)
         document["theme"] = theme
         content = tomlkit.dumps(document)
-        tomllib.loads(content)
+        parse_toml(content)
     except (TOMLKitError, ValueError) as error:
         raise OSError(None, "it is not valid TOML; mend it first", str(path)) from error
     path.parent.mkdir(parents=True, exist_ok=True)

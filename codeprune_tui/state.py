@@ -20,7 +20,6 @@ from core.events import (
     Event,
     Failed,
     FloorsMeasured,
-    Happening,
     MatrixMeasured,
     Paused,
     Picked,
@@ -41,7 +40,7 @@ from core.events import (
 )
 from core.runs import State, run_state
 
-from .axis import usable
+from .outliers import MOST, countable, drawable, mended
 from .words import duration, sentence
 
 LOSS_POINTS = 1000
@@ -50,8 +49,6 @@ RATES = ("learning_rate", "tokens_per_second", "examples_per_second")
 LOG_LINES = 500
 MOST_EVALUATIONS = 400
 """Kept for each round."""
-LARGEST = 10**9
-"""A round, step or jump in `seq` beyond this is damage, not a number."""
 LATEST_S = 1e11
 """A time beyond this, some three thousand years after 1970, likewise."""
 STARTING_GRACE_S = 3.0
@@ -234,23 +231,19 @@ def _fresh(seq: int, events: Iterable[Event]) -> tuple[list[Event], list[Event],
     for event in events:
         number, time, what = event
         # Nearly all events are steps.
-        sane = (0 <= what.round <= LARGEST and 0 <= what.step <= LARGEST) if isinstance(what, Step) else _sane(what)
-        if not (sane and 0 <= number <= seq + LARGEST and -math.inf < time < LATEST_S):
+        is_step = isinstance(what, Step)
+        sane = _sane_step(what) if isinstance(what, Step) else not isinstance(what, Unknown) and countable(what)
+        if not (sane and 0 <= number <= seq + MOST and -LATEST_S < time < LATEST_S):
             unreadable.append(event)
         elif number > seq:
-            fresh.append(event)
+            fresh.append(event if is_step else Event(number, time, mended(what)))
             seq = number
     return fresh, unreadable, seq
 
 
-def _sane(what: Happening | Unknown) -> bool:
-    in_range = 0 <= getattr(what, "round", 0) <= LARGEST and 0 <= getattr(what, "step", 0) <= LARGEST
-    return in_range and not isinstance(what, Unknown) and (not isinstance(what, MatrixMeasured) or _countable(what))
-
-
-def _countable(what: MatrixMeasured) -> bool:
-    counts = (what.rows, what.columns, what.kept, what.dead_rows, what.dead_columns, what.heads, what.dead_heads)
-    return all(0 <= number <= LARGEST for number in counts)
+def _sane_step(what: Step) -> bool:
+    """As `countable`, at a fraction of its time."""
+    return 0 <= what.round <= MOST and 0 <= what.step <= MOST and 0 <= what.steps <= MOST
 
 
 def _logged(log: tuple[LogLine, ...], events: Sequence[Event]) -> tuple[LogLine, ...]:
@@ -452,7 +445,7 @@ def _grown(series: Series, steps: Sequence[Step], value: Callable[[Step], float]
     while at < len(steps):
         block = steps[at : at + stride - len(waiting)]
         at += len(block)
-        values = [number for number in map(value, block) if usable(number)]
+        values = [number for number in map(value, block) if drawable(number)]
         waiting += values
         left_out += len(block) - len(values)
         if len(waiting) >= stride:

@@ -5,6 +5,8 @@ import sys
 from contextlib import suppress
 
 from .commands import app
+from .plain import plain
+from .streams import trusted
 
 
 @app.command(epilog="\b\nExample:\n  codeprune-tui terminal")
@@ -19,15 +21,15 @@ def terminal() -> None:
     from . import terminal_facts
     from .widgets.heatmap import TONES, tone_style
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(file=trusted(sys.stdout), highlight=False, soft_wrap=True)
     # As the app does it: it always writes to a terminal, whereas this output may go into a file.
     colours = None if "NO_COLOR" in os.environ else Console(force_terminal=True).color_system
     tmux = terminal_facts.tmux_settings(os.environ)
     found = terminal_facts.facts(os.environ, _size(), colours, sys.stdout.encoding or "", tmux)
     for _, line, advice in terminal_facts.as_lines(found):
-        console.print(Text(line))
+        console.print(Text(plain(line)))
         if advice:
-            console.print(Text(f"            {advice}", "dim"))
+            console.print(Text(f"            {plain(advice)}", "dim"))
     ramp = Text("heatmap  ")
     for tone in range(11):
         ramp.append(f"{tone * 10:>3} ", tone_style(tone / 10, TONES))

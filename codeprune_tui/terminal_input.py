@@ -7,13 +7,16 @@ one go without brackets is a paste as well. Knows no screens. Follows `textual.d
 """
 
 import os
+import re
 import selectors
 from codecs import getincrementaldecoder
 from collections.abc import Iterable
 
 from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, XTermParser
 from textual.drivers.linux_driver import LinuxDriver
-from textual.events import Paste
+from textual.events import Key, Paste, Resize
+from textual.geometry import Size
+from textual.keys import Keys
 from textual.message import Message
 
 READ_BYTES = 64 * 1024
@@ -21,6 +24,13 @@ MOST_PASTED = 64_000_000
 """Characters of one paste that are kept: more than is ever read of a text, and no more memory than that."""
 TYPED_AT_ONCE, TYPED_LETTERS = 64, 8
 """Nobody types so much between two reads; a held key repeats itself, so a paste must also have several different letters."""
+EXTENDED_KEY = re.compile(r"\x1b\[(\d+(?::\d*)*);(\d*(?::\d*)?)(;[\d:]*)?([u~A-Z])")
+"""kitty's keyboard protocol: key and its alternates, modifiers and type of event, text; the end.
+
+Source: https://sw.kovidgoyal.net/kitty/keyboard-protocol/
+"""
+MOST_CELLS = (2000, 1000)
+"""Columns and lines; a report of more is none of a terminal, and would be paid for in memory."""
 QUIET_S = 0.1
 """An unmarked paste ends when nothing has come for so long."""
 
@@ -54,7 +64,7 @@ class PasteParser(XTermParser):
             if not start:
                 before, self._held = _without_beginning(before)
             if before:
-                yield from super().feed(before)
+                yield from self._keys_of(before)
             if start:
                 self._begin(BRACKETED_PASTE_END)
             data = rest
@@ -65,7 +75,41 @@ class PasteParser(XTermParser):
             yield self._paste()
         if self._held:
             held, self._held = self._held, ""
-            yield from super().feed(held)
+            yield from self._keys_of(held)
+
+    def tick(self) -> Iterable[Message]:
+        """Time has passed: what began like a sequence may be keys."""
+        yield from self._guarded(super().tick())
+
+    def _keys_of(self, text: str) -> Iterable[Message]:
+        """What Textual's parser makes of a text; letter by letter, so that one sequence too odd for it costs no other."""
+        for letter in text:
+            yield from self._guarded(super().feed(letter))
+
+    def _guarded(self, messages: Iterable[Message]) -> Iterable[Message]:
+        """The messages that can be; where the parser fails, it begins anew behind what it failed on."""
+        try:
+            for message in messages:
+                if isinstance(message, Resize) and not _is_size(message.size):
+                    self.terminal_size, self.terminal_pixel_size, self.mouse_pixels = None, None, False
+                else:
+                    yield message
+        except Exception:  # whatever it is: of bytes that anything may have sent, none may end the app
+            tokens = [token for token in self._tokens if not isinstance(token, Resize)]
+            self._tokens.clear()
+            self._gen = self.parse(self._tokens.append)
+            self._awaiting, self._timeout_time = next(self._gen), None
+            yield from tokens
+
+    def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[Key]:
+        """As Textual, which knows nothing of kitty's types of key events and alternate keys: a release is no key."""
+        if ":" in sequence and (found := EXTENDED_KEY.fullmatch(sequence)):
+            code, modifiers, text, end = found.groups(default="")
+            pressed, _, kind = modifiers.partition(":")
+            if kind.startswith("3"):
+                return [Key(Keys.Ignore, None)]
+            sequence = f"\x1b[{code.partition(':')[0]};{pressed or 1}{text}{end}"
+        return super()._sequence_to_key_events(sequence, alt)
 
     def _begin(self, end: str) -> None:
         self._pasted, self._size, self._end, self._tail = [], 0, end, ""
@@ -93,6 +137,11 @@ class PasteParser(XTermParser):
     def _paste(self) -> Paste:
         text, self._pasted = "".join(self._pasted or ()), None
         return Paste(text.replace("\x00", ""))
+
+
+def _is_size(size: Size) -> bool:
+    """Whether a terminal can have so many cells."""
+    return 0 < size.width <= MOST_CELLS[0] and 0 < size.height <= MOST_CELLS[1]
 
 
 def _without_beginning(text: str) -> tuple[str, str]:
@@ -131,6 +180,17 @@ class PastingDriver(LinuxDriver):
                 else:
                     break  # the end of input: whoever watches for a hang-up leaves
                 self._pass_on(parser.tick())
+
+    def _run_input_thread(self) -> None:
+        """Reads; what it cannot go on after ends the app, with a report."""
+        try:
+            self.run_input_thread()
+        except OSError:
+            return  # the terminal is gone: whoever watches for a hang-up leaves
+        except Exception as error:
+            fail = getattr(self._app, "fail", None)
+            if fail is not None:
+                self._app.call_later(fail, error)
 
     def _pass_on(self, messages: Iterable[Message]) -> None:
         for message in messages:

@@ -74,9 +74,9 @@ class RunChanged(Message):
 class RunsListed(Message):
     """The list of runs has changed."""
 
-    def __init__(self, runs: list[RunInfo]) -> None:
+    def __init__(self, runs: list[RunInfo], problem: str = "") -> None:
         super().__init__()
-        self.runs = runs
+        self.runs, self.problem = runs, problem
 
     def can_replace(self, message: Message) -> bool:
         """Whether the other one need not be handled any more."""
@@ -183,6 +183,8 @@ class CodepruneApp(App[None]):
         self.watched: Watched | None = None
         self.runs: list[RunInfo] | None = None
         """Newest first; None until they have been listed once."""
+        self.runs_problem = ""
+        """Why the folder of all runs cannot be read; empty where it can."""
         self.keymap: dict[str, str] = {}
         """Id of a binding -> the keys that the user's settings give it."""
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -191,6 +193,8 @@ class CodepruneApp(App[None]):
         self._expected: tuple[Path, str, RunView | None, float] | None = None
         self.painted = Painted()
         """What the terminal shows."""
+        self.defect: BaseException | None = None
+        """The error that ended the app."""
         self._keys = KeyOrder(self, self.on_event, frozenset({"ctrl+q"}))
         self._tidying = Tidying()
 
@@ -203,6 +207,21 @@ class CodepruneApp(App[None]):
             super()._display(screen, found if found.runs or moved else None)  # type: ignore[arg-type]  # as Textual's own are
         else:
             super()._display(screen, renderable)
+
+    def fail(self, error: Exception) -> None:
+        """Ends the app by an error of its own, from wherever it was raised."""
+        self._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        # Not Textual's: its traceback shows values of variables, with whatever escapes are in them.
+        self.defect = self._exception
+        self._close_messages_no_wait()
+
+    def panic(self, *renderables: RenderableType) -> None:
+        """Ends the app because Textual itself cannot go on."""
+        self._return_code = 1
+        self.defect = self.defect or self._exception
+        super().panic(*renderables)
 
     def delay_update(self, delay: float = 0.001) -> None:
         """Holds back what is painted while screens change, and for no longer: Textual waits for as long as a key may take."""
@@ -230,7 +249,7 @@ class CodepruneApp(App[None]):
         """Starts listing runs, and the clock for ages."""
         self.loop = asyncio.get_running_loop()
         example = bundle.example() if self.demo else None
-        self._lister = Lister(self.checkpoints, self.clock, lambda runs: self._publish(RunsListed(runs)), example)
+        self._lister = Lister(self.checkpoints, self.clock, lambda *found: self._publish(RunsListed(*found)), example)
         self._lister.start()
         self._ticking = self.set_interval(SLOW_TICK_S if self.slow else 1.0, self._tick)
         self._apply_settings()
@@ -308,7 +327,7 @@ class CodepruneApp(App[None]):
 
     def on_runs_listed(self, message: RunsListed) -> None:
         """Keeps the list; with nothing watched yet, the newest live run is."""
-        self.runs = message.runs
+        self.runs, self.runs_problem = message.runs, message.problem
         if self.watched is None and self._watcher is None:
             live = [info for info in message.runs if info.state in LIVE]
             if live:

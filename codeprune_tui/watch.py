@@ -4,12 +4,14 @@ Both threads look by `stat` a few times a second and publish only what changed; 
 therefore never delays a key. Knows the client and the reducer, but no widget: what was found goes to a callback.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from core.regularfile import reason
 from core.results import Result, ResultsReader
 from core.runs import STALE_AFTER_S, RunInfo, RunPaths, State, is_held, run_folders, run_info
 
@@ -72,11 +74,8 @@ class Watcher(threading.Thread):
         told = -PAST_S
         while not self._leave.is_set():
             if (now := time.monotonic()) - probed >= PROBE_S:
-                held, killed, probed = (
-                    is_held(self.paths),
-                    self.paths.killed.exists(),
-                    now,
-                )  # before the journal: a worker that has ended wrote why first
+                held, killed, probed = is_held(self.paths), os.path.lexists(self.paths.killed), now
+                # before the journal: a worker that has ended wrote why first
             batch = follower.poll()
             view = reduce_all(view, batch)
             reading_the_past = bool(batch) and not caught_up
@@ -96,7 +95,7 @@ class Lister(threading.Thread):
     Args:
         checkpoints: Folder of the runs.
         clock: Seconds since 1970.
-        publish: Takes the list, newest run first, when it changed; called in this thread.
+        publish: Takes the list, newest run first, and why there is none, when either changed; called in this thread.
         example: A run from elsewhere that stands last in the list.
     """
 
@@ -104,7 +103,7 @@ class Lister(threading.Thread):
         self,
         checkpoints: Path,
         clock: Callable[[], float],
-        publish: Callable[[list[RunInfo]], None],
+        publish: Callable[[list[RunInfo], str], None],
         example: RunPaths | None = None,
     ) -> None:
         super().__init__(name="list runs", daemon=True)
@@ -133,12 +132,15 @@ class Lister(threading.Thread):
 
         Its own work counts, not the time it took: on a machine whose cores all train, a short listing takes long.
         """
-        published: list[RunInfo] | None = None
+        published: tuple[list[RunInfo], str] | None = None
         while not self._leave.is_set():
             begun = time.thread_time()
-            found = self.scan(self._clock())
+            try:
+                found = self.scan(self._clock()), ""
+            except OSError as error:  # of the folder of all runs
+                found = [], f"{self._checkpoints} cannot be read: {reason(error)}."
             if found != published and not self._leave.is_set():
-                self._publish(found)
+                self._publish(*found)
                 published = found
             self._wake.wait(max(self._period_s, 50 * (time.thread_time() - begun)))
             self._wake.clear()
@@ -152,7 +154,10 @@ class Lister(threading.Thread):
         known: dict[str, tuple[tuple[int, ...], RunInfo, int]] = {}
         for paths in self._folders():
             held = is_held(paths)
-            stamp = (int(held), *_stamp(paths.journal), *_stamp(paths.rounds))
+            stamp = (
+                int(held),
+                *(part for path in (paths.journal, paths.rounds, paths.meta, paths.recipe) for part in _stamp(path)),
+            )
             before = self._known.get(paths.name)
             if before is not None and before[0] == stamp:
                 known[paths.name] = (stamp, _aged(before[1], now), before[2])

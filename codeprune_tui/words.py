@@ -3,7 +3,6 @@
 Knows neither Textual nor colours. Shares are in [0, 1] and become % only here; times are seconds.
 """
 
-import math
 import shlex
 from datetime import datetime
 from pathlib import Path
@@ -33,24 +32,31 @@ from core.events import (
     Validated,
     Warned,
 )
+from core.regularfile import real
+from core.runs import LARGEST
 
 NOTHING = "–"
 """Stands where there is no number (yet)."""
 
 
+def _is_number(value: float) -> bool:
+    """Whether it can be written in a cell; no NaN can, nor what has hundreds of digits."""
+    return abs(value) < LARGEST
+
+
 def score(value: float | None, digits: int = 2) -> str:
     """A score 0..100, or a dash."""
-    return NOTHING if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+    return NOTHING if value is None or not _is_number(value) else f"{value:.{digits}f}"
 
 
 def difference(value: float | None) -> str:
     """A difference of scores with its sign, or a dash."""
-    return NOTHING if value is None or not math.isfinite(value) else f"{value:+.2f}".replace("-", "−")
+    return NOTHING if value is None or not _is_number(value) else f"{value:+.2f}".replace("-", "−")
 
 
 def percent(share: float) -> str:
     """A share as a percentage, without needless decimals: 0.3 -> "30 %", 0.125 -> "12.5 %"."""
-    return f"{_trimmed(share)} %" if math.isfinite(share) else NOTHING
+    return f"{_trimmed(share)} %" if _is_number(share) else NOTHING
 
 
 def with_before(sparsity: float, before: float) -> str:
@@ -69,14 +75,14 @@ def count(value: int) -> str:
 
 def rate(value: float) -> str:
     """A rate a second, short: 980 -> "980/s", 12300 -> "12.3 k/s"."""
-    if not math.isfinite(value):
+    if not _is_number(value):
         return NOTHING
     return f"{value / 1000:.1f} k/s" if value >= 10_000 else f"{value:,.0f}/s"
 
 
 def duration(seconds: float) -> str:
     """A span of time in at most two units: "42 s", "12 min", "3 h 05 min", "2 d 4 h"."""
-    if not math.isfinite(seconds) or seconds < 0:
+    if not _is_number(seconds) or seconds < 0:
         return NOTHING
     if seconds < 60:
         return f"{seconds:.0f} s" if seconds >= 10 or seconds == int(seconds) else f"{seconds:.1f} s"
@@ -92,9 +98,9 @@ def duration(seconds: float) -> str:
 
 def age(then: float, now: float) -> str:
     """How long ago something was, in one whole unit: "3 s", "5 min", "26 h", "3 d"; a dash for never."""
-    seconds = max(0, int(now - then))
-    if then <= 0:
+    if not 0 < then < LARGEST:
         return NOTHING
+    seconds = max(0, int(now - then))
     if seconds < 60:
         return f"{seconds} s"
     if seconds < 3600:
@@ -188,7 +194,7 @@ def reopening(checkpoints: Path) -> tuple[str, str]:
     Returns:
         The command, with its option only where the folder isn't the one it takes by itself in this directory; and the folder.
     """
-    whole = checkpoints.resolve()
-    if whole == Path("checkpoints").resolve():
+    whole = real(checkpoints)
+    if whole == real(Path("checkpoints")):
         return "codeprune-tui", str(whole.parent)
     return f"codeprune-tui --checkpoints {shlex.quote(str(whole))}", str(whole)

@@ -6,8 +6,10 @@ exact. Knows tensors and facts, not what they mean.
 """
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from .errors import RunError
 from .files import complete_or_absent
+from .regularfile import check_regular
 
 STATE_FILE = "state.safetensors"
 BEST_FILE = "best.safetensors"
@@ -107,7 +110,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         RunError: There is one, but it is damaged.
     """
     path = folder / STATE_FILE
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     facts, tensors = load_tensors(path)
     return Checkpoint(facts, tensors)
@@ -120,7 +123,7 @@ def checkpoint_facts(folder: Path) -> dict[str, object]:
         RunError: The checkpoint is damaged.
     """
     path = folder / STATE_FILE
-    return _read(path, tensors=False)[0] if path.exists() else {}
+    return _read(path, tensors=False)[0] if os.path.lexists(path) else {}
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object] | None = None) -> None:
@@ -145,9 +148,25 @@ def load_tensors(path: Path) -> tuple[dict[str, object], dict[str, Tensor]]:
     return _read(path, tensors=True)
 
 
+@contextmanager
+def usable(path: Path, fix: str) -> Iterator[None]:
+    """Says of a file or folder of a run that it cannot be used, whatever is wrong with what the block takes from it.
+
+    Raises:
+        RunError: With the reason and the fix.
+    """
+    try:
+        yield
+    except RunError as error:
+        raise RunError(error.problem, fix) from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise RunError(f"{path} is missing or damaged: {str(error)[:300]}.", fix) from error
+
+
 def one_tensor(path: Path, name: str) -> Tensor | None:
     """One tensor of a safetensors file, or None where the file or the tensor is not there (any more)."""
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
             return file.get_tensor(name).clone() if name in file.keys() else None  # noqa: SIM118
     except (OSError, SafetensorError):
@@ -173,11 +192,14 @@ def set_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 def _read(path: Path, *, tensors: bool) -> tuple[dict[str, object], dict[str, Tensor]]:
     try:
+        check_regular(path)
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["facts"])
+            if not isinstance(facts, dict):
+                raise ValueError("its facts are no JSON object")
             # Cloned: tensors that point into the mapped file would change with it.
             return facts, {name: file.get_tensor(name).clone() for name in file.keys()} if tensors else {}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise RunError(
             f"The checkpoint {path} cannot be read: {error}.",
             f"Delete {path.parent} and resume: the run goes on from its last complete round."

@@ -21,8 +21,10 @@ from safetensors.numpy import save
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from .disk import in_words
 from .errors import DataError, ModelError
 from .files import complete_or_absent
+from .regularfile import check_regular
 from .rows import Row, Rows
 from .ruby import split_identifiers as split_identifiers_in
 
@@ -200,10 +202,8 @@ def _write_cache(file: Path, sources: list[list[int]], targets: list[list[int]])
         with complete_or_absent(file) as draft:
             draft.write_bytes(save(parts, metadata={"sha256": _checksum(parts)}))
     except OSError as error:
-        raise DataError(
-            f"The tokenized rows cannot be kept in {file.parent}: {error}.",
-            "Make room there, or make the folder writable.",
-        ) from error
+        problem, fix = in_words(error, file)
+        raise DataError(f"The tokenized rows cannot be kept in {file.parent}: {problem}", fix) from error
 
 
 def _read_cache(file: Path, count: int) -> tuple[list[list[int]], list[list[int]]] | None:
@@ -211,6 +211,7 @@ def _read_cache(file: Path, count: int) -> tuple[list[list[int]], list[list[int]
     if not file.exists():
         return None
     try:
+        check_regular(file)
         with safe_open(file, framework="numpy") as content:
             parts = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118  (it is no mapping)
             checksum = (content.metadata() or {}).get("sha256")

@@ -6,8 +6,10 @@ Knows nothing of their content. The recipe is the usual one: write beside the ta
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from .disk import system_error
 
 TEMPORARY = ".tmp-"
 """Prefix of everything unfinished."""
@@ -19,6 +21,9 @@ def complete_or_absent(target: Path) -> Iterator[Path]:
 
     Args:
         target: File or folder to make. A file that exists is replaced; a folder must not exist.
+
+    Raises:
+        OSError: It cannot be written, whichever library found that out.
 
     Yields:
         Where to write: a path that does not exist yet, in the same folder.
@@ -32,8 +37,11 @@ def complete_or_absent(target: Path) -> Iterator[Path]:
             _fsync(path)
         draft.replace(target)
         _fsync(target.parent)
-    except BaseException:
-        _remove(draft)
+    except BaseException as error:
+        with suppress(OSError):  # what happened first is the cause; the draft goes with the next one
+            _remove(draft)
+        if isinstance(error, Exception) and (of_system := system_error(error, target)) is not None:
+            raise of_system from error
         raise
 
 

@@ -12,7 +12,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from .errors import RunError
-from .runs import NAME_PATTERN, RunPaths, hold_lock, is_held
+from .regularfile import real
+from .runs import NAME_PATTERN, RunPaths, hold_lock, is_held, is_run
 
 
 def check_name(name: str) -> None:
@@ -43,9 +44,9 @@ def check_own(checkpoints: Path, paths: RunPaths) -> None:
             f"{paths.root} is a link to {paths.root.readlink()}, and links are not followed.",
             "Remove or rename the link itself with rm or mv.",
         )
-    if paths.root.parent.resolve() != checkpoints.resolve() or paths.root.name in ("", ".", ".."):
+    if real(paths.root.parent) != real(checkpoints) or paths.root.name in ("", ".", ".."):
         raise RunError(f"{paths.root} does not lie in {checkpoints}.", "Name the folder of its runs with --checkpoints.")
-    if not paths.recipe.is_file():
+    if not is_run(paths.root):
         raise RunError(f"{paths.root} is no run: it has no recipe.toml.", "See what is there: codeprune-tui status")
 
 

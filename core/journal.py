@@ -4,7 +4,6 @@ Knows lines and byte offsets, not what they mean. A writer repairs a torn last l
 before it appends; a reader leaves an unfinished last line for the next poll, so that it never sees half an event.
 """
 
-import errno
 import json
 import os
 import stat
@@ -13,9 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .events import Event, Happening, from_line, to_line
+from .regularfile import append_regular, check_regular, open_regular
 
 CHUNK_BYTES = 256 * 1024
 """Most that one poll reads: a journal of gigabytes must not freeze its reader, and events that leave the caches are slower."""
+TAIL_BYTES = 64 * 1024
+"""What a look at the end of a journal reads."""
 LINE_BYTES = 16 * 1024 * 1024
 """A line longer than this is damage; its reader skips it rather than filling the memory."""
 
@@ -34,15 +36,23 @@ class JournalWriter:
         self._next = _last_seq(path) + 1
         self.resumed = self._next > 0
         """Whether the journal had events before."""
-        self._file = path.open("ab", buffering=0)
+        self._path = path
+        self._file = os.fdopen(append_regular(path), "ab", buffering=0)
 
     def append(self, what: Happening) -> Event:
         """Writes one event; it is with the kernel, and so survives a killed process, when this returns."""
         event = Event(self._next, self._clock(), what)
         # Half a surrogate pair (from a file name, or a damaged row) is no text: it must not stop a run.
         line = to_line(event.seq, event.time, what).encode("utf-8", "replace")
-        if self._file.write(line) != len(line):
-            raise OSError(errno.ENOSPC, "the journal could not be written to its end", self._file.name)
+        size = os.fstat(self._file.fileno()).st_size
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            if len(rest) < len(line):  # half a line would spoil the next one, for which there may be room again
+                self._file.truncate(size)
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
         self._next += 1
         return event
 
@@ -86,7 +96,7 @@ class LineReader:
             self._file = there.st_dev, there.st_ino
             if there.st_size <= self.offset:
                 return []
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 if self._after_line:
                     file.seek(self.offset - 1)
                     self.offset = self.offset if file.read(1) == b"\n" else 0  # emptied, and more than that written since
@@ -135,15 +145,15 @@ def read_journal(path: Path) -> list[Event]:
     return events
 
 
-def read_tail(path: Path, limit_bytes: int = 65536) -> list[Event]:
+def read_tail(path: Path, limit_bytes: int = TAIL_BYTES) -> list[Event]:
     """The last events of a journal, as many as fit into `limit_bytes`."""
     return [from_line(line) for line in tail_lines(path, limit_bytes)]
 
 
-def tail_lines(path: Path, limit_bytes: int = 65536) -> list[bytes]:
+def tail_lines(path: Path, limit_bytes: int = TAIL_BYTES) -> list[bytes]:
     """The last complete lines of a file, as many as fit into `limit_bytes`, unread; for lists of many runs."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - limit_bytes))
             chunk = file.read()
@@ -160,20 +170,17 @@ def append_command(path: Path, command: dict[str, object]) -> None:
     Raises:
         OSError: It cannot be written, or is no file: a pipe would hold up whoever opens it.
     """
-    if path.is_fifo():
-        raise OSError(errno.EINVAL, "it is a pipe, no file", str(path))
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
+    descriptor = append_regular(path, 0o600)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no file", str(path))
         os.write(descriptor, (json.dumps(command) + "\n").encode())
     finally:
         os.close(descriptor)
 
 
 def _cut_torn_line(path: Path) -> None:
-    if not path.exists():
+    if not os.path.lexists(path):
         return
+    check_regular(path)
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
         keep = size
@@ -190,7 +197,7 @@ def _cut_torn_line(path: Path) -> None:
 
 
 def _last_seq(path: Path) -> int:
-    for limit in (65536, LINE_BYTES):
+    for limit in (TAIL_BYTES, LINE_BYTES):
         seqs = [event.seq for event in read_tail(path, limit) if event.seq >= 0]
         if seqs:
             return seqs[-1]

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from .errors import DataError
 from .files import complete_or_absent
+from .regularfile import JSON_BYTES, read_regular, reason
 
 KIND = "quantization ladder"
 
@@ -157,9 +158,9 @@ def read_ladder(path: Path) -> Ladder:
         DataError: It is none.
     """
     try:
-        found = _ADAPTER.validate_json(path.read_bytes())
+        found = _ADAPTER.validate_json(read_regular(path, JSON_BYTES))
     except (OSError, ValidationError) as error:
-        problem = str(error).splitlines()[0]
+        problem = reason(error) if isinstance(error, OSError) else str(error).splitlines()[0]
         raise DataError(
             f"{path} cannot be read as a {KIND}: {problem}.", "Make it anew: codeprune-tui quantize MODEL -o FILE"
         ) from error

@@ -65,7 +65,7 @@ def check_rounds(paths: RunPaths, rounds: int) -> None:
     """
     done = paths.finished_rounds()
     lost = sorted(_told(paths)[0] - set(done))
-    if lost and lost[-1] >= paths.next_round():
+    if lost and lost[-1] >= paths.next_round:
         raise RunError(
             f"{paths.round(lost[-1])} is missing, and the journal has round {lost[-1]} as complete.",
             "Put the folder back, or start a new run with the same recipe.",

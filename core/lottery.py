@@ -28,6 +28,7 @@ from .checkpoint import (
     one_tensor,
     save_tensors,
     set_weights,
+    usable,
     weights_of,
 )
 from .data import BatchOrder, Encoded, collate
@@ -55,6 +56,7 @@ from .memory import give_back
 from .model import PAD, CodeToText
 from .names import is_prunable
 from .picker import Measurement, Picker
+from .regularfile import check_regular
 from .schedule import sparsities
 from .scores import CRITERIA
 from .seeds import derive_seed
@@ -100,7 +102,7 @@ def run_lottery(session: Session, material: Material) -> None:
         RunError: The run was begun before, and what it left is missing or has changed.
     """
     leftovers.check_rounds(session.paths, session.recipe.rounds)
-    first = session.paths.next_round()
+    first = session.paths.next_round
     checkpoint = load_checkpoint(session.paths.resume)
     if checkpoint is not None and checkpoint.facts.get("round") != first:
         checkpoint = None
@@ -178,7 +180,8 @@ class Round:
             self._rewind()
             torch.manual_seed(derive_seed(recipe.training.seed, "dropout", self.number))
         else:
-            self._load(checkpoint)
+            with usable(session.paths.resume, f"Delete {session.paths.resume} and resume: round {self.number} begins anew."):
+                self._load(checkpoint)
         self._train()
         self._finish()
         return self.rewind
@@ -198,7 +201,9 @@ class Round:
             return
         recipe, started = self.session.recipe, self.session.clock()
         model, before = self.material.model, self.session.paths.round(self.number - 1)
-        set_weights(model, load_file(before / "model.safetensors"))
+        with usable(before / "model.safetensors", f"Restore it; or delete {before} and resume, and that round is done again."):
+            check_regular(before / "model.safetensors")
+            set_weights(model, load_file(before / "model.safetensors"))
         weights = prunable(model, recipe.pruning.prunable)
         old = {name: mask.to(model.device) for name, mask in load_masks(before / "masks.safetensors").items()}
         criterion = CRITERIA[recipe.pruning.criterion](derive_seed(recipe.training.seed, "criterion", self.number))
@@ -238,8 +243,9 @@ class Round:
     def _rewind(self) -> None:
         to = self.session.recipe.rewind.to
         if self.number > 0 and to != "none":
-            _, weights = load_tensors(self.session.paths.rewind)
-            set_weights(self.material.model, weights)
+            with usable(self.session.paths.rewind, "Restore it, or start a new run with the same recipe."):
+                _, weights = load_tensors(self.session.paths.rewind)
+                set_weights(self.material.model, weights)
             self.session.emit(Rewound("rewound", self.number, to))
         apply_masks(dict(self.material.model.named_parameters()), self.masks)
 
@@ -354,9 +360,11 @@ class Round:
         self._save()  # from here on the model may hold other weights than the trainer's last ones
         step, bleu, reason = self.picker.pick(self.trainer.step)
         if step != self.trainer.step:
-            facts, best = load_tensors(self._best_file)
-            assert (facts["round"], facts["step"]) == (self.number, step), f"{BEST_FILE} is of another step"
-            set_weights(self.material.model, best)
+            again = f"Delete {self.session.paths.resume} and resume: round {self.number} begins anew."
+            with usable(self._best_file, again):
+                facts, best = load_tensors(self._best_file)
+                assert (facts["round"], facts["step"]) == (self.number, step), "it is of another step"
+                set_weights(self.material.model, best)
         self.session.emit(Picked("picked", self.number, step, bleu, reason))
         known = self.measured is not None and self.measured[0] == step
         evaluation = self.measured[1] if known and self.measured else self._evaluate(step, lambda: None)

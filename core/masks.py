@@ -22,6 +22,7 @@ from .errors import ModelError
 from .files import complete_or_absent
 from .names import is_prunable
 from .recipe import PrunablePreset, Scope
+from .regularfile import check_regular
 from .scores import Criterion
 from .weightheaders import Stored, read_header
 
@@ -280,6 +281,7 @@ def load_masks(path: Path) -> Masks:
         ModelError: The file is missing or damaged.
     """
     try:
+        check_regular(path)
         stored = read_header(path)
         with safe_open(path, framework="numpy") as file:
             shapes = json.loads((file.metadata() or {})["shapes"])

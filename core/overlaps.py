@@ -9,12 +9,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from math import prod
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from .regularfile import check_regular
 from .study import Group, Level, Run, Study, level_of
 
 Kind = Literal["rounds", "seeds", "curves"]
@@ -51,11 +53,14 @@ def read_bits(path: Path) -> Bits | None:
     from safetensors import SafetensorError, safe_open  # light, but the app does not need it
 
     try:
+        check_regular(path)
         with safe_open(path, framework="numpy") as file:
             shapes: dict[str, list[int]] = json.loads((file.metadata() or {})["shapes"])
-            return {name: (file.get_tensor(name), int(np.prod(shape))) for name, shape in shapes.items()}
-    except (OSError, SafetensorError, KeyError, ValueError):
+            found = {name: (file.get_tensor(name), prod(shape)) for name, shape in shapes.items()}
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return None
+    fits = all(bits.dtype == np.uint8 and bits.shape == ((count + 7) // 8,) and count > 0 for bits, count in found.values())
+    return found if fits else None
 
 
 def overlap(first: Bits, second: Bits) -> Overlap | None:

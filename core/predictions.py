@@ -7,6 +7,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from .regularfile import read_text
+
+PREDICTION_BYTES = 256_000_000
+"""Most of a file of comments: those of a million rows."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -33,8 +38,9 @@ def read_predictions(path: Path) -> tuple[Prediction, ...] | None:
         score.
     """
     try:
-        with path.open(encoding="utf-8") as lines:  # not splitlines(): comments hold U+2028 and its like
-            return tuple(_prediction(json.loads(line)) for line in lines if line.strip())
+        # not splitlines(): comments hold U+2028 and its like
+        lines = read_text(path, PREDICTION_BYTES).split("\n")
+        return tuple(_prediction(json.loads(line)) for line in lines if line.strip())
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 

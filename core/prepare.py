@@ -5,6 +5,7 @@ the first start, and a run whose data has changed since is refused rather than c
 """
 
 import json
+import os
 import platform
 import shutil
 import socket
@@ -28,6 +29,7 @@ from .lottery import Material
 from .model import CodeToText, CodeToTextConfig, set_dropout, start_near_identity
 from .modelfiles import CONFIG, TOKENIZERS
 from .recipe import NEW_MODEL, Architecture, Recipe, recipe_hash
+from .regularfile import read_facts, reason
 from .rows import Rows, load_rows
 from .ruby import split_identifiers
 from .session import Session
@@ -232,7 +234,7 @@ def _record(session: Session, splits: dict[str, Rows]) -> None:
         "platform": sys.platform,
         "started": round(time.time(), 3),
     }
-    if not path.exists():
+    if not os.path.lexists(path):
         _write_meta(session, now)
         return
     _compare(_read_meta(session), now, session)
@@ -282,12 +284,11 @@ def _write_meta(session: Session, facts: dict[str, object]) -> None:
 def _read_meta(session: Session) -> dict[str, object]:
     path = session.paths.meta
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} cannot be read: {error}.", "Put it back, or start a new run with the same recipe.") from error
-    if not isinstance(facts, dict):
-        raise RunError(f"{path} holds no JSON object.", "Put it back, or start a new run with the same recipe.")
-    return facts
+        return read_facts(path)
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be read: {reason(error)}.", "Put it back, or start a new run with the same recipe."
+        ) from error
 
 
 def _compare(then: dict[str, object], now: dict[str, object], session: Session) -> None:

@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from . import leftovers, prepare
-from .checkpoint import Checkpoint, CheckpointWriter, load_checkpoint
+from .checkpoint import Checkpoint, CheckpointWriter, load_checkpoint, usable
 from .data import BatchOrder, Encoded, encode_texts
 from .device import autocast
 from .errors import DataError
@@ -152,9 +152,11 @@ class Pretraining:
             self.session.emit(RoundStarted("round_started", 0, 0.0, self.session.recipe.training.steps))
             torch.manual_seed(self.session.recipe.training.seed)
             return
-        step = checkpoint.facts["step"]
-        assert isinstance(step, int)
-        self._trainer.load_state(checkpoint.tensors, step)
+        resume = self.session.paths.resume
+        with usable(resume, f"Delete {resume} and resume: the run begins anew."):
+            step = checkpoint.facts["step"]
+            assert isinstance(step, int)
+            self._trainer.load_state(checkpoint.tensors, step)
         self._saved = step
         seconds = checkpoint.facts.get("seconds", 0.0)  # older versions did not count them
         assert isinstance(seconds, float)

@@ -8,7 +8,6 @@ except where a field says otherwise; `training.preset = "paper"` gives the paper
 import difflib
 import hashlib
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from .errors import RecipeError
+from .regularfile import TOML_BYTES, parse_toml, read_text, reason
 
 Kind = Literal["lottery", "finetune", "pretrain"]
 Criterion = Literal["magnitude", "random"]
@@ -333,11 +333,10 @@ def load_recipe(path: Path) -> Recipe:
         RecipeError: The file cannot be read, is no TOML, or asks for what cannot be; the text names file, key and fix.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        text = read_text(path, TOML_BYTES)
+    except OSError as error:
         raise RecipeError(
-            f"Cannot read the recipe {path}: {reason}.", "Write one with: codeprune-tui recipe --template > recipe.toml"
+            f"Cannot read the recipe {path}: {reason(error)}.", "Write one with: codeprune-tui recipe --template > recipe.toml"
         ) from error
     return parse_recipe(text, name=str(path))
 
@@ -356,8 +355,8 @@ def parse_recipe(text: str, name: str = "recipe") -> Recipe:
         RecipeError: As for `load_recipe`.
     """
     try:
-        given = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        given = parse_toml(text)
+    except ValueError as error:
         raise RecipeError(f"{name} is not valid TOML: {error}.", "Compare with: codeprune-tui recipe --template") from error
     return build_recipe(given, name, strict=True)
 

@@ -12,13 +12,11 @@ from typing import TypedDict
 from .events import FloorsMeasured, RoundFinished, Scores, from_line
 from .interval import Difference, Interval
 from .journal import LineReader
-from .runs import RunPaths, read_metrics
+from .runs import LARGEST, RunPaths, number_of, read_metrics
 
 MEASURES = {"bleu": "smoothed BLEU-4", "corpus_bleu": "corpus BLEU", "chrf": "chrF"}
 """Measure -> its name; all are 0..100."""
 FLOORS = ("name", "constant")
-LARGEST = 1e15
-"""A number beyond this is damage."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,8 @@ class Result:
     """How the intervals were computed."""
     before: float = 0.0
     """How sparse the model was before the run; `sparsity` is of the weights that the recipe prunes."""
+    left_out: int = 0
+    """How many of its scores are no numbers that can be."""
 
 
 class ResultsReader:
@@ -109,6 +109,7 @@ def _with_metrics(found: Result, metrics: Mapping[str, object]) -> Result:
     """A result with what `metrics.json` says of it; what that lacks stays as it was."""
     floors, signatures = _mapping(metrics.get("floors")), _mapping(metrics.get("signatures"))
     numbers, split, bootstrap = _numbers(metrics), metrics.get("split"), metrics.get("bootstrap")
+    lost = [name for name, value in _mapping(metrics.get("scores")).items() if value is not None and number_of(value) is None]
     changes = {name: Difference(**each) for name, each in _each(metrics, "against_dense", ("value", "low", "high"))}
     scores = {**found.scores, **_numbers(_mapping(metrics.get("scores")))}
     spreads = _each(metrics, "intervals", ("low", "high"))
@@ -127,6 +128,7 @@ def _with_metrics(found: Result, metrics: Mapping[str, object]) -> Result:
         intervals={**found.intervals, **intervals},
         against_dense={**found.against_dense, **changes},
         bootstrap=bootstrap if isinstance(bootstrap, str) else found.bootstrap,
+        left_out=max(found.left_out, len(lost)),
         **_times(_mapping(metrics.get("decoding"))),
     )
 
@@ -162,11 +164,7 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 
 def _numbers(values: Mapping[str, object]) -> dict[str, float]:
-    return {
-        name: float(value)
-        for name, value in values.items()
-        if isinstance(value, int | float) and abs(value) < LARGEST  # which no NaN is, either
-    }
+    return {name: number for name, value in values.items() if (number := number_of(value)) is not None}
 
 
 def to_csv(results: Iterable[Result]) -> str:

@@ -6,22 +6,22 @@ quick; it never writes into a run, except to make a new one and to take its lock
 
 import difflib
 import fcntl
-import json
 import os
 import re
+import stat
 import time
-import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from tempfile import mkdtemp
 
 from .errors import RunError
 from .events import Event, Failed, Paused, Resumed, RunFinished, RunStarted, Stopped, from_line
-from .journal import tail_lines
+from .journal import TAIL_BYTES, tail_lines
 from .recipe import Recipe, to_toml
+from .regularfile import NO_WAITING, TOML_BYTES, check_regular, open_regular, parse_toml, read_facts, read_text, real, reason
 
 STALE_AFTER_S = 30.0
 """A live worker writes at least every few seconds; silence longer than this is shown."""
@@ -33,8 +33,13 @@ RECIPE_LINES = re.compile(r'kind = "(\w+)"\n(?:.*\n)*?\[pruning\]\n(?:[a-z_]+ = 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
+ROUND_NAME = re.compile(r"[0-9]{2}|[1-9][0-9]{2,5}")
+LARGEST = 1e15
+"""A number beyond this is damage."""
 KILLED = "KILLED"
 """How `State.CRASHED` is shown where the worker was killed on request."""
+DAMAGED = "DAMAGED"
+"""How a run without a worker is shown where a file of it cannot be read."""
 
 
 class State(StrEnum):
@@ -122,12 +127,15 @@ class RunPaths:
 
     def finished_rounds(self) -> list[int]:
         """Numbers of the rounds that are complete on disk, ascending."""
-        if not self.rounds.is_dir():
+        try:
+            names = os.listdir(self.rounds)
+        except OSError:  # none yet, or nothing that can be looked into
             return []
-        return sorted(int(name) for name in os.listdir(self.rounds) if name.isdecimal())
+        return sorted(int(name) for name in names if ROUND_NAME.fullmatch(name))
 
+    @property
     def next_round(self) -> int:
-        """The round after the last complete one."""
+        """The round behind the last complete one; earlier ones may have been deleted to make room."""
         return max(self.finished_rounds(), default=-1) + 1
 
 
@@ -154,10 +162,14 @@ class RunInfo:
     """Whether the worker that crashed was killed on request."""
     before: float = 0.0
     """How sparse the model was before the run, share in [0, 1]."""
+    damage: str = ""
+    """Which of its files cannot be read and why, in one sentence; empty where all can."""
 
     @property
     def words(self) -> str:
-        """The state as it is shown: a worker that somebody killed did not crash."""
+        """The state as it is shown: a worker that somebody killed did not crash, and one that is alive comes before damage."""
+        if self.damage and self.state not in (State.RUNNING, State.PAUSED, State.STALE):
+            return DAMAGED
         return KILLED if self.killed else str(self.state)
 
 
@@ -213,20 +225,43 @@ def find_run(checkpoints: Path, name: str) -> RunPaths:
         RunError: There is none; the text names the nearest.
     """
     for root in (checkpoints / name, Path(name)):
-        if (root / "recipe.toml").is_file():
-            return RunPaths(root.resolve())
+        if is_run(root):
+            return RunPaths(real(root))
     known = [paths.name for paths in run_folders(checkpoints)]
     near = difflib.get_close_matches(Path(name).name, known, n=1)
     hint = f"Did you mean {near[0]}?" if near else f"Runs here: {', '.join(known[:10]) or 'none yet'}."
     raise RunError(f"There is no run {name!r} in {checkpoints}.", hint)
 
 
+def is_run(root: Path) -> bool:
+    """Whether a folder is to be taken for a run, damaged ones included.
+
+    It is where it has a recipe, whatever that is (a folder called so is none, unless there is a journal, too), and where nobody
+    can look into it: what cannot be read must be said, not left out.
+    """
+    try:
+        found = os.lstat(f"{root}/recipe.toml")
+    except (FileNotFoundError, NotADirectoryError):
+        return os.path.lexists(f"{root}/events.jsonl")
+    except (OSError, ValueError):  # a NUL in a name, or one too long, is nobody's run
+        return os.path.lexists(root)
+    return not stat.S_ISDIR(found.st_mode) or os.path.lexists(f"{root}/events.jsonl")
+
+
 def run_folders(checkpoints: Path) -> list[RunPaths]:
-    """Every run folder directly below `checkpoints`, by name."""
-    if not checkpoints.is_dir():
+    """Every run folder directly below `checkpoints`, by name.
+
+    Raises:
+        OSError: The folder is there, but cannot be listed.
+    """
+    try:
+        with os.scandir(checkpoints) as entries:
+            names = sorted(
+                entry.path for entry in entries if not entry.name.startswith(".") and not entry.is_file(follow_symlinks=False)
+            )
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    entries = sorted(entry.path for entry in os.scandir(checkpoints) if not entry.name.startswith(".") and entry.is_dir())
-    return [RunPaths(Path(entry)) for entry in entries if (Path(entry) / "recipe.toml").is_file()]
+    return [RunPaths(Path(name)) for name in names if is_run(Path(name))]
 
 
 @contextmanager
@@ -242,8 +277,11 @@ def hold_lock(paths: RunPaths, patience_s: float = 1.0) -> Iterator[int]:
 
     Raises:
         RunError: Another worker holds it.
+        OSError: The lock is no file that can be opened.
     """
-    descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o644)
+    if os.path.lexists(paths.lock):
+        check_regular(paths.lock)
+    descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT | NO_WAITING, 0o644)
     try:
         deadline = time.monotonic() + patience_s
         while True:
@@ -265,7 +303,8 @@ def hold_lock(paths: RunPaths, patience_s: float = 1.0) -> Iterator[int]:
 def is_held(paths: RunPaths) -> bool:
     """Whether a worker lives that holds the run."""
     try:
-        descriptor = os.open(paths.lock, os.O_RDONLY)
+        check_regular(paths.lock)
+        descriptor = os.open(paths.lock, os.O_RDONLY | NO_WAITING)
     except OSError:
         return False
     try:
@@ -316,14 +355,25 @@ def run_info(paths: RunPaths, now: float) -> RunInfo:
         now: Seconds since 1970.
 
     Returns:
-        What the list of runs shows of it; a damaged recipe shows as kind "?".
+        What the list of runs shows of it, whatever lies in its folder: what cannot be read is said in `damage`, and a damaged
+        recipe shows as kind "?".
     """
+    try:
+        return _read_info(paths, now)
+    except Exception as error:  # whatever it is, one run must not keep the others from being listed
+        unknown = RunInfo(paths, State.CRASHED, "?", -1, 0, 0.0, None, None, None, "", 0.0)
+        return replace(unknown, damage=f"It cannot be read ({type(error).__name__}: {str(error)[:200]}).")
+
+
+def _read_info(paths: RunPaths, now: float) -> RunInfo:
     held = is_held(paths)  # before the journal: a worker that ends in between has then written its last event
+    damage: list[str] = []
     end = _end(paths)
+    damage += _journal_damage(paths.journal, end)
     finished = paths.finished_rounds()
-    results = {number: result for number in finished if (result := read_metrics(paths.round(number))) is not None}
+    results = {number: result for number in finished if (result := _metrics(paths, number, damage)) is not None}
     scores = [bleu for result in results.values() if (bleu := _bleu(result)) is not None]
-    kind, rounds = _asked(paths)
+    kind, rounds = _asked(paths, damage)
     last = results[max(results)] if results else {}
     state = run_state(end, held, now)
     return RunInfo(
@@ -332,14 +382,15 @@ def run_info(paths: RunPaths, now: float) -> RunInfo:
         kind=kind,
         round=finished[-1] if finished else -1,
         rounds=rounds,
-        sparsity=_number(last.get("sparsity")) or 0.0,
+        sparsity=number_of(last.get("sparsity")) or 0.0,
         bleu=_bleu(last),
         best_bleu=max(scores, default=None),
         dense_bleu=_bleu(results.get(0, {})),
-        device=_device(paths),
+        device=_device(paths, damage),
         changed=_last_time(end),
-        killed=state is State.CRASHED and paths.killed.exists(),
-        before=_number(last.get("sparsity_before")) or 0.0,
+        killed=state is State.CRASHED and os.path.lexists(paths.killed),
+        damage=f"{'; '.join(damage[:3])}{f'; and {len(damage) - 3} more' if damage[3:] else ''}." if damage else "",
+        before=number_of(last.get("sparsity_before")) or 0.0,
     )
 
 
@@ -364,45 +415,89 @@ def _end(paths: RunPaths) -> list[Event]:
 def read_metrics(folder: Path) -> dict[str, object] | None:
     """The `metrics.json` of a round, or None where it cannot be read."""
     try:
-        with open(f"{folder}/metrics.json", "rb") as file:  # noqa: PTH123 - a list of runs reads thousands: half the time
-            found = json.loads(file.read())
-    except (OSError, ValueError, RecursionError):
+        return read_facts(f"{folder}/metrics.json")
+    except OSError:
         return None
-    return found if isinstance(found, dict) else None
 
 
-def _asked(paths: RunPaths) -> tuple[str, int]:
+def number_of(value: object) -> float | None:
+    """A number that something can be made of, as a float; None for anything else, such as NaN or one of 400 digits."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST:  # no NaN is, either
+        return float(value)
+    return None
+
+
+def _metrics(paths: RunPaths, number: int, damage: list[str]) -> dict[str, object] | None:
+    """The metrics of a round; adds what is wrong with them to `damage`, where they are there."""
+    name = f"rounds/{number:02d}/metrics.json"
+    try:
+        found = read_facts(f"{paths.root}/{name}")
+    except FileNotFoundError:
+        damage.append(f"{name} is missing")
+        return None
+    except OSError as error:
+        damage.append(f"{name}: {reason(error)}")
+        return None
+    scores = found.get("scores")
+    if scores is not None and not isinstance(scores, dict):
+        damage.append(f"{name}: its scores are none")
+    figures = {"sparsity": found.get("sparsity"), "BLEU": scores.get("bleu") if isinstance(scores, dict) else None}
+    damage += [
+        f"{name}: its {what} is no number that can be"
+        for what, value in figures.items()
+        if value is not None and number_of(value) is None
+    ]
+    return found
+
+
+def _journal_damage(path: Path, end: list[Event]) -> list[str]:
+    """What is wrong with a journal, of whose end these events were read."""
+    try:
+        with open_regular(path) as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        return [f"{path.name}: {reason(error)}"]
+    unreadable = all(event.seq < 0 for event in end) if end else size_bytes > TAIL_BYTES
+    return [f"{path.name}: no line at its end can be read"] if unreadable else []
+
+
+def _asked(paths: RunPaths, damage: list[str]) -> tuple[str, int]:
     """Kind and rounds from the recipe; read loosely, since parsing a thousand recipes takes a second."""
-    with suppress(OSError, ValueError, RecursionError):
-        text = paths.recipe.read_text(encoding="utf-8")
+    try:
+        text = read_text(paths.recipe, TOML_BYTES)
         # In a text of several lines these could be anything.
         if (lines := RECIPE_LINES.match(text)) and '"""' not in text and "'''" not in text:
             return lines[1], int(lines[2]) if lines[1] == "lottery" else 0
-        asked = tomllib.loads(text)
-        pruning = asked.get("pruning")
-        kind = str(asked.get("kind", "lottery"))
-        rounds = pruning.get("rounds", 9) if isinstance(pruning, dict) else 9
-        return kind, int(rounds) if kind == "lottery" and isinstance(rounds, int) else 0
-    return "?", 0
+        asked = parse_toml(text)
+    except OSError as error:
+        damage.append(f"recipe.toml: {reason(error)}")
+        return "?", 0
+    except ValueError as error:
+        damage.append(f"recipe.toml: it is not valid TOML ({str(error)[:100]})")
+        return "?", 0
+    pruning = asked.get("pruning")
+    kind = str(asked.get("kind", "lottery"))[:100]
+    rounds = pruning.get("rounds", 9) if isinstance(pruning, dict) else 9
+    return kind, int(rounds) if kind == "lottery" and isinstance(rounds, int) and 0 <= rounds < LARGEST else 0
 
 
 def _last_time(events: list[Event]) -> float:
     """Time of the last event that could be read (an unreadable one has none); 0 where there is none."""
-    return next((event.time for event in reversed(events) if event.seq >= 0), 0.0)
+    return next((number_of(event.time) or 0.0 for event in reversed(events) if event.seq >= 0), 0.0)
 
 
-def _device(paths: RunPaths) -> str:
-    with suppress(OSError, ValueError, RecursionError):
-        meta = json.loads(paths.meta.read_text(encoding="utf-8"))
-        if isinstance(meta, dict):
-            return str(meta.get("device", ""))
-    return ""
+def _device(paths: RunPaths, damage: list[str]) -> str:
+    try:
+        return str(read_facts(paths.meta).get("device", ""))[:200]
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        damage.append(f"meta.json: {reason(error)}")
+        return ""
 
 
 def _bleu(metrics: dict[str, object]) -> float | None:
     scores = metrics.get("scores")
-    return _number(scores.get("bleu")) if isinstance(scores, dict) else None
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    return number_of(scores.get("bleu")) if isinstance(scores, dict) else None

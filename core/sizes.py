@@ -12,6 +12,7 @@ from .configfields import field_problem
 from .errors import ModelError
 from .names import is_prunable
 from .recipe import NEW_MODEL, Architecture, PrunablePreset, Recipe
+from .regularfile import read_facts
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 OWN_TYPES = ("roberta", "codeprune-code-to-text")
@@ -87,10 +88,10 @@ def prunable(tensors: Tensors, preset: PrunablePreset) -> int:
 def read_config(folder: Path) -> dict[str, object] | None:
     """The `config.json` of a folder if it describes a model that can be loaded, else None."""
     try:
-        facts = weightheaders.read_json(folder / CONFIG)
-    except ModelError:
+        found = read_facts(folder / CONFIG)
+    except OSError:
         return None
-    return facts if facts.get("model_type", "roberta") in OWN_TYPES else None
+    return found if found.get("model_type", "roberta") in OWN_TYPES else None
 
 
 def read_header(weights: Path) -> Tensors | None:

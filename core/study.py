@@ -4,7 +4,7 @@ Runs whose recipes differ only in their seed are seeds of one curve. Everything 
 machine: a copy elsewhere gives the same study. Reads no weights. Knows neither charts nor pages.
 """
 
-import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,8 +17,9 @@ from .journal import read_journal
 from .metrics import name_prediction
 from .predictions import Prediction, read_predictions
 from .recipe import Recipe, load_recipe, to_toml
+from .regularfile import read_facts, real
 from .results import Result, ResultsReader
-from .runs import RunPaths, run_folders
+from .runs import RunPaths, is_run, run_folders
 from .tally import Tally, tally
 
 Level = int
@@ -146,10 +147,10 @@ def find_runs(places: Iterable[Path]) -> list[RunPaths]:
     """
     found: dict[Path, RunPaths] = {}
     for place in places:
-        runs = [RunPaths(place)] if (place / "recipe.toml").is_file() else run_folders(place)
+        runs = [RunPaths(place)] if is_run(place) else run_folders(place)
         if not runs:
             raise RunError(f"{place} is no run, and no folder of runs.", "Give run folders, or the folder that they are in.")
-        found |= {run.root.resolve(): RunPaths(run.root.resolve()) for run in runs}
+        found |= {real(run.root): RunPaths(real(run.root)) for run in runs}
     return list(found.values())
 
 
@@ -173,25 +174,29 @@ def read_run(paths: RunPaths) -> Run:
         recipe = None
     results = ResultsReader(paths).poll()
     comments = {result.round: read_predictions(paths.round(result.round) / "predictions.jsonl") for result in results}
-    events = [event.what for event in read_journal(paths.journal)] if paths.journal.exists() else []
+    events = [event.what for event in read_journal(paths.journal)] if os.path.lexists(paths.journal) else []
     return Run(
         paths.name,
         recipe,
         results,
         {number: rows for number, rows in comments.items() if rows},
-        {what.round: dict(what.matrices) for what in events if isinstance(what, Pruned)},
+        {what.round: _shares(what.matrices) for what in events if isinstance(what, Pruned)},
         tuple(dict.fromkeys(what.message for what in events if isinstance(what, Warned))),
         _meta(paths.meta),
         paths,
     )
 
 
+def _shares(matrices: Mapping[str, float]) -> Mapping[str, float]:
+    """The sparsities that can be; no NaN is in that range."""
+    return {name: share for name, share in matrices.items() if 0 <= share <= 1}
+
+
 def _meta(path: Path) -> Mapping[str, object]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_facts(path)
+    except OSError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def group(runs: Sequence[Run]) -> Study:

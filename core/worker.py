@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .control import Control, StopRequested
-from .errors import CodepruneError
+from .disk import in_words
+from .errors import CodepruneError, RunError
 from .events import CommandTaken, Event, Failed, Happening, RunStarted, Stopped, Warned
 from .files import remove_unfinished
 from .holder import Hold, HoldLostError, refuse_second
 from .journal import JournalWriter
 from .recipe import load_recipe
+from .regularfile import real
 from .runs import RunPaths, hold_lock
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -P -m core.worker RUN_DIR", file=sys.stderr)
         return 2
-    paths = RunPaths(Path(arguments[0]).resolve())
+    paths = RunPaths(real(Path(arguments[0])))
     try:
         # Commands count from here: whoever sees the lock held may send one, and must not be overheard.
         offset = paths.commands.stat().st_size if paths.commands.exists() else 0
@@ -52,8 +54,11 @@ def main(arguments: list[str]) -> int:
         with hold_lock(paths) as lock:
             return _hold(paths, offset, lock)
     except CodepruneError as error:
-        print(error, file=sys.stderr)
+        _log(str(error))
         return error.exit_code
+    except OSError as error:  # the lock, or the journal: nowhere else to say it
+        _log(" ".join(_in_words(paths, error)))
+        return RunError.exit_code
 
 
 def _hold(paths: RunPaths, offset: int, lock: int) -> int:
@@ -74,9 +79,9 @@ def _hold(paths: RunPaths, offset: int, lock: int) -> int:
     control = Control(paths.commands, offset, take, refuse)
     control.stop_on_signals()
     try:
-        return _until_over(paths, Journal(emit, journal.resumed, hold.check), control)
+        return _end_of_work(paths, Journal(emit, journal.resumed, hold.check), control)
     except HoldLostError as error:
-        print(error, file=sys.stderr)
+        _log(str(error))
         hold.tell(error, journal)
         return error.exit_code
     finally:
@@ -94,24 +99,38 @@ class Journal:
     """Raises where the run is not this worker's any more."""
 
 
-def _until_over(paths: RunPaths, journal: Journal, control: Control) -> int:
+def _end_of_work(paths: RunPaths, journal: Journal, control: Control) -> int:
+    """Works; journals how that ended."""
     try:
-        _work(paths, journal, control)
-    except StopRequested as request:
-        journal.append(Stopped("stopped", *_point(paths), str(request)))
+        try:
+            _work(paths, journal, control)
+        except StopRequested as request:
+            journal.append(Stopped("stopped", *_point(paths), str(request)))
+        return 0
     except HoldLostError:
         raise
     except CodepruneError as error:
-        traceback.print_exc()
-        journal.append(Failed("failed", error.problem, error.fix))
-        return error.exit_code
+        _log(f"Error: {error}")
+        failed, code = Failed("failed", error.problem, error.fix), error.exit_code
+    except OSError as error:  # of the disk or the system, whose users can put it right
+        _log(traceback.format_exc())
+        failed, code = Failed("failed", *_in_words(paths, error)), RunError.exit_code
     except Exception as error:  # a defect of ours: the journal must say so, or the run would look crashed
-        traceback.print_exc()
-        journal.append(
-            Failed("failed", f"{type(error).__name__}: {error}"[:2000], f"This is a defect; its traceback is in {paths.log}.")
-        )
-        return 1
-    return 0
+        _log(traceback.format_exc())
+        fix = f"This is a defect; its traceback is in {paths.log}."
+        failed, code = Failed("failed", f"{type(error).__name__}: {error}"[:2000], fix), 1
+    journal.append(failed)
+    return code
+
+
+def _in_words(paths: RunPaths, error: OSError) -> tuple[str, str]:
+    return in_words(error, paths.root, f"go on with: codeprune-tui resume {paths.name}; all that was complete is kept")
+
+
+def _log(text: str) -> None:
+    """Writes to the log, if there is room for it: a full disk must not hide what filled it."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _work(paths: RunPaths, journal: Journal, control: Control) -> None:
@@ -178,7 +197,7 @@ def _point(paths: RunPaths) -> tuple[int, int]:
     """(round, step) after which a worker that starts now has work to do."""
     from .checkpoint import checkpoint_facts
 
-    done = paths.next_round()
+    done = paths.next_round
     facts = checkpoint_facts(paths.resume)
     step = facts.get("step")
     return (done, step) if facts.get("round") == done and isinstance(step, int) else (done, 0)

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,12 +32,37 @@ def command(checkpoints: Path) -> list[str]:
     return [sys.executable, "-c", program]
 
 
+RESTORED = ("\x1b[?1049l", "\x1b[?25h", "\x1b[?2004l", "\x1b[?1000l", "\x1b[?1003l", "\x1b[?1006l", "\x1b[?1004l")
+"""Back from the alternate screen, cursor on, bracketed paste, mouse and focus reports off."""
+BUSY = {
+    "computing": "while True: pass",
+    "waiting": "import time; time.sleep(600)",
+    "locked": "import threading; lock = threading.Lock(); lock.acquire(); lock.acquire()",
+}
+
+
+def broken_command(checkpoints: Path, body: str, thread: bool = False) -> list[str]:
+    """The app, but the first key `z` does something that the app never should."""
+    start = "threading.Thread(target=body).start()" if thread else "body()"
+    program = (
+        "import sys, threading\nfrom pathlib import Path\nfrom codeprune_tui import tui\nfrom codeprune_tui.app import run_app\n"
+        f"def body():\n    {body}\n"
+        "whole = tui.CodepruneApp.on_event\n"
+        "async def on_event(self, event):\n"
+        f"    if getattr(event, 'key', '') == 'z': {start}\n"
+        "    await whole(self, event)\n"
+        "tui.CodepruneApp.on_event = on_event\n"
+        f"run_app(Path({str(checkpoints)!r}))"
+    )
+    return [sys.executable, "-c", program]
+
+
 def environment() -> dict[str, str]:
     return {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)}  # type: ignore[dict-item]
 
 
-def opened(checkpoints: Path) -> "pexpect.spawn[str]":
-    words = command(checkpoints)
+def opened(checkpoints: Path, words: list[str] | None = None) -> "pexpect.spawn[str]":
+    words = words or command(checkpoints)
     child = pexpect.spawn(words[0], words[1:], env=environment(), dimensions=(24, 80), encoding="utf-8", timeout=PATIENCE_S)
     child.expect("STALE")
     return child
@@ -55,6 +81,81 @@ def test_sigterm_restores_the_terminal(checkpoints: Path) -> None:
     child.expect(re.escape(BACK_FROM_THE_ALTERNATE_SCREEN), timeout=SLACK_S)
     child.expect(pexpect.EOF, timeout=SLACK_S)
     child.close()
+    assert child.exitstatus == 0
+
+
+def rest_of(child: "pexpect.spawn[str]") -> str:
+    """All that is written until the end."""
+    child.expect(pexpect.EOF, timeout=SLACK_S)
+    child.close()
+    return child.before or ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("busy", BUSY)
+def test_a_signal_restores_the_terminal_whatever_the_app_is_at(checkpoints: Path, busy: str, number: signal.Signals) -> None:
+    child = opened(checkpoints, broken_command(checkpoints, BUSY[busy]))
+    child.send("z")
+    time.sleep(0.3)
+    assert not termios.tcgetattr(child.child_fd)[3] & termios.ECHO
+    child.kill(number)
+    child.expect(pexpect.EOF, timeout=SLACK_S)
+    assert termios.tcgetattr(child.child_fd)[3] & termios.ECHO
+    assert all(mark in (child.before or "") for mark in RESTORED)
+    child.close()
+    assert child.exitstatus == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_other_signals_restore_the_terminal(checkpoints: Path, number: signal.Signals) -> None:
+    child = opened(checkpoints)
+    child.kill(number)
+    text = rest_of(child)
+    assert all(mark in text for mark in RESTORED)
+    assert child.exitstatus == 0
+
+
+@pytest.mark.parametrize("error", ["ValueError('odd \\x1b[31m')", "RecursionError()", "OSError(5, 'x')", "MemoryError()"])
+def test_a_defect_ends_it_with_a_report(checkpoints: Path, error: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "state/codeprune-tui").mkdir(parents=True)
+    (tmp_path / "state/codeprune-tui/tips-shown").touch()
+    child = opened(checkpoints, broken_command(checkpoints, f"raise {error}"))
+    child.send("z")
+    text = rest_of(child)
+    assert child.exitstatus == 1
+    assert all(mark in text for mark in RESTORED)
+    last_words = text.rpartition("\x1b[?25h")[2]
+    assert "The app has ended. This is a defect: " in last_words
+    assert "\x1b" not in last_words
+    assert "Traceback" not in last_words
+    [report] = (tmp_path / "state/codeprune-tui").glob("defect-*.txt")
+    assert str(report) in last_words.replace("\r\n", "")
+    assert error.partition("(")[0] in report.read_text()
+    assert "in on_event" in report.read_text()
+    assert report.stat().st_mode & 0o077 == 0
+
+
+def test_a_defect_of_a_thread_is_told(checkpoints: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    child = opened(checkpoints, broken_command(checkpoints, "raise ValueError('odd')", thread=True))
+    child.send("z")
+    child.expect("This is a defect: ", timeout=SLACK_S)
+    child.kill(signal.SIGTERM)
+    rest_of(child)
+    assert child.exitstatus == 0
+
+
+@pytest.mark.parametrize(
+    "odd", ["\x1b[:A", "\x1b[97;1:3u", "\x1b[99999999999u", "\x1b[48;99999999;99999999;1;1t", "\x1b[<0;99999999999999999999;5M"]
+)
+def test_sequences_that_no_parser_knows_end_nothing(checkpoints: Path, odd: str) -> None:
+    child = opened(checkpoints)
+    child.send(odd)
+    time.sleep(0.3)
+    child.send("q")
+    child.expect("Detach: the app closes", timeout=PATIENCE_S)
+    child.send("y")
+    rest_of(child)
     assert child.exitstatus == 0
 
 

@@ -308,7 +308,7 @@ def test_status_lists_runs(tmp_path: Path, run_cli: Cli) -> None:
 
 
 RUN_KEYS = {
-    "name", "path", "state", "killed", "kind", "round", "rounds", "sparsity", "sparsity_before", "bleu", "best_bleu",
+    "name", "path", "state", "killed", "damage", "kind", "round", "rounds", "sparsity", "sparsity_before", "bleu", "best_bleu",
     "dense_bleu", "device", "changed",
 }  # fmt: skip
 
@@ -370,7 +370,7 @@ def test_status_survives_damaged_runs(tmp_path: Path, run_cli: Cli) -> None:
     (folder / "meta.json").write_text("[" * 100_000)
     listed = run_cli("status")
     assert listed.code == 0
-    assert listed.out.splitlines()[1].split()[:3] == ["bad", "CRASHED", "?"]
+    assert listed.out.splitlines()[1].split()[:3] == ["bad", "DAMAGED", "?"]
     assert run_cli("status", "bad").code == 0
     assert run_cli("status", "bad", "--json").code == 0
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -351,7 +352,7 @@ def test_a_recipe_as_it_is_written_need_not_be_parsed(
     paths: RunPaths, monkeypatch: pytest.MonkeyPatch, asked: dict[str, object], kind: str, rounds: int
 ) -> None:
     paths.recipe.write_text(to_toml(build_recipe(asked)))
-    monkeypatch.setattr(runs.tomllib, "loads", lambda _: pytest.fail("parsed"))
+    monkeypatch.setattr(tomllib, "loads", lambda _: pytest.fail("parsed"))
     info = run_info(paths, 0.0)
     assert (info.kind, info.rounds) == (kind, rounds)
 

@@ -8,6 +8,7 @@ from core.errors import RunError
 from core.experiments import EXPERIMENTS, Experiment
 from core.findings import Finding, Recovery, findings, recoveries
 from core.overlaps import Compared, overlaps
+from core.regularfile import real
 from core.study import Group, Study, find_runs, read_study
 
 from .ladder import Ladder, find_ladders, ladder_findings, read_ladder
@@ -58,7 +59,7 @@ def read_content(places: Sequence[Path], ladder_files: Iterable[Path] = ()) -> C
         RunError: A place holds neither a run nor a ladder file.
         DataError: A ladder file that was named cannot be read.
     """
-    files = dict.fromkeys([*(path.resolve() for path in ladder_files), *find_ladders(places)])
+    files = dict.fromkeys([*(real(path) for path in ladder_files), *find_ladders(places)])
     try:
         study = read_study(find_runs(places))
     except RunError:

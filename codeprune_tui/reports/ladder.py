@@ -3,7 +3,6 @@
 Loosely: what a row lacks is missing from the tables, for a ladder says itself what a machine could not do.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,9 @@ from pathlib import Path
 from core.errors import DataError
 from core.findings import Finding, Outcome, Verdict
 from core.interval import Difference
-from core.results import LARGEST, MEASURES
+from core.regularfile import read_json, real, reason
+from core.results import MEASURES
+from core.runs import LARGEST
 
 ENDING = "-quantization.json"
 SPLITS = ("valid", "test")
@@ -60,7 +61,7 @@ class Ladder:
 
 def find_ladders(places: Iterable[Path]) -> list[Path]:
     """The ladder files that lie in some folders, by name."""
-    found = {path.resolve() for place in places if place.is_dir() for path in place.glob(f"*{ENDING}")}
+    found = {real(path) for place in places if place.is_dir() for path in place.glob(f"*{ENDING}")}
     return sorted(found, key=lambda path: (path.name, str(path)))
 
 
@@ -72,9 +73,9 @@ def read_ladder(path: Path) -> Ladder:
     """
     fix = "Make it anew with: codeprune-tui reproduce quantization"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read as a quantization ladder.", fix) from error
+        content = read_json(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read as a quantization ladder: {reason(error)}.", fix) from error
     rungs = tuple(_rung(row) for row in _rows(content))
     if not rungs:
         raise DataError(f"{path} names no quantization method.", fix)

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
+from core.regularfile import real
 from core.runs import RunPaths
 
 from .. import bundle
@@ -258,7 +259,7 @@ class LiveScreen(ModeScreen):
         elif not same_machine(watched.view.host):
             why = f"the worker is on {plain(watched.view.host, 30)}, another machine: no figures"
         else:
-            self._followed = Worker(watched.view.pid, watched.paths.root.resolve())
+            self._followed = Worker(watched.view.pid, real(watched.paths.root))
         if why:
             self._show_machine(Content.styled(why, "$text-muted"))
         self._machine.period_s = SLOW_TICK_S if self.frame.slow else SAMPLE_S

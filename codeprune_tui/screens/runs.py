@@ -33,7 +33,7 @@ from ..runcells import bundled
 from ..state import RunView
 from ..widgets.runpreview import RunPreview
 from ..widgets.runtable import RunTable
-from ..widgets.telling import retitle
+from ..widgets.telling import retitle, tell
 from ..words import count
 from .ask import Choose, Confirm, Enter
 from .mode import ModeScreen, Target
@@ -89,6 +89,7 @@ class RunsScreen(ModeScreen):
             yield Static("", markup=False, id="empty")
             yield RunTable(id="runs")
             yield Static("", markup=False, id="no-match")
+            yield Static("", markup=False, id="damage")
             with Vertical(id="filter-bar"):
                 yield Input(placeholder=f"words, and such as {EXAMPLES}", compact=True, select_on_focus=False, id="filter")
                 yield Static("", markup=False, id="filter-problem")
@@ -102,7 +103,7 @@ class RunsScreen(ModeScreen):
             self.query_one("#bundle").border_title = "what came with codeprune-tui"
         self._table.lay_out()
         self._show_filter(False)
-        self._table.display = self.query_one("#no-match").display = False
+        self._table.display = self.query_one("#no-match").display = self.query_one("#damage").display = False
         self.query_one("#empty", Static).update(Content.styled("Looking for runs…", "$text-muted"))
         self.query_one(RunPreview).display = False
         self._previewer.start()
@@ -144,7 +145,9 @@ class RunsScreen(ModeScreen):
         self._marks &= self._runs.keys()
         table, empty = self._table, self.query_one("#empty", Static)
         table.display, empty.display = bool(runs), not runs
-        if not runs:
+        if self.frame.runs_problem:
+            empty.update(Content.styled(plain(self.frame.runs_problem, 300), "$text-error"))
+        elif not runs:
             empty.update(EMPTY.append_text(f"{path_end(plain(str(self.frame.checkpoints)), 200)}/", "$text-muted"))
         elif self.focused is None and self.app.screen is self:
             table.focus()
@@ -157,6 +160,14 @@ class RunsScreen(ModeScreen):
         retitle(table, self._told(len(runs)))
         self._show_match(bool(shown) or not runs)
         self._preview()
+        self._show_damage()
+
+    def _show_damage(self) -> None:
+        """Says below the table what is damaged of the run under the cursor."""
+        note, info = self.query_one("#damage", Static), self._runs.get(self._table.chosen)
+        text = f"{plain(info.paths.name, 60)}: {plain(info.damage, 400)}" if info is not None and info.damage else ""
+        note.display = bool(text)
+        tell(note, text)
 
     def _show_match(self, found: bool) -> None:
         """Says so where the filter lets no run through, instead of a table without lines."""
@@ -190,6 +201,7 @@ class RunsScreen(ModeScreen):
     def on_data_table_row_highlighted(self) -> None:
         """Follows the cursor."""
         self._preview()
+        self._show_damage()
 
     def _preview(self) -> None:
         info = self._runs.get(self._table.chosen)

@@ -5,7 +5,7 @@ names the curves with their figures, so that nothing depends on telling colours 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.containers import Grid, Vertical
@@ -21,7 +21,8 @@ from textual_plot.axis_formatter import NumericAxisFormatter
 
 from core.events import Scores
 
-from ..axis import labels, span, ticks, usable
+from ..axis import labels, span, ticks
+from ..outliers import drawable
 from ..state import RunView
 from ..words import score
 from .telling import retitle
@@ -49,15 +50,16 @@ class Curves:
     by_round: bool = False
     """Whether the horizontal axis counts rounds, so that only whole numbers belong on it."""
     left_out: int = 0
-    """Values that are no numbers, or absurd ones, as a damaged journal may hold them."""
+    """How many points cannot be drawn, their score being no number that can be."""
 
 
 def curves(view: RunView) -> Curves:
     """What the chart draws of a run: scores by round, or by step where there is only the dense round."""
     if view.kind == "pretrain":
         accuracies = tuple((float(found.step), 100 * found.accuracy) for found in view.validations)
-        title = "held-out tokens found, %, by step"
-        return _usable(Curves(title, (), (accuracies,), None, (None, None), float(max(1, view.steps))))
+        shown = _drawable(accuracies)
+        title, right, left_out = "held-out tokens found, %, by step", float(max(1, view.steps)), len(accuracies) - len(shown)
+        return Curves(title, (), (shown,), None, (None, None), right, left_out=left_out)
     by_step = view.rounds == 0
     inside: list[Points] = []
     for number, found in sorted(view.by_round.items()):
@@ -69,30 +71,30 @@ def curves(view: RunView) -> Curves:
         for found in view.finished
         if found.scores
     ]
-    everything = Curves(
+    drawn = [_drawable(line) for line in inside]
+    lost = sum(map(len, inside)) - sum(map(len, drawn)) + len(results) - len(_drawable(results))
+    return Curves(
         title="BLEU by step" if by_step else "BLEU by round",
-        results=tuple(results),
-        inside=tuple(inside),
-        dense=view.dense.bleu if view.dense and not by_step else None,
+        results=_drawable(results),
+        inside=tuple(drawn),
+        dense=_level(view.dense) if not by_step else None,
         floors=(_bleu(view.floors, "name"), _bleu(view.floors, "constant")),
         right=float(max(1, view.steps if by_step else view.rounds)),
+        left_out=lost,
         by_round=not by_step,
-    )
-    return _usable(everything)
-
-
-def _usable(found: Curves) -> Curves:
-    """What of the curves can be drawn; how much that leaves out is counted."""
-    lines = [tuple(point for point in line if usable(point[1])) for line in (found.results, *found.inside)]
-    levels = [level if usable(level) else None for level in (found.dense, *found.floors)]
-    left_out = len(found.results) + sum(map(len, found.inside)) - sum(map(len, lines))
-    return replace(
-        found, results=lines[0], inside=tuple(lines[1:]), dense=levels[0], floors=(levels[1], levels[2]), left_out=left_out
     )
 
 
 def _bleu(floors: Mapping[str, Scores], name: str) -> float | None:
-    return floors[name].bleu if name in floors else None
+    return _level(floors.get(name))
+
+
+def _level(scores: Scores | None) -> float | None:
+    return scores.bleu if scores is not None and drawable(scores.bleu) else None
+
+
+def _drawable(points: Iterable[tuple[float, float]]) -> Points:
+    return tuple(point for point in points if drawable(point[1]))
 
 
 class StyledCanvas(Canvas):

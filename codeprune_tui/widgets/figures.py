@@ -99,12 +99,13 @@ def loss_title(view: RunView) -> str:
     """The title of the loss pane."""
     if view.validations:
         last = view.validations[-1]
-        return f"loss {view.loss or last.loss:.3f} · held-out tokens: loss {last.loss:.3f}, accuracy {percent(last.accuracy)}"
+        losses = [score(loss, 3) for loss in (view.loss or last.loss, last.loss)]
+        return f"loss {losses[0]} · held-out tokens: loss {losses[1]}, accuracy {percent(last.accuracy)}"
     if view.loss is None:
         return "loss"
     losses = [loss for _, _, loss in view.losses.points]
     left_out = f" · {count(view.losses.left_out)} left out: no numbers" if view.losses.left_out else ""
-    return f"loss {view.loss:.3f}" + (f" · {number(min(losses))} to {number(max(losses))}" if losses else "") + left_out
+    return f"loss {score(view.loss, 3)}" + (f" · {number(min(losses))} to {number(max(losses))}" if losses else "") + left_out
 
 
 def samples_text(samples: Sequence[Sample], dense: Sequence[Sample], most: int) -> Content:

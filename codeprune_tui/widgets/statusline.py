@@ -43,6 +43,7 @@ TONES: dict[str, tuple[str, str]] = {
     "CRASHED": ("✗", "$text-error"),
     "KILLED": ("✗", "$text-warning"),
     "FAILED": ("✗", "$text-error"),
+    "DAMAGED": ("✗", "$text-error"),
     "DONE": ("✓", "$text-primary"),
     "NEW": ("·", "$text-muted"),
 }
