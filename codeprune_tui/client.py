@@ -22,6 +22,7 @@ import psutil
 from core.errors import RunError
 from core.events import Event, RunStarted, from_line
 from core.journal import JournalReader, LineReader, append_command
+from core.program import program, run_handle
 from core.recipe import NEW_MODEL, Recipe
 from core.runs import RunPaths, State, create_run, free_name, is_held, run_folders, run_info
 from core.sources import source_problems
@@ -56,7 +57,8 @@ def launch(paths: RunPaths, command: Sequence[str] = WORKER, timeout_s: float = 
     bundle.check_writable(paths)
     if is_held(paths):
         raise RunError(
-            f"A worker is already at work on {paths.name}.", f"Watch it with: codeprune-tui status {paths.name} --follow"
+            f"A worker is already at work on {paths.name}.",
+            f"Watch it with: {program()} status {run_handle(paths.root)} --follow",
         )
     before = _size(paths.log)
     process = _spawn(paths, command)
@@ -168,7 +170,7 @@ def send(paths: RunPaths, command: str, rounds: int | None = None) -> None:
     """
     bundle.check_writable(paths)
     if not is_held(paths):
-        raise RunError(f"No worker is at work on {paths.name}.", f"Start one with: codeprune-tui resume {paths.name}")
+        raise RunError(f"No worker is at work on {paths.name}.", f"Start one with: {program()} resume {run_handle(paths.root)}")
     try:
         append_command(paths.commands, {"command": command} if rounds is None else {"command": command, "rounds": rounds})
     except OSError as error:
@@ -192,7 +194,7 @@ def resume(paths: RunPaths, command: Sequence[str] = WORKER) -> None:
         send(paths, "resume")
     elif run_info(paths, time.time()).state is State.DONE:
         raise RunError(
-            f"{paths.name} is complete, there is nothing to resume.", f"Read it with: codeprune-tui status {paths.name}"
+            f"{paths.name} is complete, there is nothing to resume.", f"Read it with: {program()} status {run_handle(paths.root)}"
         )
     else:
         launch(paths, command)
@@ -233,7 +235,7 @@ def kill(paths: RunPaths) -> None:
     if started is None or not _has_open(started.pid, paths.lock):
         raise RunError(
             f"The worker of {paths.name} has not yet told its process id.",
-            f"Try again in some seconds, or: codeprune-tui stop {paths.name}",
+            f"Try again in some seconds, or: {program()} stop {run_handle(paths.root)}",
         )
     try:
         paths.killed.touch()  # first: whoever finds the worker gone is to find the reason, too

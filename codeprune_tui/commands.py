@@ -17,6 +17,7 @@ import typer
 
 from core.errors import RecipeError, RunError, TrainingError
 from core.events import CommandTaken, Event, Paused
+from core.program import program, run_handle
 from core.recipe import Kind, Recipe, build_recipe, load_recipe
 from core.results import ResultsReader, to_csv
 from core.runs import RunPaths, State, find_run, free_name, is_held, run_folders, run_info
@@ -94,7 +95,7 @@ def open_app(
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         say(
             "The app needs a terminal on stdin and stdout. Without one, use the subcommands, for instance: "
-            "codeprune-tui run RECIPE, codeprune-tui status --json. All of them: codeprune-tui --help"
+            f"{program()} run RECIPE, {program()} status --json. All of them: {program()} --help"
         )
         raise typer.Exit(2)
     from .app import run_app
@@ -218,7 +219,7 @@ def pause(
         say(f"{paths.name} is paused already")
         return
     _ask(paths, lambda: client.pause(paths), lambda event: isinstance(event.what, Paused))
-    say(f"{paths.name} is paused; go on with: codeprune-tui resume {_handle(paths)}")
+    say(f"{paths.name} is paused; go on with: {program()} resume {run_handle(paths.root)}")
 
 
 @app.command()
@@ -230,7 +231,7 @@ def stop(context: typer.Context, name: Run, checkpoints: Checkpoints = None) -> 
     paths = _find(_folder(context, checkpoints), name)
     _ask(paths, lambda: client.stop(paths), None)
     state = run_info(paths, time.time()).state
-    again = "" if state is State.DONE else f"; go on with: codeprune-tui resume {_handle(paths)}"
+    again = "" if state is State.DONE else f"; go on with: {program()} resume {run_handle(paths.root)}"
     say(f"{paths.name} is {state}{again}")
 
 
@@ -323,15 +324,9 @@ def _of_kind(kind: Kind, asked: Recipe, path: Path) -> Recipe:
         command = asked.kind if asked.kind != "lottery" else "run"
         raise RecipeError(
             f'{path} asks for kind = "{asked.kind}", but this command only takes "{kind}".',
-            f"Start it with: codeprune-tui {command} {shlex.quote(str(path))}, or set the kind: --set kind={kind}",
+            f"Start it with: {program()} {command} {shlex.quote(str(path))}, or set the kind: --set kind={kind}",
         )
     return asked
-
-
-def _handle(paths: RunPaths) -> str:
-    """What to call a run in a command that is to be copied from the screen."""
-    at_home = paths.root.parent == Path("checkpoints").resolve()
-    return shlex.quote(paths.name if at_home else str(paths.root))
 
 
 def _recipe_with(path: Path, settings: list[str]) -> Recipe:
@@ -360,8 +355,8 @@ def _follow_to_end(paths: RunPaths, follower: client.Follower, view: RunView, li
         say(f"Following {paths.name}; Ctrl-C detaches, the run goes on")
         view = follow(paths, follower, view, bar=not lines and wants_bar())
     except KeyboardInterrupt as error:
-        run = _handle(paths)
-        say(f"Detached, the run goes on. Attach: codeprune-tui status {run} --follow; end it: codeprune-tui stop {run}")
+        run = run_handle(paths.root)
+        say(f"Detached, the run goes on. Attach: {program()} status {run} --follow; end it: {program()} stop {run}")
         raise typer.Exit(130) from error
     if text := report.results(view):
         typer.echo(text)
@@ -371,7 +366,7 @@ def _follow_to_end(paths: RunPaths, follower: client.Follower, view: RunView, li
         raise TrainingError(f"{paths.name} failed: {view.failure.problem}", view.failure.fix)
     if state is not State.DONE:
         raise RunError(
-            f"{paths.name} is {info.words}, its log is {paths.log}.", f"Go on with: codeprune-tui resume {_handle(paths)}"
+            f"{paths.name} is {info.words}, its log is {paths.log}.", f"Go on with: {program()} resume {run_handle(paths.root)}"
         )
 
 
@@ -391,9 +386,9 @@ def _ask(paths: RunPaths, command: Callable[[], None], answers: Callable[[Event]
         if not held:
             if answers is None:
                 return
-            raise RunError(f"The worker of {paths.name} ended instead.", f"See: codeprune-tui status {_handle(paths)}")
+            raise RunError(f"The worker of {paths.name} ended instead.", f"See: {program()} status {run_handle(paths.root)}")
         time.sleep(POLL_S)
     raise RunError(
         f"The worker of {paths.name} has not answered in {ANSWER_S:.0f} s; it may still do as asked.",
-        f"See: codeprune-tui status {_handle(paths)}, and {paths.log}",
+        f"See: {program()} status {run_handle(paths.root)}, and {paths.log}",
     )

@@ -15,6 +15,7 @@ import typer
 
 from core.errors import RecipeError, RunError, TrainingError
 from core.experiments import CURVES, EXPERIMENTS, FINETUNED, PRETRAINED, Material, Scale, plan, recipe_of
+from core.program import program
 from core.recipe import load_recipe, to_toml
 
 from . import bundle, report
@@ -60,7 +61,7 @@ def recipes(
     elif name in EXPERIMENTS:
         raise RecipeError(
             f"{name} is an experiment of several recipes: {', '.join(EXPERIMENTS[name].curves) or 'it trains nothing'}.",
-            f"Print one of them, or make their runs: codeprune-tui reproduce {name}",
+            f"Print one of them, or make their runs: {program()} reproduce {name}",
         )
     else:
         raise RecipeError(f"There is no recipe {name!r}.", f"There are: {', '.join([*CURVES, *shipped])}.")
@@ -89,7 +90,7 @@ def reproduce(
     """Make the runs of the paper's experiments.
 
     What is missing is started, what was cut off resumed, what is done left as it is; so it can be interrupted and started
-    again at any time. Ctrl-C leaves the workers at work. Their table and figures: codeprune-tui report.
+    again at any time. Ctrl-C leaves the workers at work. Their table and figures come with `report`.
     """
     folder, material = folder_of(context, checkpoints), Material(data, pretrained, finetuned)
     chosen = tuple(experiments or ())
@@ -104,7 +105,7 @@ def reproduce(
     if not chosen or QUANTIZATION in chosen:
         _quantize(folder / f"{scale}-{QUANTIZATION}.json", material)
     typer.echo(_standing(doing))
-    say(f"Figures and findings: codeprune-tui report {shlex.quote(str(folder))} -o report.html")
+    say(f"Figures and findings: {program()} report {shlex.quote(str(folder))} -o report.html")
     if doing.failures:
         names = ", ".join(job.planned.name for job in doing.failures)
         raise TrainingError(f"These runs did not come to their end: {names}.", "Start the same command again to resume them.")
@@ -118,7 +119,7 @@ def _make(doing: Reproduction, lines: bool) -> None:
             follow(doing, show)
     except KeyboardInterrupt as error:
         running = ", ".join(doing.running) or "none"
-        say(f"Interrupted. Still at work: {running}. The same command takes up the rest; end one with: codeprune-tui stop RUN")
+        say(f"Interrupted. Still at work: {running}. The same command takes up the rest; end one with: {program()} stop RUN")
         raise typer.Exit(130) from error
 
 

@@ -33,6 +33,7 @@ from core.events import (
     Validated,
     Warned,
 )
+from core.program import program
 
 NOTHING = "–"
 """Stands where there is no number (yet)."""
@@ -182,5 +183,5 @@ def reopening(checkpoints: Path) -> tuple[str, str]:
     """
     whole = checkpoints.resolve()
     if whole == Path("checkpoints").resolve():
-        return "codeprune-tui", str(whole.parent)
-    return f"codeprune-tui --checkpoints {shlex.quote(str(whole))}", str(whole)
+        return program(), str(whole.parent)
+    return f"{program()} --checkpoints {shlex.quote(str(whole))}", str(whole)

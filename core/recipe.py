@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from .errors import RecipeError
+from .program import program
 
 Kind = Literal["lottery", "finetune", "pretrain"]
 Criterion = Literal["magnitude", "random"]
@@ -337,7 +338,7 @@ def load_recipe(path: Path) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise RecipeError(
-            f"Cannot read the recipe {path}: {reason}.", "Write one with: codeprune-tui recipe --template > recipe.toml"
+            f"Cannot read the recipe {path}: {reason}.", f"Write one with: {program()} recipe --template > recipe.toml"
         ) from error
     return parse_recipe(text, name=str(path))
 
@@ -358,7 +359,7 @@ def parse_recipe(text: str, name: str = "recipe") -> Recipe:
     try:
         given = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise RecipeError(f"{name} is not valid TOML: {error}.", "Compare with: codeprune-tui recipe --template") from error
+        raise RecipeError(f"{name} is not valid TOML: {error}.", f"Compare with: {program()} recipe --template") from error
     return build_recipe(given, name, strict=True)
 
 

@@ -21,6 +21,7 @@ from tempfile import mkdtemp
 from .errors import RunError
 from .events import Event, Failed, Paused, Resumed, RunFinished, RunStarted, Stopped, from_line
 from .journal import tail_lines
+from .program import program, run_handle
 from .recipe import Recipe, to_toml
 
 STALE_AFTER_S = 30.0
@@ -177,7 +178,8 @@ def create_run(checkpoints: Path, name: str, recipe: Recipe) -> RunPaths:
     paths = RunPaths(checkpoints / name)
     if paths.root.exists():
         raise RunError(
-            f"There is already something at {paths.root}.", f"Choose another name, or go on with: codeprune-tui resume {name}"
+            f"There is already something at {paths.root}.",
+            f"Choose another name, or go on with: {program()} resume {run_handle(paths.root)}",
         )
     try:
         checkpoints.mkdir(parents=True, exist_ok=True)
@@ -245,7 +247,7 @@ def hold_lock(paths: RunPaths, patience_s: float = 1.0) -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise RunError(
                         f"Another worker is already at work on {paths.name}.",
-                        f"Watch it with: codeprune-tui status {paths.name}",
+                        f"Watch it with: {program()} status {run_handle(paths.root)}",
                     ) from error
                 time.sleep(0.02)
         yield

@@ -125,7 +125,7 @@ class ModeScreen(Screen[None]):
         if target is None:
             self.frame.say("There is no run to command. Choose one under 1 Runs, or start one under 6 New run.", "warning")
         elif bundle.is_read_only(target.paths):
-            self.frame.say(f"{target.name} is an example: it can be read, not changed. {bundle.OF_YOUR_OWN}", "warning")
+            self.frame.say(f"{target.name} is an example: it can be read, not changed. {bundle.of_your_own()}", "warning")
             return None
         elif target.state == "DONE":
             self.frame.say(f"{target.name} is done: nothing is left to do. c under 1 Runs copies its recipe.", "warning")

@@ -298,7 +298,7 @@ class RunsScreen(ModeScreen):
         for info in infos:
             name = plain(info.paths.name, 60)
             if bundle.is_read_only(info.paths):
-                self.frame.say(f"{name} is an example: it cannot be {done}. {bundle.OF_YOUR_OWN}", "warning")
+                self.frame.say(f"{name} is an example: it cannot be {done}. {bundle.of_your_own()}", "warning")
                 return False
             if is_held(info.paths):
                 self.frame.say(f"{name} has a worker: it cannot be {done} while it has. s stops it at a checkpoint.", "warning")
