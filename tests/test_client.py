@@ -84,7 +84,7 @@ def test_a_worker_outlives_who_started_it(paths: RunPaths) -> None:
 def test_launch_refuses_a_run_that_has_a_worker(paths: RunPaths) -> None:
     with (
         hold_lock(paths),
-        pytest.raises(RunError, match=r"^A worker is already at work on mine\. Watch it with: codeprune-tui status mine"),
+        pytest.raises(RunError, match=r"^A worker is already at work on mine\. Watch it with: codeprune-tui status \S+/mine"),
     ):
         client.launch(paths, stand_in("endless"))
 
@@ -153,14 +153,14 @@ def test_resume_gives_a_stopped_run_a_new_worker(paths: RunPaths) -> None:
     events = client.Follower(paths).poll()
     assert [event.seq for event in events] == list(range(len(events)))
     with pytest.raises(
-        RunError, match=r"^mine is complete, there is nothing to resume\. Read it with: codeprune-tui status mine$"
+        RunError, match=r"^mine is complete, there is nothing to resume\. Read it with: codeprune-tui status \S+/mine$"
     ):
         client.resume(paths, stand_in("steps"))
 
 
 @pytest.mark.parametrize("ask", [client.pause, client.stop, lambda paths: client.pause_after(paths, 2)])
 def test_commands_need_a_worker(paths: RunPaths, ask: Callable[[RunPaths], None]) -> None:
-    with pytest.raises(RunError, match=r"^No worker is at work on mine\. Start one with: codeprune-tui resume mine$"):
+    with pytest.raises(RunError, match=r"^No worker is at work on mine\. Start one with: codeprune-tui resume \S+/mine$"):
         ask(paths)
     assert not paths.commands.exists()
 

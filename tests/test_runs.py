@@ -81,7 +81,7 @@ def test_a_name_that_cannot_be_a_folders_is_refused(tmp_path: Path, name: str) -
 
 
 def test_a_name_that_is_taken_is_refused(paths: RunPaths) -> None:
-    with pytest.raises(RunError, match=r"^There is already something at .*/mine\. Choose .* codeprune-tui resume mine$"):
+    with pytest.raises(RunError, match=r"^There is already something at .*/mine\. Choose .* codeprune-tui resume \S+/mine$"):
         create_run(paths.root.parent, "mine", Recipe())
 
 
@@ -140,7 +140,7 @@ def test_the_lock_shows_a_worker_and_keeps_others_out(paths: RunPaths) -> None:
         assert is_held(paths)
         with (
             pytest.raises(
-                RunError, match=r"^Another worker is already at work on mine\. Watch it with: codeprune-tui status mine$"
+                RunError, match=r"^Another worker is already at work on mine\. Watch it with: codeprune-tui status \S+/mine$"
             ),
             hold_lock(paths, patience_s=0.05),
         ):
