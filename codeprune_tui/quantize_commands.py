@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @app.command(
-    epilog="\b\nExample:\n  codeprune-tui quantize checkpoints/bundled/ruby-mini --data data/ruby --explain -o ladder.json\n"
+    epilog="\b\nExample:\n  codeprune-tui quantize checkpoints/bundled/ruby-mini --explain -o ladder.json\n"
     "  codeprune-tui quantize checkpoints/bundled/ruby-mini --method int8-weight --save mini-int8"
 )
 def quantize(
