@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 
 from core.errors import RunError
-from core.events import Event, RunStarted, from_line
-from core.journal import JournalReader, LineReader, append_command
+from core.events import CheckpointSaved, Evaluating, Event, RoundFinished, RoundStarted, RunStarted, Step, from_line
+from core.journal import JournalReader, LineReader, append_command, tail_lines
 from core.program import program, run_handle
 from core.recipe import NEW_MODEL, Recipe
 from core.runs import RunPaths, State, create_run, free_name, is_held, run_folders, run_info
@@ -35,6 +35,9 @@ WORKER = (sys.executable, "-P", "-m", "core.worker")
 LAUNCH_TIMEOUT_S = 20.0
 """A worker takes the lock before it imports torch, within a fraction of a second; slow disks get this long."""
 POLL_S = 0.02
+UNDONE_BYTES = 4 * 1024 * 1024
+"""End of a journal that surely holds the last checkpoint: some 20,000 steps."""
+SINCE_CHECKPOINT = re.compile(rb'"event": ?"(?:step|evaluating|checkpoint|round_started|round_finished|run_started)"')
 LOG_TAIL_BYTES = 64 * 1024
 LOG_TAIL_LINES = 15
 
@@ -244,6 +247,30 @@ def kill(paths: RunPaths) -> None:
         with suppress(OSError):
             paths.killed.unlink(missing_ok=True)
         raise RunError(f"Cannot kill process {started.pid}: {error.strerror}.", "It belongs to who started it.") from error
+
+
+def undone(paths: RunPaths) -> str:
+    """What a kill would have done again when the run is resumed, such as "51 steps of round 2"; "" where nobody can say.
+
+    Args:
+        paths: The run; only the end of its journal is read.
+    """
+    step: Step | None = None
+    evaluating = False
+    for line in reversed(tail_lines(paths.journal, UNDONE_BYTES)):
+        if not SINCE_CHECKPOINT.search(line):
+            continue
+        what = from_line(line).what
+        if isinstance(what, Evaluating):
+            evaluating = evaluating or step is None
+        elif isinstance(what, Step):
+            step = step or what
+        elif isinstance(what, CheckpointSaved | RoundStarted | RoundFinished | RunStarted):
+            saved = what.step if isinstance(what, CheckpointSaved | RunStarted) else 0
+            steps = max(0, step.step - saved) if step is not None else 0
+            words = f"{steps:,} step{'' if steps == 1 else 's'} of round {step.round}" if step is not None and steps else ""
+            return " and ".join(filter(None, [words, "an evaluation" if evaluating else ""])) or "nothing"
+    return ""
 
 
 def newest_start(paths: RunPaths) -> RunStarted | None:

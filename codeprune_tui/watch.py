@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.results import Result, ResultsReader
-from core.runs import STALE_AFTER_S, RunInfo, RunPaths, State, is_held, run_folders, run_info
+from core.runs import RunInfo, RunPaths, State, is_held, run_folders, run_info, taken_at
 
 from .client import Follower
 from .state import RunView, reduce_all
@@ -38,6 +38,8 @@ class Watched:
     """Whether the journal's past has been read: what comes from now on is news."""
     killed: bool = False
     """Whether the last worker was killed on request."""
+    taken: float = 0.0
+    """When the worker that lives took the run, seconds since 1970; 0 where that is not known."""
 
 
 class Watcher(threading.Thread):
@@ -67,24 +69,25 @@ class Watcher(threading.Thread):
     def run(self) -> None:
         """Reads, reduces and publishes, once in `poll_s`."""
         follower, view, held, caught_up, probed = Follower(self.paths), RunView(), False, False, -PROBE_S
-        killed = False
+        killed, taken = False, 0.0
         published: Watched | None = None
         told = -PAST_S
         while not self._leave.is_set():
             if (now := time.monotonic()) - probed >= PROBE_S:
-                held, killed, probed = (
-                    is_held(self.paths),
-                    self.paths.killed.exists(),
-                    now,
-                )  # before the journal: a worker that has ended wrote why first
+                # Before the journal: a worker that has ended wrote why first.
+                held, killed, taken, probed = is_held(self.paths), self.paths.killed.exists(), taken_at(self.paths), now
             batch = follower.poll()
             view = reduce_all(view, batch)
             reading_the_past = bool(batch) and not caught_up
             caught_up = caught_up or not batch
-            new = published is None or view is not published.view or (held, caught_up) != (published.held, published.caught_up)
+            new = (
+                published is None
+                or view is not published.view
+                or (held, caught_up, taken) != (published.held, published.caught_up, published.taken)
+            )
             soon = reading_the_past and published is not None and now - told < PAST_S
             if new and not soon and not self._leave.is_set():
-                published, told = Watched(self.paths, view, held, caught_up, killed), now
+                published, told = Watched(self.paths, view, held, caught_up, killed, taken), now
                 self._publish(published)
             if not reading_the_past:
                 self._leave.wait(self._poll_s)
@@ -152,7 +155,7 @@ class Lister(threading.Thread):
         known: dict[str, tuple[tuple[int, ...], RunInfo, int]] = {}
         for paths in self._folders():
             held = is_held(paths)
-            stamp = (int(held), *_stamp(paths.journal), *_stamp(paths.rounds))
+            stamp = (int(held), *_stamp(paths.lock), *_stamp(paths.journal), *_stamp(paths.rounds))
             before = self._known.get(paths.name)
             if before is not None and before[0] == stamp:
                 known[paths.name] = (stamp, _aged(before[1], now), before[2])
@@ -217,9 +220,7 @@ class Comparer(threading.Thread):
 
 
 def _aged(info: RunInfo, now: float) -> RunInfo:
-    if info.state not in (State.RUNNING, State.STALE) or not info.changed:
-        return info
-    return replace(info, state=State.STALE if now - info.changed > STALE_AFTER_S else State.RUNNING)
+    return replace(info, state=State.STALE) if now > info.stale_from else info
 
 
 def _stamp(path: Path) -> tuple[int, int]:

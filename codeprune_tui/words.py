@@ -172,6 +172,16 @@ def _evaluated(what: Evaluated) -> str:
     )
 
 
+def killed(name: str, again: str) -> str:
+    """What is said of a run whose worker was killed on request.
+
+    Args:
+        name: Of the run, safe to show.
+        again: What is done again, as `client.undone` says it.
+    """
+    return f"{name} was killed on request. r resumes from its last checkpoint" + (f"; done again: {again}." if again else ".")
+
+
 def reopening(checkpoints: Path) -> tuple[str, str]:
     """How the app is opened again on a folder of runs, and where that holds.
 

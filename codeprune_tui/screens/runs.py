@@ -222,7 +222,7 @@ class RunsScreen(ModeScreen):
     def action_pause(self) -> None:
         """Pauses all marked runs that are at work; without marks as everywhere."""
         if self._marks:
-            at_work = [info for info in self._chosen() if info.state in ("RUNNING", "STALE")]
+            at_work = [info for info in self._chosen() if info.state in ("STARTING", "RUNNING", "STALE")]
             self._to_all(at_work, client.pause, "pause at the next step", "No marked run is at work: there is nothing to pause.")
         else:
             super().action_pause()
@@ -230,7 +230,7 @@ class RunsScreen(ModeScreen):
     def action_resume(self) -> None:
         """Goes on with all marked runs that can; without marks as everywhere."""
         if self._marks:
-            idle = [info for info in self._chosen() if info.state not in ("RUNNING", "STALE", "DONE")]
+            idle = [info for info in self._chosen() if info.state not in ("STARTING", "RUNNING", "STALE", "DONE")]
             self._to_all(idle, client.resume, "go on", "No marked run can go on: they are at work or done.")
         else:
             super().action_resume()
