@@ -9,6 +9,7 @@ import struct
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from .names import is_prunable
 from .recipe import NEW_MODEL, Architecture, PrunablePreset, Recipe
@@ -29,6 +30,8 @@ ROBERTA = {
 }
 """What a configuration means where it says nothing: the defaults of transformers' RobertaConfig and of our decoder."""
 
+UNREADABLE = (OSError, struct.error, ValueError, RecursionError, KeyError, TypeError, AttributeError)
+"""What reading a header may raise, whatever lies there."""
 Tensors = Mapping[str, int]
 """Parameter name -> how many weights it has; tied ones once."""
 
@@ -95,19 +98,38 @@ def read_config(folder: Path) -> dict[str, object] | None:
 
 
 def read_header(weights: Path) -> Tensors | None:
-    """Tensor name -> number of values of a safetensors file, from its header; None where it cannot be read.
-
-    Source: the format's description: 8 bytes of length, little-endian, then JSON with the shapes.
-    """
+    """Tensor name -> number of values of a safetensors file, from its header; None where it cannot be read."""
     try:
-        with weights.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > HEADER_BYTES:
-                return None
-            header = json.loads(file.read(length))
-        return {str(name): prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"}
-    except (OSError, struct.error, ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        return {name: prod(tensor["shape"]) for name, tensor in _header(weights).items()}
+    except UNREADABLE:
         return None
+
+
+def bytes_by_width(weights: Path) -> dict[int, int]:
+    """Bits of a value -> bytes of the tensors with such values in a safetensors file; {} where it cannot be read."""
+    found: dict[int, int] = {}
+    try:
+        for tensor in _header(weights).values():
+            begin, end = tensor["data_offsets"]
+            if values := prod(tensor["shape"]):
+                width = 8 * (end - begin) // values
+                found[width] = found.get(width, 0) + end - begin
+    except UNREADABLE:
+        return {}
+    return found
+
+
+def _header(weights: Path) -> dict[str, Any]:
+    """Tensor name -> its type, shape and place.
+
+    Source: the format's description: 8 bytes of length, little-endian, then JSON.
+    """
+    with weights.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > HEADER_BYTES:
+            raise ValueError("no header is so long")
+        header = json.loads(file.read(length))
+    return {str(name): tensor for name, tensor in header.items() if name != "__metadata__"}
 
 
 def _plain(name: str) -> str:
