@@ -135,7 +135,7 @@ def tail_lines(path: Path, limit_bytes: int = 65536) -> list[bytes]:
 
 def append_command(path: Path, command: dict[str, object]) -> None:
     """Appends one command in one write, so that several writers cannot mix their lines."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         os.write(descriptor, (json.dumps(command) + "\n").encode())
     finally:

@@ -21,6 +21,7 @@ from tempfile import mkdtemp
 
 from .errors import RunError
 from .events import DataLoaded, Event, Failed, Paused, Resumed, RoundStarted, RunFinished, RunStarted, Stopped, from_line
+from .files import open_to_umask
 from .journal import tail_lines
 from .program import program, run_handle
 from .recipe import Recipe, to_toml
@@ -195,7 +196,7 @@ def create_run(checkpoints: Path, name: str, recipe: Recipe) -> RunPaths:
         checkpoints.mkdir(parents=True, exist_ok=True)
         draft = Path(mkdtemp(prefix=f".{name}-", dir=checkpoints))
         (draft / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
-        draft.chmod(0o755)
+        open_to_umask(draft)
         draft.rename(paths.root)  # complete or absent
     except OSError as error:
         raise RunError(
@@ -246,7 +247,7 @@ def hold_lock(paths: RunPaths, patience_s: float = 1.0) -> Iterator[None]:
     Raises:
         RunError: Another worker holds it.
     """
-    descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         deadline = time.monotonic() + patience_s
         while True:
