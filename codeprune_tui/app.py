@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import core
+from core.program import program
 
 from .defect import sentences, write_report
 from .plain import plain
@@ -56,7 +57,7 @@ def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) 
             "Install codeprune-tui into an environment of its own (pipx install codeprune-tui, or uv tool install codeprune-tui)."
         )
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise SystemExit("The app needs a terminal. Without one, use: codeprune-tui status, run, pause, resume, stop.")
+        raise SystemExit(f"The app needs a terminal. Without one, use: {program()} status, run, pause, resume, stop.")
     os.environ.setdefault("TEXTUAL_FPS", FRAMES_PER_S)  # Textual looks at it once, when it is imported
     from .settings import config_path
     from .terminal_input import PastingDriver

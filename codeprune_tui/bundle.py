@@ -11,6 +11,7 @@ from math import prod
 from pathlib import Path
 
 from core.errors import RecipeError, RunError
+from core.program import program
 from core.recipe import Recipe, load_recipe
 from core.regularfile import real
 from core.runs import RunPaths, number_of, read_metrics
@@ -21,7 +22,6 @@ EXAMPLE = "example-run"
 DEMO = "demo"
 """Name of the demo's recipe, and of the runs made from it, less their number."""
 WEIGHTS = "model.safetensors"
-OF_YOUR_OWN = "For such a run of your own press d under 1 Runs, or: codeprune-tui run demo"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def recipe_file(given: Path) -> Path:
         return known[str(given)]
     raise RecipeError(
         f"Cannot read the recipe {given}: {'it is a folder' if given.is_dir() else 'there is no such file'}.",
-        f"Write one with: codeprune-tui recipe > mine.toml, or name one that came with codeprune-tui: {', '.join(known)}.",
+        f"Write one with: {program()} recipe > mine.toml, or name one that came with codeprune-tui: {', '.join(known)}.",
     )
 
 
@@ -96,6 +96,11 @@ def is_read_only(paths: RunPaths) -> bool:
     return real(paths.root).is_relative_to(real(folder()))
 
 
+def of_your_own() -> str:
+    """How to get a run like the example that may be changed."""
+    return f"For such a run of your own press d under 1 Runs, or: {program()} run demo"
+
+
 def check_writable(paths: RunPaths) -> None:
     """Refuses a run that came with the package.
 
@@ -103,7 +108,7 @@ def check_writable(paths: RunPaths) -> None:
         RunError: It did.
     """
     if is_read_only(paths):
-        raise RunError(f"{paths.name} came with codeprune-tui as an example: it can be read, not changed.", OF_YOUR_OWN)
+        raise RunError(f"{paths.name} came with codeprune-tui as an example: it can be read, not changed.", of_your_own())
 
 
 def models() -> list[BundledModel]:

@@ -15,10 +15,20 @@
 Data goes to stdout, narration and errors to stderr. Neither torch nor Textual is imported before a command needs it.
 """
 
+import os
+import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import core
+
+if TYPE_CHECKING:
+    import typer
+    from typer.models import CommandInfo, TyperInfo
+
+COMPLETE_VARIABLE = "_CODEPRUNE_TUI_COMPLETE"
+"""Set by the shell's completion script when it asks for words."""
 
 
 def main() -> None:
@@ -50,7 +60,7 @@ def main() -> None:
 
     guard_terminals()
     try:
-        app(prog_name="codeprune-tui")
+        app(prog_name=_program_in_help(app))
     except CodepruneError as error:
         say(f"Error: {error}")
         sys.exit(error.exit_code)
@@ -62,6 +72,23 @@ def main() -> None:
 
         say(f"Error: {sentences(error, write_report(error))}")
         sys.exit(1)
+
+
+def _program_in_help(app: "typer.Typer") -> str:
+    """Puts how we are called from here into the examples of every command's help, and returns it for its first line.
+
+    Shell completion is asked for by the bare name, which shells also look up for a path that ends with it.
+    """
+    if COMPLETE_VARIABLE in os.environ or any(word.startswith(("--install-c", "--show-c")) for word in sys.argv[1:]):
+        return core.OWNER
+    from core.program import program
+
+    name = program()
+    described: list[TyperInfo | CommandInfo] = [app.info, *app.registered_commands]
+    for info in described:
+        if isinstance(info.epilog, str):
+            info.epilog = re.sub(rf"(^  |\| ){core.OWNER}\b", lambda match: match[1] + name, info.epilog, flags=re.MULTILINE)
+    return name
 
 
 if __name__ == "__main__":

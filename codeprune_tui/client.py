@@ -20,9 +20,20 @@ from pathlib import Path
 import psutil
 
 from core.errors import RunError
-from core.events import CommandTaken, Event, from_line
+from core.events import (
+    CheckpointSaved,
+    CommandTaken,
+    Evaluating,
+    Event,
+    RoundFinished,
+    RoundStarted,
+    RunStarted,
+    Step,
+    from_line,
+)
 from core.holder import newest_start, refuse_second
-from core.journal import JournalReader, LineReader, append_command
+from core.journal import JournalReader, LineReader, append_command, tail_lines
+from core.program import program, run_handle
 from core.recipe import NEW_MODEL, Recipe
 from core.regularfile import append_regular, open_regular, real, reason
 from core.runs import RunPaths, State, create_run, free_name, is_held, run_folders, run_info
@@ -38,6 +49,9 @@ LAUNCH_TIMEOUT_S = 20.0
 TAKEN_S = 10.0
 """A worker looks for commands between two steps; one that takes none for so long is told of."""
 POLL_S = 0.02
+UNDONE_BYTES = 4 * 1024 * 1024
+"""End of a journal that surely holds the last checkpoint: some 20,000 steps."""
+SINCE_CHECKPOINT = re.compile(rb'"event": ?"(?:step|evaluating|checkpoint|round_started|round_finished|run_started)"')
 LOG_TAIL_BYTES = 64 * 1024
 LOG_TAIL_LINES = 15
 
@@ -64,7 +78,8 @@ def launch(paths: RunPaths, command: Sequence[str] = WORKER, timeout_s: float = 
     bundle.check_writable(paths)
     if is_held(paths):
         raise RunError(
-            f"A worker is already at work on {paths.name}.", f"Watch it with: codeprune-tui status {paths.name} --follow"
+            f"A worker is already at work on {paths.name}.",
+            f"Watch it with: {program()} status {run_handle(paths.root)} --follow",
         )
     refuse_second(paths)
     before = _size(paths.log)
@@ -177,7 +192,7 @@ def send(paths: RunPaths, command: str, rounds: int | None = None) -> None:
     """
     bundle.check_writable(paths)
     if not is_held(paths):
-        raise RunError(f"No worker is at work on {paths.name}.", f"Start one with: codeprune-tui resume {paths.name}")
+        raise RunError(f"No worker is at work on {paths.name}.", f"Start one with: {program()} resume {run_handle(paths.root)}")
     try:
         append_command(paths.commands, {"command": command} if rounds is None else {"command": command, "rounds": rounds})
     except OSError as error:
@@ -230,7 +245,7 @@ def resume(paths: RunPaths, command: Sequence[str] = WORKER) -> None:
         ask(paths, "resume")
     elif run_info(paths, time.time()).state is State.DONE:
         raise RunError(
-            f"{paths.name} is complete, there is nothing to resume.", f"Read it with: codeprune-tui status {paths.name}"
+            f"{paths.name} is complete, there is nothing to resume.", f"Read it with: {program()} status {run_handle(paths.root)}"
         )
     else:
         launch(paths, command)
@@ -271,7 +286,7 @@ def kill(paths: RunPaths) -> None:
     if started is None or not _has_open(started.pid, paths.lock):
         raise RunError(
             f"The worker of {paths.name} has not yet told its process id.",
-            f"Try again in some seconds, or: codeprune-tui stop {paths.name}",
+            f"Try again in some seconds, or: {program()} stop {run_handle(paths.root)}",
         )
     try:
         paths.killed.touch()  # first: whoever finds the worker gone is to find the reason, too
@@ -280,6 +295,30 @@ def kill(paths: RunPaths) -> None:
         with suppress(OSError):
             paths.killed.unlink(missing_ok=True)
         raise RunError(f"Cannot kill process {started.pid}: {error.strerror}.", "It belongs to who started it.") from error
+
+
+def undone(paths: RunPaths) -> str:
+    """What a kill would have done again when the run is resumed, such as "51 steps of round 2"; "" where nobody can say.
+
+    Args:
+        paths: The run; only the end of its journal is read.
+    """
+    step: Step | None = None
+    evaluating = False
+    for line in reversed(tail_lines(paths.journal, UNDONE_BYTES)):
+        if not SINCE_CHECKPOINT.search(line):
+            continue
+        what = from_line(line).what
+        if isinstance(what, Evaluating):
+            evaluating = evaluating or step is None
+        elif isinstance(what, Step):
+            step = step or what
+        elif isinstance(what, CheckpointSaved | RoundStarted | RoundFinished | RunStarted):
+            saved = what.step if isinstance(what, CheckpointSaved | RunStarted) else 0
+            steps = max(0, step.step - saved) if step is not None else 0
+            words = f"{steps:,} step{'' if steps == 1 else 's'} of round {step.round}" if step is not None and steps else ""
+            return " and ".join(filter(None, [words, "an evaluation" if evaluating else ""])) or "nothing"
+    return ""
 
 
 class Follower:

@@ -43,7 +43,7 @@ def copy(app: App[object], text: str, name: str) -> Path:
         app.copy_to_clipboard(content.decode())
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with complete_or_absent(path) as draft:
+        with complete_or_absent(path, private=True) as draft:
             draft.touch(mode=0o600)  # what is copied may be private code
             draft.write_bytes(content if content.endswith(b"\n") else content + b"\n")
     except OSError as error:

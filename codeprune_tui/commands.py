@@ -16,8 +16,9 @@ import typer
 
 from core.errors import RecipeError, RunError, TrainingError
 from core.events import CommandTaken, Event, Paused
+from core.program import program, run_handle
 from core.recipe import Kind, Recipe, build_recipe, parse_recipe
-from core.regularfile import TOML_BYTES, parse_toml, real, reason
+from core.regularfile import TOML_BYTES, parse_toml, reason
 from core.results import ResultsReader, to_csv
 from core.runs import RunPaths, State, find_run, free_name, is_held, run_folders, run_info
 
@@ -95,7 +96,7 @@ def open_app(
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         say(
             "The app needs a terminal on stdin and stdout. Without one, use the subcommands, for instance: "
-            "codeprune-tui run RECIPE, codeprune-tui status --json. All of them: codeprune-tui --help"
+            f"{program()} run RECIPE, {program()} status --json. All of them: {program()} --help"
         )
         raise typer.Exit(2)
     from .app import run_app
@@ -219,7 +220,7 @@ def pause(
         say(f"{paths.name} is paused already")
         return
     _ask(paths, lambda: client.pause(paths), lambda event: isinstance(event.what, Paused))
-    say(f"{paths.name} is paused; go on with: codeprune-tui resume {_handle(paths)}")
+    say(f"{paths.name} is paused; go on with: {program()} resume {run_handle(paths.root)}")
 
 
 @app.command()
@@ -231,7 +232,7 @@ def stop(context: typer.Context, name: Run, checkpoints: Checkpoints = None) -> 
     paths = _find(_folder(context, checkpoints), name)
     _ask(paths, lambda: client.stop(paths), None)
     state = run_info(paths, time.time()).state
-    again = "" if state is State.DONE else f"; go on with: codeprune-tui resume {_handle(paths)}"
+    again = "" if state is State.DONE else f"; go on with: {program()} resume {run_handle(paths.root)}"
     say(f"{paths.name} is {state}{again}")
 
 
@@ -249,10 +250,10 @@ def status(
     """Print how all runs stand, or one in detail.
 
     The JSON has "schema": 1; under it keys may be added, but none changes. All runs: "runs", a list; one: "run". Each has
-    name, path, state (NEW RUNNING PAUSED STALE STOPPED CRASHED FAILED DONE), killed (true: CRASHED because somebody killed
-    it), damage (which of its files cannot be read, and why; "" for none), kind, round (last complete, -1 for none), rounds,
-    sparsity (of what the recipe prunes), sparsity_before (of the model, before the run), bleu, best_bleu, dense_bleu, device,
-    changed; one alone also progress, results, evaluated, floors, signatures, failure, warnings.
+    name, path, state (NEW STARTING RUNNING PAUSED STALE STOPPED CRASHED FAILED DONE), killed (true: CRASHED because somebody
+    killed it), damage (which of its files cannot be read, and why; "" for none), kind, round (last complete, -1 for none),
+    rounds, sparsity (of what the recipe prunes), sparsity_before (of the model, before the run), bleu, best_bleu, dense_bleu,
+    device, changed; one alone also progress, results, evaluated, floors, signatures, failure, warnings.
     """
     folder, now = _folder(context, checkpoints), time.time()
     if name is None:
@@ -325,15 +326,9 @@ def _of_kind(kind: Kind, asked: Recipe, path: Path) -> Recipe:
         command = asked.kind if asked.kind != "lottery" else "run"
         raise RecipeError(
             f'{path} asks for kind = "{asked.kind}", but this command only takes "{kind}".',
-            f"Start it with: codeprune-tui {command} {shlex.quote(str(path))}, or set the kind: --set kind={kind}",
+            f"Start it with: {program()} {command} {shlex.quote(str(path))}, or set the kind: --set kind={kind}",
         )
     return asked
-
-
-def _handle(paths: RunPaths) -> str:
-    """What to call a run in a command that is to be copied from the screen."""
-    at_home = paths.root.parent == real(Path("checkpoints"))
-    return shlex.quote(paths.name if at_home else str(paths.root))
 
 
 def _recipe_with(path: Path, settings: list[str]) -> Recipe:
@@ -378,8 +373,8 @@ def _follow_to_end(paths: RunPaths, follower: client.Follower, view: RunView, li
         say(f"Following {paths.name}; Ctrl-C detaches, the run goes on")
         view = follow(paths, follower, view, bar=not lines and wants_bar())
     except KeyboardInterrupt as error:
-        run = _handle(paths)
-        say(f"Detached, the run goes on. Attach: codeprune-tui status {run} --follow; end it: codeprune-tui stop {run}")
+        run = run_handle(paths.root)
+        say(f"Detached, the run goes on. Attach: {program()} status {run} --follow; end it: {program()} stop {run}")
         raise typer.Exit(130) from error
     if text := report.results(view):
         typer.echo(text)
@@ -391,7 +386,7 @@ def _follow_to_end(paths: RunPaths, follower: client.Follower, view: RunView, li
         raise TrainingError(f"{paths.name} failed: {view.failure.problem}", view.failure.fix)
     if state is not State.DONE:
         raise RunError(
-            f"{paths.name} is {info.words}, its log is {paths.log}.", f"Go on with: codeprune-tui resume {_handle(paths)}"
+            f"{paths.name} is {info.words}, its log is {paths.log}.", f"Go on with: {program()} resume {run_handle(paths.root)}"
         )
 
 
@@ -414,9 +409,9 @@ def _ask(paths: RunPaths, command: Callable[[], None], answers: Callable[[Event]
         if not held:
             if answers is None:
                 return
-            raise RunError(f"The worker of {paths.name} ended instead.", f"See: codeprune-tui status {_handle(paths)}")
+            raise RunError(f"The worker of {paths.name} ended instead.", f"See: {program()} status {run_handle(paths.root)}")
         time.sleep(POLL_S)
     raise RunError(
         f"The worker of {paths.name} has not answered in {ANSWER_S:.0f} s; it may still do as asked.",
-        f"See: codeprune-tui status {_handle(paths)}, and {paths.log}",
+        f"See: {program()} status {run_handle(paths.root)}, and {paths.log}",
     )

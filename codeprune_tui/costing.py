@@ -49,15 +49,23 @@ def work_out(recipe: Recipe, checkpoints: Path, timings: Timings) -> Costs:
     """
     anchored = client.anchored(recipe)
     try:
-        need, unknown = _need(anchored)
+        need, unknown = need_of(anchored)
     except (OSError, ValueError) as error:  # no path at all: too long, or with a NUL in it
         need, unknown = None, getattr(error, "strerror", None) or str(error)
     counts = given.counts_of(anchored)
     shares, warnings = given.reached(recipe, counts) if counts else None, tuple(given.warnings(anchored, counts))
-    return Costs(need, unknown, _free(checkpoints), timings.estimate(anchored), shares, warnings)
+    return Costs(need, unknown, free_bytes(checkpoints), timings.estimate(anchored), shares, warnings)
 
 
-def _need(recipe: Recipe) -> tuple[DiskNeed | None, str]:
+def need_of(recipe: Recipe) -> tuple[DiskNeed | None, str]:
+    """What a run needs on disk.
+
+    Args:
+        recipe: What to do; its local paths are absolute.
+
+    Returns:
+        The need, and ""; or None, and why it is not known.
+    """
     path = recipe.model.path
     if path == NEW_MODEL:
         shape = recipe.architecture
@@ -101,7 +109,8 @@ def _tokenizer_bytes(folder: Path, tensors: sizes.Tensors) -> int:
         return TOKENIZER_BYTES * entries if isinstance(entries, int) and tensors else 0
 
 
-def _free(checkpoints: Path) -> int | None:
+def free_bytes(checkpoints: Path) -> int | None:
+    """Free on the disk of a folder, which need not exist yet; None where nobody says."""
     for place in (checkpoints, *real(checkpoints).parents):
         try:
             return shutil.disk_usage(place).free

@@ -6,6 +6,7 @@ Pure functions; knows neither Textual nor workers.
 import shlex
 from pathlib import Path
 
+from core.program import program
 from core.recipe import Recipe
 from core.regularfile import real
 
@@ -44,7 +45,7 @@ def command(recipe: Recipe, checkpoints: Path, name: str) -> str:
         Several lines for sh, bash or zsh.
     """
     where = shlex.quote(str(real(checkpoints)))
-    start = f"codeprune-tui --checkpoints {where} run /dev/stdin --name {shlex.quote(name)} --detach"
+    start = f"{program(anywhere=True)} --checkpoints {where} run /dev/stdin --name {shlex.quote(name)} --detach"
     return f"{start} <<'{END}'\n{toml_text(recipe)}{END}\n"
 
 

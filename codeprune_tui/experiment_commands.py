@@ -15,12 +15,15 @@ import typer
 
 from core.errors import RecipeError, RunError, TrainingError
 from core.experiments import CURVES, EXPERIMENTS, FINETUNED, PRETRAINED, Material, Scale, plan, recipe_of
+from core.program import program
 from core.recipe import load_recipe, to_toml
+from core.runs import State
 
 from . import bundle, report
 from .commands import Checkpoints, Lines, app
 from .commands import _folder as folder_of
 from .console import Drawing, say, wants_bar
+from .preconditions import check
 from .reproduction import Progress, Reproduction, default_jobs, follow
 from .words import duration
 
@@ -60,13 +63,13 @@ def recipes(
     elif name in EXPERIMENTS:
         raise RecipeError(
             f"{name} is an experiment of several recipes: {', '.join(EXPERIMENTS[name].curves) or 'it trains nothing'}.",
-            f"Print one of them, or make their runs: codeprune-tui reproduce {name}",
+            f"Print one of them, or make their runs: {program()} reproduce {name}",
         )
     else:
         raise RecipeError(f"There is no recipe {name!r}.", f"There are: {', '.join([*CURVES, *shipped])}.")
 
 
-@app.command(epilog="\b\nExample:\n  codeprune-tui reproduce experiment-1 --data data/ruby --seeds 3")
+@app.command(epilog="\b\nExample:\n  codeprune-tui reproduce experiment-1 --data google/code_x_glue_ct_code_to_text --seeds 3")
 def reproduce(
     context: typer.Context,
     experiments: Annotated[
@@ -89,7 +92,8 @@ def reproduce(
     """Make the runs of the paper's experiments.
 
     What is missing is started, what was cut off resumed, what is done left as it is; so it can be interrupted and started
-    again at any time. Ctrl-C leaves the workers at work. Their table and figures: codeprune-tui report.
+    again at any time. Disk, data and models are checked before the first is started. Ctrl-C leaves the workers at work.
+    Their table and figures come with `report`.
     """
     folder, material = folder_of(context, checkpoints), Material(data, pretrained, finetuned)
     chosen = tuple(experiments or ())
@@ -99,12 +103,16 @@ def reproduce(
     if dry_run:
         typer.echo(_standing(doing))
         return
+    ladder = folder / f"{scale}-{QUANTIZATION}.json" if not chosen or QUANTIZATION in chosen else None
+    missing = [job.planned.recipe for job in doing.all if job.state is not State.DONE]
+    splits = ("valid", "test") if ladder is not None and not ladder.exists() else ()
+    check(folder, missing, material, splits, say)
     if planned:
         _make(doing, lines)
-    if not chosen or QUANTIZATION in chosen:
-        _quantize(folder / f"{scale}-{QUANTIZATION}.json", material)
+    if ladder is not None:
+        _quantize(ladder, material)
     typer.echo(_standing(doing))
-    say(f"Figures and findings: codeprune-tui report {shlex.quote(str(folder))} -o report.html")
+    say(f"Figures and findings: {program()} report {shlex.quote(str(folder))} -o report.html")
     if doing.failures:
         names = ", ".join(job.planned.name for job in doing.failures)
         raise TrainingError(f"These runs did not come to their end: {names}.", "Start the same command again to resume them.")
@@ -118,7 +126,7 @@ def _make(doing: Reproduction, lines: bool) -> None:
             follow(doing, show)
     except KeyboardInterrupt as error:
         running = ", ".join(doing.running) or "none"
-        say(f"Interrupted. Still at work: {running}. The same command takes up the rest; end one with: codeprune-tui stop RUN")
+        say(f"Interrupted. Still at work: {running}. The same command takes up the rest; end one with: {program()} stop RUN")
         raise typer.Exit(130) from error
 
 
@@ -151,6 +159,11 @@ def _standing(doing: Reproduction) -> str:
     return report.table(rows, left=2)
 
 
+def _quantize_arguments(material: Material, file: Path) -> list[str]:
+    where = ["--data", material.data, "--split", "valid", "--split", "test", "--explain", "-o", str(file)]
+    return ["quantize", material.finetuned, *where]
+
+
 def _quantize(file: Path, material: Material) -> None:
     """Quantizes the fine-tuned model in a process of its own, unless that was done.
 
@@ -161,10 +174,13 @@ def _quantize(file: Path, material: Material) -> None:
         say(f"{file} is there already")
         return
     say(f"Quantizing {material.finetuned}")
-    command = [sys.executable, "-P", "-m", "codeprune_tui.cli", "quantize", material.finetuned]
-    command += ["--data", material.data, "--split", "valid", "--split", "test", "--explain", "-o", str(file)]
+    file.parent.mkdir(parents=True, exist_ok=True)  # nobody may have made a run there yet
+    command = [sys.executable, "-P", "-m", "codeprune_tui.cli", *_quantize_arguments(material, file)]
     if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
-        raise RunError(f"The quantization of {material.finetuned} failed.", f"See why: {shlex.join(command[1:])}")
+        raise RunError(
+            f"The quantization of {material.finetuned} failed.",
+            f"See why: {program()} {shlex.join(_quantize_arguments(material, file))}",
+        )
 
 
 def _experiments() -> str:

@@ -16,7 +16,7 @@ from core.runs import DAMAGED, KILLED, RunInfo, State
 
 TEXTS: dict[str, Callable[[RunInfo], str]] = {
     "run": lambda info: info.paths.name,
-    "state": lambda info: info.words,
+    "state": lambda info: info.words.rstrip("…"),
     "kind": lambda info: info.kind,
     "device": lambda info: info.device,
 }

@@ -8,6 +8,7 @@ import typer
 
 from core import folders
 from core.errors import CodepruneError, RunError
+from core.program import program, run_handle
 from core.runs import RunPaths, find_run, is_held, is_run
 
 from . import bundle
@@ -50,7 +51,7 @@ def delete(
         if is_held(paths):
             raise RunError(
                 f"{paths.name} has a worker, and cannot be deleted while it has. Nothing was deleted.",
-                f"Stop it with: codeprune-tui stop {paths.name}",
+                f"Stop it with: {program()} stop {run_handle(paths.root)}",
             )
     if not yes:
         _confirm(chosen)

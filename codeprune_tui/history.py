@@ -77,6 +77,6 @@ def keep(path: Path, new: Entry) -> None:
     """
     entries = with_entry(read_history(path), new)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with complete_or_absent(path) as draft:
+    with complete_or_absent(path, private=True) as draft:
         draft.touch(mode=0o600)  # the code may be private
         draft.write_text(json.dumps([asdict(entry) for entry in entries]), encoding="ascii")

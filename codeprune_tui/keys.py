@@ -11,6 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.keys import Keys, _character_to_key
 from textual.screen import Screen
 
+from core.program import program
+
 from .tui import CodepruneApp
 
 NAMED = {key.value for key in Keys} | {"space", "enter", "escape", "tab", "backspace", "delete"}
@@ -87,7 +89,7 @@ def judge(keymap: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
         pressed = [_named(key) for key in _split(keys)]
         if name not in known:
             near = difflib.get_close_matches(name, list(known), n=1)
-            hint = f'did you mean "{near[0]}"?' if near else "codeprune-tui config lists them all."
+            hint = f'did you mean "{near[0]}"?' if near else f"{program()} config lists them all."
             problems.append(f'keymap: there is no action "{name}"; {hint}')
         elif not pressed or not all(pressed):
             fix = 'write a character such as "x", or a name such as "f5", "ctrl+t" or "enter"'

@@ -36,7 +36,7 @@ OnDevice = Annotated[Device, typer.Option("--device", help="auto takes a GPU whe
 Threads = Annotated[int, typer.Option("--threads", min=0, max=1024, help="CPU threads; 0 = as many as cores.")]
 
 
-@app.command(epilog="\b\nExample:\n  codeprune-tui evaluate checkpoints/mine/rounds/03 --data data/ruby --split test --json")
+@app.command(epilog="\b\nExample:\n  codeprune-tui evaluate checkpoints/mine/rounds/03 --split test --json")
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of a model.")],
     data: Annotated[str, typer.Option("--data", help="Folder or hub name of the data.")] = DATA,

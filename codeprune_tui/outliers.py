@@ -57,8 +57,8 @@ def _mended(value: Any) -> Any:
         parts = {key: _mended(part) for key, part in value.items()}
         return parts if any(parts[key] is not part for key, part in value.items()) else value
     if isinstance(value, list):
-        parts = [_mended(part) for part in value]
-        return parts if any(new is not old for new, old in zip(parts, value, strict=True)) else value
+        items = [_mended(part) for part in value]
+        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
     if not is_dataclass(value) or isinstance(value, type):
         return value
     changes = {}

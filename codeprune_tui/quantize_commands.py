@@ -17,6 +17,7 @@ from core.ladderfile import Ladder, to_json, write_ladder
 from core.methods import METHODS
 from core.recipe import Evaluation
 from core.regularfile import real
+from core.sizes import bytes_by_width
 
 from . import client, quantize_report
 from .commands import Json, app
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 
 @app.command(
-    epilog="\b\nExample:\n  codeprune-tui quantize checkpoints/bundled/ruby-mini --data data/ruby --explain -o ladder.json\n"
+    epilog="\b\nExample:\n  codeprune-tui quantize checkpoints/bundled/ruby-mini --explain -o ladder.json\n"
     "  codeprune-tui quantize checkpoints/bundled/ruby-mini --method int8-weight --save mini-int8"
 )
 def quantize(
@@ -122,11 +123,28 @@ def _splits(asked: list[str] | None) -> list[Split]:
 def _save(model: str, method: str, folder: Path) -> None:
     from core.loading import load_model, load_tokenizer, save_model
     from core.quantize import quantize as quantized
+    from core.weightfiles import find_weights
 
     path = client.local_path(model)
+    before = find_weights(path)
     save_model(quantized(load_model(path), method), load_tokenizer(path), folder)
-    size = (folder / "model.safetensors").stat().st_size
-    say(f"Saved {folder}: {method}, weights of {size / 1e6:.2f} MB. Use it as any model: comment, evaluate, the playground.")
+    after = folder / "model.safetensors"
+    say(f"Saved {folder}: {method}, weights of {after.stat().st_size / 1e6:.2f} MB{_why_more(before, after, method)}.")
+    say("Use it as any model: comment, evaluate, the playground.")
+
+
+def _why_more(before: Path, after: Path, method: str) -> str:
+    """Why a quantized file is larger than the one it was made from; "" where it is not."""
+    old_bytes, new_bytes = before.stat().st_size, after.stat().st_size
+    if new_bytes <= old_bytes:
+        return ""
+    text = f", more than the {old_bytes / 1e6:.2f} MB it was made from"
+    old, new = bytes_by_width(before), bytes_by_width(after)
+    wider = {bits: stored for bits, stored in new.items() if old and bits > max(old)}
+    if not wider:
+        return text
+    mostly, left = max(wider, key=wider.__getitem__), sum(wider.values())
+    return f"{text}: there all was in {max(old)} bits, and what {method} leaves alone, {left / 1e6:.2f} MB, is in {mostly}"
 
 
 def _measure(

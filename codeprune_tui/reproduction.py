@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from core.errors import RunError
+from core.errors import CodepruneError, RunError
 from core.experiments import Planned
 from core.recipe import Recipe, load_recipe
 from core.results import ResultsReader
@@ -153,7 +153,7 @@ class Reproduction:
             elif not is_held(job.paths) or job.state is State.PAUSED:
                 client.resume(job.paths)
                 self.tell(f"{job.planned.name} goes on")
-        except RunError as error:
+        except CodepruneError as error:
             job.state = run_info(job.paths, time.time()).state if job.paths.root.exists() else None
             _count(job)
             if job.state is not State.DONE:  # it came to its end between the looks

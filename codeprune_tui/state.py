@@ -498,21 +498,24 @@ def _round_left_s(view: RunView, whole: float) -> float:
     return max(0, steps - view.step) * view.step_s + evaluation
 
 
-def standing(view: RunView, held: bool, now: float) -> str:
+def standing(view: RunView, held: bool, now: float, taken: float = 0.0) -> str:
     """How the run stands, in the words of the status line, such as RUNNING, PAUSING… or STALE 42 s.
 
     Args:
         view: The run.
         held: Whether a worker lives.
         now: Seconds since 1970.
+        taken: When that worker took the run, seconds since 1970; 0 where that is not known.
 
     Returns:
         One of the states, perhaps with "…" or an age.
     """
     events = [event for event in (view.turn, view.last) if event is not None]
-    state = run_state(events, held, now)
-    if not held or view.turn is None or view.last is None:
-        return "STARTING…" if held else str(state)
+    state = run_state(events, held, now, taken)
+    if not held:
+        return str(state)
+    if state is State.STARTING or view.turn is None or view.last is None:
+        return "STARTING…"
     silent = max(0.0, now - view.last.time)
     match view.turn.what:
         case RunFinished():

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from core.program import program
+
 from .plain import plain
 
 TMUX_TIMEOUT_S = 2.0
@@ -173,7 +175,7 @@ def _default_terminal(found: Mapping[str, str]) -> Fact:
 
 def _line(environ: Mapping[str, str]) -> Fact:
     if environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"):
-        return Fact("line", "over SSH", "note", "If keys answer late: codeprune-tui --low-bandwidth")
+        return Fact("line", "over SSH", "note", f"If keys answer late: {program()} --low-bandwidth")
     return Fact("line", "no SSH to be seen", "good")
 
 

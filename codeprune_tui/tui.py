@@ -29,7 +29,7 @@ from core.errors import CodepruneError
 from core.recipe import Recipe
 from core.runs import KILLED, RunInfo, RunPaths, State
 
-from . import bundle, first_start, settings
+from . import bundle, client, first_start, settings
 from .fitting import short_paths
 from .key_order import KeyOrder, KeyPassed
 from .notifications import notification
@@ -41,7 +41,7 @@ from .themes import COLOUR_BLIND_SAFE
 from .tidying import Tidying
 from .watch import POLL_S, Lister, Watched, Watcher
 from .widgets.statusline import LEAST, MODE_KEYS, tone
-from .words import duration, reopening
+from .words import duration, killed, reopening
 
 if TYPE_CHECKING:
     from .screens.mode import ModeScreen
@@ -54,7 +54,7 @@ SLOW_POLL_S, SLOW_TICK_S = 2.0, 5.0
 """How often a run's news and ages are shown over a slow line."""
 LISTING = ("runs", "compare")
 """Modes that show the list of runs."""
-LIVE = (State.RUNNING, State.PAUSED, State.STALE)
+LIVE = (State.STARTING, State.RUNNING, State.PAUSED, State.STALE)
 ALIVE = ("RUNNING", "PAUSED", "PAUSING…", "STOPPING…", "STARTING…", "STALE")
 """First words of the states in which a worker is there."""
 
@@ -365,7 +365,7 @@ class CodepruneApp(App[None]):
         """The watched run's state in words; a command on its way counts as taken."""
         if self.watched is None:
             return ""
-        state = standing(self.watched.view, self.watched.held, self.clock())
+        state = standing(self.watched.view, self.watched.held, self.clock(), self.watched.taken)
         if state == State.CRASHED and self.watched.killed:
             return KILLED
         if self._expected is not None:
@@ -433,7 +433,7 @@ class CodepruneApp(App[None]):
             if not after.paths.root.is_dir():
                 self.say(f"{name}: its folder was deleted or moved, and its worker has stopped.", "error", bell=True)
             elif after.killed:
-                self.say(f"{name} was killed on request. r resumes from its last checkpoint.", "warning")
+                self.say(killed(name, client.undone(after.paths)), "warning")
             else:
                 self.say(
                     f"{name}: its worker is gone without a word. Press r to go on from the last checkpoint.", "error", bell=True

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.regularfile import reason
 from core.results import Result, ResultsReader
-from core.runs import STALE_AFTER_S, RunInfo, RunPaths, State, is_held, run_folders, run_info
+from core.runs import RunInfo, RunPaths, State, is_held, run_folders, run_info, taken_at
 
 from .client import Follower
 from .state import RunView, reduce_all
@@ -40,6 +40,8 @@ class Watched:
     """Whether the journal's past has been read: what comes from now on is news."""
     killed: bool = False
     """Whether the last worker was killed on request."""
+    taken: float = 0.0
+    """When the worker that lives took the run, seconds since 1970; 0 where that is not known."""
 
 
 class Watcher(threading.Thread):
@@ -69,21 +71,25 @@ class Watcher(threading.Thread):
     def run(self) -> None:
         """Reads, reduces and publishes, once in `poll_s`."""
         follower, view, held, caught_up, probed = Follower(self.paths), RunView(), False, False, -PROBE_S
-        killed = False
+        killed, taken = False, 0.0
         published: Watched | None = None
         told = -PAST_S
         while not self._leave.is_set():
             if (now := time.monotonic()) - probed >= PROBE_S:
-                held, killed, probed = is_held(self.paths), os.path.lexists(self.paths.killed), now
-                # before the journal: a worker that has ended wrote why first
+                # Before the journal: a worker that has ended wrote why first.
+                held, killed, taken, probed = is_held(self.paths), os.path.lexists(self.paths.killed), taken_at(self.paths), now
             batch = follower.poll()
             view = reduce_all(view, batch)
             reading_the_past = bool(batch) and not caught_up
             caught_up = caught_up or not batch
-            new = published is None or view is not published.view or (held, caught_up) != (published.held, published.caught_up)
+            new = (
+                published is None
+                or view is not published.view
+                or (held, caught_up, taken) != (published.held, published.caught_up, published.taken)
+            )
             soon = reading_the_past and published is not None and now - told < PAST_S
             if new and not soon and not self._leave.is_set():
-                published, told = Watched(self.paths, view, held, caught_up, killed), now
+                published, told = Watched(self.paths, view, held, caught_up, killed, taken), now
                 self._publish(published)
             if not reading_the_past:
                 self._leave.wait(self._poll_s)
@@ -156,7 +162,7 @@ class Lister(threading.Thread):
             held = is_held(paths)
             stamp = (
                 int(held),
-                *(part for path in (paths.journal, paths.rounds, paths.meta, paths.recipe) for part in _stamp(path)),
+                *(part for path in (paths.lock, paths.journal, paths.rounds, paths.meta, paths.recipe) for part in _stamp(path)),
             )
             before = self._known.get(paths.name)
             if before is not None and before[0] == stamp:
@@ -222,9 +228,7 @@ class Comparer(threading.Thread):
 
 
 def _aged(info: RunInfo, now: float) -> RunInfo:
-    if info.state not in (State.RUNNING, State.STALE) or not info.changed:
-        return info
-    return replace(info, state=State.STALE if now - info.changed > STALE_AFTER_S else State.RUNNING)
+    return replace(info, state=State.STALE) if now > info.stale_from else info
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -32,6 +32,7 @@ from core.events import (
     Validated,
     Warned,
 )
+from core.program import program
 from core.regularfile import real
 from core.runs import LARGEST
 
@@ -185,6 +186,16 @@ def _evaluated(what: Evaluated) -> str:
     )
 
 
+def killed(name: str, again: str) -> str:
+    """What is said of a run whose worker was killed on request.
+
+    Args:
+        name: Of the run, safe to show.
+        again: What is done again, as `client.undone` says it.
+    """
+    return f"{name} was killed on request. r resumes from its last checkpoint" + (f"; done again: {again}." if again else ".")
+
+
 def reopening(checkpoints: Path) -> tuple[str, str]:
     """How the app is opened again on a folder of runs, and where that holds.
 
@@ -196,5 +207,5 @@ def reopening(checkpoints: Path) -> tuple[str, str]:
     """
     whole = real(checkpoints)
     if whole == real(Path("checkpoints")):
-        return "codeprune-tui", str(whole.parent)
-    return f"codeprune-tui --checkpoints {shlex.quote(str(whole))}", str(whole)
+        return program(), str(whole.parent)
+    return f"{program()} --checkpoints {shlex.quote(str(whole))}", str(whole)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from .errors import RecipeError
-from .recipe import Recipe, build_recipe
+from .recipe import Data, Recipe, build_recipe
 
 Scale = Literal["small", "paper"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
@@ -187,8 +187,8 @@ ROUNDS: dict[str, object] = {"schedule": "linear", "rounds": 9, "final_sparsity"
 class Material:
     """What the experiments are run on."""
 
-    data: str = "data/ruby"
-    """Folder or hub name of the rows."""
+    data: str = Data().path
+    """Folder or hub name of the rows; by itself the corpus that comes with the package."""
     pretrained: str = PRETRAINED
     """Model that runs which rewind to pre-trained weights start from."""
     finetuned: str = FINETUNED
@@ -213,7 +213,7 @@ def recipe_of(curve: str, scale: Scale, seed: int = 0, material: Material | None
         curve: One of `CURVES`.
         scale: "small" or "paper".
         seed: Of data order, dropout, fresh weights and random scores; the rows that are scored stay the same.
-        material: Models and data; None for those that come with the package and `data/ruby`.
+        material: Models and data; None for those that come with the package.
 
     Returns:
         The validated recipe.

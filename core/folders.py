@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from .errors import RunError
+from .program import program, run_handle
 from .regularfile import real
 from .runs import NAME_PATTERN, RunPaths, hold_lock, is_held, is_run
 
@@ -47,7 +48,7 @@ def check_own(checkpoints: Path, paths: RunPaths) -> None:
     if real(paths.root.parent) != real(checkpoints) or paths.root.name in ("", ".", ".."):
         raise RunError(f"{paths.root} does not lie in {checkpoints}.", "Name the folder of its runs with --checkpoints.")
     if not is_run(paths.root):
-        raise RunError(f"{paths.root} is no run: it has no recipe.toml.", "See what is there: codeprune-tui status")
+        raise RunError(f"{paths.root} is no run: it has no recipe.toml.", f"See what is there: {program()} status")
 
 
 def rename_run(checkpoints: Path, paths: RunPaths, name: str) -> RunPaths:
@@ -110,7 +111,8 @@ def delete_run(checkpoints: Path, paths: RunPaths) -> None:
 def _alone(paths: RunPaths, done: str) -> Iterator[None]:
     """Holds the run's lock, or says that a worker does."""
     busy = RunError(
-        f"{paths.name} has a worker, and cannot be {done} while it has.", f"Stop it with: codeprune-tui stop {paths.name}"
+        f"{paths.name} has a worker, and cannot be {done} while it has.",
+        f"Stop it with: {program()} stop {run_handle(paths.root)}",
     )
     if is_held(paths):
         raise busy

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import sizes
+from . import sizes, weightheaders
 from .errors import CodepruneError
 from .modelfiles import local_weights
 from .names import is_prunable, locate
@@ -166,7 +166,7 @@ def _header(path: Path) -> tuple[int, Mapping[str, Any]]:
     """Where a safetensors file's values begin, and what its header says of them."""
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
-        if length > sizes.HEADER_BYTES:
+        if length > weightheaders.HEADER_BYTES:
             raise ValueError("no safetensors header is so long")
         return 8 + length, json.loads(file.read(length))
 

@@ -170,7 +170,7 @@ def append_command(path: Path, command: dict[str, object]) -> None:
     Raises:
         OSError: It cannot be written, or is no file: a pipe would hold up whoever opens it.
     """
-    descriptor = append_regular(path, 0o600)
+    descriptor = append_regular(path)
     try:
         os.write(descriptor, (json.dumps(command) + "\n").encode())
     finally:

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from .errors import DataError
 from .files import complete_or_absent
+from .program import program
 from .regularfile import JSON_BYTES, read_regular, reason
 
 KIND = "quantization ladder"
@@ -162,6 +163,6 @@ def read_ladder(path: Path) -> Ladder:
     except (OSError, ValidationError) as error:
         problem = reason(error) if isinstance(error, OSError) else str(error).splitlines()[0]
         raise DataError(
-            f"{path} cannot be read as a {KIND}: {problem}.", "Make it anew: codeprune-tui quantize MODEL -o FILE"
+            f"{path} cannot be read as a {KIND}: {problem}.", f"Make it anew: {program()} quantize MODEL -o FILE"
         ) from error
     return found

@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 
 from .errors import ModelError
+from .experiments import FINETUNED, PRETRAINED
+from .hub import is_cached
 from .plainfiles import open_plain, reason
 from .weightheaders import INDEX, shards
 
@@ -97,6 +99,17 @@ def no_model(path: Path) -> ModelError:
     return ModelError(f"There is no model at {path}.", hint)
 
 
+def _no_such_word(name: str) -> ModelError:
+    """The error for one word that is neither here nor downloaded: a slip more often than one of the hub's few old names."""
+    known = {entry.name: entry.name for entry in Path().iterdir()} | {Path(path).name: path for path in (FINETUNED, PRETRAINED)}
+    near = difflib.get_close_matches(name, known, n=1)
+    return ModelError(
+        f"There is no model {name} in this folder, and none of that name was downloaded from the Hugging Face hub.",
+        (f"Did you mean {known[near[0]]}? " if near else "Check the name; a path is taken from the current folder. ")
+        + "A model of the hub is written with its owner, such as microsoft/codebert-base.",
+    )
+
+
 def _local(source: str | Path) -> Path | None:
     """`source` as a path that exists; None where it may be a hub name.
 
@@ -107,8 +120,13 @@ def _local(source: str | Path) -> Path | None:
         path = Path(source).expanduser()
         if path.exists():
             return path
-        if _HUB_NAME.fullmatch(str(source)) and not ("/" in str(source) and path.parent.is_dir()):
-            return None
-        raise no_model(path)
+        if not _HUB_NAME.fullmatch(str(source)):
+            raise no_model(path)
+        if "/" in str(source):
+            if path.parent.is_dir():
+                raise no_model(path)
+        elif not is_cached(str(source)):
+            raise _no_such_word(str(source))
+        return None
     except (OSError, RuntimeError, ValueError) as error:  # no such user as in ~user; too long, or a NUL in it
         raise ModelError(f"{source} cannot be read: {error}.", "Check the name and its permissions.") from error

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import ModelError
 from .plainfiles import open_plain, reason
@@ -67,9 +68,9 @@ def check_pickle(path: Path) -> None:
         ) from error
 
 
-def _instructions_of_zip(file: io.BufferedIOBase, size_bytes: int) -> io.BytesIO:
+def _instructions_of_zip(file: BinaryIO, size_bytes: int) -> io.BytesIO:
     """The pickle of an archive whose entries lie in it unpacked, as `torch.save` leaves them."""
-    with zipfile.ZipFile(file) as archive:  # type: ignore[arg-type]  # a BufferedReader is what it takes
+    with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise ValueError("its parts are compressed, which torch.save never does")

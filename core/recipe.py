@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from .errors import RecipeError
+from .program import program
 from .regularfile import TOML_BYTES, parse_toml, read_text, reason
 
 Kind = Literal["lottery", "finetune", "pretrain"]
@@ -336,7 +337,7 @@ def load_recipe(path: Path) -> Recipe:
         text = read_text(path, TOML_BYTES)
     except OSError as error:
         raise RecipeError(
-            f"Cannot read the recipe {path}: {reason(error)}.", "Write one with: codeprune-tui recipe --template > recipe.toml"
+            f"Cannot read the recipe {path}: {reason(error)}.", f"Write one with: {program()} recipe --template > recipe.toml"
         ) from error
     return parse_recipe(text, name=str(path))
 
@@ -357,7 +358,7 @@ def parse_recipe(text: str, name: str = "recipe") -> Recipe:
     try:
         given = parse_toml(text)
     except ValueError as error:
-        raise RecipeError(f"{name} is not valid TOML: {error}.", "Compare with: codeprune-tui recipe --template") from error
+        raise RecipeError(f"{name} is not valid TOML: {error}.", f"Compare with: {program()} recipe --template") from error
     return build_recipe(given, name, strict=True)
 
 

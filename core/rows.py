@@ -12,12 +12,14 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from .datafolders import find_split
 from .errors import DataError
+from .hub import cache_only, why_unreachable
 
 HUB_SPLITS = {"valid": "validation"}
 """Our names of splits that are called otherwise on the hub."""
@@ -255,13 +257,16 @@ def _ruby_rows(folder: Path) -> Iterator[Row | BrokenRow]:
 def _hub_rows(name: str, config: str, split: str) -> Iterator[Row | BrokenRow]:
     # Imported here: slow to import, and of no use to those who read from a folder.
     import datasets
+    from huggingface_hub import constants
 
     hub_split = HUB_SPLITS.get(split, split)
     place = f"{name} ({config}, {hub_split})"
+    why = why_unreachable()  # or the hub's library would ask again and again, for half a minute
     try:
-        records = datasets.load_dataset(name, config, split=hub_split)
+        with cache_only(constants, datasets.config) if why else nullcontext():
+            records = datasets.load_dataset(name, config, split=hub_split)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = " ".join(str(error).split())[:300].rstrip(".")
+        reason = why or " ".join(str(error).split())[:300].rstrip(".")
         raise DataError(
             f"There is no folder {name}, and {place} cannot be read from the Hugging Face hub: {reason}.",
             "Check the name, the split and the network, or download the rows and give data.path as the folder with "

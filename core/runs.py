@@ -6,6 +6,7 @@ quick; it never writes into a run, except to make a new one and to take its lock
 
 import difflib
 import fcntl
+import math
 import os
 import re
 import stat
@@ -18,13 +19,19 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from .errors import RunError
-from .events import Event, Failed, Paused, Resumed, RunFinished, RunStarted, Stopped, from_line
+from .events import DataLoaded, Event, Failed, Paused, Resumed, RoundStarted, RunFinished, RunStarted, Stopped, from_line
+from .files import open_to_umask
 from .journal import TAIL_BYTES, tail_lines
+from .program import program, run_handle
 from .recipe import Recipe, to_toml
 from .regularfile import NO_WAITING, TOML_BYTES, check_regular, open_regular, parse_toml, read_facts, read_text, real, reason
 
 STALE_AFTER_S = 30.0
 """A live worker writes at least every few seconds; silence longer than this is shown."""
+STARTING_MOST_S = 600.0
+"""A worker is silent while it imports torch, fetches and tokenizes, or compiles its first step; no longer than this."""
+PREPARING = (RunStarted, DataLoaded)
+"""Events after which a worker still prepares its first round."""
 TURNS = (RunStarted, Paused, Resumed, Stopped, Failed, RunFinished)
 """The events after which a run stands differently."""
 TURN_WORDS = re.compile(rb'"(?:run_started|paused|resumed|stopped|failed|run_finished)"')
@@ -46,6 +53,7 @@ class State(StrEnum):
     """How a run stands, as the app shows it."""
 
     NEW = "NEW"
+    STARTING = "STARTING"
     RUNNING = "RUNNING"
     PAUSED = "PAUSED"
     STALE = "STALE"
@@ -83,7 +91,7 @@ class RunPaths:
 
     @property
     def lock(self) -> Path:
-        """Held while a worker lives."""
+        """Held while a worker lives, which writes into it when it took the run."""
         return self.root / "worker.lock"
 
     @property
@@ -164,13 +172,17 @@ class RunInfo:
     """How sparse the model was before the run, share in [0, 1]."""
     damage: str = ""
     """Which of its files cannot be read and why, in one sentence; empty where all can."""
+    stale_from: float = math.inf
+    """From when on silence counts, seconds since 1970, if nothing more is written."""
 
     @property
     def words(self) -> str:
         """The state as it is shown: a worker that somebody killed did not crash, and one that is alive comes before damage."""
-        if self.damage and self.state not in (State.RUNNING, State.PAUSED, State.STALE):
+        if self.damage and self.state not in (State.STARTING, State.RUNNING, State.PAUSED, State.STALE):
             return DAMAGED
-        return KILLED if self.killed else str(self.state)
+        if self.killed:
+            return KILLED
+        return f"{self.state}…" if self.state is State.STARTING else str(self.state)
 
 
 def create_run(checkpoints: Path, name: str, recipe: Recipe) -> RunPaths:
@@ -195,13 +207,14 @@ def create_run(checkpoints: Path, name: str, recipe: Recipe) -> RunPaths:
     paths = RunPaths(checkpoints / name)
     if paths.root.exists():
         raise RunError(
-            f"There is already something at {paths.root}.", f"Choose another name, or go on with: codeprune-tui resume {name}"
+            f"There is already something at {paths.root}.",
+            f"Choose another name, or go on with: {program()} resume {run_handle(paths.root)}",
         )
     try:
         checkpoints.mkdir(parents=True, exist_ok=True)
         draft = Path(mkdtemp(prefix=f".{name}-", dir=checkpoints))
         (draft / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
-        draft.chmod(0o755)
+        open_to_umask(draft)
         draft.rename(paths.root)  # complete or absent
     except OSError as error:
         raise RunError(
@@ -281,7 +294,7 @@ def hold_lock(paths: RunPaths, patience_s: float = 1.0) -> Iterator[int]:
     """
     if os.path.lexists(paths.lock):
         check_regular(paths.lock)
-    descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT | NO_WAITING, 0o644)
+    descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT | NO_WAITING, 0o666)
     try:
         deadline = time.monotonic() + patience_s
         while True:
@@ -292,7 +305,7 @@ def hold_lock(paths: RunPaths, patience_s: float = 1.0) -> Iterator[int]:
                 if time.monotonic() > deadline:
                     raise RunError(
                         f"Another worker is already at work on {paths.name}.",
-                        f"Watch it with: codeprune-tui status {paths.name}",
+                        f"Watch it with: {program()} status {run_handle(paths.root)}",
                     ) from error
                 time.sleep(0.02)
         yield descriptor
@@ -316,27 +329,33 @@ def is_held(paths: RunPaths) -> bool:
     return False
 
 
-def run_state(last_events: list[Event], held: bool, now: float) -> State:
+def taken_at(paths: RunPaths) -> float:
+    """When the worker that holds the run took it, seconds since 1970; 0 where that is not known."""
+    try:
+        return float(paths.lock.read_text(encoding="ascii")[:40] or 0)
+    except (OSError, ValueError):
+        return 0.0
+
+
+def run_state(last_events: list[Event], held: bool, now: float, taken: float = 0.0) -> State:
     """How a run stands, from the end of its journal and whether a worker holds it.
 
     Args:
         last_events: The last events, oldest first.
         held: Whether a worker lives.
         now: Seconds since 1970.
+        taken: As `taken_at` gives it.
 
     Returns:
         The state.
     """
-    if not last_events:
-        return State.RUNNING if held else State.NEW
-    turns = [event.what for event in last_events if isinstance(event.what, TURNS)]
-    last = turns[-1] if turns else None
     if held:
-        if isinstance(last, Paused):
-            return State.PAUSED
-        silent = now - _last_time(last_events)
-        return State.STALE if silent > STALE_AFTER_S else State.RUNNING
-    match last:
+        state, stale_from = _alive(last_events, taken)
+        return State.STALE if now > stale_from else state
+    if not last_events:
+        return State.NEW
+    turns = [event.what for event in last_events if isinstance(event.what, TURNS)]
+    match turns[-1] if turns else None:
         case RunFinished():
             return State.DONE
         case Stopped():
@@ -345,6 +364,23 @@ def run_state(last_events: list[Event], held: bool, now: float) -> State:
             return State.FAILED
         case _:
             return State.CRASHED
+
+
+def _alive(last_events: list[Event], taken: float) -> tuple[State, float]:
+    """How a run stands whose worker lives, and from when on its silence counts."""
+    written = [event for event in last_events if event.seq >= 0]
+    turn = next((event for event in reversed(written) if isinstance(event.what, TURNS)), None)
+    newest = turn or (written[-1] if written else None)
+    if not last_events or (newest is not None and taken > newest.time):
+        return State.STARTING, taken + STARTING_MOST_S if taken else math.inf  # not a word of this worker yet
+    if turn is not None and isinstance(turn.what, Paused):
+        return State.PAUSED, math.inf
+    at = _last_time(last_events)
+    last = written[-1].what if written else None
+    if isinstance(last, PREPARING):
+        return State.STARTING, at + STARTING_MOST_S
+    # The first step of a round may be compiled first.
+    return State.RUNNING, at + (STARTING_MOST_S if isinstance(last, RoundStarted) else STALE_AFTER_S)
 
 
 def run_info(paths: RunPaths, now: float) -> RunInfo:
@@ -375,7 +411,8 @@ def _read_info(paths: RunPaths, now: float) -> RunInfo:
     scores = [bleu for result in results.values() if (bleu := _bleu(result)) is not None]
     kind, rounds = _asked(paths, damage)
     last = results[max(results)] if results else {}
-    state = run_state(end, held, now)
+    taken = taken_at(paths) if held else 0.0
+    state = run_state(end, held, now, taken)
     return RunInfo(
         paths=paths,
         state=state,
@@ -391,6 +428,7 @@ def _read_info(paths: RunPaths, now: float) -> RunInfo:
         killed=state is State.CRASHED and os.path.lexists(paths.killed),
         damage=f"{'; '.join(damage[:3])}{f'; and {len(damage) - 3} more' if damage[3:] else ''}." if damage else "",
         before=number_of(last.get("sparsity_before")) or 0.0,
+        stale_from=_alive(end, taken)[1] if held else math.inf,
     )
 
 

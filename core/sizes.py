@@ -110,6 +110,19 @@ def _read_shards(index: Path) -> Tensors | None:
     return {name: size for header in headers for name, size in (header or {}).items()}
 
 
+def bytes_by_width(weights: Path) -> dict[int, int]:
+    """Bits of a value -> bytes of the tensors with such values in a safetensors file; {} where it cannot be read."""
+    sizes: dict[int, int] = {}
+    try:
+        for tensor in weightheaders.read_header(weights).values():
+            digits = "".join(filter(str.isdigit, tensor.kind.partition("_")[0]))  # F8_E4M3 has 8 bits
+            width = int(digits or 8)  # BOOL takes a byte
+            sizes[width] = sizes.get(width, 0) + tensor.numbers * width // 8
+    except ModelError:
+        return {}
+    return sizes
+
+
 def _plain(name: str) -> str:
     return name.removesuffix("_orig")  # as torch.nn.utils.prune calls a weight under a mask
 

@@ -119,7 +119,8 @@ def _check_model(model: dict[str, object], path: Path) -> None:
 
 
 def _check_length(tokens: object, path: Path) -> None:
-    texts = [token.get("content") if isinstance(token, dict) else token for token in tokens or []] if _many(tokens) else []
+    entries = list(tokens) if isinstance(tokens, list | dict) and _many(tokens) else []
+    texts = [token.get("content") if isinstance(token, dict) else token for token in entries]
     longest = max((len(text) for text in texts if isinstance(text, str)), default=0)
     if longest > LONGEST_TOKEN:
         raise ModelError(

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .configfields import short
 from .errors import ModelError
+from .hub import cache_only, why_unreachable
 from .memory import available_bytes
 from .modelfiles import CONFIG, INDEXES, TOKENIZERS, WEIGHTS, local_tokenizer, local_weights, no_model
 from .picklescan import check_pickle
@@ -220,6 +221,16 @@ def _fetch(name: str, *wanted: Sequence[Sequence[str]]) -> Path:
     Returns:
         The last file fetched; the others lie beside it.
     """
+    from huggingface_hub import constants
+
+    if why := why_unreachable():  # or the hub's library would ask again and again, for half a minute
+        with cache_only(constants):
+            return _download(name, wanted, f"the hub cannot be reached ({why})")
+    return _download(name, wanted, "the hub cannot be reached (offline?)")
+
+
+def _download(name: str, wanted: Sequence[Sequence[Sequence[str]]], unreached: str) -> Path:
+    """As `_fetch`; `unreached` is what an error says of the hub where it is out of reach."""
     missing = no_model(Path(name))
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
@@ -246,7 +257,7 @@ def _fetch(name: str, *wanted: Sequence[Sequence[str]]) -> Path:
             if unreachable is None:
                 raise ModelError(f"The model {name} on the Hugging Face hub has no {files_wanted}.", "Choose another model.")
             raise ModelError(
-                f"{missing.problem} It is not in the Hugging Face cache, and the hub cannot be reached (offline?).",
+                f"{missing.problem} It is not in the Hugging Face cache, and {unreached}.",
                 f"{missing.fix} Or download {name} once while online.",
             ) from unreachable
     return last

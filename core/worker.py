@@ -8,6 +8,7 @@ started it knows within a moment that it lives.
 import os
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -62,6 +63,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _hold(paths: RunPaths, offset: int, lock: int) -> int:
+    # Until its first event, minutes later perhaps, this is all that tells this worker from the one before.
+    paths.lock.write_text(str(time.time()), encoding="ascii")
     paths.killed.unlink(missing_ok=True)  # that was the worker before
     journal = JournalWriter(paths.journal)
     hold = Hold(paths, lock, journal.fileno())

@@ -18,7 +18,20 @@ import pytest
 
 from codeprune_tui import bundle, client
 from core.errors import CodepruneError, DataError, ModelError, RunError
-from core.events import CommandTaken, Paused, Resumed, RunFinished, RunStarted, Stopped
+from core.events import (
+    CheckpointSaved,
+    CommandTaken,
+    Evaluating,
+    Happening,
+    Paused,
+    Resumed,
+    RoundStarted,
+    RunFinished,
+    RunStarted,
+    Step,
+    Stopped,
+    Warned,
+)
 from core.journal import JournalWriter
 from core.recipe import Recipe, build_recipe, load_recipe
 from core.runs import RunPaths, State, create_run, hold_lock, is_held, run_info
@@ -84,7 +97,7 @@ def test_a_worker_outlives_who_started_it(paths: RunPaths) -> None:
 def test_launch_refuses_a_run_that_has_a_worker(paths: RunPaths) -> None:
     with (
         hold_lock(paths),
-        pytest.raises(RunError, match=r"^A worker is already at work on mine\. Watch it with: codeprune-tui status mine"),
+        pytest.raises(RunError, match=r"^A worker is already at work on mine\. Watch it with: codeprune-tui status \S+/mine"),
     ):
         client.launch(paths, stand_in("endless"))
 
@@ -153,14 +166,14 @@ def test_resume_gives_a_stopped_run_a_new_worker(paths: RunPaths) -> None:
     events = client.Follower(paths).poll()
     assert [event.seq for event in events] == list(range(len(events)))
     with pytest.raises(
-        RunError, match=r"^mine is complete, there is nothing to resume\. Read it with: codeprune-tui status mine$"
+        RunError, match=r"^mine is complete, there is nothing to resume\. Read it with: codeprune-tui status \S+/mine$"
     ):
         client.resume(paths, stand_in("steps"))
 
 
 @pytest.mark.parametrize("ask", [client.pause, client.stop, lambda paths: client.pause_after(paths, 2)])
 def test_commands_need_a_worker(paths: RunPaths, ask: Callable[[RunPaths], None]) -> None:
-    with pytest.raises(RunError, match=r"^No worker is at work on mine\. Start one with: codeprune-tui resume mine$"):
+    with pytest.raises(RunError, match=r"^No worker is at work on mine\. Start one with: codeprune-tui resume \S+/mine$"):
         ask(paths)
     assert not paths.commands.exists()
 
@@ -182,6 +195,40 @@ def test_kill_ends_the_worker_at_once(paths: RunPaths) -> None:
     until(lambda: not is_held(paths))
     info = run_info(paths, time.time())
     assert (info.state, info.killed, info.words) == (State.CRASHED, False, "CRASHED")
+
+
+@pytest.mark.parametrize(
+    ("happenings", "words"),
+    [
+        ([], ""),
+        (["started"], "nothing"),
+        (["started", "round 0", 51], "51 steps of round 0"),
+        (["started", "round 0", 200, "saved 200", 251], "51 steps of round 0"),
+        (["started", "round 0", 200, "saved 200"], "nothing"),
+        (["started", "round 0", 80, "evaluating"], "80 steps of round 0 and an evaluation"),
+        (["started", "round 0", 80, "saved 80", "round 1", 1], "1 step of round 1"),
+        (["started", "round 1", 30, "resumed 20", 25], "5 steps of round 1"),
+    ],
+)
+def test_what_a_kill_costs_is_counted(paths: RunPaths, happenings: list[str | int], words: str) -> None:
+    round_number = 0
+    writer = JournalWriter(paths.journal)
+    for each in happenings:
+        word, _, number = str(each).partition(" ")
+        round_number = int(number) if word == "round" else round_number
+        where = (round_number, each if isinstance(each, int) else int(number or 0))
+        started = RunStarted("run_started", "mine", "lottery", 1, 1, False, *where, "cpu", 1, 1, "host", {})
+        known: dict[str, Happening] = {
+            "started": started,
+            "resumed": started,
+            "round": RoundStarted("round_started", round_number, 0.0, 300),
+            "saved": CheckpointSaved("checkpoint", *where),
+            "evaluating": Evaluating("evaluating", round_number, 80, 1, 9),
+        }
+        writer.append(known.get(word) or Step("step", *where, 300, 1.0, 1e-4, 1.0, 1.0))
+        writer.append(Warned("warning", "no matter"))
+    writer.close()
+    assert client.undone(paths) == words
 
 
 def _journal_start(paths: RunPaths, pid: int, host: str) -> None:

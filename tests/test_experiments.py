@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_cli import Cli, run_cli  # noqa: F401 - a fixture
+from test_cli import Cli, Result, run_cli  # noqa: F401 - a fixture
 from test_client import happened, stand_in, until
 
 from codeprune_tui import client, experiment_commands, reproduction
 from codeprune_tui.reproduction import Reproduction, default_jobs, follow
 from core import worker
-from core.errors import RecipeError, RunError
+from core.errors import DataError, ModelError, RecipeError, RunError
 from core.events import RunStarted
 from core.experiments import CURVES, EXPERIMENTS, PAPER, SCALES, Material, Planned, curve_of, plan, recipe_of
 from core.model import CodeToText, CodeToTextConfig
@@ -228,6 +228,65 @@ def test_the_command_tells_how_far_it_is_and_quantizes_at_the_end(
     (command,) = seen
     assert command[:4] == [sys.executable, "-P", "-m", "codeprune_tui.cli"]
     assert command[-1] == str(Path("checkpoints/small-quantization.json"))
+
+
+# --- what all runs need, before the first is started
+
+
+def refused(told: Result, code: int, *words: str) -> None:
+    """One error, and no folder of any run."""
+    assert told.code == code, told.err
+    assert told.err.count("Error: ") == 1
+    for word in (*words, "Nothing was started; --data, --pretrained and --finetuned name other data and models."):
+        assert word in told.err
+    assert not Path("checkpoints").exists()
+
+
+def test_data_that_nobody_has_is_told_once_and_leaves_no_folder(run_cli: Cli) -> None:  # noqa: F811
+    # In a clone there is no folder data, so this could be a name on the hub.
+    refused(run_cli("reproduce", "--data", "data/ruby"), DataError.exit_code, "There is no folder data/ruby, and data/ruby")
+
+
+GOOD = json.dumps({"code_tokens": ["a"], "docstring_tokens": ["Adds"] * 9})
+
+
+@pytest.mark.parametrize(
+    ("line", "words"), [("no row", "train.jsonl, line 2: not JSON"), ('{"code_tokens": ["a"]}', "docstring_tokens is missing")]
+)
+def test_a_broken_row_far_down_is_found_before(run_cli: Cli, tmp_path: Path, line: str, words: str) -> None:  # noqa: F811
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.jsonl").write_text(f"{GOOD}\n{line if split == 'train' else GOOD}\n")
+    refused(run_cli("reproduce", "decoder", "--data", str(tmp_path)), DataError.exit_code, words)
+
+
+def test_a_split_that_only_quantization_reads_is_missed_before(run_cli: Cli, tmp_path: Path) -> None:  # noqa: F811
+    for split in ("train", "valid"):
+        (tmp_path / f"{split}.jsonl").write_text(GOOD)
+    refused(run_cli("reproduce", "--data", str(tmp_path)), DataError.exit_code, "holds no test.jsonl")
+
+
+def test_a_model_that_cannot_be_loaded_is_told_before(run_cli: Cli, tmp_path: Path) -> None:  # noqa: F811
+    broken = tmp_path / "broken"
+    shutil.copytree(BUNDLED / "ruby-mini", broken)
+    (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:-100])
+    refused(run_cli("reproduce", "decoder", "--finetuned", str(broken)), ModelError.exit_code, "model.safetensors is damaged")
+    refused(run_cli("reproduce", "--pretrained", "ruby-mni"), ModelError.exit_code, "Did you mean checkpoints/bundled/ruby-mini")
+
+
+def test_a_disk_that_is_too_small_is_told_before(run_cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr("codeprune_tui.preconditions.free_bytes", lambda _: 10**6)
+    refused(run_cli("reproduce"), RunError.exit_code, "The 19 runs need ", " on disk, and ", "has 1 MB left")
+
+
+def test_a_failed_quantization_names_a_command_that_can_be_typed(
+    run_cli: Cli,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(experiment_commands.subprocess, "run", lambda *_, **__: type("Done", (), {"returncode": 5})())
+    told = run_cli("reproduce", "quantization")
+    assert Path("checkpoints").is_dir()  # where the file was to go
+    assert told.code == RunError.exit_code
+    assert "See why: codeprune-tui quantize checkpoints/bundled/ruby-mini --data checkpoints/bundled/demo-ruby" in told.err
 
 
 # --- foreign checkpoints

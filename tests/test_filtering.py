@@ -62,7 +62,7 @@ def test_a_figure_that_is_not_there_never_matches(text: str) -> None:
         ("bleu==10", "'=10' is not a number"),
         ("sparsity>50", "Sparsity is a share from 0 to 1. Write sparsity>0.5 or sparsity>50%"),
         ("sparsity>150%", "Sparsity is a share from 0 to 1."),
-        ("state=pausd", "No run can have the state 'pausd'. Did you mean paused? There are: new, running, paused"),
+        ("state=pausd", "No run can have the state 'pausd'. Did you mean paused? There are: new, starting, running, paused"),
         ("kind=prune", "No run can have the kind 'prune'."),
         ("state>paused", "state is a text and cannot be > anything. Write state=paused or state!=paused"),
         ("age<2", "'2' is not an age. Write a number with s, min, h, d or w, such as: age<2h"),

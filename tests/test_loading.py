@@ -283,7 +283,7 @@ def test_hub_out_of_reach(no_network: list[str]) -> None:
     refused(
         "microsoft/codebert-base",
         "There is no model at microsoft/codebert-base",
-        "hub cannot be reached (offline?)",
+        "hub cannot be reached (HF_HUB_OFFLINE is set)",
         "while online",
     )
     assert no_network == ["microsoft/codebert-base/config.json"]
@@ -293,7 +293,7 @@ def test_the_real_client_offline_is_reported_too(tmp_path: Path, monkeypatch: py
     if os.environ.get("HF_HUB_OFFLINE") != "1":
         pytest.skip("needs HF_HUB_OFFLINE=1 from the start of the process")
     monkeypatch.chdir(tmp_path)
-    refused("nobody-xyz/nothing-xyz", "hub cannot be reached (offline?)")
+    refused("nobody-xyz/nothing-xyz", "hub cannot be reached (HF_HUB_OFFLINE is set)")
 
 
 def test_hub_without_that_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -307,9 +307,23 @@ def test_hub_without_that_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         raise NotFoundError
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setattr("core.weightfiles.why_unreachable", lambda: "")
     monkeypatch.chdir(tmp_path)
+    refused("nobody/codbert", "There is no model at nobody/codbert.", "no public model of that name")
+
+
+def test_one_word_that_is_nowhere_is_no_hub_name_in_silence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, no_network: list[str]
+) -> None:
     (tmp_path / "codebert").mkdir()
-    refused("codbert", "no public model of that name", "Did you mean codebert?")
+    both = ("There is no model codbert in this folder, and none of that name was downloaded from the Hugging Face hub.",)
+    refused("codbert", *both, "Did you mean codebert?", "with its owner, such as microsoft/codebert-base")
+    refused("ruby-mni", "Did you mean checkpoints/bundled/ruby-mini?")
+    assert no_network == []
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "hub" / "models--roberta-base").mkdir(parents=True)
+    refused("roberta-base", "It is not in the Hugging Face cache")  # begun to be downloaded: the hub's after all
+    assert no_network == ["roberta-base/config.json"]
 
 
 def test_hub_encoder_with_a_bin_file_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -330,6 +344,7 @@ def test_hub_encoder_with_a_bin_file_only(monkeypatch: pytest.MonkeyPatch, tmp_p
         return str(cache / file)
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setattr("core.weightfiles.why_unreachable", lambda: "")
     monkeypatch.chdir(tmp_path)
     model = load_model("microsoft/codebert-base")
     assert torch.equal(model.encoder.embeddings.word_embeddings.weight, encoder.embeddings.word_embeddings.weight)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from test_model import SOURCES, TARGETS, small_model
 
 from codeprune_tui import cli, quantize_report
@@ -19,6 +21,7 @@ from core.ladderfile import read_ladder
 from core.loading import load_model, save_model
 from core.quanterrors import ABLATIONS, TORCH, Rounding, ablated, layer_errors, rounded_activations, spreads, states
 from core.quantize import quantize
+from core.sizes import bytes_by_width
 from core.tokenizer import train_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -166,6 +169,7 @@ def test_a_saved_folder_is_a_model_as_any_other(run_cli: Callable[..., Result], 
     result = run_cli("quantize", str(folder), "--method", "int8-weight", "--save", "small")
     assert result.code == 0, result.err
     assert "Saved small: int8-weight" in result.err
+    assert ", more than" not in result.err  # from 32 bits everything gets smaller
     assert load_model(tmp_path / "small").config.quantization == "int8-weight"
     (tmp_path / "a.rb").write_text("def size\n  @items.length\nend\n")
     common = ["--beam", "2", "--max-length", "6", "--threads", "1", "--device", "cpu"]
@@ -177,6 +181,22 @@ def test_a_saved_folder_is_a_model_as_any_other(run_cli: Callable[..., Result], 
     assert json.loads(scored.out)["rows"] == 2
     again = run_cli("quantize", str(folder), "--method", "int8-weight", "--save", "small")
     assert (again.code, again.err.splitlines()[-1]) == (5, "Error: small exists already. Choose another name, or remove it.")
+
+
+def test_a_model_that_grew_says_why_beside_its_size(run_cli: Callable[..., Result], folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "half")  # stored in 16 bits, as the bundled model is
+    halves = {name: tensor.half() for name, tensor in load_file(folder / "model.safetensors").items()}
+    save_file(halves, tmp_path / "half" / "model.safetensors", metadata={"format": "pt"})
+    grown = run_cli("quantize", "half", "--method", "int8-weight", "--save", "grown")
+    assert grown.code == 0, grown.err
+    before, after = (tmp_path / name / "model.safetensors" for name in ("half", "grown"))
+    assert before.stat().st_size < after.stat().st_size
+    assert bytes_by_width(before).keys() == {16}
+    wide = bytes_by_width(after)[32]
+    assert (
+        f"weights of {after.stat().st_size / 1e6:.2f} MB, more than the {before.stat().st_size / 1e6:.2f} MB it was made from: "
+        f"there all was in 16 bits, and what int8-weight leaves alone, {wide / 1e6:.2f} MB, is in 32."
+    ) in grown.err
 
 
 def test_refusals(run_cli: Callable[..., Result], folder: Path, tmp_path: Path) -> None:

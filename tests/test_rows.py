@@ -287,6 +287,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, answer: object) -> list[tuple[object, .
     module.load_dataset = load_dataset  # type: ignore[attr-defined]
     module.exceptions = SimpleNamespace(DatasetsError=LookupError)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", module)
+    monkeypatch.setattr("core.rows.why_unreachable", lambda: "")
     return asked
 
 

@@ -14,11 +14,13 @@ import pytest
 from core import runs
 from core.errors import RunError
 from core.events import (
+    DataLoaded,
     Event,
     Failed,
     Happening,
     Paused,
     Resumed,
+    RoundStarted,
     RunFinished,
     RunStarted,
     Step,
@@ -30,6 +32,7 @@ from core.journal import JournalWriter
 from core.recipe import Recipe, build_recipe, load_recipe, to_toml
 from core.runs import (
     STALE_AFTER_S,
+    STARTING_MOST_S,
     RunPaths,
     State,
     create_run,
@@ -46,6 +49,7 @@ STARTED = RunStarted("run_started", "r", "lottery", 3, 10, False, 0, 0, "cpu", 1
 PAUSED, RESUMED, STOPPED = Paused("paused", 0, 1), Resumed("resumed", 0, 1), Stopped("stopped", 0, 1, "stop")
 FAILED, DONE, STEP = Failed("failed", "p", "f"), RunFinished("run_finished", 3), Step("step", 0, 1, 10, 1.0, 1e-4, 1.0, 1.0)
 WARNED = Warned("warning", "w")
+LOADED, BEGUN = DataLoaded("data_loaded", "train", 9, 0), RoundStarted("round_started", 0, 0.0, 10)
 
 
 @pytest.fixture
@@ -82,7 +86,7 @@ def test_a_name_that_cannot_be_a_folders_is_refused(tmp_path: Path, name: str) -
 
 
 def test_a_name_that_is_taken_is_refused(paths: RunPaths) -> None:
-    with pytest.raises(RunError, match=r"^There is already something at .*/mine\. Choose .* codeprune-tui resume mine$"):
+    with pytest.raises(RunError, match=r"^There is already something at .*/mine\. Choose .* codeprune-tui resume \S+/mine$"):
         create_run(paths.root.parent, "mine", Recipe())
 
 
@@ -141,7 +145,7 @@ def test_the_lock_shows_a_worker_and_keeps_others_out(paths: RunPaths) -> None:
         assert is_held(paths)
         with (
             pytest.raises(
-                RunError, match=r"^Another worker is already at work on mine\. Watch it with: codeprune-tui status mine$"
+                RunError, match=r"^Another worker is already at work on mine\. Watch it with: codeprune-tui status \S+/mine$"
             ),
             hold_lock(paths, patience_s=0.05),
         ):
@@ -192,8 +196,10 @@ def events(*happenings: Happening) -> list[Event]:
     ("happenings", "held", "state"),
     [
         ([], False, State.NEW),
-        ([], True, State.RUNNING),
-        ([STARTED], True, State.RUNNING),
+        ([], True, State.STARTING),
+        ([STARTED], True, State.STARTING),
+        ([STARTED, LOADED], True, State.STARTING),
+        ([STARTED, LOADED, BEGUN], True, State.RUNNING),
         ([STARTED], False, State.CRASHED),
         ([STARTED, STEP], False, State.CRASHED),
         ([STARTED, PAUSED], True, State.PAUSED),
@@ -202,7 +208,7 @@ def events(*happenings: Happening) -> list[Event]:
         ([STARTED, PAUSED, RESUMED], True, State.RUNNING),
         ([STARTED, PAUSED, RESUMED, STEP], False, State.CRASHED),
         ([STARTED, STOPPED], False, State.STOPPED),
-        ([STARTED, STOPPED, STARTED], True, State.RUNNING),
+        ([STARTED, STOPPED, STARTED], True, State.STARTING),
         ([STARTED, STOPPED, STARTED], False, State.CRASHED),
         ([STARTED, FAILED], False, State.FAILED),
         ([STARTED, DONE], False, State.DONE),
@@ -216,14 +222,44 @@ def test_the_state_follows_from_journal_and_lock(happenings: Sequence[Happening]
 
 
 def test_silence_is_shown_but_not_of_a_paused_run() -> None:
-    assert run_state(events(STARTED), True, 100.0 + STALE_AFTER_S) is State.RUNNING
-    assert run_state(events(STARTED), True, 100.1 + STALE_AFTER_S) is State.STALE
+    assert run_state(events(STEP), True, 100.0 + STALE_AFTER_S) is State.RUNNING
+    assert run_state(events(STEP), True, 100.1 + STALE_AFTER_S) is State.STALE
     assert run_state(events(STARTED, PAUSED), True, 1e6) is State.PAUSED
     assert run_state(events(STARTED), False, 1e6) is State.CRASHED
 
 
+def test_a_worker_that_only_starts_is_not_stale() -> None:
+    # Resumed hours after its last word; torch is imported, a large corpus tokenized, a first step compiled.
+    for past in ([STARTED, STEP], [STARTED, STOPPED], [STARTED, FAILED], [STARTED, PAUSED], [STEP]):
+        assert run_state(events(*past), True, 9_000.0, taken=8_950.0) is State.STARTING
+        assert run_state(events(*past), True, 8_950.1 + STARTING_MOST_S, taken=8_950.0) is State.STALE
+    assert run_state([], True, 9_000.0, taken=8_950.0) is State.STARTING
+    for begun in ([STARTED], [STARTED, LOADED]):
+        assert run_state(events(*begun), True, 100.0 + STARTING_MOST_S, taken=99.0) is State.STARTING
+        assert run_state(events(*begun), True, 102.0 + STARTING_MOST_S, taken=99.0) is State.STALE
+    assert run_state(events(STARTED, BEGUN), True, 200.0, taken=99.0) is State.RUNNING
+    assert run_state(events(STARTED, STEP), True, 200.0, taken=99.0) is State.STALE
+    # The worker whose last word it is has not let go yet.
+    assert run_state(events(STARTED, STOPPED), True, 103.0, taken=99.0) is State.RUNNING
+
+
+def test_the_list_tells_a_worker_that_starts_from_one_that_is_silent(paths: RunPaths) -> None:
+    journal = JournalWriter(paths.journal, lambda: 1000.0)
+    journal.append(STARTED)
+    journal.append(STEP)
+    journal.close()
+    with hold_lock(paths):
+        assert run_info(paths, 1040.0).words == "STALE"
+        paths.lock.write_text("1035.5")
+        info = run_info(paths, 1040.0)
+        assert (info.state, info.words, info.stale_from) == (State.STARTING, "STARTING…", 1035.5 + STARTING_MOST_S)
+        paths.lock.write_text("no number")
+        assert run_info(paths, 1040.0).state is State.STALE
+    assert run_info(paths, 1040.0).state is State.CRASHED
+
+
 def test_an_unreadable_last_line_is_no_silence() -> None:
-    assert run_state([*events(STARTED), Event(-1, 0.0, Unknown("newer"))], True, 101.0) is State.RUNNING
+    assert run_state([*events(STEP), Event(-1, 0.0, Unknown("newer"))], True, 101.0) is State.RUNNING
 
 
 # --- one line of the list --------------------------------------------------------------------------------------------------

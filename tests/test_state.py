@@ -178,6 +178,16 @@ def test_pausing_is_asked_then_done() -> None:
     assert standing(view, True, NOW + 8) == "STOPPING…"
 
 
+def test_a_worker_that_starts_again_is_not_stale() -> None:
+    view = reduce_all(RunView(), numbered([*beginning(), step(0, 1)], begin=NOW))
+    assert standing(view, True, NOW + 60) == "STALE 57 s"
+    assert standing(view, True, NOW + 60, taken=NOW + 50) == "STARTING…"
+    stopped = reduce(view, Event(10, NOW + 5, Stopped("stopped", 0, 1, "asked to")))
+    assert standing(stopped, True, NOW + 60, taken=NOW + 50) == "STARTING…"
+    loading = reduce_all(RunView(), numbered(beginning()[:2], begin=NOW))
+    assert standing(loading, True, NOW + 60, taken=NOW - 1) == "STARTING…"
+
+
 @pytest.mark.parametrize(
     ("last", "held", "later", "state"),
     [

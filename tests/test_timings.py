@@ -311,7 +311,7 @@ def test_the_finder_answers_for_the_newest_recipe(tmp_path: Path, monkeypatch: p
         return work_out(asked, checkpoints, times)
 
     monkeypatch.setattr(costing, "work_out", slow)
-    monkeypatch.setattr(costing, "_free", lambda _: 10**9)  # other programs write, too
+    monkeypatch.setattr(costing, "free_bytes", lambda _: 10**9)  # other programs write, too
     finder = CostFinder(tmp_path, over.release)
     recipes = [recipe(pruning={"rounds": number}) for number in range(1, 5)]
     for each in recipes:

@@ -23,6 +23,7 @@ from ..plain import plain
 from ..tui import ALIVE, CodepruneApp
 from ..widgets.keyline import KeyLine
 from ..widgets.statusline import ModeTab, StatusLine
+from ..words import killed
 from .ask import Confirm, Enter
 
 RUN_KEYS: list[BindingType] = [
@@ -131,7 +132,7 @@ class ModeScreen(Screen[None]):
         if target is None:
             self.frame.say("There is no run to command. Choose one under 1 Runs, or start one under 6 New run.", "warning")
         elif bundle.is_read_only(target.paths):
-            self.frame.say(f"{target.name} is an example: it can be read, not changed. {bundle.OF_YOUR_OWN}", "warning")
+            self.frame.say(f"{target.name} is an example: it can be read, not changed. {bundle.of_your_own()}", "warning")
             return None
         elif target.state == "DONE":
             self.frame.say(f"{target.name} is done: nothing is left to do. c under 1 Runs copies its recipe.", "warning")
@@ -190,8 +191,9 @@ class ModeScreen(Screen[None]):
     def action_kill(self) -> None:
         """Asks for the name, then kills."""
         if target := self._alive():
+            again = client.undone(target.paths) or "what came after its last checkpoint"
             question = (
-                f"Kill the worker of {target.name} at once? What came after its last checkpoint is done again.\n\n"
+                f"Kill {target.name}'s worker at once? Done again when it is resumed: {again}, and what it does meanwhile.\n\n"
                 "Type the run's name:"
             )
             self.app.push_screen(Enter(question, partial(_same, target.paths.name), "Kill"), partial(self._kill_if, target))
@@ -200,7 +202,7 @@ class ModeScreen(Screen[None]):
         if answer is not None:
             # Of the run that is watched, the app tells once its worker is gone.
             watched = self.frame.watched is not None and self.frame.watched.paths == target.paths
-            done = "" if watched else f"{target.name} was killed on request. r resumes from its last checkpoint."
+            done = "" if watched else killed(target.name, client.undone(target.paths))
             self.frame.perform(partial(client.kill, target.paths), done)
 
 

@@ -304,7 +304,7 @@ class RunsScreen(ModeScreen):
     def action_pause(self) -> None:
         """Pauses all marked runs that are at work; without marks as everywhere."""
         if self._marks:
-            at_work = [info for info in self._chosen() if info.state in ("RUNNING", "STALE")]
+            at_work = [info for info in self._chosen() if info.state in ("STARTING", "RUNNING", "STALE")]
             self._to_all(at_work, client.pause, "pause at the next step", "No marked run is at work: there is nothing to pause.")
         else:
             super().action_pause()
@@ -312,7 +312,7 @@ class RunsScreen(ModeScreen):
     def action_resume(self) -> None:
         """Goes on with all marked runs that can; without marks as everywhere."""
         if self._marks:
-            idle = [info for info in self._chosen() if info.state not in ("RUNNING", "STALE", "DONE")]
+            idle = [info for info in self._chosen() if info.state not in ("STARTING", "RUNNING", "STALE", "DONE")]
             self._to_all(idle, client.resume, "go on", "No marked run can go on: they are at work or done.")
         else:
             super().action_resume()
@@ -380,7 +380,7 @@ class RunsScreen(ModeScreen):
         for info in infos:
             name = plain(info.paths.name, 60)
             if bundle.is_read_only(info.paths):
-                self.frame.say(f"{name} is an example: it cannot be {done}. {bundle.OF_YOUR_OWN}", "warning")
+                self.frame.say(f"{name} is an example: it cannot be {done}. {bundle.of_your_own()}", "warning")
                 return False
             if is_held(info.paths):
                 self.frame.say(f"{name} has a worker: it cannot be {done} while it has. s stops it at a checkpoint.", "warning")

@@ -99,8 +99,8 @@ def loss_title(view: RunView) -> str:
     """The title of the loss pane."""
     if view.validations:
         last = view.validations[-1]
-        losses = [score(loss, 3) for loss in (view.loss or last.loss, last.loss)]
-        return f"loss {losses[0]} · held-out tokens: loss {losses[1]}, accuracy {percent(last.accuracy)}"
+        training = score(view.loss or last.loss, 3)
+        return f"loss {training} · held-out tokens: loss {score(last.loss, 3)}, accuracy {percent(last.accuracy)}"
     if view.loss is None:
         return "loss"
     losses = [loss for _, _, loss in view.losses.points]
