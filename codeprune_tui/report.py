@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 
 from core.events import Scores
 from core.interval import Interval
-from core.results import MEASURES, Result
+from core.results import FLOORS, MEASURES, Result
+from core.rowsets import by_rows
 from core.runs import RunInfo
 
+from .comparison import over_floor
+from .floortext import of_measure
 from .plain import plain
 from .state import RunView
 from .words import NOTHING, age, difference, duration, percent, score
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from core.evaluate import Evaluation
 
 SCHEMA = 1
-FLOOR_NAMES = {"constant": "floor: a constant sentence", "name": "floor: the method's name"}
+FLOOR_NAMES = {name: f"floor: {title}" for name, title in FLOORS.items()}
 """What is below every score: programs that read no code."""
 
 
@@ -131,23 +134,34 @@ def run_detail(info: RunInfo, view: RunView, eta: float | None, now: float) -> s
 
 
 def comparison(rounds: Sequence[Result]) -> str:
-    """Rounds of several runs as one table, each with the floor of the method's name on its own rows.
+    """Rounds of several runs as one table, each with the BLEU of the floors on its own rows, and how far it is above the highest.
 
     Args:
         rounds: At least one, in the order of the lines.
     """
     known = any(found.intervals for found in rounds)  # older runs have none: no empty columns then
-    rows = [["run", "round", "sparsity", "BLEU", "corpus BLEU", "chrF", "floor: name", "rows", "MB"]]
-    rows[0] += ["BLEU, 95 %", "less dense"] if known else []
+    rows = [["run", "round", "sparsity", "BLEU", "corpus BLEU", "chrF", *(f"floor: {name}" for name in FLOORS), "over floor"]]
+    rows[0] += ["rows", "MB", *(["BLEU, 95 % interval", "less dense"] if known else [])]
     for found in rounds:
         scores = [score(found.scores.get(measure)) for measure in MEASURES]
-        floor, size = score(found.floors.get("name", {}).get("bleu")), found.size_bytes
-        megabytes = NOTHING if size is None else f"{size / 1e6:.2f}"
-        cells = [plain(found.run), str(found.round), percent(found.sparsity), *scores, floor, f"{found.rows:,}", megabytes]
+        floors, size = [score(found.floors_of("bleu").get(name)) for name in FLOORS], found.size_bytes
+        cells = [plain(found.run), str(found.round), percent(found.sparsity), *scores, *floors, difference(over_floor(found))]
+        cells += [f"{found.rows:,}", NOTHING if size is None else f"{size / 1e6:.2f}"]
         if known:
             cells += [between(found.intervals.get("bleu")), changed(found.against_dense.get("bleu"))]
         rows.append(cells)
-    return table(rows)
+    groups = by_rows(_by_run(rounds))
+    if len(groups) < 2:
+        return table(rows)
+    parts = "; ".join(", ".join(plain(run) for run in runs) for runs in groups)
+    return f"{table(rows)}\nScored on different rows, so held against their own floors only: {parts}"
+
+
+def _by_run(rounds: Sequence[Result]) -> dict[str, list[Result]]:
+    runs: dict[str, list[Result]] = {}
+    for result in rounds:
+        runs.setdefault(result.run, []).append(result)
+    return runs
 
 
 def between(spread: Interval | None) -> str:
