@@ -249,8 +249,8 @@ def status(
 
     The JSON has "schema": 1; under it keys may be added, but none changes. All runs: "runs", a list; one: "run". Each has
     name, path, state (NEW RUNNING PAUSED STALE STOPPED CRASHED FAILED DONE), killed (true: CRASHED because somebody killed
-    it), kind, round (last complete, -1 for none), rounds, sparsity, bleu, best_bleu, dense_bleu, device, changed; one alone
-    also progress, results, evaluated, floors, signatures, failure, warnings.
+    it), kind, round (last complete, -1 for none), rounds, sparsity, bleu, best_bleu, dense_bleu, floors_bleu, device,
+    changed; one alone also progress, results, evaluated, floors, signatures, failure, warnings.
     """
     folder, now = _folder(context, checkpoints), time.time()
     if name is None:

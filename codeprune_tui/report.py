@@ -16,10 +16,9 @@ from core.rowsets import by_rows
 from core.runs import RunInfo
 
 from .comparison import over_floor
-from .floortext import of_measure
 from .plain import plain
 from .state import RunView
-from .words import NOTHING, age, difference, duration, percent, score
+from .words import NOTHING, age, beside, difference, duration, percent, score
 
 if TYPE_CHECKING:
     from core.evaluate import Evaluation
@@ -110,10 +109,11 @@ def run_list(infos: Sequence[RunInfo], now: float) -> str:
         infos: The runs.
         now: Seconds since 1970.
     """
-    rows = [["run", "state", "kind", "round", "sparsity", "BLEU", "best", "dense", "age"]]
+    rows = [["run", "state", "kind", "round", "sparsity", "BLEU", "best", "dense", "floor", "age"]]
     for info in infos:
         rounds = f"{info.round}/{info.rounds}" if info.round >= 0 else f"–/{info.rounds}"
         scores = [score(value) for value in (info.bleu, info.best_bleu, info.dense_bleu)]
+        scores.append(beside(info.floors) if info.floors else NOTHING)
         sparsity = percent(info.sparsity)
         rows.append([plain(info.paths.name), info.words, plain(info.kind), rounds, sparsity, *scores, age(info.changed, now)])
     return table(rows, left=3)
@@ -218,6 +218,7 @@ def _run(info: RunInfo) -> dict[str, object]:
         "bleu": info.bleu,
         "best_bleu": info.best_bleu,
         "dense_bleu": info.dense_bleu,
+        "floors_bleu": dict(info.floors),
         "device": info.device,
         "changed": info.changed,
     }

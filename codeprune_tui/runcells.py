@@ -12,11 +12,11 @@ from core.schedule import sparsities
 
 from . import bundle
 from .bundle import BundledModel
-from .filtering import dense_difference
+from .filtering import dense_difference, highest_floor
 from .fitting import middle_out
 from .plain import plain
 from .widgets.statusline import tone
-from .words import age, difference, percent, score
+from .words import age, difference, held_against, percent, score
 
 COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("mark", "", 2),
@@ -25,6 +25,7 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("round", "round", 6),
     ("sparsity", "sparsity", 9),
     ("bleu", "BLEU", 7),
+    ("floor", "floor", 7),
     ("best", "best", 7),
     ("diff", "Δ dense", 8),
     ("age", "age", 10),
@@ -32,6 +33,8 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
 """(key, title, width); that of the run is the least, it takes what is left. Figures stand at the right end of their column."""
 NOW_S = 10.0
 """Younger than this is "now"."""
+DISPENSABLE = "best"
+"""The column that narrow screens leave out: the last BLEU and the floor that it is held against come before the best one."""
 DEVICE = ("device", "  device", 10)
 """Also on narrow screens, where it fits."""
 KIND = ("kind", "  kind", 10)
@@ -67,7 +70,7 @@ def bundled(models: Sequence[BundledModel], demo: Recipe) -> Content:
 def _quality(model: BundledModel) -> str:
     if model.bleu is None and model.held_out_accuracy is not None:
         return f"finds {percent(model.held_out_accuracy)} of hidden tokens"
-    return ", ".join(filter(None, [f"BLEU {score(model.bleu)}", model.scored_on]))
+    return ", ".join(filter(None, [f"BLEU {held_against(model.bleu, model.floors)}", model.scored_on]))
 
 
 def aged(info: RunInfo, now: float) -> str:
@@ -99,6 +102,7 @@ def cells_of(info: RunInfo, now: float, marked: bool, name_width: int) -> dict[s
         "round": Text(rounds, justify="right"),
         "sparsity": Text(percent(info.sparsity) if info.round >= 0 else "–", justify="right"),
         "bleu": Text(score(info.bleu), justify="right"),
+        "floor": Text(score(highest_floor(info)), justify="right"),
         "best": Text(score(info.best_bleu), justify="right"),
         "diff": Text(difference(dense_difference(info)), justify="right"),
         # A live run's age would change every second, and with it the whole table.

@@ -11,9 +11,9 @@ import os
 import re
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from tempfile import mkdtemp
@@ -148,6 +148,8 @@ class RunInfo:
     """Time of the last event, seconds since 1970; 0 before the first."""
     killed: bool = False
     """Whether the worker that crashed was killed on request."""
+    floors: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Floor -> its BLEU on the rows that the last complete round was scored on; empty where that is not known."""
 
     @property
     def words(self) -> str:
@@ -330,6 +332,7 @@ def run_info(paths: RunPaths, now: float) -> RunInfo:
         device=_device(paths),
         changed=_last_time(end),
         killed=state is State.CRASHED and paths.killed.exists(),
+        floors=floors_in(last),
     )
 
 
@@ -359,6 +362,15 @@ def read_metrics(folder: Path) -> dict[str, object] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def floors_in(metrics: Mapping[str, object]) -> dict[str, float]:
+    """The BLEU of each floor in what a `metrics.json` says; what is damaged is left out."""
+    floors = metrics.get("floors")
+    scores = (
+        {name: each.get("bleu") for name, each in floors.items() if isinstance(each, dict)} if isinstance(floors, dict) else {}
+    )
+    return {name: float(bleu) for name, bleu in scores.items() if isinstance(bleu, int | float)}
 
 
 def _asked(paths: RunPaths) -> tuple[str, int]:

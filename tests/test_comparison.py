@@ -135,7 +135,9 @@ def test_one_dense_score_of_all_runs_is_one_line() -> None:
 def test_rounds_of_one_run_on_different_rows_are_told() -> None:
     results = runs()
     results["b"] = (results["b"][0], replace(results["b"][1], rows=50))
-    assert picture(results, AXES["round"], "bleu").note == "Rounds of one run were scored on different rows, and do not compare: b."
+    assert (
+        picture(results, AXES["round"], "bleu").note == "Rounds of one run were scored on different rows, and do not compare: b."
+    )
 
 
 def test_a_run_without_sizes_is_told() -> None:

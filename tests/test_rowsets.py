@@ -27,7 +27,9 @@ def test_any_known_difference_is_other_rows(other: dict[str, object]) -> None:
     assert differ(replace(ONE, run="b", **other), ONE)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("other", [{"split": ""}, {"rows": 0}, {"data": ""}, {"floors": {}}, {"floors": {"name": {"bleu": 13.0000001}}}])
+@pytest.mark.parametrize(
+    "other", [{"split": ""}, {"rows": 0}, {"data": ""}, {"floors": {}}, {"floors": {"name": {"bleu": 13.0000001}}}]
+)
 def test_what_is_not_known_is_no_difference(other: dict[str, object]) -> None:
     assert not differ(ONE, replace(ONE, run="b", **other))  # type: ignore[arg-type]
 

@@ -121,9 +121,7 @@ class CompareChart(Vertical):
         plot.margin_top, plot.margin_bottom, plot.margin_left = 0, 1, 6
         plot.set_y_formatter(NumericAxisFormatter())
 
-    def show(
-        self, picture: Picture, zoom: int = 0, centre: tuple[float, float] | None = None, chosen: int | None = None
-    ) -> None:
+    def show(self, picture: Picture, zoom: int = 0, centre: tuple[float, float] | None = None, chosen: int | None = None) -> None:
         """Shows other runs, another axis or another score, or another part of them.
 
         Args:

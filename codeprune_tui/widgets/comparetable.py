@@ -11,10 +11,9 @@ from textual.widgets import DataTable
 from core.results import FLOORS, Result
 
 from ..comparison import COLUMNS, Results, change, dense, in_order, over_floor
-from ..floortext import beside
 from ..plain import plain
 from ..seeds import Mean
-from ..words import NOTHING, count, difference, percent, score
+from ..words import NOTHING, beside, count, difference, percent, score
 from .comparechart import marker
 
 WIDTHS = {"run": 12, "round": 7, "sparsity": 10, "bleu": 7, "diff": 9, "over": 9, "corpus_bleu": 8, "chrf": 7, "size": 8}

@@ -12,7 +12,11 @@ from textual.widgets.data_table import CellKey, RowKey
 from core.runs import RunInfo
 
 from ..ordering import NEWEST, ORDERS, in_order
-from ..runcells import COLUMNS, DEVICE, KIND, aged, cells_of
+from ..runcells import COLUMNS, DEVICE, DISPENSABLE, KIND, aged, cells_of
+
+
+ROOMY = 90
+"""Columns of the screen from which on every column of figures is shown."""
 
 
 class RunTable(DataTable[Text]):
@@ -64,7 +68,8 @@ class RunTable(DataTable[Text]):
         """Makes the columns anew for the terminal's width, without any run; the names get the room that is left."""
         here, width = self.chosen, self.app.size.width
         self.clear(columns=True)
-        shown = (*COLUMNS, KIND) if width >= 120 else COLUMNS
+        narrow = tuple(column for column in COLUMNS if column[0] != DISPENSABLE)
+        shown = (*COLUMNS, KIND) if width >= 120 else COLUMNS if width >= ROOMY else narrow
         free = width - 2 - sum(taken for _, _, taken in shown)
         if free >= DEVICE[2]:
             shown, free = (*shown, DEVICE), free - DEVICE[2]
