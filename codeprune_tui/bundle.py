@@ -6,7 +6,8 @@ other as well. Reads sizes and scores without torch. Knows neither Textual nor w
 
 import json
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from core.errors import RecipeError, RunError
 from core.program import program
 from core.recipe import Recipe, load_recipe
 from core.regularfile import real
-from core.runs import RunPaths, number_of, read_metrics
+from core.runs import RunPaths, floors_in, number_of, read_metrics
 
 PREFIX = "checkpoints/bundled/"
 """Paths that begin so also mean what was installed with the package."""
@@ -38,6 +39,8 @@ class BundledModel:
     """Share of held-out tokens found, of a model that was pre-trained; else None."""
     scored_on: str
     """The rows of the score, such as "1,400 valid rows"; empty where it is not told."""
+    floors: Mapping[str, float] = field(default_factory=dict)
+    """Floor -> its BLEU on these rows."""
 
 
 def folder() -> Path:
@@ -126,6 +129,7 @@ def models() -> list[BundledModel]:
                 _number(scores.get("bleu")) if isinstance(scores, dict) else None,
                 _number(facts.get("held_out_accuracy")),
                 f"{rows:,} {split} rows" if isinstance(rows, int) and isinstance(split, str) else "",
+                floors_in(facts),
             )
         )
     return found

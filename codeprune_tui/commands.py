@@ -253,7 +253,7 @@ def status(
     name, path, state (NEW STARTING RUNNING PAUSED STALE STOPPED CRASHED FAILED DONE), killed (true: CRASHED because somebody
     killed it), damage (which of its files cannot be read, and why; "" for none), kind, round (last complete, -1 for none),
     rounds, sparsity (of what the recipe prunes), sparsity_before (of the model, before the run), bleu, best_bleu, dense_bleu,
-    device, changed; one alone also progress, results, evaluated, floors, signatures, failure, warnings.
+    floors_bleu, device, changed; one alone also progress, results, evaluated, floors, signatures, failure, warnings.
     """
     folder, now = _folder(context, checkpoints), time.time()
     if name is None:

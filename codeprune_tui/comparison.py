@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.results import FLOORS, MEASURES, Result
+from core.rowsets import by_rows, mixed, telling
 from core.runs import RunInfo, State
 
 from .seeds import Mean
@@ -50,17 +51,46 @@ class Curve:
     """(horizontal, lowest, highest) of a curve of several seeds, where they are more than one."""
 
 
+DENSE = "dense"
+
+
+@dataclass(frozen=True)
+class Level:
+    """A score that curves are held against, and whose it is."""
+
+    name: str
+    """`DENSE` or one of `FLOORS`."""
+    score: float
+    curves: tuple[int, ...]
+    """Places of the curves that it belongs to: of the runs with this dense score, or those scored on the rows of this floor."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """All that the chart draws."""
 
     title: str
     curves: tuple[Curve, ...]
-    levels: tuple[tuple[str, float | None], ...]
-    """"dense", "name" and "constant" with their scores: where runs differ, the best dense model and the highest floors."""
+    levels: tuple[Level, ...]
+    """Dense scores and floors, group of rows by group of rows."""
     note: str
     """What to mind; "" where there is nothing."""
     whole: bool
+
+    @property
+    def floors(self) -> tuple[Level, ...]:
+        """The levels that are floors."""
+        return tuple(level for level in self.levels if level.name != DENSE)
+
+    @property
+    def dense(self) -> tuple[Level, ...]:
+        """The levels that are scores of dense models."""
+        return tuple(level for level in self.levels if level.name == DENSE)
+
+    @property
+    def shares_floors(self) -> bool:
+        """Whether all curves are held against the same floors."""
+        return len({level.curves for level in self.floors}) <= 1
 
 
 def default_marks(infos: Sequence[RunInfo]) -> list[str]:
@@ -94,10 +124,23 @@ def picture(results: Results, axis: Axis, measure: str) -> Picture:
         places = [(axis.value(found), found.scores.get(measure)) for found in rounds]
         points = tuple((x, y) for x, y in places if x is not None and y is not None)
         curves.append(Curve(run, points, _spread(rounds, axis, measure)))
-    denses = [score for rounds in results.values() if (score := dense(rounds, measure)) is not None]
-    levels: list[tuple[str, float | None]] = [("dense", max(denses, default=None))]
-    levels += [(floor, max(_floors(results, floor, measure), default=None)) for floor in FLOORS]
-    return Picture(f"{MEASURES[measure]} by {axis.title}", tuple(curves), tuple(levels), _note(results, axis, curves), axis.whole)
+    levels = tuple(level for runs in by_rows(results) for level in _levels(results, runs, measure))
+    return Picture(f"{MEASURES[measure]} by {axis.title}", tuple(curves), levels, _note(results, axis, curves), axis.whole)
+
+
+def _levels(results: Results, runs: Sequence[str], measure: str) -> list[Level]:
+    """Dense scores and floors of runs that share their rows."""
+    places = {run: place for place, run in enumerate(results)}
+    dense_scores: dict[float, list[int]] = {}
+    floors: dict[str, tuple[float, list[int]]] = {}
+    for run in runs:
+        if (score := dense(results[run], measure)) is not None:
+            dense_scores.setdefault(round(score, 6), []).append(places[run])
+        result = telling(results[run])
+        for name, floor in (result.floors_of(measure) if result else {}).items():
+            floors.setdefault(name, (floor, []))[1].append(places[run])
+    levels = [Level(DENSE, score, tuple(curves)) for score, curves in dense_scores.items()]
+    return levels + [Level(name, floors[name][0], tuple(floors[name][1])) for name in FLOORS if name in floors]
 
 
 def _spread(rounds: Sequence[Result], axis: Axis, measure: str) -> tuple[tuple[float, float, float], ...]:
@@ -109,16 +152,12 @@ def _spread(rounds: Sequence[Result], axis: Axis, measure: str) -> tuple[tuple[f
     return tuple(found)
 
 
-def _floors(results: Results, floor: str, measure: str) -> list[float]:
-    found = [found.floors.get(floor, {}).get(measure) for rounds in results.values() for found in rounds]
-    return [score for score in found if score is not None]
-
-
 def _note(results: Results, axis: Axis, curves: Sequence[Curve]) -> str:
-    rows = {(found.split, found.rows) for rounds in results.values() for found in rounds if found.rows}
-    floors = {round(score, 6) for score in _floors(results, "name", "bleu")}
-    if len(rows) > 1 or len(floors) > 1:
-        return "These runs were scored on different rows: compare each with its own floors only."
+    within = [run for run, rounds in results.items() if mixed(rounds)]
+    if within:
+        return f"Rounds of one run were scored on different rows, and do not compare: {', '.join(within)}."
+    if len(by_rows(results)) > 1:
+        return "Scored on different rows: each run against its own floors, in its colour."
     settings = {found.decoded_on for rounds in results.values() for found in rounds if found.decoded_on}
     if axis is AXES["latency"] and len(settings) > 1:
         return f"Times from different settings do not compare: {'; '.join(sorted(settings))}."
@@ -146,6 +185,7 @@ COLUMNS: dict[str, Column] = {
     "sparsity": Column("sparsity", lambda found, _: found.sparsity),
     "bleu": Column("BLEU", lambda found, _: found.scores.get("bleu")),
     "diff": Column("Δ dense", lambda found, dense: change(found, dense)),
+    "over": Column("Δ floor", lambda found, _: over_floor(found)),
     "corpus_bleu": Column("corpus", lambda found, _: found.scores.get("corpus_bleu")),
     "chrf": Column("chrF", lambda found, _: found.scores.get("chrf")),
     "size": Column("MB", lambda found, _: found.size_bytes),
@@ -159,6 +199,22 @@ def change(found: Result, dense_bleu: float | None) -> float | None:
         return found.changed
     bleu = found.scores.get("bleu")
     return None if bleu is None or dense_bleu is None or found.round == 0 else bleu - dense_bleu
+
+
+def highest_floor(found: Result, measure: str) -> tuple[str, float] | None:
+    """The highest floor on a result's own rows, with its name; None where no floor is known.
+
+    Args:
+        found: The result.
+        measure: One of `MEASURES`.
+    """
+    return max(found.floors_of(measure).items(), key=lambda floor: floor[1], default=None)
+
+
+def over_floor(found: Result) -> float | None:
+    """BLEU less the highest floor on the same rows; None where one of them is not known."""
+    bleu, floor = found.scores.get("bleu"), highest_floor(found, "bleu")
+    return None if bleu is None or floor is None else bleu - floor[1]
 
 
 def in_order(results: Results, column: str, down: bool) -> list[Result]:

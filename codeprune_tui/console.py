@@ -137,7 +137,7 @@ def _lines() -> Iterator[Show]:
         if event is None:
             return
         if _is_news(event):
-            say(f"{clock(event.time)} {plain(sentence(event))}")
+            say(f"{clock(event.time)} {plain(sentence(event, view.floors))}")
         elif isinstance(event.what, Step | Evaluating) and event.time - last >= LINE_EVERY_S:
             last = event.time
             say(f"{clock(event.time)} {', '.join(filter(None, [doing(view), speed(view, event.time)]))}")
@@ -151,7 +151,7 @@ def _bar() -> Iterator[Show]:
 
         def show(view: RunView, event: Event | None) -> None:
             if event is not None and _is_news(event):
-                drawing.above(f"{clock(event.time)} {plain(sentence(event))}")
+                drawing.above(f"{clock(event.time)} {plain(sentence(event, view.floors))}")
             done, total = view.decoding or (view.step, view.steps)
             drawing.draw(doing(view), done, total, speed(view, time.time()))
 

@@ -66,7 +66,7 @@ def write_report(path: Path, folders: Sequence[Path]) -> None:
     Raises:
         CodepruneError: There could not be one; says why.
     """
-    _call([*REPORT, "--output", str(path), "--", *map(str, folders)], "")
+    _call([*REPORT, "--no-findings", "--output", str(path), "--", *map(str, folders)], "")
 
 
 def _call(command: Sequence[str], text: str) -> None:

@@ -68,8 +68,14 @@ def dense_difference(info: RunInfo) -> float | None:
     return None if info.bleu is None or info.dense_bleu is None or info.round < 1 else info.bleu - info.dense_bleu
 
 
+def highest_floor(info: RunInfo) -> float | None:
+    """BLEU of the highest floor on the rows that a run is scored on; None where no floor is known."""
+    return max(info.floors.values(), default=None)
+
+
 NUMBERS: dict[str, tuple[Callable[[RunInfo], float | None], int]] = {
     "bleu": (lambda info: info.bleu, 2),
+    "floor": (highest_floor, 2),
     "best": (lambda info: info.best_bleu, 2),
     "diff": (dense_difference, 2),
     "sparsity": (lambda info: info.sparsity if info.round >= 0 else None, 3),

@@ -7,12 +7,12 @@ made harmless here. Knows neither Textual nor what is searched for.
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from core.events import Evaluating, MatrixMeasured, Step, Unknown, from_line
+from core.events import Evaluated, Evaluating, FloorsMeasured, MatrixMeasured, Scores, Step, Unknown, from_line
 from core.regularfile import open_regular
 from core.runs import RunPaths
 
@@ -143,15 +143,26 @@ def worker_line(line: bytes) -> str:
     return text if len(text) <= LIMIT and text.isprintable() else plain(text)
 
 
-def journal_line(line: bytes) -> str | None:
-    """A line of a journal as a sentence, safe to show; None for the events of which there are too many."""
-    if not line.strip() or any(name in line[:100] for name in MANY):
-        return None
-    event = from_line(line)
-    if isinstance(event.what, Step | Evaluating | MatrixMeasured):
-        return None
-    time = "" if isinstance(event.what, Unknown) else _time(event.time)
-    return plain(f"{time:<19} {sentence(event)}")
+class JournalLines:
+    """Lines of one journal as sentences; remembers the floors, which not every event with a score repeats."""
+
+    def __init__(self) -> None:
+        self._floors: Mapping[str, Scores] = {}
+
+    def __call__(self, line: bytes) -> str | None:
+        """A line as a sentence, safe to show; None for the events of which there are too many."""
+        if not line.strip() or any(name in line[:100] for name in MANY):
+            return None
+        event = from_line(line)
+        what = event.what
+        if isinstance(what, Step | Evaluating | MatrixMeasured):
+            return None
+        if isinstance(what, FloorsMeasured):
+            self._floors = {"name": what.name, "constant": what.constant}
+        elif isinstance(what, Evaluated):
+            self._floors = what.floors or self._floors
+        time = "" if isinstance(what, Unknown) else _time(event.time)
+        return plain(f"{time:<19} {sentence(event, self._floors)}")
 
 
 def _time(seconds: float) -> str:
@@ -168,7 +179,7 @@ def worker_log(paths: RunPaths) -> LogFile:
 
 def journal_log(paths: RunPaths) -> LogFile:
     """What happened, in sentences."""
-    return LogFile(paths.journal, journal_line, JOURNAL_BYTES, torn=False)
+    return LogFile(paths.journal, JournalLines(), JOURNAL_BYTES, torn=False)
 
 
 class LogWatch(threading.Thread):

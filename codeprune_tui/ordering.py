@@ -41,6 +41,7 @@ ORDERS: dict[str, Order] = {
     "round": Order("by round", _number("round"), True),
     "sparsity": Order("by sparsity", _number("sparsity"), True),
     "bleu": Order("by BLEU", _number("bleu"), True),
+    "floor": Order("by floor", _number("floor"), True),
     "best": Order("by best BLEU", _number("best"), True),
     "diff": Order("by difference to dense", _number("diff"), True),
     "age": Order("by age", lambda info: -info.changed if info.changed > 0 else None, False),

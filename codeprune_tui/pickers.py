@@ -16,7 +16,7 @@ from core.regularfile import real
 
 from . import bundle, models
 from .plain import plain
-from .words import count, score
+from .words import count, held_against
 
 MOST_FOLDERS = 2000
 """Looked at in all; a working directory may be a home directory."""
@@ -207,7 +207,7 @@ def _has_ruby(folder: Path) -> bool:
 def _about_bundled(model: bundle.BundledModel) -> str:
     parts = ["came with codeprune-tui", f"{count(model.parameters)} weights"]
     if model.bleu is not None:
-        parts.append(f"BLEU {score(model.bleu)}")
+        parts.append(f"BLEU {held_against(model.bleu, model.floors)}")
     return " · ".join(parts)
 
 

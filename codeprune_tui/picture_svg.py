@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from core.files import complete_or_absent
 
-from .comparison import Curve, Picture
+from .comparison import DENSE, Curve, Level, Picture
 from .plain import plain
 from .reports.figures import COLOURS, MARKERS, SETTINGS
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 EIGHT_COLOURS, EIGHT_MARKERS = (*COLOURS, "#777777"), (*MARKERS, "*")
-LEVELS = {"dense": "--", "name": ":", "constant": "-."}
+LEVELS = {DENSE: "--", "name": ":", "constant": "-."}
+OTHER = (0, (5, 1, 1, 1, 1, 1))
+"""The line of any other floor."""
 
 
 def read(text: str) -> Picture:
@@ -34,7 +36,7 @@ def read(text: str) -> Picture:
         )
         for curve in facts["curves"]
     )
-    levels = tuple((name, level) for name, level in facts["levels"])
+    levels = tuple(Level(level["name"], level["score"], tuple(level["curves"])) for level in facts["levels"])
     return Picture(facts["title"], curves, levels, facts["note"], facts["whole"])
 
 
@@ -65,10 +67,12 @@ def draw(picture: Picture, path: Path) -> None:
 def _plot(axes: "Axes", picture: Picture) -> "tuple[list[Line2D], list[str]]":
     handles: list[Line2D] = []
     labels: list[str] = []
-    for name, level in picture.levels:
-        if level is not None:
-            handles.append(axes.axhline(level, color="#444444", linestyle=LEVELS[name], linewidth=1))
-            labels.append(f"{name} {level:.2f}")
+    for level in picture.levels:
+        everybodys = len(picture.dense) == 1 if level.name == DENSE else picture.shares_floors
+        colour = "#444444" if everybodys else EIGHT_COLOURS[level.curves[0] % 8]
+        handles.append(axes.axhline(level.score, color=colour, linestyle=LEVELS.get(level.name, OTHER), linewidth=1))
+        whose = "" if everybodys else " of " + ", ".join(plain(picture.curves[place].run, 30) for place in level.curves)
+        labels.append(f"{level.name} {level.score:.2f}{whose}")
     for place, curve in enumerate(picture.curves):
         x, y = [x for x, _ in curve.points], [y for _, y in curve.points]
         handles += axes.plot(x, y, color=EIGHT_COLOURS[place % 8], marker=EIGHT_MARKERS[place % 8], markersize=5, linewidth=1.4)

@@ -63,7 +63,7 @@ def error_rows(ladder: Ladder) -> list[list[str]]:
 
 
 def ablation_rows(found: Explanation) -> list[list[str]]:
-    """What each choice costs: error of the encoder's and the decoder's last layer and of the logits, and scores."""
+    """What each choice costs: error of the encoder's and the decoder's last layer and of the logits, and scores above floors."""
     rows = [["dynamic INT8, but", "encoder %", "decoder %", "logits %", "BLEU", "less fp32", "chrF", "less fp32", "same text"]]
     for ablation in found.ablations:
         errors, (scores,) = ablation.layer_errors, ablation.splits.values()
@@ -71,6 +71,12 @@ def ablation_rows(found: Explanation) -> list[list[str]]:
         cells += [f"{scores.scores['bleu']:.2f}", _gap(scores.less_fp32.get("bleu"))]
         cells += [f"{scores.scores['chrf']:.2f}", _gap(scores.less_fp32.get("chrf")), _share(scores.same_comments)]
         rows.append([ablation.name, *cells])
+    for floors in found.floors.values():
+        for name, floor in floors.items():
+            title = FLOOR_NAMES.get(name, plain(name))
+            rows.append([title, "", "", "", f"{floor['bleu']:.2f}", "", f"{floor['chrf']:.2f}", "", ""])
+    if not found.floors:
+        rows.append(["floors: not counted by the version that measured this", *[""] * 8])
     return rows
 
 

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING
 from core.events import Scores
 from core.interval import Interval
 from core.regularfile import real
-from core.results import MEASURES, Result
+from core.results import FLOORS, MEASURES, Result
+from core.rowsets import by_rows
 from core.runs import RunInfo
 
+from .comparison import over_floor
 from .plain import plain
 from .state import RunView
-from .words import NOTHING, age, difference, duration, percent, score
+from .words import NOTHING, age, beside, difference, duration, percent, score
 
 if TYPE_CHECKING:
     from core.evaluate import Evaluation
 
 SCHEMA = 1
-FLOOR_NAMES = {"constant": "floor: a constant sentence", "name": "floor: the method's name"}
+FLOOR_NAMES = {name: f"floor: {title}" for name, title in FLOORS.items()}
 """What is below every score: programs that read no code."""
 
 
@@ -110,10 +112,13 @@ def run_list(infos: Sequence[RunInfo], now: float) -> str:
         now: Seconds since 1970.
     """
     known = any(info.before for info in infos)
-    rows = [["run", "state", "kind", "round", "sparsity", *(["before"] if known else []), "BLEU", "best", "dense", "age"]]
+    rows = [
+        ["run", "state", "kind", "round", "sparsity", *(["before"] if known else []), "BLEU", "best", "dense", "floor", "age"]
+    ]
     for info in infos:
         rounds = f"{info.round}/{info.rounds}" if info.round >= 0 else f"–/{info.rounds}"
         scores = [score(value) for value in (info.bleu, info.best_bleu, info.dense_bleu)]
+        scores.append(beside(info.floors) if info.floors else NOTHING)
         shares = [percent(info.sparsity), *([_before(info.before)] if known else [])]
         rows.append([plain(info.paths.name), info.words, plain(info.kind), rounds, *shares, *scores, age(info.changed, now)])
     damaged = [f"{plain(info.paths.name)} is damaged: {plain(info.damage)}" for info in infos if info.damage]
@@ -137,26 +142,37 @@ def run_detail(info: RunInfo, view: RunView, eta: float | None, now: float) -> s
 
 
 def comparison(rounds: Sequence[Result]) -> str:
-    """Rounds of several runs as one table, each with the floor of the method's name on its own rows.
+    """Rounds of several runs as one table, each with the BLEU of the floors on its own rows, and how far it is above the highest.
 
     Args:
         rounds: At least one, in the order of the lines.
     """
     known = any(found.intervals for found in rounds)  # older runs have none: no empty columns then
     pruned = any(found.before for found in rounds)
-    before = ["before"] if pruned else []
-    rows = [["run", "round", "sparsity", *before, "BLEU", "corpus BLEU", "chrF", "floor: name", "rows", "MB"]]
-    rows[0] += ["BLEU, 95 %", "less dense"] if known else []
+    rows = [["run", "round", "sparsity", *(["before"] if pruned else []), "BLEU", "corpus BLEU", "chrF"]]
+    rows[0] += [*(f"floor: {name}" for name in FLOORS), "over floor"]
+    rows[0] += ["rows", "MB", *(["BLEU, 95 % interval", "less dense"] if known else [])]
     for found in rounds:
         scores = [score(found.scores.get(measure)) for measure in MEASURES]
-        floor, size = score(found.floors.get("name", {}).get("bleu")), found.size_bytes
-        megabytes = NOTHING if size is None else f"{size / 1e6:.2f}"
+        floors, size = [score(found.floors_of("bleu").get(name)) for name in FLOORS], found.size_bytes
         shares = [percent(found.sparsity), *([_before(found.before)] if pruned else [])]
-        cells = [plain(found.run), str(found.round), *shares, *scores, floor, f"{found.rows:,}", megabytes]
+        cells = [plain(found.run), str(found.round), *shares, *scores, *floors, difference(over_floor(found))]
+        cells += [f"{found.rows:,}", NOTHING if size is None else f"{size / 1e6:.2f}"]
         if known:
             cells += [between(found.intervals.get("bleu")), changed(found.against_dense.get("bleu"))]
         rows.append(cells)
-    return table(rows)
+    groups = by_rows(_by_run(rounds))
+    if len(groups) < 2:
+        return table(rows)
+    parts = "; ".join(", ".join(plain(run) for run in runs) for runs in groups)
+    return f"{table(rows)}\nScored on different rows, so held against their own floors only: {parts}"
+
+
+def _by_run(rounds: Sequence[Result]) -> dict[str, list[Result]]:
+    runs: dict[str, list[Result]] = {}
+    for result in rounds:
+        runs.setdefault(result.run, []).append(result)
+    return runs
 
 
 def _before(share: float) -> str:
@@ -225,6 +241,7 @@ def _run(info: RunInfo) -> dict[str, object]:
         "bleu": info.bleu,
         "best_bleu": info.best_bleu,
         "dense_bleu": info.dense_bleu,
+        "floors_bleu": dict(info.floors),
         "device": info.device,
         "changed": info.changed,
     }

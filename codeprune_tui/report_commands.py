@@ -25,15 +25,23 @@ def report(
         list[Path] | None,
         typer.Option("--ladder", metavar="FILE.json", help="A quantization ladder; those that lie beside the runs are found."),
     ] = None,
+    findings: Annotated[
+        bool | None,
+        typer.Option(
+            "--findings/--no-findings",
+            help="Hold the runs against the paper's findings; by itself only where they are of its experiments.",
+            show_default=False,
+        ),
+    ] = None,
     references: Annotated[
         bool, typer.Option("--references/--no-references", help="Show the rows' own comments, which may not be yours to publish.")
     ] = True,
 ) -> None:
-    """Write a report on runs of the paper's experiments.
+    """Write a report on runs: their curves above their floors, intervals, comments, masks and recipes.
 
-    Says for each finding of the paper whether it held, did not hold or is undecided, under three scores, with
-    intervals; then the figures, tables, masks, comments and recipes. The page stands alone; the same run folders give
-    the same file. Without -o, --markdown or --csv-dir it writes report.html.
+    Where the runs are of the paper's experiments it is about the paper: for each finding, whether it held, did not hold
+    or is undecided, under three scores, with intervals. The page stands alone; the same run folders give the same file.
+    Without -o, --markdown or --csv-dir it writes report.html.
     """
     if output is None and markdown is None and csv_dir is None:
         output = Path("report.html")
@@ -45,20 +53,25 @@ def report(
     example = bundle.example()
     places = [example.root if example and str(place) == bundle.EXAMPLE and not place.exists() else place for place in runs]
     content = read_content(places, ladder or ())
+    from .reports.runs import is_the_papers, runs_page
+
+    about_paper = is_the_papers(content) if findings is None else findings
     written: dict[Path, str] = {}
     if output is not None:
         from .reports.page import page
 
-        written[output] = page(content, references=references)
+        write = page if about_paper else runs_page
+        written[output] = write(content, references=references)
     if markdown is not None:
         from .reports.markdown import markdown as as_markdown
+        from .reports.markdown import runs_markdown
 
-        written[markdown] = as_markdown(content)
+        written[markdown] = as_markdown(content) if about_paper else runs_markdown(content)
     if csv_dir is not None:
         from .reports.tables import csv_files
 
         tables = csv_files(content.study, content.findings, content.recoveries, content.overlaps, content.ladders)
-        written |= {csv_dir / name: text for name, text in tables.items()}
+        written |= {csv_dir / name: text for name, text in tables.items() if about_paper or name != "findings.csv"}
     for path, text in written.items():
         with complete_or_absent(path) as draft:
             draft.write_bytes(text.encode("utf-8", "replace"))  # half a surrogate pair is no text

@@ -22,6 +22,7 @@ from . import client
 from .client import Follower
 from .console import catch_up
 from .state import RunView, eta_s, reduce_all
+from .words import floors_under, held_against
 
 WORKER_BYTES = 1.5e9
 """Memory that a worker on the bundled model needs, torch included, with room to spare."""
@@ -251,4 +252,7 @@ def _left_s(job: Job, per_round: float, now: float) -> float:
 def _news(job: Job) -> str:
     assert job.view is not None
     last = job.view.finished[-1]
-    return f"{job.planned.name}: round {last.number}/{job.rounds - 1} done, BLEU {last.scores.bleu:.2f}" if last.scores else ""
+    if last.scores is None:
+        return ""
+    bleu = held_against(last.scores.bleu, floors_under(job.view.floors))
+    return f"{job.planned.name}: round {last.number}/{job.rounds - 1} done, BLEU {bleu}"

@@ -12,10 +12,10 @@ from core.schedule import sparsities
 
 from . import bundle
 from .bundle import BundledModel
-from .filtering import dense_difference
+from .filtering import dense_difference, highest_floor
 from .plain import plain
 from .widgets.statusline import tone
-from .words import age, difference, percent, score
+from .words import age, difference, held_against, percent, score
 
 COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("mark", "", 2),
@@ -24,6 +24,7 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("round", "round", 6),
     ("sparsity", "sparsity", 9),
     ("bleu", "BLEU", 7),
+    ("floor", "floor", 7),
     ("best", "best", 7),
     ("diff", "Δ dense", 8),
     ("age", "age", 10),
@@ -33,6 +34,8 @@ BEFORE = ("sparsity", "pruned(was)", 12)
 """In place of the sparsity, where a run's model was pruned before the run: "90 (50) %"."""
 NOW_S = 10.0
 """Younger than this is "now"."""
+DISPENSABLE = "best"
+"""The column that narrow screens leave out: the last BLEU and the floor that it is held against come before the best one."""
 DEVICE = ("device", "  device", 10)
 """Also on narrow screens, where it fits."""
 KIND = ("kind", "  kind", 10)
@@ -68,7 +71,7 @@ def bundled(models: Sequence[BundledModel], demo: Recipe) -> Content:
 def _quality(model: BundledModel) -> str:
     if model.bleu is None and model.held_out_accuracy is not None:
         return f"finds {percent(model.held_out_accuracy)} of hidden tokens"
-    return ", ".join(filter(None, [f"BLEU {score(model.bleu)}", model.scored_on]))
+    return ", ".join(filter(None, [f"BLEU {held_against(model.bleu, model.floors)}", model.scored_on]))
 
 
 def aged(info: RunInfo, now: float) -> str:
@@ -100,6 +103,7 @@ def cells_of(info: RunInfo, now: float, marked: bool, name: str) -> dict[str, Te
         "round": Text(rounds, justify="right"),
         "sparsity": Text(_sparsity(info), justify="right"),
         "bleu": Text(score(info.bleu), justify="right"),
+        "floor": Text(score(highest_floor(info)), justify="right"),
         "best": Text(score(info.best_bleu), justify="right"),
         "diff": Text(difference(dense_difference(info)), justify="right"),
         # A live run's age would change every second, and with it the whole table.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
 from core.results import MEASURES, Result
+from core.rowsets import by_rows
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def grouped(results: Mapping[str, tuple[Result, ...]], keys: Mapping[str, str]) 
         keys: As in `curves`.
     """
     found: dict[str, tuple[Result, ...]] = {}
-    for members in curves(keys, list(results)):
+    for members in _on_same_rows(curves(keys, list(results)), results):
         if len(members) == 1:
             found[members[0]] = results[members[0]]
             continue
@@ -56,6 +57,15 @@ def grouped(results: Mapping[str, tuple[Result, ...]], keys: Mapping[str, str]) 
         rounds = sorted({each.round for run in members for each in results[run]})
         found[title] = tuple(_mean(title, number, [results[run] for run in members]) for number in rounds)
     return found
+
+
+def _on_same_rows(found: Sequence[tuple[str, ...]], results: Mapping[str, tuple[Result, ...]]) -> list[tuple[str, ...]]:
+    """Curves whose runs share their rows: a mean over others would be held against floors that are not its own."""
+    parted: list[tuple[str, ...]] = []
+    for members in found:
+        parted += by_rows({run: results[run] for run in members})
+        parted += [(run,) for run in members if not results[run]]
+    return parted
 
 
 def _title(members: Sequence[str], taken: set[str]) -> str:
@@ -89,6 +99,7 @@ def _mean(title: str, number: int, runs: Sequence[tuple[Result, ...]]) -> Mean:
         floors=first.floors,
         size_bytes=None if size is None else round(size),
         split=first.split,
+        data=first.data,
         rows=first.rows,
         seconds=fmean(found.seconds for found in there),
         signatures=first.signatures,

@@ -219,9 +219,10 @@ def reduce_all(view: RunView, events: Iterable[Event]) -> RunView:
     for _, group in groupby(events, key=lambda event: type(event.what)):
         fresh, unreadable, seq = _fresh(seq, group)
         if unreadable:
-            missed, log = missed + len(unreadable), _logged(log, unreadable)
+            missed, log = missed + len(unreadable), _logged(log, unreadable, view.floors)
         if fresh:
-            view, last, log = _apply_group(view, fresh), fresh[-1], _logged(log, fresh)
+            view, last = _apply_group(view, fresh), fresh[-1]
+            log = _logged(log, fresh, view.floors)
     return replace(view, seq=seq, last=last, log=log, unreadable=missed)
 
 
@@ -246,10 +247,10 @@ def _sane_step(what: Step) -> bool:
     return 0 <= what.round <= MOST and 0 <= what.step <= MOST and 0 <= what.steps <= MOST
 
 
-def _logged(log: tuple[LogLine, ...], events: Sequence[Event]) -> tuple[LogLine, ...]:
+def _logged(log: tuple[LogLine, ...], events: Sequence[Event], floors: Mapping[str, Scores]) -> tuple[LogLine, ...]:
     if isinstance(events[0].what, Step | Evaluating | MatrixMeasured):
         return log  # so many of them: they move numbers and pictures, a log full of them would hide what matters
-    lines = tuple(LogLine(event.seq, event.time, _level(event), sentence(event)) for event in events[-LOG_LINES:])
+    lines = tuple(LogLine(event.seq, event.time, _level(event), sentence(event, floors)) for event in events[-LOG_LINES:])
     return (log + lines)[-LOG_LINES:]
 
 

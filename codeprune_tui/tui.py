@@ -41,7 +41,7 @@ from .themes import COLOUR_BLIND_SAFE
 from .tidying import Tidying
 from .watch import POLL_S, Lister, Watched, Watcher
 from .widgets.statusline import LEAST, MODE_KEYS, tone
-from .words import duration, killed, reopening
+from .words import duration, floors_under, held_against, killed, reopening
 
 if TYPE_CHECKING:
     from .screens.mode import ModeScreen
@@ -417,7 +417,7 @@ class CodepruneApp(App[None]):
         name = plain(after.paths.name, 60)
         old, new = before.view, after.view
         for found in new.finished[len(old.finished) :]:
-            bleu = f": BLEU {found.scores.bleu:.2f}" if found.scores else ""
+            bleu = f": BLEU {held_against(found.scores.bleu, floors_under(new.floors))}" if found.scores else ""
             self.say(f"{name}: round {found.number} of {new.rounds} is complete{bleu}.", bell=True)
         if new.turn is not None and new.turn is not old.turn:
             state = standing(new, False, self.clock())

@@ -4,6 +4,7 @@ Knows neither Textual nor colours. Shares are in [0, 1] and become % only here; 
 """
 
 import shlex
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from core.events import (
     RoundStarted,
     RunFinished,
     RunStarted,
+    Scores,
     Step,
     Stopped,
     Unknown,
@@ -34,6 +36,7 @@ from core.events import (
 )
 from core.program import program
 from core.regularfile import real
+from core.results import FLOORS
 from core.runs import LARGEST
 
 NOTHING = "–"
@@ -53,6 +56,37 @@ def score(value: float | None, digits: int = 2) -> str:
 def difference(value: float | None) -> str:
     """A difference of scores with its sign, or a dash."""
     return NOTHING if value is None or not _is_number(value) else f"{value:+.2f}".replace("-", "−")
+
+
+Floors = Mapping[str, float]
+"""Floor -> its score under the measure that it stands beside; what is not known is missing."""
+
+
+def beside(floors: Floors, *, every: bool = False, digits: int = 2) -> str:
+    """The floors as they stand beside a score: "name 13.16"; "floors not known" where there are none.
+
+    Args:
+        floors: Of the rows that were scored.
+        every: All of them; else only the highest, which is the one to beat.
+        digits: Behind the point.
+    """
+    known = sorted(floors.items(), key=lambda floor: -floor[1])
+    return ", ".join(f"{name} {score(value, digits)}" for name, value in (known if every else known[:1])) or "floors not known"
+
+
+def held_against(value: float | None, floors: Floors, *, every: bool = False, digits: int = 2) -> str:
+    """A score with what it is held against: "11.72 (name 13.16)"; a dash where there is no score."""
+    return NOTHING if value is None else f"{score(value, digits)} ({beside(floors, every=every, digits=digits)})"
+
+
+def floors_under(floors: Mapping[str, Scores], measure: str = "bleu") -> dict[str, float]:
+    """The floors that an event or a view has, under one measure, in the order of `FLOORS`.
+
+    Args:
+        floors: Floor -> its scores.
+        measure: One of `results.MEASURES`.
+    """
+    return {name: getattr(floors[name], measure) for name in FLOORS if name in floors}
 
 
 def percent(share: float) -> str:
@@ -117,9 +151,14 @@ def clock(time: float) -> str:
         return "--:--:--"
 
 
-def sentence(event: Event) -> str:
-    """What an event says, for a person; text from outside is still in it as it came."""
-    what = event.what
+def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
+    """What an event says, for a person; text from outside is still in it as it came.
+
+    Args:
+        event: The event.
+        floors: Those of its run, which not every event with a score repeats.
+    """
+    what, under = event.what, floors_under(floors or {})
     match what:
         case RunStarted():
             where = f"{what.device} ({what.threads} threads), process {what.pid} on {what.host}"
@@ -150,12 +189,12 @@ def sentence(event: Event) -> str:
         case Validated():
             return f"Masked tokens at step {what.step}: loss {what.loss:.3f}, accuracy {percent(what.accuracy)}"
         case Picked():
-            with_score = "" if what.bleu is None else f" (BLEU {score(what.bleu)})"
+            with_score = "" if what.bleu is None else f" (BLEU {held_against(what.bleu, under)})"
             return f"Picked the weights of step {what.step}{with_score}: {what.reason}"
         case MatrixMeasured():
             return f"Measured {what.parameter}: {count(what.kept)} of {count(what.rows * what.columns)} weights kept"
         case RoundFinished():
-            with_score = "" if what.scores is None else f", BLEU {score(what.scores.bleu)}"
+            with_score = "" if what.scores is None else f", BLEU {held_against(what.scores.bleu, under)}"
             at = with_before(what.sparsity, what.before)
             return f"Round {what.round} complete at {at}{with_score}, in {duration(what.seconds)}"
         case CheckpointSaved():
@@ -179,9 +218,11 @@ def sentence(event: Event) -> str:
 
 
 def _evaluated(what: Evaluated) -> str:
-    scores = what.scores
+    scores, floors = what.scores, what.floors
     return (
-        f"BLEU {score(scores.bleu)}, corpus BLEU {score(scores.corpus_bleu)}, chrF {score(scores.chrf, 1)} "
+        f"BLEU {held_against(scores.bleu, floors_under(floors))}, "
+        f"corpus BLEU {held_against(scores.corpus_bleu, floors_under(floors, 'corpus_bleu'))}, "
+        f"chrF {held_against(scores.chrf, floors_under(floors, 'chrf'), digits=1)} "
         f"on {count(what.rows)} rows of {what.split} (round {what.round}, step {what.step})"
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from . import metrics, significance
+from .bleu import sentence_bleu
 from .data import Encoded, encode_rows, subset
 from .decode import beam_search_batches
 from .device import make_accelerator
@@ -67,9 +68,14 @@ class Evaluation:
     def samples(self, count: int) -> list[Sample]:
         """The first rows with their comments; the same rows whatever model wrote them."""
         return [
-            Sample(row.index, row.name, row.target, text, round(bleu, 2))
+            Sample(row.index, row.name, row.target, text, round(bleu, 2), round(name_bleu(row.name, row.target), 2))
             for row, text, bleu in list(zip(self.rows, self.predictions, self.result.sentences, strict=True))[:count]
         ]
+
+
+def name_bleu(name: str, reference: str) -> float:
+    """Smoothed BLEU-4 of a method's own name, split into words, against its comment: the floor of one row."""
+    return sentence_bleu(metrics.name_prediction(name), [reference])
 
 
 def as_event(scores: metrics.Scores) -> Scores:

@@ -33,6 +33,8 @@ class Sample:
     reference: str
     prediction: str
     bleu: float
+    name_bleu: float | None = None
+    """What the name floor scores on this row; journals of older versions lack it."""
 
 
 @dataclass(frozen=True)

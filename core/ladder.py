@@ -146,7 +146,8 @@ def explain(
         changed = ablated(model, rounding)
         written = _scored_texts(changed, tokenizer, some, asked, tell, name)
         found.append(AblationFound(name, layer_errors(model, changed, batches), _split_scores(written, right, some)))
-    return Explanation(tuple(found), tuple(LayerSpread(**asdict(spread)) for spread in spreads(model, batches[0])))
+    spread_of = tuple(LayerSpread(**asdict(spread)) for spread in spreads(model, batches[0]))
+    return Explanation(tuple(found), spread_of, floors(some))
 
 
 def floors(splits: Mapping[str, Encoded]) -> dict[str, dict[str, dict[str, float]]]:

@@ -108,6 +108,8 @@ class Explanation:
 
     ablations: tuple[AblationFound, ...]
     spreads: tuple[LayerSpread, ...]
+    floors: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    """Split -> floor -> scores, on the rows of the ablations; files of older versions lack them."""
 
 
 @dataclass(frozen=True)

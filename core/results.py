@@ -5,6 +5,7 @@ Either source alone is enough, so that a run folder whose rounds were deleted to
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TypedDict
@@ -16,7 +17,8 @@ from .runs import LARGEST, RunPaths, number_of, read_metrics
 
 MEASURES = {"bleu": "smoothed BLEU-4", "corpus_bleu": "corpus BLEU", "chrf": "chrF"}
 """Measure -> its name; all are 0..100."""
-FLOORS = ("name", "constant")
+FLOORS = {"name": "the method's name", "constant": "a constant sentence"}
+"""Floor -> what it is: programs that read no code, scored on the same rows as the models."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,20 @@ class Result:
     """Measure -> this score less that of the run's dense round, on the same rows; empty for the dense round itself."""
     bootstrap: str = ""
     """How the intervals were computed."""
+    data: str = ""
+    """Digest of the split that the rows were taken from; "" where `meta.json` does not tell it."""
     before: float = 0.0
     """How sparse the model was before the run; `sparsity` is of the weights that the recipe prunes."""
     left_out: int = 0
     """How many of its scores are no numbers that can be."""
+
+    def floors_of(self, measure: str) -> dict[str, float]:
+        """The floors under one measure, in the order of `FLOORS`.
+
+        Args:
+            measure: One of `MEASURES`.
+        """
+        return {name: self.floors[name][measure] for name in FLOORS if measure in self.floors.get(name, {})}
 
 
 class ResultsReader:
@@ -69,6 +81,8 @@ class ResultsReader:
         self._told: dict[int, RoundFinished] = {}
         self._floors: FloorsMeasured | None = None
         self._written: dict[int, dict[str, object]] = {}
+        self._digests: Mapping[str, object] | None = None
+        """Split -> digest of its data; None until `meta.json` is there."""
 
     def poll(self) -> tuple[Result, ...]:
         """All complete rounds as they are known now, ascending."""
@@ -98,7 +112,21 @@ class ResultsReader:
         if (floors := self._floors) is not None:
             both = {"name": _scores(floors.name), "constant": _scores(floors.constant)}
             found = replace(found, floors=both, split=floors.split, rows=floors.rows)
-        return _with_metrics(found, self._written.get(number, {}))
+        found = _with_metrics(found, self._written.get(number, {}))
+        digest = self._read_digests().get(found.split)
+        return replace(found, data=digest) if isinstance(digest, str) else found
+
+    def _read_digests(self) -> Mapping[str, object]:
+        if self._digests is None and (meta := _read_meta(self.paths)) is not None:
+            self._digests = _mapping(meta.get("data"))  # never changes: a run refuses other data
+        return self._digests or {}
+
+
+def _read_meta(paths: RunPaths) -> Mapping[str, object] | None:
+    try:
+        return _mapping(json.loads(paths.meta.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _scores(scores: Scores | None) -> dict[str, float]:
@@ -186,7 +214,7 @@ def to_csv(results: Iterable[Result]) -> str:
             "ms_per_row", "ms_per_token", "decoded_on",
             *(f"{measure}_{end}" for measure in MEASURES for end in ("low", "high")),
             *(f"{measure}_{name}" for measure in MEASURES for name in ("change", "change_low", "change_high")), "bootstrap",
-            "sparsity_before",
+            *(f"{measure}_over_{name}" for name, measure in floors), "data_digest", "sparsity_before",
         ]
     )  # fmt: skip
     for found in results:
@@ -202,5 +230,12 @@ def to_csv(results: Iterable[Result]) -> str:
         for measure in MEASURES:
             change = found.against_dense.get(measure)
             cells += [change.value, change.low, change.high] if change else ["", "", ""]
-        writer.writerow([*cells, found.bootstrap, found.before])
+        cells += [found.bootstrap, *(_over(found, name, measure) for name, measure in floors), found.data, found.before]
+        writer.writerow(cells)
     return text.getvalue()
+
+
+def _over(found: Result, floor: str, measure: str) -> float | str:
+    """A score less one floor on its own rows; an empty cell where one of them is not known."""
+    score, below = found.scores.get(measure), found.floors_of(measure).get(floor)
+    return "" if score is None or below is None else score - below

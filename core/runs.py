@@ -11,9 +11,9 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from tempfile import mkdtemp
@@ -174,6 +174,8 @@ class RunInfo:
     """Which of its files cannot be read and why, in one sentence; empty where all can."""
     stale_from: float = math.inf
     """From when on silence counts, seconds since 1970, if nothing more is written."""
+    floors: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Floor -> its BLEU on the rows that the last complete round was scored on; empty where that is not known."""
 
     @property
     def words(self) -> str:
@@ -429,6 +431,7 @@ def _read_info(paths: RunPaths, now: float) -> RunInfo:
         damage=f"{'; '.join(damage[:3])}{f'; and {len(damage) - 3} more' if damage[3:] else ''}." if damage else "",
         before=number_of(last.get("sparsity_before")) or 0.0,
         stale_from=_alive(end, taken)[1] if held else math.inf,
+        floors=floors_in(last),
     )
 
 
@@ -456,6 +459,15 @@ def read_metrics(folder: Path) -> dict[str, object] | None:
         return read_facts(f"{folder}/metrics.json")
     except OSError:
         return None
+
+
+def floors_in(metrics: Mapping[str, object]) -> dict[str, float]:
+    """The BLEU of each floor in what a `metrics.json` says; what is damaged is left out."""
+    floors = metrics.get("floors")
+    scores = (
+        {name: each.get("bleu") for name, each in floors.items() if isinstance(each, dict)} if isinstance(floors, dict) else {}
+    )
+    return {name: bleu for name, value in scores.items() if (bleu := number_of(value)) is not None}
 
 
 def number_of(value: object) -> float | None:

@@ -57,14 +57,16 @@ async def test_the_newest_runs_are_compared_at_first(tmp_path: Path, size: tuple
         await until_shown(app, "6 rounds of 2 runs, by run ↑")
         await until_shown(app, "second 16.00 → 14.50")
         await until_shown(app, "first 15.00 → 12.00")
-        for text in ("─ dense 16.00", "─ name 13.16", "─ constant 8.75"):
+        for text in ("─ name 13.16", "─ constant 8.75", "■ dense", "constant┃"):
             await until_shown(app, text)
+        await pilot.press("end")
+        await until_shown(app, "● dense")  # each run's own, where they differ
         assert {"●", "■"} <= set(shown(app).split("rounds of")[0])
         line = lines(app, "first")[1]
         if size == LARGE:
-            assert line[1:12] == ["first", "1", "30", "%", "14.00", "−1.00", "–", "2.80", "22.4", "3.00", "–"]
+            assert line[1:12] == ["first", "1", "30", "%", "14.00", "−1.00", "–", "+0.84", "2.80", "22.4", "3.00"]
         else:
-            assert line[1:] == ["first", "1", "30", "%", "14.00", "−1.00", "2.80", "22.4", "3.00"]
+            assert line[1:] == ["first", "1", "30", "%", "14.00", "−1.00", "+0.84", "2.80", "22.4", "3.00"]
         assert lines(app, "first")[0][5:6] == ["15.00"]
         assert "warm" not in shown(app)
 
@@ -160,13 +162,24 @@ async def test_runs_without_weights_or_rounds_on_disk_are_compared(tmp_path: Pat
         await until_shown(app, "no-rounds 3.00 → 2.40")
 
 
-async def test_different_rows_are_told(tmp_path: Path) -> None:
+@SIZES
+async def test_runs_on_different_rows_have_each_its_own_floors(tmp_path: Path, size: tuple[int, int]) -> None:
     make_run(tmp_path, "a", whole_run("a"))
     other, _ = make_run(tmp_path, "b", whole_run("b"))
-    (other.round(1) / "metrics.json").write_text(json.dumps({"scores": {"bleu": 12.0}, "rows": 50}))
-    async with opened(tmp_path) as (app, pilot):
+    for number in range(4):
+        floors = {"name": {"bleu": 9.0}, "constant": {"bleu": 11.0}}
+        facts = {"scores": {"bleu": 12.5 - number / 4}, "rows": 50, "floors": floors}
+        (other.round(number) / "metrics.json").write_text(json.dumps(facts))
+    async with opened(tmp_path, size) as (app, pilot):
         await open_compare(app, pilot, "a")
-        await until_shown(app, "These runs were scored on different rows")
+        await until_shown(app, "Scored on different rows")
+        for text in ("name 13.16, constant 8.75", "name 9.00, constant 11.00", "■ name", "● constant"):
+            await until_shown(app, text)
+        assert [line[line.index("%") + 3] for line in lines(app, "b")] == ["+1.50", "+1.25", "+1.00", "+0.75"]
+        await pilot.press("down")
+        await until_shown(app, "round 1 · 15.")  # of a, the first run
+        await pilot.press("end")
+        await until_shown(app, "round 3 · 11.75 (constant 11.00")
 
 
 async def test_a_run_that_goes_on_is_followed(tmp_path: Path) -> None:
@@ -228,12 +241,15 @@ async def test_intervals_and_times_where_they_are_known(tmp_path: Path, size: tu
         await open_compare(app, pilot, "a")
         await until_shown(app, "4 rounds of 1 run")
         await pilot.press("down")
-        await until_shown(app, "round 1 · Δ −1.00, 95 % −1.52..−0.48 · 3.50 ms/token (cpu")
+        await until_shown(
+            app, "(name 13.16) · Δ dense −1.00, 95 % interval −1.52..−0.48" if size == SMALL else "constant 8.75) · Δ dense −1.00"
+        )
         if size == LARGE:
             assert [line[7] for line in lines(app, "a")] == ["–", "−1.52..−0.48", "–", "–"]
-            assert [line[11] for line in lines(app, "a")] == ["–", "3.50", "–", "–"]
+            assert [line[12] for line in lines(app, "a")] == ["–", "3.50", "–", "–"]
+            await until_shown(app, "95 % interval −1.52..−0.48 · 3.50 ms/token (cpu")
         await pilot.press("y", "y")
-        await until_shown(app, "Δ −1.60, 95 % −2.00..+0.25")
+        await until_shown(app, "22.40 (name 16.70")
         await pilot.press("y", "x", "x", "x")
         await until_shown(app, "smoothed BLEU-4 by ms per token")
         await until_shown(app, "● a 14.00")
@@ -353,7 +369,7 @@ async def test_seeds_become_one_curve_and_come_apart_again(tmp_path: Path, size:
         await until_shown(app, "■ l1-s* ×3 15.50 → 12.50")
         await until_shown(app, "15.50 ± 0.50")
         await pilot.press("down")
-        await until_shown(app, "round 1 · 14.50 ± 0.50, 14.00..15.00 · seeds: l1-s1, l1-s2, l1-s3")
+        await until_shown(app, "round 1 · 14.50 ± 0.50, 14.00..15.00 (name 13.16")
         if size == LARGE:
             await until_shown(app, "lowest..highest")
             await until_shown(app, "14.00..15.00")

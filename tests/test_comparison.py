@@ -5,8 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from codeprune_tui.comparison import AXES, COLUMNS, MOST, Curve, Picture, change, default_marks, in_order, picture
-from codeprune_tui.widgets.comparechart import COLOURS, LEVELS, LINES, MARKERS, legend, limits, window
+from codeprune_tui.comparison import (
+    AXES,
+    COLUMNS,
+    MOST,
+    Curve,
+    Level,
+    Picture,
+    change,
+    default_marks,
+    in_order,
+    over_floor,
+    picture,
+)
+from codeprune_tui.widgets.comparechart import COLOURS, LEVELS, LINES, MARKERS, legend, limits, lines, window
 from core.results import Result
 from core.runs import RunInfo, RunPaths, State
 
@@ -42,7 +54,9 @@ def test_curves_along_each_axis(axis: str, places: list[float]) -> None:
     assert [curve.run for curve in found.curves] == ["b", "a"]
     assert [x for x, _ in found.curves[0].points] == pytest.approx(places)
     assert [y for _, y in found.curves[0].points] == [15.0, 14.0, 13.0]
-    assert found.levels == (("dense", 15.0), ("name", 13.0), ("constant", 8.0))
+    dense = (Level("dense", 15.0, (0,)), Level("dense", 14.0, (1,)))
+    assert found.levels == (*dense, Level("name", 13.0, (0, 1)), Level("constant", 8.0, (0, 1)))
+    assert found.shares_floors
     assert found.note == ""
     assert found.whole == (axis == "round")
 
@@ -50,17 +64,80 @@ def test_curves_along_each_axis(axis: str, places: list[float]) -> None:
 def test_other_scores_have_their_own_levels() -> None:
     found = picture(runs(), AXES["sparsity"], "chrf")
     assert found.title == "chrF by sparsity %"
-    assert found.levels == (("dense", 30.0), ("name", 16.0), ("constant", None))
+    assert found.levels == (Level("dense", 30.0, (0,)), Level("dense", 28.0, (1,)), Level("name", 16.0, (0, 1)))
     assert picture(runs(), AXES["sparsity"], "corpus_bleu").curves[0].points == ()
 
 
 def test_different_rows_are_told() -> None:
     results = runs()
     results["a"] = tuple(replace(found, rows=50) for found in results["a"])
-    assert picture(results, AXES["round"], "bleu").note.startswith("These runs were scored on different rows")
+    assert picture(results, AXES["round"], "bleu").note.startswith("Scored on different rows")
     results = runs()
     results["a"] = tuple(replace(found, floors={"name": {"bleu": 11.0}}) for found in results["a"])
-    assert picture(results, AXES["round"], "bleu").note.startswith("These runs were scored on different rows")
+    assert picture(results, AXES["round"], "bleu").note.startswith("Scored on different rows")
+
+
+def on_other_rows() -> dict[str, tuple[Result, ...]]:
+    """The two runs, "a" on rows where the constant sentence scores more than the name, and both less than elsewhere."""
+    results = runs()
+    floors = {"name": {"bleu": 9.0}, "constant": {"bleu": 11.0}}
+    return {**results, "a": tuple(replace(found, floors=floors, rows=50) for found in results["a"])}
+
+
+def test_floors_belong_to_the_runs_that_share_their_rows() -> None:
+    found = picture(on_other_rows(), AXES["round"], "bleu")
+    assert not found.shares_floors
+    assert found.floors == (
+        Level("name", 13.0, (0,)),
+        Level("constant", 8.0, (0,)),
+        Level("name", 9.0, (1,)),
+        Level("constant", 11.0, (1,)),
+    )
+    # The highest floor of each, in its run's colour and with its marker; the dense line is the chosen run's.
+    assert lines(found, 1) == [
+        ("■ dense", COLOURS[1], 14.0),
+        ("● name", COLOURS[0], 13.0),
+        ("■ constant", COLOURS[1], 11.0),
+    ]
+    assert lines(found, None) == lines(found, 1)[1:]
+    text = legend(found, 78).plain
+    assert "● name 13.00, constant 8.00" in text
+    assert "■ name 9.00, constant 11.00" in text
+    assert "─ " not in text, "no line is everybody's"
+
+
+def test_a_score_is_held_against_the_highest_floor_on_its_own_rows() -> None:
+    results = on_other_rows()
+    assert over_floor(results["b"][0]) == 2.0
+    assert over_floor(results["a"][0]) == 3.0, "less BLEU, and further above its own floor"
+    assert over_floor(replace(results["a"][0], floors={})) is None
+    assert over_floor(replace(results["a"][0], scores={})) is None
+    first, last = in_order(results, "over", down=True)[0], in_order(results, "over", down=False)[0]
+    assert (first.run, first.round) == ("a", 1)
+    assert (last.run, last.round) == ("b", 2)
+
+
+def test_a_run_without_floors_gets_nobody_elses() -> None:
+    results = runs()
+    results["a"] = tuple(replace(found, floors={}) for found in results["a"])
+    found = picture(results, AXES["round"], "bleu")
+    assert found.floors == (Level("name", 13.0, (0,)), Level("constant", 8.0, (0,)))
+    assert "■ floors not known" in legend(found, 78).plain
+
+
+def test_one_dense_score_of_all_runs_is_one_line() -> None:
+    results = {"b": runs()["b"], "c": tuple(replace(found, run="c") for found in runs()["b"])}
+    found = picture(results, AXES["round"], "bleu")
+    assert found.dense == (Level("dense", 15.0, (0, 1)),)
+    assert lines(found, None)[0] == ("dense", LEVELS["dense"], 15.0)
+
+
+def test_rounds_of_one_run_on_different_rows_are_told() -> None:
+    results = runs()
+    results["b"] = (results["b"][0], replace(results["b"][1], rows=50))
+    assert (
+        picture(results, AXES["round"], "bleu").note == "Rounds of one run were scored on different rows, and do not compare: b."
+    )
 
 
 def test_a_run_without_sizes_is_told() -> None:
@@ -103,11 +180,13 @@ def test_every_curve_has_a_marker_and_a_colour_of_its_own() -> None:
 @pytest.mark.parametrize("count", [1, 4, 8])
 def test_the_legend_names_every_run_and_level_in_few_lines(width: int, count: int) -> None:
     curves = tuple(Curve(f"run-{number}-with-a-long-name", ((0.0, 15.0), (1.0, 14.0))) for number in range(count))
-    text = legend(Picture("t", curves, (("dense", 15.0), ("name", 13.0), ("constant", None)), "mind", False), width).plain
+    everybody = tuple(range(count))
+    levels = (Level("dense", 15.0, everybody), Level("name", 13.0, everybody), Level("constant", 8.0, everybody))
+    text = legend(Picture("t", curves, levels, "mind", False), width).plain
     assert len(text.splitlines()) <= LINES + 1
     assert all(len(line) <= width for line in text.splitlines())
     assert "─ dense 15.00" in text
-    assert "─ constant –" in text
+    assert "─ constant 8.00" in text
     assert all(f"{MARKERS[number]} run-{number}" in text for number in range(count))
     assert text.endswith("mind")
     assert ("run-0-with-a-long-name 15.00 → 14.00" in text) == ((count < 8 and (count == 1 or width > 58)) or width == 158)

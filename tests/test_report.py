@@ -15,13 +15,17 @@ from safetensors.numpy import save_file
 
 from codeprune_tui import cli
 from codeprune_tui.reports.content import Content, read_content
+from codeprune_tui.reports.figures import quality
 from codeprune_tui.reports.ladder import ladder_findings, read_ladder
 from codeprune_tui.reports.markdown import markdown
 from codeprune_tui.reports.page import page
+from codeprune_tui.reports.runs import pairs_table
+from codeprune_tui.reports.tables import curves_table, floors_table
 from core.errors import DataError, RunError
 from core.events import Pruned, Warned
 from core.experiments import Material, recipe_of
 from core.journal import JournalWriter
+from core.recipe import build_recipe
 from core.runs import RunPaths, create_run
 
 HOSTILE = "<script>alert('x')</script> | & `$x_1$` \u202e\x1b[31m"
@@ -211,3 +215,65 @@ def test_wrong_places_are_refused(
     assert report(monkeypatch, runs, "-o", tmp_path) == DataError.exit_code
     assert report(monkeypatch, next(runs.iterdir())) == 0
     assert (tmp_path / "report.html").is_file()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Two runs of somebody's own, that differ in their criterion and were scored on different rows."""
+    folder = tmp_path / "own"
+    for name, criterion in (("mine", "random"), ("yours", "magnitude")):
+        paths = create_run(folder, name, build_recipe({"pruning": {"rounds": 1, "criterion": criterion}}))
+        for number, right in enumerate((9, 4)):
+            write_round(paths, number, right)
+            file = paths.round(number) / "metrics.json"
+            facts = json.loads(file.read_text())
+            if name == "yours":
+                facts |= {"rows": 4, "floors": {name: {"bleu": 30.25, "chrf": 5.0} for name in ("name", "constant")}}
+            file.write_text(json.dumps(facts))
+    return folder
+
+
+def test_a_report_on_runs_of_ones_own_is_about_these_runs(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert report(monkeypatch, own, "-o", tmp_path / "r.html", "--markdown", tmp_path / "r.md", "--csv-dir", tmp_path / "c") == 0
+    text, short = (tmp_path / "r.html").read_text(), (tmp_path / "r.md").read_text()
+    for page_text in (text, short.replace("\\", "")):
+        for about_the_paper in ("paper's", "paper&#x27;s", "not tested", "Other runs", "finding", "quantization"):
+            assert about_the_paper not in page_text, about_the_paper
+        for said in ("Comparison of 2 runs", "pruning.criterion", "mine", "yours", "name 12.80, constant 8.40", "30.25"):
+            assert said in page_text, said
+    assert "Comments beside each other" in text
+    assert not (tmp_path / "c/findings.csv").exists()
+    found = Elements()
+    found.feed(text)
+    assert len(found.ids) == len(set(found.ids)) > 0
+
+
+def test_which_report_it_is_can_be_said(runs: Path, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    title = "the paper&#x27;s findings, on our runs"
+    for folder, option, papers in ((runs, None, True), (runs, "--no-findings", False), (own, "--findings", True)):
+        options = [option] if option else []
+        assert report(monkeypatch, folder, *options, "-o", tmp_path / "r.html") == 0
+        assert (title in (tmp_path / "r.html").read_text()) is papers
+
+
+def test_floors_in_a_report_belong_to_the_runs_that_share_their_rows(own: Path) -> None:
+    study = read_content([own]).study
+    rows = floors_table(study).rows
+    assert [row[0] for row in rows] == [
+        "the method's name, on the rows of mine",
+        "a constant sentence, on the rows of mine",
+        "the method's name, on the rows of yours",
+        "a constant sentence, on the rows of yours",
+    ]
+    assert rows[0][1] == "12.80 (2 of 2 rounds above)"
+    assert rows[2][1] == "30.25 (0 of 2 rounds above)"
+    drawing = quality("x", study.groups)
+    assert "floor: the method's name, on the rows of mine" in drawing.replace("&#x27;", "'").replace("\n", "")
+    assert {row[2] for row in curves_table(study, "bleu").rows} == {"name 12.80, constant 8.40", "name 30.25, constant 30.25"}
+
+
+def test_runs_are_held_against_each_other_only_on_the_same_rows(runs: Path) -> None:
+    table = pairs_table(read_content([runs]).study)
+    assert len(table.rows) == 1
+    assert table.rows[0][2] == "50 %"
+    assert table.rows[0][3].startswith("+")

@@ -28,7 +28,8 @@ class Content:
     def notes(self) -> list[str]:
         """What is missing, run by run."""
         found = [f"{run.name}: {note}" for run in self.study.runs for note in run.notes]
-        return found if self.ladders else [*found, "There is no quantization ladder."]
+        # A report without findings is not about the paper, and lacks no ladder.
+        return found if self.ladders or not self.findings else [*found, "There is no quantization ladder."]
 
     def groups_of(self, experiment: Experiment) -> list[Group]:
         """The curves of an experiment that were run, in its order."""

@@ -6,16 +6,17 @@ stays text, in the page's font. Nothing of the user's matplotlib settings counts
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from core.names import locate
-from core.results import MEASURES
+from core.results import FLOORS, MEASURES
+from core.rowsets import by_rows, telling
 from core.study import Group, Run, level_of
 
 from .ladder import PUBLISHED, SPLITS, Ladder
-from .tables import curve_values, floors_of
+from .tables import curve_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 FLOOR_LINES = {"name": ":", "constant": "-."}
-FLOOR_TITLES = {"name": "floor: the method's name", "constant": "floor: a constant sentence"}
+"""Floor -> its line; any other has `OTHER_LINE`."""
+OTHER_LINE = (0, (5, 1, 1, 1, 1, 1))
 SETTINGS = {
     "svg.hashsalt": "codeprune-tui",
     "svg.fonttype": "none",
@@ -42,7 +44,7 @@ _ID = re.compile(r'(\bid="|url\(#|href="#)')
 
 
 def quality(key: str, groups: Sequence[Group]) -> str:
-    """Score against sparsity for some curves: one panel a measure, with each curve's dense score and both floors.
+    """Score against sparsity for some curves: one panel a measure, with each curve's dense score and its floors.
 
     Args:
         key: Makes the ids of the drawing its own.
@@ -81,10 +83,22 @@ def _panel(axes: "Axes", groups: Sequence[Group], measure: str) -> None:
         if 0 in values:
             axes.axhline(fmean(values[0]), color=colour, linestyle="--", linewidth=0.9, zorder=1)
     axes.plot([], [], color="#777777", linestyle="--", linewidth=0.9, label="dense, in the curve's colour")
-    floors = floors_of(found for group in groups for run in group.runs for found in run.results)
-    for name, each in floors.items():
-        if measure in each:
-            axes.axhline(each[measure], color="#555555", linestyle=FLOOR_LINES[name], linewidth=1.1, label=FLOOR_TITLES[name])
+    _draw_floors(axes, groups, measure)
+
+
+def _draw_floors(axes: "Axes", groups: Sequence[Group], measure: str) -> None:
+    """The floors of each set of rows: in grey where all curves share them, else in the colour of their first curve."""
+    curves = {run.name: number for number, group in enumerate(groups) for run in group.runs}
+    results = {run.name: run.results for group in groups for run in group.runs}
+    sets = by_rows(results)
+    for runs in sets:
+        number = curves[runs[0]]
+        colour = "#555555" if len(sets) == 1 else COLOURS[number % len(COLOURS)]
+        whose = "" if len(sets) == 1 else f", on the rows of {_literal(groups[number].title)}"
+        known = next((found for run in runs if (found := telling(results[run])) is not None and found.floors), None)
+        for name, floor in (known.floors_of(measure) if known else {}).items():
+            line = FLOOR_LINES.get(name, OTHER_LINE)
+            axes.axhline(floor, color=colour, linestyle=line, linewidth=1.1, label=f"floor: {FLOORS[name]}{whose}")
 
 
 def _legend(group: Group) -> str:
@@ -152,11 +166,12 @@ def _heatmap(axes: "Axes", title: str, run: Run) -> None:
 
 def quantization(key: str, ladders: Sequence[Ladder]) -> str:
     """The paper's Figure 2, smoothed BLEU-4 of INT8, the original and fp16, and the same bars of our ladders."""
-    sources = [("the paper", PUBLISHED), *((each.name, _scores(each)) for each in ladders)]
+    none: Mapping[str, Mapping[str, float]] = {}
+    sources = [("the paper", PUBLISHED, none), *((each.name, _scores(each), each.floors) for each in ladders)]
 
     def draw(figure: "Figure") -> None:
         panels = figure.subplots(1, len(sources), sharey=True, squeeze=False)[0]
-        for axes, (title, methods) in zip(panels, sources, strict=True):
+        for axes, (title, methods, floors) in zip(panels, sources, strict=True):
             axes.grid(visible=False, axis="x")
             for number, split in enumerate(SPLITS):
                 bars = {place: methods[name][split] for place, name in enumerate(methods) if split in methods[name]}
@@ -165,10 +180,14 @@ def quantization(key: str, ladders: Sequence[Ladder]) -> str:
                     places, list(bars.values()), 0.36, color=COLOURS[number], label=split, hatch=("", "///")[number], alpha=0.85
                 )
                 axes.bar_label(drawn, fmt="%.2f", fontsize=7, padding=2)
+                for name, floor in floors.get(split, {}).items():
+                    label = f"floor on {split}: {FLOORS.get(name, _literal(name))}"
+                    axes.axhline(floor, color=COLOURS[number], linestyle=FLOOR_LINES.get(name, OTHER_LINE), label=label)
             axes.set_xticks([place + 0.19 for place in range(len(methods))], list(methods))
             axes.set_title(_literal(title))
         panels[0].set_ylabel("smoothed BLEU-4")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(SPLITS))
+        lines = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        figure.legend([*lines.values()], [*lines], loc="outside lower center", ncols=len(SPLITS))
 
     return _svg(key, (min(10.5, 4.6 * len(sources)), 3.4), draw)
 

@@ -12,7 +12,7 @@ from core.findings import Finding, Outcome, Verdict
 from core.interval import Difference
 from core.regularfile import read_json, real, reason
 from core.results import MEASURES
-from core.runs import LARGEST
+from core.runs import LARGEST, floors_in
 
 ENDING = "-quantization.json"
 SPLITS = ("valid", "test")
@@ -53,6 +53,8 @@ class Ladder:
 
     name: str
     rungs: tuple[Rung, ...]
+    floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Split -> floor -> smoothed BLEU-4 on its rows."""
 
     def rung(self, method: str) -> Rung | None:
         """The row of a method."""
@@ -79,7 +81,7 @@ def read_ladder(path: Path) -> Ladder:
     rungs = tuple(_rung(row) for row in _rows(content))
     if not rungs:
         raise DataError(f"{path} names no quantization method.", fix)
-    return Ladder(path.name.removesuffix(".json"), rungs)
+    return Ladder(path.name.removesuffix(".json"), rungs, _floors(content))
 
 
 def ladder_findings(ladders: Sequence[Ladder]) -> list[Finding]:
@@ -114,6 +116,13 @@ def _rows(content: object) -> list[Mapping[str, object]]:
     """The rows under "methods"."""
     rows = content.get("methods") if isinstance(content, dict) else None
     return [row for row in rows if isinstance(row, dict) and isinstance(row.get("method"), str)] if isinstance(rows, list) else []
+
+
+def _floors(content: object) -> dict[str, dict[str, float]]:
+    """What stands under "floors", by split; what is damaged is left out."""
+    splits = content.get("floors") if isinstance(content, dict) else None
+    by_split = {split: each for split, each in splits.items() if isinstance(each, dict)} if isinstance(splits, dict) else {}
+    return {split: floors_in({"floors": each}) for split, each in by_split.items()}
 
 
 def _rung(row: Mapping[str, object]) -> Rung:

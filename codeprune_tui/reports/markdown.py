@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from core.results import MEASURES
 
 from ..plain import plain
-from . import words
+from . import runs, words
 from .content import Content
 from .tables import (
     Table,
@@ -42,6 +42,19 @@ def markdown(content: Content) -> str:
     parts += [f"## {words.PUBLISHED}", escape(words.PUBLISHED_NOTE), _table(published_table(content.ladders))]
     parts += [f"## {words.MASKS}", escape(words.MASKS_NOTE), _table(overlap_table(content.study, content.overlaps))]
     parts += [f"## {words.SIGNATURES}", _table(signatures_table(content.study))]
+    parts += [f"## {words.MISSING}", "\n".join(f"- {escape(note)}" for note in content.notes) or words.NOTHING_MISSING]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def runs_markdown(content: Content) -> str:
+    """Writes the report on runs that are of no experiment of the paper as Markdown; see `markdown`."""
+    content = runs.named_by_runs(content)
+    parts = [f"# {escape(words.runs_title(content))}", words.MADE_BY_MARKDOWN, *map(escape, words.about_runs(content))]
+    for heading, note, table in runs.tables(content.study):
+        parts += [f"## {heading}", escape(note), _table(table)]
+    parts += [f"## {words.FLOORS}", escape(words.FLOORS_NOTE), _table(floors_table(content.study))]
+    for name, title in MEASURES.items():
+        parts += [f"## {title} against sparsity", escape(words.CURVES_NOTE), _table(curves_table(content.study, name))]
     parts += [f"## {words.MISSING}", "\n".join(f"- {escape(note)}" for note in content.notes) or words.NOTHING_MISSING]
     return "\n\n".join(filter(None, parts)) + "\n"
 

@@ -78,16 +78,26 @@ def page(content: Content, *, references: bool = True) -> str:
     Returns:
         The page.
     """
-    body = [f"<h1>{words.TITLE}</h1>", *_paragraphs(words.introduction(content))]
-    body += [f"<h2>{words.FINDINGS}</h2>", _findings(content), *_paragraphs([words.RULES], "note")]
-    body += [f"<h2>{words.DISAGREEMENT}</h2>", *_paragraphs(words.disagreement(content))]
+    body = [f"<h1>{words.TITLE}</h1>", *paragraphs_html(words.introduction(content))]
+    body += [f"<h2>{words.FINDINGS}</h2>", _findings(content), *paragraphs_html([words.RULES], "note")]
+    body += [f"<h2>{words.DISAGREEMENT}</h2>", *paragraphs_html(words.disagreement(content))]
     if (found := disagreement_table(content.recoveries)).rows:
-        body.append(_table(found))
-    body += _floors(content) + _figures(content) + _curves(content) + _quantization(content.ladders)
-    body += _layers(content) + _masks(content) + _samples(content, references) + _details(content)
+        body.append(table_html(found))
+    body += floors_part(content) + _figures(content) + curves_part(content) + _quantization(content.ladders)
+    body += layers_part(content) + masks_part(content) + _samples(content, references) + details_part(content)
+    return document(words.TITLE, body)
+
+
+def document(title: str, body: Sequence[str]) -> str:
+    """The page around its elements.
+
+    Args:
+        title: As text; it is escaped here.
+        body: Elements, in order.
+    """
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}<title>{words.TITLE}</title>\n<style>{STYLE}</style></head>\n'
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}<title>{escape(title)}</title>\n<style>{STYLE}</style></head>\n'
         f"<body>\n{chr(10).join(body)}\n</body>\n</html>\n"
     )
 
@@ -97,7 +107,8 @@ def escape(text: str) -> str:
     return html_escape(plain(text, 4000))
 
 
-def _paragraphs(texts: Iterable[str], style: str = "") -> list[str]:
+def paragraphs_html(texts: Iterable[str], style: str = "") -> list[str]:
+    """Texts as paragraphs of a class."""
     mark = f' class="{style}"' if style else ""
     return [f"<p{mark}>{escape(text)}</p>" for text in texts]
 
@@ -125,7 +136,8 @@ def _heading(table: Table) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _table(table: Table, style: str = "") -> str:
+def table_html(table: Table, style: str = "") -> str:
+    """A table of a class; a sentence where it has no rows."""
     if not table.rows:
         return f'<p class="note">{words.NO_ROWS}</p>'
     rows = [
@@ -136,83 +148,96 @@ def _table(table: Table, style: str = "") -> str:
     return f'<div class="wide"><table class="{style}">{_heading(table)}{"".join(f"<tr>{row}</tr>" for row in rows)}</table></div>'
 
 
-def _floors(content: Content) -> list[str]:
-    return [f"<h2>{words.FLOORS}</h2>", *_paragraphs([words.FLOORS_NOTE]), _table(floors_table(content.study))]
+def floors_part(content: Content) -> list[str]:
+    """What programs score that read no code."""
+    return [f"<h2>{words.FLOORS}</h2>", *paragraphs_html([words.FLOORS_NOTE]), table_html(floors_table(content.study))]
 
 
 def _figures(content: Content) -> list[str]:
     """The paper's figures in its order, then the comparisons that it has no figure of."""
     parts = ["<h2>The paper's figures, on our runs</h2>"]
-    parts += _paragraphs([words.FIGURES_NOTE], "note")
+    parts += paragraphs_html([words.FIGURES_NOTE], "note")
     for experiment in content.experiments:
         title = f"{experiment.figure}: {experiment.title}" if experiment.figure else experiment.title
         parts.append(f"<h3>{escape(title)}</h3>")
         if not experiment.curves:
-            parts.append(_figure(figures.quantization(experiment.name, content.ladders), "Smoothed BLEU-4; " + experiment.shows))
+            parts.append(
+                figure_html(figures.quantization(experiment.name, content.ladders), "Smoothed BLEU-4; " + experiment.shows)
+            )
             continue
         scored = [group for group in content.groups_of(experiment) if any(run.results for run in group.runs)]
         lacking = [name for name in experiment.curves if content.study.of_curve(name) is None]
         if len(scored) > 1:
-            parts.append(_figure(figures.quality(experiment.name, scored), f"Shows {experiment.shows}."))
+            parts.append(figure_html(figures.quality(experiment.name, scored), f"Shows {experiment.shows}."))
         if lacking:
             how = f"Make them with: codeprune-tui reproduce {experiment.name}"
-            parts += _paragraphs([f"No runs of {', '.join(lacking)}. {how}"], "note")
+            parts += paragraphs_html([f"No runs of {', '.join(lacking)}. {how}"], "note")
     if others := [group for group in content.others if any(run.results for run in group.runs)]:
-        parts += ["<h3>Other runs</h3>", _figure(figures.quality("others", others), "Runs of no experiment of the paper.")]
+        parts += ["<h3>Other runs</h3>", figure_html(figures.quality("others", others), "Runs of no experiment of the paper.")]
     return parts
 
 
-def _figure(drawing: str, caption: str) -> str:
+def figure_html(drawing: str, caption: str) -> str:
+    """An `<svg>` element with a text below it."""
     return f"<figure>{drawing}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
-def _curves(content: Content) -> list[str]:
-    parts = ["<h2>Scores against sparsity</h2>", *_paragraphs([words.CURVES_NOTE], "note")]
+def curves_part(content: Content) -> list[str]:
+    """The scores of every curve at every sparsity, and against its own dense model."""
+    parts = ["<h2>Scores against sparsity</h2>", *paragraphs_html([words.CURVES_NOTE], "note")]
     for name, title in MEASURES.items():
-        parts += [f"<h3>{title}</h3>", _table(curves_table(content.study, name), "stacked")]
-    return [*parts, _folded("Every curve against its own dense model", _table(recovery_table(content.recoveries)))]
+        parts += [f"<h3>{title}</h3>", table_html(curves_table(content.study, name), "stacked")]
+    return [*parts, folded_html("Every curve against its own dense model", table_html(recovery_table(content.recoveries)))]
 
 
 def _quantization(ladders: Sequence[Ladder]) -> list[str]:
-    parts = [f"<h2>{words.PUBLISHED}</h2>", *_paragraphs([words.PUBLISHED_NOTE], "note"), _table(published_table(ladders))]
-    return parts + [_folded(f"All that {ladder.name} measured", _table(ladder_table(ladder), "stacked")) for ladder in ladders]
+    parts = [
+        f"<h2>{words.PUBLISHED}</h2>",
+        *paragraphs_html([words.PUBLISHED_NOTE], "note"),
+        table_html(published_table(ladders)),
+    ]
+    return parts + [
+        folded_html(f"All that {ladder.name} measured", table_html(ladder_table(ladder), "stacked")) for ladder in ladders
+    ]
 
 
-def _layers(content: Content) -> list[str]:
+def layers_part(content: Content) -> list[str]:
+    """How sparse each layer is, and what the runs warned of."""
     parts = ["<h2>Sparsity of each layer</h2>"]
     told = []
     for group in content.study.groups:
         run = next((run for run in group.runs if figures.layer_shares(run)[2]), None)
         told += [(group.title, run)] if run is not None else []
     if not told:
-        return [*parts, *_paragraphs(["No journal tells the sparsities of the matrices."])]
+        return [*parts, *paragraphs_html(["No journal tells the sparsities of the matrices."])]
     caption = "Pruned share of each layer in percent (its matrices averaged), first seed of each curve. Columns are rounds."
-    return [*parts, _figure(figures.layers("layers", told), caption), *_warnings(content)]
+    return [*parts, figure_html(figures.layers("layers", told), caption), *_warnings(content)]
 
 
 def _warnings(content: Content) -> list[str]:
     found = [f"{run.name}: {warning}" for run in content.study.runs for warning in run.warnings]
     if not found:
-        return _paragraphs(["No run warned of a matrix, head or row without a weight."], "note")
+        return paragraphs_html(["No run warned of a matrix, head or row without a weight."], "note")
     items = "".join(f"<li>{escape(text)}</li>" for text in found)
-    return [_folded(f"{len(found)} warnings of the runs", f"<ul>{items}</ul>")]
+    return [folded_html(f"{len(found)} warnings of the runs", f"<ul>{items}</ul>")]
 
 
-def _masks(content: Content) -> list[str]:
+def masks_part(content: Content) -> list[str]:
+    """How much the masks of different runs overlap."""
     return [
         f"<h2>{words.MASKS}</h2>",
-        *_paragraphs([words.MASKS_NOTE], "note"),
-        _table(overlap_table(content.study, content.overlaps), "stacked"),
+        *paragraphs_html([words.MASKS_NOTE], "note"),
+        table_html(overlap_table(content.study, content.overlaps), "stacked"),
     ]
 
 
 def _samples(content: Content, references: bool) -> list[str]:
     parts = ["<h2>Comments at each sparsity</h2>"]
-    parts += _paragraphs(
+    parts += paragraphs_html(
         [f"The first {SAMPLES} rows that were scored, whatever was written about them; first seed of each curve."], "note"
     )
     for group in content.study.groups:
-        parts.append(_folded(group.title, _comments(group, references)))
+        parts.append(folded_html(group.title, _comments(group, references)))
     return parts
 
 
@@ -231,19 +256,21 @@ def _comments(group: Group, references: bool) -> str:
         ]
         own = [("the row's own", row.reference)] if references else []
         cells = Table(("Sparsity", "Comment"), (*own, *lines), 2)
-        parts.append(f"<h3>{escape(row.name)}</h3>{_table(cells)}")
+        parts.append(f"<h3>{escape(row.name)}</h3>{table_html(cells)}")
     return "".join(parts)
 
 
-def _details(content: Content) -> list[str]:
-    parts = ["<h2>How it was made</h2>", f"<h3>{words.SIGNATURES}</h3>", _table(signatures_table(content.study))]
-    parts.append(_folded("Every round of every run", _table(rounds_table(content.study))))
+def details_part(content: Content) -> list[str]:
+    """Signatures, every round, recipes, and what is missing."""
+    parts = ["<h2>How it was made</h2>", f"<h3>{words.SIGNATURES}</h3>", table_html(signatures_table(content.study))]
+    parts.append(folded_html("Every round of every run", table_html(rounds_table(content.study))))
     for run in content.study.runs:
         recipe = html_escape(plain_lines(shown_recipe(run.recipe), most=300)) if run.recipe else "cannot be read"
-        parts.append(_folded(f"Recipe of {run.name}", f"<pre>{recipe}</pre>"))
+        parts.append(folded_html(f"Recipe of {run.name}", f"<pre>{recipe}</pre>"))
     notes = "".join(f"<li>{escape(note)}</li>" for note in content.notes)
     return [*parts, f"<h2>{words.MISSING}</h2>", f"<ul>{notes}</ul>" if notes else f"<p>{words.NOTHING_MISSING}</p>"]
 
 
-def _folded(title: str, inside: str) -> str:
+def folded_html(title: str, inside: str) -> str:
+    """Something that opens with a click on its title."""
     return f"<details><summary>{escape(title)}</summary>{inside}</details>"

@@ -12,10 +12,11 @@ from statistics import fmean
 from core.findings import Finding, Recovery, Verdict, disagreements
 from core.overlaps import Compared
 from core.results import FLOORS, MEASURES, Result, to_csv
+from core.rowsets import by_rows, telling
 from core.study import Group, Study, level_of
 
 from ..report import between, changed
-from ..words import NOTHING, difference, score, with_before
+from ..words import NOTHING, beside, difference, score, with_before
 from .ladder import PUBLISHED, SPLITS, Ladder
 
 
@@ -55,7 +56,7 @@ def curve_values(group: Group, level: int, measure: str) -> list[float]:
 
 
 def curves_table(study: Study, measure: str) -> Table:
-    """The mean score of each curve at each sparsity, and the range of its seeds."""
+    """The mean score of each curve at each sparsity, the range of its seeds, and the floors on its own rows."""
     levels = sorted({level for group in study.groups for level in group.levels})
     rows = []
     for group in study.groups:
@@ -64,8 +65,8 @@ def curves_table(study: Study, measure: str) -> Table:
             values = curve_values(group, level, measure)
             spread = f" ({score(min(values))}–{score(max(values))})" if len(values) > 1 else ""
             cells.append(f"{score(fmean(values))}{spread}" if values else NOTHING)
-        rows.append((group.title, str(len(group.runs)), *cells))
-    return Table(("Curve", "Seeds", *(f"{level} %" for level in levels)), tuple(rows))
+        rows.append((group.title, str(len(group.runs)), group_floors(group, measure), *cells))
+    return Table(("Curve", "Seeds", "Floors", *(f"{level} %" for level in levels)), tuple(rows))
 
 
 def disagreement_table(found: Sequence[Recovery]) -> Table:
@@ -89,43 +90,60 @@ def recovery_table(found: Sequence[Recovery]) -> Table:
     return Table(("Curve", "Sparsity", "Seeds", *MEASURES.values()), tuple(rows))
 
 
-def floors_of(results: Iterable[Result]) -> dict[str, dict[str, float]]:
-    """The floors of the first result that has any: "name" and "constant" -> measure -> score."""
-    return next(({name: dict(each) for name, each in found.floors.items()} for found in results if found.floors), {})
+def group_floors(group: Group, measure: str) -> str:
+    """The floors on the rows of a curve; of each set of rows where its seeds have several."""
+    results = {run.name: run.results for run in group.runs}
+    sets = [next((found for run in runs if (found := telling(results[run])) and found.floors), None) for runs in by_rows(results)]
+    return "; ".join(dict.fromkeys(beside(found.floors_of(measure) if found else {}, every=True) for found in sets)) or NOTHING
 
 
 def floors_table(study: Study) -> Table:
-    """Both floors, and how many scored rounds lie above them."""
-    results = [found for run in study.runs for found in run.results]
-    floors, rows = floors_of(results), []
-    titles = {"name": "the method's name", "constant": "a constant sentence"}
-    for name in FLOORS:
-        if name in floors:
-            cells = []
-            for measure in MEASURES:
-                both = [
-                    (found.scores[measure], found.floors[name][measure])
-                    for found in results
-                    if measure in found.scores and measure in found.floors.get(name, {})
-                ]
-                above = sum(mine > floor for mine, floor in both)
-                cells.append(f"{score(floors[name].get(measure))} ({above} of {len(both)} rounds above)")
-            rows.append((titles[name], *cells))
+    """The floors of every set of rows, and how many of the rounds that were scored on it lie above them."""
+    runs = {run.name: run.results for run in study.runs}
+    sets, rows = by_rows(runs), []
+    for names in sets:
+        results = [found for name in names for found in runs[name]]
+        whose = "" if len(sets) == 1 else f", on the rows of {', '.join(names)}"
+        for floor, title in FLOORS.items():
+            if any(floor in found.floors for found in results):
+                rows.append((f"{title}{whose}", *(_above(results, floor, measure) for measure in MEASURES)))
     return Table(("Program that reads no code", *MEASURES.values()), tuple(rows), 4)
 
 
+def _above(results: Sequence[Result], floor: str, measure: str) -> str:
+    """A floor, and how many of the rounds lie above it."""
+    both = [
+        (found.scores[measure], found.floors[floor][measure])
+        for found in results
+        if measure in found.scores and measure in found.floors.get(floor, {})
+    ]
+    above = sum(mine > under for mine, under in both)
+    return f"{score(both[0][1] if both else None)} ({above} of {len(both)} rounds above)"
+
+
+ROUND_COLUMNS = ("BLEU floors", "BLEU, 95 % interval", "BLEU less dense", "Rows", "Split")
+
+
 def rounds_table(study: Study) -> Table:
-    """Every complete round of every run, with intervals where the run folder has them."""
+    """Every complete round of every run, with its floors, and intervals where the run folder has them."""
+    return _rounds_table(found for run in study.runs for found in run.results)
+
+
+def last_rounds_table(study: Study) -> Table:
+    """The same of the last round of each run."""
+    return _rounds_table(found for run in study.runs for found in run.results[-1:])
+
+
+def _rounds_table(results: Iterable[Result]) -> Table:
     rows = [
         (
             found.run, str(found.round), with_before(found.sparsity, found.before),
-            *(score(found.scores.get(name)) for name in MEASURES),
+            *(score(found.scores.get(name)) for name in MEASURES), beside(found.floors_of("bleu"), every=True),
             between(found.intervals.get("bleu")), changed(found.against_dense.get("bleu")), f"{found.rows:,}", found.split,
         )
-        for run in study.runs
-        for found in run.results
+        for found in results
     ]  # fmt: skip
-    return Table(("Run", "Round", "Sparsity", *MEASURES.values(), "BLEU, 95 %", "BLEU less dense", "Rows", "Split"), tuple(rows))
+    return Table(("Run", "Round", "Sparsity", *MEASURES.values(), *ROUND_COLUMNS), tuple(rows))
 
 
 def signatures_table(study: Study) -> Table:
@@ -149,7 +167,10 @@ def published_table(ladders: Sequence[Ladder]) -> Table:
         rows.append((f"{split}, the paper (CodeBERT, all rows)", *(score(PUBLISHED[name][split]) for name in names)))
         for ladder in ladders:
             rungs = [ladder.rung(name) for name in names]
-            rows.append((f"{split}, {ladder.name}", *(score(rung.score(split, "bleu") if rung else None) for rung in rungs)))
+            floors = beside(ladder.floors.get(split, {}), every=True)
+            rows.append(
+                (f"{split}, {ladder.name} ({floors})", *(score(rung.score(split, "bleu") if rung else None) for rung in rungs))
+            )
     return Table(("Smoothed BLEU-4", *names.values()), tuple(rows))
 
 

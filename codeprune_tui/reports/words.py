@@ -2,9 +2,9 @@
 
 from core.findings import NEARLY, RECOVERED, disagreements
 from core.results import MEASURES
+from core.rowsets import by_rows
 
 from .content import Content
-from .tables import floors_of
 
 TITLE = "Pruning CodeBERT-style models: the paper's findings, on our runs"
 MADE_BY_MARKDOWN = "This page is written by `codeprune-tui report RUNS --markdown FILE` from the run folders alone."
@@ -19,7 +19,8 @@ RULES = (
 DISAGREEMENT = "Recovered under smoothed BLEU, lost under chrF"
 FLOORS = "What programs score that read no code"
 FLOORS_NOTE = (
-    "On the same rows. A smoothed BLEU-4 below these is no sign that a model read anything; the floors are drawn in every chart."
+    "On the rows that the runs were scored on. A smoothed BLEU-4 below these is no sign that a model read anything; the floors "
+    "are drawn in every chart."
 )
 CURVES_NOTE = "Mean over seeds, the lowest and highest seed in brackets."
 PUBLISHED = "Published numbers beside ours"
@@ -46,24 +47,43 @@ NO_ROWS = "None."
 
 def introduction(content: Content) -> list[str]:
     """The first paragraphs: how many runs, on what, and what was asked."""
-    study = content.study
-    seeds = {group.title: len(group.runs) for group in study.groups}
-    results = [found for run in study.runs for found in run.results]
-    rows = sorted({f"{found.rows:,} rows of {found.split}" for found in results if found.rows and found.split})
-    models = sorted({run.recipe.model.path.rstrip("/").rpartition("/")[2] for run in study.runs if run.recipe})
     verdicts = [each.verdicts for each in content.findings]
     counts = []
     for name, title in MEASURES.items():
         outcomes = [str(found[name].outcome) for found in verdicts]
         said = ", ".join(f"{outcomes.count(word)} {word}" for word in ("held", "did not hold", "undecided", "not tested"))
         counts.append(f"{title}: {said}")
-    lines = [
+    findings = f"Of {len(verdicts)} findings, under {'; under '.join(counts)}."
+    return [_what_was_scored(content), findings, *_below_floor(content)]
+
+
+def runs_title(content: Content) -> str:
+    """What a report on runs of no experiment of the paper is called."""
+    names = [run.name for run in content.study.runs]
+    return f"Comparison of {len(names)} runs" if len(names) > 1 else f"The run {''.join(names)}"
+
+
+def about_runs(content: Content) -> list[str]:
+    """The first paragraphs of such a report: what was scored, whether the scores compare, and the floors."""
+    sets = by_rows({run.name: run.results for run in content.study.runs})
+    lines = [_what_was_scored(content)]
+    if len(sets) > 1:
+        parts = "; ".join(", ".join(names) for names in sets)
+        lines.append(f"These runs were scored on different rows, so each is held against its own floors only: {parts}.")
+    return [*lines, *_below_floor(content)]
+
+
+def _what_was_scored(content: Content) -> str:
+    study = content.study
+    seeds = {group.title: len(group.runs) for group in study.groups}
+    results = [found for run in study.runs for found in run.results]
+    rows = sorted({f"{found.rows:,} rows of {found.split}" for found in results if found.rows and found.split})
+    models = sorted({run.recipe.model.path.rstrip("/").rpartition("/")[2] for run in study.runs if run.recipe})
+    return (
         f"{len(study.runs)} runs of {len(seeds)} curves, {len(results)} scored rounds"
         + (f", on {' and on '.join(rows)}" if rows else "")
-        + (f". Models at the start: {', '.join(models)}." if models else "."),
-        f"Of {len(verdicts)} findings, under {'; under '.join(counts)}.",
-    ]
-    return [*lines, *_below_floor(content)]
+        + (f". Models at the start: {', '.join(models)}." if models else ".")
+    )
 
 
 def _below_floor(content: Content) -> list[str]:
@@ -77,7 +97,7 @@ def _below_floor(content: Content) -> list[str]:
         below = sum(mine <= floor for mine, floor in both)
         if below:
             said.append(f"{below} of {len(both)} scored rounds are not above it under {title}")
-    if not said or not floors_of(results):
+    if not said:
         return []
     return [f"Read the heights with care. A program that prints the method's name reads no code, and {'; '.join(said)}."]
 

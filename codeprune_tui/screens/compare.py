@@ -220,7 +220,9 @@ class CompareScreen(ModeScreen):
         found, axis = self._table.chosen, AXES[self._axis]
         across, up = (None, None) if found is None else (axis.value(found), found.scores.get(self._measure))
         centre = None if across is None or up is None else (across, up)
-        self.query_one(CompareChart).show(picture(self._shown, axis, self._measure), self._zoom, centre)
+        shown = self._shown
+        chosen = None if found is None else [*shown].index(found.run)
+        self.query_one(CompareChart).show(picture(shown, axis, self._measure), self._zoom, centre, chosen)
         self._table.tell(self._measure)
 
     @property

@@ -14,7 +14,7 @@ from core.runs import RunInfo
 
 from ..comparison import MOST
 from ..plain import plain
-from ..words import score
+from ..words import held_against
 
 
 class MarkRuns(ModalScreen[list[str] | None]):
@@ -76,5 +76,5 @@ class MarkRuns(ModalScreen[list[str] | None]):
 
 def _prompt(info: RunInfo, marked: bool) -> Content:
     rounds = f"round {info.round}/{info.rounds}" if info.round >= 0 else "no round on disk"
-    about = f"  {plain(info.kind, 20)}, {rounds}, BLEU {score(info.bleu)}"
+    about = f"  {plain(info.kind, 20)}, {rounds}, BLEU {held_against(info.bleu, info.floors)}"
     return Content.assemble("[×] " if marked else "[ ] ", (plain(info.paths.name, 40), "bold"), (about, "$text-muted"))

@@ -1,24 +1,28 @@
 """Several runs on one chart, each with a marker of its own, above a legend with names and figures.
 
-Follows textual-plot through `chart.Plot`; drawn when something changes, not on a timer. Markers tell curves apart without colour.
+A floor that belongs to all runs has a colour of its own; where runs were scored on different rows, the highest floor of each
+group is drawn in the colour of its first run. The right end of every line says what it is and whose: nothing depends on colours.
+Follows textual-plot through `chart.Plot`; drawn when something changes, not on a timer.
 """
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
+from textual_hires_canvas import Canvas, TextAlign
 from textual_plot import HiResMode
 from textual_plot.axis_formatter import NumericAxisFormatter
 
-from ..comparison import Curve, Picture
+from ..comparison import DENSE, Curve, Level, Picture
 from ..plain import plain
 from ..words import score
-from .chart import CONSTANT, DENSE, NAME, Plot
+from . import chart
+from .chart import Plot
 
 MARKERS = "●■▲◆○□△◇"
 COLOURS = ("#5fd7ff", "#ff875f", "#af87ff", "#ffffff", "#5f87ff", "#d7af87", "#5fd7af", "#a8a8a8")
 """All in the 256-colour palette, and none of them a colour of `LEVELS`."""
-LEVELS = {"dense": DENSE, "name": NAME, "constant": CONSTANT}
+LEVELS = {DENSE: chart.DENSE, "name": chart.NAME, "constant": chart.CONSTANT}
 LINES = 3
 """Most lines of the legend."""
 
@@ -49,6 +53,53 @@ def window(full: tuple[float, float], centre: float, zoom: int) -> tuple[float, 
     return middle - half, middle + half
 
 
+def lines(picture: Picture, chosen: int | None) -> list[tuple[str, str, float]]:
+    """The horizontal lines that are drawn: what stands at their end, colour, score.
+
+    Args:
+        picture: All that could be drawn.
+        chosen: Place of the chosen curve. Where dense models differ, only its own is drawn: each curve begins at its own anyway.
+    """
+    shown = [level for level in picture.dense if len(picture.dense) == 1 or chosen in level.curves]
+    groups = dict.fromkeys(level.curves for level in picture.floors)
+    for curves in groups:
+        floors = [level for level in picture.floors if level.curves == curves]
+        shown += floors if picture.shares_floors else [max(floors, key=lambda level: level.score)]
+    return [(f"{_whose(picture, level)}{level.name}", _colour(picture, level), level.score) for level in shown]
+
+
+def _is_everybodys(picture: Picture, level: Level) -> bool:
+    return len(picture.dense) == 1 if level.name == DENSE else picture.shares_floors
+
+
+def _whose(picture: Picture, level: Level) -> str:
+    """Markers of the curves that a level belongs to; "" where it belongs to all of them."""
+    return "" if _is_everybodys(picture, level) else "".join(marker(place)[0] for place in level.curves) + " "
+
+
+def _colour(picture: Picture, level: Level) -> str:
+    return LEVELS[level.name] if _is_everybodys(picture, level) else marker(level.curves[0])[1]
+
+
+class LabelledPlot(Plot):
+    """A plot whose horizontal lines say at their right end what they are."""
+
+    labels: tuple[tuple[str, str, float], ...] = ()
+    """Text, colour, height."""
+
+    def _render_plot(self) -> None:
+        super()._render_plot()
+        canvas = self.query_one("#plot", Canvas)
+        taken: set[int] = set()
+        for text, colour, height in self.labels:
+            if self._y_min <= height <= self._y_max:
+                _, y = self.get_pixel_from_coordinate(self._x_max, height)
+                free = next((row for row in (y, y - 1, y + 1) if row not in taken and 0 < row < canvas.size.height - 1), None)
+                if free is not None:
+                    taken.add(free)
+                    canvas.write_text(canvas.size.width - 2, free, f"[{colour}]{text}", TextAlign.RIGHT)
+
+
 class CompareChart(Vertical):
     """The chart and its legend."""
 
@@ -56,10 +107,11 @@ class CompareChart(Vertical):
         super().__init__(id=id)
         self._picture: Picture | None = None
         self._zoom: tuple[int, tuple[float, float] | None] = (0, None)
+        self._chosen: int | None = None
 
     def compose(self) -> ComposeResult:
         """The plot above its legend."""
-        yield Plot(allow_pan_and_zoom=False)
+        yield LabelledPlot(allow_pan_and_zoom=False)
         yield Static(id="compare-legend", markup=False)
 
     def on_mount(self) -> None:
@@ -69,17 +121,18 @@ class CompareChart(Vertical):
         plot.margin_top, plot.margin_bottom, plot.margin_left = 0, 1, 6
         plot.set_y_formatter(NumericAxisFormatter())
 
-    def show(self, picture: Picture, zoom: int = 0, centre: tuple[float, float] | None = None) -> None:
+    def show(self, picture: Picture, zoom: int = 0, centre: tuple[float, float] | None = None, chosen: int | None = None) -> None:
         """Shows other runs, another axis or another score, or another part of them.
 
         Args:
             picture: What to draw.
             zoom: How often both axes are halved.
             centre: (horizontal, score) to zoom in on; None for the middle.
+            chosen: Place of the chosen curve.
         """
         part = (zoom, centre if zoom else None)
-        if (picture, part) != (self._picture, self._zoom):
-            self._picture, self._zoom = picture, part
+        if (picture, part, chosen) != (self._picture, self._zoom, self._chosen):
+            self._picture, self._zoom, self._chosen = picture, part, chosen
             self.border_title = picture.title + (f" · zoom ×{2**zoom}, 0 shows all" if zoom else "")
             self._draw(picture)
             self._name_curves()
@@ -93,11 +146,12 @@ class CompareChart(Vertical):
             self.query_one("#compare-legend", Static).update(legend(self._picture, self.size.width))
 
     def _draw(self, picture: Picture) -> None:
-        plot = self.query_one(Plot)
+        plot = self.query_one(LabelledPlot)
         plot.clear()
         points = [point for curve in picture.curves for point in curve.points]
         points += [(x, end) for curve in picture.curves for x, *ends in curve.spread for end in ends]
-        levels = [level for _, level in picture.levels if level is not None]
+        plot.labels = tuple(lines(picture, self._chosen)) if points else ()
+        levels = [level.score for level in picture.levels]  # not only those drawn: the axis must not jump with the cursor
         (left, right), heights = limits([x for x, _ in points], 0.04), limits([*(y for _, y in points), *levels], 0.08)
         zoom, centre = self._zoom
         across, up = centre or (sum((left, right)) / 2, sum(heights) / 2)
@@ -105,9 +159,8 @@ class CompareChart(Vertical):
         plot.set_xlimits(left, right)
         plot.set_ylimits(*window(heights, up, zoom))
         plot.set_xticks(range(int(left), int(right) + 1, 1 + int(right - left) // 12) if picture.whole else None)
-        for name, level in picture.levels:
-            if level is not None and points:
-                plot.plot([left, right], [level, level], line_style=LEVELS[name], hires_mode=HiResMode.BRAILLE)
+        for _, colour, height in plot.labels:
+            plot.plot([left, right], [height, height], line_style=colour, hires_mode=HiResMode.BRAILLE)
         for place, curve in enumerate(picture.curves):
             if curve.points:
                 x, y = zip(*curve.points, strict=True)
@@ -125,7 +178,7 @@ def legend(picture: Picture, width: int) -> Content:
 
     Where that would take more than `LINES` lines, names stand alone, then they are cut: the table has the figures, too.
     """
-    levels = [Content.assemble((f"─ {name} ", f"ansi_{LEVELS[name]}"), score(level)) for name, level in picture.levels]
+    levels = _level_entries(picture)
     for longest, scores in ((24, True), (24, False), (12, False), (6, False)):
         runs = [_run(place, curve, longest, scores) for place, curve in enumerate(picture.curves)]
         lines = _wrapped([*levels, *runs], width)
@@ -133,6 +186,32 @@ def legend(picture: Picture, width: int) -> Content:
             break
     note = [Content.styled(plain(picture.note, 200), "$text-warning")] if picture.note else []
     return Content("\n").join([*lines[:LINES], *note])
+
+
+def _level_entries(picture: Picture) -> list[Content]:
+    """Each floor and dense score that several curves share, with the markers of those that it belongs to.
+
+    Dense scores that differ are left out: each is the first score of its own curve.
+    """
+    entries = []
+    if len(picture.dense) == 1:
+        entries.append(_entry(picture, picture.dense[0]))
+    for curves in dict.fromkeys(level.curves for level in picture.floors):
+        floors = [level for level in picture.floors if level.curves == curves]
+        rest = [f"{level.name} {score(level.score)}" for level in floors]
+        if picture.shares_floors:
+            entries += [_entry(picture, level) for level in floors]
+        else:
+            entries.append(Content.assemble((_whose(picture, floors[0]), marker(curves[0])[1]), ", ".join(rest)))
+    unknown = set(range(len(picture.curves))) - {place for level in picture.floors for place in level.curves}
+    if unknown:
+        signs = "".join(marker(place)[0] for place in sorted(unknown))
+        entries.append(Content.assemble((f"{signs} ", marker(min(unknown))[1]), "floors not known"))
+    return entries
+
+
+def _entry(picture: Picture, level: Level) -> Content:
+    return Content.assemble((f"─ {level.name} ", f"ansi_{_colour(picture, level)}"), score(level.score))
 
 
 def _run(place: int, curve: Curve, longest: int, scores: bool) -> Content:

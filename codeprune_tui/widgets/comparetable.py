@@ -8,25 +8,31 @@ from collections.abc import Mapping
 from rich.text import Text
 from textual.widgets import DataTable
 
-from core.results import Result
+from core.results import FLOORS, Result
 
-from ..comparison import COLUMNS, Results, change, dense, in_order
+from ..comparison import COLUMNS, Results, change, dense, in_order, over_floor
 from ..plain import plain
 from ..seeds import Mean
-from ..words import NOTHING, count, difference, percent, score
+from ..words import NOTHING, beside, count, difference, percent, score
 from .comparechart import marker
 
-WIDTHS = {"run": 12, "round": 7, "sparsity": 10, "bleu": 8, "diff": 9, "corpus_bleu": 9, "chrf": 8, "size": 8}
+WIDTHS = {"run": 12, "round": 7, "sparsity": 10, "bleu": 7, "diff": 9, "over": 9, "corpus_bleu": 8, "chrf": 7, "size": 8}
 """Column -> width; that of the run is the least, it takes what is left."""
-WIDE_WIDTHS = {"interval": 16, "latency": 7, "name": 7, "rows": 8, "seconds": 9}
+WIDE_WIDTHS = {"interval": 16, "latency": 7, **dict.fromkeys(FLOORS, 9), "rows": 8, "seconds": 9}
+"""Only on wide screens: the interval of Δ dense, ms a token, the BLEU of each floor, scored rows, seconds of the round."""
 BEFORE = ("before", 7)
 """Where a model was pruned before its run: how sparse it came. Its width is what an 80-column terminal has left."""
-"""Only on wide screens: where Δ lies, ms a token, the BLEU of the name floor, scored rows, seconds of the round."""
-TITLES = {"before": "before", "interval": "Δ 95 %", "name": "name", "rows": "rows", "seconds": "seconds"}
+TITLES = {
+    "before": "before", "interval": "95 % interval", **{name: name for name in FLOORS}, "rows": "rows", "seconds": "seconds",
+}  # fmt: skip
 """Of the columns that cannot be sorted by."""
-SEED_WIDTHS = {"run": 12, "round": 6, "n": 3, "sparsity": 10, "bleu": 13, "diff": 9, "corpus_bleu": 9, "chrf": 8, "size": 8}
+SEED_WIDTHS = {
+    "run": 12, "round": 6, "n": 3, "sparsity": 9, "bleu": 13, "diff": 8, "over": 8, "corpus_bleu": 7, "chrf": 6, "size": 6,
+}  # fmt: skip
 """The same where seeds are one curve: how many they are, and room for the standard deviation."""
 SEED_TITLES = {"interval": "lowest..highest", "bleu": "BLEU ± sd", "n": "n"}
+ROOMY = 100
+"""Columns from which on the chosen line's floors are all told; below, the interval needs the room."""
 BESIDE = "interval"
 """Of the wide columns, the one that stands right after what it belongs to."""
 
@@ -103,15 +109,19 @@ def ends(found: Mean, measure: str) -> str:
 
 
 def _about(found: Result, measure: str, width: int) -> Text:
+    """The score with the floors on its own rows first: the line is cut at its end."""
     against, spread = found.against_dense.get(measure), found.intervals.get(measure)
     parts = [f"round {found.round}"]
-    if isinstance(found, Mean):
-        parts.append(f"{score(found.scores.get(measure))}{deviation(found, measure)}, {ends(found, measure)}")
-        parts.append(f"seeds: {', '.join(found.runs)}")
+    value = f"{score(found.scores.get(measure))}{deviation(found, measure)}"
+    if isinstance(found, Mean) and measure in found.deviation:
+        value += f", {ends(found, measure)}"
+    parts.append(f"{value} ({beside(found.floors_of(measure), every=width >= ROOMY)})")
     if against is not None:
-        parts.append(f"Δ {difference(against.value)}, 95 % {between(against.low, against.high)}")
+        parts.append(f"Δ dense {difference(against.value)}, 95 % interval {between(against.low, against.high)}")
     elif spread is not None:
-        parts.append(f"{score(spread.value)}, 95 % {score(spread.low)}..{score(spread.high)}")
+        parts.append(f"95 % interval {score(spread.low)}..{score(spread.high)}")
+    if isinstance(found, Mean):
+        parts.append(f"seeds: {', '.join(found.runs)}")
     if found.ms_per_token is not None:
         parts.append(f"{found.ms_per_token:.2f} ms/token ({plain(found.decoded_on, 60)})")
     return Text(plain(" · ".join(parts), max(20, width)))
@@ -147,12 +157,13 @@ def _cells(found: Result, place: int, dense_bleu: float | None) -> dict[str, Tex
         "before": percent(found.before) if found.before else NOTHING,
         "bleu": score(found.scores.get("bleu")) + deviation(found, "bleu"),
         "diff": difference(change(found, dense_bleu)),
+        "over": difference(over_floor(found)),
         "interval": ends(several, "bleu") if several else NOTHING if against is None else between(against.low, against.high),
         "corpus_bleu": score(found.scores.get("corpus_bleu")),
         "chrf": score(found.scores.get("chrf"), 1),
         "size": NOTHING if found.size_bytes is None else f"{found.size_bytes / 1e6:.2f}",
         "latency": score(found.ms_per_token),
-        "name": score(found.floors.get("name", {}).get("bleu")),
+        **{name: score(found.floors_of("bleu").get(name)) for name in FLOORS},
         "rows": count(found.rows) if found.rows else NOTHING,
         "seconds": f"{found.seconds:.0f}",
     }

@@ -5,15 +5,21 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from core.events import Sample, Scores
+from core.results import FLOORS
 
 from ..axis import number
 from ..machine import GIB, Figures
 from ..plain import plain
 from ..state import RunView
-from ..words import NOTHING, count, percent, rate, score
+from ..words import NOTHING, beside, count, floors_under, held_against, percent, rate, score
 
 Part = str | tuple[str, str]
 """Text, or (text, style)."""
+
+
+FLOOR_STYLES = {"name": "ansi_bright_yellow", "constant": "ansi_bright_magenta"}
+"""The colours that the chart has for them, too."""
+_NO_FLOORS: list[tuple[str, str, Scores | None]] = [(name, style, None) for name, style in FLOOR_STYLES.items()]
 
 
 def scores_table(view: RunView) -> Content:
@@ -26,12 +32,8 @@ def scores_table(view: RunView) -> Content:
 
 def _score_rows(view: RunView) -> list[tuple[str, str, Scores | None]]:
     at = f"round {view.evaluations[-1].round}" if view.evaluations else "newest"
-    return [
-        (at, "bold", view.latest),
-        ("dense", "$text-success", view.dense),
-        ("name", "$text-warning", view.floors.get("name")),
-        ("constant", "$text-secondary", view.floors.get("constant")),
-    ]
+    floors = [(name, FLOOR_STYLES.get(name, "$text-accent"), view.floors[name]) for name in FLOORS if name in view.floors]
+    return [(at, "bold", view.latest), ("dense", "$text-success", view.dense), *(floors or _NO_FLOORS)]
 
 
 def _triple(scores: Scores | None) -> str:
@@ -41,21 +43,14 @@ def _triple(scores: Scores | None) -> str:
 
 
 def scores_line(view: RunView) -> Content:
-    """The newest scores on one line, for small screens; the chart's legend has the floors."""
-    now = view.latest
-    return Content.assemble(
-        ("BLEU ", "$text-muted"),
-        (score(now.bleu if now else None), "bold"),
-        ("  corpus ", "$text-muted"),
-        score(now.corpus_bleu if now else None),
-        ("  chrF ", "$text-muted"),
-        score(now.chrf if now else None, 1),
-        ("  (name: corpus ", "$text-muted"),
-        score(view.floors["name"].corpus_bleu if "name" in view.floors else None),
-        (", chrF ", "$text-muted"),
-        score(view.floors["name"].chrf if "name" in view.floors else None, 1),
-        (")", "$text-muted"),
-    )
+    """The newest scores on one line, each beside the highest floor, for small screens; the chart's legend has all of them."""
+    parts: list[Part] = []
+    for place, (measure, title, digits) in enumerate((("bleu", "BLEU", 2), ("corpus_bleu", "corpus", 2), ("chrf", "chrF", 1))):
+        value = getattr(view.latest, measure) if view.latest else None
+        parts += [(f"{'  ' if place else ''}{title} ", "$text-muted"), (score(value, digits), "bold" if place == 0 else "")]
+        if value is not None:
+            parts.append((f" ({beside(floors_under(view.floors, measure), digits=digits)})", "$text-muted"))
+    return Content.assemble(*parts)
 
 
 def progress(view: RunView) -> Content:
@@ -108,6 +103,10 @@ def loss_title(view: RunView) -> str:
     return f"loss {score(view.loss, 3)}" + (f" · {number(min(losses))} to {number(max(losses))}" if losses else "") + left_out
 
 
+def _sample_floor(sample: Sample) -> dict[str, float]:
+    return {} if sample.name_bleu is None else {"name": sample.name_bleu}
+
+
 def samples_text(samples: Sequence[Sample], dense: Sequence[Sample], most: int) -> Content:
     """What the model writes about a few methods, under what their authors wrote.
 
@@ -121,7 +120,10 @@ def samples_text(samples: Sequence[Sample], dense: Sequence[Sample], most: int) 
     before = {sample.row: sample.prediction for sample in dense}
     parts: list[Part] = []
     for sample in samples[:most]:
-        parts += [(plain(sample.name, 60), "bold"), (f"  BLEU {score(sample.bleu, 1)}\n", "$text-muted")]
+        parts += [
+            (plain(sample.name, 60), "bold"),
+            (f"  BLEU {held_against(sample.bleu, _sample_floor(sample), digits=1)}\n", "$text-muted"),
+        ]
         parts += [("  human ", "$text-muted"), plain(sample.reference, 300), "\n"]
         if most > 2 and before.get(sample.row, sample.prediction) != sample.prediction:
             parts += [("  dense ", "$text-muted"), plain(before[sample.row], 300), "\n"]

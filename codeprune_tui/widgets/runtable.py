@@ -14,7 +14,10 @@ from core.runs import RunInfo
 from ..fitting import apart
 from ..ordering import NEWEST, ORDERS, in_order
 from ..plain import plain
-from ..runcells import BEFORE, COLUMNS, DEVICE, KIND, aged, cells_of
+from ..runcells import BEFORE, COLUMNS, DEVICE, DISPENSABLE, KIND, aged, cells_of
+
+ROOMY = 90
+"""Columns of the screen from which on every column of figures is shown."""
 
 
 class RunTable(DataTable[Text]):
@@ -71,6 +74,8 @@ class RunTable(DataTable[Text]):
         here, width = self.chosen, self.app.size.width
         self.clear(columns=True)
         shown = tuple(BEFORE if self._before and column[0] == BEFORE[0] else column for column in COLUMNS)
+        if width < ROOMY:
+            shown = tuple(column for column in shown if column[0] != DISPENSABLE)
         shown = (*shown, KIND) if width >= 120 else shown
         free = width - 2 - sum(taken for _, _, taken in shown)
         if free >= DEVICE[2]:

@@ -30,7 +30,8 @@ def evaluation(ground: Ground, size: str) -> list[Result]:
         file = Path(folder) / "predictions.jsonl"
         write_predictions(found, file)
         again = sample([timed(lambda: _score_again(file)) for _ in range(3)])
-    note = f"BLEU {found.result.scores.bleu:.2f}"
+    floors = found.floors
+    note = f"BLEU {found.result.scores.bleu:.2f} (name {floors.name.bleu:.2f}, constant {floors.constant.bleu:.2f})"
     goal = Goal(60.0, at_least=False) if rows == ROWS else None
     what = f"BLEU of {rows:,} rows, beam {BEAM}"
     return [

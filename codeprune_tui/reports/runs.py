@@ -1,0 +1,143 @@
+"""The report on some runs as they are, whatever they are of.
+
+Curves above their own floors, intervals, what their recipes differ in, and their comments beside each other. Says nothing about
+the paper's findings: that is another report (`page`).
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+from core.findings import compare
+from core.results import MEASURES
+from core.rowsets import by_rows
+from core.study import Run, Study, shown_recipe
+
+from ..report import changed
+from ..words import NOTHING, percent
+from . import figures, words
+from .content import Content
+from .page import (
+    SAMPLES,
+    curves_part,
+    details_part,
+    document,
+    escape,
+    figure_html,
+    floors_part,
+    folded_html,
+    layers_part,
+    masks_part,
+    paragraphs_html,
+    table_html,
+)
+from .tables import Table, last_rounds_table
+
+PAIRS_NOTE = (
+    "The first less the second: mean over the pruned sparsities that both have and over their seeds, with the 95 % interval of "
+    "the paired bootstrap over rows. It speaks of the choice of rows; what another training would give only shows in more seeds."
+)
+
+
+def runs_page(content: Content, *, references: bool = True) -> str:
+    """Writes the report on these runs as HTML.
+
+    Args:
+        content: What was read.
+        references: Show the rows' own comments beside those of the models.
+
+    Returns:
+        The page.
+    """
+    content = named_by_runs(content)
+    title = words.runs_title(content)
+    body = [f"<h1>{escape(title)}</h1>", *paragraphs_html(words.about_runs(content))]
+    body += _chart(content.study)
+    for heading, note, table in tables(content.study):
+        body += [f"<h2>{heading}</h2>", *paragraphs_html([note] if note else [], "note"), table_html(table, "stacked")]
+    body += floors_part(content) + curves_part(content) + _comments(content.study, references)
+    body += layers_part(content)
+    body += masks_part(content) if len(content.study.runs) > 1 else []
+    return document(title, [*body, *details_part(content)])
+
+
+def named_by_runs(content: Content) -> Content:
+    """The content with its curves called by the names of their runs, not by those that the paper has for them."""
+    titles = {group.key: ", ".join(run.name for run in group.runs) for group in content.study.groups}
+    groups = tuple(replace(group, title=titles[group.key], curve=None) for group in content.study.groups)
+    recovered = tuple(replace(found, title=titles.get(found.group, found.title)) for found in content.recoveries)
+    return replace(content, study=Study(groups), recoveries=recovered, findings=())
+
+
+def tables(study: Study) -> list[tuple[str, str, Table]]:
+    """Heading, note and table of what is said of the runs beside each other; empty tables are left out."""
+    found = [
+        ("The last complete round of each run", "", last_rounds_table(study)),
+        ("One less another", PAIRS_NOTE, pairs_table(study)),
+        ("What their recipes differ in", "", recipes_table(study.runs)),
+    ]
+    return [entry for entry in found if entry[2].rows]
+
+
+def pairs_table(study: Study) -> Table:
+    """Each curve less each other, under all measures; why not, where they do not compare."""
+    rows = []
+    for first, second in combinations(study.groups, 2):
+        found = compare(first, second, lambda level: level > 0)
+        cells = [found.why] + [""] * (len(MEASURES) - 1) if found.why else [changed(found.differences[name]) for name in MEASURES]
+        at = ", ".join(f"{level} %" for level in found.levels) or NOTHING
+        rows.append((first.title, second.title, at, *cells))
+    return Table(("First", "Second", "At", *MEASURES.values()), tuple(rows), 4 + len(MEASURES))
+
+
+def recipes_table(runs: Sequence[Run]) -> Table:
+    """The keys in which recipes differ, one column a run; names of folders as short as in the report's recipes."""
+    recipes = {run.name: _flat(tomllib.loads(shown_recipe(run.recipe))) for run in runs if run.recipe}
+    keys = dict.fromkeys(key for recipe in recipes.values() for key in recipe)
+    differing = [key for key in keys if len({recipe.get(key, NOTHING) for recipe in recipes.values()}) > 1]
+    rows = tuple((key, *(recipe.get(key, NOTHING) for recipe in recipes.values())) for key in differing)
+    return Table(("Key", *recipes), rows, 1 + len(recipes))
+
+
+def _flat(table: Mapping[str, object], before: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in table.items():
+        found |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": str(value)}
+    return found
+
+
+def _chart(study: Study) -> list[str]:
+    scored = [group for group in study.groups if any(run.results for run in group.runs)]
+    return [figure_html(figures.quality("runs", scored), words.FIGURES_NOTE)] if scored else []
+
+
+def _comments(study: Study, references: bool) -> list[str]:
+    """The first rows, and what each run wrote about them dense and in its last round; by sets of rows."""
+    parts = ["<h2>Comments beside each other</h2>"]
+    parts += paragraphs_html([f"The first {SAMPLES} rows that were scored, whatever was written about them."], "note")
+    runs = {run.name: run for run in study.runs}
+    for names in by_rows({name: run.results for name, run in runs.items()}):
+        written = [runs[name] for name in names if runs[name].predictions]
+        if written:
+            parts.append(folded_html(", ".join(names), _side_by_side(written, references)))
+    return parts
+
+
+def _side_by_side(runs: Sequence[Run], references: bool) -> str:
+    parts = []
+    for place, row in enumerate(next(iter(runs[0].predictions.values()))[:SAMPLES]):
+        lines = [("the row's own", "", row.reference)] if references else []
+        for run in runs:
+            sparsities = {found.round: found.sparsity for found in run.results}
+            for number in sorted({min(run.predictions), max(run.predictions)}):
+                said = run.predictions[number]
+                if place < len(said) and said[place].reference == row.reference:
+                    lines.append((run.name, percent(sparsities[number]), said[place].prediction))
+        parts += [f"<h3>{escape(row.name)}</h3>", table_html(Table(("Run", "Sparsity", "Comment"), tuple(lines), 3))]
+    return "".join(parts)
+
+
+def is_the_papers(content: Content) -> bool:
+    """Whether the runs are of the paper's experiments: two curves of one of them, or a ladder of a quantized model."""
+    return bool(content.ladders) or any(len(content.groups_of(experiment)) > 1 for experiment in content.experiments)
