@@ -57,7 +57,8 @@ class Picture:
     title: str
     curves: tuple[Curve, ...]
     levels: tuple[tuple[str, float | None], ...]
-    """"dense", "name" and "constant" with their scores: where runs differ, the best dense model and the highest floors."""
+    """"dense", "name" and "constant" with their scores, and "encoder_off" where it was measured: where runs differ, the best
+    dense model and the highest floors."""
     note: str
     """What to mind; "" where there is nothing."""
     whole: bool
@@ -96,7 +97,8 @@ def picture(results: Results, axis: Axis, measure: str) -> Picture:
         curves.append(Curve(run, points, _spread(rounds, axis, measure)))
     denses = [score for rounds in results.values() if (score := dense(rounds, measure)) is not None]
     levels: list[tuple[str, float | None]] = [("dense", max(denses, default=None))]
-    levels += [(floor, max(_floors(results, floor, measure), default=None)) for floor in FLOORS]
+    levels += [(floor, max(_floors(results, floor, measure), default=None)) for floor in FLOORS[:2]]
+    levels += [("encoder_off", max(off)) for off in [_floors(results, "encoder_off", measure)] if off]
     return Picture(f"{MEASURES[measure]} by {axis.title}", tuple(curves), tuple(levels), _note(results, axis, curves), axis.whole)
 
 

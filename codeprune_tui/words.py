@@ -8,10 +8,12 @@ import shlex
 from datetime import datetime
 from pathlib import Path
 
+from core.encoder_off import DECIDES
 from core.events import (
     CheckpointSaved,
     CommandTaken,
     DataLoaded,
+    EncoderOffMeasured,
     Evaluated,
     Evaluating,
     Event,
@@ -27,12 +29,14 @@ from core.events import (
     RoundStarted,
     RunFinished,
     RunStarted,
+    Scores,
     Step,
     Stopped,
     Unknown,
     Validated,
     Warned,
 )
+from core.interval import Interval
 
 NOTHING = "–"
 """Stands where there is no number (yet)."""
@@ -46,6 +50,11 @@ def score(value: float | None, digits: int = 2) -> str:
 def difference(value: float | None) -> str:
     """A difference of scores with its sign, or a dash."""
     return NOTHING if value is None or not math.isfinite(value) else f"{value:+.2f}".replace("-", "−")
+
+
+def changed(found: Interval | None) -> str:
+    """A difference of scores with the ends of its interval, or a dash: "−0.22 (−0.71 to +0.26)"."""
+    return f"{difference(found.value)} ({difference(found.low)} to {difference(found.high)})" if found else NOTHING
 
 
 def percent(share: float) -> str:
@@ -130,9 +139,14 @@ def sentence(event: Event) -> str:
         case Step():
             return f"Step {what.step}/{what.steps}: loss {what.loss:.3f}, {rate(what.tokens_per_second)} tokens"
         case Evaluating():
-            return f"Evaluating: {what.done} of {what.rows} rows decoded"
+            return f"Evaluating{' with the encoder off' if what.encoder_off else ''}: {what.done} of {what.rows} rows decoded"
         case Evaluated():
             return _evaluated(what)
+        case EncoderOffMeasured():
+            return (
+                f"Encoder off: {_scored(what.scores)} on {count(what.rows)} rows of {what.split}; "
+                f"dense less encoder off: {changed(what.dense_less.get(DECIDES))} chrF"
+            )
         case Validated():
             return f"Masked tokens at step {what.step}: loss {what.loss:.3f}, accuracy {percent(what.accuracy)}"
         case Picked():
@@ -164,11 +178,12 @@ def sentence(event: Event) -> str:
 
 
 def _evaluated(what: Evaluated) -> str:
-    scores = what.scores
-    return (
-        f"BLEU {score(scores.bleu)}, corpus BLEU {score(scores.corpus_bleu)}, chrF {score(scores.chrf, 1)} "
-        f"on {count(what.rows)} rows of {what.split} (round {what.round}, step {what.step})"
-    )
+    where = f"on {count(what.rows)} rows of {what.split} (round {what.round}, step {what.step})"
+    return f"{_scored(what.scores)} {where}"
+
+
+def _scored(scores: Scores) -> str:
+    return f"BLEU {score(scores.bleu)}, corpus BLEU {score(scores.corpus_bleu)}, chrF {score(scores.chrf, 1)}"
 
 
 def reopening(checkpoints: Path) -> tuple[str, str]:

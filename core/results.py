@@ -9,14 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TypedDict
 
-from .events import FloorsMeasured, RoundFinished, Scores, from_line
+from .events import EncoderOffMeasured, FloorsMeasured, RoundFinished, Scores, from_line
 from .interval import Difference, Interval
 from .journal import LineReader
 from .runs import RunPaths, read_metrics
 
 MEASURES = {"bleu": "smoothed BLEU-4", "corpus_bleu": "corpus BLEU", "chrf": "chrF"}
 """Measure -> its name; all are 0..100."""
-FLOORS = ("name", "constant")
+FLOORS = ("name", "constant", "encoder_off")
+TOLD = (b'"round_finished"', b'"floors"', b'"event": "encoder_off"')
+"""What stands in the lines of a journal that tell results."""
 LARGEST = 1e15
 """A number beyond this is damage."""
 
@@ -31,7 +33,7 @@ class Result:
     scores: Mapping[str, float] = field(default_factory=dict)
     """Measure -> score; what is not known is missing."""
     floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """"name" and "constant" -> measure -> score, on the same rows."""
+    """Those of `FLOORS` that are known -> measure -> score, on the same rows; encoder off is that of the run's dense model."""
     size_bytes: int | None = None
     """Of the model as bitmask and kept values; older versions did not tell."""
     split: str = ""
@@ -52,6 +54,8 @@ class Result:
     """Measure -> this score less that of the run's dense round, on the same rows; empty for the dense round itself."""
     bootstrap: str = ""
     """How the intervals were computed."""
+    dense_less: Mapping[str, Difference] = field(default_factory=dict)
+    """Measure -> the run's dense score less that with its encoder off; empty where it was not measured."""
 
 
 class ResultsReader:
@@ -66,6 +70,7 @@ class ResultsReader:
         self._lines = LineReader(paths.journal)
         self._told: dict[int, RoundFinished] = {}
         self._floors: FloorsMeasured | None = None
+        self._encoder_off: EncoderOffMeasured | None = None
         self._written: dict[int, dict[str, object]] = {}
 
     def poll(self) -> tuple[Result, ...]:
@@ -73,7 +78,7 @@ class ResultsReader:
         while batch := self._lines.poll():
             for line in batch:
                 # Only these lines are validated: the rest of a long journal would take seconds.
-                if b'"round_finished"' in line or b'"floors"' in line:
+                if any(word in line for word in TOLD):
                     self._take(line)
         on_disk = self.paths.finished_rounds()
         for number in on_disk:
@@ -88,6 +93,8 @@ class ResultsReader:
             self._told[what.round] = what
         elif isinstance(what, FloorsMeasured):
             self._floors = what
+        elif isinstance(what, EncoderOffMeasured):
+            self._encoder_off = what
 
     def _result(self, number: int) -> Result:
         found = Result(self.paths.name, number)
@@ -96,6 +103,9 @@ class ResultsReader:
         if (floors := self._floors) is not None:
             both = {"name": _scores(floors.name), "constant": _scores(floors.constant)}
             found = replace(found, floors=both, split=floors.split, rows=floors.rows)
+        if (off := self._encoder_off) is not None:
+            found = _with_encoder_off(found, {"encoder_off": asdict(off)})
+        found = _with_encoder_off(found, self._written.get(0, {}))
         return _with_metrics(found, self._written.get(number, {}))
 
 
@@ -126,6 +136,15 @@ def _with_metrics(found: Result, metrics: Mapping[str, object]) -> Result:
         bootstrap=bootstrap if isinstance(bootstrap, str) else found.bootstrap,
         **_times(_mapping(metrics.get("decoding"))),
     )
+
+
+def _with_encoder_off(found: Result, dense: Mapping[str, object]) -> Result:
+    """A result with what round 0 tells of its encoder, which is a floor of every round."""
+    told = _mapping(dense.get("encoder_off"))
+    if not (scores := _numbers(_mapping(told.get("scores")))):
+        return found
+    less = {name: Difference(**each) for name, each in _each(told, "dense_less", ("value", "low", "high"))}
+    return replace(found, floors={**found.floors, "encoder_off": scores}, dense_less=less)
 
 
 class _Times(TypedDict, total=False):
@@ -185,6 +204,7 @@ def to_csv(results: Iterable[Result]) -> str:
             "ms_per_row", "ms_per_token", "decoded_on",
             *(f"{measure}_{end}" for measure in MEASURES for end in ("low", "high")),
             *(f"{measure}_{name}" for measure in MEASURES for name in ("change", "change_low", "change_high")), "bootstrap",
+            *(f"{measure}_dense_less_encoder_off{end}" for measure in MEASURES for end in ("", "_low", "_high")),
         ]
     )  # fmt: skip
     for found in results:
@@ -200,5 +220,9 @@ def to_csv(results: Iterable[Result]) -> str:
         for measure in MEASURES:
             change = found.against_dense.get(measure)
             cells += [change.value, change.low, change.high] if change else ["", "", ""]
-        writer.writerow([*cells, found.bootstrap])
+        cells += [found.bootstrap]
+        for measure in MEASURES:
+            less = found.dense_less.get(measure)
+            cells += [less.value, less.low, less.high] if less else ["", "", ""]
+        writer.writerow(cells)
     return text.getvalue()

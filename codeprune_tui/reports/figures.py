@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 FLOOR_LINES = {"name": ":", "constant": "-."}
+ENCODER_OFF_LINE = (0, (1, 3))
 FLOOR_TITLES = {"name": "floor: the method's name", "constant": "floor: a constant sentence"}
 SETTINGS = {
     "svg.hashsalt": "codeprune-tui",
@@ -80,11 +81,21 @@ def _panel(axes: "Axes", groups: Sequence[Group], measure: str) -> None:
             axes.scatter(across, up, s=7, color=colour, alpha=0.6, linewidths=0, zorder=2)
         if 0 in values:
             axes.axhline(fmean(values[0]), color=colour, linestyle="--", linewidth=0.9, zorder=1)
+        if off := _encoder_off(group, measure):
+            axes.axhline(fmean(off), color=colour, linestyle=ENCODER_OFF_LINE, linewidth=0.9, zorder=1)
     axes.plot([], [], color="#777777", linestyle="--", linewidth=0.9, label="dense, in the curve's colour")
+    if any(_encoder_off(group, measure) for group in groups):
+        axes.plot([], [], color="#777777", linestyle=ENCODER_OFF_LINE, linewidth=0.9, label="encoder off, in the curve's colour")
     floors = floors_of(found for group in groups for run in group.runs for found in run.results)
     for name, each in floors.items():
         if measure in each:
             axes.axhline(each[measure], color="#555555", linestyle=FLOOR_LINES[name], linewidth=1.1, label=FLOOR_TITLES[name])
+
+
+def _encoder_off(group: Group, measure: str) -> list[float]:
+    """The scores of a curve's dense models with their encoder off, where they were measured."""
+    dense = [found.floors.get("encoder_off", {}) for run in group.runs for found in run.results if found.round == 0]
+    return [each[measure] for each in dense if measure in each]
 
 
 def _legend(group: Group) -> str:

@@ -17,6 +17,7 @@ from .tables import (
     Table,
     curves_table,
     disagreement_table,
+    encoder_off_table,
     findings_table,
     floors_table,
     ladder_table,
@@ -137,7 +138,9 @@ def _table(table: Table, style: str = "") -> str:
 
 
 def _floors(content: Content) -> list[str]:
-    return [f"<h2>{words.FLOORS}</h2>", *_paragraphs([words.FLOORS_NOTE]), _table(floors_table(content.study))]
+    parts = [f"<h2>{words.FLOORS}</h2>", *_paragraphs([words.FLOORS_NOTE]), _table(floors_table(content.study))]
+    parts += [f"<h2>{words.ENCODER_OFF}</h2>", *_paragraphs([words.ENCODER_OFF_NOTE])]
+    return [*parts, _table(encoder_off_table(content.study))]
 
 
 def _figures(content: Content) -> list[str]:

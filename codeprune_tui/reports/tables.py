@@ -9,14 +9,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 
+from core.encoder_off import carries
 from core.findings import Finding, Recovery, Verdict, disagreements
 from core.overlaps import Compared
-from core.results import FLOORS, MEASURES, Result, to_csv
+from core.results import MEASURES, Result, to_csv
 from core.study import Group, Study, level_of
 
-from ..report import between, changed
-from ..words import NOTHING, difference, percent, score
+from ..encoder_verdict import NOT_MEASURED
+from ..report import between
+from ..words import NOTHING, changed, difference, percent, score
 from .ladder import PUBLISHED, SPLITS, Ladder
+
+PROGRAMS = ("name", "constant")
+"""Floors that read no code: the same for all models on the same rows."""
+CARRIES = {True: "yes", False: "no", None: NOT_MEASURED}
 
 
 @dataclass(frozen=True)
@@ -91,15 +97,30 @@ def recovery_table(found: Sequence[Recovery]) -> Table:
 
 def floors_of(results: Iterable[Result]) -> dict[str, dict[str, float]]:
     """The floors of the first result that has any: "name" and "constant" -> measure -> score."""
-    return next(({name: dict(each) for name, each in found.floors.items()} for found in results if found.floors), {})
+    return next(
+        ({name: dict(found.floors[name]) for name in PROGRAMS if name in found.floors} for found in results if found.floors), {}
+    )
+
+
+def encoder_off_table(study: Study) -> Table:
+    """Each run's dense model with its encoder off, and how far below the dense score that is."""
+    rows = []
+    for run in study.runs:
+        dense = next((found for found in run.results if found.round == 0), None)
+        if dense is None:
+            continue
+        off, less = dense.floors.get("encoder_off", {}), dense.dense_less
+        cells = [f"{score(off.get(name))}; {changed(less.get(name))}" if off else NOT_MEASURED for name in MEASURES]
+        rows.append((run.name, *cells, CARRIES[carries(less)]))
+    return Table(("Run", *MEASURES.values(), "Encoder carries something under chrF"), tuple(rows))
 
 
 def floors_table(study: Study) -> Table:
-    """Both floors, and how many scored rounds lie above them."""
+    """Both programs that read no code, and how many scored rounds lie above them."""
     results = [found for run in study.runs for found in run.results]
     floors, rows = floors_of(results), []
     titles = {"name": "the method's name", "constant": "a constant sentence"}
-    for name in FLOORS:
+    for name in PROGRAMS:
         if name in floors:
             cells = []
             for measure in MEASURES:

@@ -3,6 +3,7 @@
 from core.findings import NEARLY, RECOVERED, disagreements
 from core.results import MEASURES
 
+from ..encoder_verdict import warning_of_all
 from .content import Content
 from .tables import floors_of
 
@@ -20,6 +21,11 @@ DISAGREEMENT = "Recovered under smoothed BLEU, lost under chrF"
 FLOORS = "What programs score that read no code"
 FLOORS_NOTE = (
     "On the same rows. A smoothed BLEU-4 below these is no sign that a model read anything; the floors are drawn in every chart."
+)
+ENCODER_OFF = "What the dense models score with their encoder off"
+ENCODER_OFF_NOTE = (
+    "The encoder's layers taken out, embeddings straight to the decoder, on the same rows. After each score stands dense less "
+    "encoder off with its 95 % interval: a study says of its encoder only what lies between."
 )
 CURVES_NOTE = "Mean over seeds, the lowest and highest seed in brackets."
 PUBLISHED = "Published numbers beside ours"
@@ -63,7 +69,8 @@ def introduction(content: Content) -> list[str]:
         + (f". Models at the start: {', '.join(models)}." if models else "."),
         f"Of {len(verdicts)} findings, under {'; under '.join(counts)}.",
     ]
-    return [*lines, *_below_floor(content)]
+    silence = warning_of_all(found for run in study.runs for found in run.results)
+    return [*filter(None, [silence]), *lines, *_below_floor(content)]
 
 
 def _below_floor(content: Content) -> list[str]:

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
+from ..encoder_verdict import warning
 from ..machine import SAMPLE_S, Figures, MachineWatch, Worker, same_machine
 from ..plain import plain
 from ..state import RunView
@@ -22,7 +23,7 @@ from ..widgets.figures import loss_title, machine_line, progress, samples_text, 
 from ..widgets.heatmap import Heatmap
 from ..widgets.runlog import RunLog
 from ..widgets.spark import Spark
-from ..widgets.telling import retitle, tell
+from ..widgets.telling import retitle, tell, tell_verdict
 from ..words import percent
 from .mode import RUN_KEYS, ModeScreen, Target
 
@@ -79,6 +80,7 @@ class LiveScreen(ModeScreen):
         """The panes."""
         yield Static(NO_RUN, markup=False, id="no-run")
         with Vertical(id="body"):
+            yield Static("", markup=False, classes="encoder-verdict")
             with Horizontal(id="top"):
                 yield Heatmap(id="heatmap")
                 yield ScoreChart(id="chart")
@@ -128,6 +130,7 @@ class LiveScreen(ModeScreen):
 
     def _show(self, view: RunView) -> None:
         masked = view.masked
+        tell_verdict(self, warning(view.encoder_off.dense_less) if view.encoder_off is not None else "")
         heatmap = self.query_one(Heatmap)
         retitle(heatmap, f"sparsity %, round {masked.number}: {percent(masked.sparsity)}" if masked else "sparsity %")
         heatmap.show(masked.matrices if masked else {}, "Dense: nothing is pruned yet.")

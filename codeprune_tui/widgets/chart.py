@@ -1,4 +1,4 @@
-"""BLEU by round with what it has to be held against: the dense model and the two floors.
+"""BLEU by round with what it has to be held against: the dense model and the floors.
 
 Follows textual-plot's PlotWidget; it is redrawn only when a score arrives, not on a timer. The line of text below the plot
 names the curves with their figures, so that nothing depends on telling colours apart.
@@ -22,6 +22,7 @@ from ..state import RunView
 from ..words import score
 
 CURVE, INSIDE, DENSE, NAME, CONSTANT = "bright_cyan", "cyan", "bright_green", "bright_yellow", "bright_magenta"
+ENCODER_OFF = "bright_blue"
 
 
 Points = tuple[tuple[float, float], ...]
@@ -37,8 +38,8 @@ class Curves:
     inside: tuple[Points, ...]
     """Measurements inside each round, at fractions of a round; without rounds, by step."""
     dense: float | None
-    floors: tuple[float | None, float | None]
-    """Name, constant."""
+    floors: tuple[float | None, float | None, float | None]
+    """Name, constant, encoder off."""
     right: float
     """Where the horizontal axis ends."""
     by_round: bool = False
@@ -49,7 +50,7 @@ def curves(view: RunView) -> Curves:
     """What the chart draws of a run: scores by round, or by step where there is only the dense round."""
     if view.kind == "pretrain":
         accuracies = tuple((float(found.step), 100 * found.accuracy) for found in view.validations)
-        return Curves("held-out tokens found, %, by step", (), (accuracies,), None, (None, None), float(max(1, view.steps)))
+        return Curves("held-out tokens found, %, by step", (), (accuracies,), None, (None, None, None), float(max(1, view.steps)))
     by_step = view.rounds == 0
     inside: list[Points] = []
     for number, found in sorted(view.by_round.items()):
@@ -66,7 +67,7 @@ def curves(view: RunView) -> Curves:
         results=tuple(results),
         inside=tuple(inside),
         dense=view.dense.bleu if view.dense and not by_step else None,
-        floors=(_bleu(view.floors, "name"), _bleu(view.floors, "constant")),
+        floors=(_bleu(view.floors, "name"), _bleu(view.floors, "constant"), _bleu(view.floors, "encoder_off")),
         right=float(max(1, view.steps if by_step else view.rounds)),
         by_round=not by_step,
     )
@@ -146,7 +147,7 @@ class ScoreChart(Vertical):
         plot.set_ylimits(max(0.0, low - room), high + room)
         plot.set_xlimits(left, found.right)
         plot.set_xticks(range(0, int(found.right) + 1, 1 + int(found.right) // 10) if found.by_round else None)
-        for level, style in zip(levels, (DENSE, NAME, CONSTANT), strict=True):
+        for level, style in zip(levels, (DENSE, NAME, CONSTANT, ENCODER_OFF), strict=True):
             if level is not None:
                 plot.plot([left, found.right], [level, level], line_style=style, hires_mode=HiResMode.BRAILLE)
         for line, style in (*((line, INSIDE) for line in found.inside), (found.results, CURVE)):
@@ -165,7 +166,9 @@ def _legend(found: Curves, width: int) -> Content:
         ("─ dense ", "ansi_bright_green", found.dense),
         ("─ name ", "ansi_bright_yellow", found.floors[0]),
         ("─ constant ", "ansi_bright_magenta", found.floors[1]),
+        ("─ encoder off ", "ansi_bright_blue", found.floors[2]),
     )
     shown = [Content.assemble((label, colour), f"{score(level):<5}") for label, colour, level in entries]
     between = "  " if width >= 60 else "\n"
-    return Content(between).join([shown[0] + Content("  ") + shown[1], shown[2] + Content("  ") + shown[3]])
+    pairs = Content(between).join([shown[0] + Content("  ") + shown[1], shown[2] + Content("  ") + shown[3]])
+    return pairs if found.floors[2] is None else Content("\n").join([pairs, shown[4]])

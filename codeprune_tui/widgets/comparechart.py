@@ -13,12 +13,12 @@ from textual_plot.axis_formatter import NumericAxisFormatter
 from ..comparison import Curve, Picture
 from ..plain import plain
 from ..words import score
-from .chart import CONSTANT, DENSE, NAME, Plot
+from .chart import CONSTANT, DENSE, ENCODER_OFF, NAME, Plot
 
 MARKERS = "●■▲◆○□△◇"
 COLOURS = ("#5fd7ff", "#ff875f", "#af87ff", "#ffffff", "#5f87ff", "#d7af87", "#5fd7af", "#a8a8a8")
 """All in the 256-colour palette, and none of them a colour of `LEVELS`."""
-LEVELS = {"dense": DENSE, "name": NAME, "constant": CONSTANT}
+LEVELS = {"dense": DENSE, "name": NAME, "constant": CONSTANT, "encoder_off": ENCODER_OFF}
 LINES = 3
 """Most lines of the legend."""
 
@@ -125,7 +125,9 @@ def legend(picture: Picture, width: int) -> Content:
 
     Where that would take more than `LINES` lines, names stand alone, then they are cut: the table has the figures, too.
     """
-    levels = [Content.assemble((f"─ {name} ", f"ansi_{LEVELS[name]}"), score(level)) for name, level in picture.levels]
+    levels = [
+        Content.assemble((f"─ {name.replace('_', ' ')} ", f"ansi_{LEVELS[name]}"), score(level)) for name, level in picture.levels
+    ]
     for longest, scores in ((24, True), (24, False), (12, False), (6, False)):
         runs = [_run(place, curve, longest, scores) for place, curve in enumerate(picture.curves)]
         lines = _wrapped([*levels, *runs], width)

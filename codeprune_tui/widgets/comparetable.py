@@ -11,16 +11,20 @@ from textual.widgets import DataTable
 from core.results import Result
 
 from ..comparison import COLUMNS, Results, change, dense, in_order
+from ..encoder_verdict import NOT_MEASURED
 from ..plain import plain
 from ..seeds import Mean
-from ..words import NOTHING, count, difference, percent, score
+from ..words import NOTHING, changed, count, difference, percent, score
 from .comparechart import marker
 
 WIDTHS = {"run": 12, "round": 7, "sparsity": 10, "bleu": 8, "diff": 9, "corpus_bleu": 9, "chrf": 8, "size": 8}
 """Column -> width; that of the run is the least, it takes what is left."""
-WIDE_WIDTHS = {"interval": 16, "latency": 7, "name": 7, "rows": 8, "seconds": 9}
-"""Only on wide screens: where Δ lies, ms a token, the BLEU of the name floor, scored rows, seconds of the round."""
-TITLES = {"interval": "Δ 95 %", "name": "name", "rows": "rows", "seconds": "seconds"}
+WIDE_WIDTHS = {"interval": 16, "latency": 7, "name": 7, "off": 9, "rows": 8, "seconds": 9}
+"""Only on wide screens: where Δ lies, ms a token, the BLEU of the name floor, the chrF with the encoder off, scored rows, seconds
+of the round."""
+OFF_FROM = 132
+"""Columns of a screen from which on there is room for all of them."""
+TITLES = {"interval": "Δ 95 %", "name": "name", "off": "chrF off", "rows": "rows", "seconds": "seconds"}
 """Of the columns that cannot be sorted by."""
 SEED_WIDTHS = {"run": 12, "round": 6, "n": 3, "sparsity": 10, "bleu": 13, "diff": 9, "corpus_bleu": 9, "chrf": 8, "size": 8}
 """The same where seeds are one curve: how many they are, and room for the standard deviation."""
@@ -112,6 +116,9 @@ def _about(found: Result, measure: str, width: int) -> Text:
         parts.append(f"{score(spread.value)}, 95 % {score(spread.low)}..{score(spread.high)}")
     if found.ms_per_token is not None:
         parts.append(f"{found.ms_per_token:.2f} ms/token ({plain(found.decoded_on, 60)})")
+    off = found.floors.get("encoder_off", {}).get(measure)
+    less = f", dense less it {changed(found.dense_less[measure])}" if measure in found.dense_less else ""
+    parts.append(f"encoder off {NOT_MEASURED if off is None else score(off)}{less}")
     return Text(plain(" · ".join(parts), max(20, width)))
 
 
@@ -122,7 +129,7 @@ def _widths(width: int, each: Mapping[str, int]) -> dict[str, int]:
         if key == "diff" and width >= 120:
             widths[BESIDE] = WIDE_WIDTHS[BESIDE]
     if width >= 120:
-        widths = {**widths, **WIDE_WIDTHS}
+        widths |= {key: room for key, room in WIDE_WIDTHS.items() if key != "off" or width >= OFF_FROM}
     widths["run"] += max(0, min(60, width - 2 - sum(widths.values())))
     return widths
 
@@ -148,6 +155,7 @@ def _cells(found: Result, place: int, dense_bleu: float | None) -> dict[str, Tex
         "size": NOTHING if found.size_bytes is None else f"{found.size_bytes / 1e6:.2f}",
         "latency": score(found.ms_per_token),
         "name": score(found.floors.get("name", {}).get("bleu")),
+        "off": score(found.floors.get("encoder_off", {}).get("chrf"), 1),
         "rows": count(found.rows) if found.rows else NOTHING,
         "seconds": f"{found.seconds:.0f}",
     }

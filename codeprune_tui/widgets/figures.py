@@ -6,20 +6,23 @@ from textual.content import Content
 
 from core.events import Sample, Scores
 
+from ..encoder_verdict import NOT_MEASURED
 from ..machine import GIB, Figures
 from ..plain import plain
 from ..state import RunView
 from ..words import NOTHING, count, percent, rate, score
 
+ENCODER_OFF = "encoder off"
 Part = str | tuple[str, str]
 """Text, or (text, style)."""
 
 
 def scores_table(view: RunView) -> Content:
-    """Five lines: the newest scores, the dense ones and the floors, in all three measures."""
-    lines: list[Part] = [("            BLEU  corpus   chrF\n", "$text-muted")]
+    """Six lines: the newest scores, the dense ones and the floors, in all three measures."""
+    lines: list[Part] = [("             BLEU  corpus   chrF\n", "$text-muted")]
     for label, style, scores in _score_rows(view):
-        lines += [(f"{label:<10}", style), _triple(scores), "\n"]
+        unknown = label == ENCODER_OFF and scores is None
+        lines += [(f"{label:<11}", style), f" {NOT_MEASURED}" if unknown else _triple(scores), "\n"]
     return Content.assemble(*lines[:-1])
 
 
@@ -28,6 +31,7 @@ def _score_rows(view: RunView) -> list[tuple[str, str, Scores | None]]:
     return [
         (at, "bold", view.latest),
         ("dense", "$text-success", view.dense),
+        (ENCODER_OFF, "$text-primary", view.floors.get("encoder_off")),
         ("name", "$text-warning", view.floors.get("name")),
         ("constant", "$text-secondary", view.floors.get("constant")),
     ]
@@ -40,7 +44,7 @@ def _triple(scores: Scores | None) -> str:
 
 
 def scores_line(view: RunView) -> Content:
-    """The newest scores on one line, for small screens; the chart's legend has the floors."""
+    """The newest scores on one line, for small screens, with two floors of the last; the chart's legend has all of them."""
     now = view.latest
     return Content.assemble(
         ("BLEU ", "$text-muted"),
@@ -49,10 +53,10 @@ def scores_line(view: RunView) -> Content:
         score(now.corpus_bleu if now else None),
         ("  chrF ", "$text-muted"),
         score(now.chrf if now else None, 1),
-        ("  (name: corpus ", "$text-muted"),
-        score(view.floors["name"].corpus_bleu if "name" in view.floors else None),
-        (", chrF ", "$text-muted"),
+        ("  (name ", "$text-muted"),
         score(view.floors["name"].chrf if "name" in view.floors else None, 1),
+        (", encoder off ", "$text-muted"),
+        score(view.floors["encoder_off"].chrf, 1) if "encoder_off" in view.floors else NOT_MEASURED,
         (")", "$text-muted"),
     )
 
@@ -63,7 +67,8 @@ def progress(view: RunView) -> Content:
     steps = here.steps if here and here.steps else view.steps
     parts: list[Part] = [("sparsity ", "$text-muted"), (percent(view.sparsity), "bold")]
     if view.decoding is not None:
-        parts += [("  evaluating ", "$text-muted"), f"{count(view.decoding[0])}/{count(view.decoding[1])}"]
+        what = "  encoder off " if view.decoding_off else "  evaluating "
+        parts += [(what, "$text-muted"), f"{count(view.decoding[0])}/{count(view.decoding[1])}"]
     else:
         parts += [("  step ", "$text-muted"), f"{count(view.step)}/{count(steps)}"]
     parts += [("  ", ""), *_bar(view, steps)]
