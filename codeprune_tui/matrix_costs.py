@@ -14,11 +14,12 @@ from pathlib import Path
 
 from core.errors import CodepruneError
 from core.interval import Difference
-from core.recipe import Recipe, load_recipe
+from core.recipe import NEW_MODEL, Recipe, load_recipe
 from core.results import MEASURES
 from core.runs import RunPaths
 from core.sensitivityfile import NAME, Cell, Sensitivity, digest_of_weights, read_sensitivity
 
+from .client import local_path
 from .words import changed, percent, score
 
 DRAWN = "chrf"
@@ -77,7 +78,7 @@ def find(paths: RunPaths, number: int) -> MatrixCosts:
         recipe = load_recipe(paths.recipe)
     models = {f"round {number}": paths.round(number), "round 0": paths.round(0)}
     if recipe is not None:
-        models["the model at the start"] = Path(recipe.model.path)
+        models["the model at the start"] = Path(local_path(recipe.model.path))
     command = _command(paths, number, recipe)
     places = [*dict.fromkeys([paths.root, *models.values(), Path()])]
     files = {place: known for place in places if (known := _read(place / NAME)) is not None}
@@ -101,7 +102,8 @@ def _read(file: Path) -> Sensitivity | None:
 def _command(paths: RunPaths, number: int, recipe: Recipe | None) -> str:
     """Measures round 0, the dense model, or what there is of the run."""
     rounds = [paths.round(each) for each in (0, number) if (paths.round(each) / "model.safetensors").is_file()]
-    model = _near(rounds[0]) if rounds else recipe.model.path if recipe is not None else "MODEL"
+    given = recipe is not None and recipe.model.path != NEW_MODEL and not rounds
+    model = recipe.model.path if recipe is not None and given else _near([*rounds, paths.round(0)][0])
     words = ["codeprune-tui", "sensitivity", model, "--by", "matrix"]
     if recipe is not None:
         asked = recipe.evaluation
