@@ -10,8 +10,10 @@ import argparse
 import random
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import astuple
 
+from codeprune_tui.encoder_verdict import warning
 from core.evaluate import Evaluation, evaluate_model
 from core.metrics import name_prediction, name_words
 from core.recipe import Evaluation as Settings
@@ -43,11 +45,16 @@ def main() -> None:
     def measured(model: str, split: str, beam: int) -> Evaluation:
         print(f"{model}, {split}, beam {beam} …", file=sys.stderr)
         settings = Settings.model_validate({"split": split, "rows": 0, "beam": beam, "max_length": asked.max_length})
-        return evaluate_model(model, asked.data, settings, device="cpu", threads=asked.threads)
+        return evaluate_model(model, asked.data, settings, device="cpu", threads=asked.threads, encoder_off=beam == BEAMS[0])
 
     found = {(split, beam): measured(asked.model, split, beam) for split in SPLITS for beam in BEAMS}
+    less = {split: off.dense_less for split in SPLITS if (off := found[split, BEAMS[0]].encoder_off)}
+    for split in SPLITS:
+        if silence := warning(less[split], f"On {split}, a study of this model", "model"):
+            print(f"{silence}\n")
     print_scores(found)
     for split in SPLITS:
+        print_difference(f"{split}: model less encoder off", less[split])
         ours = found[split, 10]
         floor = [name_prediction(row.name) for row in ours.rows]
         print_difference(f"{split}: model less name floor", compare(ours, floor))
@@ -75,13 +82,17 @@ def print_scores(found: dict[tuple[str, int], Evaluation]) -> None:
             f"{scores.corpus_bleu:.2f} | {scores.chrf:.1f} | {words:.1f} |"
         )
     for split in SPLITS:
+        if off := found[split, 10].encoder_off:
+            rows, scores = len(found[split, 10].rows), off.scores
+            cells = f"{scores.bleu:.2f} | {scores.corpus_bleu:.2f} | {scores.chrf:.1f}"
+            print(f"| {split}, {rows} | floor: encoder off | {cells} | |")
         floors = found[split, 10].floors
         for name, floor in (("method's name", floors.name), ("constant sentence", floors.constant)):
             print(f"| {split}, {floor.rows} | floor: {name} | {floor.bleu:.2f} | {floor.corpus_bleu:.2f} | {floor.chrf:.1f} | |")
     print("\nSignatures:", " · ".join(f"`{text}`" for text in found["valid", 10].signatures.values()), "\n")
 
 
-def print_difference(title: str, found: dict[str, Difference]) -> None:
+def print_difference(title: str, found: Mapping[str, Difference]) -> None:
     """One line with three differences and their intervals."""
     parts = (
         f"{name} {value:+.2f} [{low:+.2f}, {high:+.2f}]"

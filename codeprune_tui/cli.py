@@ -52,6 +52,7 @@ def main() -> None:
         model_commands,
         quantize_commands,
         report_commands,
+        sensitivity_commands,
         terminal_commands,
     )
     from .commands import app

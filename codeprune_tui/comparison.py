@@ -6,7 +6,7 @@ Knows neither Textual nor files.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from core.results import FLOORS, MEASURES, Result
+from core.results import ENCODER_OFF, FLOORS, MEASURES, Result
 from core.rowsets import by_rows, mixed, telling
 from core.runs import RunInfo, State
 
@@ -59,7 +59,7 @@ class Level:
     """A score that curves are held against, and whose it is."""
 
     name: str
-    """`DENSE` or one of `FLOORS`."""
+    """`DENSE`, `ENCODER_OFF` or one of `FLOORS`."""
     score: float
     curves: tuple[int, ...]
     """Places of the curves that it belongs to: of the runs with this dense score, or those scored on the rows of this floor."""
@@ -132,14 +132,18 @@ def _levels(results: Results, runs: Sequence[str], measure: str) -> list[Level]:
     """Dense scores and floors of runs that share their rows."""
     places = {run: place for place, run in enumerate(results)}
     dense_scores: dict[float, list[int]] = {}
+    without: dict[float, list[int]] = {}  # each model has its own score with its encoder off
     floors: dict[str, tuple[float, list[int]]] = {}
     for run in runs:
         if (score := dense(results[run], measure)) is not None:
             dense_scores.setdefault(round(score, 6), []).append(places[run])
         result = telling(results[run])
+        if result is not None and (off := result.floors.get(ENCODER_OFF, {}).get(measure)) is not None:
+            without.setdefault(round(off, 6), []).append(places[run])
         for name, floor in (result.floors_of(measure) if result else {}).items():
             floors.setdefault(name, (floor, []))[1].append(places[run])
     levels = [Level(DENSE, score, tuple(curves)) for score, curves in dense_scores.items()]
+    levels += [Level(ENCODER_OFF, score, tuple(curves)) for score, curves in without.items()]
     return levels + [Level(name, floors[name][0], tuple(floors[name][1])) for name in FLOORS if name in floors]
 
 

@@ -115,7 +115,8 @@ def doing(view: RunView) -> str:
     """What a run does at the moment, with its progress, such as "round 2/5 step 120/500"."""
     if view.decoding is not None:
         done, rows = view.decoding
-        return f"round {view.round}/{view.rounds} evaluating {done}/{rows} rows"
+        how = " with the encoder off" if view.decoding_off else ""
+        return f"round {view.round}/{view.rounds} evaluating{how} {done}/{rows} rows"
     return f"round {view.round}/{view.rounds} step {view.step}/{view.steps}"
 
 

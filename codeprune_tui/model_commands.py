@@ -49,6 +49,9 @@ def evaluate(
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=0, max=1024, help="Rows decoded together; 0 = as many as the device has room for.")
     ] = 0,
+    encoder_off: Annotated[
+        bool, typer.Option("--encoder-off", help="Also score the model with its encoder layers taken out.")
+    ] = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out and count rows that cannot be used.")] = False,
     device: OnDevice = "auto",
     threads: Threads = 0,
@@ -61,7 +64,7 @@ def evaluate(
 
     Its scores stand above the floors: what programs that read no code score on the same rows. The JSON has model,
     finetuned, data, split, seed, beam, max_length, length_penalty, rows, scores, intervals, bootstrap, floors, signatures,
-    seconds.
+    seconds; and with --encoder-off, encoder_off: scores, intervals, dense_less (this model less that), signature.
     """
     if predictions is not None and not real(predictions).parent.is_dir():
         raise DataError(f"There is no folder {real(predictions).parent} for the predictions.", "Make it, or give another path.")
@@ -86,6 +89,7 @@ def evaluate(
             asked,
             device=device,
             threads=threads,
+            encoder_off=encoder_off,
             progress=progress,
             skipped=_tell_skipped if skip_broken else None,
         )

@@ -9,24 +9,26 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from core.encoder_off import EncoderOff
 from core.events import Scores
 from core.interval import Interval
 from core.regularfile import real
-from core.results import FLOORS, MEASURES, Result
+from core.results import ENCODER_OFF, FLOORS, MEASURES, Result
 from core.rowsets import by_rows
 from core.runs import RunInfo
 
 from .comparison import over_floor
+from .encoder_verdict import NOT_MEASURED, warning, warning_of_all
 from .plain import plain
 from .state import RunView
-from .words import NOTHING, age, beside, difference, duration, percent, score
+from .words import NOTHING, age, beside, changed, difference, duration, percent, score
 
 if TYPE_CHECKING:
     from core.evaluate import Evaluation
 
 SCHEMA = 1
-FLOOR_NAMES = {name: f"floor: {title}" for name, title in FLOORS.items()}
-"""What is below every score: programs that read no code."""
+FLOOR_NAMES = {name: f"floor: {title}" for name, title in (FLOORS | {ENCODER_OFF: "encoder off"}).items()}
+"""What is below every score: programs that read no code, and the same model without its encoder layers."""
 
 
 def table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -61,6 +63,11 @@ def results(view: RunView) -> str:
     rows += [[str(found.number), percent(found.sparsity), *_cells(found.scores)] for found in view.finished]
     pruned = f"The model came pruned to {percent(view.before)}; sparsity is of the weights that the recipe prunes."
     rows += [[FLOOR_NAMES.get(name, plain(name)), "", *_cells(scores)] for name, scores in view.floors.items()]
+    less = view.encoder_off.dense_less if view.encoder_off is not None else {}
+    if less:
+        rows.append(["dense less encoder off", "", *(changed(less.get(measure)) for measure in MEASURES)])
+    elif view.evaluations:
+        rows.append([FLOOR_NAMES["encoder_off"], "", NOT_MEASURED, "", ""])
     notes: list[str] = [pruned] if view.before else []
     if view.evaluations:
         last = view.evaluations[-1]
@@ -69,7 +76,7 @@ def results(view: RunView) -> str:
         f"Masked tokens: accuracy {percent(found.accuracy)}, loss {found.loss:.3f} (step {found.step})"
         for found in view.validations[-1:]
     ]
-    return "\n".join([table(rows), *notes])
+    return "\n".join([*filter(None, [warning(less)]), table(rows), *notes])
 
 
 def evaluation(found: "Evaluation", model: str) -> str:
@@ -77,8 +84,22 @@ def evaluation(found: "Evaluation", model: str) -> str:
     spreads = _intervals(found)
     rows = [["", "BLEU", "corpus BLEU", "chrF"], [plain(model), *_cells(found.scores)]]
     rows += [["95 % interval", *(between(spreads.get(measure)) for measure in MEASURES)]]
+    less = {}
+    if (off := found.encoder_off) is not None:
+        less = dict(off.dense_less)
+        rows += [[FLOOR_NAMES["encoder_off"], *_cells(off.scores)]]
+        rows += [["95 % interval", *(between(off.intervals.get(measure)) for measure in MEASURES)]]
+        rows += [["model less encoder off", *(changed(less.get(measure)) for measure in MEASURES)]]
     rows += [[FLOOR_NAMES[name], *_cells(scores)] for name, scores in _floors(found).items()]
-    return "\n".join([table(rows), *_signatures(found.signatures), f"{len(found.rows):,} rows in {duration(found.seconds)}"])
+    first = warning(less, "A study of this model", "model")
+    return "\n".join(
+        [
+            *filter(None, [first]),
+            table(rows),
+            *_signatures(found.signatures),
+            f"{len(found.rows):,} rows in {duration(found.seconds)}",
+        ]
+    )
 
 
 def evaluation_json(found: "Evaluation", asked: Mapping[str, object]) -> str:
@@ -93,6 +114,7 @@ def evaluation_json(found: "Evaluation", asked: Mapping[str, object]) -> str:
             "intervals": {name: {"low": each.low, "high": each.high} for name, each in _intervals(found).items()},
             "bootstrap": SIGNATURE,
             "floors": {name: _scores(scores) for name, scores in _floors(found).items()},
+            **({"encoder_off": found.encoder_off.facts()} if found.encoder_off is not None else {}),
             "signatures": found.signatures,
             "seconds": round(found.seconds, 3),
         }
@@ -142,7 +164,7 @@ def run_detail(info: RunInfo, view: RunView, eta: float | None, now: float) -> s
 
 
 def comparison(rounds: Sequence[Result]) -> str:
-    """Rounds of several runs as one table, each with the BLEU of the floors on its own rows, and how far it is above the highest.
+    """Rounds of several runs as one table, each with the floors on its own rows; what they cannot say of the encoder comes first.
 
     Args:
         rounds: At least one, in the order of the lines.
@@ -150,22 +172,26 @@ def comparison(rounds: Sequence[Result]) -> str:
     known = any(found.intervals for found in rounds)  # older runs have none: no empty columns then
     pruned = any(found.before for found in rounds)
     rows = [["run", "round", "sparsity", *(["before"] if pruned else []), "BLEU", "corpus BLEU", "chrF"]]
-    rows[0] += [*(f"floor: {name}" for name in FLOORS), "over floor"]
+    rows[0] += [*(f"floor: {name}" for name in FLOORS), "over floor", "encoder off"]
     rows[0] += ["rows", "MB", *(["BLEU, 95 % interval", "less dense"] if known else [])]
     for found in rounds:
         scores = [score(found.scores.get(measure)) for measure in MEASURES]
         floors, size = [score(found.floors_of("bleu").get(name)) for name in FLOORS], found.size_bytes
         shares = [percent(found.sparsity), *([_before(found.before)] if pruned else [])]
         cells = [plain(found.run), str(found.round), *shares, *scores, *floors, difference(over_floor(found))]
+        off = found.floors.get(ENCODER_OFF, {}).get("bleu")
+        cells.append(NOT_MEASURED if off is None else score(off))
         cells += [f"{found.rows:,}", NOTHING if size is None else f"{size / 1e6:.2f}"]
         if known:
             cells += [between(found.intervals.get("bleu")), changed(found.against_dense.get("bleu"))]
         rows.append(cells)
+    lines = [*filter(None, [plain(warning_of_all(rounds), 2000)]), table(rows)]
     groups = by_rows(_by_run(rounds))
     if len(groups) < 2:
-        return table(rows)
+        return "\n".join(lines)
     parts = "; ".join(", ".join(plain(run) for run in runs) for runs in groups)
-    return f"{table(rows)}\nScored on different rows, so held against their own floors only: {parts}"
+    lines.append(f"Scored on different rows, so held against their own floors only: {parts}")
+    return "\n".join(lines)
 
 
 def _by_run(rounds: Sequence[Result]) -> dict[str, list[Result]]:
@@ -182,11 +208,6 @@ def _before(share: float) -> str:
 def between(spread: Interval | None) -> str:
     """The ends of an interval, or a dash: "10.78 to 12.31"."""
     return f"{score(spread.low)} to {score(spread.high)}" if spread else NOTHING
-
-
-def changed(found: Interval | None) -> str:
-    """A difference of scores with the ends of its interval, or a dash: "−0.22 (−0.71 to +0.26)"."""
-    return f"{difference(found.value)} ({difference(found.low)} to {difference(found.high)})" if found else NOTHING
 
 
 def run_list_json(infos: Sequence[RunInfo], checkpoints: str) -> str:
@@ -219,11 +240,19 @@ def run_detail_json(info: RunInfo, view: RunView, eta: float | None) -> str:
         "results": results,
         "evaluated": {"split": last.split, "rows": last.rows} if last else None,
         "floors": {name: _scores(scores) for name, scores in view.floors.items()},
+        "encoder_off": _encoder_off(view),
         "signatures": dict(last.signatures) if last else {},
         "failure": {"problem": view.failure.problem, "fix": view.failure.fix} if view.failure else None,
         "warnings": list(view.warnings),
     }
     return _json({"run": {**_run(info), **detail}})
+
+
+def _encoder_off(view: RunView) -> dict[str, object] | None:
+    off = view.encoder_off
+    if off is None:
+        return None
+    return EncoderOff(off.scores, off.intervals, off.dense_less, off.seconds).facts()
 
 
 def _run(info: RunInfo) -> dict[str, object]:

@@ -96,7 +96,7 @@ def _mean(title: str, number: int, runs: Sequence[tuple[Result, ...]]) -> Mean:
         sparsity=fmean(found.sparsity for found in there),
         before=fmean(found.before for found in there),
         scores={name: fmean(values) for name, values in scores.items()},
-        floors=first.floors,
+        floors=_mean_floors(there),
         size_bytes=None if size is None else round(size),
         split=first.split,
         data=first.data,
@@ -111,6 +111,13 @@ def _mean(title: str, number: int, runs: Sequence[tuple[Result, ...]]) -> Mean:
         deviation={name: stdev(values) for name, values in scores.items() if len(values) > 1},
         changed=_mean_change(number, runs),
     )
+
+
+def _mean_floors(there: Sequence[Result]) -> Mapping[str, Mapping[str, float]]:
+    """Floors are those of the rows, and so of every run; only with the encoder off each model has its own."""
+    off = [found.floors["encoder_off"] for found in there if "encoder_off" in found.floors]
+    means = {name: fmean(each[name] for each in off) for name in MEASURES if off and all(name in each for each in off)}
+    return {**there[0].floors, "encoder_off": means} if means else there[0].floors
 
 
 def _average(there: Sequence[Result], of: Callable[[Result], float | None]) -> float | None:

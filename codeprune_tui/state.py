@@ -15,6 +15,7 @@ from typing import Literal
 from core.events import (
     CommandTaken,
     DataLoaded,
+    EncoderOffMeasured,
     Evaluated,
     Evaluating,
     Event,
@@ -152,6 +153,8 @@ class RunView:
     examples_per_second: float = 0.0
     decoding: tuple[int, int] | None = None
     """(rows done, rows) of the evaluation that goes on."""
+    decoding_off: bool = False
+    """Whether that evaluation is the one without the encoder's layers."""
 
     step_s: float | None = None
     """Seconds an optimizer step, a running mean."""
@@ -160,7 +163,9 @@ class RunView:
     """(time, round, step) of the last step event, from which the next one's duration is measured."""
 
     floors: Mapping[str, Scores] = field(default_factory=dict)
-    """"constant" and "name": what programs without a model score on the same rows."""
+    """"constant" and "name": what programs without a model score on the same rows; "encoder_off" once that is measured."""
+    encoder_off: EncoderOffMeasured | None = None
+    """None until round 0 has measured it, and in runs of older versions."""
     validations: tuple[Validated, ...] = ()
     data: tuple[DataLoaded, ...] = ()
     samples: tuple[Sample, ...] = ()
@@ -290,15 +295,25 @@ def _apply(view: RunView, event: Event) -> RunView:
         case DataLoaded():
             return replace(view, data=(*(old for old in view.data if old.split != what.split), what)[-20:])
         case FloorsMeasured():
-            return replace(view, floors={"constant": what.constant, "name": what.name})
+            return replace(view, floors={**view.floors, "constant": what.constant, "name": what.name})
         case Warned():
             return replace(view, warnings=(*view.warnings, what.message)[-100:])
         case Validated():
             return replace(view, validations=(*view.validations, what)[-MOST_EVALUATIONS:], anchor=None)
         case Evaluating():
-            return replace(view, round=what.round, step=what.step, decoding=(what.done, what.rows), anchor=None)
+            return replace(
+                view,
+                round=what.round,
+                step=what.step,
+                decoding=(what.done, what.rows),
+                decoding_off=what.encoder_off,
+                anchor=None,
+            )
         case Evaluated():
             return _evaluate(view, what)
+        case EncoderOffMeasured():
+            floors = {**view.floors, "encoder_off": what.scores}
+            return replace(view, encoder_off=what, floors=floors, decoding=None, anchor=None)
         case RoundStarted() | Pruned() | Picked() | RoundFinished() | Rewound():
             return _round_event(view, what)
         case _:
@@ -333,6 +348,13 @@ def _forget_after(view: RunView, number: int, step: int) -> RunView:
         past = tuple(found for found in here.evaluations if found.step <= step)
         kept[number] = replace(here, evaluations=past, finished=False, scores=None, picked_step=None, seconds=0.0, figures={})
     losses = _before(view.losses, number, step)
+    if number == 0:  # its end, where the encoder is taken out, is still to come
+        view = replace(
+            view,
+            encoder_off=None,
+            decoding_off=False,
+            floors={name: each for name, each in view.floors.items() if name != "encoder_off"},
+        )
     return replace(
         view,
         round=number,
@@ -402,7 +424,7 @@ def _evaluate(view: RunView, what: Evaluated) -> RunView:
     return replace(
         view,
         by_round={**view.by_round, what.round: here},
-        floors=what.floors or view.floors,
+        floors={**view.floors, **what.floors},
         decoding=None,
         anchor=None,
         evaluation_s=what.seconds,
@@ -470,7 +492,9 @@ def eta_s(view: RunView, now: float) -> float | None:
     """
     if view.turn is None or isinstance(view.turn.what, RunFinished) or view.last is None:
         return None
-    seconds = [found.seconds for found in view.finished if found.number > 0] or [found.seconds for found in view.finished]
+    once = view.encoder_off.seconds if view.encoder_off is not None else 0.0  # only round 0 does that
+    seconds = [found.seconds for found in view.finished if found.number > 0]
+    seconds = seconds or [max(0.0, found.seconds - once) for found in view.finished]
     evaluation = view.evaluation_s or 0.0
     if view.step_s is not None:
         whole = seconds[-1] if seconds else view.steps * view.step_s + evaluation
@@ -491,12 +515,17 @@ def _round_left_s(view: RunView, whole: float) -> float:
     evaluation = view.evaluation_s or 0.0
     if view.decoding is not None:
         done, rows = view.decoding
-        return evaluation * (1 - min(1.0, done / max(1, rows)))
+        return evaluation * (1 - min(1.0, done / max(1, rows))) + _encoder_off_left_s(view)
     if view.step_s is None:
         return whole
     here = view.by_round.get(view.round)
     steps = here.steps if here is not None and here.steps else view.steps
-    return max(0, steps - view.step) * view.step_s + evaluation
+    return max(0, steps - view.step) * view.step_s + evaluation + _encoder_off_left_s(view)
+
+
+def _encoder_off_left_s(view: RunView) -> float:
+    """Round 0 scores the dense model a second time, without its encoder."""
+    return view.evaluation_s or 0.0 if view.round == 0 and view.encoder_off is None and not view.decoding_off else 0.0
 
 
 def standing(view: RunView, held: bool, now: float, taken: float = 0.0) -> str:

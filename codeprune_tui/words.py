@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
+from core.encoder_off import DECIDES
 from core.events import (
     CheckpointSaved,
     CommandTaken,
     DataLoaded,
+    EncoderOffMeasured,
     Evaluated,
     Evaluating,
     Event,
@@ -34,6 +36,7 @@ from core.events import (
     Validated,
     Warned,
 )
+from core.interval import Interval
 from core.program import program
 from core.regularfile import real
 from core.results import FLOORS
@@ -87,6 +90,11 @@ def floors_under(floors: Mapping[str, Scores], measure: str = "bleu") -> dict[st
         measure: One of `results.MEASURES`.
     """
     return {name: getattr(floors[name], measure) for name in FLOORS if name in floors}
+
+
+def changed(found: Interval | None) -> str:
+    """A difference of scores with the ends of its interval, or a dash: "−0.22 (−0.71 to +0.26)"."""
+    return f"{difference(found.value)} ({difference(found.low)} to {difference(found.high)})" if found else NOTHING
 
 
 def percent(share: float) -> str:
@@ -183,9 +191,15 @@ def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
         case Step():
             return f"Step {what.step}/{what.steps}: loss {what.loss:.3f}, {rate(what.tokens_per_second)} tokens"
         case Evaluating():
-            return f"Evaluating: {what.done} of {what.rows} rows decoded"
+            return f"Evaluating{' with the encoder off' if what.encoder_off else ''}: {what.done} of {what.rows} rows decoded"
         case Evaluated():
             return _evaluated(what)
+        case EncoderOffMeasured():
+            return (
+                f"Encoder off: BLEU {score(what.scores.bleu)}, corpus BLEU {score(what.scores.corpus_bleu)}, "
+                f"chrF {score(what.scores.chrf, 1)} on {count(what.rows)} rows of {what.split}; "
+                f"dense less encoder off: {changed(what.dense_less.get(DECIDES))} chrF"
+            )
         case Validated():
             return f"Masked tokens at step {what.step}: loss {what.loss:.3f}, accuracy {percent(what.accuracy)}"
         case Picked():

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
@@ -18,9 +18,10 @@ from .bleu import sentence_bleu
 from .data import Encoded, encode_rows, subset
 from .decode import beam_search_batches
 from .device import make_accelerator
+from .encoder_off import EncoderOff
 from .events import Sample, Scores
 from .loading import load_model, load_tokenizer
-from .model import BOS, EOS, PAD, CodeToText
+from .model import BOS, EOS, PAD, CodeToText, without_encoder
 from .predictions import read_predictions
 from .recipe import Device
 from .recipe import Evaluation as EvaluationRecipe
@@ -42,6 +43,8 @@ class Decoded:
     """Of the search alone: the making of texts, events and pauses between two batches are not in it."""
     batch_size: int
     """Sources decoded together, in the largest batch."""
+    ended: int = 0
+    """Texts that the model ended itself; the others were cut at the longest length."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Evaluation:
     decoded: Decoded
     tally: Tally
     """What each row adds to each score."""
+    encoder_off: EncoderOff | None = None
+    """What the model scores on these rows without its encoder layers; None where that was not asked for."""
 
     @property
     def scores(self) -> Scores:
@@ -136,6 +141,34 @@ def evaluate(
     )
 
 
+def measure_encoder_off(
+    model: CodeToText,
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: Encoded,
+    recipe: EvaluationRecipe,
+    whole: Evaluation,
+    after_batch: Callable[[int], None] = lambda done: None,
+) -> EncoderOff:
+    """Scores a model without its encoder layers, and holds that against the model as it is.
+
+    Args:
+        model: The model, on its device.
+        tokenizer: Its tokenizer.
+        encoded: The rows.
+        recipe: As `whole` was evaluated.
+        whole: The evaluation of the model as it is, on the same rows.
+        after_batch: As for `evaluate`.
+
+    Returns:
+        Scores, intervals and differences.
+    """
+    with without_encoder(model):
+        off = evaluate(model, tokenizer, encoded, recipe, after_batch, whole.floors)
+    draws = significance.draw(len(off.rows))
+    less = significance.differences([whole.tally], [off.tally], draws)
+    return EncoderOff(off.scores, significance.intervals([off.tally], draws), less, off.seconds)
+
+
 def floors_of(rows: Sequence[Row]) -> metrics.Floors:
     """The floors of some rows."""
     return metrics.floors([row.target for row in rows], [row.name for row in rows])
@@ -179,7 +212,7 @@ def decode_texts(
             texts[row] = to_text(tokenizer, ids)
         beside(rows, [texts[row] for row in rows])
 
-    done, tokens, most, seconds = 0, 0, 0, 0.0
+    done, tokens, ended, most, seconds = 0, 0, 0, 0, 0.0
     batches = beam_search_batches(
         model,
         [list(source) for source in sources],
@@ -199,11 +232,12 @@ def decode_texts(
             rows, best = batch[0], [hypotheses[0] for hypotheses in batch[1]]
             at_work.append(second.submit(write, rows, [hypothesis.tokens for hypothesis in best]))
             tokens += sum(len(hypothesis.tokens) + hypothesis.finished for hypothesis in best)
+            ended += sum(hypothesis.finished for hypothesis in best)
             done, most = done + len(rows), max(most, len(rows))
             after_batch(done)
         for written in at_work:
             written.result()
-    return Decoded(tuple(texts), tokens, seconds, batch_size or most)
+    return Decoded(tuple(texts), tokens, seconds, batch_size or most, ended)
 
 
 def to_text(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
@@ -257,6 +291,7 @@ def evaluate_model(
     target_length: int = 128,
     device: Device = "auto",
     threads: int = 0,
+    encoder_off: bool = False,
     progress: Callable[[int, int], None] = lambda done, rows: None,
     skipped: Callable[[Sequence[BrokenRow]], None] | None = None,
 ) -> Evaluation:
@@ -270,11 +305,49 @@ def evaluate_model(
         target_length: Longest comment in tokens.
         device: Where to compute.
         threads: CPU threads, 0 = as many as cores.
-        progress: Called with (rows decoded, rows in all).
+        encoder_off: Whether to score the model without its encoder layers as well.
+        progress: Called with (rows decoded, rows in all); with `encoder_off`, every row is decoded twice.
         skipped: Given, rows that cannot be used are left out, and it is called with them; otherwise they are an error.
 
     Returns:
         Comments and scores.
+
+    Raises:
+        CodepruneError: Model or data cannot be loaded.
+    """
+    model, tokenizer, chosen = load_for_evaluation(
+        model_path,
+        data_path,
+        recipe,
+        source_length=source_length,
+        target_length=target_length,
+        device=device,
+        threads=threads,
+        skipped=skipped,
+    )
+    rows, total = len(chosen.rows), len(chosen.rows) * (2 if encoder_off else 1)
+    found = evaluate(model, tokenizer, chosen, recipe, lambda done: progress(done, total))
+    if not encoder_off:
+        return found
+    off = measure_encoder_off(model, tokenizer, chosen, recipe, found, lambda done: progress(rows + done, total))
+    return replace(found, encoder_off=off)
+
+
+def load_for_evaluation(
+    model_path: str,
+    data_path: str,
+    recipe: EvaluationRecipe,
+    *,
+    source_length: int = PAPER_SOURCE_LENGTH,
+    target_length: int = 128,
+    device: Device = "auto",
+    threads: int = 0,
+    skipped: Callable[[Sequence[BrokenRow]], None] | None = None,
+) -> tuple[CodeToText, PreTrainedTokenizerBase, Encoded]:
+    """Loads what an evaluation needs; arguments as for `evaluate_model`.
+
+    Returns:
+        The model on its device, its tokenizer, and the rows that the recipe draws.
 
     Raises:
         CodepruneError: Model or data cannot be loaded.
@@ -293,8 +366,7 @@ def evaluate_model(
         cache=None,
     )
     chosen = encoded.take(subset(len(encoded.rows), recipe.rows, recipe.seed))
-    total = len(chosen.rows)
-    return evaluate(model.to(accelerator.device), tokenizer, chosen, recipe, lambda done: progress(done, total))
+    return model.to(accelerator.device), tokenizer, chosen
 
 
 def positions(model: CodeToText) -> int:

@@ -13,6 +13,8 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from pydantic import Field, TypeAdapter, ValidationError
 
+from .interval import Difference, Interval
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -138,6 +140,8 @@ class Evaluating:
     step: int
     done: int
     rows: int
+    encoder_off: bool = False
+    """Whether the model is scored without its encoder layers."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,25 @@ class Evaluated:
     signatures: dict[str, str]
     seconds: float
     samples: list[Sample]
+
+
+@dataclass(frozen=True)
+class EncoderOffMeasured:
+    """The dense model was scored without its encoder layers, on the rows of the evaluation; older journals lack it."""
+
+    event: Literal["encoder_off"]
+    round: int
+    step: int
+    split: str
+    rows: int
+    scores: Scores
+    intervals: dict[str, Interval]
+    """Measure -> its score without the layers, and the interval."""
+    dense_less: dict[str, Difference]
+    """Measure -> the dense model's score less that without the layers."""
+    signatures: dict[str, str]
+    """Of the scores, and "encoder_off": how the layers were taken out."""
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -301,6 +324,7 @@ Happening = (
     | Step
     | Evaluating
     | Evaluated
+    | EncoderOffMeasured
     | Validated
     | Picked
     | MatrixMeasured

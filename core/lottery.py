@@ -33,10 +33,12 @@ from .checkpoint import (
 )
 from .data import BatchOrder, Encoded, collate
 from .device import describe
+from .encoder_off import SIGNATURE, EncoderOff
 from .errors import RunError
-from .evaluate import Evaluation, as_event, evaluate, uncertainty, write_predictions
+from .evaluate import Evaluation, as_event, evaluate, measure_encoder_off, uncertainty, write_predictions
 from .events import (
     CheckpointSaved,
+    EncoderOffMeasured,
     Evaluated,
     Evaluating,
     Picked,
@@ -368,12 +370,13 @@ class Round:
         self.session.emit(Picked("picked", self.number, step, bleu, reason))
         known = self.measured is not None and self.measured[0] == step
         evaluation = self.measured[1] if known and self.measured else self._evaluate(step, lambda: None)
+        encoder_off = self._measure_encoder_off(step, evaluation) if self.number == 0 else None
         # Round 0 has masks too, of ones: whoever reads a round need not know that it was the dense one.
         masks = self._all_masks()
         # Before the round is on disk: killed in between, the round's end is done again, and no figure is missing.
         self._measure_matrices(masks)
         self._writer.settle()
-        size_bytes = self._write(step, reason, evaluation, masks)
+        size_bytes = self._write(step, reason, evaluation, masks, encoder_off)
         self.session.emit(
             RoundFinished(
                 "round_finished",
@@ -398,7 +401,34 @@ class Round:
             known = maskstats.Before(old.get(name), weight_before)
             self.session.emit(maskstats.measure(self.number, name, weights[name], mask, known, self._heads.of(name)))
 
-    def _write(self, step: int, reason: str, evaluation: Evaluation, masks: Masks) -> int:
+    def _measure_encoder_off(self, step: int, evaluation: Evaluation) -> EncoderOff:
+        """Scores the picked weights without the encoder's layers: the floor that the whole study is held against."""
+        session, held_out, material = self.session, self.material.held_out, self.material
+
+        def after_batch(done: int) -> None:
+            session.emit(Evaluating("evaluating", self.number, step, done, len(held_out.rows), encoder_off=True))
+            session.breathe(self.number, self.trainer.step, self._writer.settle)  # the round's end is done again from there
+
+        off = measure_encoder_off(
+            material.model, material.tokenizer, held_out, session.recipe.evaluation, evaluation, after_batch
+        )
+        session.emit(
+            EncoderOffMeasured(
+                event="encoder_off",
+                round=self.number,
+                step=step,
+                split=session.recipe.evaluation.split,
+                rows=len(held_out.rows),
+                scores=off.scores,
+                intervals=dict(off.intervals),
+                dense_less=dict(off.dense_less),
+                signatures={**evaluation.signatures, "encoder_off": SIGNATURE},
+                seconds=round(off.seconds, 3),
+            )
+        )
+        return off
+
+    def _write(self, step: int, reason: str, evaluation: Evaluation, masks: Masks, encoder_off: EncoderOff | None) -> int:
         """Puts the round on disk; returns the bytes of its model as bitmask and values."""
         recipe, folder = self.session.recipe, self.session.paths.round(self.number)
         own, parameters = self._own_masks(), sum(weight.numel() for weight in self.material.model.parameters())
@@ -420,6 +450,7 @@ class Round:
             "floors": {name: asdict(floor) for name, floor in _floors(evaluation).items()},
             "signatures": evaluation.signatures,
             **uncertainty(evaluation, self.session.paths.round(0) / "predictions.jsonl" if self.number else None),
+            **({"encoder_off": encoder_off.facts()} if encoder_off is not None else {}),
             "seconds": round(self._seconds, 3),
             "decoding": self._decoding(evaluation),
         }

@@ -9,7 +9,8 @@ Sources: CodeXGLUE, Code-Text/code-to-text (architecture, loss); torch's `nn.Tra
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
@@ -298,6 +299,7 @@ class CodeToText(PreTrainedModel):  # type: ignore[misc]  # mypy does not follow
         self.decoder = Decoder(config)
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.encoder_off = False
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -328,6 +330,9 @@ class CodeToText(PreTrainedModel):  # type: ignore[misc]  # mypy does not follow
         Returns:
             (batch, source time, hidden); what stands at padded places means nothing.
         """
+        if self.encoder_off:
+            embedded: Tensor = self.encoder.embeddings(sources)
+            return embedded
         real = sources != PAD
         # Given a mask of two dimensions for fused attention, transformers asks the device whether it is needed at all.
         fused = self.encoder.config._attn_implementation == "sdpa"
@@ -423,6 +428,20 @@ class CodeToText(PreTrainedModel):  # type: ignore[misc]  # mypy does not follow
         x = self.decoder.step(self.encoder.embeddings(tokens, position_ids=cache.count * real + PAD), cache)
         logits: Tensor = self.lm_head(torch.tanh(self.dense(x)))
         return logits
+
+
+@contextmanager
+def without_encoder(model: CodeToText) -> Iterator[None]:
+    """Takes the encoder's layers out of a model for a while: the decoder reads the embeddings of the source.
+
+    Args:
+        model: Its weights are not touched.
+    """
+    before, model.encoder_off = model.encoder_off, True
+    try:
+        yield
+    finally:
+        model.encoder_off = before
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from .errors import RecipeError
 from .events import (
     DataLoaded,
+    EncoderOffMeasured,
     Evaluated,
     Event,
     Happening,
@@ -139,7 +140,7 @@ class _Stopwatch:
             case Step():  # not CheckpointSaved: it may come when the training is steps ahead of it
                 self._paused = False  # the evaluation to come has begun after the pause
                 self._trained(what.round, what.step, time)
-            case Evaluated() | Validated():
+            case Evaluated() | Validated() | EncoderOffMeasured():
                 self._scored(what, time)
             case Paused():
                 self._at, self._round, self._paused = None, None, True
@@ -158,11 +159,11 @@ class _Stopwatch:
                 self._account(seconds)
         self._at = (number, step, time)
 
-    def _scored(self, what: Evaluated | Validated, time: float) -> None:
+    def _scored(self, what: Evaluated | Validated | EncoderOffMeasured, time: float) -> None:
         if not self._paused and 0 < what.seconds < math.inf:
             # Steps since the last event about them belong to training, though none was told of before this measurement.
             self._trained(what.round, what.step, time - what.seconds)
-            self.pace += Pace(rows=what.rows if isinstance(what, Evaluated) else 1, rows_s=what.seconds)
+            self.pace += Pace(rows=1 if isinstance(what, Validated) else what.rows, rows_s=what.seconds)
             self._account(what.seconds)
         self._at, self._paused = (what.round, what.step, time), False
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TypedDict
 
-from .events import FloorsMeasured, RoundFinished, Scores, from_line
+from .events import EncoderOffMeasured, FloorsMeasured, RoundFinished, Scores, from_line
 from .interval import Difference, Interval
 from .journal import LineReader
 from .runs import LARGEST, RunPaths, number_of, read_metrics
@@ -19,6 +19,10 @@ MEASURES = {"bleu": "smoothed BLEU-4", "corpus_bleu": "corpus BLEU", "chrf": "ch
 """Measure -> its name; all are 0..100."""
 FLOORS = {"name": "the method's name", "constant": "a constant sentence"}
 """Floor -> what it is: programs that read no code, scored on the same rows as the models."""
+ENCODER_OFF = "encoder_off"
+"""The floor that each model has of its own: what it scores with its encoder layers taken out."""
+TOLD = (b'"round_finished"', b'"floors"', b'"event": "encoder_off"')
+"""What stands in the lines of a journal that tell results."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Result:
     scores: Mapping[str, float] = field(default_factory=dict)
     """Measure -> score; what is not known is missing."""
     floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """"name" and "constant" -> measure -> score, on the same rows."""
+    """Those of `FLOORS` that are known -> measure -> score, on the same rows; encoder off is that of the run's dense model."""
     size_bytes: int | None = None
     """Of the model as bitmask and kept values; older versions did not tell."""
     split: str = ""
@@ -52,6 +56,8 @@ class Result:
     """Measure -> this score less that of the run's dense round, on the same rows; empty for the dense round itself."""
     bootstrap: str = ""
     """How the intervals were computed."""
+    dense_less: Mapping[str, Difference] = field(default_factory=dict)
+    """Measure -> the run's dense score less that with its encoder off; empty where it was not measured."""
     data: str = ""
     """Digest of the split that the rows were taken from; "" where `meta.json` does not tell it."""
     before: float = 0.0
@@ -80,6 +86,7 @@ class ResultsReader:
         self._lines = LineReader(paths.journal)
         self._told: dict[int, RoundFinished] = {}
         self._floors: FloorsMeasured | None = None
+        self._encoder_off: EncoderOffMeasured | None = None
         self._written: dict[int, dict[str, object]] = {}
         self._digests: Mapping[str, object] | None = None
         """Split -> digest of its data; None until `meta.json` is there."""
@@ -89,7 +96,7 @@ class ResultsReader:
         while batch := self._lines.poll():
             for line in batch:
                 # Only these lines are validated: the rest of a long journal would take seconds.
-                if b'"round_finished"' in line or b'"floors"' in line:
+                if any(word in line for word in TOLD):
                     self._take(line)
         on_disk = self.paths.finished_rounds()
         for number in on_disk:
@@ -104,6 +111,8 @@ class ResultsReader:
             self._told[what.round] = what
         elif isinstance(what, FloorsMeasured):
             self._floors = what
+        elif isinstance(what, EncoderOffMeasured):
+            self._encoder_off = what
 
     def _result(self, number: int) -> Result:
         found = Result(self.paths.name, number)
@@ -112,6 +121,9 @@ class ResultsReader:
         if (floors := self._floors) is not None:
             both = {"name": _scores(floors.name), "constant": _scores(floors.constant)}
             found = replace(found, floors=both, split=floors.split, rows=floors.rows)
+        if (off := self._encoder_off) is not None:
+            found = _with_encoder_off(found, {"encoder_off": asdict(off)})
+        found = _with_encoder_off(found, self._written.get(0, {}))
         found = _with_metrics(found, self._written.get(number, {}))
         digest = self._read_digests().get(found.split)
         return replace(found, data=digest) if isinstance(digest, str) else found
@@ -159,6 +171,15 @@ def _with_metrics(found: Result, metrics: Mapping[str, object]) -> Result:
         left_out=max(found.left_out, len(lost)),
         **_times(_mapping(metrics.get("decoding"))),
     )
+
+
+def _with_encoder_off(found: Result, dense: Mapping[str, object]) -> Result:
+    """A result with what round 0 tells of its encoder, which is a floor of every round."""
+    told = _mapping(dense.get("encoder_off"))
+    if not (scores := _numbers(_mapping(told.get("scores")))):
+        return found
+    less = {name: Difference(**each) for name, each in _each(told, "dense_less", ("value", "low", "high"))}
+    return replace(found, floors={**found.floors, "encoder_off": scores}, dense_less=less)
 
 
 class _Times(TypedDict, total=False):
@@ -215,6 +236,8 @@ def to_csv(results: Iterable[Result]) -> str:
             *(f"{measure}_{end}" for measure in MEASURES for end in ("low", "high")),
             *(f"{measure}_{name}" for measure in MEASURES for name in ("change", "change_low", "change_high")), "bootstrap",
             *(f"{measure}_over_{name}" for name, measure in floors), "data_digest", "sparsity_before",
+            *(f"floor_{ENCODER_OFF}_{measure}" for measure in MEASURES),
+            *(f"{measure}_dense_less_encoder_off{end}" for measure in MEASURES for end in ("", "_low", "_high")),
         ]
     )  # fmt: skip
     for found in results:
@@ -231,6 +254,10 @@ def to_csv(results: Iterable[Result]) -> str:
             change = found.against_dense.get(measure)
             cells += [change.value, change.low, change.high] if change else ["", "", ""]
         cells += [found.bootstrap, *(_over(found, name, measure) for name, measure in floors), found.data, found.before]
+        cells += [found.floors.get(ENCODER_OFF, {}).get(measure, "") for measure in MEASURES]
+        for measure in MEASURES:
+            less = found.dense_less.get(measure)
+            cells += [less.value, less.low, less.high] if less else ["", "", ""]
         writer.writerow(cells)
     return text.getvalue()
 

@@ -135,6 +135,7 @@ def evaluated_rows(recipe: Recipe, split_rows: int) -> int | None:
     # The picked weights are scored again unless they were the ones measured last.
     each = measured if known and recipe.picker.rule == "last" else measured + 1
     times = trained_rounds(recipe) * each + (recipe.rounds + 1 - trained_rounds(recipe))
+    times += 1  # the dense model once more with its encoder off
     rows = recipe.evaluation.rows
     if rows == 0 and not split_rows:
         return None

@@ -12,6 +12,7 @@ from codeprune_tui.tui import CodepruneApp
 from core.events import (
     CheckpointSaved,
     DataLoaded,
+    EncoderOffMeasured,
     Evaluated,
     Evaluating,
     FloorsMeasured,
@@ -28,6 +29,7 @@ from core.events import (
     Scores,
     Step,
 )
+from core.interval import Difference, Interval
 from core.journal import JournalWriter
 from core.recipe import build_recipe
 from core.runs import RunPaths, create_run, hold_lock
@@ -68,6 +70,30 @@ def step(number: int, at: int, loss: float = 3.0, steps: int = 20) -> Step:
 def evaluated(number: int, at: int, bleu: float, samples: list[Sample] | None = None) -> Evaluated:
     scores = Scores(bleu, bleu / 5, bleu * 1.6)
     return Evaluated("evaluated", number, at, "valid", 200, scores, FLOORS, {}, 2.5, SAMPLES if samples is None else samples)
+
+
+def encoder_off(low: float = 2.5, value: float = 3.4, seconds: float = 2.0, dense: float = 15.0) -> EncoderOffMeasured:
+    """Dense less encoder off as given under every score, with as much room above as below."""
+    scores = Scores(dense - value, dense / 5 - value, dense * 1.6 - value)
+    names = {"bleu": scores.bleu, "corpus_bleu": scores.corpus_bleu, "chrf": scores.chrf}
+    return EncoderOffMeasured(
+        event="encoder_off",
+        round=0,
+        step=20,
+        split="valid",
+        rows=200,
+        scores=scores,
+        intervals={name: Interval(score, score - 1, score + 1) for name, score in names.items()},
+        dense_less={name: Difference(value, low, 2 * value - low) for name in names},
+        signatures={"encoder_off": "encoder-off"},
+        seconds=seconds,
+    )
+
+
+def with_encoder_off(events: list[Happening], measured: EncoderOffMeasured) -> list[Happening]:
+    """The events of a run with what it measured before the end of round 0."""
+    place = next(place for place, event in enumerate(events) if isinstance(event, RoundFinished))
+    return [*events[:place], measured, *events[place:]]
 
 
 def matrices(share: float, layers: int = 4, decoder: int = 2) -> dict[str, float]:

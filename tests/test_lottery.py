@@ -14,15 +14,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core import lottery, significance, worker
+from core import lottery, metrics, significance, worker
 from core.checkpoint import load_checkpoint
 from core.comment import comment_methods
 from core.control import Control, StopRequested
 from core.device import make_accelerator
 from core.errors import ModelError
-from core.evaluate import evaluate_model
+from core.evaluate import as_event, decode_texts, evaluate_model, load_for_evaluation
 from core.events import (
+    EncoderOffMeasured,
     Evaluated,
+    Evaluating,
     Event,
     Failed,
     Happening,
@@ -35,11 +37,14 @@ from core.events import (
     RoundFinished,
     RunFinished,
     Step,
+    Stopped,
     Validated,
     Warned,
 )
-from core.journal import append_command, read_journal
+from core.journal import JournalWriter, append_command, read_journal
+from core.loading import load_model, load_tokenizer
 from core.masks import load_masks
+from core.model import without_encoder
 from core.prepare import prepare
 from core.recipe import Evaluation, build_recipe, load_recipe, to_toml
 from core.results import MEASURES
@@ -133,6 +138,66 @@ def test_a_whole_run(make: Make) -> None:
     assert isinstance(events[-1].what, RunFinished)
     scores = [what.scores for what in of(RoundFinished, events)]
     assert scores == [what.scores for what in of(Evaluated, events)]
+
+
+def test_round_0_is_scored_with_its_encoder_off(make: Make) -> None:
+    paths = make(pruning={"rounds": 1}, picker={"rule": "best-no-stop", "every": 4})
+    events = run(paths)
+    (told,) = of(EncoderOffMeasured, events)
+    model, tokenizer = load_model(paths.round(0)), load_tokenizer(paths.round(0))
+    asked = load_recipe(paths.recipe).evaluation
+    dense = evaluate_model(str(paths.round(0)), DEMO, asked, source_length=48, target_length=24, device="cpu", threads=1)
+    encoded = load_for_evaluation(str(paths.round(0)), DEMO, asked, source_length=48, target_length=24, device="cpu")[2]
+    sources = torch.tensor([encoded.sources[0]])
+    with without_encoder(model):  # the same rows, decoded here from what the decoder reads
+        assert torch.equal(model.eval().encode(sources), model.encoder.embeddings(sources))
+        off = [text for source in encoded.sources for text in decode_texts(model, tokenizer, [source], 2, 12, 1).texts]
+    wanted = significance.paired_bootstrap(dense.predictions, off, [row.target for row in encoded.rows])
+    for name, difference in wanted.items():
+        assert asdict(told.dense_less[name]) == pytest.approx(asdict(difference), abs=1e-9)
+    assert told.scores == as_event(metrics.score(off, [row.target for row in encoded.rows]).scores)
+    facts = [json.loads((paths.round(number) / "metrics.json").read_text()) for number in (0, 1)]
+    assert facts[0]["encoder_off"]["scores"] == asdict(told.scores)
+    assert facts[0]["encoder_off"]["dense_less"] == {name: asdict(each) for name, each in told.dense_less.items()}
+    assert facts[0]["encoder_off"]["signature"] == told.signatures["encoder_off"]
+    assert "encoder_off" not in facts[1]
+    assert (told.round, told.rows, told.step) == (0, 8, facts[0]["picked_step"])
+    without = [what for what in of(Evaluating, events) if what.encoder_off]
+    assert [what.round for what in without] == [0] * len(without)
+    assert without[-1].done == 8
+    kinds = [type(event.what) for event in events]
+    assert kinds.index(EncoderOffMeasured) < kinds.index(RoundFinished)
+
+
+@pytest.mark.parametrize("command", ["pause", "stop"])
+def test_measuring_with_the_encoder_off_obeys(make: Make, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    whole, paths = (make(name, pruning={"rounds": 1}, evaluation={"batch_size": 2}) for name in ("whole", "cut"))
+    run(whole)
+    original = JournalWriter.append
+
+    def append(self: JournalWriter, what: Happening) -> Event:
+        event = original(self, what)
+        if isinstance(what, Evaluating) and what.encoder_off and what.done == 4:
+            append_command(paths.commands, {"command": command})
+        if isinstance(what, Paused):
+            append_command(paths.commands, {"command": "resume"})
+        return event
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalWriter, "append", append)
+        events = run(paths)
+    at = next(place for place, event in enumerate(events) if isinstance(event.what, Evaluating) and event.what.encoder_off)
+    later = [type(event.what) for event in events[at:]]
+    assert later.index(Stopped if command == "stop" else Paused) < 5  # within a batch
+    if command == "stop":
+        assert EncoderOffMeasured not in later
+        assert paths.finished_rounds() == []
+        events = run(paths)
+    told = [json.loads((each.round(0) / "metrics.json").read_text())["encoder_off"] for each in (whole, paths)]
+    assert told[0] == told[1]
+    for number in (0, 1):
+        assert weights(paths, number).keys() == weights(whole, number).keys()
+        assert all(torch.equal(weight, weights(whole, number)[name]) for name, weight in weights(paths, number).items())
 
 
 def test_a_round_leaves_nothing_of_its_optimizer_behind(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

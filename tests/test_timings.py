@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from app_runs import evaluated, started, step
+from app_runs import encoder_off, evaluated, started, step
 
 from codeprune_tui import costing, summary
 from codeprune_tui.costing import CostFinder, Costs, work_out
@@ -63,7 +63,7 @@ def scored(number: int, at: int, rows: int = 200, seconds: float = 4.0) -> Happe
 
 
 def a_round(number: int, begins: float, step_s: float = 0.1) -> Timed:
-    """2 s of pruning, 100 steps, 1 s of a checkpoint, 4 s of evaluation, 3 s of saving."""
+    """2 s of pruning, 100 steps, 1 s of a checkpoint, 4 s of evaluation, in round 0 4 s with the encoder off, 3 s of saving."""
     trained = begins + 2 + 100 * step_s
     return [
         (begins, RoundStarted("round_started", number, 0.3 * number, 100)),
@@ -75,22 +75,23 @@ def a_round(number: int, begins: float, step_s: float = 0.1) -> Timed:
         (trained + 1, Picked("picked", number, 100, 12.0, "last step")),
         (trained + 3, Evaluating("evaluating", number, 100, 100, 200)),
         (trained + 5, scored(number, 100)),
-        (trained + 8, RoundFinished("round_finished", number, 0.3, Scores(12, 1, 20), 100, 20.0)),
+        *([(trained + 9, encoder_off(seconds=4.0))] if number == 0 else []),
+        (trained + (12 if number == 0 else 8), RoundFinished("round_finished", number, 0.3, Scores(12, 1, 20), 100, 20.0)),
     ]
 
 
 def whole(rounds: int = 3, step_s: float = 0.1) -> Timed:
     length = 10 + 100 * step_s
-    parts = [event for number in range(rounds + 1) for event in a_round(number, 5 + number * length, step_s)]
+    parts = [event for number in range(rounds + 1) for event in a_round(number, 5 + number * length + 4 * (number > 0), step_s)]
     loaded = (2.0, DataLoaded("data_loaded", "valid", 1400, 0))
-    return [(0.0, started()), loaded, *parts, (5 + (rounds + 1) * length, RunFinished("run_finished", rounds))]
+    return [(0.0, started()), loaded, *parts, (9 + (rounds + 1) * length, RunFinished("run_finished", rounds))]
 
 
 def test_the_pace_of_a_run(tmp_path: Path) -> None:
     pace = measure(a_run(tmp_path, "one", whole()), HERE)
     assert pace is not None
     assert (pace.steps, pace.step_s) == (400, pytest.approx(40.0))
-    assert (pace.rows, pace.rows_s) == (800, pytest.approx(16.0))
+    assert (pace.rows, pace.rows_s) == (1000, pytest.approx(20.0))  # four evaluations, and one with the encoder off
     assert (pace.rounds, pace.other_s) == (4, pytest.approx(4 * 6.0))  # 2 s before, 1 s and 3 s after
     assert (pace.starts, pace.start_s) == (1, 5.0)
     assert (pace.split_rows, pace.device, pace.threads) == (1400, "cpu", 2)
@@ -134,7 +135,7 @@ def test_a_round_with_a_pause_says_nothing_of_the_rest(tmp_path: Path) -> None:
     events += [(30.0, Paused("paused", 0, 100)), (900.0, Resumed("resumed", 0, 100)), *a_round(0, 0.0)[-1:]]
     pace = measure(a_run(tmp_path, "one", events), HERE)
     assert pace is not None
-    assert (pace.steps, pace.rows, pace.rounds, pace.other_s) == (100, 200, 0, 0.0)
+    assert (pace.steps, pace.rows, pace.rounds, pace.other_s) == (100, 2 * 200, 0, 0.0)
 
 
 def test_a_pause_inside_an_evaluation_spoils_only_that_one(tmp_path: Path) -> None:
@@ -236,17 +237,22 @@ def test_damage_is_no_measurement(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sections", "rows"),
     [
-        ({}, 4 * 200),
-        ({"evaluation": {"rows": 5000}}, 4 * 1400),
-        ({"evaluation": {"rows": 0}}, 4 * 1400),
-        ({"picker": {"every": 50}}, 4 * 2 * 200),
-        ({"picker": {"every": 30}}, 4 * 4 * 200),
-        ({"picker": {"every": 50, "rule": "best"}}, 4 * 3 * 200),
-        ({"rewind": {"to": "finetuned"}, "picker": {"every": 50}}, (3 * 2 + 1) * 200),
+        ({}, (4 + 1) * 200),  # the dense model is scored once more, with its encoder off
+        ({"evaluation": {"rows": 5000}}, (4 + 1) * 1400),
+        ({"evaluation": {"rows": 0}}, (4 + 1) * 1400),
+        ({"picker": {"every": 50}}, (4 * 2 + 1) * 200),
+        ({"picker": {"every": 30}}, (4 * 4 + 1) * 200),
+        ({"picker": {"every": 50, "rule": "best"}}, (4 * 3 + 1) * 200),
+        ({"rewind": {"to": "finetuned"}, "picker": {"every": 50}}, (3 * 2 + 1 + 1) * 200),
     ],
 )
 def test_how_many_rows_are_scored(sections: dict[str, dict[str, object]], rows: int) -> None:
     assert evaluated_rows(recipe(**sections), 1400) == rows
+
+
+def test_a_fine_tuning_scores_its_result_with_the_encoder_off_too() -> None:
+    asked = build_recipe({**ASKED, "pruning": {}, "kind": "finetune"})
+    assert evaluated_rows(asked, 1400) == 2 * 200
 
 
 def test_without_the_size_of_the_split_all_rows_are_unknown() -> None:
@@ -261,7 +267,7 @@ PACE = Pace(400, 40.0, 800, 16.0, 4, 24.0, 1, 5.0, 1400, "cpu", 2)
 
 def test_time_in_words_names_its_source() -> None:
     told = summary.time(recipe(), predict(recipe(), ("demo-1",), PACE))
-    assert told.startswith("about 1 min: training 40 s, evaluation 16 s, the rest 29 s")
+    assert told.startswith("about 1 min: training 40 s, evaluation 20 s, the rest 29 s")
     assert "from demo-1 on this machine (cpu, 2 threads; 10 steps/s, 50 rows/s evaluated)" in told
     assert summary.time(recipe(), None) == summary.UNMEASURED
     stopping = recipe(picker={"rule": "best", "every": 50})

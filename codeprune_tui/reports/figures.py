@@ -27,6 +27,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 FLOOR_LINES = {"name": ":", "constant": "-."}
 """Floor -> its line; any other has `OTHER_LINE`."""
 OTHER_LINE = (0, (5, 1, 1, 1, 1, 1))
+ENCODER_OFF_LINE = (0, (1, 3))
 SETTINGS = {
     "svg.hashsalt": "codeprune-tui",
     "svg.fonttype": "none",
@@ -82,7 +83,11 @@ def _panel(axes: "Axes", groups: Sequence[Group], measure: str) -> None:
             axes.scatter(across, up, s=7, color=colour, alpha=0.6, linewidths=0, zorder=2)
         if 0 in values:
             axes.axhline(fmean(values[0]), color=colour, linestyle="--", linewidth=0.9, zorder=1)
+        if off := _encoder_off(group, measure):
+            axes.axhline(fmean(off), color=colour, linestyle=ENCODER_OFF_LINE, linewidth=0.9, zorder=1)
     axes.plot([], [], color="#777777", linestyle="--", linewidth=0.9, label="dense, in the curve's colour")
+    if any(_encoder_off(group, measure) for group in groups):
+        axes.plot([], [], color="#777777", linestyle=ENCODER_OFF_LINE, linewidth=0.9, label="encoder off, in the curve's colour")
     _draw_floors(axes, groups, measure)
 
 
@@ -99,6 +104,12 @@ def _draw_floors(axes: "Axes", groups: Sequence[Group], measure: str) -> None:
         for name, floor in (known.floors_of(measure) if known else {}).items():
             line = FLOOR_LINES.get(name, OTHER_LINE)
             axes.axhline(floor, color=colour, linestyle=line, linewidth=1.1, label=f"floor: {FLOORS[name]}{whose}")
+
+
+def _encoder_off(group: Group, measure: str) -> list[float]:
+    """The scores of a curve's dense models with their encoder off, where they were measured."""
+    dense = [found.floors.get("encoder_off", {}) for run in group.runs for found in run.results if found.round == 0]
+    return [each[measure] for each in dense if measure in each]
 
 
 def _legend(group: Group) -> str:

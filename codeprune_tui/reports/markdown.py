@@ -12,6 +12,7 @@ from .tables import (
     Table,
     curves_table,
     disagreement_table,
+    encoder_off_table,
     findings_table,
     floors_table,
     overlap_table,
@@ -37,6 +38,7 @@ def markdown(content: Content) -> str:
     if (found := disagreement_table(content.recoveries)).rows:
         parts.append(_table(found))
     parts += [f"## {words.FLOORS}", escape(words.FLOORS_NOTE), _table(floors_table(content.study))]
+    parts += [f"## {words.ENCODER_OFF}", escape(words.ENCODER_OFF_NOTE), _table(encoder_off_table(content.study))]
     for name, title in MEASURES.items():
         parts += [f"## {title} against sparsity", escape(words.CURVES_NOTE), _table(curves_table(content.study, name))]
     parts += [f"## {words.PUBLISHED}", escape(words.PUBLISHED_NOTE), _table(published_table(content.ladders))]

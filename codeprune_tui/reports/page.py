@@ -17,6 +17,7 @@ from .tables import (
     Table,
     curves_table,
     disagreement_table,
+    encoder_off_table,
     findings_table,
     floors_table,
     ladder_table,
@@ -149,8 +150,10 @@ def table_html(table: Table, style: str = "") -> str:
 
 
 def floors_part(content: Content) -> list[str]:
-    """What programs score that read no code."""
-    return [f"<h2>{words.FLOORS}</h2>", *paragraphs_html([words.FLOORS_NOTE]), table_html(floors_table(content.study))]
+    """What programs score that read no code, and the dense models without their encoder."""
+    parts = [f"<h2>{words.FLOORS}</h2>", *paragraphs_html([words.FLOORS_NOTE]), table_html(floors_table(content.study))]
+    parts += [f"<h2>{words.ENCODER_OFF}</h2>", *paragraphs_html([words.ENCODER_OFF_NOTE])]
+    return [*parts, table_html(encoder_off_table(content.study))]
 
 
 def _figures(content: Content) -> list[str]:

@@ -14,8 +14,7 @@ from core.results import MEASURES
 from core.rowsets import by_rows
 from core.study import Run, Study, shown_recipe
 
-from ..report import changed
-from ..words import NOTHING, percent
+from ..words import NOTHING, changed, percent
 from . import figures, words
 from .content import Content
 from .page import (

@@ -9,15 +9,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 
+from core.encoder_off import carries
 from core.findings import Finding, Recovery, Verdict, disagreements
 from core.overlaps import Compared
-from core.results import FLOORS, MEASURES, Result, to_csv
+from core.results import ENCODER_OFF, FLOORS, MEASURES, Result, to_csv
 from core.rowsets import by_rows, telling
 from core.study import Group, Study, level_of
 
-from ..report import between, changed
-from ..words import NOTHING, beside, difference, score, with_before
+from ..encoder_verdict import NOT_MEASURED
+from ..report import between
+from ..words import NOTHING, beside, changed, difference, score, with_before
 from .ladder import PUBLISHED, SPLITS, Ladder
+
+PROGRAMS = ("name", "constant")
+"""Floors that read no code: the same for all models on the same rows."""
+CARRIES = {True: "yes", False: "no", None: NOT_MEASURED}
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,19 @@ def recovery_table(found: Sequence[Recovery]) -> Table:
         for each in found
     ]  # fmt: skip
     return Table(("Curve", "Sparsity", "Seeds", *MEASURES.values()), tuple(rows))
+
+
+def encoder_off_table(study: Study) -> Table:
+    """Each run's dense model with its encoder off, and how far below the dense score that is."""
+    rows = []
+    for run in study.runs:
+        dense = next((found for found in run.results if found.round == 0), None)
+        if dense is None:
+            continue
+        off, less = dense.floors.get(ENCODER_OFF, {}), dense.dense_less
+        cells = [f"{score(off.get(name))}; {changed(less.get(name))}" if off else NOT_MEASURED for name in MEASURES]
+        rows.append((run.name, *cells, CARRIES[carries(less)]))
+    return Table(("Run", *MEASURES.values(), "Encoder carries something under chrF"), tuple(rows))
 
 
 def group_floors(group: Group, measure: str) -> str:

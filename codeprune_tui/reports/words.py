@@ -4,6 +4,7 @@ from core.findings import NEARLY, RECOVERED, disagreements
 from core.results import MEASURES
 from core.rowsets import by_rows
 
+from ..encoder_verdict import warning_of_all
 from .content import Content
 
 TITLE = "Pruning CodeBERT-style models: the paper's findings, on our runs"
@@ -21,6 +22,11 @@ FLOORS = "What programs score that read no code"
 FLOORS_NOTE = (
     "On the rows that the runs were scored on. A smoothed BLEU-4 below these is no sign that a model read anything; the floors "
     "are drawn in every chart."
+)
+ENCODER_OFF = "What the dense models score with their encoder off"
+ENCODER_OFF_NOTE = (
+    "The encoder's layers taken out, embeddings straight to the decoder, on the same rows. After each score stands dense less "
+    "encoder off with its 95 % interval: a study says of its encoder only what lies between."
 )
 CURVES_NOTE = "Mean over seeds, the lowest and highest seed in brackets."
 PUBLISHED = "Published numbers beside ours"
@@ -54,7 +60,7 @@ def introduction(content: Content) -> list[str]:
         said = ", ".join(f"{outcomes.count(word)} {word}" for word in ("held", "did not hold", "undecided", "not tested"))
         counts.append(f"{title}: {said}")
     findings = f"Of {len(verdicts)} findings, under {'; under '.join(counts)}."
-    return [_what_was_scored(content), findings, *_below_floor(content)]
+    return [*_silence(content), _what_was_scored(content), findings, *_below_floor(content)]
 
 
 def runs_title(content: Content) -> str:
@@ -70,7 +76,12 @@ def about_runs(content: Content) -> list[str]:
     if len(sets) > 1:
         parts = "; ".join(", ".join(names) for names in sets)
         lines.append(f"These runs were scored on different rows, so each is held against its own floors only: {parts}.")
-    return [*lines, *_below_floor(content)]
+    return [*_silence(content), *lines, *_below_floor(content)]
+
+
+def _silence(content: Content) -> list[str]:
+    """What the runs cannot say of their encoders, before anything else."""
+    return [*filter(None, [warning_of_all(found for run in content.study.runs for found in run.results)])]
 
 
 def _what_was_scored(content: Content) -> str:

@@ -23,11 +23,13 @@ from core.recipe import load_recipe
 from core.results import MEASURES, Result
 
 from ..comparison import AXES, COLUMNS, Results, default_marks, in_order, picture
+from ..encoder_verdict import warning_of_all
 from ..exporting import ENDINGS, free_file, write_csv, write_report, write_svg
 from ..seeds import Mean, curves, grouped
 from ..watch import Comparer
 from ..widgets.comparechart import CompareChart
 from ..widgets.comparetable import CompareTable, counted
+from ..widgets.telling import tell_verdict
 from .choose import ChooseOne
 from .marks import MarkRuns
 from .mode import ModeScreen
@@ -137,6 +139,7 @@ class CompareScreen(ModeScreen):
         """The chart above the table."""
         with Vertical(id="body"):
             yield Static(EMPTY, markup=False, id="nothing")
+            yield Static("", markup=False, classes="encoder-verdict")
             yield CompareChart()
             yield CompareTable()
 
@@ -210,6 +213,7 @@ class CompareScreen(ModeScreen):
         self.set_class(nothing, "nothing")
         # Results may come while the screen is being taken down, and then some parts are missing.
         with suppress(NoMatches):
+            tell_verdict(self, warning_of_all(found for rounds in self._results.values() for found in rounds))
             self._table.show(self._shown, self._sorted, self._down)
             self._show_chosen()
             if not nothing and self.focused is None and self.app.screen is self:

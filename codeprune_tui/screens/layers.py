@@ -3,6 +3,7 @@
 Shows what the worker journalled; runs of older versions lack most of it, and then the screen says so.
 """
 
+import math
 from dataclasses import replace
 from typing import ClassVar
 
@@ -11,16 +12,20 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import Key
+from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Static
 
 from core.names import HEAD_COLUMNS
 
 from ..matrices import HISTORY, MEASURES, Matrix, complete, facts, history, matrices, missing, rounds, summary, title, top
+from ..matrix_costs import MatrixCostFinder, MatrixCosts
+from ..matrix_costs import facts as cost_facts
 from ..plain import plain
 from ..state import RunView
 from ..widgets.blockmap import BlockMap
 from ..widgets.layergrid import LayerGrid
+from ..widgets.telling import retitle
 from ..words import with_before
 from .live import NO_RUN
 from .mode import RUN_KEYS, ModeScreen, Target
@@ -28,10 +33,17 @@ from .mode import RUN_KEYS, ModeScreen, Target
 PLAY_S = 0.8
 """Seconds that a round stays while they are played."""
 NO_MATRICES = "Dense: nothing is pruned or measured yet."
+NO_COSTS = "What each matrix costs was not measured; the command below does it."
 NEW_LINE = ("", "mean |w| of kept", "dead rows")
 """Facts that begin a line of a narrow screen."""
+COST = "cost"
+"""The figure that no round measures: what a matrix costs when half of it go, by `codeprune-tui sensitivity`."""
 LEAST = 76
 """Columns that all facts need to stand on four lines."""
+
+
+class CostsFound(Message):
+    """What matrices cost was looked up."""
 
 
 class LayersScreen(ModeScreen):
@@ -50,7 +62,13 @@ class LayersScreen(ModeScreen):
         ),
         Binding("enter", "open", "Open", tooltip="Open the chosen matrix as a map of its blocks, or close it", id="layers.open"),
         Binding("escape", "close", "Back", id="layers.close"),
-        Binding("v", "measure", "Values", tooltip="Show sparsity, mean magnitude, change or mask overlap", id="layers.measure"),
+        Binding(
+            "v",
+            "measure",
+            "Values",
+            tooltip="Show sparsity, mean magnitude, change, mask overlap or what half of a matrix costs",
+            id="layers.measure",
+        ),
         Binding(
             "left_square_bracket,shift+left",
             "step(-1)",
@@ -107,6 +125,7 @@ class LayersScreen(ModeScreen):
         self._run = ""
         self._shown: tuple[object, ...] = ()
         self._playing: Timer | None = None
+        self._finder = MatrixCostFinder(self._publish)
 
     def body(self) -> ComposeResult:
         """Pictures above words."""
@@ -151,12 +170,50 @@ class LayersScreen(ModeScreen):
             self._run, self._at = watched.paths.name, None
             self._stop_playing()
         view, chosen = watched.view, self.query_one(LayerGrid).chosen
-        state = (view.by_round, self._at, self._measure, self._playing is not None)
+        costs = self._finder.ask(watched.paths, self._number(view)) if self._measure == COST else None
+        state = (view.by_round, self._at, self._measure, self._playing is not None, costs)
         if (*state, chosen) != self._shown:
-            self._show(view)
+            self._show(view, costs)
             self._shown = (*state, self.query_one(LayerGrid).chosen)
 
-    def _show(self, view: RunView) -> None:
+    def show_time(self) -> None:
+        """Somebody may measure costs beside the app."""
+        if self._measure == COST:
+            self._finder.forget()
+            self.refresh_all()
+
+    def _publish(self) -> None:
+        # From another thread: the loop may be gone by now, and then there is nobody to tell.
+        try:
+            self.post_message(CostsFound())
+        except RuntimeError:
+            return
+
+    def on_costs_found(self) -> None:
+        """Shows what was found."""
+        self.refresh_all()
+
+    def _show_costs(self, view: RunView, costs: MatrixCosts) -> None:
+        number = self._number(view)
+        found, grid, losses = matrices(view, number), self.query_one(LayerGrid), costs.losses
+        places = {name: matrix.place for name, matrix in found.items()}
+        retitle(grid, plain(costs.title, 200))
+        top = max([loss for loss in losses.values() if math.isfinite(loss)], default=0.0)
+        grid.show(places, losses, top if top > 0 else 1.0, 10, "" if losses or not costs.command else NO_COSTS)
+        words = self.query_one("#facts", Static)
+        matrix = found.get(grid.chosen)
+        self._show_chosen(view, number, matrix)
+        if not losses:
+            words.border_title = "this measures it, without training; Ctrl-C loses nothing"
+            words.update(plain(costs.command, 2000) or "looking…")
+        elif matrix is not None and (cell := costs.cells.get(matrix.parameter)) is not None:
+            retitle(words, f"{title(matrix)}: {costs.of}")
+            words.update(_facts(cost_facts(cell), matrix, width=self.app.size.width, wide=self._large))
+
+    def _show(self, view: RunView, costs: MatrixCosts | None) -> None:
+        if self._measure == COST:
+            self._show_costs(view, costs or MatrixCosts())
+            return
         number = self._number(view)
         found = matrices(view, number)
         measure = MEASURES[self._measure]
@@ -188,7 +245,7 @@ class LayersScreen(ModeScreen):
             block_map.show(None, True, NO_MATRICES)
             return
         words.border_title = f"{title(matrix)}, round {number}"
-        words.update(_facts(view, number, matrix, width=self.app.size.width, wide=self._large))
+        words.update(_facts(facts(view, number, matrix), matrix, width=self.app.size.width, wide=self._large))
         block_map.border_title = f"{title(matrix)}, round {number}: kept % of each block, × nothing"
         block_map.show(
             matrix.measured,
@@ -243,7 +300,7 @@ class LayersScreen(ModeScreen):
 
     def action_measure(self) -> None:
         """Shows the next figure."""
-        names = [*MEASURES]
+        names = [*MEASURES, COST]
         self._measure = names[(names.index(self._measure) + 1) % len(names)]
         self.refresh_all()
 
@@ -286,8 +343,7 @@ class LayersScreen(ModeScreen):
             self._playing = None
 
 
-def _facts(view: RunView, number: int, matrix: Matrix, *, width: int, wide: bool) -> Content:
-    pairs = facts(view, number, matrix)
+def _facts(pairs: list[tuple[str, str]], matrix: Matrix, *, width: int, wide: bool) -> Content:
     name = Content.styled(plain(matrix.parameter, 100), "$text-muted")
     if wide:
         lines = [Content.assemble((f"{label:<17}", "$text-muted"), text) for label, text in pairs]

@@ -16,6 +16,7 @@ from core.regularfile import real
 from core.runs import RunPaths
 
 from .. import bundle
+from ..encoder_verdict import warning
 from ..machine import SAMPLE_S, Figures, MachineWatch, Worker, same_machine
 from ..plain import plain
 from ..preview import Previewer
@@ -29,7 +30,7 @@ from ..widgets.heatmap import Heatmap
 from ..widgets.runlog import RunLog
 from ..widgets.serieschart import Charts
 from ..widgets.spark import Spark
-from ..widgets.telling import retitle, tell
+from ..widgets.telling import retitle, tell, tell_verdict
 from ..words import percent
 from .choose import ChooseOne
 from .live_keys import CHART_ACTIONS, LIVE_KEYS
@@ -84,6 +85,7 @@ class LiveScreen(ModeScreen):
         """The panes."""
         yield Static(NO_RUN, markup=False, id="no-run")
         with Vertical(id="body"):
+            yield Static("", markup=False, classes="encoder-verdict")
             with Horizontal(id="top"):
                 yield Heatmap(id="heatmap")
                 yield ScoreChart(id="chart")
@@ -142,6 +144,7 @@ class LiveScreen(ModeScreen):
 
     def _show_panes(self, view: RunView) -> None:
         masked = view.masked
+        tell_verdict(self, warning(view.encoder_off.dense_less) if view.encoder_off is not None else "")
         heatmap = self.query_one(Heatmap)
         was = f" (was {percent(masked.before)})" if masked and masked.before else ""  # as much as 80 columns have room for
         retitle(heatmap, f"sparsity %, round {masked.number}: {percent(masked.sparsity)}{was}" if masked else "sparsity %")

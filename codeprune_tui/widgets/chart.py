@@ -1,4 +1,4 @@
-"""BLEU by round with what it has to be held against: the dense model and the two floors.
+"""BLEU by round with what it has to be held against: the dense model and the floors.
 
 Follows textual-plot's PlotWidget; it is redrawn only when a score arrives, not on a timer. The line of text below the plot
 names the curves with their figures, so that nothing depends on telling colours apart.
@@ -28,6 +28,7 @@ from ..words import score
 from .telling import retitle
 
 CURVE, INSIDE, DENSE, NAME, CONSTANT = "bright_cyan", "cyan", "bright_green", "bright_yellow", "bright_magenta"
+ENCODER_OFF = "bright_blue"
 
 
 Points = tuple[tuple[float, float], ...]
@@ -43,8 +44,8 @@ class Curves:
     inside: tuple[Points, ...]
     """Measurements inside each round, at fractions of a round; without rounds, by step."""
     dense: float | None
-    floors: tuple[float | None, float | None]
-    """Name, constant."""
+    floors: tuple[float | None, float | None, float | None]
+    """Name, constant, encoder off."""
     right: float
     """Where the horizontal axis ends."""
     by_round: bool = False
@@ -59,7 +60,7 @@ def curves(view: RunView) -> Curves:
         accuracies = tuple((float(found.step), 100 * found.accuracy) for found in view.validations)
         shown = _drawable(accuracies)
         title, right, left_out = "held-out tokens found, %, by step", float(max(1, view.steps)), len(accuracies) - len(shown)
-        return Curves(title, (), (shown,), None, (None, None), right, left_out=left_out)
+        return Curves(title, (), (shown,), None, (None, None, None), right, left_out=left_out)
     by_step = view.rounds == 0
     inside: list[Points] = []
     for number, found in sorted(view.by_round.items()):
@@ -78,7 +79,7 @@ def curves(view: RunView) -> Curves:
         results=_drawable(results),
         inside=tuple(drawn),
         dense=_level(view.dense) if not by_step else None,
-        floors=(_bleu(view.floors, "name"), _bleu(view.floors, "constant")),
+        floors=(_bleu(view.floors, "name"), _bleu(view.floors, "constant"), _bleu(view.floors, "encoder_off")),
         right=float(max(1, view.steps if by_step else view.rounds)),
         left_out=lost,
         by_round=not by_step,
@@ -235,7 +236,7 @@ class ScoreChart(Vertical):
         heights = [y for _, y in points] + [level for level in levels if level is not None]
         left = min((0.0, *(x for x, _ in points)))
         plot.set_axes((left, found.right), span(heights), whole=found.by_round)
-        for level, style in zip(levels, (DENSE, NAME, CONSTANT), strict=True):
+        for level, style in zip(levels, (DENSE, NAME, CONSTANT, ENCODER_OFF), strict=True):
             if level is not None:
                 plot.line([(left, level), (found.right, level)], style)
         for line in found.inside:
@@ -251,8 +252,11 @@ def _legend(found: Curves, width: int, note: str) -> Content:
         ("─ dense ", "ansi_bright_green", found.dense),
         ("─ name ", "ansi_bright_yellow", found.floors[0]),
         ("─ constant ", "ansi_bright_magenta", found.floors[1]),
+        ("─ encoder off ", "ansi_bright_blue", found.floors[2]),
     )
     shown = [Content.assemble((label, colour), f"{score(level):<5}") for label, colour, level in entries]
     between = "  " if width >= 60 else "\n"
     legend = Content(between).join([shown[0] + Content("  ") + shown[1], shown[2] + Content("  ") + shown[3]])
+    if found.floors[2] is not None:
+        legend = Content("\n").join([legend, shown[4]])
     return Content.assemble(legend, "\n" if note else "", (note, "$text-warning"))

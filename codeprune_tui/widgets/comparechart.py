@@ -13,6 +13,8 @@ from textual_hires_canvas import Canvas, TextAlign
 from textual_plot import HiResMode
 from textual_plot.axis_formatter import NumericAxisFormatter
 
+from core.results import ENCODER_OFF
+
 from ..comparison import DENSE, Curve, Level, Picture
 from ..plain import plain
 from ..words import score
@@ -22,7 +24,7 @@ from .chart import Plot
 MARKERS = "●■▲◆○□△◇"
 COLOURS = ("#5fd7ff", "#ff875f", "#af87ff", "#ffffff", "#5f87ff", "#d7af87", "#5fd7af", "#a8a8a8")
 """All in the 256-colour palette, and none of them a colour of `LEVELS`."""
-LEVELS = {DENSE: chart.DENSE, "name": chart.NAME, "constant": chart.CONSTANT}
+LEVELS = {DENSE: chart.DENSE, "name": chart.NAME, "constant": chart.CONSTANT, ENCODER_OFF: chart.ENCODER_OFF}
 LINES = 3
 """Most lines of the legend."""
 

@@ -11,19 +11,24 @@ from textual.widgets import DataTable
 from core.results import FLOORS, Result
 
 from ..comparison import COLUMNS, Results, change, dense, in_order, over_floor
+from ..encoder_verdict import NOT_MEASURED
 from ..plain import plain
 from ..seeds import Mean
-from ..words import NOTHING, beside, count, difference, percent, score
+from ..words import NOTHING, beside, changed, count, difference, percent, score
 from .comparechart import marker
 
 WIDTHS = {"run": 12, "round": 7, "sparsity": 10, "bleu": 7, "diff": 9, "over": 9, "corpus_bleu": 8, "chrf": 7, "size": 8}
 """Column -> width; that of the run is the least, it takes what is left."""
-WIDE_WIDTHS = {"interval": 16, "latency": 7, **dict.fromkeys(FLOORS, 9), "rows": 8, "seconds": 9}
-"""Only on wide screens: the interval of Δ dense, ms a token, the BLEU of each floor, scored rows, seconds of the round."""
+WIDE_WIDTHS = {"interval": 16, "latency": 7, **dict.fromkeys(FLOORS, 9), "off": 9, "rows": 8, "seconds": 9}
+"""Only on wide screens: the interval of Δ dense, ms a token, the BLEU of each floor, chrF with
+the encoder off, scored rows, seconds of the round."""
+OFF_FROM = 132
+"""Columns of a screen from which on there is room for all of them."""
 BEFORE = ("before", 7)
 """Where a model was pruned before its run: how sparse it came. Its width is what an 80-column terminal has left."""
 TITLES = {
-    "before": "before", "interval": "95 % interval", **{name: name for name in FLOORS}, "rows": "rows", "seconds": "seconds",
+    "before": "before", "interval": "95 % interval", **{name: name for name in FLOORS}, "off": "chrF off",
+    "rows": "rows", "seconds": "seconds",
 }  # fmt: skip
 """Of the columns that cannot be sorted by."""
 SEED_WIDTHS = {
@@ -124,6 +129,9 @@ def _about(found: Result, measure: str, width: int) -> Text:
         parts.append(f"seeds: {', '.join(found.runs)}")
     if found.ms_per_token is not None:
         parts.append(f"{found.ms_per_token:.2f} ms/token ({plain(found.decoded_on, 60)})")
+    off = found.floors.get("encoder_off", {}).get(measure)
+    less = f", dense less it {changed(found.dense_less[measure])}" if measure in found.dense_less else ""
+    parts.append(f"encoder off {NOT_MEASURED if off is None else score(off)}{less}")
     return Text(plain(" · ".join(parts), max(20, width)))
 
 
@@ -136,7 +144,7 @@ def _widths(width: int, each: Mapping[str, int], *, before: bool) -> dict[str, i
         if key == "diff" and width >= 120:
             widths[BESIDE] = WIDE_WIDTHS[BESIDE]
     if width >= 120:
-        widths = {**widths, **WIDE_WIDTHS}
+        widths |= {key: room for key, room in WIDE_WIDTHS.items() if key != "off" or width >= OFF_FROM}
     widths["run"] += max(0, min(60, width - 2 - sum(widths.values())))
     return widths
 
@@ -164,6 +172,7 @@ def _cells(found: Result, place: int, dense_bleu: float | None) -> dict[str, Tex
         "size": NOTHING if found.size_bytes is None else f"{found.size_bytes / 1e6:.2f}",
         "latency": score(found.ms_per_token),
         **{name: score(found.floors_of("bleu").get(name)) for name in FLOORS},
+        "off": score(found.floors.get("encoder_off", {}).get("chrf"), 1),
         "rows": count(found.rows) if found.rows else NOTHING,
         "seconds": f"{found.seconds:.0f}",
     }

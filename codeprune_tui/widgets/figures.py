@@ -8,11 +8,13 @@ from core.events import Sample, Scores
 from core.results import FLOORS
 
 from ..axis import number
+from ..encoder_verdict import NOT_MEASURED
 from ..machine import GIB, Figures
 from ..plain import plain
 from ..state import RunView
 from ..words import NOTHING, beside, count, floors_under, held_against, percent, rate, score
 
+ENCODER_OFF = "encoder off"
 Part = str | tuple[str, str]
 """Text, or (text, style)."""
 
@@ -23,17 +25,19 @@ _NO_FLOORS: list[tuple[str, str, Scores | None]] = [(name, style, None) for name
 
 
 def scores_table(view: RunView) -> Content:
-    """Five lines: the newest scores, the dense ones and the floors, in all three measures."""
-    lines: list[Part] = [("            BLEU  corpus   chrF\n", "$text-muted")]
+    """Six lines: the newest scores, the dense ones and the floors, in all three measures."""
+    lines: list[Part] = [("             BLEU  corpus   chrF\n", "$text-muted")]
     for label, style, scores in _score_rows(view):
-        lines += [(f"{label:<10}", style), _triple(scores), "\n"]
+        unknown = label == ENCODER_OFF and scores is None
+        lines += [(f"{label:<11}", style), f" {NOT_MEASURED}" if unknown else _triple(scores), "\n"]
     return Content.assemble(*lines[:-1])
 
 
 def _score_rows(view: RunView) -> list[tuple[str, str, Scores | None]]:
     at = f"round {view.evaluations[-1].round}" if view.evaluations else "newest"
     floors = [(name, FLOOR_STYLES.get(name, "$text-accent"), view.floors[name]) for name in FLOORS if name in view.floors]
-    return [(at, "bold", view.latest), ("dense", "$text-success", view.dense), *(floors or _NO_FLOORS)]
+    off = (ENCODER_OFF, "$text-primary", view.floors.get("encoder_off"))
+    return [(at, "bold", view.latest), ("dense", "$text-success", view.dense), off, *(floors or _NO_FLOORS)]
 
 
 def _triple(scores: Scores | None) -> str:
@@ -50,6 +54,8 @@ def scores_line(view: RunView) -> Content:
         parts += [(f"{'  ' if place else ''}{title} ", "$text-muted"), (score(value, digits), "bold" if place == 0 else "")]
         if value is not None:
             parts.append((f" ({beside(floors_under(view.floors, measure), digits=digits)})", "$text-muted"))
+    off = view.floors.get("encoder_off")
+    parts += [("  off ", "$text-muted"), score(off.chrf, 1) if off is not None else NOT_MEASURED]
     return Content.assemble(*parts)
 
 
@@ -59,7 +65,8 @@ def progress(view: RunView) -> Content:
     steps = here.steps if here and here.steps else view.steps
     parts: list[Part] = [("sparsity ", "$text-muted"), (percent(view.sparsity), "bold")]
     if view.decoding is not None:
-        parts += [("  evaluating ", "$text-muted"), f"{count(view.decoding[0])}/{count(view.decoding[1])}"]
+        what = "  encoder off " if view.decoding_off else "  evaluating "
+        parts += [(what, "$text-muted"), f"{count(view.decoding[0])}/{count(view.decoding[1])}"]
     else:
         parts += [("  step ", "$text-muted"), f"{count(view.step)}/{count(steps)}"]
     parts += [("  ", ""), *_bar(view, steps)]

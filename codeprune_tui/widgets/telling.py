@@ -1,8 +1,11 @@
 """Gives a widget a text or a title only where it is another one: Textual paints, and lays out, what is given the same again."""
 
 from textual.content import Content
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
+
+from ..plain import plain
 
 
 def tell(line: Static, text: str | Content) -> None:
@@ -15,6 +18,18 @@ def tell(line: Static, text: str | Content) -> None:
     new, old = (part if isinstance(part, Content) else Content(str(part)) for part in (text, line.content))
     if not new.is_same(old):  # not ==, which knows no styles
         line.update(text)
+
+
+def tell_verdict(screen: Screen[None], sentence: str) -> None:
+    """Shows what is to be known of the encoder before anything else, or takes its line away.
+
+    Args:
+        screen: With a line of the class `encoder-verdict`.
+        sentence: What; "" where there is nothing to say.
+    """
+    line = screen.query_one(".encoder-verdict", Static)
+    tell(line, plain(sentence, 400))
+    line.set_class(bool(sentence), "said")
 
 
 def retitle(widget: Widget, title: str | Content) -> None:
