@@ -254,6 +254,22 @@ def curve_of(recipe: Recipe) -> str | None:
     return None
 
 
+def is_of_the_paper(recipe: Recipe) -> bool:
+    """Whether a run was made as `recipe_of` has it, at either scale, whatever its model and data: one of the paper's experiments.
+
+    `curve_of` is not enough: any two runs that differ in their criterion alone are two of its curves.
+
+    Args:
+        recipe: The run's.
+    """
+    curve = curve_of(recipe)
+    if curve is None:
+        return False
+    material = Material(recipe.data.path, recipe.model.path, recipe.model.path)
+    scales: tuple[Scale, ...] = ("small", "paper")
+    return any(without_seed(recipe_of(curve, scale, 0, material)) == without_seed(recipe) for scale in scales)
+
+
 def plan(experiments: tuple[str, ...], scale: Scale, seeds: int | None, material: Material | None = None) -> list[Planned]:
     """The runs that some experiments need, each once; first seeds first, so that every comparison has one early.
 

@@ -19,7 +19,7 @@ from codeprune_tui.reports.figures import quality
 from codeprune_tui.reports.ladder import ladder_findings, read_ladder
 from codeprune_tui.reports.markdown import markdown
 from codeprune_tui.reports.page import page
-from codeprune_tui.reports.runs import pairs_table
+from codeprune_tui.reports.runs import named_by_runs, pairs_table
 from codeprune_tui.reports.tables import curves_table, floors_table
 from core.errors import DataError, RunError
 from core.events import Pruned, Warned
@@ -236,7 +236,7 @@ def own(tmp_path: Path) -> Path:
 def test_a_report_on_runs_of_ones_own_is_about_these_runs(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert report(monkeypatch, own, "-o", tmp_path / "r.html", "--markdown", tmp_path / "r.md", "--csv-dir", tmp_path / "c") == 0
     text, short = (tmp_path / "r.html").read_text(), (tmp_path / "r.md").read_text()
-    for page_text in (text, short.replace("\\", "")):
+    for page_text in (text[text.index("</style>") :], short.replace("\\", "")):
         for about_the_paper in ("paper's", "paper&#x27;s", "not tested", "Other runs", "finding", "quantization"):
             assert about_the_paper not in page_text, about_the_paper
         for said in ("Comparison of 2 runs", "pruning.criterion", "mine", "yours", "name 12.80, constant 8.40", "30.25"):
@@ -257,16 +257,14 @@ def test_which_report_it_is_can_be_said(runs: Path, own: Path, tmp_path: Path, m
 
 
 def test_floors_in_a_report_belong_to_the_runs_that_share_their_rows(own: Path) -> None:
-    study = read_content([own]).study
-    rows = floors_table(study).rows
-    assert [row[0] for row in rows] == [
-        "the method's name, on the rows of mine",
-        "a constant sentence, on the rows of mine",
-        "the method's name, on the rows of yours",
-        "a constant sentence, on the rows of yours",
-    ]
-    assert rows[0][1] == "12.80 (2 of 2 rounds above)"
-    assert rows[2][1] == "30.25 (0 of 2 rounds above)"
+    study = named_by_runs(read_content([own])).study
+    rows = {row[0]: row[1] for row in floors_table(study).rows}
+    assert rows == {
+        "the method's name, on the rows of mine": "12.80 (2 of 2 rounds above)",
+        "a constant sentence, on the rows of mine": "8.40 (2 of 2 rounds above)",
+        "the method's name, on the rows of yours": "30.25 (0 of 2 rounds above)",
+        "a constant sentence, on the rows of yours": "30.25 (0 of 2 rounds above)",
+    }
     drawing = quality("x", study.groups)
     assert "floor: the method's name, on the rows of mine" in drawing.replace("&#x27;", "'").replace("\n", "")
     assert {row[2] for row in curves_table(study, "bleu").rows} == {"name 12.80, constant 8.40", "name 30.25, constant 30.25"}

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
+from core.experiments import is_of_the_paper
 from core.findings import compare
 from core.results import MEASURES
 from core.rowsets import by_rows
@@ -139,4 +140,7 @@ def _side_by_side(runs: Sequence[Run], references: bool) -> str:
 
 def is_the_papers(content: Content) -> bool:
     """Whether the runs are of the paper's experiments: two curves of one of them, or a ladder of a quantized model."""
-    return bool(content.ladders) or any(len(content.groups_of(experiment)) > 1 for experiment in content.experiments)
+    made = {group.key for group in content.study.groups if any(run.recipe and is_of_the_paper(run.recipe) for run in group.runs)}
+    return bool(content.ladders) or any(
+        len([group for group in content.groups_of(experiment) if group.key in made]) > 1 for experiment in content.experiments
+    )
