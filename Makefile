@@ -25,7 +25,7 @@ bench: $(READY)
 
 # Records checkpoints/bundled/example-run anew, in a few minutes
 example-run: $(READY)
-	$(BIN)/python benchmarks/record_example_run.py
+	$(BIN)/python tools/record_example_run.py
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

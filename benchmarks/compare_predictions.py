@@ -12,8 +12,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from core.metrics import score
-from core.significance import paired_bootstrap
+from core.score.metrics import score
+from core.score.significance import paired_bootstrap
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from textual.widgets import DataTable
 
 from codeprune_tui import bundle
 from codeprune_tui.tui import CodepruneApp
-from codeprune_tui.watch import Lister
+from codeprune_tui.runs.watch import Lister
 from core.recipe import build_recipe, to_toml
 
 TAIL_BYTES = 96 * 1024

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import core
 from core.program import program
 
-from .defect import sentences, write_report
-from .plain import plain
-from .words import reopening
+from .terminal.defect import sentences, write_report
+from .views.plain import plain
+from .views.text import reopening
 
 if TYPE_CHECKING:
     from .tui import CodepruneApp
@@ -60,8 +60,8 @@ def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) 
         raise SystemExit(f"The app needs a terminal. Without one, use: {program()} status, run, pause, resume, stop.")
     os.environ.setdefault("TEXTUAL_FPS", FRAMES_PER_S)  # Textual looks at it once, when it is imported
     from .settings import config_path
-    from .terminal_input import PastingDriver
-    from .tidying import Tidying
+    from .terminal.input import PastingDriver
+    from .terminal.gc import Tidying
     from .tui import CodepruneApp
 
     Tidying.begin()

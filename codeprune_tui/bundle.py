@@ -15,7 +15,7 @@ from core.errors import RecipeError, RunError
 from core.program import program
 from core.recipe import Recipe, load_recipe
 from core.regularfile import real
-from core.runs import RunPaths, floors_in, number_of, read_metrics
+from core.run.folder import RunPaths, floors_in, number_of, read_metrics
 
 PREFIX = "checkpoints/bundled/"
 """Paths that begin so also mean what was installed with the package."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from textual.binding import Binding
 
-from .keys import modes
+from .keymap import modes
 from .widgets.statusline import MODE_KEYS
 
 ORDER = ("live", "runs", "layers", "compare", "playground", "new")

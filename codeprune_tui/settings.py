@@ -14,7 +14,7 @@ import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tomlkit.exceptions import TOMLKitError
 
-from core.files import complete_or_absent
+from core.atomic import complete_or_absent
 from core.regularfile import TOML_BYTES, parse_toml, read_regular, reason
 
 APP = "codeprune-tui"

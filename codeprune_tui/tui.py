@@ -27,21 +27,22 @@ from textual.theme import Theme
 
 from core.errors import CodepruneError
 from core.recipe import Recipe
-from core.runs import KILLED, RunInfo, RunPaths, State
+from core.run.folder import KILLED, RunInfo, RunPaths, State
 
-from . import bundle, client, first_start, settings
-from .fitting import short_paths
-from .key_order import KeyOrder, KeyPassed
-from .notifications import notification
-from .painting import Painted
-from .plain import plain, plain_lines
-from .series import titles
-from .state import RunView, eta_s, standing
+from . import bundle, first_start, settings
+from .runs import client
+from .views.shorten import short_paths
+from .terminal.key_queue import KeyOrder, KeyPassed
+from .terminal.notifications import notification
+from .terminal.renderer import Painted
+from .views.plain import plain, plain_lines
+from .views.series import titles
+from .views.state import RunView, eta_s, standing
 from .themes import COLOUR_BLIND_SAFE
-from .tidying import Tidying
-from .watch import POLL_S, Lister, Watched, Watcher
+from .terminal.gc import Tidying
+from .runs.watch import POLL_S, Lister, Watched, Watcher
 from .widgets.statusline import LEAST, MODE_KEYS, tone
-from .words import duration, floors_under, held_against, killed, reopening
+from .views.text import duration, floors_under, held_against, killed, reopening
 
 if TYPE_CHECKING:
     from .screens.mode import ModeScreen
@@ -275,7 +276,7 @@ class CodepruneApp(App[None]):
         if self.slow:
             self.animation_level = "none"
         if self.settings.keymap:
-            from .keys import judge
+            from .keymap import judge
 
             keymap, problems = judge(self.settings.keymap)
             self._complaints += problems

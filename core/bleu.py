@@ -1,7 +1,7 @@
 """CodeXGLUE's smoothed BLEU-4: the score of the paper, of every picker and of every chart.
 
 A sentence score in percent, and a corpus score that is the plain mean of sentence scores. Knows neither torch nor run
-folders. The score is lenient (see `core.metrics` for its floors), so never judge a model by it alone.
+folders. The score is lenient (see `core.score.metrics` for its floors), so never judge a model by it alone.
 
 Source: C.-Y. Lin and F. J. Och, "ORANGE: a method for evaluating automatic evaluation metrics for machine translation",
 COLING 2004 (add-one smoothing), in the variant that CodeXGLUE's code-to-text evaluator computes: counts also carry the

@@ -23,9 +23,9 @@ from transformers import PreTrainedTokenizerFast
 
 from .disk import in_words
 from .errors import DataError, ModelError
-from .files import complete_or_absent
+from .atomic import complete_or_absent
 from .regularfile import check_regular
-from .rows import Row, Rows
+from .text.rows import Row, Rows
 from .ruby import split_identifiers as split_identifiers_in
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from .errors import ModelError
-from .fitting import batch_that_fits
-from .model import BOS, EOS, PAD, CodeToText
+from .families.fitting import batch_that_fits
+from .families.roberta import BOS, EOS, PAD, CodeToText
 
 CHUNK = 64
 """Neighbouring candidates that `_top` first reduces to their maximum."""

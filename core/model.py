@@ -1,496 +1,412 @@
-"""The paper's model: a RoBERTa encoder and a small Transformer decoder that writes one comment for one method.
+"""Makes a model or tokenizer of the files found, and saves our own.
 
-Parameters carry the names of CodeXGLUE's checkpoints (`decoder.layers.0.self_attn.in_proj_weight`, ...), so its files load
-without a table of names. The attention of the decoder is our own, for two reasons: while decoding it keeps keys and values in a
-cache that holds all beams of an example side by side, and `nn.MultiheadAttention` is left alone by torch's quantization.
+Four kinds of checkpoints are read: our folder (`config.json`, `model.safetensors`, tokenizer); CodeXGLUE's (`pytorch_model.bin`
+beside a RoBERTa `config.json`); the same pruned by the paper; and a bare RoBERTa encoder, which gets a fresh decoder. A tensor
+that none of them has is an error: what was trained must not get lost in silence. Sizes are held against the file before anything
+is made of it.
 
-Knows nothing of files (`loading`), of beam search (`decode`), of tokenizers, masks or training.
-Sources: CodeXGLUE, Code-Text/code-to-text (architecture, loss); torch's `nn.TransformerDecoderLayer` (names, start values).
+Knows nothing of training, decoding or the screen, and leaves finding and reading files to `weightfiles`. transformers' own
+`from_pretrained` is not used: it draws progress bars and warns of names it does not know.
 """
 
-import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self, cast
+import json
+import re
+import shutil
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 
 import torch
-import torch.nn.functional as F
+from huggingface_hub.errors import StrictDataclassError
+from safetensors.torch import save_file
+from tokenizers import AddedToken, Tokenizer
 from torch import Tensor, nn
-from transformers import PreTrainedModel
-from transformers.models.roberta.configuration_roberta import RobertaConfig
-from transformers.models.roberta.modeling_roberta import RobertaModel
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.activations import ACT2FN
 
+from .spec.configfields import check_fields, short
 from .errors import ModelError
+from .atomic import TEMPORARY, complete_or_absent
+from .compress.masks import load_masks as read_masks
+from .families.memory import available_bytes
+from .families.roberta import BOS, EOS, PAD, CodeToText, CodeToTextConfig, Decoder
+from .spec.checkpoint_files import CONFIG, WEIGHTS
+from .plainfiles import size_words
+from .compress.quantized_files import load_quantized, save_quantized
+from .families.tokenizerfile import read_tokenizer, reason_of
+from .families.weightfiles import NO_WEIGHTS, find_tokenizer, find_weights, plain_names, read_json, read_shapes, read_tensors, unpack
 
-if TYPE_CHECKING:
-    from .loading import load_model as load_model
+ENCODER_FIELDS = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size", "initializer_range",
+    "layer_norm_eps", "pad_token_id", "bos_token_id", "eos_token_id",
+)  # fmt: skip
+"""What is taken over from a RoBERTa configuration; the rest (generation, versions) means nothing here."""
 
-PAD, BOS, EOS = 1, 0, 2
-"""Token ids of RoBERTa's `<pad>`, `<s>` and `</s>`; every model and tokenizer here must agree with them."""
+DECODER_FIELDS = ("decoder_layers", "decoder_heads", "decoder_ffn", "decoder_dropout", "split_identifiers", "pretrained_only")
+"""What our own configuration adds."""
 
-DECODER_NORM_EPS = 1e-5
-"""torch's default, which CodeXGLUE leaves as it is, whatever the encoder's configuration says."""
+SPECIAL_TOKENS = {"bos": ("<s>", BOS), "pad": ("<pad>", PAD), "eos": ("</s>", EOS)}
+"""RoBERTa's special tokens and the ids that model, data and beam search rely on."""
 
+MASKS = "masks.safetensors"
+"""Lies beside the weights in every round of a run."""
+OWN_FILES = {CONFIG, "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
+"""What `save_model` writes; a folder with anything else in it is not replaced."""
 
-class CodeToTextConfig(RobertaConfig):  # type: ignore[misc]  # mypy does not follow transformers
-    """RoBERTa's configuration, and what the decoder needs."""
+UNNEEDED = re.compile(
+    r"lm_head\.(?:bias|(?:dense|layer_norm|decoder)\.(?:weight|bias))"  # guesses masked words: RobertaForMaskedLM
+    r"|classifier\.(?:(?:dense|out_proj)\.)?(?:weight|bias)"  # sorts texts or tokens: RobertaFor...Classification
+    r"|qa_outputs\.(?:weight|bias)"  # finds answers: RobertaForQuestionAnswering
+)
+"""Heads of other tasks, which a bare encoder may bring along: they stand on top of it, and its decoder takes their place."""
 
-    model_type = "codeprune-code-to-text"
-
-    decoder_layers: int = 6
-    """Number of decoder layers."""
-    decoder_heads: int | None = None
-    """Attention heads in each decoder layer; None means as many as the encoder has."""
-    decoder_ffn: int = 2048
-    """Neurons in each decoder feed-forward block."""
-    decoder_dropout: float = 0.1
-    """Share of values dropped in the decoder while training, attention included."""
-    pretrained_only: bool = False
-    """Whether encoder and decoder come from pre-training and have not learned to write comments for their own sake yet."""
-    split_identifiers: bool = False
-    """Whether source text is split into words before tokenizing; only stored here, for whoever prepares the text."""
-    quantization: str | None = None
-    """Name of the method that the weights were quantized with; None for weights in float32."""
-
-
-class Attention(nn.Module):
-    """Multi-head attention with the parameter names and start values of `nn.MultiheadAttention`.
-
-    Args:
-        hidden: Width of the model.
-        heads: Number of heads; must divide `hidden`.
-        dropout: Share of attention weights dropped while training.
-    """
-
-    def __init__(self, hidden: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.hidden, self.heads, self.dropout = hidden, heads, dropout
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * hidden, hidden))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * hidden))
-        self.out_proj = nn.Linear(hidden, hidden)
-        nn.init.xavier_uniform_(self.in_proj_weight)
-        nn.init.zeros_(self.out_proj.bias)
-
-    def query(self, x: Tensor) -> Tensor:
-        """Queries of `x`, (batch, time, hidden)."""
-        return F.linear(x, self.in_proj_weight[: self.hidden], self.in_proj_bias[: self.hidden])
-
-    def key_value(self, x: Tensor) -> Tensor:
-        """Keys and values of `x` side by side, (batch, time, 2 * hidden)."""
-        return F.linear(x, self.in_proj_weight[self.hidden :], self.in_proj_bias[self.hidden :])
-
-    def query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What `query` and `key_value` give for the same `x`, in one product."""
-        both = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        return both[..., : self.hidden], both[..., self.hidden :]
-
-    def split(self, key_value: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values by head, (batch, heads, time, width) each, as views."""
-        return self._heads(key_value[..., : self.hidden]), self._heads(key_value[..., self.hidden :])
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-        """Weighted values, projected back.
-
-        Args:
-            query: (batch, time, hidden).
-            key: (batch, heads, positions, width).
-            value: As `key`.
-            mask: Bool, broadcasts to (batch, heads, time, positions); True = may be seen.
-            causal: Whether a query sees only positions up to its own.
-
-        Returns:
-            (batch, time, hidden).
-        """
-        if self.training and query.device.type == "cpu":
-            seen = self._trained_on_cpu(self._heads(query), key, value, mask, causal)
-        else:
-            dropout = self.dropout if self.training else 0.0
-            seen = F.scaled_dot_product_attention(
-                self._heads(query), key, value, attn_mask=mask, dropout_p=dropout, is_causal=causal
-            )
-        out: Tensor = self.out_proj(seen.transpose(1, 2).flatten(2))
-        return out
-
-    def _trained_on_cpu(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        """The same in plain products: the backward pass of torch's fused attention took half of a step in bf16 on the CPU."""
-        if causal:
-            mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
-        scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2))  # (batch, heads, time, positions)
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -math.inf)
-        weights = F.dropout(scores.softmax(-1, dtype=torch.float32), self.dropout)
-        return torch.matmul(weights.to(value.dtype), value)
-
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:2], self.heads, self.hidden // self.heads).transpose(1, 2)  # (batch, heads, time, width)
+_TIED, _EMBEDDINGS = "lm_head.weight", "encoder.embeddings.word_embeddings.weight"
+_DECODER, _POOLER = "decoder.layers.", "encoder.pooler."
 
 
-class DecoderLayer(nn.Module):
-    """One `nn.TransformerDecoderLayer` with torch's defaults: normalised after each block, ReLU.
+def load_model(source: str | Path, *, decoder_layers: int = 6, seed: int = 0) -> CodeToText:
+    """Load a model on the CPU, in evaluation mode: in float32, or as it was quantized when its folder is of a quantized model.
 
     Args:
-        config: Sizes and dropout.
-        heads: Number of attention heads.
+        source: Folder, weights file with a `config.json` beside it, or the name of a RoBERTa encoder on the Hugging Face hub.
+        decoder_layers: Depth of the fresh decoder that a bare encoder gets; a checkpoint with a decoder keeps its own.
+        seed: Of the fresh decoder's weights; torch's global generators are left as they are.
+
+    Returns:
+        The model; output layer and word embeddings are one tensor, unless the output layer was quantized to integers.
+
+    Raises:
+        ModelError: Nothing there, damaged, not of this architecture, or the hub cannot be reached.
     """
-
-    def __init__(self, config: CodeToTextConfig, heads: int) -> None:
-        super().__init__()
-        hidden, dropout = config.hidden_size, config.decoder_dropout
-        self.self_attn = Attention(hidden, heads, dropout)
-        self.multihead_attn = Attention(hidden, heads, dropout)
-        self.linear1 = nn.Linear(hidden, config.decoder_ffn)
-        self.linear2 = nn.Linear(config.decoder_ffn, hidden)
-        self.norm1 = nn.LayerNorm(hidden, eps=DECODER_NORM_EPS)
-        self.norm2 = nn.LayerNorm(hidden, eps=DECODER_NORM_EPS)
-        self.norm3 = nn.LayerNorm(hidden, eps=DECODER_NORM_EPS)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
-        """Whole sentences at once, for training.
-
-        Args:
-            x: (batch, time, hidden).
-            memory: (batch, source time, hidden).
-            memory_mask: (batch, 1, 1, source time) bool, True = a real token.
-
-        Returns:
-            (batch, time, hidden).
-        """
-        query, key_value = self.self_attn.query_key_value(x)
-        x = self.norm1(x + self.dropout(self.self_attn.attend(query, *self.self_attn.split(key_value), causal=True)))
-        key, value = self.multihead_attn.split(self.multihead_attn.key_value(memory))
-        return self._rest(x, key, value, memory_mask)
-
-    def step(self, x: Tensor, cache: "DecoderCache", layer: int) -> Tensor:
-        """One more token for every beam; its keys and values are added to the cache.
-
-        Args:
-            x: (batch, beams, hidden).
-            cache: Everything earlier; `cache.seen` already has room for these tokens.
-            layer: Which layer's part of the cache is meant.
-
-        Returns:
-            (batch, beams, hidden).
-        """
-        query, key_value = self.self_attn.query_key_value(x)
-        cache.own[layer] = torch.cat([cache.own[layer], key_value], 1)
-        mask = cache.seen[:, None] if cache.branched else None
-        x = self.norm1(x + self.self_attn.attend(query, *self.self_attn.split(cache.own[layer]), mask))
-        return self._rest(x, *cache.cross[layer], cache.cross_mask)
-
-    def _rest(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        attn = self.multihead_attn
-        x = self.norm2(x + self.dropout(attn.attend(attn.query(x), key, value, mask)))
-        inner = self.dropout(F.relu(self.linear1(x)))
-        out: Tensor = self.norm3(x + self.dropout(self.linear2(inner)))
-        return out
+    path = find_weights(source)
+    facts = _read_config(path.parent / CONFIG)
+    if facts.get("quantization") is not None:
+        tensors = read_tensors(path)
+        _check_depths(facts, tensors, path)
+        return load_quantized(tensors, _make_config(facts, path.parent / CONFIG), path, _assemble)
+    weights, _ = unpack(read_tensors(path), path)
+    finetuned = _has_decoder(weights)
+    facts |= _decoder_shape(weights, path) if finetuned else {"decoder_layers": decoder_layers}
+    _check_depths(facts, weights, path, encoder_only=not finetuned)
+    config = _make_config(facts, path.parent / CONFIG)
+    if not finetuned:
+        weights = _encoder_only(weights, path)
+        weights = _fresh_parts(config, weights, path, seed) | weights
+    return _assemble(config, weights, path)
 
 
-@dataclass
-class DecoderCache:
-    """What decoding keeps between steps, for the beams of each example side by side.
-
-    The tokens of one example form a tree: each step adds one slot a beam, and `seen` says which slots lead to which beam.
-    Moving a beam to another parent moves one row of `seen`, not its keys and values; since beams soon share all but their last
-    tokens, the tree stays little larger than one sentence, and `reorder` throws out what no beam sees any more.
-    """
-
-    cross: list[tuple[Tensor, Tensor]]
-    """Per layer, keys and values of the source: (batch, heads, source time, width) each."""
-    cross_mask: Tensor
-    """(batch, 1, 1, source time) bool, True = a real token."""
-    own: list[Tensor]
-    """Per layer, keys and values of the tokens so far side by side: (batch, slots, 2 * hidden)."""
-    seen: Tensor
-    """(batch, beams, slots) bool: which slots are on a beam's path."""
-    count: Tensor
-    """(batch, beams) int64: tokens so far that are not `<pad>`, as RoBERTa counts positions."""
-    branched: bool = False
-    """Whether beams differ in what they see; if not, no mask is needed."""
-
-    def reorder(self, parents: Tensor) -> None:
-        """Let every beam continue from a parent.
-
-        Args:
-            parents: (batch, beams) int64, which earlier beam each one continues; the number of beams may change.
-        """
-        self.count = self.count.gather(1, parents)
-        self.seen = self.seen.gather(1, parents[..., None].expand(-1, -1, self.seen.shape[2]))
-        self.branched = True
-        slots = self.seen.shape[2]
-        if slots < 4 * parents.shape[1]:
-            return
-        alive = self.seen.any(1)  # (batch, slots)
-        wanted = int(alive.sum(1).max())
-        if wanted + 2 * parents.shape[1] > slots:  # a few dead slots cost less than moving the others
-            return
-        order = alive.int().argsort(dim=1, descending=True, stable=True)[:, :wanted]
-        self.seen = self.seen.gather(2, order[:, None].expand(-1, parents.shape[1], -1))
-        flat = (order + torch.arange(len(order), device=order.device)[:, None] * slots).flatten()
-        self.own = [kv.flatten(0, 1).index_select(0, flat).view(len(order), wanted, -1) for kv in self.own]
-
-    def keep(self, examples: Tensor) -> None:
-        """Drop the examples that are done.
-
-        Args:
-            examples: (remaining,) int64, places in the batch of those that go on.
-        """
-        self.cross = [(key.index_select(0, examples), value.index_select(0, examples)) for key, value in self.cross]
-        self.cross_mask = self.cross_mask.index_select(0, examples)
-        self.own = [kv.index_select(0, examples) for kv in self.own]
-        self.seen = self.seen.index_select(0, examples)
-        self.count = self.count.index_select(0, examples)
-
-
-class Decoder(nn.Module):
-    """The stack of decoder layers. Unlike torch's, which copies one layer, each starts with numbers of its own.
+def is_finetuned(source: str | Path) -> bool:
+    """Whether a model brings a decoder that has learned the task; reads names, not weights.
 
     Args:
-        config: Sizes and dropout.
-    """
+        source: As for `load_model`.
 
-    def __init__(self, config: CodeToTextConfig) -> None:
-        super().__init__()
-        heads = config.decoder_heads or config.num_attention_heads
-        if config.hidden_size % heads:
+    Raises:
+        ModelError: As for `load_model`.
+    """
+    path = find_weights(source)
+    config = path.parent / CONFIG
+    pretrained_only = config.exists() and read_json(config).get("pretrained_only") is True
+    names = plain_names(read_shapes(path)).values()
+    if not _has_decoder(names):
+        _check_encoder_only(names, path)
+        return False
+    return not pretrained_only
+
+
+def load_masks(source: str | Path) -> dict[str, Tensor]:
+    """The masks that a model was pruned with: those beside it in a round of a run, or inside a pruned checkpoint of the paper.
+
+    Args:
+        source: As for `load_model`.
+
+    Returns:
+        Parameter name -> bool tensor, True = kept; only matrices of which something is pruned, so {} for a dense model.
+
+    Raises:
+        ModelError: As for `load_model`, or the masks are those of another model.
+    """
+    path = find_weights(source)
+    beside = path.parent / MASKS
+    if not (beside.exists() or beside.is_symlink()):  # a link that leads nowhere is no sign of a dense model
+        masks = unpack(read_tensors(path), path)[1]
+    else:
+        masks = read_masks(beside)
+        _check_masks(masks, read_shapes(path), beside)
+    return {name: mask for name, mask in masks.items() if not bool(mask.all())}
+
+
+def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
+    """Load the tokenizer that lies with a model.
+
+    Args:
+        source: Folder with `tokenizer.json`, or with RoBERTa's `vocab.json` and `merges.txt`; or a hub name.
+
+    Returns:
+        A byte-level BPE tokenizer with `<s>` = 0, `<pad>` = 1, `</s>` = 2.
+
+    Raises:
+        ModelError: There is none, it is damaged, has other special tokens, or more entries than the model has embeddings.
+    """
+    folder = find_tokenizer(source)
+    backend = read_tokenizer(folder)
+    for token, number in SPECIAL_TOKENS.values():
+        if backend.token_to_id(token) != number:
             raise ModelError(
-                f"A decoder of width {config.hidden_size} cannot have {heads} heads.",
-                f"Choose a number of heads that divides {config.hidden_size}.",
+                f"The tokenizer in {folder} gives {token} the id {backend.token_to_id(token)}, but RoBERTa models need {number}.",
+                "Use a tokenizer in RoBERTa's layout: <s> = 0, <pad> = 1, </s> = 2.",
             )
-        layers = nn.ModuleList(DecoderLayer(config, heads) for _ in range(config.decoder_layers))
-        self.layers = cast("Sequence[DecoderLayer]", layers)  # ModuleList does not say what it holds
-
-    def forward(self, x: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
-        """Whole sentences through all layers; arguments as for `DecoderLayer`."""
-        for layer in self.layers:
-            x = layer(x, memory, memory_mask)
-        return x
-
-    def cross(self, memory: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values that each layer sees of the source, (batch, heads, source time, width) each."""
-        pairs = (layer.multihead_attn.split(layer.multihead_attn.key_value(memory)) for layer in self.layers)
-        return [(key.contiguous(), value.contiguous()) for key, value in pairs]
-
-    def step(self, x: Tensor, cache: DecoderCache) -> Tensor:
-        """One token a beam through all layers, (batch, beams, hidden); the cache grows by it."""
-        for number, layer in enumerate(self.layers):
-            x = layer.step(x, cache, number)
-        return x
+    _check_vocabulary(backend, folder)
+    names: dict[str, object] = {f"{role}_token": token for role, (token, _) in SPECIAL_TOKENS.items()}
+    names |= {"cls_token": "<s>", "sep_token": "</s>"}
+    if backend.token_to_id("<unk>") is not None:  # naming a token that is not there would add one
+        names["unk_token"] = "<unk>"
+    if backend.token_to_id("<mask>") is not None:
+        names["mask_token"] = AddedToken("<mask>", lstrip=True, normalized=False)
+    try:
+        return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False, **names)
+    except Exception as error:  # whatever the library says of a tokenizer that it cannot take over
+        raise ModelError(f"The tokenizer in {folder} cannot be used: {reason_of(error)}.", "Copy its files again.") from error
 
 
-class CodeToText(PreTrainedModel):  # type: ignore[misc]  # mypy does not follow transformers
-    """RoBERTa encoder, Transformer decoder, output layer tied to the word embeddings.
+def save_model(
+    model: CodeToText, tokenizer: PreTrainedTokenizerBase | None, folder: str | Path, half: bool = False, decoder: bool = True
+) -> None:
+    """Write a model folder, complete or absent.
 
     Args:
-        config: Sizes; the weights start random, drawn from torch's global generator.
+        model: On any device.
+        tokenizer: Saved beside it, or None.
+        folder: A new folder, or an earlier model folder, which is replaced.
+        half: Write float16, half the size; `load_model` gives float32 again.
+        decoder: False leaves out all but the encoder: the file then counts as a pre-trained encoder, not as fine-tuned.
+
+    Raises:
+        ModelError: The folder exists and holds something other than a model.
     """
+    folder = Path(folder)
+    if model.config.quantization is not None:
+        assert tokenizer is not None
+        save_quantized(model, tokenizer, folder, _facts(model))
+        return
+    _check_replaceable(folder)
+    tensors = {
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+        if name != _TIED and (decoder or name.startswith("encoder."))
+    }
+    aside = folder.with_name(f"{TEMPORARY}{folder.name}-replaced")
+    with complete_or_absent(folder) as draft:
+        draft.mkdir()
+        save_file(tensors, draft / WEIGHTS[0], metadata={"format": "pt"})
+        (draft / CONFIG).write_text(json.dumps(_facts(model), indent=1) + "\n", encoding="utf-8")
+        if tokenizer is not None:
+            tokenizer.save_pretrained(draft)
+        if folder.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.replace(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
-    config: CodeToTextConfig
-    config_class = CodeToTextConfig
-    base_model_prefix = ""
-    main_input_name = "sources"
-    _supports_sdpa = True
-    _tied_weights_keys: ClassVar[dict[str, str]] = {"lm_head.weight": "encoder.embeddings.word_embeddings.weight"}
 
-    def __init__(self, config: CodeToTextConfig) -> None:
-        super().__init__(config)
-        self.encoder = RobertaModel(config)
-        self.decoder = Decoder(config)
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        self.encoder_off = False
-        self.post_init()
+def _facts(model: CodeToText) -> dict[str, object]:
+    """The entries of a `config.json` that describe a model's architecture."""
+    facts: dict[str, object] = {"model_type": CodeToTextConfig.model_type, "architectures": [type(model).__name__]}
+    return facts | {name: getattr(model.config, name) for name in (*ENCODER_FIELDS, *DECODER_FIELDS)}
 
-    def _init_weights(self, module: nn.Module) -> None:
-        """Nothing: the encoder and the modules above have set their start values themselves, as RoBERTa and torch do."""
 
-    def train(self, mode: bool = True) -> Self:
-        """Switches to training or evaluation; the encoder's attention is fused except while training on the CPU (see above)."""
-        plain = mode and self.device.type == "cpu"
-        self.encoder.set_attn_implementation("eager" if plain else "sdpa")
-        trained: Self = super().train(mode)
-        return trained
+def _read_config(path: Path) -> dict[str, object]:
+    """The entries of a `config.json` that matter here, known to be a RoBERTa's."""
+    facts = read_json(path)
+    kind = facts.get("model_type", "roberta")
+    if kind not in ("roberta", CodeToTextConfig.model_type):
+        raise ModelError(
+            f"{path} describes a model of type {short(kind)}, but only RoBERTa encoders and this project's models can be loaded.",
+            "Choose CodeBERT, GraphCodeBERT, UniXcoder, another RoBERTa, or a model folder written by codeprune-tui.",
+        )
+    for role, (token, number) in SPECIAL_TOKENS.items():
+        given = facts.get(f"{role}_token_id", number)
+        if given != number or isinstance(given, bool):
+            raise ModelError(
+                f"{path} gives {token} the id {short(given)}, but RoBERTa models need {number}.",
+                "Use a model and tokenizer in RoBERTa's layout: <s> = 0, <pad> = 1, </s> = 2.",
+            )
+    facts = {name: facts[name] for name in (*ENCODER_FIELDS, *DECODER_FIELDS, "quantization") if name in facts}
+    check_fields(facts, path)
+    if (name := facts.get("hidden_act", "gelu")) not in ACT2FN:
+        raise ModelError(f"{path} asks for the unknown hidden_act {short(name)}.", "RoBERTa models have gelu.")
+    return facts
 
-    def get_input_embeddings(self) -> nn.Module:
-        """The word embeddings, shared by encoder, decoder and output."""
-        shared: nn.Module = self.encoder.embeddings.word_embeddings
-        return shared
 
-    def get_output_embeddings(self) -> nn.Module:
-        """The output layer."""
-        return self.lm_head
+def _make_config(facts: Mapping[str, object], path: Path) -> CodeToTextConfig:
+    """The configuration, attention by SDPA."""
+    try:
+        config = CodeToTextConfig(**facts)
+    except (StrictDataclassError, TypeError, ValueError) as error:
+        detail = str(error).splitlines()[-1].strip()
+        raise ModelError(
+            f"{path} holds an entry that cannot be used: {detail}.", "Correct it, or copy the file again."
+        ) from error
+    check_fields({name: getattr(config, name) for name in (*ENCODER_FIELDS, *DECODER_FIELDS)}, path)  # with every default
+    if config.hidden_size % (config.decoder_heads or config.num_attention_heads):
+        raise ModelError(
+            f"{path} asks for {config.decoder_heads} decoder heads in a width of {config.hidden_size}, which they do not divide.",
+            "Correct decoder_heads.",
+        )
+    return config
 
-    def encode(self, sources: Tensor) -> Tensor:
-        """What the decoder reads of the sources.
 
-        Args:
-            sources: (batch, source time) int64, `<s>` ... `</s>`, padded with 1.
+def _has_decoder(names: Iterable[str]) -> bool:
+    return any(name.startswith(_DECODER) for name in names)
 
-        Returns:
-            (batch, source time, hidden); what stands at padded places means nothing.
-        """
-        if self.encoder_off:
-            embedded: Tensor = self.encoder.embeddings(sources)
-            return embedded
-        real = sources != PAD
-        # Given a mask of two dimensions for fused attention, transformers asks the device whether it is needed at all.
-        fused = self.encoder.config._attn_implementation == "sdpa"
-        out: Tensor = self.encoder(
-            input_ids=sources, attention_mask=real[:, None, None] if fused else real.long()
-        ).last_hidden_state
-        return out
 
-    def token_losses(
-        self, sources: Tensor, targets: Tensor, label_smoothing: float = 0.0, places: Tensor | None = None
-    ) -> tuple[Tensor, int]:
-        """Cross-entropy summed over the real target tokens, and how many those are.
+def _decoder_shape(weights: Mapping[str, Tensor], path: Path) -> dict[str, object]:
+    """Depth and width as the checkpoint has them, whatever its configuration says."""
+    layers = {name.removeprefix(_DECODER).split(".")[0] for name in weights if name.startswith(_DECODER)}
+    inner = weights.get(f"{_DECODER}0.linear1.weight")
+    missing = next((number for number in range(len(layers)) if str(number) not in layers), None)
+    if inner is None or missing is not None or inner.dim() != 2:
+        lacks = f"{_DECODER}{missing}" if missing else f"{_DECODER}0.linear1.weight"
+        raise ModelError(f"{path} lacks {lacks}: its decoder is not whole.", "Save the checkpoint again.")
+    return {"decoder_layers": len(layers), "decoder_ffn": inner.shape[0]}
 
-        Padding changes nothing, and the output layer, most of the work in a small model, sees real tokens only.
 
-        Args:
-            sources: (batch, source time) int64, padded with 1.
-            targets: (batch, target time) int64, `<s>` ... `</s>`, padded with 1 on the right.
-            label_smoothing: Share of the target given to all other words, in [0, 1).
-            places: As for `target_logits`.
+def _check_depths(facts: Mapping[str, object], names: Iterable[str], path: Path, *, encoder_only: bool = False) -> None:
+    """Refuses a configuration with more layers than the file has tensors: to lay out a million layers would take hours."""
+    count = len(list(names))
+    for field in ("num_hidden_layers",) if encoder_only else ("num_hidden_layers", "decoder_layers"):
+        layers = facts.get(field, getattr(CodeToTextConfig, field, 0))
+        if isinstance(layers, int) and layers > count:
+            raise ModelError(
+                f"{path.parent / CONFIG} asks for {field} = {layers:,}, but {path.name} holds {count} tensors in all.",
+                f"Put the {CONFIG} that belongs to these weights beside them.",
+            )
 
-        Returns:
-            The sum in float32 (nats), and the number of target tokens after `<s>`.
-        """
-        logits, wanted = self.target_logits(sources, targets, places)
-        losses = F.cross_entropy(logits.float(), wanted, reduction="sum", label_smoothing=label_smoothing)
-        return losses, len(wanted)
 
-    def target_logits(self, sources: Tensor, targets: Tensor, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """What the model expects at each real target token, given those before it.
+def _encoder_only(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The encoder under our names, without the heads of other tasks; a ModelError where there is more than these."""
+    prefix, encoder = _check_encoder_only(weights, path)
+    return {f"encoder.{name.removeprefix(prefix)}": tensor for name, tensor in weights.items() if name.startswith(encoder)}
 
-        Args:
-            sources: (batch, source time) int64, padded with 1.
-            targets: (batch, target time) int64, `<s>` ... `</s>`, padded with 1 on the right.
-            places: (real tokens,) int64, where in the flattened `targets[:, 1:]` they stand, for whoever knows; to find them in
-                the targets, a GPU has to be waited for.
 
-        Returns:
-            Logits, (real tokens, vocab), and the tokens that stand there, (real tokens,) int64; `<s>` is not among them.
-        """
-        memory = self.encode(sources)
-        mask = (sources != PAD)[:, None, None]
-        x = self.decoder(self.encoder.embeddings(targets[:, :-1]), memory, mask)
-        wanted = targets[:, 1:].flatten()
-        if places is None:
-            places = (wanted != PAD).nonzero()[:, 0]
-        return self.lm_head(torch.tanh(self.dense(x.flatten(0, 1).index_select(0, places)))), wanted.index_select(0, places)
+def _check_encoder_only(names: Collection[str], path: Path) -> tuple[str, tuple[str, ...]]:
+    """Raises ModelError where a checkpoint has more than an encoder and heads that nobody needs.
 
-    def forward(self, sources: Tensor, targets: Tensor, label_smoothing: float = 0.0, places: Tensor | None = None) -> Tensor:
-        """Mean cross-entropy over the real target tokens; arguments as in `token_losses`.
+    Returns:
+        What stands before the names of the encoder, and how they begin.
+    """
+    prefix = next((p for p in ("encoder.", "roberta.") if f"{p}embeddings.word_embeddings.weight" in names), "")
+    encoder = tuple(f"{prefix}{part}" for part in ("embeddings.", "encoder.", "pooler."))
+    unneeded = (UNNEEDED, NO_WEIGHTS)
+    other = sorted(name for name in names if not name.startswith(encoder) and not any(p.fullmatch(name) for p in unneeded))
+    if other:
+        raise ModelError(
+            f"{path} holds an encoder, and {len(other)} tensors that nothing here uses: {_first(other)}.",
+            "A decoder of another architecture cannot be used, and dropping it would lose what it learned. Give a checkpoint of "
+            f"CodeXGLUE's architecture (names begin with {_DECODER}), or save the encoder by itself.",
+        )
+    return prefix, encoder
 
-        Returns:
-            A scalar in float32, nats per token; not a number if there is no target token at all.
-        """
-        total, count = self.token_losses(sources, targets, label_smoothing, places)
-        return total / count if count else total * math.nan
 
-    def prefill(self, sources: Tensor) -> DecoderCache:
-        """Encode the sources and compute the decoder's keys and values of them, once for all beams.
+def _fresh_parts(config: CodeToTextConfig, encoder: Mapping[str, Tensor], path: Path, seed: int) -> dict[str, Tensor]:
+    """Everything a bare encoder lacks: decoder, `dense`, and a pooler, which checkpoints for masked words do without.
 
-        Args:
-            sources: (batch, source time) int64, padded with 1, no row without a real token.
+    Raises:
+        ModelError: The encoder is not the one that the configuration describes, or there is no memory for so wide a decoder.
+    """
+    with torch.device("meta"):
+        wanted = {name: tensor.shape for name, tensor in CodeToText(config).state_dict().items() if name != _TIED}
+    given = {name: shape for name, shape in wanted.items() if name.startswith("encoder.") and not name.startswith(_POOLER)}
+    pooler = {name: shape for name, shape in wanted.items() if name.startswith(_POOLER)}
+    _check_tensors(given | (pooler if any(name.startswith(_POOLER) for name in encoder) else {}), encoder, path)
+    needed, free = 4 * sum(shape.numel() for name, shape in wanted.items() if name not in given), available_bytes()
+    if free and needed > free:
+        raise ModelError(
+            f"{path.parent / CONFIG} asks for a decoder of {size_words(needed)}, but {size_words(free)} of memory are free.",
+            "Correct decoder_ffn, or use a larger machine.",
+        )
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too
+        parts = nn.ModuleDict({"decoder": Decoder(config), "dense": nn.Linear(config.hidden_size, config.hidden_size)})
+        matrix = torch.empty(config.hidden_size, config.hidden_size).normal_(0.0, config.initializer_range)
+    fresh: dict[str, Tensor] = {name: tensor.detach() for name, tensor in parts.state_dict().items()}
+    return fresh | {f"{_POOLER}dense.weight": matrix, f"{_POOLER}dense.bias": torch.zeros(config.hidden_size)}
 
-        Returns:
-            A cache with one beam an example, before its first token.
-        """
-        memory = self.encode(sources)
-        batch, _, hidden = memory.shape
-        return DecoderCache(
-            cross=self.decoder.cross(memory),
-            cross_mask=(sources != PAD)[:, None, None],
-            own=[memory.new_empty(batch, 0, 2 * hidden) for _ in self.decoder.layers],
-            seen=sources.new_empty((batch, 1, 0), dtype=torch.bool),
-            count=sources.new_zeros((batch, 1)),
+
+def _assemble(config: CodeToTextConfig, weights: dict[str, Tensor], path: Path) -> CodeToText:
+    """The model around these very tensors: nothing is drawn at random first, and nothing copied."""
+    with torch.device("meta"):
+        model = CodeToText(config)
+    tied = weights.pop(_TIED, None)
+    if tied is not None and _EMBEDDINGS in weights and not torch.equal(tied, weights[_EMBEDDINGS]):
+        raise ModelError(
+            f"In {path} {_TIED} differs from {_EMBEDDINGS}, but in this architecture they are one tensor.",
+            f"Remove {_TIED} from the checkpoint if the embeddings are the ones to keep.",
+        )
+    _check_tensors({name: tensor.shape for name, tensor in model.state_dict().items() if name != _TIED}, weights, path)
+    model.load_state_dict(weights, strict=False, assign=True)
+    model.lm_head.weight = model.encoder.embeddings.word_embeddings.weight
+    embeddings = model.encoder.embeddings  # its buffers are in no checkpoint
+    embeddings.position_ids = torch.arange(config.max_position_embeddings).expand((1, -1))
+    embeddings.token_type_ids = torch.zeros(embeddings.position_ids.shape, dtype=torch.long)
+    model.eval()
+    return model
+
+
+def _check_tensors(wanted: Mapping[str, torch.Size], given: Mapping[str, Tensor], path: Path) -> None:
+    """Raise ModelError unless the same tensors are given as wanted, in the same shapes."""
+    problems = (
+        (wanted.keys() - given.keys(), "lacks {} tensors of this architecture"),
+        (given.keys() - wanted.keys(), "holds {} tensors that this architecture does not have"),
+    )
+    for names, problem in problems:
+        if names:
+            raise ModelError(
+                f"{path} {problem.format(len(names))}: {_first(sorted(names))}.",
+                f"Check that {CONFIG} belongs to these weights and that they are a RoBERTa or CodeXGLUE code-to-text checkpoint.",
+            )
+    for name, tensor in given.items():
+        if tensor.shape != wanted[name]:
+            raise ModelError(
+                f"In {path} {name} has the shape {tuple(tensor.shape)}, but {CONFIG} asks for {tuple(wanted[name])}.",
+                f"Put the {CONFIG} that belongs to these weights beside them.",
+            )
+
+
+def _check_masks(masks: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    for name, mask in masks.items():
+        if tuple(mask.shape) != shapes.get(name):
+            raise ModelError(
+                f"{path} holds a mask of shape {tuple(mask.shape)} for {short(name)}, but the weights beside it have "
+                f"{shapes.get(name, 'no such tensor')}.",
+                "Put the masks there that belong to these weights, or remove the file.",
+            )
+
+
+def _first(names: list[str]) -> str:
+    """The first names of a list, for an error."""
+    return ", ".join(name if len(name) < 100 else short(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _check_vocabulary(backend: Tokenizer, folder: Path) -> None:
+    if not (folder / CONFIG).exists():
+        return
+    entries, embeddings = backend.get_vocab_size(with_added_tokens=True), read_json(folder / CONFIG).get("vocab_size")
+    last = max(backend.get_vocab(with_added_tokens=True).values(), default=0)
+    if isinstance(embeddings, int) and max(entries, last + 1) > embeddings:
+        raise ModelError(
+            f"The tokenizer in {folder} has {entries} entries"
+            + (f" up to the id {last}" if last >= entries else "")
+            + f", but the model only {embeddings} embeddings.",
+            "Use the tokenizer that the model was trained with.",
         )
 
-    def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
-        """Feed one token to every beam.
 
-        RoBERTa's positions count the tokens that are not `<pad>`: a generated `<pad>` stands at position 1, uncounted.
-
-        Args:
-            tokens: (batch, beams) int64.
-            cache: What came before; changed in place.
-
-        Returns:
-            Logits of the next token, (batch, beams, vocab).
-        """
-        real = tokens != PAD
-        cache.count = cache.count + real
-        new = torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device).expand(len(tokens), -1, -1)
-        cache.seen = torch.cat([cache.seen, new], 2)
-        x = self.decoder.step(self.encoder.embeddings(tokens, position_ids=cache.count * real + PAD), cache)
-        logits: Tensor = self.lm_head(torch.tanh(self.dense(x)))
-        return logits
-
-
-@contextmanager
-def without_encoder(model: CodeToText) -> Iterator[None]:
-    """Takes the encoder's layers out of a model for a while: the decoder reads the embeddings of the source.
-
-    Args:
-        model: Its weights are not touched.
-    """
-    before, model.encoder_off = model.encoder_off, True
-    try:
-        yield
-    finally:
-        model.encoder_off = before
-
-
-@torch.no_grad()
-def start_near_identity(model: CodeToText) -> None:
-    """Gives an untrained model start values from which a small one learns; the generator is torch's global one.
-
-    With the usual ones the first gradients, alike for all tokens, level the states of a normalised-after encoder for good
-    (`training.hold_encoder` tells more). Here every encoder layer begins as the identity, and the decoder's look at the source
-    hands words straight on to the output, which is tied to their embeddings: that comments repeat words of the code is there from
-    the start. In the spirit of Zhang et al. 2019 (Fixup), who start residual branches at zero.
-
-    Args:
-        model: On the CPU.
-    """
-    hidden = model.config.hidden_size
-    embeddings = model.encoder.embeddings
-    for table in (embeddings.word_embeddings, embeddings.position_embeddings):
-        table.weight.normal_(0.0, hidden**-0.5)
-        table.weight[PAD].zero_()
-    for name, weight in model.encoder.encoder.named_parameters():
-        if name.endswith("output.dense.weight"):
-            weight.zero_()
-        elif weight.dim() == 2:
-            weight.normal_(0.0, weight.shape[1] ** -0.5)
-    for layer in model.decoder.layers:
-        look = layer.multihead_attn
-        look.in_proj_weight[2 * hidden :] = torch.eye(hidden)
-        look.out_proj.weight.copy_(torch.eye(hidden))
-    model.dense.weight.copy_(torch.eye(hidden))
-    model.dense.bias.zero_()
-
-
-def set_dropout(model: CodeToText, share: float) -> None:
-    """Sets the share of states dropped while training; that of attention weights stays.
-
-    Args:
-        model: Changed, its configuration too.
-        share: In [0, 1).
-    """
-    model.config.hidden_dropout_prob = model.config.decoder_dropout = share
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Dropout) and not name.endswith("attention.self.dropout"):
-            module.p = share
-
-
-def __getattr__(name: str) -> object:
-    """`load_model` is offered here too; `loading` imports this module, so it can only be fetched when asked for."""
-    if name == "load_model":
-        from .loading import load_model
-
-        return load_model
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def _check_replaceable(folder: Path) -> None:
+    if not folder.exists():
+        return
+    other = [] if not folder.is_dir() else sorted(path.name for path in folder.iterdir() if path.name not in OWN_FILES)
+    if not folder.is_dir() or other:
+        raise ModelError(
+            f"{folder} exists and is no model folder" + (f" alone: it holds {other[0]}." if other else "."),
+            "Choose another name, or move what is there.",
+        )

@@ -1,6 +1,6 @@
 """The playground: one process that keeps models loaded and comments methods on request.
 
-Started as `python -P -m core.playground [--threads N] [--device D]`; `core.exchange` says what goes through its stdin and
+Started as `python -P -m core.playground [--threads N] [--device D]`; `core.run.exchange` says what goes through its stdin and
 stdout. It answers `ready` within a moment, imports torch with the first model, and is gone as soon as stdin ends: it never
 outlives the app. Whatever a library prints goes to stderr. Knows nothing of runs or screens.
 """
@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import BinaryIO
 
 from .errors import CodepruneError
-from .exchange import (
+from .run.exchange import (
     MOST_CHARACTERS,
     MOST_CODE,
     MOST_METHODS,
@@ -47,7 +47,7 @@ from .recipe import Device
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .ruby import Method
-    from .variants import Kept, Models
+    from .evaluate.variants import Kept, Models
 
 FIRST_CHARACTERS = 300_000
 """What is read at first: where this much has more methods than are listed, nobody wrote it, and the rest would take seconds."""
@@ -239,7 +239,7 @@ class Desk:
 
     def _write(self, request: Comment, variant: Variant, method: "Method") -> None:
         writer = self._kept(request.id, variant).writer
-        from .comment import own_score, write_comments
+        from .evaluate.comment import own_score, write_comments
 
         self._say(Writing("writing", request.id, variant.model, variant.method))
         begun = time.monotonic()
@@ -273,7 +273,7 @@ class Desk:
     def _library(self) -> "Models":
         """Where models are kept; the first call imports torch."""
         if self._models is None:
-            from .variants import Models
+            from .evaluate.variants import Models
 
             self._models = Models(self._device, self._threads)
         return self._models

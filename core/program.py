@@ -25,7 +25,7 @@ def program(*, anywhere: bool = False) -> str:
     script = Path(sys.executable).with_name(OWNER)
     on_path = shutil.which(OWNER)
     if not script.is_file():
-        return OWNER if on_path else f"{_quoted(Path(sys.executable), anywhere)} -m codeprune_tui.cli"
+        return OWNER if on_path else f"{_quoted(Path(sys.executable), anywhere)} -m codeprune_tui.cli.main"
     if on_path and Path(on_path).resolve() == script.resolve():
         return OWNER
     return _quoted(script, anywhere)

@@ -16,20 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .control import Control, StopRequested
+from .run.control import Control, StopRequested
 from .disk import in_words
 from .errors import CodepruneError, RunError
-from .events import CommandTaken, Event, Failed, Happening, RunStarted, Stopped, Warned
-from .files import remove_unfinished
-from .holder import Hold, HoldLostError, refuse_second
-from .journal import JournalWriter
+from .run.events import CommandTaken, Event, Failed, Happening, RunStarted, Stopped, Warned
+from .atomic import remove_unfinished
+from .run.holder import Hold, HoldLostError, refuse_second
+from .run.journal import JournalWriter
 from .recipe import load_recipe
 from .regularfile import real
-from .runs import RunPaths, hold_lock
+from .run.folder import RunPaths, hold_lock
 
 if TYPE_CHECKING:
-    from .lottery import Material
-    from .session import Session
+    from .train.lottery import Material
+    from .train.session import Session
 
 NICENESS = 5
 """Of a worker that computes on the CPU: on all cores it would keep the app from answering keys."""
@@ -140,10 +140,10 @@ def _work(paths: RunPaths, journal: Journal, control: Control) -> None:
     recipe = load_recipe(paths.recipe)
     for folder in (paths.root, paths.rounds, paths.resume):
         remove_unfinished(folder)
-    from . import prepare  # torch and transformers: seconds
-    from .device import describe, make_accelerator
-    from .lottery import run_lottery
-    from .session import Session
+    from .train import prepare  # torch and transformers: seconds
+    from .families.device import describe, make_accelerator
+    from .train.lottery import run_lottery
+    from .train.session import Session
 
     training = recipe.training
     accelerator = make_accelerator(training.device, training.precision, training.threads)
@@ -179,8 +179,8 @@ def _work(paths: RunPaths, journal: Journal, control: Control) -> None:
 
 def pretrain(session: "Session", material: "Material") -> None:
     """Does the pre-training that a recipe asks for."""
-    from .objectives import make_objective
-    from .pretrain import Pretraining, build_corpus
+    from .train.objectives import make_objective
+    from .train.pretrain import Pretraining, build_corpus
 
     recipe, split = session.recipe, material.model.config.split_identifiers
     corpus = build_corpus(session, material.tokenizer, material.train, material.held_out, split=split)
@@ -198,7 +198,7 @@ def _step_back() -> None:
 
 def _point(paths: RunPaths) -> tuple[int, int]:
     """(round, step) after which a worker that starts now has work to do."""
-    from .checkpoint import checkpoint_facts
+    from .train.checkpoint import checkpoint_facts
 
     done = paths.next_round
     facts = checkpoint_facts(paths.resume)

@@ -9,7 +9,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from codeprune_tui.tui import CodepruneApp
-from core.events import (
+from core.run.events import (
     CheckpointSaved,
     DataLoaded,
     EncoderOffMeasured,
@@ -29,10 +29,10 @@ from core.events import (
     Scores,
     Step,
 )
-from core.interval import Difference, Interval
-from core.journal import JournalWriter
+from core.score.interval import Difference, Interval
+from core.run.journal import JournalWriter
 from core.recipe import build_recipe
-from core.runs import RunPaths, create_run, hold_lock
+from core.run.folder import RunPaths, create_run, hold_lock
 
 NOW = 1_750_000_000.0
 """The time of all tests."""

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import core.lottery
-import core.prepare
-import core.pretrain  # noqa: F401 - imported here once, so that the forks need not
-from core import journal, worker
+import core.train.lottery
+import core.train.prepare
+import core.train.pretrain  # noqa: F401 - imported here once, so that the forks need not
+from core.run import journal
+from core import worker
 
 
 def die() -> None:

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 
 from core import worker
-from core.checkpoint import load_checkpoint
+from core.train.checkpoint import load_checkpoint
 from core.recipe import load_recipe, to_toml
-from core.runs import RunPaths
-from core.session import Session
+from core.run.folder import RunPaths
+from core.train.session import Session
 
 STEPS = 50
 ROOT = Path(__file__).parent.parent

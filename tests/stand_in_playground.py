@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from core.exchange import (
+from core.run.exchange import (
     PLAIN,
     Abilities,
     Able,
@@ -24,7 +24,7 @@ from core.exchange import (
     read_request,
     to_line,
 )
-from core.methods import METHODS
+from core.spec.quantizers import METHODS
 from core.playground import Texts
 
 HEARD = Path(os.environ["HEARD"]) if "HEARD" in os.environ else None

@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from core.control import Control
-from core.events import (
+from core.run.control import Control
+from core.run.events import (
     CommandTaken,
     Evaluated,
     Evaluating,
@@ -28,8 +28,8 @@ from core.events import (
     Stopped,
     Warned,
 )
-from core.journal import JournalWriter
-from core.runs import RunPaths, hold_lock
+from core.run.journal import JournalWriter
+from core.run.folder import RunPaths, hold_lock
 
 FLOORS = {"constant": Scores(7.5, 0.25, 10.5), "name": Scores(12.5, 0.75, 16.5)}
 SIGNATURES = {"bleu": "codexglue|smooth", "corpus_bleu": "nrefs:1|case:lc"}

@@ -17,9 +17,9 @@ from codeprune_tui.screens.marks import MarkRuns
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.widgets.chart import Plot
 from codeprune_tui.widgets.comparetable import CompareTable
-from core.events import Happening, RoundFinished, Scores, Step
+from core.run.events import Happening, RoundFinished, Scores, Step
 from core.recipe import build_recipe, to_toml
-from core.runs import RunPaths
+from core.run.folder import RunPaths
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
 

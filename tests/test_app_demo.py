@@ -28,14 +28,15 @@ from app_runs import (
 )
 from test_client import stand_in
 
-from codeprune_tui import bundle, client
+from codeprune_tui import bundle
+from codeprune_tui.runs import client
 from codeprune_tui.screens.new_run import NewRunScreen
 from codeprune_tui.screens.runs import RunsScreen
 from codeprune_tui.tui import CodepruneApp
-from codeprune_tui.words import percent
-from core.events import FloorsMeasured, Scores
+from codeprune_tui.views.text import percent
+from core.run.events import FloorsMeasured, Scores
 from core.recipe import load_recipe
-from core.runs import RunPaths, is_held
+from core.run.folder import RunPaths, is_held
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
 

@@ -25,8 +25,8 @@ from app_runs import (
     with_figures,
 )
 
-from core.events import Failed, Happening, Picked, Sample, Stopped, Warned
-from core.runs import RunPaths
+from core.run.events import Failed, Happening, Picked, Sample, Stopped, Warned
+from core.run.folder import RunPaths
 
 EVIL = [
     "[red]markup[/red]",

@@ -16,7 +16,7 @@ import pexpect
 import pytest
 from app_runs import beginning, live, make_run, step
 
-from codeprune_tui.words import reopening
+from codeprune_tui.views.text import reopening
 
 ROOT = Path(__file__).resolve().parent.parent
 BACK_FROM_THE_ALTERNATE_SCREEN = "\x1b[?1049l"

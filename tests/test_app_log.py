@@ -19,15 +19,15 @@ from app_runs import (
 )
 from textual.pilot import Pilot
 
-from codeprune_tui import logs
+from codeprune_tui.runs import logs
 from codeprune_tui.screens.live import LiveScreen
 from codeprune_tui.screens.log import LogScreen
-from codeprune_tui.state import reduce_all
+from codeprune_tui.views.state import reduce_all
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.widgets.pager import Pager, _heights
 from codeprune_tui.widgets.runlog import RunLog
-from core.events import Event, Warned
-from core.runs import RunPaths
+from core.run.events import Event, Warned
+from core.run.folder import RunPaths
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
 

@@ -6,16 +6,16 @@ import pytest
 from app_runs import LARGE, SMALL, a_round, beginning, live, make_run, opened, shown, until, until_shown, whole_run
 from textual.widgets import DataTable, Input
 
-from codeprune_tui import client
-from codeprune_tui.ordering import ORDERS
-from codeprune_tui.runcells import COLUMNS, DEVICE, KIND
+from codeprune_tui.runs import client
+from codeprune_tui.views.run_order import ORDERS
+from codeprune_tui.views.run_columns import COLUMNS, DEVICE, KIND
 from codeprune_tui.screens.compare import CompareScreen
 from codeprune_tui.screens.new_run import NewRunScreen
 from codeprune_tui.screens.runs import RunsScreen
 from codeprune_tui.tui import CodepruneApp
-from core.events import Paused
+from core.run.events import Paused
 from core.recipe import build_recipe, load_recipe, to_toml
-from core.runs import RunPaths
+from core.run.folder import RunPaths
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
 

@@ -21,7 +21,7 @@ from app_runs import (
 )
 from textual.widgets import DataTable, Input, Select
 
-from codeprune_tui import client
+from codeprune_tui.runs import client
 from codeprune_tui.screens.compare import CompareScreen
 from codeprune_tui.screens.layers import LayersScreen
 from codeprune_tui.screens.live import LiveScreen
@@ -30,9 +30,9 @@ from codeprune_tui.screens.runs import RunsScreen
 from codeprune_tui.widgets.field import FieldRow
 from codeprune_tui.widgets.statusline import StatusLine
 from core.errors import RunError
-from core.events import CommandTaken, Paused, RunFinished, Step, Stopped, Validated
+from core.run.events import CommandTaken, Paused, RunFinished, Step, Stopped, Validated
 from core.recipe import Recipe, build_recipe
-from core.runs import RunPaths
+from core.run.folder import RunPaths
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
 

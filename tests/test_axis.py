@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeprune_tui.axis import LARGEST, labels, number, span, ticks, usable
+from codeprune_tui.views.axis import LARGEST, labels, number, span, ticks, usable
 
 NUMBERS = st.floats(-LARGEST / 2, LARGEST / 2, allow_nan=False)
 

@@ -18,8 +18,8 @@ from core.bench.reference import PaddedTrainer, padded, padded_loss, slow_beam_s
 from core.data import Batch, pad_lists
 from core.decode import beam_search
 from core.errors import DataError, TrainingError
-from core.memory import peak_bytes, reset_peak
-from core.model import EOS, PAD, CodeToText
+from core.families.memory import peak_bytes, reset_peak
+from core.families.roberta import EOS, PAD, CodeToText
 
 SOURCES = [[0, 11, 12, 13, 14, 2], [0, 21, 22, 2], [0, 31, 2]]
 TARGETS = [[0, 5, 6, 2], [0, 7, 8, 9, 10, 2], [0, 12, 2]]
@@ -167,7 +167,7 @@ def test_what_people_wrote_around_the_page_stays() -> None:
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "codeprune_tui.cli", "bench", *arguments]
+    command = [sys.executable, "-P", "-m", "codeprune_tui.cli.main", "bench", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 

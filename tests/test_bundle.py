@@ -12,14 +12,15 @@ import pytest
 from app_runs import whole_run
 from test_client import stand_in
 
-from codeprune_tui import bundle, client
+from codeprune_tui import bundle
+from codeprune_tui.runs import client
 from core.errors import RecipeError, RunError
-from core.events import Evaluated, RunStarted, Unknown
-from core.journal import read_journal
+from core.run.events import Evaluated, RunStarted, Unknown
+from core.run.journal import read_journal
 from core.recipe import NEW_MODEL, load_recipe
-from core.rows import load_rows
-from core.runs import RunPaths, State, read_metrics, run_info
-from core.schedule import sparsities
+from core.text.rows import load_rows
+from core.run.folder import RunPaths, State, read_metrics, run_info
+from core.spec.schedule import sparsities
 
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "checkpoints" / "bundled"
@@ -68,7 +69,7 @@ def test_a_recipe_is_a_file_before_it_is_a_name(tmp_path: Path, monkeypatch: pyt
 def test_the_models_are_described_without_torch() -> None:
     program = "from codeprune_tui import bundle; import sys; print(bundle.models()); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
-    from core.loading import load_model
+    from core.model import load_model
 
     models = {model.name: model for model in bundle.models()}
     mini = models["ruby-mini"]

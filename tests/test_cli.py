@@ -17,14 +17,16 @@ import pytest
 from app_runs import make_run, whole_run
 from test_client import happened, stand_in, until
 
-from codeprune_tui import bundle, cli, client, commands, console, report
-from codeprune_tui.plain import plain, plain_lines
-from core.events import FloorsMeasured, RoundFinished, RunFinished, RunStarted, Scores, Stopped
-from core.journal import JournalWriter
+from codeprune_tui import bundle
+from codeprune_tui.cli import main, runs, console, tables
+from codeprune_tui.runs import client
+from codeprune_tui.views.plain import plain, plain_lines
+from core.run.events import FloorsMeasured, RoundFinished, RunFinished, RunStarted, Scores, Stopped
+from core.run.journal import JournalWriter
 from core.recipe import Recipe, load_recipe, parse_recipe
-from core.runs import RunPaths, create_run, hold_lock, is_held
+from core.run.folder import RunPaths, create_run, hold_lock, is_held
 
-PROGRAM = [sys.executable, "-P", "-m", "codeprune_tui.cli"]
+PROGRAM = [sys.executable, "-P", "-m", "codeprune_tui.cli.main"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def run_cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def call(*arguments: str) -> Result:
         monkeypatch.setattr(sys, "argv", ["codeprune-tui", *arguments])
         with pytest.raises(SystemExit) as left:
-            cli.main()
+            main.main()
         out, err = capsys.readouterr()
         code = left.value.code
         return Result(code if isinstance(code, int) else 0, out, err)
@@ -59,8 +61,8 @@ def stand_in_start(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Makes `run` and `resume` start a stand-in for the worker."""
 
     def choose(mode: str) -> None:
-        monkeypatch.setattr(commands.client, "start", partial(client.start, command=stand_in(mode)))
-        monkeypatch.setattr(commands.client, "resume", partial(client.resume, command=stand_in(mode)))
+        monkeypatch.setattr(runs.client, "start", partial(client.start, command=stand_in(mode)))
+        monkeypatch.setattr(runs.client, "resume", partial(client.resume, command=stand_in(mode)))
 
     return choose
 
@@ -262,8 +264,8 @@ def test_pause_and_stop_return_when_it_has_happened(endless: RunPaths, run_cli: 
 
 
 def test_a_worker_that_does_not_answer_is_told(tmp_path: Path, run_cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "ANSWER_S", 0.3)
-    monkeypatch.setattr(commands.client, "TAKEN_S", 0.2)
+    monkeypatch.setattr(runs, "ANSWER_S", 0.3)
+    monkeypatch.setattr(runs.client, "TAKEN_S", 0.2)
     paths = create_run(tmp_path / "checkpoints", "mine", Recipe())
     with hold_lock(paths):
         result = run_cli("pause", "mine")
@@ -275,7 +277,7 @@ def test_a_worker_that_does_not_answer_is_told(tmp_path: Path, run_cli: Cli, mon
 
 
 def test_a_worker_that_ends_instead_of_pausing_is_told(endless: RunPaths, run_cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands.client, "pause", client.stop)
+    monkeypatch.setattr(runs.client, "pause", client.stop)
     result = run_cli("pause", "mine")
     assert (result.code, result.err) == (6, "Error: The worker of mine ended instead. See: codeprune-tui status mine\n")
 
@@ -609,7 +611,7 @@ def test_the_folder_of_runs_comes_from_the_environment(run_cli: Cli, monkeypatch
 
 
 def test_another_core_is_told_apart(run_cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli.core, "OWNER", "somebody")
+    monkeypatch.setattr(main.core, "OWNER", "somebody")
     result = run_cli("status")
     assert result.code == 1
     assert result.err.startswith("Another package called core (")
@@ -619,7 +621,7 @@ def test_an_error_of_the_system_has_no_traceback(run_cli: Cli, monkeypatch: pyte
     def broken(_: Path) -> list[RunPaths]:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(commands, "run_folders", broken)
+    monkeypatch.setattr(runs, "run_folders", broken)
     result = run_cli("status")
     assert (result.code, result.err) == (1, "Error: [Errno 28] No space left on device\n")
 
@@ -662,7 +664,7 @@ def test_a_terminal_gets_a_bar_with_rate_and_time_left(endless: RunPaths, tmp_pa
 def test_no_color_and_dumb_terminals_are_respected(tmp_path: Path) -> None:
     colour = re.compile(r"\x1b\[[0-9;]*[3-9][0-9][0-9;]*m")
     program = (
-        "from codeprune_tui.console import counting, wants_bar\n"
+        "from codeprune_tui.cli.console import counting, wants_bar\n"
         "with counting('decoding', 'rows', bar=wants_bar()) as progress:\n    progress(3, 4)\n"
     )
     for environment, bar, coloured in (({}, True, True), ({"NO_COLOR": "1"}, True, False), ({"TERM": "dumb"}, False, False)):
@@ -690,7 +692,7 @@ def test_counting_tells_now_and_then(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_tables_align() -> None:
-    assert report.table([["a", "number"], ["long", "1"]]) == "a     number\nlong       1"
+    assert tables.table([["a", "number"], ["long", "1"]]) == "a     number\nlong       1"
 
 
 def test_plain_makes_text_harmless() -> None:

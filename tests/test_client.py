@@ -16,9 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from codeprune_tui import bundle, client
+from codeprune_tui import bundle
+from codeprune_tui.runs import client
 from core.errors import CodepruneError, DataError, ModelError, RunError
-from core.events import (
+from core.run.events import (
     CheckpointSaved,
     CommandTaken,
     Evaluating,
@@ -32,9 +33,9 @@ from core.events import (
     Stopped,
     Warned,
 )
-from core.journal import JournalWriter
+from core.run.journal import JournalWriter
 from core.recipe import Recipe, build_recipe, load_recipe
-from core.runs import RunPaths, State, create_run, hold_lock, is_held, run_info
+from core.run.folder import RunPaths, State, create_run, hold_lock, is_held, run_info
 
 STAND_IN = Path(__file__).parent / "stand_in_worker.py"
 
@@ -83,7 +84,7 @@ def test_a_worker_is_reaped_when_it_ends(paths: RunPaths) -> None:
 
 def test_a_worker_outlives_who_started_it(paths: RunPaths) -> None:
     program = (
-        "import sys; from pathlib import Path; from codeprune_tui import client; from core.runs import RunPaths;"
+        "import sys; from pathlib import Path; from codeprune_tui import client; from core.run.folder import RunPaths;"
         "print(client.launch(RunPaths(Path(sys.argv[1])), sys.argv[2:]))"
     )
     command = [sys.executable, "-c", program, str(paths.root), *stand_in("endless")]

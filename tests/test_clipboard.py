@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from textual.app import App
 
-from codeprune_tui import clipboard
-from codeprune_tui.clipboard import OSC52_BYTES, copy
+from codeprune_tui.terminal import clipboard
+from codeprune_tui.terminal.clipboard import OSC52_BYTES, copy
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.control import Control
-from core.journal import append_command
+from core.run.control import Control
+from core.run.journal import append_command
 
 
 @pytest.fixture

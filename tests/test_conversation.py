@@ -1,7 +1,7 @@
 """Which replies of the playground are still about what was asked last."""
 
-from codeprune_tui.conversation import Conversation
-from core.exchange import MOST_CHARACTERS, Done, MethodsFound, Variant
+from codeprune_tui.playground.conversation import Conversation
+from core.run.exchange import MOST_CHARACTERS, Done, MethodsFound, Variant
 
 
 def found(number: int) -> MethodsFound:

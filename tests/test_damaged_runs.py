@@ -14,16 +14,19 @@ from pathlib import Path
 import pytest
 from app_runs import NOW, make_run, opened, shown, until_shown, whole_run
 
-from codeprune_tui import client, history, logs, models, report, settings
-from codeprune_tui.watch import Lister
+from codeprune_tui.runs import client, logs, models
+from codeprune_tui.playground import history
+from codeprune_tui.cli import tables
+from codeprune_tui import settings
+from codeprune_tui.runs.watch import Lister
 from core import regularfile
 from core.errors import CodepruneError, RunError
-from core.journal import JournalReader, append_command, tail_lines
-from core.overlaps import read_bits
-from core.predictions import read_predictions
-from core.results import ResultsReader
-from core.runs import DAMAGED, RunPaths, find_run, hold_lock, is_held, run_folders, run_info
-from core.study import read_run
+from core.run.journal import JournalReader, append_command, tail_lines
+from core.study.overlaps import read_bits
+from core.run.predictions import read_predictions
+from core.run.results import ResultsReader
+from core.run.folder import DAMAGED, RunPaths, find_run, hold_lock, is_held, run_folders, run_info
+from core.study.runs import read_run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -119,8 +122,8 @@ def test_figures_that_cannot_be_are_damage(checkpoints: Path, metrics: object) -
     assert bad.damage.startswith("rounds/03/metrics.json: ")
     assert bad.round == 3
     assert not good.damage
-    report.run_list([bad, good], NOW)
-    json.loads(report.run_list_json([bad, good], str(checkpoints)))
+    tables.run_list([bad, good], NOW)
+    json.loads(tables.run_list_json([bad, good], str(checkpoints)))
 
 
 @pytest.mark.parametrize("content", ["[training]\nsteps = " + "9" * 5000, "a." * 30_000 + "a = 1", "kind = "])
@@ -211,7 +214,7 @@ def test_the_command_line_lists_it_and_the_others(checkpoints: Path) -> None:
     (checkpoints / "bad/meta.json").unlink()
     os.mkfifo(checkpoints / "bad/meta.json")
     (checkpoints / "a").symlink_to("a")
-    words = [sys.executable, "-m", "codeprune_tui.cli", "--checkpoints", str(checkpoints), "status"]
+    words = [sys.executable, "-m", "codeprune_tui.cli.main", "--checkpoints", str(checkpoints), "status"]
     text = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60, cwd=ROOT).stdout
     assert "bad is damaged: meta.json: it is a FIFO, no regular file." in text
     assert "a is damaged: events.jsonl: Too many levels of symbolic links" in text
@@ -257,7 +260,7 @@ async def test_a_folder_of_runs_that_cannot_be_listed_is_told(tmp_path: Path, mo
 def test_a_given_recipe_may_come_through_a_pipe(tmp_path: Path) -> None:
     script = (
         "codeprune() { "
-        + f"{sys.executable} -m codeprune_tui.cli"
+        + f"{sys.executable} -m codeprune_tui.cli.main"
         + ' "$@"; }; codeprune pretrain <(echo \'kind = "lottery"\') --set training.steps=3'
     )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT)

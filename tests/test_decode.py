@@ -13,9 +13,9 @@ from torch import Tensor
 import core.decode
 from core.decode import Hypothesis, beam_search, beam_search_batches
 from core.errors import ModelError
-from core.fitting import CPU_BATCH, MOST, batch_that_fits, example_bytes, fitting
-from core.loading import load_model
-from core.model import BOS, EOS, CodeToText
+from core.families.fitting import CPU_BATCH, MOST, batch_that_fits, example_bytes, fitting
+from core.model import load_model
+from core.families.roberta import BOS, EOS, CodeToText
 
 GOLDEN = Path(__file__).parent / "golden" / "beam"
 NAMES = ["random", "sketchy", "trained"]

@@ -13,15 +13,17 @@ from pathlib import Path
 import pytest
 from test_resume import outcome, prepare
 
-from core import checkpoint, disk, files, loading, masks, worker
-from core.control import Control, StopRequested
+from core.train import checkpoint
+from core import disk, atomic, model, worker
+from core.compress import masks
+from core.run.control import Control, StopRequested
 from core.disk import in_words, system_error
 from core.errors import DataError, RunError
-from core.events import Failed, RunFinished, Warned
-from core.files import complete_or_absent
-from core.journal import JournalWriter, read_journal
+from core.run.events import Failed, RunFinished, Warned
+from core.atomic import complete_or_absent
+from core.run.journal import JournalWriter, read_journal
 from core.recipe import Recipe
-from core.runs import RunPaths, create_run
+from core.run.folder import RunPaths, create_run
 
 ROOT = Path(__file__).parent.parent
 NUMBERS = sorted(disk.CAUSES)
@@ -173,8 +175,8 @@ def test_half_a_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 SEAMS: dict[str, tuple[object, str]] = {
     "checkpoint": (checkpoint, "save_file"),
     "masks": (masks, "save_file"),
-    "weights": (loading, "save_file"),
-    "fsync": (files, "_fsync"),
+    "weights": (model, "save_file"),
+    "fsync": (atomic, "_fsync"),
 }
 
 
@@ -192,12 +194,12 @@ def test_every_writer_gives_the_systems_error_and_leaves_nothing(
         if seam == "masks":
             masks.save_masks({"a": torch.ones(3, dtype=torch.bool)}, tmp_path / "masks.safetensors")
         elif seam == "weights":
-            from core.model import CodeToText, CodeToTextConfig
+            from core.families.roberta import CodeToText, CodeToTextConfig
 
             config = CodeToTextConfig(
                 vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, decoder_layers=1
             )
-            loading.save_model(CodeToText(config), None, tmp_path / "model")
+            model.save_model(CodeToText(config), None, tmp_path / "model")
         else:
             checkpoint.save_checkpoint(tmp_path, {"a": torch.zeros(3)}, {"step": 1})
     assert caught.value.errno == number
@@ -259,7 +261,7 @@ def test_earlier_rounds_may_be_gone(whole: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{torn", b"[]", b"\xff\xfe", b"[" * 100_000])
 def test_a_broken_meta_says_what_to_do(whole: Path, tmp_path: Path, content: bytes) -> None:
-    from core.prepare import _record
+    from core.train.prepare import _record
 
     folder = tmp_path / "run"
     folder.mkdir()

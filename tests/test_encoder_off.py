@@ -9,23 +9,23 @@ from pathlib import Path
 import pytest
 from app_runs import LARGE, NOW, SMALL, encoder_off, make_run, opened, shown, started, until_shown, whole_run, with_encoder_off
 
-from codeprune_tui import report
-from codeprune_tui.encoder_verdict import warning, warning_of_all
+from codeprune_tui.cli import tables
+from codeprune_tui.views.encoder_verdict import warning, warning_of_all
 from codeprune_tui.reports import words
 from codeprune_tui.reports.content import read_content
 from codeprune_tui.reports.figures import quality
 from codeprune_tui.reports.markdown import markdown
 from codeprune_tui.reports.page import page
-from codeprune_tui.state import RunView, eta_s, reduce_all
+from codeprune_tui.views.state import RunView, eta_s, reduce_all
 from codeprune_tui.tui import CodepruneApp
-from codeprune_tui.words import sentence
-from core.encoder_off import EncoderOff, carries
-from core.evaluate import Decoded, Evaluation, floors_of
-from core.events import Evaluating, Event, Happening, Scores
-from core.interval import Difference, Interval
-from core.results import Result, ResultsReader, to_csv
-from core.rows import Row
-from core.tally import scored, tally
+from codeprune_tui.views.text import sentence
+from core.run.encoder_off import EncoderOff, carries
+from core.evaluate.evaluate import Decoded, Evaluation, floors_of
+from core.run.events import Evaluating, Event, Happening, Scores
+from core.score.interval import Difference, Interval
+from core.run.results import Result, ResultsReader, to_csv
+from core.text.rows import Row
+from core.score.tally import scored, tally
 
 IDLE = encoder_off(low=-0.2, value=0.5)
 SAYS = "This study can say nothing about pruning the encoder"
@@ -106,14 +106,14 @@ def test_every_round_has_its_runs_floor_from_either_source(tmp_path: Path) -> No
 
 
 def test_the_table_of_a_run_begins_with_what_it_cannot_say() -> None:
-    text = report.results(view_of(with_encoder_off(whole_run(), IDLE)))
+    text = tables.results(view_of(with_encoder_off(whole_run(), IDLE)))
     assert text.startswith(f"{SAYS}: dense less encoder off is +0.50 (−0.20 to +1.20) chrF, not clearly above 0.")
     assert "floor: encoder off" in text
-    good = report.results(view_of(with_encoder_off(whole_run(), encoder_off())))
+    good = tables.results(view_of(with_encoder_off(whole_run(), encoder_off())))
     assert SAYS not in good
     assert "+3.40 (+2.50 to +4.30)" in good
-    assert "floor: encoder off" in report.results(view_of(whole_run()))
-    assert "not measured" in report.results(view_of(whole_run()))
+    assert "floor: encoder off" in tables.results(view_of(whole_run()))
+    assert "not measured" in tables.results(view_of(whole_run()))
     assert "dense less encoder off: +0.50 (−0.20 to +1.20) chrF" in sentence(Event(0, NOW, IDLE))
 
 
@@ -176,11 +176,11 @@ def test_what_evaluate_prints() -> None:
     off = EncoderOff(Scores(1.0, 2.0, 3.0), {"chrf": Interval(3.0, 2.5, 3.5)}, less, 1.0)
     decoded = Decoded(tuple(texts), 20, 1.0, 4)
     found = Evaluation(rows, tuple(texts), scored(counted), floors_of(rows), {}, 1.0, decoded, counted, off)
-    lines = report.evaluation(found, "mine").splitlines()
+    lines = tables.evaluation(found, "mine").splitlines()
     assert lines[0].startswith("A study of this model can say nothing about pruning the encoder: model less encoder off is +0.50")
     assert next(line for line in lines if line.startswith("floor: encoder off")).split()[-3:] == ["1.00", "2.00", "3.00"]
     assert next(line for line in lines if line.startswith("model less")).count("+0.50 (−0.20 to +1.20)") == 3
-    told = json.loads(report.evaluation_json(found, {}))["encoder_off"]
+    told = json.loads(tables.evaluation_json(found, {}))["encoder_off"]
     assert told["scores"] == {"bleu": 1.0, "corpus_bleu": 2.0, "chrf": 3.0}
     assert told["dense_less"]["chrf"] == {"value": 0.5, "low": -0.2, "high": 1.2}
-    assert "encoder_off" not in json.loads(report.evaluation_json(replace(found, encoder_off=None), {}))
+    assert "encoder_off" not in json.loads(tables.evaluation_json(replace(found, encoder_off=None), {}))

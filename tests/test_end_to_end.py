@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from terminal import PATIENCE_S, Terminal
 
-from core.events import Paused, Resumed, RunFinished, RunStarted, Step, Stopped
-from core.journal import read_journal
-from core.runs import RunPaths, is_held
+from core.run.events import Paused, Resumed, RunFinished, RunStarted, Step, Stopped
+from core.run.journal import read_journal
+from core.run.folder import RunPaths, is_held
 
 COMMAND = str(Path(sys.executable).with_name("codeprune-tui"))
 TINY = """

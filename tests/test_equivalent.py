@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from codeprune_tui import client, equivalent
+from codeprune_tui.runs import client, shell_command
 from core.recipe import Recipe, build_recipe, load_recipe, parse_recipe
-from core.runs import RunPaths
+from core.run.folder import RunPaths
 
 NO_WORKER = (
     "from codeprune_tui import cli, client; client.launch = lambda paths, *rest: 0; "
@@ -47,7 +47,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def test_the_command_starts_the_same_run(tmp_path: Path, shell: dict[str, str], name: str) -> None:
     recipe: Recipe = build_recipe(RECIPES[name])
     checkpoints = Path("my runs; touch pwned")
-    command = equivalent.command(recipe, checkpoints, "mine-1")
+    command = shell_command.command(recipe, checkpoints, "mine-1")
     started = client.anchored(recipe)  # what the form's own start writes
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -56,16 +56,16 @@ def test_the_command_starts_the_same_run(tmp_path: Path, shell: dict[str, str], 
     assert told.stdout == "mine-1\n"
     assert load_recipe(RunPaths(checkpoints / "mine-1").recipe) == started
     assert not list(tmp_path.rglob("pwned"))
-    assert parse_recipe(equivalent.toml_text(recipe)) == equivalent.portable(recipe)
+    assert parse_recipe(shell_command.toml_text(recipe)) == shell_command.portable(recipe)
 
 
 def test_paths_that_came_along_stay_short() -> None:
-    assert equivalent.portable(Recipe()) == Recipe()
-    assert equivalent.toml_text(Recipe()) == "# every key has its default\n"
+    assert shell_command.portable(Recipe()) == Recipe()
+    assert shell_command.toml_text(Recipe()) == "# every key has its default\n"
 
 
 def test_a_folder_of_the_same_name_here_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = tmp_path / "checkpoints" / "bundled" / "ruby-mini"
     mine.mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert equivalent.portable(Recipe()).model.path == str(mine)
+    assert shell_command.portable(Recipe()).model.path == str(mine)

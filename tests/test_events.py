@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.events import (
+from core.run.events import (
     Evaluated,
     Event,
     Failed,
@@ -149,5 +149,5 @@ def test_any_step_is_read_the_same_both_ways(numbers: list[float], counts: list[
 
 
 def test_a_step_as_it_is_written_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr("core.events.read_line")
+    monkeypatch.delattr("core.run.events.read_line")
     assert from_line(STEP_LINE) == from_line(STEP_LINE.rstrip()) == Event(7, 1_750_000_000.125, STEP)

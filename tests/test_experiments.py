@@ -12,15 +12,16 @@ import torch
 from test_cli import Cli, Result, run_cli  # noqa: F401 - a fixture
 from test_client import happened, stand_in, until
 
-from codeprune_tui import client, experiment_commands, reproduction
-from codeprune_tui.reproduction import Reproduction, default_jobs, follow
+from codeprune_tui.runs import client, many
+from codeprune_tui.cli import experiments
+from codeprune_tui.runs.many import Reproduction, default_jobs, follow
 from core import worker
 from core.errors import DataError, ModelError, RecipeError, RunError
-from core.events import RunStarted
-from core.experiments import CURVES, EXPERIMENTS, PAPER, SCALES, Material, Planned, curve_of, plan, recipe_of
-from core.model import CodeToText, CodeToTextConfig
+from core.run.events import RunStarted
+from core.study.experiments import CURVES, EXPERIMENTS, PAPER, SCALES, Material, Planned, curve_of, plan, recipe_of
+from core.families.roberta import CodeToText, CodeToTextConfig
 from core.recipe import Recipe, parse_recipe, to_toml
-from core.runs import RunPaths, State, create_run, is_held, read_metrics
+from core.run.folder import RunPaths, State, create_run, is_held, read_metrics
 
 BUNDLED = Path(__file__).parent.parent / "checkpoints" / "bundled"
 
@@ -97,8 +98,8 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     start, resume = client.start, client.resume
 
     def choose(mode: str) -> None:
-        monkeypatch.setattr(reproduction.client, "start", partial(start, command=stand_in(mode)))
-        monkeypatch.setattr(reproduction.client, "resume", partial(resume, command=stand_in(mode)))
+        monkeypatch.setattr(many.client, "start", partial(start, command=stand_in(mode)))
+        monkeypatch.setattr(many.client, "resume", partial(resume, command=stand_in(mode)))
 
     return choose
 
@@ -197,10 +198,10 @@ def test_a_bundled_model_is_the_same_wherever_the_package_lies(tmp_path: Path) -
 
 
 def test_jobs_fit_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reproduction.os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
-    monkeypatch.setattr(reproduction.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 64e9})())
+    monkeypatch.setattr(many.os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    monkeypatch.setattr(many.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 64e9})())
     assert (default_jobs(1), default_jobs(4), default_jobs(0)) == (6, 1, 1)
-    monkeypatch.setattr(reproduction.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 3.2e9})())
+    monkeypatch.setattr(many.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 3.2e9})())
     assert default_jobs(1) == 2
 
 
@@ -217,7 +218,7 @@ def test_the_command_tells_how_far_it_is_and_quantizes_at_the_end(
         seen.append(command)
         return type("Done", (), {"returncode": 0})()
 
-    monkeypatch.setattr(experiment_commands.subprocess, "run", run)
+    monkeypatch.setattr(experiments.subprocess, "run", run)
     listed = run_cli("reproduce", "decoder", "--dry-run", "--seeds", "1")
     assert "small-decoder-l1-b8-finetuned-s0  missing    0/10" in listed.out
     told = run_cli("reproduce", "decoder", "quantization", "--seeds", "1", "--jobs", "1", "--plain")
@@ -226,7 +227,7 @@ def test_the_command_tells_how_far_it_is_and_quantizes_at_the_end(
     assert "1/2 runs" in told.err
     assert "left" in told.err
     (command,) = seen
-    assert command[:4] == [sys.executable, "-P", "-m", "codeprune_tui.cli"]
+    assert command[:4] == [sys.executable, "-P", "-m", "codeprune_tui.cli.main"]
     assert command[-1] == str(Path("checkpoints/small-quantization.json"))
 
 
@@ -274,7 +275,7 @@ def test_a_model_that_cannot_be_loaded_is_told_before(run_cli: Cli, tmp_path: Pa
 
 
 def test_a_disk_that_is_too_small_is_told_before(run_cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    monkeypatch.setattr("codeprune_tui.preconditions.free_bytes", lambda _: 10**6)
+    monkeypatch.setattr("codeprune_tui.cli.preconditions.free_bytes", lambda _: 10**6)
     refused(run_cli("reproduce"), RunError.exit_code, "The 19 runs need ", " on disk, and ", "has 1 MB left")
 
 
@@ -282,7 +283,7 @@ def test_a_failed_quantization_names_a_command_that_can_be_typed(
     run_cli: Cli,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(experiment_commands.subprocess, "run", lambda *_, **__: type("Done", (), {"returncode": 5})())
+    monkeypatch.setattr(experiments.subprocess, "run", lambda *_, **__: type("Done", (), {"returncode": 5})())
     told = run_cli("reproduce", "quantization")
     assert Path("checkpoints").is_dir()  # where the file was to go
     assert told.code == RunError.exit_code

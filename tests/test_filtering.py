@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from codeprune_tui.filtering import KINDS, FilterError, parse
-from codeprune_tui.ordering import in_order
+from codeprune_tui.views.run_filter import KINDS, FilterError, parse
+from codeprune_tui.views.run_order import in_order
 from core.recipe import Recipe
-from core.runs import RunInfo, RunPaths, State
+from core.run.folder import RunInfo, RunPaths, State
 
 NOW = 1_000_000.0
 RUN = RunInfo(

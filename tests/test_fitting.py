@@ -3,7 +3,7 @@
 import pytest
 from rich.cells import cell_len
 
-from codeprune_tui.fitting import LONGEST_PATH, apart, middle_out, path_end, short_paths
+from codeprune_tui.views.shorten import LONGEST_PATH, apart, middle_out, path_end, short_paths
 
 METHODS = [
     "ruby-mini-magnitude-layerwise-cubic-seed-1",

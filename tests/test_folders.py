@@ -7,10 +7,10 @@ import pytest
 from app_runs import make_run, whole_run
 from test_cli import Cli, run_cli
 
-from core import folders
+from core.run import manage
 from core.errors import RunError
 from core.recipe import Recipe
-from core.runs import RunPaths, create_run, hold_lock, run_folders
+from core.run.folder import RunPaths, create_run, hold_lock, run_folders
 
 __all__ = ["run_cli"]
 
@@ -31,7 +31,7 @@ def names(home: Path) -> list[str]:
 
 def test_rename_moves_everything(home: Path, mine: RunPaths) -> None:
     journal = mine.journal.read_bytes()
-    renamed = folders.rename_run(home, mine, "other")
+    renamed = manage.rename_run(home, mine, "other")
     assert names(home) == ["other"]
     assert renamed.journal.read_bytes() == journal
     assert renamed.finished_rounds() == [0, 1, 2, 3]
@@ -40,7 +40,7 @@ def test_rename_moves_everything(home: Path, mine: RunPaths) -> None:
 @pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "a\nb", "x" * 101])
 def test_a_name_that_cannot_be_one(home: Path, mine: RunPaths, name: str) -> None:
     with pytest.raises(RunError, match="cannot be the name of a run"):
-        folders.rename_run(home, mine, name)
+        manage.rename_run(home, mine, name)
     assert names(home) == ["mine"]
 
 
@@ -56,7 +56,7 @@ def test_a_name_that_is_taken(home: Path, mine: RunPaths, kind: str) -> None:
     else:
         taken.symlink_to(home / "nowhere")
     with pytest.raises(RunError, match="There is already something at"):
-        folders.rename_run(home, mine, "taken")
+        manage.rename_run(home, mine, "taken")
     assert mine.recipe.is_file()
     assert os.path.lexists(taken)
 
@@ -64,11 +64,11 @@ def test_a_name_that_is_taken(home: Path, mine: RunPaths, kind: str) -> None:
 def test_a_run_with_a_worker_stays_as_it_is(home: Path, mine: RunPaths) -> None:
     with hold_lock(mine):
         with pytest.raises(RunError, match="mine has a worker, and cannot be renamed while it has"):
-            folders.rename_run(home, mine, "other")
+            manage.rename_run(home, mine, "other")
         with pytest.raises(RunError, match="mine has a worker, and cannot be deleted"):
-            folders.delete_run(home, mine)
+            manage.delete_run(home, mine)
     assert names(home) == ["mine"]
-    folders.delete_run(home, mine)
+    manage.delete_run(home, mine)
     assert names(home) == []
 
 
@@ -84,7 +84,7 @@ def test_the_lock_is_held_while_it_happens(home: Path, mine: RunPaths, monkeypat
         return move(source, target)
 
     monkeypatch.setattr(Path, "rename", rename)
-    folders.delete_run(home, folders.rename_run(home, mine, "other"))
+    manage.delete_run(home, manage.rename_run(home, mine, "other"))
     assert tried == ["mine", "other"]
 
 
@@ -92,11 +92,11 @@ def test_links_are_not_followed(tmp_path: Path, home: Path, mine: RunPaths) -> N
     elsewhere = make_run(tmp_path / "elsewhere", "theirs", whole_run("theirs"))[0]
     link = RunPaths(home / "link")
     link.root.symlink_to(elsewhere.root)
-    for act in (lambda: folders.delete_run(home, link), lambda: folders.rename_run(home, link, "other")):
+    for act in (lambda: manage.delete_run(home, link), lambda: manage.rename_run(home, link, "other")):
         with pytest.raises(RunError, match=r"is a link to .*theirs, and links are not followed"):
             act()
     (mine.root / "inside").symlink_to(elsewhere.root)
-    folders.delete_run(home, mine)
+    manage.delete_run(home, mine)
     assert names(home) == ["link"]
     assert elsewhere.finished_rounds() == [0, 1, 2, 3]
 
@@ -106,10 +106,10 @@ def test_nothing_outside_and_nothing_else_is_deleted(tmp_path: Path, home: Path,
     (home / "no-run").mkdir()
     for paths in (elsewhere, RunPaths(home / ".." / "elsewhere" / "theirs"), RunPaths(mine.root / "rounds")):
         with pytest.raises(RunError, match="does not lie in"):
-            folders.delete_run(home, paths)
+            manage.delete_run(home, paths)
     for paths in (RunPaths(home / ".."), RunPaths(home / "no-run")):
         with pytest.raises(RunError):
-            folders.delete_run(home, paths)
+            manage.delete_run(home, paths)
     assert names(home) == ["mine", "no-run"]
     assert elsewhere.recipe.is_file()
 
@@ -117,7 +117,7 @@ def test_nothing_outside_and_nothing_else_is_deleted(tmp_path: Path, home: Path,
 def test_a_hostile_name_can_be_renamed(home: Path, mine: RunPaths) -> None:
     evil = RunPaths(home / "new\nline[red]\x1b[2J")
     mine.root.rename(evil.root)
-    assert folders.rename_run(home, evil, "tame").name == "tame"
+    assert manage.rename_run(home, evil, "tame").name == "tame"
     assert [paths.name for paths in run_folders(home)] == ["tame"]
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from core.errors import ModelError
-from core.loading import is_finetuned, load_masks, load_model, load_tokenizer, save_model
+from core.model import is_finetuned, load_masks, load_model, load_tokenizer, save_model
 
 BOUNDARY = "encoder.encoder.layer.1"
 
@@ -131,7 +131,7 @@ def test_a_model_in_several_files(folder: Path, kind: str) -> None:
 
 
 def test_the_digest_of_a_model_in_several_files_depends_on_all_of_them(folder: Path) -> None:
-    from core.ladder import digest
+    from core.evaluate.ladder import digest
 
     index = split_up(folder, "bin")
     before = digest(index)
@@ -142,7 +142,7 @@ def test_the_digest_of_a_model_in_several_files_depends_on_all_of_them(folder: P
 
 
 def test_a_form_counts_a_model_in_several_files(folder: Path) -> None:
-    from core import sizes
+    from core.spec import sizes
 
     split_up(folder, "safetensors")
     counted = {name: weight.numel() for name, weight in load_model(GOLDEN).named_parameters()}
@@ -226,8 +226,8 @@ def untrained(tmp_path: Path) -> dict[str, Path]:
 
 @pytest.mark.parametrize(("name", "warned"), [("tuned", False), ("encoder", True), ("pretrained", True)])
 def test_comment_and_evaluate_say_so(untrained: dict[str, Path], tmp_path: Path, name: str, warned: bool) -> None:
-    from codeprune_tui import model_commands, quantize_commands  # noqa: F401 - they add their commands to `app`
-    from codeprune_tui.commands import app
+    from codeprune_tui.cli import models, quantize  # noqa: F401 - they add their commands to `app`
+    from codeprune_tui.cli.runs import app
 
     (tmp_path / "a.rb").write_text("def area(width, height)\n  width * height\nend\n")
     row = {"code_tokens": ["def", "a", "end"], "docstring_tokens": ["Returns", "the", "area"]}
@@ -248,8 +248,8 @@ def test_comment_and_evaluate_say_so(untrained: dict[str, Path], tmp_path: Path,
 @pytest.mark.parametrize("finetuned", [True, False])
 def test_the_playground_says_so(untrained: dict[str, Path], finetuned: bool) -> None:
     from codeprune_tui.widgets import opinion
-    from core.comment import load_writer
-    from core.exchange import Commented, Line
+    from core.evaluate.comment import load_writer
+    from core.run.exchange import Commented, Line
 
     assert load_writer(str(untrained["tuned" if finetuned else "encoder"]), device="cpu", threads=1).finetuned == finetuned
     render: Callable[..., object] = opinion._content

@@ -11,22 +11,22 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_lottery import BASE, make, of, run  # noqa: F401 - a fixture
 
-from codeprune_tui import cli, report
-from codeprune_tui.costing import work_out
-from codeprune_tui.models import choices
-from codeprune_tui.runcells import cells_of
-from codeprune_tui.state import RunView, reduce_all
-from codeprune_tui.summary import START, line, parts
+from codeprune_tui.cli import main, tables
+from codeprune_tui.runs.costing import work_out
+from codeprune_tui.runs.models import choices
+from codeprune_tui.views.run_columns import cells_of
+from codeprune_tui.views.state import RunView, reduce_all
+from codeprune_tui.runs.cost_text import START, line, parts
 from codeprune_tui.widgets import comparetable
-from codeprune_tui.words import sentence
-from core import given
-from core.events import Pruned, RoundFinished, RoundStarted, Warned
-from core.masks import load_masks, save_masks
-from core.names import is_prunable
+from codeprune_tui.views.text import sentence
+from core.spec import given
+from core.run.events import Pruned, RoundFinished, RoundStarted, Warned
+from core.compress.masks import load_masks, save_masks
+from core.spec.layout import is_prunable
 from core.recipe import PrunablePreset, Recipe, build_recipe, load_recipe
-from core.results import ResultsReader, to_csv
-from core.runs import RunPaths, run_info
-from core.timings import Timings
+from core.run.results import ResultsReader, to_csv
+from core.run.folder import RunPaths, run_info
+from core.study.timings import Timings
 
 Make = Callable[..., RunPaths]
 FAST = {"steps": 2}
@@ -75,15 +75,15 @@ def test_the_encoder_of_a_model_whose_decoder_came_pruned(make: Make, pruned: Ca
     assert any(text.startswith("Round 0 complete at 0 %, before the run 50 %") for text in told)
     assert any(text.startswith("Round 1 complete at 90 %, before the run 50 %") for text in told)
     assert "The model comes pruned: decoder 50 %. What is pruned stays pruned." in view.warnings
-    assert " 90 %    50 %" in report.run_list([info], 0.0)
-    assert " 90 %    50 %" in report.comparison(results)
-    assert "The model came pruned to 50 %" in report.results(view)
+    assert " 90 %    50 %" in tables.run_list([info], 0.0)
+    assert " 90 %    50 %" in tables.comparison(results)
+    assert "The model came pruned to 50 %" in tables.results(view)
     assert cells_of(info, 0.0, False, 20)["sparsity"].plain == "90 (50) %"
     assert comparetable._cells(results[1], 0, None)["before"].plain == "50 %"
     assert "before" in comparetable._widths(80, comparetable.WIDTHS, before=True)
     assert sum(comparetable._widths(80, comparetable.WIDTHS, before=True).values()) <= 78
     assert "before" not in comparetable._widths(80, comparetable.WIDTHS, before=False)
-    detail = json.loads(report.run_detail_json(info, view, None))["run"]
+    detail = json.loads(tables.run_detail_json(info, view, None))["run"]
     assert [(each["sparsity"], each["sparsity_before"]) for each in detail["results"]] == [(0.0, 0.5), (wanted[1], 0.5)]
     assert [choice.label for choice in choices(paths.root.parent) if choice.run == "second"] == [
         "second · round 1 · 90 %, before the run 50 %",
@@ -205,7 +205,7 @@ def test_a_recipe_is_checked_against_the_model_that_it_starts_from(
     paths = second(make, pruned("encoder", 0.5), rounds=2, final_sparsity=0.8)
     monkeypatch.setattr(sys, "argv", ["codeprune-tui", "recipe", "--check", str(paths.recipe)])
     with pytest.raises(SystemExit):
-        cli.main()
+        main.main()
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].endswith("is right: lottery, sparsity by round 50 %, 50 %, 80 %")
     assert lines[1:] == [

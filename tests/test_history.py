@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from codeprune_tui.history import LONGEST, MOST_BYTES, MOST_ENTRIES, Entry, keep, read_history, with_entry
+from codeprune_tui.playground.history import LONGEST, MOST_BYTES, MOST_ENTRIES, Entry, keep, read_history, with_entry
 
 
 def entry(number: int, source: str = "") -> Entry:

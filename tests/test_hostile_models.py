@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from hostile_models import CASES, good_folder
 
-from codeprune_tui.models import saved_method
-from core import sizes
+from codeprune_tui.runs.models import saved_method
+from core.spec import sizes
 from core.errors import CodepruneError, ModelError
-from core.loading import is_finetuned, load_masks, load_model, load_tokenizer
-from core.memory import peak_bytes, reset_peak
+from core.model import is_finetuned, load_masks, load_model, load_tokenizer
+from core.families.memory import peak_bytes, reset_peak
 from core.recipe import build_recipe
-from core.sources import source_problems
+from core.spec.precheck import source_problems
 
 MOST_MEMORY = 300_000_000
 LOADERS: dict[str, Callable[[Path], object]] = {

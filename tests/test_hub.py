@@ -85,8 +85,8 @@ def test_cache_only_ends_with_its_block() -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        "import huggingface_hub.file_download; from core.weightfiles import find_weights as ask; given = ['some/model']",
-        "import datasets; from core.rows import load_rows as ask; given = ['some/data', 'train']",
+        "import huggingface_hub.file_download; from core.families.weightfiles import find_weights as ask; given = ['some/model']",
+        "import datasets; from core.text.rows import load_rows as ask; given = ['some/data', 'train']",
     ],
     ids=["model", "data"],
 )

@@ -105,7 +105,7 @@ def test_the_screens_load_no_engine() -> None:
 def test_quick_commands_load_neither_torch_nor_textual(arguments: list[str], tmp_path: Path) -> None:
     modules = loaded(
         f"import sys, os; os.chdir({str(tmp_path)!r}); sys.argv = ['codeprune-tui', *{arguments!r}]\n"
-        "from codeprune_tui.cli import main\n"
+        "from codeprune_tui.cli.main import main\n"
         "out, sys.stdout = sys.stdout, open(os.devnull, 'w')\n"
         "try:\n    main()\nexcept SystemExit as left:\n    assert not left.code\n"
         "sys.stdout.close(); sys.stdout = out"
@@ -116,5 +116,5 @@ def test_quick_commands_load_neither_torch_nor_textual(arguments: list[str], tmp
 
 def test_loading_the_engine_says_nothing() -> None:
     """Its libraries log of each other; whoever comments a file or reads a worker's log has nothing to do with that."""
-    done = subprocess.run([sys.executable, "-P", "-c", "import core.loading"], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", "import core.model"], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core import journal
-from core.events import Event, Failed, Unknown, Warned
-from core.journal import JournalReader, JournalWriter, LineReader, append_command, read_journal, read_tail
+from core.run import journal
+from core.run.events import Event, Failed, Unknown, Warned
+from core.run.journal import JournalReader, JournalWriter, LineReader, append_command, read_journal, read_tail
 
 
 def write(path: Path, *messages: str) -> None:
@@ -90,7 +90,7 @@ def test_a_write_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     program = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from core.journal import JournalWriter; from core.events import Warned\n"
+        "from core.run.journal import JournalWriter; from core.run.events import Warned\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
         "writer = JournalWriter(Path(sys.argv[1]))\n"
         "try:\n    writer.append(Warned('warning', 'x' * 200))\nexcept OSError as error:\n    print(error.strerror)"

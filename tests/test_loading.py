@@ -16,9 +16,9 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM, RobertaModel
 
 from core.errors import ModelError
-from core.loading import is_finetuned, load_masks, load_model, load_tokenizer, save_model
-from core.model import CodeToText, CodeToTextConfig
-from core.tokenizer import train_tokenizer
+from core.model import is_finetuned, load_masks, load_model, load_tokenizer, save_model
+from core.families.roberta import CodeToText, CodeToTextConfig
+from core.families.tokenizer import train_tokenizer
 
 GOLDEN = Path(__file__).parent / "golden" / "beam" / "trained"
 ENCODER = {name: value for name, value in SIZES.items() if not name.startswith("decoder")}
@@ -229,7 +229,7 @@ def test_saving_replaces_models_only_and_is_complete_or_absent(tmp_path: Path, m
     def full_disk(*_: object, **__: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("core.loading.save_file", full_disk)
+    monkeypatch.setattr("core.model.save_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
         save_model(small_model(2), None, folder)
     assert equal(load_model(folder), small_model(1))
@@ -307,7 +307,7 @@ def test_hub_without_that_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         raise NotFoundError
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    monkeypatch.setattr("core.weightfiles.why_unreachable", lambda: "")
+    monkeypatch.setattr("core.families.weightfiles.why_unreachable", lambda: "")
     monkeypatch.chdir(tmp_path)
     refused("nobody/codbert", "There is no model at nobody/codbert.", "no public model of that name")
 
@@ -344,7 +344,7 @@ def test_hub_encoder_with_a_bin_file_only(monkeypatch: pytest.MonkeyPatch, tmp_p
         return str(cache / file)
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    monkeypatch.setattr("core.weightfiles.why_unreachable", lambda: "")
+    monkeypatch.setattr("core.families.weightfiles.why_unreachable", lambda: "")
     monkeypatch.chdir(tmp_path)
     model = load_model("microsoft/codebert-base")
     assert torch.equal(model.encoder.embeddings.word_embeddings.weight, encoder.embeddings.word_embeddings.weight)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from app_runs import a_round, beginning, make_run, with_figures
 
-from codeprune_tui import logs
-from codeprune_tui.logs import LogFile, LogText, first_words, journal_log, matching, spans, worker_line, worker_log
+from codeprune_tui.runs import logs
+from codeprune_tui.runs.logs import LogFile, LogText, first_words, journal_log, matching, spans, worker_line, worker_log
 
 EVIL = "\x1b[31mred\x1b]0;title\x07 [red]x[/red] [@click=app.quit]q[/] \u202eright\x00"
 

@@ -14,14 +14,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core import lottery, metrics, significance, worker
-from core.checkpoint import load_checkpoint
-from core.comment import comment_methods
-from core.control import Control, StopRequested
-from core.device import make_accelerator
+from core.train import lottery
+from core.score import metrics, significance
+from core import worker
+from core.train.checkpoint import load_checkpoint
+from core.evaluate.comment import comment_methods
+from core.run.control import Control, StopRequested
+from core.families.device import make_accelerator
 from core.errors import ModelError
-from core.evaluate import as_event, decode_texts, evaluate_model, load_for_evaluation
-from core.events import (
+from core.evaluate.evaluate import as_event, decode_texts, evaluate_model, load_for_evaluation
+from core.run.events import (
     EncoderOffMeasured,
     Evaluated,
     Evaluating,
@@ -41,18 +43,18 @@ from core.events import (
     Validated,
     Warned,
 )
-from core.journal import JournalWriter, append_command, read_journal
-from core.loading import load_model, load_tokenizer
-from core.masks import load_masks
-from core.model import without_encoder
-from core.prepare import prepare
+from core.run.journal import JournalWriter, append_command, read_journal
+from core.model import load_model, load_tokenizer
+from core.compress.masks import load_masks
+from core.families.roberta import without_encoder
+from core.train.prepare import prepare
 from core.recipe import Evaluation, build_recipe, load_recipe, to_toml
-from core.results import MEASURES
+from core.run.results import MEASURES
 from core.ruby import methods
-from core.runs import RunPaths
-from core.schedule import sparsities
-from core.session import Session, WorkClock
-from core.train import Trainer
+from core.run.folder import RunPaths
+from core.spec.schedule import sparsities
+from core.train.session import Session, WorkClock
+from core.train.trainer import Trainer
 
 ROOT = Path(__file__).parent.parent
 DEMO = str(ROOT / "checkpoints" / "bundled" / "demo-ruby")
@@ -263,7 +265,7 @@ def test_a_layer_that_collapses_raises_a_warning(make: Make) -> None:
 
 
 def test_without_the_round_befores_weights_there_is_only_no_change(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core import lottery
+    from core.train import lottery
 
     original = lottery.Round._train
 
@@ -284,7 +286,7 @@ def test_without_the_round_befores_weights_there_is_only_no_change(make: Make, m
 
 def test_a_rewound_weight_starts_from_its_first_value(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks at the weights that the first step of a pruned round sees."""
-    from core import lottery
+    from core.train import lottery
 
     seen: list[dict[str, torch.Tensor]] = []
     original = lottery.Round._train
@@ -365,7 +367,7 @@ def test_what_was_pruned_before_the_run_stays_pruned(make: Make) -> None:
 def test_prune_first_needs_a_finetuned_model(make: Make) -> None:
     first = make("first", pruning={"rounds": 0}, training={"steps": 1})
     run(first)
-    from core.loading import load_model, save_model
+    from core.model import load_model, save_model
 
     save_model(load_model(first.round(0)), None, first.root / "encoder", decoder=False)
     encoder = {"path": str(first.root / "encoder"), "decoder_layers": 1}
@@ -404,9 +406,9 @@ def test_fine_tuning_stops_early_and_keeps_the_best_weights(
     make: Make, monkeypatch: pytest.MonkeyPatch, rule: str, last_step: int, picked: int, reason: str
 ) -> None:
     """BLEU on the validation rows goes as told; what is on disk afterwards are the weights of the picked step."""
-    from core import evaluate as evaluation
-    from core import lottery
-    from core.checkpoint import weights_of
+    from core.evaluate import evaluate as evaluation
+    from core.train import lottery
+    from core.train.checkpoint import weights_of
 
     told = iter([5.0, 8.0, 6.0, 4.0, 9.0, 7.0])
     seen: dict[int, dict[str, torch.Tensor]] = {}
@@ -496,8 +498,8 @@ def scripted(paths: RunPaths, script: dict[tuple[str, int], str]) -> tuple[Scrip
 
 
 def test_a_pause_lands_within_one_step_and_resumes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core import session as session_module
-    from core.lottery import run_lottery
+    from core.train import session as session_module
+    from core.train.lottery import run_lottery
 
     paths = make(pruning={"rounds": 1})
     writer, session = scripted(paths, {("step", 4): '{"command":"pause"}', ("paused", 1): '{"command":"resume"}'})
@@ -513,7 +515,7 @@ def test_a_pause_lands_within_one_step_and_resumes(make: Make, monkeypatch: pyte
 
 
 def test_a_stop_inside_an_evaluation_lands_within_one_batch(make: Make) -> None:
-    from core.lottery import run_lottery
+    from core.train.lottery import run_lottery
 
     paths = make(evaluation={"batch_size": 2}, pruning={"rounds": 1})
     writer, session = scripted(paths, {("evaluating", 2): '{"command":"stop"}'})
@@ -527,8 +529,8 @@ def test_a_stop_inside_an_evaluation_lands_within_one_batch(make: Make) -> None:
 
 
 def test_pause_after_rounds_pauses_between_rounds(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core import session as session_module
-    from core.lottery import run_lottery
+    from core.train import session as session_module
+    from core.train.lottery import run_lottery
 
     paths = make(pruning={"rounds": 2})
     script = {("round_started", 1): '{"command":"pause-after","rounds":2}', ("paused", 1): '{"command":"stop"}'}
@@ -557,7 +559,7 @@ def test_no_seconds_hold_a_pause(
     make: Make, monkeypatch: pytest.MonkeyPatch, kind: str, script: dict[tuple[str, int], str]
 ) -> None:
     """A pause of a million seconds, in training, in an evaluation and between rounds."""
-    from core import session as session_module
+    from core.train import session as session_module
 
     paths = make(kind=kind, pruning={"rounds": 1}, evaluation={"batch_size": 2})
     writer, session = scripted(paths, script)
@@ -603,7 +605,7 @@ def test_seconds_go_on_after_a_stop_and_leave_out_what_was_lost_between(make: Ma
 
 def work(session: Session) -> None:
     """As the worker does it."""
-    from core.lottery import run_lottery
+    from core.train.lottery import run_lottery
 
     material = prepare(session)
     if session.recipe.kind == "pretrain":

@@ -12,11 +12,11 @@ import psutil
 import pytest
 from app_runs import LARGE, SMALL, a_round, beginning, live, make_run, opened, shown, started, step, until, until_shown
 
-from codeprune_tui import machine
-from codeprune_tui.machine import Figures, Gpu, Gpus, MachineWatch, Worker, measure, resident_bytes
+from codeprune_tui.runs import machine
+from codeprune_tui.runs.machine import Figures, Gpu, Gpus, MachineWatch, Worker, measure, resident_bytes
 from codeprune_tui.screens.live import LiveScreen
 from codeprune_tui.widgets.figures import machine_line
-from core.runs import RunPaths
+from core.run.folder import RunPaths
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
 GIB = 2**30

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from core.errors import ModelError
-from core.masks import (
+from core.compress.masks import (
     SAMPLE_STEP,
     _Group,
     apply_masks,
@@ -20,8 +20,8 @@ from core.masks import (
     save_masks,
     sparsity_of,
 )
-from core.names import locate
-from core.scores import magnitude, random
+from core.spec.layout import locate
+from core.compress.criteria import magnitude, random
 
 
 def distinct(*shapes: tuple[int, ...], seed: int = 0) -> dict[str, torch.Tensor]:
@@ -218,7 +218,7 @@ def large(seed: int) -> dict[str, torch.Tensor]:
 
 def by_counting(monkeypatch: pytest.MonkeyPatch, *given: object) -> dict[str, torch.Tensor]:
     with monkeypatch.context() as patch:
-        patch.setattr("core.masks.LEAST_SAMPLE", 10**9)
+        patch.setattr("core.compress.masks.LEAST_SAMPLE", 10**9)
         return keep(*given)  # type: ignore[arg-type]
 
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 from app_runs import NOW, a_round, beginning, matrices, measured, started, step, whole_run, with_figures
 
-from codeprune_tui.matrices import MEASURES, complete, facts, history, missing, points, rounds, summary, title, top
-from codeprune_tui.matrices import matrices as matrices_of
-from codeprune_tui.state import RunView, reduce, reduce_all
+from codeprune_tui.views.matrices import MEASURES, complete, facts, history, missing, points, rounds, summary, title, top
+from codeprune_tui.views.matrices import matrices as matrices_of
+from codeprune_tui.views.state import RunView, reduce, reduce_all
 from codeprune_tui.widgets.blockmap import map_strips
 from codeprune_tui.widgets.layergrid import POOL, lay_out, neighbour
-from core.events import Event, Happening, MatrixMeasured, RoundFinished
-from core.names import locate
+from core.run.events import Event, Happening, MatrixMeasured, RoundFinished
+from core.spec.layout import locate
 
 QUERY = "encoder.encoder.layer.1.attention.self.query.weight"
 

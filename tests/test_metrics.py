@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.bleu import SIGNATURE, corpus_bleu
 from core.errors import DataError
-from core.metrics import floors, name_prediction, name_words, score, signatures
+from core.score.metrics import floors, name_prediction, name_words, score, signatures
 from core.ruby import target_text
 
 PREDICTIONS = ["Returns the user .", "Opens a file", ""]

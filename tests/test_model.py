@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import ModelError
-from core.model import PAD, CodeToText, CodeToTextConfig, set_dropout, start_near_identity
+from core.families.roberta import PAD, CodeToText, CodeToTextConfig, set_dropout, start_near_identity
 
 SIZES = {
     "vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
@@ -192,12 +192,12 @@ def test_heads_that_do_not_divide_the_width_are_refused() -> None:
 
 def test_load_model_is_offered_by_the_model_module() -> None:
     root = Path(__file__).resolve().parent.parent
-    code = "from core.model import load_model; import core.loading; assert load_model is core.loading.load_model"
+    code = "from core.families.roberta import load_model; import core.model; assert load_model is core.model.load_model"
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
-    import core.model
+    import core.families.roberta
 
     with pytest.raises(AttributeError, match="no attribute 'load_modle'"):
-        _ = core.model.load_modle
+        _ = core.families.roberta.load_modle
 
 
 def test_attention_drops_its_weights_only_while_training() -> None:

@@ -8,7 +8,8 @@ from test_app_screens import SIZES, row
 from test_timings import HERE, a_run, whole
 from textual.widgets import Input, Select, Static
 
-from codeprune_tui import clipboard, pickers
+from codeprune_tui.terminal import clipboard
+from codeprune_tui.runs import choices
 from codeprune_tui.screens.folds import Fold
 from codeprune_tui.screens.new_run import NewRunScreen
 from codeprune_tui.screens.pick import PickValue
@@ -151,7 +152,7 @@ async def test_a_wrong_form_has_no_command(tmp_path: Path) -> None:
 async def test_a_model_is_chosen_from_a_list_that_filters(
     tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pickers, "hub", lambda kind: [pickers.Candidate(f"some/{kind}", f"some/{kind}", "downloaded")])
+    monkeypatch.setattr(choices, "hub", lambda kind: [choices.Candidate(f"some/{kind}", f"some/{kind}", "downloaded")])
     paths, _ = make_run(tmp_path, "old", whole_run("old"))
     (paths.round(2) / "config.json").write_text("{}")
     (paths.round(2) / "model.safetensors").write_bytes(b"")
@@ -176,7 +177,7 @@ async def test_a_model_is_chosen_from_a_list_that_filters(
 async def test_data_is_chosen_on_its_field_and_free_text_is_taken(
     tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pickers, "hub", lambda kind: [])
+    monkeypatch.setattr(choices, "hub", lambda kind: [])
     async with opened(tmp_path, size) as (app, pilot):
         await pilot.press("6")
         await until_shown(app, "✓ 10 rounds")
@@ -199,7 +200,7 @@ async def test_data_is_chosen_on_its_field_and_free_text_is_taken(
 
 async def test_a_name_of_others_is_shown_as_text_and_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evil = "x\x1b]0;t\x07[red][@click=app.quit]y[/]"
-    monkeypatch.setattr(pickers, "hub", lambda kind: [])
+    monkeypatch.setattr(choices, "hub", lambda kind: [])
     folder = tmp_path / "here" / evil
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
@@ -277,7 +278,7 @@ async def test_the_form_begins_where_keys_are_no_letters_and_explains_what_has_t
 
 
 async def test_the_list_belongs_to_the_group_of_the_fold_in_focus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pickers, "hub", lambda kind: [])
+    monkeypatch.setattr(choices, "hub", lambda kind: [])
     async with opened(tmp_path) as (app, pilot):
         await pilot.press("6")
         await until_shown(app, "✓ 10 rounds")

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from core import train
+from core.train import trainer as train
 from core.data import Batch, collate, pad_lists, target_places
-from core.model import EOS, PAD, CodeToText, CodeToTextConfig
-from core.objectives import MaskTokens, masked_logits
-from core.prepare import compile_forward
+from core.families.roberta import EOS, PAD, CodeToText, CodeToTextConfig
+from core.train.objectives import MaskTokens, masked_logits
+from core.train.prepare import compile_forward
 from core.recipe import Training
-from core.train import Trainer
+from core.train.trainer import Trainer
 
 CONFIG = {
     "vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,

@@ -7,11 +7,11 @@ import pytest
 import torch
 from test_findings import RIGHT, a_run
 
-from core.masks import save_masks
-from core.maskstats import overlap as jaccard
-from core.overlaps import Overlap, overlap, overlaps, read_bits
-from core.runs import RunPaths
-from core.study import Run, group
+from core.compress.masks import save_masks
+from core.compress.figures import overlap as jaccard
+from core.study.overlaps import Overlap, overlap, overlaps, read_bits
+from core.run.folder import RunPaths
+from core.study.runs import Run, group
 
 
 def bits(tmp_path: Path, **masks: torch.Tensor) -> dict[str, object]:

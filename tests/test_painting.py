@@ -20,7 +20,7 @@ from textual.screen import Screen
 from textual.strip import Strip
 from textual.widgets import Input, Static
 
-from codeprune_tui.painting import Painted
+from codeprune_tui.terminal.renderer import Painted
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.widgets.telling import retitle, tell
 

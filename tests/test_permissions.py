@@ -11,15 +11,15 @@ import pytest
 import torch
 from test_model import small_model
 
-from codeprune_tui import history
-from codeprune_tui.history import Entry
-from core.checkpoint import save_checkpoint, save_tensors
-from core.files import complete_or_absent
-from core.journal import append_command
-from core.loading import save_model
-from core.masks import save_masks
+from codeprune_tui.playground import history
+from codeprune_tui.playground.history import Entry
+from core.train.checkpoint import save_checkpoint, save_tensors
+from core.atomic import complete_or_absent
+from core.run.journal import append_command
+from core.model import save_model
+from core.compress.masks import save_masks
 from core.recipe import Recipe
-from core.runs import create_run, hold_lock
+from core.run.folder import create_run, hold_lock
 
 ROOT = Path(__file__).resolve().parent.parent
 UMASKS = [0o022, 0o027, 0o077, 0o007, 0o002]
@@ -82,7 +82,7 @@ def test_a_whole_run_follows_the_umask(tmp_path: Path, mask: int) -> None:
     (tmp_path / "tiny.toml").write_text(tiny)
     (tmp_path / "checkpoints").mkdir(mode=0o700)
     done = subprocess.run(
-        ["sh", "-c", f'umask {mask:03o}; exec "$0" -P -m codeprune_tui.cli run tiny.toml --name mine', sys.executable],
+        ["sh", "-c", f'umask {mask:03o}; exec "$0" -P -m codeprune_tui.cli.main run tiny.toml --name mine', sys.executable],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.picker import Picker
+from core.train.picker import Picker
 from core.recipe import Picker as PickerRecipe
 
 

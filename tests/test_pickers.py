@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from codeprune_tui import client, pickers
-from codeprune_tui.pickers import Candidate, matching, sources
-from core.model import CodeToText, CodeToTextConfig
+from codeprune_tui.runs import client, choices
+from codeprune_tui.runs.choices import Candidate, matching, sources
+from core.families.roberta import CodeToText, CodeToTextConfig
 from core.recipe import build_recipe
-from core.runs import create_run
+from core.run.folder import create_run
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_every_value_means_what_was_listed(here: Path) -> None:
     for value in all_of("model.path", here / "checkpoints"):
         assert value == "new" or (Path(client.local_path(value)) / "config.json").is_file()
     for value in all_of("data.path", here / "checkpoints"):
-        assert pickers.splits_of(Path(client.local_path(value)))
+        assert choices.splits_of(Path(client.local_path(value)))
 
 
 def test_data_as_rows_and_as_ruby(here: Path) -> None:
@@ -105,7 +105,7 @@ def test_the_hub_cache_by_name(here: Path, tmp_path: Path) -> None:
     cached("model", "someone/empty", None)
     cached("dataset", "google/code_x_glue_ct_code_to_text", None)
     # The library reads where its cache is when it is imported: in a process of its own.
-    program = "from codeprune_tui.pickers import hub; print([c.value for c in hub('model')], [c.value for c in hub('dataset')])"
+    program = "from codeprune_tui.runs.choices import hub; print([c.value for c in hub('model')], [c.value for c in hub('dataset')])"
     told = subprocess.run(
         [sys.executable, "-c", program + "; import sys; print('torch' in sys.modules)"],
         capture_output=True,
@@ -120,7 +120,7 @@ def test_no_cache_is_nothing(here: Path) -> None:
     import sys
 
     program = (
-        "import os; os.environ['HF_HUB_CACHE'] = '/nowhere/at/all'; from codeprune_tui.pickers import hub; print(hub('model'))"
+        "import os; os.environ['HF_HUB_CACHE'] = '/nowhere/at/all'; from codeprune_tui.runs.choices import hub; print(hub('model'))"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert told.stdout == "[]\n"
@@ -135,11 +135,11 @@ def test_names_of_others_are_text(here: Path) -> None:
 def test_the_look_around_is_bounded(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(30):
         (here / f"{number:02d}").mkdir()
-    monkeypatch.setattr(pickers, "MOST_FOLDERS", 10)
-    assert len(list(pickers.folders((here, here / "00")))) == 10
+    monkeypatch.setattr(choices, "MOST_FOLDERS", 10)
+    assert len(list(choices.folders((here, here / "00")))) == 10
     (here / "loop").symlink_to(here)
-    monkeypatch.setattr(pickers, "MOST_FOLDERS", 1000)
-    assert len(list(pickers.folders((here,)))) == 31  # a link back is not followed twice
+    monkeypatch.setattr(choices, "MOST_FOLDERS", 1000)
+    assert len(list(choices.folders((here,)))) == 31  # a link back is not followed twice
 
 
 def test_the_filter() -> None:
@@ -151,7 +151,7 @@ def test_the_filter() -> None:
 
 
 def test_the_defaults_of_a_configuration_are_those_of_the_model() -> None:
-    from core.sizes import ROBERTA, _by_shape
+    from core.spec.sizes import ROBERTA, _by_shape
 
     defaults = CodeToTextConfig()
     assert {key: getattr(defaults, key) for key in ROBERTA} == ROBERTA

@@ -13,11 +13,11 @@ import psutil
 import pytest
 from app_runs import until
 
-from codeprune_tui.difference import bracketed, differing
-from codeprune_tui.models import choices, default_pair
-from codeprune_tui.playground import Gone, Playground
+from codeprune_tui.views.difference import bracketed, differing
+from codeprune_tui.runs.models import choices, default_pair
+from codeprune_tui.playground.process import Gone, Playground
 from core.bleu import sentence_bleu
-from core.exchange import (
+from core.run.exchange import (
     MOST_CHARACTERS,
     MOST_METHODS,
     Abilities,
@@ -41,7 +41,7 @@ from core.exchange import (
     read_request,
     to_line,
 )
-from core.methods import METHODS
+from core.spec.quantizers import METHODS
 from core.playground import FIRST_CHARACTERS, Desk, Texts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,7 +119,7 @@ def only(replies: list[Reply], kind: type) -> list[Reply]:
 
 @pytest.mark.slow
 def test_comments_are_those_of_the_command_line(process: Process) -> None:
-    from core.comment import comment_methods, reference_of
+    from core.evaluate.comment import comment_methods, reference_of
     from core.ruby import methods
 
     sources = methods(SAMPLE)[:4]
@@ -192,8 +192,8 @@ def tiny(tmp_path: Path) -> str:
     """A small model with random weights, as its folder."""
     from test_model import small_model
 
-    from core.loading import save_model
-    from core.tokenizer import train_tokenizer
+    from core.model import save_model
+    from core.families.tokenizer import train_tokenizer
 
     save_model(
         small_model(vocab_size=270), train_tokenizer(["def size", "Returns the size ."], vocab_size=270), tmp_path / "tiny"
@@ -203,9 +203,9 @@ def tiny(tmp_path: Path) -> str:
 
 @pytest.mark.slow
 def test_a_quantized_variant_writes_what_the_quantized_model_writes(process: Process, tiny: str) -> None:
-    from core.comment import Writer, write_comments
-    from core.loading import load_model, load_tokenizer
-    from core.quantize import memory_bytes, quantize
+    from core.evaluate.comment import Writer, write_comments
+    from core.model import load_model, load_tokenizer
+    from core.compress.quantize import memory_bytes, quantize
     from core.ruby import methods
 
     source = "def add(a, b) = a + b\n"
@@ -233,8 +233,8 @@ def test_a_quantized_variant_writes_what_the_quantized_model_writes(process: Pro
 
 @pytest.mark.slow
 def test_a_failing_quantization_leaves_the_others(process: Process, tiny: str, tmp_path: Path) -> None:
-    from core.loading import load_model, load_tokenizer, save_model
-    from core.quantize import quantize
+    from core.model import load_model, load_tokenizer, save_model
+    from core.compress.quantize import quantize
 
     saved = str(tmp_path / "saved")
     save_model(quantize(load_model(tiny), "int8-weight"), load_tokenizer(tiny), Path(saved))
@@ -289,7 +289,7 @@ def test_the_end_of_stdin_ends_it_at_once_whatever_it_does() -> None:
 
 def test_stdout_is_for_replies_alone() -> None:
     program = (
-        "import os\nfrom core.playground import _take_stdout\nfrom core.exchange import Done\nsay = _take_stdout()\n"
+        "import os\nfrom core.playground import _take_stdout\nfrom core.run.exchange import Done\nsay = _take_stdout()\n"
         "print('from Python', flush=True); os.write(1, b'from C'); os.system('echo from a child'); say(Done('done', 1))"
     )
     result = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, cwd=ROOT, check=True)
@@ -440,7 +440,7 @@ async def test_a_playground_that_cannot_start_is_reported() -> None:
 
 def test_it_dies_with_a_parent_that_is_killed() -> None:
     program = (
-        "import asyncio\nfrom codeprune_tui.playground import Playground\nfrom core.exchange import Read\n"
+        "import asyncio\nfrom codeprune_tui.playground.process import Playground\nfrom core.run.exchange import Read\n"
         "async def main():\n    playground = Playground(lambda reply: None)\n    await playground.ask(Read('read', 1, ''))\n"
         "    print(playground.pid, flush=True)\n    await asyncio.sleep(1000)\n"
         "asyncio.run(main())"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from core.predictions import Prediction, read_predictions
+from core.run.predictions import Prediction, read_predictions
 
 ROW = {"index": 3, "name": "a.b", "prediction": "Sets\u2028it .", "reference": "Sets it .", "bleu": 40.0}
 

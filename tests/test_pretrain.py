@@ -8,15 +8,15 @@ import torch
 
 from core import worker
 from core.errors import DataError
-from core.events import Failed, RoundFinished, Validated, Warned
-from core.journal import read_journal
-from core.loading import is_finetuned, load_model, load_tokenizer
-from core.objectives import mask_tokens
-from core.pretrain import further_code
+from core.run.events import Failed, RoundFinished, Validated, Warned
+from core.run.journal import read_journal
+from core.model import is_finetuned, load_model, load_tokenizer
+from core.train.objectives import mask_tokens
+from core.train.pretrain import further_code
 from core.recipe import build_recipe, to_toml
-from core.rows import Row
+from core.text.rows import Row
 from core.ruby import methods, source_text
-from core.runs import RunPaths
+from core.run.folder import RunPaths
 
 DEMO = str(Path(__file__).parent.parent / "checkpoints" / "bundled" / "demo-ruby")
 
@@ -49,7 +49,7 @@ def stop_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, objectiv
 
 def stop_at_13(parts: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stops a run after step 13."""
-    from core.session import Session
+    from core.train.session import Session
 
     original = Session.breathe
 

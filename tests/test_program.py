@@ -9,17 +9,8 @@ from pathlib import Path
 import pytest
 from test_cli import Cli, run_cli  # noqa: F401 - a fixture
 
-from codeprune_tui import (  # noqa: F401 - they add their commands to `app`
-    bench_commands,
-    config_commands,
-    experiment_commands,
-    folder_commands,
-    model_commands,
-    quantize_commands,
-    report_commands,
-    terminal_commands,
-)
-from codeprune_tui.commands import app
+from codeprune_tui.cli import bench, config, experiments, folders, models, quantize, report, terminal  # noqa: F401 - they add their commands to `app`
+from codeprune_tui.cli.runs import app
 from core import program as subject
 from core.program import program, run_handle
 
@@ -81,7 +72,7 @@ def test_another_one_on_the_path_is_not_named(environment: Path, tmp_path: Path,
 
 def test_without_a_script_it_is_the_interpreter(environment: Path) -> None:
     (environment / "codeprune-tui").unlink()
-    assert program() == ".venv/bin/python -m codeprune_tui.cli"
+    assert program() == ".venv/bin/python -m codeprune_tui.cli.main"
 
 
 def test_a_run_is_named_as_the_command_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

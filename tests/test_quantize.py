@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from core.decode import beam_search
 from core.errors import ModelError
-from core.loading import is_finetuned, load_masks, load_model, save_model
-from core.methods import METHODS
-from core.model import BOS, PAD, CodeToText
-from core.quantize import QUANTIZERS, UnavailableError, memory_bytes, multiplied_weights, project, quantize, quantized_weights
-from core.tokenizer import train_tokenizer
+from core.model import is_finetuned, load_masks, load_model, save_model
+from core.spec.quantizers import METHODS
+from core.families.roberta import BOS, PAD, CodeToText
+from core.compress.quantize import QUANTIZERS, UnavailableError, memory_bytes, multiplied_weights, project, quantize, quantized_weights
+from core.families.tokenizer import train_tokenizer
 
 HERE = [name for name in METHODS if name != "llm-int8"]
 INTEGERS = ["dynamic-int8", "int8-weight", "int8-w8a8"]

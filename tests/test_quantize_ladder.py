@@ -14,15 +14,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_model import SOURCES, TARGETS, small_model
 
-from codeprune_tui import cli, quantize_report
-from codeprune_tui.quantize_commands import shown
+from codeprune_tui.cli import main
+from codeprune_tui.reports import quantization
+from codeprune_tui.cli.quantize import shown
 from core.errors import DataError
-from core.ladderfile import read_ladder
-from core.loading import load_model, save_model
-from core.quanterrors import ABLATIONS, TORCH, Rounding, ablated, layer_errors, rounded_activations, spreads, states
-from core.quantize import quantize
-from core.sizes import bytes_by_width
-from core.tokenizer import train_tokenizer
+from core.study.ladderfile import read_ladder
+from core.model import load_model, save_model
+from core.evaluate.layer_errors import ABLATIONS, TORCH, Rounding, ablated, layer_errors, rounded_activations, spreads, states
+from core.compress.quantize import quantize
+from core.spec.sizes import bytes_by_width
+from core.families.tokenizer import train_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = str(ROOT / "checkpoints" / "bundled" / "demo-ruby")
@@ -42,7 +43,7 @@ def run_cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def call(*arguments: str) -> Result:
         monkeypatch.setattr(sys, "argv", ["codeprune-tui", *arguments])
         with pytest.raises(SystemExit) as left:
-            cli.main()
+            main.main()
         out, err = capsys.readouterr()
         return Result(left.value.code if isinstance(left.value.code, int) else 0, out, err)
 
@@ -148,7 +149,7 @@ def test_the_ladder_from_command_to_page(run_cli: Callable[..., Result], folder:
         assert "llm-int8: not installed: pip install 'codeprune-tui[bitsandbytes]'" in result.out
     assert found.explanation is not None
     assert [ablation.name for ablation in found.explanation.ablations] == list(ABLATIONS)
-    assert result.out.strip() == quantize_report.tables(found).strip()
+    assert result.out.strip() == quantization.tables(found).strip()
     page = docs_script().page(found, "ladder.json")
     assert "## Why dynamic INT8 loses what it loses" in page
     assert "| int8-weight |" in page

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from core.errors import RecipeError
-from core.names import MATRICES, Place, locate
+from core.spec.layout import MATRICES, Place, locate
 from core.recipe import (
     TRAINING_PRESETS,
     Recipe,
@@ -28,7 +28,7 @@ from core.recipe import (
     recipe_problems,
     to_toml,
 )
-from core.schedule import sparsities
+from core.spec.schedule import sparsities
 
 
 def refusal(text: str) -> str:

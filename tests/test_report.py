@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from codeprune_tui import cli
+from codeprune_tui.cli import main
 from codeprune_tui.reports.content import Content, read_content
 from codeprune_tui.reports.figures import quality
 from codeprune_tui.reports.ladder import ladder_findings, read_ladder
@@ -22,11 +22,11 @@ from codeprune_tui.reports.page import page
 from codeprune_tui.reports.runs import named_by_runs, pairs_table
 from codeprune_tui.reports.tables import curves_table, floors_table
 from core.errors import DataError, RunError
-from core.events import Pruned, Warned
-from core.experiments import Material, recipe_of
-from core.journal import JournalWriter
+from core.run.events import Pruned, Warned
+from core.study.experiments import Material, recipe_of
+from core.run.journal import JournalWriter
 from core.recipe import build_recipe
-from core.runs import RunPaths, create_run
+from core.run.folder import RunPaths, create_run
 
 HOSTILE = "<script>alert('x')</script> | & `$x_1$` \u202e\x1b[31m"
 REFERENCES = [f"Returns the {noun} of the {thing} ." for noun in ("name", "size", "owner") for thing in ("file", "user", "row")]
@@ -90,7 +90,7 @@ def ladder_file(path: Path) -> Path:
 def report(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     monkeypatch.setattr(sys, "argv", ["codeprune-tui", "report", *map(str, arguments)])
     with pytest.raises(SystemExit) as left:
-        cli.main()
+        main.main()
     return int(left.value.code or 0)
 
 

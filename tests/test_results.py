@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from app_runs import FLOORS, a_round, beginning, make_run, started, whole_run
 
-from core.events import RoundFinished, Scores
-from core.interval import Difference, Interval
-from core.results import Result, ResultsReader, to_csv
-from core.runs import RunPaths
+from core.run.events import RoundFinished, Scores
+from core.score.interval import Difference, Interval
+from core.run.results import Result, ResultsReader, to_csv
+from core.run.folder import RunPaths
 
 METRICS = {
     "sparsity": 0.3,

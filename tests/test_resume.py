@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from core.events import CheckpointSaved, Evaluated, Failed, MatrixMeasured, RunFinished, RunStarted, Warned
-from core.journal import read_journal
+from core.run.events import CheckpointSaved, Evaluated, Failed, MatrixMeasured, RunFinished, RunStarted, Warned
+from core.run.journal import read_journal
 from core.recipe import build_recipe, to_toml
-from core.runs import RunPaths
+from core.run.folder import RunPaths
 
 ROOT = Path(__file__).parent.parent
 BASE = {
@@ -42,26 +42,26 @@ RECIPES = {
 DEATHS = {
     "before anything": {"event": "run_started", "nth": 1, "when": "before"},
     "loading": {"event": "floors", "nth": 1, "when": "after"},
-    "training, before a checkpoint": {"call": "core.train:apply_masks", "nth": 4, "when": "before"},
-    "training, past a checkpoint": {"call": "core.train:apply_masks", "nth": 12, "when": "before"},
-    "training, in round 1": {"call": "core.train:apply_masks", "nth": 36, "when": "before"},
+    "training, before a checkpoint": {"call": "core.train.trainer:apply_masks", "nth": 4, "when": "before"},
+    "training, past a checkpoint": {"call": "core.train.trainer:apply_masks", "nth": 12, "when": "before"},
+    "training, in round 1": {"call": "core.train.trainer:apply_masks", "nth": 36, "when": "before"},
     "measuring": {"event": "evaluating", "nth": 2, "when": "after"},
     "measuring, in round 1": {"event": "evaluating", "nth": 17, "when": "before"},
     "after a measurement": {"event": "evaluated", "nth": 2, "when": "before"},
     "measuring with the encoder off": {"event": "evaluating", "nth": 11, "when": "after"},
     "encoder off, not journalled": {"event": "encoder_off", "nth": 1, "when": "before"},
     "encoder off, journalled": {"event": "encoder_off", "nth": 1, "when": "after"},
-    "a checkpoint half written": {"call": "core.checkpoint:save_file", "nth": 4, "when": "half"},
-    "a checkpoint not yet renamed": {"call": "core.files:_fsync", "nth": 3, "when": "before"},
+    "a checkpoint half written": {"call": "core.train.checkpoint:save_file", "nth": 4, "when": "half"},
+    "a checkpoint not yet renamed": {"call": "core.atomic:_fsync", "nth": 3, "when": "before"},
     "a checkpoint not yet journalled": {"event": "checkpoint", "nth": 2, "when": "before"},
     "the journal half written": {"event": "checkpoint", "nth": 2, "when": "torn"},
-    "pruning": {"call": "core.lottery:keep", "nth": 1, "when": "before"},
+    "pruning": {"call": "core.train.lottery:keep", "nth": 1, "when": "before"},
     "pruned, not rewound": {"event": "pruned", "nth": 1, "when": "after"},
     "rewinding": {"event": "rewound", "nth": 1, "when": "before"},
     "rewound": {"event": "rewound", "nth": 1, "when": "after"},
-    "masks half written": {"call": "core.masks:save_file", "nth": 1, "when": "half"},
+    "masks half written": {"call": "core.compress.masks:save_file", "nth": 1, "when": "half"},
     "measuring matrices": {"event": "matrix", "nth": 5, "when": "before"},
-    "a round not yet renamed": {"call": "core.lottery:write_predictions", "nth": 2, "when": "before"},
+    "a round not yet renamed": {"call": "core.train.lottery:write_predictions", "nth": 2, "when": "before"},
     "a round done, not journalled": {"event": "round_finished", "nth": 1, "when": "before"},
     "between rounds": {"event": "round_finished", "nth": 2, "when": "after"},
 }
@@ -156,7 +156,7 @@ def test_killed_and_resumed_equals_uninterrupted(
 
 def test_killed_again_and_again(references: dict[str, dict[str, bytes | object]], tmp_path: Path) -> None:
     folder = prepare(tmp_path, "train-first", "often")
-    deaths = [{"call": "core.train:apply_masks", "nth": nth, "when": "before"} for nth in (9, 10, 9, 12, 9, 12, 11, 14)]
+    deaths = [{"call": "core.train.trainer:apply_masks", "nth": nth, "when": "before"} for nth in (9, 10, 9, 12, 9, 12, 11, 14)]
     endings = run([*({"run": str(folder), "die": death} for death in deaths), {"run": str(folder)}])
     assert endings == [-9] * len(deaths) + [0]
     assert {**outcome(folder), "figures": figures(folder)} == references["train-first"]
@@ -192,7 +192,7 @@ def test_changed_data_is_refused_rather_than_continued(tmp_path: Path) -> None:
     assert "The data of moved has changed since the run began." in read_journal(folder / "events.jsonl")[-1].what.problem
 
 
-MID_ROUND_1 = {"call": "core.train:apply_masks", "nth": 36, "when": "before"}
+MID_ROUND_1 = {"call": "core.train.trainer:apply_masks", "nth": 36, "when": "before"}
 AFTER_ROUND_0 = {"event": "round_finished", "nth": 1, "when": "after"}
 AFTER_ROUND_1 = {"event": "round_finished", "nth": 2, "when": "after"}
 LOST = {
@@ -297,7 +297,7 @@ def test_without_its_checkpoint_and_its_rewind_point_round_0_begins_again(
     references: dict[str, dict[str, bytes | object]], tmp_path: Path
 ) -> None:
     folder = prepare(tmp_path, "late-rewind", "run")
-    assert run([{"run": str(folder), "die": {"call": "core.train:apply_masks", "nth": 16, "when": "before"}}]) == [-9]
+    assert run([{"run": str(folder), "die": {"call": "core.train.trainer:apply_masks", "nth": 16, "when": "before"}}]) == [-9]
     (folder / "rewind.safetensors").unlink()
     assert str(folder / "rewind.safetensors") in refusal(folder).problem
     lose(folder / "resume")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import DataError
-from core.rows import BrokenRow, Row, load_rows
+from core.text.rows import BrokenRow, Row, load_rows
 from core.ruby import source_text, target_text
 
 GOOD = {
@@ -287,7 +287,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, answer: object) -> list[tuple[object, .
     module.load_dataset = load_dataset  # type: ignore[attr-defined]
     module.exceptions = SimpleNamespace(DatasetsError=LookupError)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", module)
-    monkeypatch.setattr("core.rows.why_unreachable", lambda: "")
+    monkeypatch.setattr("core.text.rows.why_unreachable", lambda: "")
     return asked
 
 
@@ -319,7 +319,7 @@ def test_a_hub_out_of_reach_tells_the_fix(monkeypatch: pytest.MonkeyPatch, answe
 
 def test_the_real_datasets_offline_is_a_clear_error() -> None:
     # A process of its own: `datasets` reads HF_HUB_OFFLINE when it is imported.
-    code = "from core.rows import load_rows\nload_rows('google/code_x_glue_ct_code_to_text', 'valid')"
+    code = "from core.text.rows import load_rows\nload_rows('google/code_x_glue_ct_code_to_text', 'valid')"
     root = Path(__file__).resolve().parent.parent
     environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
@@ -330,7 +330,7 @@ def test_the_real_datasets_offline_is_a_clear_error() -> None:
 
 
 def test_reading_rows_needs_no_torch() -> None:
-    code = "import sys, core.rows; print({'torch', 'transformers', 'datasets', 'tree_sitter'} & set(sys.modules))"
+    code = "import sys, core.text.rows; print({'torch', 'transformers', 'datasets', 'tree_sitter'} & set(sys.modules))"
     root = Path(__file__).resolve().parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "set()"

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from core.results import Result
-from core.rowsets import by_rows, differ, mixed, telling
+from core.run.results import Result
+from core.run.rowsets import by_rows, differ, mixed, telling
 
 FLOORS = {"name": {"bleu": 13.0, "chrf": 16.0}, "constant": {"bleu": 8.0}}
 ONE = Result("a", 0, floors=FLOORS, split="valid", rows=200, data="d1")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from core import runs
+from core.run import folder
 from core.errors import RunError
-from core.events import (
+from core.run.events import (
     DataLoaded,
     Event,
     Failed,
@@ -28,9 +28,9 @@ from core.events import (
     Unknown,
     Warned,
 )
-from core.journal import JournalWriter
+from core.run.journal import JournalWriter
 from core.recipe import Recipe, build_recipe, load_recipe, to_toml
-from core.runs import (
+from core.run.folder import (
     STALE_AFTER_S,
     STARTING_MOST_S,
     RunPaths,
@@ -172,7 +172,7 @@ def test_a_probe_does_not_keep_a_worker_out(paths: RunPaths) -> None:
 
 def test_the_lock_goes_with_its_process(paths: RunPaths) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from core.runs import RunPaths, hold_lock\n"
+        "import sys, time; from pathlib import Path; from core.run.folder import RunPaths, hold_lock\n"
         "with hold_lock(RunPaths(Path(sys.argv[1]))):\n    print('held', flush=True)\n    time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", program, str(paths.root)], stdout=subprocess.PIPE)
@@ -374,8 +374,8 @@ def test_lines_in_between_are_not_validated(paths: RunPaths, monkeypatch: pytest
         writer.append(happening)
     writer.close()
     read: list[bytes] = []
-    whole = runs.from_line
-    monkeypatch.setattr(runs, "from_line", lambda line: (read.append(line), whole(line))[1])
+    whole = folder.from_line
+    monkeypatch.setattr(folder, "from_line", lambda line: (read.append(line), whole(line))[1])
     assert run_info(paths, 500.0).state is State.CRASHED
     assert len(read) == 2
 

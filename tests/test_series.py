@@ -5,9 +5,9 @@ import math
 import pytest
 from app_runs import a_round, beginning, evaluated, started, step, whole_run
 
-from codeprune_tui.series import MATRIX, Chart, Point, chart, part, thinned, titles
-from codeprune_tui.state import RATES, RunView, reduce_all
-from core.events import Event, Happening, RoundFinished, RoundStarted, RunStarted, Scores, Step, Validated
+from codeprune_tui.views.series import MATRIX, Chart, Point, chart, part, thinned, titles
+from codeprune_tui.views.state import RATES, RunView, reduce_all
+from core.run.events import Event, Happening, RoundFinished, RoundStarted, RunStarted, Scores, Step, Validated
 
 
 def view_of(happenings: list[Happening]) -> RunView:

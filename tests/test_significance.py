@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from core import metrics
+from core.score import metrics
 from core.errors import DataError
-from core.significance import bootstrap, differences, draw, paired_bootstrap
-from core.tally import tally
+from core.score.significance import bootstrap, differences, draw, paired_bootstrap
+from core.score.tally import tally
 
 REFERENCES = [
     f"Returns the {noun} of the given {thing} ." for noun in ("name", "size", "owner") for thing in ("file", "user", "row")

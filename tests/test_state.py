@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from app_runs import FLOORS, NOW, a_round, beginning, evaluated, matrices, started, step, whole_run
 
-from codeprune_tui.state import LOG_LINES, LOSS_POINTS, RunView, eta_s, reduce, reduce_all, standing
-from codeprune_tui.words import age, difference, duration, percent, rate, score, sentence
-from core.events import (
+from codeprune_tui.views.state import LOG_LINES, LOSS_POINTS, RunView, eta_s, reduce, reduce_all, standing
+from codeprune_tui.views.text import age, difference, duration, percent, rate, score, sentence
+from core.run.events import (
     CommandTaken,
     Event,
     Failed,

@@ -11,8 +11,8 @@ import pexpect
 import pytest
 from app_runs import make_run, whole_run
 
-from codeprune_tui.plain import harmless
-from core.events import Failed, Warned
+from codeprune_tui.views.plain import harmless
+from core.run.events import Failed, Warned
 
 ROOT = Path(__file__).resolve().parent.parent
 EVIL = "r\x1b]0;EVIL\x07\x1b[31mX\x9b32m\u202e\r"
@@ -84,7 +84,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words).replace(EVIL, "EVIL"))
 def test_no_text_acts_on_a_terminal(checkpoints: Path, words: tuple[str, ...]) -> None:
-    text = on_a_terminal([sys.executable, "-m", "codeprune_tui.cli", "--checkpoints", str(checkpoints), *words])
+    text = on_a_terminal([sys.executable, "-m", "codeprune_tui.cli.main", "--checkpoints", str(checkpoints), *words])
     assert text.strip()
     assert not [raw for raw in RAW if raw in text]
     assert "Traceback" not in text
@@ -99,14 +99,14 @@ def test_no_traceback_acts_on_a_terminal(tmp_path: Path) -> None:
     text = on_a_terminal([sys.executable, "-c", f"{program}cli.main()"])
     assert "This is a defect: ValueError: r<1B>]0;EVIL" in text
     assert not [raw for raw in RAW if raw in text]
-    direct = "from codeprune_tui.streams import guard_terminals; guard_terminals(); "
+    direct = "from codeprune_tui.terminal.streams import guard_terminals; guard_terminals(); "
     text = on_a_terminal([sys.executable, "-c", f"{direct}import warnings; warnings.warn({EVIL!r}); raise ValueError({EVIL!r})"])
     assert text.count("<1B>]0;EVIL") >= 2
     assert not [raw for raw in RAW if raw in text]
 
 
 def test_in_a_pipe_it_is_as_it_was(checkpoints: Path) -> None:
-    words = [sys.executable, "-m", "codeprune_tui.cli", "--checkpoints", str(checkpoints), "compare", EVIL, "--csv"]
+    words = [sys.executable, "-m", "codeprune_tui.cli.main", "--checkpoints", str(checkpoints), "compare", EVIL, "--csv"]
     done = subprocess.run(words, capture_output=True, check=True, cwd=ROOT, timeout=120)
     assert EVIL.encode() in done.stdout
     odd = checkpoints / os.fsdecode(b"no-text-\xff\xfe")

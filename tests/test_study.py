@@ -9,9 +9,9 @@ import pytest
 from app_runs import make_run, whole_run
 
 from core.errors import RunError
-from core.experiments import recipe_of
+from core.study.experiments import recipe_of
 from core.recipe import build_recipe
-from core.study import Run, find_runs, group, read_run, read_study, shown_recipe
+from core.study.runs import Run, find_runs, group, read_run, read_study, shown_recipe
 
 
 def a_run(name: str, curve: str = "l1-b8-finetuned", seed: int = 0, **training: object) -> Run:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core import metrics
+from core.score import metrics
 from core.errors import DataError
-from core.tally import joined, scored, scores, tally
+from core.score.tally import joined, scored, scores, tally
 
 WORD = st.sampled_from(["the", "The", "name", "of", "a", ".", "é", "x1", ""])
 TEXT = st.lists(WORD, max_size=7).map(" ".join)

@@ -10,7 +10,7 @@ from app_runs import LARGE, SMALL, opened, shown, until, until_shown
 from terminal import Terminal
 
 from codeprune_tui.screens.terminal import TEST_TEXT, TerminalScreen
-from codeprune_tui.terminal_facts import Fact, facts, sample_lines, size_fact, tmux_settings
+from codeprune_tui.terminal.facts import Fact, facts, sample_lines, size_fact, tmux_settings
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
 COMMAND = str(Path(sys.executable).with_name("codeprune-tui"))

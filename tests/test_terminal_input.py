@@ -7,7 +7,7 @@ from textual._parser import Parser
 from textual.events import Key, Paste, Resize
 from textual.message import Message
 
-from codeprune_tui.terminal_input import PasteParser
+from codeprune_tui.terminal.input import PasteParser
 
 START, END = "\x1b[200~", "\x1b[201~"
 RUBY = "def add(a, b)\r  a + b\rend\r# quit, Kill and some more letters, so that nobody can have typed it\r"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from app_runs import opened, until, until_shown
 
-from codeprune_tui import tidying
-from codeprune_tui.tidying import Tidying
+from codeprune_tui.terminal import gc
+from codeprune_tui.terminal.gc import Tidying
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,18 +22,18 @@ class Clock:
 
 def test_it_waits_for_quiet_and_for_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     collected: list[int] = []
-    counts = [0, 0, tidying.ENOUGH - 1]
-    monkeypatch.setattr("gc.get_threshold", lambda: tidying.THRESHOLDS)
+    counts = [0, 0, gc.ENOUGH - 1]
+    monkeypatch.setattr("gc.get_threshold", lambda: gc.THRESHOLDS)
     monkeypatch.setattr("gc.get_count", lambda: tuple(counts))
     monkeypatch.setattr("gc.collect", lambda: collected.append(1))
     clock = Clock()
     tidy = Tidying(clock)
-    clock.now += tidying.QUIET_S
+    clock.now += gc.QUIET_S
     assert not tidy.look()  # quiet, but not enough
     counts[2] += 1
     tidy.touched()
     assert not tidy.look()  # enough, but not quiet
-    clock.now += tidying.QUIET_S - 0.01
+    clock.now += gc.QUIET_S - 0.01
     assert not tidy.look()
     assert collected == []
     clock.now += 0.02

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from app_runs import encoder_off, evaluated, started, step
 
-from codeprune_tui import costing, summary
-from codeprune_tui.costing import CostFinder, Costs, work_out
-from core import pace as pace_module
-from core import timings
-from core.events import (
+from codeprune_tui.runs import costing, cost_text
+from codeprune_tui.runs.costing import CostFinder, Costs, work_out
+from core.study import pace as pace_module
+from core.study import timings
+from core.run.events import (
     CheckpointSaved,
     DataLoaded,
     Evaluating,
@@ -28,11 +28,11 @@ from core.events import (
     RunFinished,
     Scores,
 )
-from core.journal import JournalWriter
-from core.pace import Pace, measure
+from core.run.journal import JournalWriter
+from core.study.pace import Pace, measure
 from core.recipe import Recipe, build_recipe
-from core.runs import RunPaths, create_run
-from core.timings import Estimate, Timings, evaluated_rows, predict, trained_rounds
+from core.run.folder import RunPaths, create_run
+from core.study.timings import Estimate, Timings, evaluated_rows, predict, trained_rounds
 
 HERE = "here"
 Timed = Sequence[tuple[float, Happening]]
@@ -266,17 +266,17 @@ PACE = Pace(400, 40.0, 800, 16.0, 4, 24.0, 1, 5.0, 1400, "cpu", 2)
 
 
 def test_time_in_words_names_its_source() -> None:
-    told = summary.time(recipe(), predict(recipe(), ("demo-1",), PACE))
+    told = cost_text.time(recipe(), predict(recipe(), ("demo-1",), PACE))
     assert told.startswith("about 1 min: training 40 s, evaluation 20 s, the rest 29 s")
     assert "from demo-1 on this machine (cpu, 2 threads; 10 steps/s, 50 rows/s evaluated)" in told
-    assert summary.time(recipe(), None) == summary.UNMEASURED
+    assert cost_text.time(recipe(), None) == cost_text.UNMEASURED
     stopping = recipe(picker={"rule": "best", "every": 50})
-    assert summary.time(stopping, predict(stopping, ("demo-1",), PACE)).startswith("at most about")
+    assert cost_text.time(stopping, predict(stopping, ("demo-1",), PACE)).startswith("at most about")
 
 
 def test_names_of_runs_are_text(tmp_path: Path) -> None:
     found: Estimate = predict(recipe(), ("evil\x1b]0;x\x07\n",), PACE)
-    for text in (summary.time(recipe(), found), summary.line(Costs(None, "", None, found))):
+    for text in (cost_text.time(recipe(), found), cost_text.line(Costs(None, "", None, found))):
         assert "\x1b" not in text
         assert "<1B>" in text
 
@@ -286,7 +286,7 @@ def test_a_model_that_is_not_here_is_unknown(tmp_path: Path) -> None:
     costs = work_out(asked, tmp_path / "none-yet", Timings(tmp_path / "none-yet", HERE))
     assert costs.need is None
     assert costs.free_bytes
-    assert "unknown: nobody/never-downloaded is no folder here, and not downloaded yet" in summary.disk(asked, costs)
+    assert "unknown: nobody/never-downloaded is no folder here, and not downloaded yet" in cost_text.disk(asked, costs)
 
 
 @pytest.mark.parametrize(
@@ -295,17 +295,17 @@ def test_a_model_that_is_not_here_is_unknown(tmp_path: Path) -> None:
 def test_no_path_breaks_the_look(tmp_path: Path, path: str) -> None:
     costs = work_out(recipe(model={"path": path}), tmp_path, Timings(tmp_path, HERE))
     assert costs.need is None
-    assert "\0" not in summary.disk(recipe(), costs)
+    assert "\0" not in cost_text.disk(recipe(), costs)
 
 
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
     costs = work_out(recipe(), tmp_path, Timings(tmp_path, HERE))
     assert costs.need is not None
     assert costs.need.parameters == 5_516_352
-    assert "NOT ENOUGH" not in summary.disk(recipe(), costs)
+    assert "NOT ENOUGH" not in cost_text.disk(recipe(), costs)
     full = replace(costs, free_bytes=costs.need.peak - 1)
-    assert summary.disk(recipe(), full).startswith("NOT ENOUGH: about ")
-    assert "free" in summary.line(full)
+    assert cost_text.disk(recipe(), full).startswith("NOT ENOUGH: about ")
+    assert "free" in cost_text.line(full)
 
 
 def test_the_finder_answers_for_the_newest_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

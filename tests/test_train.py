@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from core.data import Batch
-from core.device import describe, make_accelerator
+from core.families.device import describe, make_accelerator
 from core.errors import TrainingError
-from core.masks import apply_masks, keep
+from core.compress.masks import apply_masks, keep
 from core.recipe import Training
-from core.scores import magnitude
-from core.train import Trainer, encoder_share, learning_rate
+from core.compress.criteria import magnitude
+from core.train.trainer import Trainer, encoder_share, learning_rate
 
 STEPS = 6
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from core.names import locate
-from core.results import FLOORS, MEASURES
-from core.rowsets import by_rows, telling
-from core.study import Group, Run, level_of
+from core.spec.layout import locate
+from core.run.results import FLOORS, MEASURES
+from core.run.rowsets import by_rows, telling
+from core.study.runs import Group, Run, level_of
 
 from .ladder import PUBLISHED, SPLITS, Ladder
 from .tables import curve_values

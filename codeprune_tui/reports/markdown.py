@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from core.results import MEASURES
+from core.run.results import MEASURES
 
-from ..plain import plain
+from ..views.plain import plain
 from . import runs, words
 from .content import Content
 from .tables import (

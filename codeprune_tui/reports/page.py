@@ -6,10 +6,10 @@ Everything that is not written here is escaped. The same content gives the same 
 from collections.abc import Iterable, Sequence
 from html import escape as html_escape
 
-from core.results import MEASURES
-from core.study import Group, level_of, shown_recipe
+from core.run.results import MEASURES
+from core.study.runs import Group, level_of, shown_recipe
 
-from ..plain import plain, plain_lines
+from ..views.plain import plain, plain_lines
 from . import figures, words
 from .content import Content
 from .ladder import Ladder

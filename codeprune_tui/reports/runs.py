@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from core.experiments import is_of_the_paper
-from core.findings import compare
-from core.results import MEASURES
-from core.rowsets import by_rows
-from core.study import Run, Study, shown_recipe
+from core.study.experiments import is_of_the_paper
+from core.study.findings import compare
+from core.run.results import MEASURES
+from core.run.rowsets import by_rows
+from core.study.runs import Run, Study, shown_recipe
 
-from ..words import NOTHING, changed, percent
+from ..views.text import NOTHING, changed, percent
 from . import figures, words
 from .content import Content
 from .page import (

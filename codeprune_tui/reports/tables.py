@@ -9,16 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 
-from core.encoder_off import carries
-from core.findings import Finding, Recovery, Verdict, disagreements
-from core.overlaps import Compared
-from core.results import ENCODER_OFF, FLOORS, MEASURES, Result, to_csv
-from core.rowsets import by_rows, telling
-from core.study import Group, Study, level_of
+from core.run.encoder_off import carries
+from core.study.findings import Finding, Recovery, Verdict, disagreements
+from core.study.overlaps import Compared
+from core.run.results import ENCODER_OFF, FLOORS, MEASURES, Result, to_csv
+from core.run.rowsets import by_rows, telling
+from core.study.runs import Group, Study, level_of
 
-from ..encoder_verdict import NOT_MEASURED
-from ..report import between
-from ..words import NOTHING, beside, changed, difference, score, with_before
+from ..views.encoder_verdict import NOT_MEASURED
+from ..cli.tables import between
+from ..views.text import NOTHING, beside, changed, difference, score, with_before
 from .ladder import PUBLISHED, SPLITS, Ladder
 
 PROGRAMS = ("name", "constant")

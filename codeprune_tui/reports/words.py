@@ -1,10 +1,10 @@
 """What a report says in words, the same on the HTML page and in Markdown."""
 
-from core.findings import NEARLY, RECOVERED, disagreements
-from core.results import MEASURES
-from core.rowsets import by_rows
+from core.study.findings import NEARLY, RECOVERED, disagreements
+from core.run.results import MEASURES
+from core.run.rowsets import by_rows
 
-from ..encoder_verdict import warning_of_all
+from ..views.encoder_verdict import warning_of_all
 from .content import Content
 
 TITLE = "Pruning CodeBERT-style models: the paper's findings, on our runs"

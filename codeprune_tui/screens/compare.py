@@ -18,15 +18,15 @@ from textual.message import Message
 from textual.widgets import DataTable, Static
 
 from core.errors import CodepruneError
-from core.experiments import without_seed
+from core.study.experiments import without_seed
 from core.recipe import load_recipe
-from core.results import MEASURES, Result
+from core.run.results import MEASURES, Result
 
-from ..comparison import AXES, COLUMNS, Results, default_marks, in_order, picture
-from ..encoder_verdict import warning_of_all
-from ..exporting import ENDINGS, free_file, write_csv, write_report, write_svg
-from ..seeds import Mean, curves, grouped
-from ..watch import Comparer
+from ..views.comparison import AXES, COLUMNS, Results, default_marks, in_order, picture
+from ..views.encoder_verdict import warning_of_all
+from ..reports.export import ENDINGS, free_file, write_csv, write_report, write_svg
+from ..views.seed_means import Mean, curves, grouped
+from ..runs.watch import Comparer
 from ..widgets.comparechart import CompareChart
 from ..widgets.comparetable import CompareTable, counted
 from ..widgets.telling import tell_verdict

@@ -7,7 +7,7 @@ from textual.widgets import Collapsible
 from core.recipe import field_help
 
 from ..widgets.field import FieldRow
-from .form import fields
+from ..views.form import fields
 
 
 class Fold(Collapsible):

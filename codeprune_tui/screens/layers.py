@@ -16,17 +16,17 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Static
 
-from core.names import HEAD_COLUMNS
+from core.spec.layout import HEAD_COLUMNS
 
-from ..matrices import HISTORY, MEASURES, Matrix, complete, facts, history, matrices, missing, rounds, summary, title, top
-from ..matrix_costs import MatrixCostFinder, MatrixCosts
-from ..matrix_costs import facts as cost_facts
-from ..plain import plain
-from ..state import RunView
+from ..views.matrices import HISTORY, MEASURES, Matrix, complete, facts, history, matrices, missing, rounds, summary, title, top
+from ..runs.matrix_costs import MatrixCostFinder, MatrixCosts
+from ..runs.matrix_costs import facts as cost_facts
+from ..views.plain import plain
+from ..views.state import RunView
 from ..widgets.blockmap import BlockMap
 from ..widgets.layergrid import LayerGrid
 from ..widgets.telling import retitle
-from ..words import with_before
+from ..views.text import with_before
 from .live import NO_RUN
 from .mode import RUN_KEYS, ModeScreen, Target
 

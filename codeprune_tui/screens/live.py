@@ -13,17 +13,17 @@ from textual.message import Message
 from textual.widgets import Static
 
 from core.regularfile import real
-from core.runs import RunPaths
+from core.run.folder import RunPaths
 
 from .. import bundle
-from ..encoder_verdict import warning
-from ..machine import SAMPLE_S, Figures, MachineWatch, Worker, same_machine
-from ..plain import plain
-from ..preview import Previewer
-from ..series import titles
-from ..state import RunView
+from ..views.encoder_verdict import warning
+from ..runs.machine import SAMPLE_S, Figures, MachineWatch, Worker, same_machine
+from ..views.plain import plain
+from ..runs.preview import Previewer
+from ..views.series import titles
+from ..views.state import RunView
 from ..tui import ALIVE, SLOW_TICK_S
-from ..watch import Watched
+from ..runs.watch import Watched
 from ..widgets.chart import ScoreChart
 from ..widgets.figures import loss_title, machine_line, progress, samples_text, scores_line, scores_table
 from ..widgets.heatmap import Heatmap
@@ -31,7 +31,7 @@ from ..widgets.runlog import RunLog
 from ..widgets.serieschart import Charts
 from ..widgets.spark import Spark
 from ..widgets.telling import retitle, tell, tell_verdict
-from ..words import percent
+from ..views.text import percent
 from .choose import ChooseOne
 from .live_keys import CHART_ACTIONS, LIVE_KEYS
 from .mode import ModeScreen, Target

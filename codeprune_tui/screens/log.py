@@ -13,10 +13,10 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from core.runs import RunPaths
+from core.run.folder import RunPaths
 
-from ..logs import PERIOD_S, LogText, LogWatch, first_words, journal_log, worker_log
-from ..plain import plain
+from ..runs.logs import PERIOD_S, LogText, LogWatch, first_words, journal_log, worker_log
+from ..views.plain import plain
 from ..tui import SLOW_POLL_S, CodepruneApp
 from ..widgets.keyline import KeyLine
 from ..widgets.pager import Pager

@@ -10,11 +10,11 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from core.runs import RunInfo
+from core.run.folder import RunInfo
 
-from ..comparison import MOST
-from ..plain import plain
-from ..words import held_against
+from ..views.comparison import MOST
+from ..views.plain import plain
+from ..views.text import held_against
 
 
 class MarkRuns(ModalScreen[list[str] | None]):

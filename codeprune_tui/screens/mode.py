@@ -16,14 +16,15 @@ from textual.events import ScreenResume
 from textual.screen import Screen
 from textual.widgets._toast import ToastRack
 
-from core.runs import RunPaths
+from core.run.folder import RunPaths
 
-from .. import bundle, client
-from ..plain import plain
+from .. import bundle
+from ..runs import client
+from ..views.plain import plain
 from ..tui import ALIVE, CodepruneApp
 from ..widgets.keyline import KeyLine
 from ..widgets.statusline import ModeTab, StatusLine
-from ..words import killed
+from ..views.text import killed
 from .ask import Confirm, Enter
 
 RUN_KEYS: list[BindingType] = [

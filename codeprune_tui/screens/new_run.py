@@ -18,19 +18,19 @@ from textual.message import Message
 from textual.widgets import Button, Collapsible, Input, Select, Static
 
 from core.recipe import Recipe
-from core.runs import NAME_PATTERN, free_name
-from core.schedule import sparsities
-from core.sources import source_problems
+from core.run.folder import NAME_PATTERN, free_name
+from core.spec.schedule import sparsities
+from core.spec.precheck import source_problems
 
-from .. import client, equivalent, summary
-from ..costing import CostFinder, Costs
-from ..pickers import PICKABLE, sources
-from ..plain import plain
+from ..runs import client, shell_command, cost_text
+from ..runs.costing import CostFinder, Costs
+from ..runs.choices import PICKABLE, sources
+from ..views.plain import plain
 from ..widgets.field import FieldRow
 from ..widgets.spark import bars
 from ..widgets.telling import tell
 from .folds import Fold, rows_of
-from .form import COMMON, FOLDED, Outcome, Value, fields, judge, told, toml, values, verdict
+from ..views.form import COMMON, FOLDED, Outcome, Value, fields, judge, told, toml, values, verdict
 from .mode import ModeScreen
 from .pick import PickValue
 from .review import Review
@@ -220,7 +220,7 @@ class NewRunScreen(ModeScreen):
             tell(said, f"✓ {verdict(recipe)}")
         if recipe is not None:
             costs = self._costs(recipe)
-            tell(self.query_one("#costs", Static), summary.line(costs))
+            tell(self.query_one("#costs", Static), cost_text.line(costs))
             tell(self.query_one("#preview-text", Static), self._preview(recipe, costs))
 
     def _costs(self, recipe: Recipe) -> Costs | None:
@@ -231,8 +231,8 @@ class NewRunScreen(ModeScreen):
         drawn = "\n".join(bars(shares, min(40, len(shares)), 2)) if len(shares) > 1 else ""
         text = toml(recipe).strip() or "# every key has its default"
         pieces: list[str | tuple[str, str]] = []
-        for heading, said in summary.parts(recipe, costs):
-            chart = f"{drawn}\n" if heading == summary.SCHEDULE else ""
+        for heading, said in cost_text.parts(recipe, costs):
+            chart = f"{drawn}\n" if heading == cost_text.SCHEDULE else ""
             pieces += [(f"{heading}\n", "bold"), (chart, "$text-primary"), f"{said}\n\n"]
         return Content.assemble(
             *pieces,
@@ -287,9 +287,9 @@ class NewRunScreen(ModeScreen):
             self.frame.say(problems[0], "error")
             return
         name = self._run_name(recipe)
-        command = equivalent.command(recipe, self.frame.checkpoints, name)
-        parts = summary.parts(recipe, self._costs(recipe))
-        self.app.push_screen(Review(parts, name, command, equivalent.toml_text(recipe)))
+        command = shell_command.command(recipe, self.frame.checkpoints, name)
+        parts = cost_text.parts(recipe, self._costs(recipe))
+        self.app.push_screen(Review(parts, name, command, shell_command.toml_text(recipe)))
 
     def on_button_pressed(self) -> None:
         """The button does what its key does."""

@@ -16,8 +16,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from ..pickers import Candidate, Source, matching
-from ..plain import plain
+from ..runs.choices import Candidate, Source, matching
+from ..views.plain import plain
 
 MOST_SHOWN = 300
 """More than anybody looks through; the filter finds the rest."""

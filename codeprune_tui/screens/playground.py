@@ -17,7 +17,7 @@ from textual.events import Paste
 from textual.timer import Timer
 from textual.widgets import OptionList, Static
 
-from core.exchange import (
+from core.run.exchange import (
     Able,
     Commented,
     Done,
@@ -34,21 +34,22 @@ from core.exchange import (
 )
 from core.recipe import Evaluation
 
-from .. import bundle, client
-from ..clipboard import copy
-from ..conversation import Conversation
-from ..fitting import middle_out
-from ..history import Entry, history_file, keep, read_history
-from ..models import Choice, choices, saved_method
-from ..plain import plain, plain_lines
-from ..playground import Gone, Playground
-from ..playground_words import complaints, own_comment, tried
-from ..quantization_words import problems_of
+from .. import bundle
+from ..runs import client
+from ..terminal.clipboard import copy
+from ..playground.conversation import Conversation
+from ..views.shorten import middle_out
+from ..playground.history import Entry, history_file, keep, read_history
+from ..runs.models import Choice, choices, saved_method
+from ..views.plain import plain, plain_lines
+from ..playground.process import Gone, Playground
+from ..playground.text import complaints, own_comment, tried
+from ..views.quantization_text import problems_of
 from ..widgets.editor import RubyEditor
 from ..widgets.opinion import Opinion, State, Waiting
 from ..widgets.opinions import FEWEST, MOST, Opinions, Question
 from ..widgets.rubysource import RubySource
-from ..words import count
+from ..views.text import count
 from .ask import Enter
 from .choose import ChooseOne
 from .mode import ModeScreen

@@ -14,10 +14,10 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from core.methods import METHODS
+from core.spec.quantizers import METHODS
 
-from ..plain import plain
-from ..quantization_words import TITLES, does
+from ..views.plain import plain
+from ..views.quantization_text import TITLES, does
 
 ASKING = "Finding out what this machine can do…"
 NAME_WIDTH = 18

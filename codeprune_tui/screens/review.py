@@ -12,8 +12,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from ..clipboard import copy
-from ..plain import plain_lines
+from ..terminal.clipboard import copy
+from ..views.plain import plain_lines
 
 
 class Review(ModalScreen[None]):

@@ -17,24 +17,25 @@ from textual.events import ScreenResume
 from textual.message import Message
 from textual.widgets import DataTable, Input, Static
 
-from core import folders
+from core.run import manage
 from core.errors import CodepruneError, RunError
 from core.recipe import load_recipe
-from core.runs import RunInfo, RunPaths, is_held
+from core.run.folder import RunInfo, RunPaths, is_held
 
-from .. import bundle, client
-from ..comparison import MOST
-from ..filtering import EXAMPLES, Filter, FilterError, parse
-from ..fitting import path_end
-from ..ordering import ORDERS
-from ..plain import plain
-from ..preview import Previewer
-from ..runcells import bundled
-from ..state import RunView
+from .. import bundle
+from ..runs import client
+from ..views.comparison import MOST
+from ..views.run_filter import EXAMPLES, Filter, FilterError, parse
+from ..views.shorten import path_end
+from ..views.run_order import ORDERS
+from ..views.plain import plain
+from ..runs.preview import Previewer
+from ..views.run_columns import bundled
+from ..views.state import RunView
 from ..widgets.runpreview import RunPreview
 from ..widgets.runtable import RunTable
 from ..widgets.telling import retitle, tell
-from ..words import count
+from ..views.text import count
 from .ask import Choose, Confirm, Enter
 from .mode import ModeScreen, Target
 from .runs_keys import LIST_KEYS
@@ -345,7 +346,7 @@ class RunsScreen(ModeScreen):
     def _name_problem(self, info: RunInfo, name: str) -> str:
         """What is wrong with a new name, said while it can still be mended."""
         try:
-            folders.check_name(name)
+            manage.check_name(name)
         except RunError as error:
             return str(error)
         taken = name != info.paths.name and os.path.lexists(self.frame.checkpoints / name)
@@ -355,7 +356,7 @@ class RunsScreen(ModeScreen):
         if name is not None and name != info.paths.name:
 
             def rename() -> None:
-                folders.rename_run(self.frame.checkpoints, info.paths, name)
+                manage.rename_run(self.frame.checkpoints, info.paths, name)
                 self._table.awaited = name
 
             self.frame.perform(rename, f"{plain(info.paths.name, 60)} is now {name}.")
@@ -430,7 +431,7 @@ def _typed(wanted: str, text: str) -> str:
 def _delete_all(checkpoints: Path, infos: list[RunInfo]) -> None:
     for done, info in enumerate(infos):
         try:
-            folders.delete_run(checkpoints, info.paths)
+            manage.delete_run(checkpoints, info.paths)
         except CodepruneError as error:
             if done:
                 raise RunError(f"{done} of {len(infos)} were deleted, then: {error.problem}", error.fix) from error

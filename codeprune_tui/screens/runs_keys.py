@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from textual.binding import Binding, BindingType
 
-from ..filtering import EXAMPLES
+from ..views.run_filter import EXAMPLES
 from .mode import RUN_KEYS
 
 LIST_KEYS: list[BindingType] = [

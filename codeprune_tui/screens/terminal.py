@@ -16,9 +16,9 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from ..clipboard import copy
-from ..plain import plain
-from ..terminal_facts import SAMPLES_ADVICE, Fact, as_lines, facts, sample_lines, tmux_settings
+from ..terminal.clipboard import copy
+from ..views.plain import plain
+from ..terminal.facts import SAMPLES_ADVICE, Fact, as_lines, facts, sample_lines, tmux_settings
 from ..widgets.heatmap import LIGHT_FROM, tones_of
 
 STYLES = {"good": "$text-success", "note": "$text-muted", "warning": "$text-warning"}

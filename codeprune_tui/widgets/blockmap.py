@@ -11,7 +11,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from core.events import MatrixMeasured
+from core.run.events import MatrixMeasured
 
 from .heatmap import TONES, tone_style, tones_of
 

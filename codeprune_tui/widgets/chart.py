@@ -19,12 +19,12 @@ from textual_hires_canvas import Canvas
 from textual_plot import HiResMode, PlotWidget
 from textual_plot.axis_formatter import NumericAxisFormatter
 
-from core.events import Scores
+from core.run.events import Scores
 
-from ..axis import labels, span, ticks
-from ..outliers import drawable
-from ..state import RunView
-from ..words import score
+from ..views.axis import labels, span, ticks
+from ..views.outliers import drawable
+from ..views.state import RunView
+from ..views.text import score
 from .telling import retitle
 
 CURVE, INSIDE, DENSE, NAME, CONSTANT = "bright_cyan", "cyan", "bright_green", "bright_yellow", "bright_magenta"

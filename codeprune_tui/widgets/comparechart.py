@@ -13,11 +13,11 @@ from textual_hires_canvas import Canvas, TextAlign
 from textual_plot import HiResMode
 from textual_plot.axis_formatter import NumericAxisFormatter
 
-from core.results import ENCODER_OFF
+from core.run.results import ENCODER_OFF
 
-from ..comparison import DENSE, Curve, Level, Picture
-from ..plain import plain
-from ..words import score
+from ..views.comparison import DENSE, Curve, Level, Picture
+from ..views.plain import plain
+from ..views.text import score
 from . import chart
 from .chart import Plot
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from rich.text import Text
 from textual.widgets import DataTable
 
-from core.results import FLOORS, Result
+from core.run.results import FLOORS, Result
 
-from ..comparison import COLUMNS, Results, change, dense, in_order, over_floor
-from ..encoder_verdict import NOT_MEASURED
-from ..plain import plain
-from ..seeds import Mean
-from ..words import NOTHING, beside, changed, count, difference, percent, score
+from ..views.comparison import COLUMNS, Results, change, dense, in_order, over_floor
+from ..views.encoder_verdict import NOT_MEASURED
+from ..views.plain import plain
+from ..views.seed_means import Mean
+from ..views.text import NOTHING, beside, changed, count, difference, percent, score
 from .comparechart import marker
 
 WIDTHS = {"run": 12, "round": 7, "sparsity": 10, "bleu": 7, "diff": 9, "over": 9, "corpus_bleu": 8, "chrf": 7, "size": 8}

@@ -15,7 +15,7 @@ from textual.widgets import Checkbox, Input, Select, Static
 
 from core.recipe import allowed_values
 
-from ..plain import plain
+from ..views.plain import plain
 from .telling import tell
 
 PLACES = {"model.path", "data.path", "data.code"}

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from core.events import Sample, Scores
-from core.results import FLOORS
+from core.run.events import Sample, Scores
+from core.run.results import FLOORS
 
-from ..axis import number
-from ..encoder_verdict import NOT_MEASURED
-from ..machine import GIB, Figures
-from ..plain import plain
-from ..state import RunView
-from ..words import NOTHING, beside, count, floors_under, held_against, percent, rate, score
+from ..views.axis import number
+from ..views.encoder_verdict import NOT_MEASURED
+from ..runs.machine import GIB, Figures
+from ..views.plain import plain
+from ..views.state import RunView
+from ..views.text import NOTHING, beside, count, floors_under, held_against, percent, rate, score
 
 ENCODER_OFF = "encoder off"
 Part = str | tuple[str, str]

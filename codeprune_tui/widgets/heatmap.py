@@ -12,7 +12,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from core.names import MATRICES, locate
+from core.spec.layout import MATRICES, locate
 
 from ..themes import CIVIDIS, COLOUR_BLIND_SAFE
 

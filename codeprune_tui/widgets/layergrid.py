@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from core.names import Place
+from core.spec.layout import Place
 
 from .heatmap import DECODER, ENCODER, GAP, LABEL, WIDE_GAP, WIDEST, header, tone_style, tones_of
 

@@ -15,14 +15,14 @@ from textual.css.query import NoMatches
 from textual.message import Message
 from textual.widgets import Select, Static
 
-from core.exchange import PLAIN, Commented, ModelFailed, Variant
+from core.run.exchange import PLAIN, Commented, ModelFailed, Variant
 
-from ..difference import differing
-from ..fitting import middle_out
-from ..models import Choice
-from ..plain import plain
-from ..quantization_words import titled
-from ..words import duration, score
+from ..views.difference import differing
+from ..views.shorten import middle_out
+from ..runs.models import Choice
+from ..views.plain import plain
+from ..views.quantization_text import titled
+from ..views.text import duration, score
 from .telling import retitle, tell
 
 Part = str | tuple[str, str]

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from textual.app import ComposeResult
 from textual.containers import Grid
 
-from core.exchange import Commented, ModelFailed, Variant
+from core.run.exchange import Commented, ModelFailed, Variant
 
-from ..models import Choice, default_pair
-from ..plain import plain
+from ..runs.models import Choice, default_pair
+from ..views.plain import plain
 from .opinion import Opinion, State, Waiting
 
 FEWEST, MOST = 2, 4

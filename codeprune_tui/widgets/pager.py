@@ -10,7 +10,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from ..logs import LogText, matching, spans
+from ..runs.logs import LogText, matching, spans
 from .following import Following
 
 FOUND = Style(reverse=True)

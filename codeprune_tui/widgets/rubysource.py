@@ -13,10 +13,10 @@ from textual.message import Message
 from textual.widgets import OptionList, TextArea
 from textual.widgets.option_list import Option
 
-from core.exchange import Found
+from core.run.exchange import Found
 
-from ..playground_words import listed, short
-from ..words import count
+from ..playground.text import listed, short
+from ..views.text import count
 from .editor import LONGEST_LINE, RubyEditor, editable
 
 WIDE = 120

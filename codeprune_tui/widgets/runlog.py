@@ -8,9 +8,9 @@ from rich.style import Style
 from rich.text import Text
 from textual.strip import Strip
 
-from ..plain import plain
-from ..state import Level, LogLine
-from ..words import clock
+from ..views.plain import plain
+from ..views.state import Level, LogLine
+from ..views.text import clock
 from .following import Following
 
 SIGNS: dict[Level, tuple[str, str]] = {

@@ -8,9 +8,9 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from ..plain import plain
-from ..state import RunView
-from ..words import percent, score
+from ..views.plain import plain
+from ..views.state import RunView
+from ..views.text import percent, score
 from .chart import ScoreChart
 from .figures import samples_text, scores_table
 from .telling import retitle, tell

@@ -9,12 +9,12 @@ from rich.text import Text
 from textual.widgets import DataTable
 from textual.widgets.data_table import CellKey, RowKey
 
-from core.runs import RunInfo
+from core.run.folder import RunInfo
 
-from ..fitting import apart
-from ..ordering import NEWEST, ORDERS, in_order
-from ..plain import plain
-from ..runcells import BEFORE, COLUMNS, DEVICE, DISPENSABLE, KIND, aged, cells_of
+from ..views.shorten import apart
+from ..views.run_order import NEWEST, ORDERS, in_order
+from ..views.plain import plain
+from ..views.run_columns import BEFORE, COLUMNS, DEVICE, DISPENSABLE, KIND, aged, cells_of
 
 ROOMY = 90
 """Columns of the screen from which on every column of figures is shown."""

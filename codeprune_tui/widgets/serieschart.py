@@ -11,9 +11,9 @@ from textual.events import Click, Leave, MouseMove
 from textual.geometry import Offset
 from textual.widgets import Static
 
-from ..axis import number, span
-from ..series import Chart, Point, by_rounds, chart, part, thinned, titles
-from ..state import RunView
+from ..views.axis import number, span
+from ..views.series import Chart, Point, by_rounds, chart, part, thinned, titles
+from ..views.state import RunView
 from .chart import CONSTANT, CURVE, DENSE, INSIDE, NAME, Plot
 from .comparechart import window
 from .telling import retitle, tell

@@ -8,7 +8,7 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
-from ..axis import number
+from ..views.axis import number
 
 BARS = " ▁▂▃▄▅▆▇█"
 

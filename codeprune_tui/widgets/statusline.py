@@ -11,7 +11,7 @@ from textual.events import Click
 from textual.message import Message
 from textual.widgets import Static
 
-from ..fitting import middle_out
+from ..views.shorten import middle_out
 from .telling import tell
 
 MODE_KEYS: dict[str, tuple[str, str]] = {

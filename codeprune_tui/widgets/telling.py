@@ -5,7 +5,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
-from ..plain import plain
+from ..views.plain import plain
 
 
 def tell(line: Static, text: str | Content) -> None:

@@ -4,9 +4,9 @@ import json
 import tempfile
 from pathlib import Path
 
-from .. import metrics
+from ..score import metrics
 from ..decode import Hypothesis
-from ..evaluate import evaluate, floors_of, to_text, write_predictions
+from ..evaluate.evaluate import evaluate, floors_of, to_text, write_predictions
 from ..recipe import Evaluation as EvaluationRecipe
 from .decoding import BEAM, LONGEST
 from .ground import Ground

@@ -16,11 +16,11 @@ from transformers import PreTrainedTokenizerFast
 
 from ..data import Batch, BatchOrder, Encoded, collate, encode_rows
 from ..errors import ModelError
-from ..loading import load_model, load_tokenizer
-from ..model import PAD, CodeToText, CodeToTextConfig
+from ..model import load_model, load_tokenizer
+from ..families.roberta import PAD, CodeToText, CodeToTextConfig
 from ..recipe import Precision, Training
-from ..rows import load_rows
-from ..train import Trainer
+from ..text.rows import load_rows
+from ..train.trainer import Trainer
 from .reference import SOURCE_LENGTH, TARGET_LENGTH
 
 DATA_VARIABLE = "CODEPRUNE_RUBY_DATA"

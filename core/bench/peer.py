@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import BartConfig, BartForConditionalGeneration
 
 from ..data import pad_lists
-from ..model import BOS, EOS, PAD, CodeToText
+from ..families.roberta import BOS, EOS, PAD, CodeToText
 
 _ENCODER = {
     "attention.self.query": "self_attn.q_proj",

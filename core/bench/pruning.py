@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from ..errors import TrainingError
-from ..masks import Masks, keep
-from ..memory import peak_bytes, reset_peak, resident_bytes
-from ..scores import CRITERIA
+from ..compress.masks import Masks, keep
+from ..families.memory import peak_bytes, reset_peak, resident_bytes
+from ..compress.criteria import CRITERIA
 from .ground import Ground
 from .measure import Result, faster, sample, timed
 

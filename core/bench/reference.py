@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..data import Batch
 from ..decode import Hypothesis
-from ..model import BOS, EOS, PAD, CodeToText
+from ..families.roberta import BOS, EOS, PAD, CodeToText
 
 SOURCE_LENGTH, TARGET_LENGTH = 256, 128
 """The reference's fixed lengths in tokens."""

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import RunError
-from ..events import Step
-from ..journal import JournalReader
-from ..memory import resident_bytes
+from ..run.events import Step
+from ..run.journal import JournalReader
+from ..families.memory import resident_bytes
 from ..recipe import build_recipe
-from ..runs import create_run
+from ..run.folder import create_run
 from .ground import Ground
 from .measure import Goal, Result, sample
 
@@ -48,7 +48,7 @@ def _result(what: str, action: Callable[[], float], times: int, most: float | No
 
 def command(*arguments: str) -> list[str]:
     """How `codeprune-tui` is started with this Python."""
-    return [sys.executable, "-P", "-m", "codeprune_tui.cli", *arguments]
+    return [sys.executable, "-P", "-m", "codeprune_tui.cli.main", *arguments]
 
 
 def first_paint(checkpoints: Path) -> float:
@@ -118,7 +118,7 @@ def comment(ground: Ground, folder: Path) -> float:
 
 def resident_after_rounds(ground: Ground, checkpoints: Path, rounds: int) -> list[tuple[int, int]]:
     """Bytes a worker holds at the end of each round: (round, bytes)."""
-    from ..events import RoundFinished
+    from ..run.events import RoundFinished
 
     tables: dict[str, dict[str, object]] = {"pruning": {"rounds": rounds}, "training": {"steps": 2}}
     paths = create_run(checkpoints, "rounds", build_recipe(recipe(ground, **tables), "bench"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..files import complete_or_absent
+from ..atomic import complete_or_absent
 from .measure import Goal, Result, Sample, Table
 
 SCHEMA = 1

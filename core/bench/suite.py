@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ..device import describe, make_accelerator
+from ..families.device import describe, make_accelerator
 from ..errors import TrainingError
 from ..recipe import Device
 from . import decoding, evaluating, growth, pruning, starting, training

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..data import Batch
-from ..events import Step
-from ..journal import JournalWriter
-from ..masks import keep, prunable
+from ..run.events import Step
+from ..run.journal import JournalWriter
+from ..compress.masks import keep, prunable
 from ..recipe import Precision
-from ..scores import CRITERIA
+from ..compress.criteria import CRITERIA
 from .ground import Ground
 from .measure import Goal, Result, faster, in_turn, sample, timed
 from .reference import SOURCE_LENGTH, TARGET_LENGTH, PaddedTrainer

@@ -1,0 +1,198 @@
+"""The subcommands about the paper's experiments: list them, print one of their recipes, make their runs.
+
+Stateless: what is done stands in the run folders.
+"""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.errors import RecipeError, RunError, TrainingError
+from core.study.experiments import CURVES, EXPERIMENTS, FINETUNED, PRETRAINED, Material, Scale, plan, recipe_of
+from core.program import program
+from core.recipe import load_recipe, to_toml
+from core.run.folder import State
+
+from .. import bundle
+from . import tables
+from .runs import Checkpoints, Lines, app
+from .runs import _folder as folder_of
+from .console import Drawing, say, wants_bar
+from .preconditions import check
+from ..runs.many import Progress, Reproduction, default_jobs, follow
+from ..views.text import duration
+
+QUANTIZATION = "quantization"
+AtScale = Annotated[
+    Scale, typer.Option("--scale", help="small: minutes a run on two CPU cores; paper: 3,000 steps a round, all rows.")
+]
+DataPath = Annotated[str, typer.Option("--data", help="Folder or hub name of the rows.")]
+Pretrained = Annotated[str, typer.Option("--pretrained", help="Model that rewinds to pre-trained weights start from.")]
+Finetuned = Annotated[str, typer.Option("--finetuned", help="Model that the other runs start from, and that is quantized.")]
+
+
+@app.command(epilog="\b\nExample:\n  codeprune-tui recipes l1-b8-finetuned --scale paper > mine.toml")
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="RECIPE", help="Print this one instead of listing all.")] = None,
+    scale: AtScale = "small",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed that the recipe is to have.")] = 0,
+    data: DataPath = Material.data,
+    pretrained: Pretrained = PRETRAINED,
+    finetuned: Finetuned = FINETUNED,
+) -> None:
+    """List the recipes there are, or print one.
+
+    Each stands with what it shows.
+
+    The paper's experiments each compare some curves; a curve is a recipe, and `reproduce` makes the runs of an experiment.
+    """
+    shipped = bundle.recipes()
+    if name is None:
+        typer.echo(_experiments())
+        typer.echo("\nOther recipes, each for `codeprune-tui run`:")
+        typer.echo(tables.table([[stem, _first_comment(path)] for stem, path in shipped.items()], left=2))
+    elif name in CURVES:
+        typer.echo(to_toml(recipe_of(name, scale, seed, Material(data, pretrained, finetuned)), commented=True), nl=False)
+    elif name in shipped:
+        typer.echo(to_toml(load_recipe(shipped[name]), commented=True), nl=False)
+    elif name in EXPERIMENTS:
+        raise RecipeError(
+            f"{name} is an experiment of several recipes: {', '.join(EXPERIMENTS[name].curves) or 'it trains nothing'}.",
+            f"Print one of them, or make their runs: {program()} reproduce {name}",
+        )
+    else:
+        raise RecipeError(f"There is no recipe {name!r}.", f"There are: {', '.join([*CURVES, *shipped])}.")
+
+
+@app.command(epilog="\b\nExample:\n  codeprune-tui reproduce experiment-1 --data google/code_x_glue_ct_code_to_text --seeds 3")
+def reproduce(
+    context: typer.Context,
+    experiments: Annotated[
+        list[str] | None, typer.Argument(metavar="EXPERIMENT...", help="Which; all where none is named.")
+    ] = None,
+    scale: AtScale = "small",
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, max=100, help="Runs of every curve; each experiment has its own number.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, max=64, help="Workers at a time; as many as fit where not given.")
+    ] = None,
+    data: DataPath = Material.data,
+    pretrained: Pretrained = PRETRAINED,
+    finetuned: Finetuned = FINETUNED,
+    checkpoints: Checkpoints = None,
+    lines: Lines = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs and how they stand.")] = False,
+) -> None:
+    """Make the runs of the paper's experiments.
+
+    What is missing is started, what was cut off resumed, what is done left as it is; so it can be interrupted and started
+    again at any time. Disk, data and models are checked before the first is started. Ctrl-C leaves the workers at work.
+    Their table and figures come with `report`.
+    """
+    folder, material = folder_of(context, checkpoints), Material(data, pretrained, finetuned)
+    chosen = tuple(experiments or ())
+    planned = plan(chosen, scale, seeds, material)
+    threads = planned[0].recipe.training.threads if planned else 0
+    doing = Reproduction(folder, planned, jobs or default_jobs(threads), say)
+    if dry_run:
+        typer.echo(_standing(doing))
+        return
+    ladder = folder / f"{scale}-{QUANTIZATION}.json" if not chosen or QUANTIZATION in chosen else None
+    missing = [job.planned.recipe for job in doing.all if job.state is not State.DONE]
+    splits = ("valid", "test") if ladder is not None and not ladder.exists() else ()
+    check(folder, missing, material, splits, say)
+    if planned:
+        _make(doing, lines)
+    if ladder is not None:
+        _quantize(ladder, material)
+    typer.echo(_standing(doing))
+    say(f"Figures and findings: {program()} report {shlex.quote(str(folder))} -o report.html")
+    if doing.failures:
+        names = ", ".join(job.planned.name for job in doing.failures)
+        raise TrainingError(f"These runs did not come to their end: {names}.", "Start the same command again to resume them.")
+
+
+def _make(doing: Reproduction, lines: bool) -> None:
+    """Makes the runs, telling how far it is."""
+    say(f"{len(doing.all)} runs in {doing.folder}, {doing.jobs} at a time; Ctrl-C leaves them at work")
+    try:
+        with _shown(doing, bar=not lines and wants_bar()) as show:
+            follow(doing, show)
+    except KeyboardInterrupt as error:
+        running = ", ".join(doing.running) or "none"
+        say(f"Interrupted. Still at work: {running}. The same command takes up the rest; end one with: {program()} stop RUN")
+        raise typer.Exit(130) from error
+
+
+@contextmanager
+def _shown(doing: Reproduction, *, bar: bool) -> Iterator[Callable[[Progress], None]]:
+    """Yields what shows the progress: a bar, or a line whenever another round is done."""
+    if bar:
+        with Drawing() as drawing:
+            doing.tell = drawing.above
+            yield lambda at: drawing.draw(f"{at.runs_done}/{at.runs} runs", at.rounds_done, at.rounds, _words(at))
+        return
+    last = -1
+
+    def line(at: Progress) -> None:
+        nonlocal last
+        if at.rounds_done != last:
+            last = at.rounds_done
+            say(f"{at.runs_done}/{at.runs} runs, {at.rounds_done}/{at.rounds} rounds, {_words(at)}")
+
+    yield line
+
+
+def _words(at: Progress) -> str:
+    return "time left unknown yet" if at.eta_s is None else f"{duration(at.eta_s)} left"
+
+
+def _standing(doing: Reproduction) -> str:
+    rows = [["run", "state", "rounds"]]
+    rows += [[job.planned.name, job.state or "missing", f"{job.rounds_done}/{job.rounds}"] for job in doing.all]
+    return tables.table(rows, left=2)
+
+
+def _quantize_arguments(material: Material, file: Path) -> list[str]:
+    where = ["--data", material.data, "--split", "valid", "--split", "test", "--explain", "-o", str(file)]
+    return ["quantize", material.finetuned, *where]
+
+
+def _quantize(file: Path, material: Material) -> None:
+    """Quantizes the fine-tuned model in a process of its own, unless that was done.
+
+    Raises:
+        RunError: It failed; what it said stands above.
+    """
+    if file.exists():
+        say(f"{file} is there already")
+        return
+    say(f"Quantizing {material.finetuned}")
+    file.parent.mkdir(parents=True, exist_ok=True)  # nobody may have made a run there yet
+    command = [sys.executable, "-P", "-m", "codeprune_tui.cli.main", *_quantize_arguments(material, file)]
+    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise RunError(
+            f"The quantization of {material.finetuned} failed.",
+            f"See why: {program()} {shlex.join(_quantize_arguments(material, file))}",
+        )
+
+
+def _experiments() -> str:
+    lines = []
+    for found in EXPERIMENTS.values():
+        where = f" ({found.figure})" if found.figure else ""
+        lines.append(f"{found.name}{where}: {found.shows}")
+        lines += [f"    {name:<32}{CURVES[name].title}" for name in found.curves]
+    return "\n".join(["The paper's experiments, each for `codeprune-tui reproduce`, with their recipes:", *lines])
+
+
+def _first_comment(path: Path) -> str:
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""

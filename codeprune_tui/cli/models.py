@@ -1,0 +1,220 @@
+"""The subcommands about models and recipes: score a model, comment a file, write or check a recipe.
+
+torch is imported by `evaluate` and `comment` alone, inside them; the rest of the command line stays quick without it.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from core.spec import given
+from core.errors import DataError
+from core.recipe import Data, Device, Evaluation, Model, Recipe, load_recipe, to_toml
+from core.regularfile import real
+from core.text.rows import BrokenRow
+from core.spec.schedule import sparsities
+
+from .. import bundle
+from ..runs import client
+from . import tables
+from .runs import Json, app
+from .console import counting, say, wants_bar
+from ..views.plain import plain
+from ..views.text import percent
+
+DEFAULTS = Evaluation()
+Split = Literal["train", "valid", "test"]
+DATA, MODEL = Data().path, Model().path
+Beam = Annotated[int, typer.Option("--beam", min=1, max=100, help="Beam width; 1 is greedy.")]
+MaxLength = Annotated[int, typer.Option("--max-length", min=1, max=1024, help="Most tokens of a comment, the end included.")]
+LengthPenalty = Annotated[
+    float, typer.Option("--length-penalty", min=0, max=10, help="Divide scores by length to this power; the paper has 0, none.")
+]
+OnDevice = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, max=1024, help="CPU threads; 0 = as many as cores.")]
+
+
+@app.command(epilog="\b\nExample:\n  codeprune-tui evaluate checkpoints/mine/rounds/03 --split test --json")
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of a model.")],
+    data: Annotated[str, typer.Option("--data", help="Folder or hub name of the data.")] = DATA,
+    split: Annotated[Split, typer.Option("--split", help="Split to score.")] = "valid",
+    rows: Annotated[int, typer.Option("--rows", min=0, help="Rows drawn from the split; 0 = all.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of that draw.")] = 0,
+    beam: Beam = DEFAULTS.beam,
+    max_length: MaxLength = DEFAULTS.max_length,
+    length_penalty: LengthPenalty = DEFAULTS.length_penalty,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=0, max=1024, help="Rows decoded together; 0 = as many as the device has room for.")
+    ] = 0,
+    encoder_off: Annotated[
+        bool, typer.Option("--encoder-off", help="Also score the model with its encoder layers taken out.")
+    ] = False,
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out and count rows that cannot be used.")] = False,
+    device: OnDevice = "auto",
+    threads: Threads = 0,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", metavar="OUT.jsonl", help="Also write every comment, one JSON object a row.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Score a model on a data set.
+
+    Its scores stand above the floors: what programs that read no code score on the same rows. The JSON has model,
+    finetuned, data, split, seed, beam, max_length, length_penalty, rows, scores, intervals, bootstrap, floors, signatures,
+    seconds; and with --encoder-off, encoder_off: scores, intervals, dense_less (this model less that), signature.
+    """
+    if predictions is not None and not real(predictions).parent.is_dir():
+        raise DataError(f"There is no folder {real(predictions).parent} for the predictions.", "Make it, or give another path.")
+    asked = Evaluation(
+        split=split,
+        rows=rows,
+        seed=seed,
+        beam=beam,
+        max_length=max_length,
+        length_penalty=length_penalty,
+        batch_size=batch_size,
+    )
+    _quiet_libraries()
+    from core.evaluate.evaluate import evaluate_model, write_predictions
+    from core.atomic import complete_or_absent
+
+    finetuned = warn_untrained(client.local_path(model), model)
+    with counting("decoding", "rows", bar=wants_bar()) as progress:
+        found = evaluate_model(
+            client.local_path(model),
+            client.local_path(data),
+            asked,
+            device=device,
+            threads=threads,
+            encoder_off=encoder_off,
+            progress=progress,
+            skipped=_tell_skipped if skip_broken else None,
+        )
+    if predictions is not None:
+        with complete_or_absent(predictions) as draft:
+            write_predictions(found, draft)
+        say(f"Wrote {len(found.rows)} predictions to {predictions}")
+    facts = {"model": model, "finetuned": finetuned, "data": data, "split": split} | asked.model_dump(
+        include={"seed", "beam", "max_length", "length_penalty"}
+    )
+    typer.echo(tables.evaluation_json(found, facts) if as_json else tables.evaluation(found, model))
+
+
+@app.command(epilog="\b\nExample:\n  codeprune-tui comment lib/user.rb\n  git show HEAD:lib/user.rb | codeprune-tui comment -")
+def comment(
+    file: Annotated[str, typer.Argument(metavar="FILE.rb", help="Ruby source; - reads stdin.")],
+    model: Annotated[str, typer.Option("--model", help="Folder or hub name of a model.")] = MODEL,
+    beam: Beam = DEFAULTS.beam,
+    max_length: MaxLength = DEFAULTS.max_length,
+    device: OnDevice = "auto",
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Comment every method of a Ruby file.
+
+    Prints a line `LINE NAME: COMMENT` for each. What is not valid Ruby is told on stderr; the methods that can be
+    read are commented all the same. The JSON has file, model, finetuned, beam, and methods: line, name, comment,
+    own_comment.
+    """
+    from core.ruby import parse
+
+    parsed, where = parse(_source(file)), "stdin" if file == "-" else file
+    for warning in parsed.warnings:
+        say(f"{where}, {warning}")
+    comments: list[str] = []
+    finetuned = True
+    if parsed.methods:
+        _quiet_libraries()
+        from core.evaluate.comment import comment_methods
+
+        path = client.local_path(model)
+        finetuned = warn_untrained(path, model)
+        comments = comment_methods(path, parsed.methods, beam=beam, max_length=max_length, device=device, threads=threads)
+    else:
+        say(f"There is no method in {where}.")
+    if as_json:
+        found = [
+            {"line": method.line, "name": method.qualified, "comment": text, "own_comment": method.comment}
+            for method, text in zip(parsed.methods, comments, strict=True)
+        ]
+        typer.echo(tables.comments_json({"file": file, "model": model, "finetuned": finetuned, "beam": beam}, found))
+        return
+    for method, text in zip(parsed.methods, comments, strict=True):
+        typer.echo(plain(f"{method.line} {method.qualified}: {text}"))
+
+
+@app.command(epilog="\b\nExample:\n  codeprune-tui recipe > mine.toml\n  codeprune-tui recipe --check mine.toml")
+def recipe(
+    template: Annotated[
+        bool, typer.Option("--template", help="Print a commented recipe of defaults (also without any option).")
+    ] = False,
+    check: Annotated[Path | None, typer.Option("--check", metavar="FILE", help="Only say whether a recipe is right.")] = None,
+    show: Annotated[
+        Path | None, typer.Option("--show", metavar="FILE", help="Print a recipe with every default filled in.")
+    ] = None,
+) -> None:
+    """Print a commented recipe, or check or show one."""
+    if sum((template, check is not None, show is not None)) > 1:
+        raise typer.BadParameter("Give only one of --template, --check, --show.")
+    if check is not None:
+        asked = load_recipe(bundle.recipe_file(check))
+        anchored = client.anchored(asked)
+        counts = given.counts_of(anchored)
+        shares = given.reached(asked, counts) if counts else sparsities(asked)
+        say(f"{check} is right: {asked.kind}, sparsity by round {', '.join(map(percent, shares))}")
+        for warning in given.warnings(anchored, counts):
+            say(warning)
+    else:
+        typer.echo(to_toml(Recipe() if show is None else load_recipe(bundle.recipe_file(show)), commented=show is None), nl=False)
+
+
+def warn_untrained(path: str, name: str) -> bool:
+    """Whether a model has learned to write comments; says so where it has not.
+
+    Args:
+        path: Folder or hub name of the model.
+        name: What the user called it.
+
+    Raises:
+        ModelError: It cannot be looked at.
+    """
+    from core.model import is_finetuned
+
+    finetuned = is_finetuned(path)
+    if not finetuned:
+        say(
+            f"Warning: {name} never learned to write comments (it is an encoder, to which a random decoder is given, or only "
+            "pre-trained): its comments and scores say nothing. Fine-tune it first: codeprune-tui finetune RECIPE"
+        )
+    return finetuned
+
+
+def _tell_skipped(rows: Sequence[BrokenRow]) -> None:
+    """Counts the rows that were left out, and names the first of them."""
+    for row in rows[:5]:
+        say(f"Row left out: {row.file}, line {row.line}: {row.problem}")
+    if rows:
+        say(f"Rows left out as broken: {len(rows):,}")
+
+
+def _quiet_libraries() -> None:
+    """Keeps what the libraries tell their developers out of the narration; must come before they are imported."""
+    for name, value in (
+        ("TRANSFORMERS_VERBOSITY", "error"),
+        ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
+        ("TOKENIZERS_PARALLELISM", "false"),
+    ):
+        os.environ.setdefault(name, value)
+
+
+def _source(file: str) -> str:
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise DataError(f"Cannot read {file}: {error.strerror}.", "Give a Ruby file, or - for stdin.") from error
+    return content.decode("utf-8", "surrogateescape")  # the parser shows the lines of what is no text

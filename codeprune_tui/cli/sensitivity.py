@@ -1,0 +1,240 @@
+"""The subcommand that prunes a model at once, without training, and measures what that costs.
+
+torch is imported inside the command alone.
+"""
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from core.errors import DataError
+from core.recipe import Evaluation, PrunablePreset, Scope
+from core.study.sensitivityfile import (
+    NAME,
+    Sensitivity,
+    Settings,
+    Wish,
+    check_fits,
+    digest_of_weights,
+    read_sensitivity,
+    to_json,
+    write_sensitivity,
+)
+
+from .. import bundle
+from ..runs import client
+from ..reports import sensitivity as sensitivity_report
+from .runs import Json, app
+from .console import counting, say, wants_bar
+from .models import DATA, DEFAULTS, MODEL, Beam, MaxLength, OnDevice, Split, Threads, _quiet_libraries
+from .quantize import _versions, shown
+
+if TYPE_CHECKING:
+    from core.evaluate.sensitivity import Ground
+
+By = Literal["sparsity", "matrix"]
+CRITERIA = {"sparsity": "magnitude,random", "matrix": "magnitude"}
+"""What is measured where nothing else is asked for."""
+SPARSITIES = "20,40,60,80,90"
+Save = Callable[[Sensitivity], None]
+
+
+@app.command(
+    epilog="\b\nExample:\n  codeprune-tui sensitivity checkpoints/mine/rounds/00 --data data/ruby --rows 200\n"
+    "  codeprune-tui sensitivity checkpoints/mine/rounds/00 --by matrix --data data/ruby --rows 200"
+)
+def sensitivity(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of a model.")] = MODEL,
+    by: Annotated[By, typer.Option("--by", help="Prune all weights at once, or each matrix alone.")] = "sparsity",
+    data: Annotated[str, typer.Option("--data", help="Folder or hub name of the data.")] = DATA,
+    split: Annotated[Split, typer.Option("--split", help="Split to score.")] = "valid",
+    rows: Annotated[int, typer.Option("--rows", min=0, help="Rows drawn from the split; 0 = all.")] = 0,
+    criteria: Annotated[
+        str | None, typer.Option("--criteria", help="By commas; magnitude,random, with --by matrix magnitude alone.")
+    ] = None,
+    sparsities: Annotated[str, typer.Option("--sparsities", help="In percent, by commas.")] = SPARSITIES,
+    sparsity: Annotated[float, typer.Option("--sparsity", min=0, max=100, help="With --by matrix: percent of each.")] = 50.0,
+    scope: Annotated[Scope, typer.Option("--scope", help="Whether all weights compete, or those of one matrix.")] = "global",
+    preset: Annotated[PrunablePreset, typer.Option("--prunable", help="Which matrices are pruned.")] = "encoder",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draw of rows and of random pruning.")] = 0,
+    beam: Beam = DEFAULTS.beam,
+    max_length: MaxLength = DEFAULTS.max_length,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=0, max=1024, help="Rows decoded together; 0 = as many as the device has room for.")
+    ] = 0,
+    device: OnDevice = "auto",
+    threads: Threads = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE.json", help=f"Where results are kept; else {NAME} beside MODEL."),
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure what pruning costs a model if nothing is trained.
+
+    Prints scores, what of them is lost with its interval, how long comments get, and how many the model ends itself;
+    above them the model as it is, with its encoder off, and the floors. What was measured is kept, also after Ctrl-C:
+    the same command goes on from there, and Layers (3) shows what each matrix costs.
+    """
+    names = _criteria(criteria or CRITERIA[by])
+    shares = [sparsity / 100] if by == "matrix" else _shares(sparsities)
+    path = client.local_path(model)
+    file = output or default_file(path)
+    if not file.resolve().parent.is_dir():
+        raise DataError(f"There is no folder {file.resolve().parent} for {file.name}.", "Make it, or give another path.")
+    asked = Evaluation(split=split, rows=rows, seed=seed, beam=beam, max_length=max_length, batch_size=batch_size)
+    _quiet_libraries()
+    from core.evaluate import sensitivity as engine
+
+    ground = _ground(path, model, client.local_path(data), asked, device, threads)
+    wishes = (
+        engine.by_matrix(ground.model, names, scope, preset, shares[0])
+        if by == "matrix"
+        else engine.by_sparsity(names, scope, preset, shares)
+    )
+    try:
+        found = _measure(ground, path, wishes, file, _first(ground, model, data), seed)
+    except KeyboardInterrupt as error:
+        say(f"Interrupted. What was measured is kept in {file}; the same command goes on from there.")
+        raise typer.Exit(130) from error
+    if as_json:
+        typer.echo(to_json(found), nl=False)
+    elif as_csv:
+        typer.echo(sensitivity_report.to_csv(found, wishes), nl=False)
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+        typer.echo(sensitivity_report.table(found, wishes, width))
+    say(f"Kept in {file}")
+
+
+def default_file(model: str) -> Path:
+    """Where results are kept: beside the weights, or, where nothing may be written there, in the current folder.
+
+    Args:
+        model: As `client.local_path` gives it.
+    """
+    path = Path(model)
+    folder = path if path.is_dir() else path.parent
+    ours = folder.resolve().is_relative_to(bundle.folder().resolve())
+    return folder / NAME if path.exists() and not ours and os.access(folder, os.W_OK) else Path(NAME)
+
+
+def _criteria(given: str) -> list[str]:
+    from core.compress.criteria import CRITERIA as KNOWN
+
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    for name in names:
+        if name not in KNOWN:
+            raise typer.BadParameter(f"there is no criterion {name!r}; there are: {', '.join(KNOWN)}", param_hint="--criteria")
+    if not names:
+        raise typer.BadParameter(f"name at least one of: {', '.join(KNOWN)}", param_hint="--criteria")
+    return names
+
+
+def _shares(given: str) -> list[float]:
+    """Percentages by commas as shares in (0, 1]."""
+    try:
+        shares = [float(part) / 100 for part in given.split(",") if part.strip()]
+    except ValueError:
+        shares = []
+    if not shares or not all(0 < share <= 1 for share in shares):
+        raise typer.BadParameter(f"{given!r} are no percentages such as {SPARSITIES}", param_hint="--sparsities")
+    return shares
+
+
+def _ground(path: str, model: str, data: str, asked: Evaluation, device: str, threads: int) -> "Ground":
+    from core.evaluate.evaluate import floors_of, load_for_evaluation
+    from core.model import load_masks
+    from core.evaluate.sensitivity import Ground, refuse_quantized
+
+    loaded, tokenizer, encoded = load_for_evaluation(path, data, asked, device=device, threads=threads)  # type: ignore[arg-type]  # typer checked it
+    refuse_quantized(loaded, model)
+    masks = {name: mask.to(loaded.device) for name, mask in load_masks(path).items()}
+    return Ground(loaded, tokenizer, encoded, asked, floors_of(encoded.rows), masks)
+
+
+def _settings(ground: "Ground") -> Settings:
+    from core.families.device import describe
+    from core.evaluate.sensitivity import rows_digest
+
+    asked = ground.recipe.model_dump(include={"split", "rows", "seed", "beam", "max_length", "batch_size"})
+    return {**asked, "data": rows_digest(ground.encoded), "device": describe(ground.model.device)}
+
+
+def _first(ground: "Ground", model: str, data: str) -> Callable[[str, Callable[[int], None]], Sensitivity]:
+    """Makes the file's beginning, by measuring the model as it is."""
+
+    def begin(weights: str, after_batch: Callable[[int], None]) -> Sensitivity:
+        import torch
+
+        from core.score import metrics
+        from core.evaluate.sensitivity import measure_before
+
+        floors = {name: _measures(asdict(each)) for name, each in vars(ground.floors).items() if not isinstance(each, str)}
+        return Sensitivity(
+            model=shown(model),
+            data=shown(data),
+            command=shlex.join(["codeprune-tui", *(shown(word) for word in sys.argv[1:])]),
+            settings=_settings(ground),
+            weights_sha256=weights,
+            sparsity=ground.sparsity,
+            rows=len(ground.encoded.rows),
+            threads=torch.get_num_threads(),
+            versions=_versions(),
+            floors=floors,
+            signatures=metrics.signatures(),
+            before=measure_before(ground, after_batch),
+        )
+
+    return begin
+
+
+def _measures(scores: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in scores.items() if name != "rows"}
+
+
+def _measure(
+    ground: "Ground",
+    path: str,
+    wishes: list[Wish],
+    file: Path,
+    begin: Callable[[str, Callable[[int], None]], Sensitivity],
+    seed: int,
+) -> Sensitivity:
+    """Measures what is missing in the file, and keeps each cell there as it comes."""
+    from core.evaluate.sensitivity import measure_cells, measure_off
+    from core.families.weightfiles import find_weights
+
+    weights = digest_of_weights(find_weights(path)) or ""
+    known = read_sensitivity(file) if file.exists() else None
+    if known is not None:
+        check_fits(known, weights, _settings(ground), file)
+    rows = len(ground.encoded.rows)
+    missing = [wish for wish in dict.fromkeys(wishes) if known is None or known.cell(wish) is None]
+    first = 0 if known is not None else 1
+    second = 0 if known is not None and known.encoder_off is not None else 1
+    total = rows * (len(missing) + first + second)
+    with counting("decoding", "rows", bar=wants_bar()) as progress:
+        if known is None:
+            known = begin(weights, lambda done: progress(done, total))
+            write_sensitivity(known, file)
+        if known.encoder_off is None:
+            known = replace(known, encoder_off=measure_off(ground, known, lambda done: progress(rows * first + done, total)))
+            write_sensitivity(known, file)
+        before = rows * (first + second)
+        return measure_cells(
+            ground,
+            known,
+            wishes,
+            seed,
+            lambda found: write_sensitivity(found, file),
+            lambda cell, done: progress(before + rows * cell + done, total),
+        )

@@ -1,0 +1,313 @@
+"""Runs and scores as text tables and as JSON: what the command line prints on stdout.
+
+Pure functions from what was read to what is printed. Text from outside is made harmless in tables; JSON escapes it itself. The
+JSON carries `"schema": 1`: keys may be added under that number, but none is renamed, removed or changes its meaning.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from core.run.encoder_off import EncoderOff
+from core.run.events import Scores
+from core.score.interval import Interval
+from core.regularfile import real
+from core.run.results import ENCODER_OFF, FLOORS, MEASURES, Result
+from core.run.rowsets import by_rows
+from core.run.folder import RunInfo
+
+from ..views.comparison import over_floor
+from ..views.encoder_verdict import NOT_MEASURED, warning, warning_of_all
+from ..views.plain import plain
+from ..views.state import RunView
+from ..views.text import NOTHING, age, beside, changed, difference, duration, percent, score
+
+if TYPE_CHECKING:
+    from core.evaluate.evaluate import Evaluation
+
+SCHEMA = 1
+FLOOR_NAMES = {name: f"floor: {title}" for name, title in (FLOORS | {ENCODER_OFF: "encoder off"}).items()}
+"""What is below every score: programs that read no code, and the same model without its encoder layers."""
+
+
+def table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Aligns cells in columns two blanks apart.
+
+    Args:
+        rows: The first one is the heading.
+        left: How many columns, from the first, are aligned left; the others are numbers.
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def results(view: RunView) -> str:
+    """The final table of a run: each complete round with its scores, the floors under them, and how they were computed.
+
+    Args:
+        view: The run.
+
+    Returns:
+        Several lines; empty before the first round is complete.
+    """
+    if not view.finished:
+        return ""
+    rows = [["round", "sparsity", "BLEU", "corpus BLEU", "chrF"]]
+    rows += [[str(found.number), percent(found.sparsity), *_cells(found.scores)] for found in view.finished]
+    pruned = f"The model came pruned to {percent(view.before)}; sparsity is of the weights that the recipe prunes."
+    rows += [[FLOOR_NAMES.get(name, plain(name)), "", *_cells(scores)] for name, scores in view.floors.items()]
+    less = view.encoder_off.dense_less if view.encoder_off is not None else {}
+    if less:
+        rows.append(["dense less encoder off", "", *(changed(less.get(measure)) for measure in MEASURES)])
+    elif view.evaluations:
+        rows.append([FLOOR_NAMES["encoder_off"], "", NOT_MEASURED, "", ""])
+    notes: list[str] = [pruned] if view.before else []
+    if view.evaluations:
+        last = view.evaluations[-1]
+        notes += [f"Scored on {last.rows:,} rows of {plain(last.split)}, on {plain(view.device)}.", *_signatures(last.signatures)]
+    notes += [
+        f"Masked tokens: accuracy {percent(found.accuracy)}, loss {found.loss:.3f} (step {found.step})"
+        for found in view.validations[-1:]
+    ]
+    return "\n".join([*filter(None, [warning(less)]), table(rows), *notes])
+
+
+def evaluation(found: "Evaluation", model: str) -> str:
+    """The scores of one model with their intervals, above the floors on the same rows."""
+    spreads = _intervals(found)
+    rows = [["", "BLEU", "corpus BLEU", "chrF"], [plain(model), *_cells(found.scores)]]
+    rows += [["95 % interval", *(between(spreads.get(measure)) for measure in MEASURES)]]
+    less = {}
+    if (off := found.encoder_off) is not None:
+        less = dict(off.dense_less)
+        rows += [[FLOOR_NAMES["encoder_off"], *_cells(off.scores)]]
+        rows += [["95 % interval", *(between(off.intervals.get(measure)) for measure in MEASURES)]]
+        rows += [["model less encoder off", *(changed(less.get(measure)) for measure in MEASURES)]]
+    rows += [[FLOOR_NAMES[name], *_cells(scores)] for name, scores in _floors(found).items()]
+    first = warning(less, "A study of this model", "model")
+    return "\n".join(
+        [
+            *filter(None, [first]),
+            table(rows),
+            *_signatures(found.signatures),
+            f"{len(found.rows):,} rows in {duration(found.seconds)}",
+        ]
+    )
+
+
+def evaluation_json(found: "Evaluation", asked: Mapping[str, object]) -> str:
+    """The scores of one model as JSON: what was asked, scores, intervals, floors, signatures, seconds."""
+    from core.score.significance import SIGNATURE
+
+    return _json(
+        {
+            **asked,
+            "rows": len(found.rows),
+            "scores": _scores(found.scores),
+            "intervals": {name: {"low": each.low, "high": each.high} for name, each in _intervals(found).items()},
+            "bootstrap": SIGNATURE,
+            "floors": {name: _scores(scores) for name, scores in _floors(found).items()},
+            **({"encoder_off": found.encoder_off.facts()} if found.encoder_off is not None else {}),
+            "signatures": found.signatures,
+            "seconds": round(found.seconds, 3),
+        }
+    )
+
+
+def comments_json(asked: Mapping[str, object], methods: Iterable[Mapping[str, object]]) -> str:
+    """Comments of the methods of one file as JSON."""
+    return _json({**asked, "methods": list(methods)})
+
+
+def run_list(infos: Sequence[RunInfo], now: float) -> str:
+    """The list of runs as a table.
+
+    Args:
+        infos: The runs.
+        now: Seconds since 1970.
+    """
+    known = any(info.before for info in infos)
+    rows = [
+        ["run", "state", "kind", "round", "sparsity", *(["before"] if known else []), "BLEU", "best", "dense", "floor", "age"]
+    ]
+    for info in infos:
+        rounds = f"{info.round}/{info.rounds}" if info.round >= 0 else f"–/{info.rounds}"
+        scores = [score(value) for value in (info.bleu, info.best_bleu, info.dense_bleu)]
+        scores.append(beside(info.floors) if info.floors else NOTHING)
+        shares = [percent(info.sparsity), *([_before(info.before)] if known else [])]
+        rows.append([plain(info.paths.name), info.words, plain(info.kind), rounds, *shares, *scores, age(info.changed, now)])
+    damaged = [f"{plain(info.paths.name)} is damaged: {plain(info.damage)}" for info in infos if info.damage]
+    return "\n".join([table(rows, left=3), *damaged])
+
+
+def run_detail(info: RunInfo, view: RunView, eta: float | None, now: float) -> str:
+    """How one run stands, then its table of results."""
+    where = f"round {view.round}/{view.rounds}, step {view.step}/{view.steps}"
+    lines = [f"{plain(info.paths.name)}: {info.words}, {where}, last event {age(info.changed, now)} ago"]
+    if info.damage:
+        lines.append(f"Damaged: {plain(info.damage)}")
+    if info.killed:
+        lines.append("Its worker was killed on request; resume goes on from its last checkpoint")
+    if eta is not None:
+        lines.append(f"About {duration(eta)} left, on {plain(view.device)}")
+    if view.failure is not None:
+        lines.append(f"Failed: {plain(view.failure.problem)} {plain(view.failure.fix)}".rstrip())
+    lines += [f"Warning: {plain(warning)}" for warning in view.warnings[-5:]]
+    return "\n".join([*lines, *filter(None, [results(view)])])
+
+
+def comparison(rounds: Sequence[Result]) -> str:
+    """Rounds of several runs as one table, each with the floors on its own rows; what they cannot say of the encoder comes first.
+
+    Args:
+        rounds: At least one, in the order of the lines.
+    """
+    known = any(found.intervals for found in rounds)  # older runs have none: no empty columns then
+    pruned = any(found.before for found in rounds)
+    rows = [["run", "round", "sparsity", *(["before"] if pruned else []), "BLEU", "corpus BLEU", "chrF"]]
+    rows[0] += [*(f"floor: {name}" for name in FLOORS), "over floor", "encoder off"]
+    rows[0] += ["rows", "MB", *(["BLEU, 95 % interval", "less dense"] if known else [])]
+    for found in rounds:
+        scores = [score(found.scores.get(measure)) for measure in MEASURES]
+        floors, size = [score(found.floors_of("bleu").get(name)) for name in FLOORS], found.size_bytes
+        shares = [percent(found.sparsity), *([_before(found.before)] if pruned else [])]
+        cells = [plain(found.run), str(found.round), *shares, *scores, *floors, difference(over_floor(found))]
+        off = found.floors.get(ENCODER_OFF, {}).get("bleu")
+        cells.append(NOT_MEASURED if off is None else score(off))
+        cells += [f"{found.rows:,}", NOTHING if size is None else f"{size / 1e6:.2f}"]
+        if known:
+            cells += [between(found.intervals.get("bleu")), changed(found.against_dense.get("bleu"))]
+        rows.append(cells)
+    lines = [*filter(None, [plain(warning_of_all(rounds), 2000)]), table(rows)]
+    groups = by_rows(_by_run(rounds))
+    if len(groups) < 2:
+        return "\n".join(lines)
+    parts = "; ".join(", ".join(plain(run) for run in runs) for runs in groups)
+    lines.append(f"Scored on different rows, so held against their own floors only: {parts}")
+    return "\n".join(lines)
+
+
+def _by_run(rounds: Sequence[Result]) -> dict[str, list[Result]]:
+    runs: dict[str, list[Result]] = {}
+    for result in rounds:
+        runs.setdefault(result.run, []).append(result)
+    return runs
+
+
+def _before(share: float) -> str:
+    return percent(share) if share else NOTHING
+
+
+def between(spread: Interval | None) -> str:
+    """The ends of an interval, or a dash: "10.78 to 12.31"."""
+    return f"{score(spread.low)} to {score(spread.high)}" if spread else NOTHING
+
+
+def run_list_json(infos: Sequence[RunInfo], checkpoints: str) -> str:
+    """The list of runs as JSON: `checkpoints`, and `runs` with the keys of `_run`."""
+    return _json({"checkpoints": checkpoints, "runs": [_run(info) for info in infos]})
+
+
+def run_detail_json(info: RunInfo, view: RunView, eta: float | None) -> str:
+    """One run as JSON: the keys of the list, and progress, results, floors, signatures, failure, warnings."""
+    results = [
+        {
+            "round": found.number,
+            "sparsity": found.sparsity,
+            "sparsity_before": found.before,
+            "scores": _scores(found.scores),
+            "seconds": found.seconds,
+        }
+        for found in view.finished
+    ]
+    last = view.evaluations[-1] if view.evaluations else None
+    detail: dict[str, object] = {
+        "progress": {
+            "round": view.round,
+            "step": view.step,
+            "steps": view.steps,
+            "eta_s": eta,
+            "pid": view.pid,
+            "host": view.host,
+        },
+        "results": results,
+        "evaluated": {"split": last.split, "rows": last.rows} if last else None,
+        "floors": {name: _scores(scores) for name, scores in view.floors.items()},
+        "encoder_off": _encoder_off(view),
+        "signatures": dict(last.signatures) if last else {},
+        "failure": {"problem": view.failure.problem, "fix": view.failure.fix} if view.failure else None,
+        "warnings": list(view.warnings),
+    }
+    return _json({"run": {**_run(info), **detail}})
+
+
+def _encoder_off(view: RunView) -> dict[str, object] | None:
+    off = view.encoder_off
+    if off is None:
+        return None
+    return EncoderOff(off.scores, off.intervals, off.dense_less, off.seconds).facts()
+
+
+def _run(info: RunInfo) -> dict[str, object]:
+    return {
+        "name": info.paths.name,
+        "path": str(real(info.paths.root)),
+        "state": str(info.state),
+        "killed": info.killed,
+        "damage": info.damage,
+        "kind": info.kind,
+        "round": info.round,
+        "rounds": info.rounds,
+        "sparsity": info.sparsity,
+        "sparsity_before": info.before,
+        "bleu": info.bleu,
+        "best_bleu": info.best_bleu,
+        "dense_bleu": info.dense_bleu,
+        "floors_bleu": dict(info.floors),
+        "device": info.device,
+        "changed": info.changed,
+    }
+
+
+def _intervals(found: "Evaluation") -> "dict[str, Interval]":
+    from core.score.significance import bootstrap  # numpy and sacrebleu, which only an evaluation needs
+
+    return bootstrap(found.predictions, [row.target for row in found.rows])
+
+
+def _cells(scores: Scores | None) -> list[str]:
+    return [score(value) for value in ((scores.bleu, scores.corpus_bleu, scores.chrf) if scores else (None, None, None))]
+
+
+def _scores(scores: Scores | None) -> dict[str, float] | None:
+    return {"bleu": scores.bleu, "corpus_bleu": scores.corpus_bleu, "chrf": scores.chrf} if scores else None
+
+
+def _floors(found: "Evaluation") -> dict[str, Scores]:
+    from core.evaluate.evaluate import as_event  # loaded long since: it made what was found
+
+    return {"constant": as_event(found.floors.constant), "name": as_event(found.floors.name)}
+
+
+def _signatures(signatures: Mapping[str, str]) -> list[str]:
+    return [f"{plain(name)}: {plain(signature)}" for name, signature in signatures.items()]
+
+
+def _json(content: Mapping[str, object]) -> str:
+    return json.dumps(_finite({"schema": SCHEMA, **content}), indent=2, allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    """The value with null for every number that JSON does not know."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,1 @@
+"""The playground: its process, what was said, and how it reads."""

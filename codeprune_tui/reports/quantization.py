@@ -1,0 +1,143 @@
+"""A quantization ladder as tables for the terminal and as a Markdown page. Pure functions from what `core.study.ladderfile` reads."""
+
+from collections.abc import Mapping, Sequence
+
+from core.study.ladderfile import Explanation, Gap, Ladder, MethodFound, SplitScores
+
+from ..views.plain import plain
+from ..cli.tables import FLOOR_NAMES, table
+
+NAMES = {"bleu": "BLEU", "corpus_bleu": "corpus BLEU", "chrf": "chrF"}
+NONE = "–"
+
+
+def tables(ladder: Ladder) -> str:
+    """The whole ladder for the terminal, with the recipe and whatever could not be measured."""
+    parts = [table(score_rows(ladder, split), left=1) for split in ladder.rows]
+    parts += [table(size_rows(ladder)), table(time_rows(ladder)), table(error_rows(ladder))]
+    if ladder.explanation is not None:
+        parts += [table(ablation_rows(ladder.explanation)), table(spread_rows(ladder.explanation))]
+    missing = [f"{found.method}: {plain(found.unavailable)}" for found in ladder.methods if found.unavailable]
+    return "\n\n".join([*parts, "\n".join([*missing, *_signatures(ladder), recipe_line(ladder)])])
+
+
+def score_rows(ladder: Ladder, split: str) -> list[list[str]]:
+    """Scores of every method on one split, with the difference to fp32 and its interval."""
+    heads = [part for name in NAMES.values() for part in (name, "less fp32")]
+    rows = [[f"{split}, {ladder.rows[split]:,} rows", *heads, "same text"]]
+    rows += [[found.method, *_scores(found.splits.get(split))] for found in ladder.methods]
+    for name, scores in ladder.floors[split].items():
+        rows.append([FLOOR_NAMES.get(name, plain(name)), *(p for key in NAMES for p in (f"{scores[key]:.2f}", "")), ""])
+    return rows
+
+
+def size_rows(ladder: Ladder) -> list[list[str]]:
+    """Sizes and what share of the multiplied weights is quantized."""
+    rows = [["size", "quantized", "disk MB", "share", "memory MB", "share"]]
+    full = next(found for found in ladder.methods if found.method == "fp32")
+    for found in ladder.methods:
+        cells = [NONE] * 5
+        if not found.unavailable:
+            share = found.quantized_weights / max(found.multiplied_weights, 1)
+            cells = [f"{100 * share:.1f} %", *_bytes(found.disk_bytes, full.disk_bytes)]
+            cells += _bytes(found.memory_bytes, full.memory_bytes)
+        rows.append([found.method, *cells])
+    return rows
+
+
+def time_rows(ladder: Ladder) -> list[list[str]]:
+    """Times of every method at each batch size."""
+    batches = [timing.batch for timing in next((found.timings for found in ladder.methods if found.timings), ())]
+    heads = [f"{what} b{batch}" for batch in batches for what in ("comment ms", "token ms", "encode ms")]
+    rows = [["time", *heads]]
+    for found in ladder.methods:
+        cells = [f"{value:.2f}" for timing in found.timings for value in (timing.comment_ms, timing.token_ms, timing.encode_ms)]
+        rows.append([found.method, *(cells or [NONE] * len(heads))])
+    return rows
+
+
+def error_rows(ladder: Ladder) -> list[list[str]]:
+    """Relative error of each layer, in percent; a line is a layer, a column a method."""
+    shown = [found for found in ladder.methods if found.layer_errors]
+    return _errors("error of outputs, %", {found.method: found.layer_errors for found in shown})
+
+
+def ablation_rows(found: Explanation) -> list[list[str]]:
+    """What each choice costs: error of the encoder's and the decoder's last layer and of the logits, and scores above floors."""
+    rows = [["dynamic INT8, but", "encoder %", "decoder %", "logits %", "BLEU", "less fp32", "chrF", "less fp32", "same text"]]
+    for ablation in found.ablations:
+        errors, (scores,) = ablation.layer_errors, ablation.splits.values()
+        cells = [f"{100 * errors[name]:.2f}" for name in (_last(errors, "encoder"), _last(errors, "decoder"), "logits")]
+        cells += [f"{scores.scores['bleu']:.2f}", _gap(scores.less_fp32.get("bleu"))]
+        cells += [f"{scores.scores['chrf']:.2f}", _gap(scores.less_fp32.get("chrf")), _share(scores.same_comments)]
+        rows.append([ablation.name, *cells])
+    for floors in found.floors.values():
+        for name, floor in floors.items():
+            title = FLOOR_NAMES.get(name, plain(name))
+            rows.append([title, "", "", "", f"{floor['bleu']:.2f}", "", f"{floor['chrf']:.2f}", "", ""])
+    if not found.floors:
+        rows.append(["floors: not counted by the version that measured this", *[""] * 8])
+    return rows
+
+
+def spread_rows(found: Explanation) -> list[list[str]]:
+    """What each linear layer is given, and how coarse rounding of it is."""
+    heads = ["largest", "median", "ratio", "feature ratio", "x 7 bit/tensor %", "x 8 bit/token %", "w/tensor %", "w/row %"]
+    rows = [["linear layer", *heads]]
+    for spread in found.spreads:
+        ratio = spread.largest / max(spread.median, 1e-12)
+        cells = [f"{spread.largest:.2f}", f"{spread.median:.3f}", f"{ratio:,.0f}" if ratio < 1e6 else "median is 0"]
+        cells.append(f"{spread.feature_ratio:,.1f}" if spread.feature_ratio < 1e6 else "median is 0")
+        errors = (spread.activation_error, spread.token_error, spread.weight_error, spread.row_error)
+        rows.append([spread.layer, *cells, *(f"{100 * value:.2f}" for value in errors)])
+    return rows
+
+
+def recipe_line(ladder: Ladder) -> str:
+    """Everything that the numbers depend on, in one line."""
+    facts = [f"{name} {value}" for name, value in {**ladder.recipe, **ladder.versions}.items()]
+    return plain(f"Recipe: {ladder.command}; {ladder.device}; {'; '.join(facts)}; weights sha256 {ladder.weights_sha256[:12]}")
+
+
+def _scores(scores: SplitScores | None) -> list[str]:
+    if scores is None:
+        return [NONE] * (2 * len(NAMES) + 1)
+    cells = [part for name in NAMES for part in (f"{scores.scores[name]:.2f}", _gap(scores.less_fp32.get(name)))]
+    return [*cells, _share(scores.same_comments)]
+
+
+def _gap(gap: Gap | None) -> str:
+    return "" if gap is None else f"{gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
+
+
+def _bytes(size: int, full: int) -> list[str]:
+    return [f"{size / 1e6:.2f}" if size else NONE, f"{size / full:.2f}" if size and full else NONE]
+
+
+def _errors(head: str, columns: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
+    layers = list(next(iter(columns.values()), {}))
+    return [[head, *columns], *([layer, *(f"{100 * errors[layer]:.3f}" for errors in columns.values())] for layer in layers)]
+
+
+def _last(errors: Mapping[str, float], side: str) -> str:
+    return [name for name in errors if name.startswith(side)][-1]
+
+
+def _signatures(ladder: Ladder) -> list[str]:
+    return [f"{plain(name)}: {plain(signature)}" for name, signature in ladder.signatures.items()]
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as a Markdown table, the first one its heading."""
+    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def missing(found: MethodFound) -> str:
+    """Why a method has no numbers, as an item of a list."""
+    return f"- `{found.method}`: {plain(found.unavailable or '')}"

@@ -1,0 +1,223 @@
+"""What the model and data fields of the form may be set to: what came along, rounds of runs, folders nearby, the hub's cache.
+
+Looks into the working directory and the folder of runs, two levels deep and `MOST_FOLDERS` at most, reads names and
+`config.json`, never weights. Whatever is found has been named by others: labels are made harmless here, values are kept as they
+are. Imports neither torch nor Textual; huggingface_hub only when its cache is asked for.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.spec import sizes
+from core.recipe import NEW_MODEL
+from core.regularfile import real
+
+from .. import bundle
+from . import models
+from ..views.plain import plain
+from ..views.text import count, held_against
+
+MOST_FOLDERS = 2000
+"""Looked at in all; a working directory may be a home directory."""
+DEPTH = 2
+SPLITS = ("train", "valid", "test")
+MOST_FILES = 2000
+"""Names looked at in one folder of Ruby files."""
+LABEL = 200
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One thing to choose."""
+
+    value: str
+    """What the field is set to."""
+    label: str
+    """Safe to show."""
+    detail: str
+    """More about it, safe to show."""
+
+
+Source = Callable[[], list[Candidate]]
+
+
+def sources(key: str, checkpoints: Path) -> tuple[Source, ...]:
+    """Where the values of a key are found, quick ones first; each may take a moment and belongs into a thread.
+
+    Args:
+        key: One of `PICKABLE`.
+        checkpoints: Folder of all runs.
+    """
+    places = (Path(), checkpoints)
+    return {
+        "model.path": (lambda: local_models(checkpoints), lambda: nearby_models(places), lambda: hub("model")),
+        "data.path": (bundled_data, lambda: nearby_data(places), lambda: hub("dataset")),
+        "data.code": (bundled_code, lambda: nearby_code(places)),
+    }[key]
+
+
+PICKABLE = {"model.path": "Which model?", "data.path": "Which data?", "data.code": "Which further Ruby code?"}
+"""Keys that can be chosen from a list -> what the list asks."""
+
+
+def local_models(checkpoints: Path) -> list[Candidate]:
+    """The models that came along, an untrained one, and every round of every run that has its weights."""
+    found = [
+        Candidate(f"{bundle.PREFIX}{model.name}", plain(model.name, LABEL), _about_bundled(model)) for model in bundle.models()
+    ]
+    found.append(Candidate(NEW_MODEL, NEW_MODEL, "untrained, with the sizes of [architecture]"))
+    found += [
+        Candidate(shortest(Path(choice.path)), choice.label, "run")
+        for choice in models.choices(checkpoints)
+        if choice.run and sizes.read_config(Path(choice.path)) is not None
+    ]
+    return found
+
+
+def nearby_models(places: tuple[Path, ...]) -> list[Candidate]:
+    """Folders with a `config.json` of a model that can be loaded, and weights beside it."""
+    return [
+        Candidate(shortest(folder), _label(folder), "folder")
+        for folder in folders(places)
+        if any((folder / name).is_file() for name in ("model.safetensors", "pytorch_model.bin"))
+        and sizes.read_config(folder) is not None
+    ]
+
+
+def bundled_data() -> list[Candidate]:
+    """The corpus that came along."""
+    return [
+        Candidate(f"{bundle.PREFIX}{folder.name}", plain(folder.name, LABEL), f"came with codeprune-tui · {splits_of(folder)}")
+        for folder in _subfolders(bundle.folder())
+        if splits_of(folder)
+    ]
+
+
+def nearby_data(places: tuple[Path, ...]) -> list[Candidate]:
+    """Folders with train, valid or test, as rows or as Ruby files."""
+    found = ((folder, splits_of(folder)) for folder in folders(places))
+    return [Candidate(shortest(folder), _label(folder), f"folder · {what}") for folder, what in found if what]
+
+
+def bundled_code() -> list[Candidate]:
+    """The training files of the corpus that came along."""
+    found = (folder / "train" for folder in _subfolders(bundle.folder()))
+    return [
+        Candidate(
+            f"{bundle.PREFIX}{folder.parent.name}/train",
+            f"{plain(folder.parent.name, LABEL)}/train",
+            "came with codeprune-tui · Ruby files",
+        )
+        for folder in found
+        if _has_ruby(folder)
+    ]
+
+
+def nearby_code(places: tuple[Path, ...]) -> list[Candidate]:
+    """Folders with Ruby files directly in them."""
+    return [Candidate(shortest(folder), _label(folder), "Ruby files") for folder in folders(places) if _has_ruby(folder)]
+
+
+def hub(kind: str) -> list[Candidate]:
+    """What is in the Hugging Face cache, by its hub name.
+
+    Args:
+        kind: "model" or "dataset".
+    """
+    from huggingface_hub import scan_cache_dir  # a third of a second, and most never ask
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repos = scan_cache_dir().repos
+    except (CacheNotFound, OSError, ValueError):
+        return []
+    named = sorted((repo for repo in repos if repo.repo_type == kind), key=lambda repo: repo.repo_id.lower())
+    return [
+        Candidate(repo.repo_id, plain(repo.repo_id, LABEL), f"downloaded from the hub · {repo.size_on_disk / 1e6:,.0f} MB")
+        for repo in named
+        if kind != "model" or any(_loadable(revision.snapshot_path) for revision in repo.revisions)
+    ]
+
+
+def _loadable(folder: Path) -> bool:
+    return sizes.read_config(folder) is not None
+
+
+def splits_of(folder: Path) -> str:
+    """What a folder of data has, such as "train, valid as jsonl.gz"; "" where it is none."""
+    kinds: dict[str, list[str]] = {}
+    for split in SPLITS:
+        ending = next((end for end in ("jsonl", "jsonl.gz") if (folder / f"{split}.{end}").is_file()), "")
+        if kind := ending or ("Ruby files" if _has_ruby(folder / split) else ""):
+            kinds.setdefault(kind, []).append(split)
+    return "; ".join(f"{', '.join(splits)} as {kind}" for kind, splits in kinds.items())
+
+
+def folders(places: tuple[Path, ...]) -> Iterator[Path]:
+    """Some folders and what lies below them, two levels deep, level by level; hidden ones and runs are left out.
+
+    Args:
+        places: Where to look.
+    """
+    level, seen = list(places), set[str]()
+    looked = 0
+    for depth in range(DEPTH + 1):
+        below: list[Path] = []
+        for folder in level:
+            real = os.path.realpath(folder)
+            if real in seen or looked == MOST_FOLDERS:
+                continue
+            seen.add(real)
+            looked += 1
+            yield folder
+            if depth < DEPTH and not (folder / "recipe.toml").is_file():
+                below += _subfolders(folder)
+        level = below
+
+
+def shortest(folder: Path) -> str:
+    """A folder as one would type it: from the working directory if it lies in it, else absolute."""
+    whole = real(folder)
+    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else str(whole)
+
+
+def _label(folder: Path) -> str:
+    text = shortest(folder)
+    return plain(text if len(text) <= LABEL else f"…{text[-LABEL:]}")
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if not entry.name.startswith(".") and os.path.isdir(entry.path)]  # noqa: PTH112 - is_dir raises at a link in a circle
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names)]
+
+
+def _has_ruby(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(entry.name.endswith(".rb") for entry, _ in zip(entries, range(MOST_FILES), strict=False))
+    except OSError:
+        return False
+
+
+def _about_bundled(model: bundle.BundledModel) -> str:
+    parts = ["came with codeprune-tui", f"{count(model.parameters)} weights"]
+    if model.bleu is not None:
+        parts.append(f"BLEU {held_against(model.bleu, model.floors)}")
+    return " · ".join(parts)
+
+
+def matching(found: list[Candidate], text: str) -> list[Candidate]:
+    """The candidates whose label, value or detail has every word of a text, whatever its case; in their order.
+
+    Args:
+        found: All of them.
+        text: What was typed.
+    """
+    words = text.lower().split()
+    return [each for each in found if all(word in f"{each.label} {each.value} {each.detail}".lower() for word in words)]

@@ -1,0 +1,133 @@
+"""What a recipe comes to, in words: schedule, steps, disk and time. Pure functions from data to text.
+
+No number here is a guess: time is told with the runs that it was measured on, and what is not known is said to be so.
+"""
+
+from core.spec.costs import DiskNeed
+from core.recipe import Recipe
+from core.spec.schedule import sparsities
+from core.study.timings import Estimate, trained_rounds
+
+from .costing import Costs
+from ..views.plain import plain
+from ..views.form import schedule_text, total_steps
+from ..views.text import count, duration
+
+SCHEDULE = "sparsity by round"
+START = "the model it starts from"
+LOOKING = "looking…"
+UNMEASURED = (
+    "not known: no run with this kind, model, data, lengths, batch size, device and threads was measured on this machine yet"
+)
+
+
+def size(size_bytes: int) -> str:
+    """Bytes as disks count them: "22 MB", "1.3 GB"."""
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
+        if size_bytes >= unit:
+            value = size_bytes / unit
+            return f"{value:.1f} {name}" if value < 10 and name != "MB" else f"{value:,.0f} {name}"
+    return f"{size_bytes / 1000:,.0f} kB"
+
+
+def parts(recipe: Recipe, costs: Costs | None) -> list[tuple[str, str]]:
+    """Heading and text of each part of the summary.
+
+    Args:
+        recipe: What will run.
+        costs: Of it, or None while they are looked up.
+    """
+    shares = sparsities(recipe) if costs is None or costs.shares is None else costs.shares
+    schedule = [(SCHEDULE, schedule_text(shares, 30))] if recipe.rounds else []
+    start = [(START, "\n".join(plain(warning, 300) for warning in costs.warnings))] if costs and costs.warnings else []
+    return [
+        *schedule,
+        *start,
+        ("steps", steps(recipe)),
+        ("disk", LOOKING if costs is None else disk(recipe, costs)),
+        ("time", LOOKING if costs is None else time(recipe, costs.estimate)),
+    ]
+
+
+def line(costs: Costs | None) -> str:
+    """Disk and time in one line for the bottom of the form."""
+    if costs is None:
+        return f"disk and time: {LOOKING}"
+    idle = next((f"{warning.split(':')[0]} · " for warning in costs.warnings if " prunes nothing " in warning), "")
+    if costs.need is None:
+        where = f"{idle}disk unknown"
+    else:
+        full = costs.free_bytes is not None and costs.need.peak > costs.free_bytes
+        where = f"{idle}disk {size(costs.need.total)}" + (f", but only {size(costs.free_bytes or 0)} free" if full else "")
+    found = costs.estimate
+    if found is None:
+        return f"{where} · time not measured yet"
+    if found.total_s is None:
+        return f"{where} · training {duration(found.training_s)}, evaluation not measured; {_source(found)}"
+    return f"{where} · {_most(found)} {duration(found.total_s)}, {_source(found)}"
+
+
+def steps(recipe: Recipe) -> str:
+    """Steps a round and in sum."""
+    rounds, each, rows = trained_rounds(recipe), recipe.training.steps, recipe.training.batch_size
+    if rounds == 0:
+        return "none: the model is only evaluated"
+    sums = f"{count(each)} a round × {rounds} rounds = {count(total_steps(recipe))}" if rounds > 1 else count(each)
+    given = "; round 0 is the model as it is" if rounds == recipe.rounds else ""
+    stops = "; fewer where the picker stops a round" if _may_stop(recipe) else ""
+    return f"{sums} steps of {count(rows)} rows{given}{stops}"
+
+
+def disk(recipe: Recipe, costs: Costs) -> str:
+    """Bytes that the run takes up, from what, and what is free."""
+    free = "" if costs.free_bytes is None else f"; {size(costs.free_bytes)} free"
+    if costs.need is None:
+        return f"unknown: {plain(costs.unknown, 200)}{free}"
+    need = costs.need
+    warning = "NOT ENOUGH: " if costs.free_bytes is not None and need.peak > costs.free_bytes else ""
+    return f"{warning}about {size(need.total)}, {size(need.peak)} for a moment{free}\n{_made_of(recipe, need)}"
+
+
+def _made_of(recipe: Recipe, need: DiskNeed) -> str:
+    rounds = recipe.rounds + 1
+    held = f"{rounds} rounds of {size(need.rounds // rounds)}" if rounds > 1 else f"the result {size(need.rounds)}"
+    rewind = f", rewind weights {size(need.rewind)}" if need.rewind else ""
+    model = f"{count(need.parameters)} weights"
+    if recipe.kind == "lottery":
+        model += f", {count(need.prunable)} of them prunable"
+    return f"{held}{rewind}, to resume from {size(need.resume)} ({model})"
+
+
+def time(recipe: Recipe, found: Estimate | None) -> str:
+    """How long it will take, and from which runs that is known."""
+    if found is None:
+        return UNMEASURED
+    pace = found.pace
+    speeds = [f"{_rate(pace.steps_per_s)} steps/s"]
+    if pace.rows_per_s and recipe.kind != "pretrain":
+        speeds.append(f"{_rate(pace.rows_per_s)} rows/s evaluated")
+    threads = f"{plain(pace.device, 40)}, {pace.threads} thread{'s' if pace.threads != 1 else ''}"
+    source = f"{_source(found)} ({threads}; {', '.join(speeds)})"
+    rest = f"the rest {duration(found.other_s)}"
+    if found.total_s is None or found.evaluation_s is None:
+        unmeasured = "evaluation not known: not measured with this split, beam, lengths and batch size"
+        return f"training {duration(found.training_s)}, {rest}; {unmeasured}\n{source}"
+    whole = f"{_most(found)} {duration(found.total_s)}"
+    return f"{whole}: training {duration(found.training_s)}, evaluation {duration(found.evaluation_s)}, {rest}\n{source}"
+
+
+def _rate(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
+
+
+def _source(found: Estimate) -> str:
+    names = [plain(name, 40) for name in found.runs]
+    return f"from {', '.join(names)} on this machine"
+
+
+def _most(found: Estimate) -> str:
+    return "at most about" if found.at_most else "about"
+
+
+def _may_stop(recipe: Recipe) -> bool:
+    return recipe.kind != "pretrain" and recipe.picker.every > 0 and recipe.picker.rule != "best-no-stop"

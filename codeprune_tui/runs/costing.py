@@ -1,0 +1,159 @@
+"""What a run will cost on this machine: disk, told from its model's sizes, and time, told from earlier runs.
+
+Reads files, so it belongs into a thread; what it gives is data for `summary`. Imports no torch.
+"""
+
+import shutil
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.spec import given, sizes
+from core.spec.costs import DiskNeed, disk_need
+from core.recipe import NEW_MODEL, Recipe
+from core.regularfile import real
+from core.study.timings import Estimate, Timings
+
+from . import client
+
+TOKENIZER_BYTES = 67
+"""Of `tokenizer.json` for each entry, where the file is not there to be measured; measured on the bundled one, 8,000 entries."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Of one run."""
+
+    need: DiskNeed | None
+    unknown: str
+    """Why the need is not known; empty where it is."""
+    free_bytes: int | None
+    """On the disk of the runs."""
+    estimate: Estimate | None
+    """None where nothing comparable was measured."""
+    shares: tuple[float, ...] | None = None
+    """Sparsity of what the recipe prunes after each round, given how the model comes; None where that is not known."""
+    warnings: tuple[str, ...] = ()
+    """What to know of the model that the run starts from."""
+
+
+def work_out(recipe: Recipe, checkpoints: Path, timings: Timings) -> Costs:
+    """Looks up what a run will cost.
+
+    Args:
+        recipe: What to do; paths count from the working directory.
+        checkpoints: Folder of all runs; need not exist yet.
+        timings: Of that folder.
+    """
+    anchored = client.anchored(recipe)
+    try:
+        need, unknown = need_of(anchored)
+    except (OSError, ValueError) as error:  # no path at all: too long, or with a NUL in it
+        need, unknown = None, getattr(error, "strerror", None) or str(error)
+    counts = given.counts_of(anchored)
+    shares, warnings = given.reached(recipe, counts) if counts else None, tuple(given.warnings(anchored, counts))
+    return Costs(need, unknown, free_bytes(checkpoints), timings.estimate(anchored), shares, warnings)
+
+
+def need_of(recipe: Recipe) -> tuple[DiskNeed | None, str]:
+    """What a run needs on disk.
+
+    Args:
+        recipe: What to do; its local paths are absolute.
+
+    Returns:
+        The need, and ""; or None, and why it is not known.
+    """
+    path = recipe.model.path
+    if path == NEW_MODEL:
+        shape = recipe.architecture
+        return disk_need(recipe, sizes.of_recipe(recipe) or {}, TOKENIZER_BYTES * shape.vocab_size), ""
+    folder = Path(path)
+    if folder.is_file():
+        folder = folder.parent
+    if not folder.is_dir():
+        cached = downloaded(path)
+        if cached is None:
+            return None, f"{path} is no folder here, and not downloaded yet"
+        folder = cached
+    tensors = sizes.of_folder(folder, recipe.model.decoder_layers)
+    if tensors is None:
+        return None, f"the sizes of {path} cannot be read off its {sizes.CONFIG}"
+    return disk_need(recipe, tensors, _tokenizer_bytes(folder, tensors)), ""
+
+
+def downloaded(name: str) -> Path | None:
+    """The folder of a hub model in the local cache, or None where it is not there.
+
+    Args:
+        name: Such as "microsoft/codebert-base".
+    """
+    from huggingface_hub import try_to_load_from_cache  # a third of a second
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, sizes.CONFIG)
+    except (HFValidationError, OSError, ValueError):
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _tokenizer_bytes(folder: Path, tensors: sizes.Tensors) -> int:
+    try:
+        return (folder / "tokenizer.json").stat().st_size
+    except OSError:
+        config = sizes.read_config(folder) or {}
+        entries = config.get("vocab_size")
+        return TOKENIZER_BYTES * entries if isinstance(entries, int) and tensors else 0
+
+
+def free_bytes(checkpoints: Path) -> int | None:
+    """Free on the disk of a folder, which need not exist yet; None where nobody says."""
+    for place in (checkpoints, *real(checkpoints).parents):
+        try:
+            return shutil.disk_usage(place).free
+        except OSError:
+            continue
+    return None
+
+
+class CostFinder:
+    """Looks up costs in a thread, one look at a time, and remembers the newest.
+
+    Args:
+        checkpoints: Folder of all runs.
+        publish: Called, from that thread, when a look is over; whoever asks again then has the answer, or starts the next look.
+    """
+
+    def __init__(self, checkpoints: Path, publish: Callable[[], object]) -> None:
+        self._checkpoints = checkpoints
+        self._publish = publish
+        self._timings = Timings(checkpoints)
+        self._known: tuple[Recipe, Costs] | None = None
+        self._stale = self._looking = False
+
+    def ask(self, recipe: Recipe) -> Costs | None:
+        """The costs of a recipe, or None while they are looked up."""
+        known = self._known  # once: the thread may replace it
+        fits = known is not None and known[0] == recipe
+        if (self._stale or not fits) and not self._looking:
+            self._looking, self._stale = True, False
+            # Not one of Textual's workers: those are waited for when the app ends, and disks may be slow.
+            threading.Thread(target=self._look, args=(recipe,), name="costs", daemon=True).start()
+        return known[1] if known is not None and fits else None
+
+    def forget(self) -> None:
+        """Looks anew when it is asked next: other runs may have been measured since. What was known is said until then."""
+        self._stale = True
+
+    def _look(self, recipe: Recipe) -> None:
+        try:
+            costs = work_out(recipe, self._checkpoints, self._timings)
+        except (OSError, ValueError) as error:  # a path may hold a NUL
+            costs = Costs(None, getattr(error, "strerror", None) or str(error), None, None)
+        self._known = (recipe, costs)
+        self._looking = False
+        with suppress(RuntimeError):  # the app is gone
+            self._publish()

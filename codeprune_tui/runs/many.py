@@ -1,0 +1,258 @@
+"""Makes many runs, some at a time, each with its own worker: missing ones are started, those cut off resumed, done ones left.
+
+Everything it knows stands in the run folders, so it can be ended and started again at any time, and twice at once does no harm
+but for the time. Knows neither Textual nor terminals; torch stays in the workers.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from core.errors import CodepruneError, RunError
+from core.study.experiments import Planned
+from core.recipe import Recipe, load_recipe
+from core.run.results import ResultsReader
+from core.run.folder import RunPaths, State, is_held, run_info
+
+from . import client
+from .client import Follower
+from ..cli.console import catch_up
+from ..views.state import RunView, eta_s, reduce_all
+from ..views.text import floors_under, held_against
+
+WORKER_BYTES = 1.5e9
+"""Memory that a worker on the bundled model needs, torch included, with room to spare."""
+POLL_S = 0.5
+
+
+@dataclass
+class Job:
+    """One run of the plan."""
+
+    planned: Planned
+    paths: RunPaths
+    state: State | None
+    """None before its folder exists; as it was when last looked at."""
+    seconds: float = 0.0
+    """That its complete rounds took."""
+    rounds_done: int = 0
+    follower: Follower | None = None
+    """While its worker is ours to watch."""
+    view: RunView | None = None
+    failed: str = ""
+    """Why it will not be tried again now."""
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of the run, the dense one included."""
+        return self.planned.recipe.rounds + 1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far all runs are."""
+
+    runs_done: int
+    runs: int
+    rounds_done: int
+    rounds: int
+    eta_s: float | None
+    """Seconds until all are done, from what was measured here; None before the first round."""
+
+
+class Reproduction:
+    """The runs of a plan and how they stand.
+
+    Args:
+        folder: Where the run folders are.
+        plan: What to make.
+        jobs: How many workers at a time.
+        tell: Takes lines of news.
+
+    Raises:
+        RunError: A folder of the plan holds a run of another recipe.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        plan: Sequence[Planned],
+        jobs: int,
+        tell: Callable[[str], None],
+        command: Sequence[str] = client.WORKER,
+    ) -> None:
+        self.folder, self.jobs, self.tell, self._command = folder, jobs, tell, command
+        self.all = [_job(folder, planned) for planned in plan]
+
+    def tick(self) -> bool:
+        """Looks at all workers once and starts what there is room for.
+
+        Returns:
+            Whether something is still to be done.
+        """
+        for job in self._at_work():
+            self._watch(job)
+        for job in self._waiting()[: max(0, self.jobs - len(self._at_work()))]:
+            self._start(job)
+        return bool(self._at_work() or self._waiting())
+
+    def progress(self, now: float) -> Progress:
+        """How far all runs are.
+
+        Args:
+            now: Seconds since 1970.
+        """
+        per_round = self._seconds_per_round()
+        left = None
+        if per_round is not None:
+            here = [_left_s(job, per_round, now) for job in self.all if not job.failed]
+            left = max([sum(here) / self.jobs, *here])  # the last run does not get quicker by an idle place
+        return Progress(
+            sum(job.state is State.DONE for job in self.all),
+            len(self.all),
+            sum(job.rounds_done for job in self.all),
+            sum(job.rounds for job in self.all),
+            left,
+        )
+
+    @property
+    def failures(self) -> list[Job]:
+        """Runs that did not come to their end."""
+        return [job for job in self.all if job.failed]
+
+    @property
+    def running(self) -> list[str]:
+        """Names of the runs whose workers live."""
+        return [job.paths.name for job in self._at_work()]
+
+    def _at_work(self) -> list[Job]:
+        return [job for job in self.all if job.follower is not None]
+
+    def _waiting(self) -> list[Job]:
+        return [job for job in self.all if job.follower is None and job.state is not State.DONE and not job.failed]
+
+    def _seconds_per_round(self) -> float | None:
+        rounds = sum(job.rounds_done for job in self.all)
+        return sum(job.seconds for job in self.all) / rounds if rounds else None
+
+    def _start(self, job: Job) -> None:
+        if job.state is None and job.paths.root.exists():  # somebody else began it in the meantime
+            job.state = run_info(job.paths, time.time()).state
+        if job.state is State.DONE:
+            _count(job)
+            return
+        # Read before the worker begins, or what a quick one does would pass as old.
+        follower, view = catch_up(job.paths)
+        try:
+            if job.state is None:
+                client.start(self.folder, job.planned.recipe, job.planned.name)
+                self.tell(f"{job.planned.name} begins")
+            elif not is_held(job.paths) or job.state is State.PAUSED:
+                client.resume(job.paths)
+                self.tell(f"{job.planned.name} goes on")
+        except CodepruneError as error:
+            job.state = run_info(job.paths, time.time()).state if job.paths.root.exists() else None
+            _count(job)
+            if job.state is not State.DONE:  # it came to its end between the looks
+                job.failed = str(error)
+                self.tell(f"{job.planned.name}: {error}")
+            return
+        job.follower, job.view, job.state = follower, view, State.RUNNING
+
+    def _watch(self, job: Job) -> None:
+        assert job.follower is not None
+        assert job.view is not None
+        held = is_held(job.paths)  # before the journal: a worker that has ended wrote why first
+        before = len(job.view.finished)
+        if events := job.follower.poll():
+            job.view = reduce_all(job.view, events)
+        if len(job.view.finished) > before:
+            _count(job)
+            self.tell(_news(job))
+        if not held and not events:
+            self._ended(job)
+
+    def _ended(self, job: Job) -> None:
+        job.state, job.follower = run_info(job.paths, time.time()).state, None
+        _count(job)
+        if job.state is not State.DONE:
+            why = job.view.failure.problem if job.view is not None and job.view.failure is not None else ""
+            job.failed = f"it is {job.state}{': ' + why if why else ''}; see {job.paths.log}"
+            self.tell(f"{job.planned.name}: {job.failed}")
+
+
+def default_jobs(threads: int) -> int:
+    """How many workers this machine has room for: one for all cores where a run takes all of them, and memory for each.
+
+    Args:
+        threads: Of one run; 0 = it takes all cores.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    by_cores = cores // threads if threads else 1
+    return max(1, min(by_cores, int(psutil.virtual_memory().available / WORKER_BYTES)))
+
+
+def follow(reproduction: Reproduction, show: Callable[[Progress], None]) -> None:
+    """Goes on until nothing is left to do.
+
+    Args:
+        reproduction: What to do.
+        show: Told how far it is, at each look.
+    """
+    while reproduction.tick():
+        show(reproduction.progress(time.time()))
+        time.sleep(POLL_S)
+    show(reproduction.progress(time.time()))
+
+
+def _job(folder: Path, planned: Planned) -> Job:
+    paths = RunPaths(folder / planned.name)
+    if not paths.root.exists():
+        return Job(planned, paths, None)
+    found, wanted = _anywhere(load_recipe(paths.recipe)), _anywhere(client.anchored(planned.recipe))
+    if found != wanted:
+        have, want = found.model_dump(), wanted.model_dump()
+        keys = [
+            f"{table}.{key}" for table, values in want.items() if isinstance(values, dict)
+            for key, value in values.items() if have[table][key] != value
+        ]  # fmt: skip
+        raise RunError(
+            f"{paths.root} was made from another recipe: {', '.join(keys) or 'its kind'} differs.",
+            "Move that run away, choose another folder with --checkpoints, or ask for the same as then.",
+        )
+    job = Job(planned, paths, run_info(paths, time.time()).state)
+    _count(job)
+    return job
+
+
+def _anywhere(recipe: Recipe) -> Recipe:
+    """The recipe with a bundled model called by its name alone: the package may have moved since the run was made."""
+    path = Path(recipe.model.path)
+    if path.parent.name != "bundled":
+        return recipe
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"path": path.name})})
+
+
+def _count(job: Job) -> None:
+    found = ResultsReader(job.paths).poll()
+    job.rounds_done, job.seconds = len(found), sum(result.seconds for result in found)
+
+
+def _left_s(job: Job, per_round: float, now: float) -> float:
+    if job.state is State.DONE:
+        return 0.0
+    known = eta_s(job.view, now) if job.view is not None and job.follower is not None else None
+    return known if known is not None else (job.rounds - job.rounds_done) * per_round
+
+
+def _news(job: Job) -> str:
+    assert job.view is not None
+    last = job.view.finished[-1]
+    if last.scores is None:
+        return ""
+    bleu = held_against(last.scores.bleu, floors_under(job.view.floors))
+    return f"{job.planned.name}: round {last.number}/{job.rounds - 1} done, BLEU {bleu}"

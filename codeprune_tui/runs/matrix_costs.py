@@ -1,0 +1,158 @@
+"""Which file of one-shot sensitivity belongs to a run, and what it says that each matrix costs; how to make one where none does.
+
+A file belongs to a run whose model it is about: the digest of the weights says so, wherever it lies. Reads files, so it belongs
+into a thread. Imports no torch.
+"""
+
+import os
+import shlex
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.errors import CodepruneError
+from core.score.interval import Difference
+from core.recipe import NEW_MODEL, Recipe, load_recipe
+from core.run.results import MEASURES
+from core.run.folder import RunPaths
+from core.study.sensitivityfile import NAME, Cell, Sensitivity, digest_of_weights, read_sensitivity
+
+from .client import local_path
+from ..views.text import changed, percent, score
+
+DRAWN = "chrf"
+"""The measure that the heatmap shows."""
+LOST = {"bleu": "BLEU lost", "corpus_bleu": "corpus BLEU lost", "chrf": "chrF lost"}
+
+
+@dataclass(frozen=True)
+class MatrixCosts:
+    """What each matrix of a model costs."""
+
+    cells: Mapping[str, Cell] = field(default_factory=dict)
+    """Parameter -> what was lost when a share of it went; empty where nothing was measured."""
+    of: str = ""
+    """Whose model it is: "round 2", "round 0" or "the model at the start"."""
+    rows: int = 0
+    command: str = ""
+    """What measures it, to be typed in the folder that the app was started in."""
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """Parameter -> points of chrF that are lost."""
+        return {name: cell.loss[DRAWN].value for name, cell in self.cells.items() if DRAWN in cell.loss}
+
+    @property
+    def title(self) -> str:
+        """What the heatmap shows."""
+        wish = next((cell.wish for cell in self.cells.values()), None)
+        if wish is None:
+            return "cost of each matrix: not measured"
+        what = f"{MEASURES[DRAWN]} lost ×10 when {percent(wish.sparsity)} of a matrix go ({wish.criterion})"
+        return f"{what}, {self.of}, {self.rows:,} rows"
+
+
+def facts(cell: Cell) -> list[tuple[str, str]]:
+    """What a matrix costs as (label, text) pairs."""
+    losses: list[tuple[str, str]] = [(title, _loss(cell.loss.get(name))) for name, title in LOST.items()]
+    share = percent(cell.pruned / max(1, cell.total))
+    return [("pruned", share), *losses, ("tokens", score(cell.mean_tokens, 1)), ("ended by itself", percent(cell.ended))]
+
+
+def _loss(found: Difference | None) -> str:
+    clear = ", clearly" if found is not None and found.is_clear else ""
+    return f"{changed(found)}{clear}"
+
+
+def find(paths: RunPaths, number: int) -> MatrixCosts:
+    """What is known of the matrices of a run's model in a round: of that round, else of round 0, else of the model it began with.
+
+    Args:
+        paths: The run.
+        number: The round that is looked at.
+    """
+    recipe = None
+    with suppress(CodepruneError):
+        recipe = load_recipe(paths.recipe)
+    models = {f"round {number}": paths.round(number), "round 0": paths.round(0)}
+    if recipe is not None:
+        models["the model at the start"] = Path(local_path(recipe.model.path))
+    command = _command(paths, number, recipe)
+    places = [*dict.fromkeys([paths.root, *models.values(), Path()])]
+    files = {place: known for place in places if (known := _read(place / NAME)) is not None}
+    for of, model in models.items():
+        digest = digest_of_weights(model) if files else None
+        for place, known in files.items():
+            # A round whose weights were deleted to make room is still known by its place.
+            if known.weights_sha256 == digest or (digest is None and place == model):
+                return MatrixCosts(known.by_matrix(), of, known.rows, command)
+    return MatrixCosts(command=command)
+
+
+def _read(file: Path) -> Sensitivity | None:
+    try:
+        known = read_sensitivity(file) if file.is_file() else None
+    except (CodepruneError, OSError, ValueError):
+        return None
+    return known if known is not None and known.by_matrix() else None
+
+
+def _command(paths: RunPaths, number: int, recipe: Recipe | None) -> str:
+    """Measures round 0, the dense model, or what there is of the run."""
+    rounds = [paths.round(each) for each in (0, number) if (paths.round(each) / "model.safetensors").is_file()]
+    given = recipe is not None and recipe.model.path != NEW_MODEL and not rounds
+    model = recipe.model.path if recipe is not None and given else _near([*rounds, paths.round(0)][0])
+    words = ["codeprune-tui", "sensitivity", model, "--by", "matrix"]
+    if recipe is not None:
+        asked = recipe.evaluation
+        words += ["--data", _near(Path(recipe.data.path)), "--split", asked.split, "--rows", str(asked.rows)]
+        words += ["--beam", str(asked.beam), "--max-length", str(asked.max_length), "--prunable", recipe.pruning.prunable]
+    return shlex.join(words)
+
+
+def _near(path: Path) -> str:
+    """A path as it is typed in this folder, where it lies below it."""
+    whole = os.path.abspath(path)  # noqa: PTH100 - links are to stay as they were given
+    here = os.path.relpath(whole)
+    return whole if here.startswith("..") else here
+
+
+class MatrixCostFinder:
+    """Looks in a thread, one look at a time, and remembers the newest.
+
+    Args:
+        publish: Called, from that thread, when a look has found something else than the one before.
+    """
+
+    def __init__(self, publish: Callable[[], object]) -> None:
+        self._publish = publish
+        self._known: tuple[tuple[RunPaths, int], MatrixCosts] | None = None
+        self._stale = self._looking = False
+
+    def ask(self, paths: RunPaths, number: int) -> MatrixCosts | None:
+        """The costs for a round, or None while they are looked up.
+
+        Args:
+            paths: The run.
+            number: The round that is looked at.
+        """
+        known, key = self._known, (paths, number)  # once: the thread may replace it
+        fits = known is not None and known[0] == key
+        if (self._stale or not fits) and not self._looking:
+            self._looking, self._stale = True, False
+            # Not one of Textual's workers: those are waited for when the app ends, and disks may be slow.
+            threading.Thread(target=self._look, args=key, name="matrix costs", daemon=True).start()
+        return known[1] if known is not None and fits else None
+
+    def forget(self) -> None:
+        """Looks anew when it is asked next; what was known is said until then."""
+        self._stale = True
+
+    def _look(self, paths: RunPaths, number: int) -> None:
+        found = ((paths, number), find(paths, number))
+        news, self._known, self._looking = found != self._known, found, False
+        if news:
+            with suppress(RuntimeError):  # the app is gone
+                self._publish()

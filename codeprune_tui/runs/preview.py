@@ -1,0 +1,105 @@
+"""What a run has come to, read off its journal without the many steps: rounds, scores, floors, comments. In a thread of its own.
+
+A list of runs shows it of the run under the cursor, whose journal may hold hundreds of thousands of steps. Reads no weights, and
+knows no widgets: what was read goes to a callback.
+"""
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from core.run.events import Scores, from_line
+from core.run.journal import LineReader
+from core.run.results import MEASURES, Result, ResultsReader
+from core.run.folder import RunPaths
+
+from .logs import MANY
+from ..views.state import RoundView, RunView, reduce_all
+from .watch import PROBE_S
+
+REMEMBERED = 50
+"""Runs of which is remembered what was read: a cursor goes to and fro."""
+
+
+class OutlineReader:
+    """Reads a run as far as its rounds tell of it.
+
+    Args:
+        paths: The run; nothing of it need exist yet.
+    """
+
+    def __init__(self, paths: RunPaths) -> None:
+        self._paths = paths
+        self._lines = LineReader(paths.journal)
+        self._view = RunView()
+
+    def poll(self, leave: Callable[[], bool] = lambda: False) -> RunView:
+        """The run as it is known now; without steps, and so without losses.
+
+        Args:
+            leave: Whether nobody wants to know any more; what was read so far is kept.
+        """
+        while not leave() and (batch := self._lines.poll()):
+            few = (line for line in batch if not any(name in line[:100] for name in MANY))
+            self._view = reduce_all(self._view, map(from_line, few))
+        if self._view.finished or self._lines.offset:
+            return self._view
+        return _of_results(self._view, ResultsReader(self._paths).poll())  # the journal is gone, its rounds may be there
+
+
+def _of_results(view: RunView, results: tuple[Result, ...]) -> RunView:
+    rounds = {
+        found.round: RoundView(found.round, found.sparsity, scores=_scores(found.scores), seconds=found.seconds, finished=True)
+        for found in results
+    }
+    floors = {name: _scores(scores) for found in results[-1:] for name, scores in found.floors.items()}
+    return replace(view, by_round=rounds, rounds=max(rounds, default=0), floors=floors)
+
+
+def _scores(found: Mapping[str, float]) -> Scores:
+    return Scores(**{measure: found.get(measure, math.nan) for measure in MEASURES})
+
+
+class Previewer(threading.Thread):
+    """Reads one run at a time, and again while it is looked at.
+
+    Args:
+        publish: Takes the run and what it has come to, whenever that is something else; called in this thread.
+    """
+
+    def __init__(self, publish: Callable[[RunPaths, RunView], None]) -> None:
+        super().__init__(name="preview a run", daemon=True)
+        self._publish = publish
+        self._paths: RunPaths | None = None
+        self._readers: dict[RunPaths, OutlineReader] = {}
+        self._leave = threading.Event()
+        self._wake = threading.Event()
+
+    def stop(self) -> None:
+        """Ends the thread soon."""
+        self._leave.set()
+        self._wake.set()
+
+    def set_run(self, paths: RunPaths | None) -> None:
+        """Looks at another run from now on, or at none."""
+        if paths != self._paths:
+            self._paths = paths
+            self._wake.set()
+
+    def run(self) -> None:
+        """Looks about once a second."""
+        published: tuple[RunPaths, RunView] | None = None
+        while not self._leave.is_set():
+            if (paths := self._paths) is None:
+                published = None  # whoever comes back is told anew
+            else:
+                reader = self._readers.setdefault(paths, OutlineReader(paths))
+                view = reader.poll(lambda: self._paths is not paths)
+                if (paths, view) != published and self._paths is paths:
+                    published = (paths, view)
+                    self._publish(*published)
+                while len(self._readers) > REMEMBERED:
+                    del self._readers[next(iter(self._readers))]
+            self._wake.wait(None if paths is None else PROBE_S)
+            self._wake.clear()

@@ -1,0 +1,1 @@
+"""What the terminal can do, what comes in from it and what goes out to it."""

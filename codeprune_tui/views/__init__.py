@@ -1,0 +1,1 @@
+"""From data to text: pure functions and frozen values, no widgets."""

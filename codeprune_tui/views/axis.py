@@ -1,0 +1,103 @@
+"""Which numbers can be drawn, where the ticks of an axis stand and how they read. Pure; knows no widgets.
+
+Ticks stand at 1, 2 or 5 times a power of ten, as far apart as there is room; all labels of an axis have the same decimals.
+"""
+
+import math
+from collections.abc import Sequence
+
+from .text import NOTHING
+
+LARGEST = 1e15
+"""A number beyond this is damage; drawn, it would flatten all others, or overflow."""
+UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+SHORTENED = 10_000
+"""From here on numbers are written in thousands, millions and so on."""
+
+
+def usable(value: float | None) -> bool:
+    """Whether a number can be drawn; damaged journals hold infinite ones, and such as are none."""
+    return value is not None and abs(value) < LARGEST  # which no NaN is, either
+
+
+def span(values: Sequence[float], room: float = 0.08) -> tuple[float, float]:
+    """Where an axis begins and ends: around all values, never an empty range.
+
+    Args:
+        values: Usable numbers.
+        room: Share of the range that is left free at both ends.
+    """
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    around = room * (high - low) or 0.05 * abs(high) or 1.0
+    return (0.0 if 0 <= low < around else low - around), high + around
+
+
+def ticks(low: float, high: float, most: int) -> list[float]:
+    """Round numbers on an axis.
+
+    Args:
+        low: Where it begins.
+        high: Where it ends.
+        most: How many there is room for.
+
+    Returns:
+        At most `most` numbers, ascending, all the same way apart; where only one would be left, two, if there is room for two.
+    """
+    if not low < high or most < 1:
+        return []
+    finer: list[float] = []
+    exponent = math.floor(math.log10((high - low) / most))
+    for power in (exponent, exponent + 1, exponent + 2):
+        for times in (1, 2, 5):
+            step = times * 10.0**power
+            first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+            found = [round(place * step, max(0, -power)) for place in range(first, min(last, first + 4 * most) + 1)]
+            if len(found) <= most:
+                return [finer[0], finer[-1]] if len(found) < 2 <= min(most, len(finer)) else found
+            finer = found
+    return finer[:most]
+
+
+def labels(values: Sequence[float]) -> list[str]:
+    """How ticks read: with the same unit and decimals, and no more of them than they need.
+
+    Args:
+        values: Ticks, ascending.
+    """
+    largest = max(map(abs, values), default=0.0)
+    step = values[1] - values[0] if len(values) > 1 else largest or 1.0
+    if largest >= 1e12 or (largest < 0.01 and step < 0.001):
+        digits = max(0, math.floor(math.log10(largest or 1.0)) - math.floor(math.log10(step)))
+        return [_scientific(value, digits) for value in values]
+    scale, unit = _unit(largest)
+    decimals = max(0, -math.floor(math.log10(step / scale) + 1e-9))
+    return ["0" if value == 0 else f"{value / scale:.{decimals}f}{unit}".replace("-", "−") for value in values]
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """One value, to be read beside a chart; a dash where there is none.
+
+    Args:
+        value: The value.
+        digits: Decimals below ten; with 1, whole numbers have none.
+    """
+    if not usable(value) or value is None:
+        return NOTHING
+    size = abs(value)
+    if size and (size >= 1e12 or size < 0.001):
+        return _scientific(value, 2)
+    scale, unit = _unit(size)
+    decimals = 1 if size / scale >= 100 else digits if scale == 1 and size < 10 else min(digits, 2)
+    text = f"{value / scale:.{decimals}f}"
+    return f"{text if digits > 1 else text.removesuffix('.0')}{' ' if unit else ''}{unit}".replace("-", "−")
+
+
+def _unit(size: float) -> tuple[float, str]:
+    return next((found for found in UNITS if size >= max(found[0], SHORTENED)), (1.0, ""))
+
+
+def _scientific(value: float, digits: int) -> str:
+    if value == 0:
+        return "0"
+    mantissa, _, exponent = f"{value:.{digits}e}".partition("e")
+    return f"{mantissa}e{int(exponent)}".replace("-", "−")

@@ -1,0 +1,235 @@
+"""Which runs are compared, and what is drawn and listed of them: pure functions from results.
+
+Knows neither Textual nor files.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from core.run.results import ENCODER_OFF, FLOORS, MEASURES, Result
+from core.run.rowsets import by_rows, mixed, telling
+from core.run.folder import RunInfo, State
+
+from .seed_means import Mean
+
+NEWEST = 4
+"""How many runs are compared before somebody marks others."""
+MOST = 8
+"""More curves than this cannot be told apart."""
+MEGABYTE = 1e6
+
+Results = Mapping[str, tuple[Result, ...]]
+"""Run -> its complete rounds, in the order in which the runs were marked."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What lies along the horizontal axis."""
+
+    title: str
+    value: Callable[[Result], float | None]
+    whole: bool = False
+    """Whether only whole numbers belong on it."""
+
+
+AXES: dict[str, Axis] = {
+    "sparsity": Axis("sparsity %", lambda found: 100 * found.sparsity),
+    "round": Axis("round", lambda found: float(found.round), whole=True),
+    "size": Axis("size MB", lambda found: None if found.size_bytes is None else found.size_bytes / MEGABYTE),
+    "latency": Axis("ms per token", lambda found: found.ms_per_token),
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run."""
+
+    run: str
+    points: tuple[tuple[float, float], ...]
+    """(horizontal, score), by round."""
+    spread: tuple[tuple[float, float, float], ...] = ()
+    """(horizontal, lowest, highest) of a curve of several seeds, where they are more than one."""
+
+
+DENSE = "dense"
+
+
+@dataclass(frozen=True)
+class Level:
+    """A score that curves are held against, and whose it is."""
+
+    name: str
+    """`DENSE`, `ENCODER_OFF` or one of `FLOORS`."""
+    score: float
+    curves: tuple[int, ...]
+    """Places of the curves that it belongs to: of the runs with this dense score, or those scored on the rows of this floor."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """All that the chart draws."""
+
+    title: str
+    curves: tuple[Curve, ...]
+    levels: tuple[Level, ...]
+    """Dense scores and floors, group of rows by group of rows."""
+    note: str
+    """What to mind; "" where there is nothing."""
+    whole: bool
+
+    @property
+    def floors(self) -> tuple[Level, ...]:
+        """The levels that are floors."""
+        return tuple(level for level in self.levels if level.name != DENSE)
+
+    @property
+    def dense(self) -> tuple[Level, ...]:
+        """The levels that are scores of dense models."""
+        return tuple(level for level in self.levels if level.name == DENSE)
+
+    @property
+    def shares_floors(self) -> bool:
+        """Whether all curves are held against the same floors."""
+        return len({level.curves for level in self.floors}) <= 1
+
+
+def default_marks(infos: Sequence[RunInfo]) -> list[str]:
+    """Names of the newest lottery runs that have a complete round, or once had all of them.
+
+    Args:
+        infos: All runs, newest first.
+    """
+    return [info.paths.name for info in infos if info.kind == "lottery" and _has_results(info)][:NEWEST]
+
+
+def _has_results(info: RunInfo) -> bool:
+    return info.round >= 0 or info.state is State.DONE
+
+
+def dense(rounds: Sequence[Result], measure: str) -> float | None:
+    """The score of a run's dense model."""
+    return next((found.scores.get(measure) for found in rounds if found.round == 0), None)
+
+
+def picture(results: Results, axis: Axis, measure: str) -> Picture:
+    """What the chart draws.
+
+    Args:
+        results: The runs.
+        axis: What lies along the horizontal axis.
+        measure: One of `MEASURES`.
+    """
+    curves = []
+    for run, rounds in results.items():
+        places = [(axis.value(found), found.scores.get(measure)) for found in rounds]
+        points = tuple((x, y) for x, y in places if x is not None and y is not None)
+        curves.append(Curve(run, points, _spread(rounds, axis, measure)))
+    levels = tuple(level for runs in by_rows(results) for level in _levels(results, runs, measure))
+    return Picture(f"{MEASURES[measure]} by {axis.title}", tuple(curves), levels, _note(results, axis, curves), axis.whole)
+
+
+def _levels(results: Results, runs: Sequence[str], measure: str) -> list[Level]:
+    """Dense scores and floors of runs that share their rows."""
+    places = {run: place for place, run in enumerate(results)}
+    dense_scores: dict[float, list[int]] = {}
+    without: dict[float, list[int]] = {}  # each model has its own score with its encoder off
+    floors: dict[str, tuple[float, list[int]]] = {}
+    for run in runs:
+        if (score := dense(results[run], measure)) is not None:
+            dense_scores.setdefault(round(score, 6), []).append(places[run])
+        result = telling(results[run])
+        if result is not None and (off := result.floors.get(ENCODER_OFF, {}).get(measure)) is not None:
+            without.setdefault(round(off, 6), []).append(places[run])
+        for name, floor in (result.floors_of(measure) if result else {}).items():
+            floors.setdefault(name, (floor, []))[1].append(places[run])
+    levels = [Level(DENSE, score, tuple(curves)) for score, curves in dense_scores.items()]
+    levels += [Level(ENCODER_OFF, score, tuple(curves)) for score, curves in without.items()]
+    return levels + [Level(name, floors[name][0], tuple(floors[name][1])) for name in FLOORS if name in floors]
+
+
+def _spread(rounds: Sequence[Result], axis: Axis, measure: str) -> tuple[tuple[float, float, float], ...]:
+    found = []
+    for each in rounds:
+        x = axis.value(each)
+        if isinstance(each, Mean) and x is not None and measure in each.deviation:
+            found.append((x, each.low[measure], each.high[measure]))
+    return tuple(found)
+
+
+def _note(results: Results, axis: Axis, curves: Sequence[Curve]) -> str:
+    within = [run for run, rounds in results.items() if mixed(rounds)]
+    if within:
+        return f"Rounds of one run were scored on different rows, and do not compare: {', '.join(within)}."
+    if len(by_rows(results)) > 1:
+        return "Scored on different rows: each run against its own floors, in its colour."
+    settings = {found.decoded_on for rounds in results.values() for found in rounds if found.decoded_on}
+    if axis is AXES["latency"] and len(settings) > 1:
+        return f"Times from different settings do not compare: {'; '.join(sorted(settings))}."
+    lost = {run: sum(found.left_out for found in rounds) for run, rounds in results.items()}
+    if named := [f"{number} of {run}" for run, number in lost.items() if number]:
+        return f"Scores that are no numbers are left out: {', '.join(named)}."
+    empty = [curve.run for curve in curves if not curve.points and results[curve.run]]
+    if empty:
+        return f"Nothing to draw of {', '.join(empty)}: written by an older version."
+    return ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table that can be sorted by."""
+
+    title: str
+    value: Callable[[Result, float | None], float | str | None]
+    """From a result and its run's dense BLEU; None sorts last."""
+
+
+COLUMNS: dict[str, Column] = {
+    "run": Column("run", lambda found, _: found.run),
+    "round": Column("round", lambda found, _: found.round),
+    "sparsity": Column("sparsity", lambda found, _: found.sparsity),
+    "bleu": Column("BLEU", lambda found, _: found.scores.get("bleu")),
+    "diff": Column("Δ dense", lambda found, dense: change(found, dense)),
+    "over": Column("Δ floor", lambda found, _: over_floor(found)),
+    "corpus_bleu": Column("corpus", lambda found, _: found.scores.get("corpus_bleu")),
+    "chrf": Column("chrF", lambda found, _: found.scores.get("chrf")),
+    "size": Column("MB", lambda found, _: found.size_bytes),
+    "latency": Column("ms/tok", lambda found, _: found.ms_per_token),
+}
+
+
+def change(found: Result, dense_bleu: float | None) -> float | None:
+    """BLEU less that of the run's dense model; None for the dense model itself, and where one is not known."""
+    if isinstance(found, Mean):
+        return found.changed
+    bleu = found.scores.get("bleu")
+    return None if bleu is None or dense_bleu is None or found.round == 0 else bleu - dense_bleu
+
+
+def highest_floor(found: Result, measure: str) -> tuple[str, float] | None:
+    """The highest floor on a result's own rows, with its name; None where no floor is known.
+
+    Args:
+        found: The result.
+        measure: One of `MEASURES`.
+    """
+    return max(found.floors_of(measure).items(), key=lambda floor: floor[1], default=None)
+
+
+def over_floor(found: Result) -> float | None:
+    """BLEU less the highest floor on the same rows; None where one of them is not known."""
+    bleu, floor = found.scores.get("bleu"), highest_floor(found, "bleu")
+    return None if bleu is None or floor is None else bleu - floor[1]
+
+
+def in_order(results: Results, column: str, down: bool) -> list[Result]:
+    """All rounds of all runs, sorted; equal ones keep the order of runs and rounds, and what is not known comes last.
+
+    Args:
+        results: The runs.
+        column: One of `COLUMNS`.
+        down: Largest first.
+    """
+    rounds = [(found, COLUMNS[column].value(found, dense(of_run, "bleu"))) for of_run in results.values() for found in of_run]
+    known = [entry for entry in rounds if entry[1] is not None]
+    known.sort(key=lambda entry: entry[1], reverse=down)  # type: ignore[arg-type,return-value]  # None is left out, a column has one type
+    return [found for found, _ in known] + [found for found, value in rounds if value is None]

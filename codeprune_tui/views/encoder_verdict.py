@@ -1,0 +1,54 @@
+"""What a study can say of its encoder, in one sentence: held against the dense model with its encoder off.
+
+`core.run.encoder_off.carries` decides; every screen, table and page takes its words from here. Pure functions.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from core.run.encoder_off import DECIDES, carries
+from core.score.interval import Difference
+from core.run.results import MEASURES, Result
+
+from .text import changed
+
+NOT_MEASURED = "not measured"
+"""Stands where a run of an older version has no figure."""
+NAMED = 6
+"""Most studies that are named; the others are counted."""
+
+
+def warning(dense_less: Mapping[str, Difference], subject: str = "This study", model: str = "dense") -> str:
+    """The sentence that comes before everything else where the encoder carries nothing; "" where it does, or is not known.
+
+    Args:
+        dense_less: Measure -> dense score less that with the encoder off.
+        subject: What cannot say anything.
+        model: What the difference is of; a model that is scored alone need not be dense.
+    """
+    if carries(dense_less) is not False:
+        return ""
+    difference = changed(dense_less[DECIDES])
+    return (
+        f"{subject} can say nothing about pruning the encoder: "
+        f"{model} less encoder off is {difference} {MEASURES[DECIDES]}, not clearly above 0."
+    )
+
+
+def warning_of_all(rounds: Iterable[Result]) -> str:
+    """The same for several studies in one sentence.
+
+    Args:
+        rounds: Of one run or more; each is judged once.
+    """
+    studies = {found.run: found.dense_less for found in rounds}
+    silent = {run: less for run, less in studies.items() if carries(less) is False}
+    if len(studies) == 1:
+        return "".join(map(warning, silent.values()))
+    if not silent:
+        return ""
+    named = [f"{run} {changed(less[DECIDES])}" for run, less in list(silent.items())[:NAMED]]
+    more = f", and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
+    return (
+        f"{len(silent)} of {len(studies)} studies can say nothing about pruning the encoder, for dense less encoder off is "
+        f"not clearly above 0 in {MEASURES[DECIDES]}: {', '.join(named)}{more}."
+    )

@@ -1,0 +1,186 @@
+"""What is known of each matrix in each round, ready to be laid out: pure functions from a run's view.
+
+Sparsities come from the event that made the masks, all else from what the worker measured at the end of the round; where that
+is missing, it says why. Knows neither Textual nor colours.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from core.run.events import MatrixMeasured
+from core.spec.layout import Place, locate
+
+from .outliers import drawable
+from .state import RoundView, RunView
+from .text import NOTHING, count, percent
+
+LAYERS = 1000
+"""A layer with a higher number is damage, not a layer."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One matrix in one round."""
+
+    parameter: str
+    place: Place
+    sparsity: float
+    gained: float | None
+    """Sparsity less that of the round before; None where that is not known."""
+    measured: MatrixMeasured | None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One of the figures that the heatmap can show."""
+
+    title: str
+    """With the unit that `scale` gives."""
+    value: Callable[[Matrix], float | None]
+    scale: float
+    """What a value is multiplied with to be shown in a narrow cell."""
+    bounded: bool
+    """Whether values are shares, so that the tones run from 0 to 1; else to the largest value of the run."""
+    what: str
+    """As part of a sentence."""
+
+
+def _of(name: str) -> Callable[[Matrix], float | None]:
+    def value(matrix: Matrix) -> float | None:
+        found = getattr(matrix.measured, name, None)
+        return found if drawable(found) else None  # a damaged journal may hold anything
+
+    return value
+
+
+MEASURES: dict[str, Measure] = {
+    "sparsity": Measure("sparsity %", lambda matrix: matrix.sparsity, 100, True, "sparsities"),
+    "magnitude": Measure("mean |w| of kept ×1000", _of("magnitude"), 1000, False, "magnitudes"),
+    "change": Measure("change since last round %", _of("change"), 100, False, "changes"),
+    "overlap": Measure("overlap with last mask %", _of("overlap"), 100, True, "overlaps"),
+}
+
+
+def rounds(view: RunView) -> list[int]:
+    """Numbers of the rounds of which anything is known by matrix, ascending."""
+    return [number for number in sorted(view.by_round) if view.by_round[number].matrices or view.by_round[number].figures]
+
+
+def matrices(view: RunView, number: int) -> dict[str, Matrix]:
+    """What is known of a round's matrices, those left out that stand nowhere we know.
+
+    Args:
+        view: The run.
+        number: One of `rounds`.
+
+    Returns:
+        Parameter name -> matrix.
+    """
+    here = view.by_round.get(number, RoundView(number))
+    now, before = _sparsities(here), _sparsities(view.by_round.get(number - 1, RoundView(number - 1)))
+    dense_before = number == 1 and 0 in view.by_round
+    found: dict[str, Matrix] = {}
+    for parameter, sparsity in now.items():
+        place = locate(parameter)
+        if place is not None and place.layer < LAYERS:
+            last = before.get(parameter, 0.0 if dense_before else None)
+            gained = None if last is None else sparsity - last
+            found[parameter] = Matrix(parameter, place, sparsity, gained, here.figures.get(parameter))
+    return found
+
+
+def complete(view: RunView, number: int) -> bool:
+    """Whether a round is over: it said so, or a later one has begun (a worker that was killed may not have said it)."""
+    return number < view.round or (number in view.by_round and view.by_round[number].finished)
+
+
+def _sparsities(here: RoundView) -> dict[str, float]:
+    measured = {name: 1 - found.kept / max(1, found.rows * found.columns) for name, found in here.figures.items()}
+    return {**here.matrices, **measured}
+
+
+def top(view: RunView, measure: Measure) -> float:
+    """The value with the lightest tone: 1 for shares, else the largest of all rounds, so that rounds can be compared."""
+    if measure.bounded:
+        return 1.0
+    values = (measure.value(found) for number in rounds(view) for found in matrices(view, number).values())
+    return max((value for value in values if value is not None), default=1.0) or 1.0
+
+
+def missing(view: RunView, number: int, measure: Measure, shown: Mapping[str, Matrix]) -> str:
+    """Why a round has none of a figure; "" where it has some."""
+    if any(measure.value(found) is not None for found in shown.values()):
+        return ""
+    here = view.by_round.get(number, RoundView(number))
+    if not here.figures:
+        if complete(view, number):
+            return f"No {measure.what}: an older version ran this round and did not measure them."
+        return f"No {measure.what} yet: they are measured at the end of the round."
+    return f"No {measure.what}: round {number} has none before it." if number == 0 else f"No {measure.what} in this round."
+
+
+def summary(shown: Mapping[str, Matrix]) -> str:
+    """What is dead in all matrices of a round together; "" where it was not measured."""
+    measured = [found.measured for found in shown.values() if found.measured is not None]
+    if not measured:
+        return ""
+    dead_rows, dead_columns = sum(found.dead_rows for found in measured), sum(found.dead_columns for found in measured)
+    dead_heads, heads = sum(found.dead_heads for found in measured), sum(found.heads for found in measured)
+    of_heads = f", {count(dead_heads)} of {count(heads)} heads" if heads else ""
+    return f"Dead in all {len(measured)} matrices: {count(dead_rows)} rows, {count(dead_columns)} columns{of_heads}"
+
+
+def title(matrix: Matrix) -> str:
+    """Where a matrix stands, such as "encoder layer 3, query"."""
+    place = matrix.place
+    return place.part if place.part == "pooler" else f"{place.part} layer {place.layer + 1}, {place.matrix}"
+
+
+def points(value: float | None) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    return NOTHING if value is None else f"{value * 100:+.1f}".replace("-", "−").removesuffix(".0")
+
+
+def figure(value: float | None, scale: float, digits: int) -> str:
+    """A figure as it is shown, or a dash."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{value * scale:.{digits}f}"
+
+
+def facts(view: RunView, number: int, matrix: Matrix) -> list[tuple[str, str]]:
+    """All figures of a matrix in a round as (label, text) pairs; what is missing is said in the last one."""
+    gained = "" if matrix.gained is None else f" ({points(matrix.gained)} points since round {number - 1})"
+    found = [("sparsity", f"{percent(matrix.sparsity)}{gained}")]
+    measured = matrix.measured
+    if measured is None:
+        return [*found, ("", missing(view, number, MEASURES["magnitude"], {}).replace("magnitudes", "other figures"))]
+    found.append(("kept", f"{count(measured.kept)} of {count(measured.rows)} × {count(measured.columns)}"))
+    found.append(("mean |w| of kept", figure(measured.magnitude, 1, 5)))
+    found.append(("change", NOTHING if measured.change is None else percent(measured.change)))
+    found.append(("overlap", NOTHING if measured.overlap is None else percent(measured.overlap)))
+    found.append(("dead rows", f"{count(measured.dead_rows)} of {count(measured.rows)}"))
+    found.append(("dead columns", f"{count(measured.dead_columns)} of {count(measured.columns)}"))
+    found.append(("dead heads", f"{measured.dead_heads} of {measured.heads}" if measured.heads else "has none"))
+    return found
+
+
+HISTORY = ("round", "sparsity", "mean |w|", "change", "overlap", "rows", "columns", "heads")
+"""The columns of `history`; the last three count what is dead."""
+
+
+def history(view: RunView, parameter: str) -> list[tuple[str, ...]]:
+    """A matrix through the rounds: one line of texts a round, as in `HISTORY`."""
+    lines = []
+    for number in rounds(view):
+        matrix = matrices(view, number).get(parameter)
+        if matrix is not None:
+            lines.append((str(number), percent(matrix.sparsity), *_measured(matrix.measured)))
+    return lines
+
+
+def _measured(found: MatrixMeasured | None) -> tuple[str, ...]:
+    if found is None:
+        return (NOTHING,) * 6
+    shares = [NOTHING if value is None else percent(value) for value in (found.change, found.overlap)]
+    dead_heads = str(found.dead_heads) if found.heads else NOTHING
+    return (figure(found.magnitude, 1, 4), *shares, count(found.dead_rows), count(found.dead_columns), dead_heads)

@@ -1,0 +1,135 @@
+"""Runs that differ only in their seed as one curve: means, their spread, and of how many runs. Pure functions from results.
+
+A mean is over the runs that have the round; how many these are stands with it. Its difference to dense is the mean of the runs'
+own differences, so that a run that is not as far as the others does not shift it. Knows neither Textual nor files.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+
+from core.run.results import MEASURES, Result
+from core.run.rowsets import by_rows
+
+
+@dataclass(frozen=True)
+class Mean(Result):
+    """One round of several runs; what it inherits are means."""
+
+    runs: tuple[str, ...] = ()
+    """The runs that have the round."""
+    low: Mapping[str, float] = field(default_factory=dict)
+    """Measure -> lowest score of these runs."""
+    high: Mapping[str, float] = field(default_factory=dict)
+    deviation: Mapping[str, float] = field(default_factory=dict)
+    """Measure -> sample standard deviation; only where two runs or more have the score."""
+    changed: float | None = None
+    """Mean of BLEU less that of the same run's dense model."""
+
+
+def curves(keys: Mapping[str, str], runs: Sequence[str]) -> list[tuple[str, ...]]:
+    """The runs by curve, in their order.
+
+    Args:
+        keys: Run -> what runs of one curve have in common (`experiments.without_seed`); a run that is missing is alone.
+        runs: Names.
+    """
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        # A key of a run without a recipe must be nobody else's.
+        found.setdefault(f"curve {keys[run]}" if run in keys else f"run {run}", []).append(run)
+    return [tuple(members) for members in found.values()]
+
+
+def grouped(results: Mapping[str, tuple[Result, ...]], keys: Mapping[str, str]) -> dict[str, tuple[Result, ...]]:
+    """Curve -> its rounds; a curve of one run is that run as it was.
+
+    Args:
+        results: Run -> its complete rounds.
+        keys: As in `curves`.
+    """
+    found: dict[str, tuple[Result, ...]] = {}
+    for members in _on_same_rows(curves(keys, list(results)), results):
+        if len(members) == 1:
+            found[members[0]] = results[members[0]]
+            continue
+        title = _title(members, {*results, *found})
+        rounds = sorted({each.round for run in members for each in results[run]})
+        found[title] = tuple(_mean(title, number, [results[run] for run in members]) for number in rounds)
+    return found
+
+
+def _on_same_rows(found: Sequence[tuple[str, ...]], results: Mapping[str, tuple[Result, ...]]) -> list[tuple[str, ...]]:
+    """Curves whose runs share their rows: a mean over others would be held against floors that are not its own."""
+    parted: list[tuple[str, ...]] = []
+    for members in found:
+        parted += by_rows({run: results[run] for run in members})
+        parted += [(run,) for run in members if not results[run]]
+    return parted
+
+
+def _title(members: Sequence[str], taken: set[str]) -> str:
+    """What the names begin with, and how many they are; never the name of another run or curve."""
+    title = f"{_beginning(members) or members[0][:12]}* ×{len(members)}"
+    while title in taken:
+        title += "'"
+    return title
+
+
+def _beginning(names: Sequence[str]) -> str:
+    """What all the names begin with."""
+    first, last = min(names), max(names)
+    same = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
+    return first[:same]
+
+
+def _mean(title: str, number: int, runs: Sequence[tuple[Result, ...]]) -> Mean:
+    there = [found for of_run in runs for found in of_run if found.round == number]
+    first = there[0]
+    scores = {name: [found.scores[name] for found in there if name in found.scores] for name in MEASURES}
+    scores = {name: values for name, values in scores.items() if values}
+    size = _average(there, lambda found: found.size_bytes)
+    same = len({found.decoded_on for found in there}) == 1
+    return Mean(
+        title,
+        number,
+        sparsity=fmean(found.sparsity for found in there),
+        before=fmean(found.before for found in there),
+        scores={name: fmean(values) for name, values in scores.items()},
+        floors=_mean_floors(there),
+        size_bytes=None if size is None else round(size),
+        split=first.split,
+        data=first.data,
+        rows=first.rows,
+        seconds=fmean(found.seconds for found in there),
+        signatures=first.signatures,
+        ms_per_token=_average(there, lambda found: found.ms_per_token),
+        decoded_on=first.decoded_on if same else "",
+        runs=tuple(sorted(found.run for found in there)),
+        low={name: min(values) for name, values in scores.items()},
+        high={name: max(values) for name, values in scores.items()},
+        deviation={name: stdev(values) for name, values in scores.items() if len(values) > 1},
+        changed=_mean_change(number, runs),
+    )
+
+
+def _mean_floors(there: Sequence[Result]) -> Mapping[str, Mapping[str, float]]:
+    """Floors are those of the rows, and so of every run; only with the encoder off each model has its own."""
+    off = [found.floors["encoder_off"] for found in there if "encoder_off" in found.floors]
+    means = {name: fmean(each[name] for each in off) for name in MEASURES if off and all(name in each for each in off)}
+    return {**there[0].floors, "encoder_off": means} if means else there[0].floors
+
+
+def _average(there: Sequence[Result], of: Callable[[Result], float | None]) -> float | None:
+    values = [value for found in there if (value := of(found)) is not None]
+    return fmean(values) if values else None
+
+
+def _mean_change(number: int, runs: Sequence[tuple[Result, ...]]) -> float | None:
+    """None for the dense round, and where no run has both scores."""
+    changes = []
+    for of_run in runs:
+        bleu = {found.round: found.scores["bleu"] for found in of_run if "bleu" in found.scores}
+        if number > 0 and {0, number} <= bleu.keys():
+            changes.append(bleu[number] - bleu[0])
+    return fmean(changes) if changes else None

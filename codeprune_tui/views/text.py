@@ -1,0 +1,266 @@
+"""How numbers, times and events read on the screen: pure functions from data to text.
+
+Knows neither Textual nor colours. Shares are in [0, 1] and become % only here; times are seconds.
+"""
+
+import shlex
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from core.run.encoder_off import DECIDES
+from core.run.events import (
+    CheckpointSaved,
+    CommandTaken,
+    DataLoaded,
+    EncoderOffMeasured,
+    Evaluated,
+    Evaluating,
+    Event,
+    Failed,
+    FloorsMeasured,
+    MatrixMeasured,
+    Paused,
+    Picked,
+    Pruned,
+    Resumed,
+    Rewound,
+    RoundFinished,
+    RoundStarted,
+    RunFinished,
+    RunStarted,
+    Scores,
+    Step,
+    Stopped,
+    Unknown,
+    Validated,
+    Warned,
+)
+from core.score.interval import Interval
+from core.program import program
+from core.regularfile import real
+from core.run.results import FLOORS
+from core.run.folder import LARGEST
+
+NOTHING = "–"
+"""Stands where there is no number (yet)."""
+
+
+def _is_number(value: float) -> bool:
+    """Whether it can be written in a cell; no NaN can, nor what has hundreds of digits."""
+    return abs(value) < LARGEST
+
+
+def score(value: float | None, digits: int = 2) -> str:
+    """A score 0..100, or a dash."""
+    return NOTHING if value is None or not _is_number(value) else f"{value:.{digits}f}"
+
+
+def difference(value: float | None) -> str:
+    """A difference of scores with its sign, or a dash."""
+    return NOTHING if value is None or not _is_number(value) else f"{value:+.2f}".replace("-", "−")
+
+
+Floors = Mapping[str, float]
+"""Floor -> its score under the measure that it stands beside; what is not known is missing."""
+
+
+def beside(floors: Floors, *, every: bool = False, digits: int = 2) -> str:
+    """The floors as they stand beside a score: "name 13.16"; "floors not known" where there are none.
+
+    Args:
+        floors: Of the rows that were scored.
+        every: All of them; else only the highest, which is the one to beat.
+        digits: Behind the point.
+    """
+    known = sorted(floors.items(), key=lambda floor: -floor[1])
+    return ", ".join(f"{name} {score(value, digits)}" for name, value in (known if every else known[:1])) or "floors not known"
+
+
+def held_against(value: float | None, floors: Floors, *, every: bool = False, digits: int = 2) -> str:
+    """A score with what it is held against: "11.72 (name 13.16)"; a dash where there is no score."""
+    return NOTHING if value is None else f"{score(value, digits)} ({beside(floors, every=every, digits=digits)})"
+
+
+def floors_under(floors: Mapping[str, Scores], measure: str = "bleu") -> dict[str, float]:
+    """The floors that an event or a view has, under one measure, in the order of `FLOORS`.
+
+    Args:
+        floors: Floor -> its scores.
+        measure: One of `results.MEASURES`.
+    """
+    return {name: getattr(floors[name], measure) for name in FLOORS if name in floors}
+
+
+def changed(found: Interval | None) -> str:
+    """A difference of scores with the ends of its interval, or a dash: "−0.22 (−0.71 to +0.26)"."""
+    return f"{difference(found.value)} ({difference(found.low)} to {difference(found.high)})" if found else NOTHING
+
+
+def percent(share: float) -> str:
+    """A share as a percentage, without needless decimals: 0.3 -> "30 %", 0.125 -> "12.5 %"."""
+    return f"{_trimmed(share)} %" if _is_number(share) else NOTHING
+
+
+def with_before(sparsity: float, before: float) -> str:
+    """The sparsity of what a recipe prunes, and behind it how sparse the model came: "90 %, before the run 50 %"."""
+    return f"{percent(sparsity)}, before the run {percent(before)}" if before else percent(sparsity)
+
+
+def _trimmed(share: float) -> str:
+    return f"{share * 100:.1f}".removesuffix(".0")
+
+
+def count(value: int) -> str:
+    """A number with separators: 24927 -> "24,927"."""
+    return f"{value:,}"
+
+
+def rate(value: float) -> str:
+    """A rate a second, short: 980 -> "980/s", 12300 -> "12.3 k/s"."""
+    if not _is_number(value):
+        return NOTHING
+    return f"{value / 1000:.1f} k/s" if value >= 10_000 else f"{value:,.0f}/s"
+
+
+def duration(seconds: float) -> str:
+    """A span of time in at most two units: "42 s", "12 min", "3 h 05 min", "2 d 4 h"."""
+    if not _is_number(seconds) or seconds < 0:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 or seconds == int(seconds) else f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes:02d} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h"
+
+
+def age(then: float, now: float) -> str:
+    """How long ago something was, in one whole unit: "3 s", "5 min", "26 h", "3 d"; a dash for never."""
+    if not 0 < then < LARGEST:
+        return NOTHING
+    seconds = max(0, int(now - then))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    return f"{seconds // 3600} h" if seconds < 2 * 86400 else f"{seconds // 86400} d"
+
+
+def clock(time: float) -> str:
+    """A time of day in the local zone: "14:03:59"."""
+    try:
+        return datetime.fromtimestamp(time).strftime("%H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "--:--:--"
+
+
+def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
+    """What an event says, for a person; text from outside is still in it as it came.
+
+    Args:
+        event: The event.
+        floors: Those of its run, which not every event with a score repeats.
+    """
+    what, under = event.what, floors_under(floors or {})
+    match what:
+        case RunStarted():
+            where = f"{what.device} ({what.threads} threads), process {what.pid} on {what.host}"
+            return f"Resumed at round {what.round}, step {what.step} on {where}" if what.resumed else f"Started on {where}"
+        case DataLoaded():
+            left_out = f", {count(what.skipped)} left out as broken" if what.skipped else ""
+            return f"Read {count(what.rows)} rows of {what.split}{left_out}"
+        case FloorsMeasured():
+            return (
+                f"Floors on {count(what.rows)} rows of {what.split}: "
+                f"constant sentence {score(what.constant.bleu)}, method name {score(what.name.bleu)} BLEU"
+            )
+        case RoundStarted():
+            return f"Round {what.round} begins at {percent(what.sparsity)} sparsity, {count(what.steps)} steps"
+        case Pruned():
+            kept = f"{count(what.kept)} of {count(what.total)} weights kept"
+            if what.round == 0:
+                return f"Comes pruned to {percent(what.before or what.sparsity)}; what the recipe prunes: {kept}"
+            return f"Pruned to {percent(what.sparsity)}: {kept}, in {duration(what.seconds)}"
+        case Rewound():
+            return f"Weights rewound ({what.to}), masks kept"
+        case Step():
+            return f"Step {what.step}/{what.steps}: loss {what.loss:.3f}, {rate(what.tokens_per_second)} tokens"
+        case Evaluating():
+            return f"Evaluating{' with the encoder off' if what.encoder_off else ''}: {what.done} of {what.rows} rows decoded"
+        case Evaluated():
+            return _evaluated(what)
+        case EncoderOffMeasured():
+            return (
+                f"Encoder off: BLEU {score(what.scores.bleu)}, corpus BLEU {score(what.scores.corpus_bleu)}, "
+                f"chrF {score(what.scores.chrf, 1)} on {count(what.rows)} rows of {what.split}; "
+                f"dense less encoder off: {changed(what.dense_less.get(DECIDES))} chrF"
+            )
+        case Validated():
+            return f"Masked tokens at step {what.step}: loss {what.loss:.3f}, accuracy {percent(what.accuracy)}"
+        case Picked():
+            with_score = "" if what.bleu is None else f" (BLEU {held_against(what.bleu, under)})"
+            return f"Picked the weights of step {what.step}{with_score}: {what.reason}"
+        case MatrixMeasured():
+            return f"Measured {what.parameter}: {count(what.kept)} of {count(what.rows * what.columns)} weights kept"
+        case RoundFinished():
+            with_score = "" if what.scores is None else f", BLEU {held_against(what.scores.bleu, under)}"
+            at = with_before(what.sparsity, what.before)
+            return f"Round {what.round} complete at {at}{with_score}, in {duration(what.seconds)}"
+        case CheckpointSaved():
+            return f"Checkpoint saved at round {what.round}, step {what.step}"
+        case CommandTaken():
+            return f"Command taken: {what.command}"
+        case Paused():
+            return f"Paused at round {what.round}, step {what.step}"
+        case Resumed():
+            return f"Goes on at round {what.round}, step {what.step}"
+        case Warned():
+            return what.message
+        case Stopped():
+            return f"Stopped at round {what.round}, step {what.step}: {what.reason}"
+        case Failed():
+            return f"{what.problem} {what.fix}".strip()
+        case RunFinished():
+            return f"Finished: all {what.rounds + 1} rounds are complete" if what.rounds else "Finished"
+        case Unknown():
+            return f"A line that cannot be read: {what.text}"
+
+
+def _evaluated(what: Evaluated) -> str:
+    scores, floors = what.scores, what.floors
+    return (
+        f"BLEU {held_against(scores.bleu, floors_under(floors))}, "
+        f"corpus BLEU {held_against(scores.corpus_bleu, floors_under(floors, 'corpus_bleu'))}, "
+        f"chrF {held_against(scores.chrf, floors_under(floors, 'chrf'), digits=1)} "
+        f"on {count(what.rows)} rows of {what.split} (round {what.round}, step {what.step})"
+    )
+
+
+def killed(name: str, again: str) -> str:
+    """What is said of a run whose worker was killed on request.
+
+    Args:
+        name: Of the run, safe to show.
+        again: What is done again, as `client.undone` says it.
+    """
+    return f"{name} was killed on request. r resumes from its last checkpoint" + (f"; done again: {again}." if again else ".")
+
+
+def reopening(checkpoints: Path) -> tuple[str, str]:
+    """How the app is opened again on a folder of runs, and where that holds.
+
+    Args:
+        checkpoints: Folder of all runs.
+
+    Returns:
+        The command, with its option only where the folder isn't the one it takes by itself in this directory; and the folder.
+    """
+    whole = real(checkpoints)
+    if whole == real(Path("checkpoints")):
+        return program(), str(whole.parent)
+    return f"{program()} --checkpoints {shlex.quote(str(whole))}", str(whole)

@@ -1,0 +1,1 @@
+"""What makes a model smaller: who goes, what counts, what is left."""

@@ -1,0 +1,308 @@
+"""Masks: which weights may be pruned, which are kept, and how masks are applied and stored.
+
+A mask is a bool tensor of its weight's shape, 1 = kept, keyed by the parameter's name; the weights stay under their own names.
+Counts are exact: `round(sparsity * n)` weights are pruned in each competing group, ties go by position (the earlier parameter,
+then the lower flat index, is pruned first). Knows nothing of criteria beyond calling one, nor of rounds.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch import Tensor, nn
+
+from ..spec.configfields import short
+from ..errors import ModelError
+from ..atomic import complete_or_absent
+from ..spec.layout import is_prunable
+from ..recipe import PrunablePreset, Scope
+from ..regularfile import check_regular
+from .criteria import Criterion
+from ..spec.weightheaders import Stored, read_header
+
+Masks = dict[str, Tensor]
+
+SAMPLE_STEP = 257
+"""Every 257th score is drawn: a prime, so that no width of a matrix makes it the same column each time."""
+LEAST_SAMPLE = 1000
+"""From fewer scores no bracket is guessed."""
+SPREAD = 4.0
+"""Half the width of the bracket in roots of the sample's size: eight standard deviations or more."""
+
+
+def prunable(model: nn.Module, preset: PrunablePreset) -> dict[str, nn.Parameter]:
+    """The weight matrices that a preset prunes, in the model's order.
+
+    Args:
+        model: A code-to-text model.
+        preset: Which of them.
+
+    Returns:
+        Parameter name -> parameter; never biases, embeddings or LayerNorm.
+
+    Raises:
+        ModelError: The model has none of them, or one is tied to another weight.
+    """
+    found = {name: weight for name, weight in model.named_parameters() if is_prunable(name, preset)}
+    if not found:
+        presets = ", ".join(get_args(PrunablePreset))
+        raise ModelError(f'The model has no weights that prunable = "{preset}" names.', f"Presets: {presets}.")
+    refuse_tied(model, found)
+    return found
+
+
+def refuse_tied(model: nn.Module, names: Iterable[str]) -> None:
+    """Refuses weights that the model uses in two places: a mask on one would silently prune the other.
+
+    Args:
+        model: Any module.
+        names: Parameters that are to carry a mask.
+
+    Raises:
+        ModelError: Names the weight and what it is tied to.
+    """
+    owners: dict[int, list[str]] = {}
+    for name, weight in model.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(weight), []).append(name)
+    shared = {name: others for others in owners.values() if len(others) > 1 for name in others}
+    for name in names:
+        if name in shared:
+            others = ", ".join(other for other in shared[name] if other != name)
+            raise ModelError(f"{name} cannot be pruned: it is tied to {others}.", "Leave it out of the prunable weights.")
+
+
+def keep(
+    weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], criterion: Criterion, scope: Scope, sparsity: float
+) -> Masks:
+    """Prunes the lowest scores until `round(sparsity * n)` weights are gone in each competing group.
+
+    Args:
+        weights: Parameter name -> weight, any shape.
+        masks: Parameter name -> bool mask of what is still kept; a missing one means all. What is pruned stays pruned.
+        criterion: Scores of a weight, low goes first.
+        scope: "global" lets all weights compete, "layerwise" those of one matrix.
+        sparsity: Share to have pruned afterwards, in [0, 1].
+
+    Returns:
+        New masks, parameter name -> bool tensor.
+
+    Source: identical to `torch.nn.utils.prune.global_unstructured` and `l1_unstructured` where no scores are equal.
+    """
+    groups = [list(weights)] if scope == "global" else [[name] for name in weights]
+    kept: Masks = {}
+    for names in groups:
+        total = sum(weights[name].numel() for name in names)
+        pruned = total - sum(int(masks[name].sum()) if name in masks else weights[name].numel() for name in names)
+        wanted = round(sparsity * total) - pruned
+        group = _Group({name: weights[name] for name in names}, masks, criterion)
+        kept.update(group.masks_without_lowest(wanted) if wanted > 0 else group.masks_now())
+    return kept
+
+
+class _Group:
+    """Weights that compete with each other; finds its lowest scores exactly, without holding all of them at once.
+
+    A sample of the scores brackets the threshold; one pass counts what lies below the bracket and collects what lies inside,
+    which shows the threshold itself, and another writes the masks. Should the sample mislead, the threshold is found by counting
+    instead (`_counted`), which needs no luck and takes longer. A score that is no number counts as the largest.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], criterion: Criterion) -> None:
+        self._weights, self._masks, self._criterion = weights, masks, criterion
+
+    def masks_now(self) -> Masks:
+        return {
+            name: self._masks[name].clone() if name in self._masks else torch.ones_like(weight, dtype=torch.bool)
+            for name, weight in self._weights.items()
+        }
+
+    def masks_without_lowest(self, count: int) -> Masks:
+        found = _Threshold.of(self._bracketed(count), count) or _Threshold.of(self._counted(count), count)
+        assert found is not None, "counting always finds it"
+        kept: Masks = {}
+        ties = found.ties
+        for name in self._weights:
+            scores = _numbers(self._scores(name)) if math.isinf(found.score) else self._scores(name)
+            kept[name] = (scores <= found.score).logical_not_()  # so written, what is no number is kept
+            if found.equal > found.ties:  # the first `ties` of those equal to it are pruned, the others stay
+                equal = self._only_kept(name, scores == found.score).flatten().nonzero().flatten()
+                kept[name].view(-1)[equal[ties:]] = True
+                ties -= min(ties, equal.numel())
+            if name in self._masks:
+                kept[name] &= self._masks[name]
+        return kept
+
+    def _bracketed(self, count: int) -> "_Inside | None":
+        """What lies around the `count`-th lowest score, by a sample; None where there is too little to draw one from."""
+        drawn = torch.cat([self._sample(name) for name in self._weights])
+        if drawn.numel() < LEAST_SAMPLE:
+            return None
+        drawn = drawn.sort().values
+        place = count / self._size() * drawn.numel()
+        low, high = (drawn[int(min(max(place + side * SPREAD * drawn.numel() ** 0.5, 0), drawn.numel() - 1))] for side in (-1, 1))
+        return self._inside(low, high)
+
+    def _counted(self, count: int) -> "_Inside":
+        """The same by counting the upper 16 bits of all scores."""
+        histogram = sum(torch.bincount((_keys(self._kept_scores(name)) >> 16) + 32768, minlength=65536) for name in self._weights)
+        assert isinstance(histogram, Tensor)
+        below = histogram.cumsum(0)  # (65536,)
+        bracket = int(torch.searchsorted(below, count))
+        inside = []
+        for name in self._weights:
+            scores = self._kept_scores(name)
+            inside.append(scores[(_keys(scores) >> 16) + 32768 == bracket])
+        return _Inside(int(below[bracket - 1]) if bracket else 0, torch.cat(inside))
+
+    def _inside(self, low: Tensor, high: Tensor) -> "_Inside":
+        below, inside = 0, []
+        for name in self._weights:
+            scores = self._scores(name)
+            under = self._only_kept(name, scores < low)
+            between = self._only_kept(name, scores <= high) ^ under
+            below += int(under.count_nonzero())
+            inside.append(scores[between])
+        return _Inside(below, torch.cat(inside))
+
+    def _sample(self, name: str) -> Tensor:
+        scores, step = self._scores(name).flatten(), SAMPLE_STEP
+        mask = self._masks[name].flatten()[::step] if name in self._masks else None
+        return scores[::step].clone() if mask is None else scores[::step][mask]  # a view would keep all of them
+
+    def _size(self) -> int:
+        """Weights that are still kept."""
+        return sum(
+            int(self._masks[name].count_nonzero()) if name in self._masks else weight.numel()
+            for name, weight in self._weights.items()
+        )
+
+    def _scores(self, name: str) -> Tensor:
+        return self._criterion(name, self._weights[name]).contiguous()
+
+    def _kept_scores(self, name: str) -> Tensor:
+        scores = _numbers(self._scores(name)).flatten()
+        return scores[self._masks[name].flatten()] if name in self._masks else scores
+
+    def _only_kept(self, name: str, chosen: Tensor) -> Tensor:
+        return chosen & self._masks[name] if name in self._masks else chosen
+
+
+class _Inside(NamedTuple):
+    """The scores inside a bracket."""
+
+    below: int
+    """How many scores lie below it."""
+    scores: Tensor
+
+
+class _Threshold(NamedTuple):
+    """The score of the last weight to prune."""
+
+    score: float
+    ties: int
+    """How many weights with exactly this score are pruned."""
+    equal: int
+    """How many there are."""
+
+    @classmethod
+    def of(cls, inside: _Inside | None, count: int) -> "_Threshold | None":
+        """The `count`-th lowest score; None if it is not inside."""
+        if inside is None or not 0 < count - inside.below <= inside.scores.numel():
+            return None
+        rest = count - inside.below
+        score = inside.scores.kthvalue(rest).values
+        under = int((inside.scores < score).count_nonzero())
+        return cls(float(score), rest - under, int((inside.scores == score).count_nonzero()))
+
+
+def _numbers(scores: Tensor) -> Tensor:
+    """The scores with infinity for what is no number, and one zero instead of two."""
+    return scores.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf) + 0.0
+
+
+def _keys(scores: Tensor) -> Tensor:
+    """Integers in the order of the scores, (n,) int32: a float32 read as one keeps its order once negative ones are flipped."""
+    bits = scores.view(torch.int32)
+    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
+
+
+@torch.no_grad()
+def apply_masks(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
+    """Sets every pruned weight to 0, in place.
+
+    Args:
+        weights: Parameter name -> weight.
+        masks: Parameter name -> bool mask on the same device; weights without one are left alone.
+    """
+    for name, mask in masks.items():
+        weights[name].mul_(mask)
+
+
+def sparsity_of(masks: Mapping[str, Tensor]) -> float:
+    """The pruned share of all weights that carry a mask, in [0, 1]; 0 where none does."""
+    total = sum(mask.numel() for mask in masks.values())
+    return 1 - sum(int(mask.sum()) for mask in masks.values()) / total if total else 0.0
+
+
+def collapsed(masks: Mapping[str, Tensor]) -> list[str]:
+    """Names of the matrices of which nothing is left: what flows through them is gone."""
+    return [name for name, mask in masks.items() if not bool(mask.any())]
+
+
+def save_masks(masks: Mapping[str, Tensor], path: Path) -> None:
+    """Stores masks as bits, one eighth of a byte a weight; complete or absent.
+
+    Args:
+        masks: Parameter name -> bool mask.
+        path: The file to write.
+    """
+    bits = {name: np.packbits(mask.cpu().numpy(), axis=None) for name, mask in masks.items()}
+    shapes = {name: list(mask.shape) for name, mask in masks.items()}
+    with complete_or_absent(path) as draft:
+        save_file(bits, draft, metadata={"shapes": json.dumps(shapes)})  # one key: more make the bytes differ
+
+
+def load_masks(path: Path) -> Masks:
+    """Reads masks that `save_masks` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Parameter name -> bool mask on the CPU.
+
+    Raises:
+        ModelError: The file is missing or damaged.
+    """
+    try:
+        check_regular(path)
+        stored = read_header(path)
+        with safe_open(path, framework="numpy") as file:
+            shapes = json.loads((file.metadata() or {})["shapes"])
+            _check_bits(shapes, stored)
+            return {
+                name: torch.from_numpy(np.unpackbits(file.get_tensor(name), count=math.prod(shape)).reshape(shape).astype(bool))
+                for name, shape in shapes.items()
+            }
+    except (ModelError, OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
+        detail = error.problem.removesuffix(".") if isinstance(error, ModelError) else error
+        raise ModelError(f"Cannot read the masks in {path}: {detail}.", "Restore the file, or repeat the round.") from error
+
+
+def _check_bits(shapes: object, stored: Mapping[str, Stored]) -> None:
+    """A ValueError unless every mask's bits are exactly those that its shape asks for: a missing bit would be read as pruned."""
+    if not isinstance(shapes, dict) or shapes.keys() != stored.keys():
+        raise ValueError("it does not say the shapes of the masks in it")
+    for name, shape in shapes.items():
+        if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+            raise ValueError(f"{short(name)} has no shape")
+        if stored[name].kind != "U8" or stored[name].shape != ((math.prod(shape) + 7) // 8,):
+            raise ValueError(
+                f"{short(name)} is said to be {short(shape)}, which is not what its {stored[name].numbers} bytes hold"
+            )

@@ -1,0 +1,305 @@
+"""Makes quantized copies of a model: one function a method, `QUANTIZERS`; `quantize` is the way in.
+
+What is quantized is the matrices that multiply (`nn.Linear`); embeddings, norms and biases stay in floating point, and since the
+output layer shares its matrix with the word embeddings, that matrix then exists twice: as integers and in fp32. The decoder's
+attention keeps query, key and value in one packed parameter that no library would find; methods that are to reach it get the
+model with linear layers in its place (`ProjectedAttention`), which compute the same.
+
+Knows nothing of files (`quantfiles`) and of measuring (`ladder`).
+Sources: torch.ao.quantization; torchao; Dettmers et al. 2022, "LLM.int8()" (bitsandbytes).
+"""
+
+import copy
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ModelError
+from ..spec.quantizers import METHODS
+from ..families.roberta import Attention, CodeToText
+
+OUTLIER = 6.0
+"""Size from which LLM.int8 keeps an activation feature in fp16; bitsandbytes' and the paper's value."""
+
+
+class UnavailableError(ModelError):
+    """A method that this machine or installation cannot do; the text says why."""
+
+
+class ProjectedAttention(Attention):
+    """Attention with linear layers instead of packed matrices, for quantizers, which look for linear layers.
+
+    Args:
+        packed: The attention that it takes the place of; output layer and weights are shared with it.
+    """
+
+    def __init__(self, packed: Attention) -> None:
+        nn.Module.__init__(self)  # Attention's own would draw start values
+        self.hidden, self.heads, self.dropout = packed.hidden, packed.heads, packed.dropout
+        self.out_proj = packed.out_proj
+        weight, bias = packed.in_proj_weight.detach(), packed.in_proj_bias.detach()
+        self.in_query = _linear(weight[: self.hidden].clone(), bias[: self.hidden].clone())
+        self.in_key_value = _linear(weight[self.hidden :].clone(), bias[self.hidden :].clone())
+        self.train(packed.training)
+
+    def query(self, x: Tensor) -> Tensor:
+        """As `Attention.query`."""
+        projected: Tensor = self.in_query(x)
+        return projected
+
+    def key_value(self, x: Tensor) -> Tensor:
+        """As `Attention.key_value`."""
+        projected: Tensor = self.in_key_value(x)
+        return projected
+
+    def query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Attention.query_key_value`."""
+        return self.query(x), self.key_value(x)
+
+
+def quantize(model: CodeToText, method: str) -> CodeToText:
+    """A quantized copy of a model, in evaluation mode; the model itself stays as it is.
+
+    Args:
+        model: In float32, in evaluation mode.
+        method: One of `METHODS`.
+
+    Returns:
+        The copy; its `config.quantization` is the method's name, None for fp32.
+
+    Raises:
+        ModelError: There is no such method, or the model is quantized already.
+        UnavailableError: This machine or installation cannot do it.
+    """
+    if method not in METHODS:
+        raise ModelError(f"There is no quantization method {method!r}.", f"There are: {', '.join(METHODS)}.")
+    if model.config.quantization is not None:
+        raise ModelError(
+            f"The model is quantized already ({model.config.quantization}).", "Give the model that it was quantized from."
+        )
+    made = copy.deepcopy(model).eval()
+    if METHODS[method].projects:
+        project(made)
+    try:
+        made = QUANTIZERS[method](made)
+    except (RuntimeError, NotImplementedError, AttributeError, ImportError) as error:  # what a version or device cannot do
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UnavailableError(
+            f"{method} does not work here (torch {torch.__version__}, {model.device.type}): {first}"
+        ) from error
+    made.config.quantization = None if method == "fp32" else method
+    made.requires_grad_(False)
+    return made
+
+
+def project(model: CodeToText) -> None:
+    """Puts linear layers in the place of the packed matrices of the decoder's attention; outputs stay the same."""
+    for layer in model.decoder.layers:
+        layer.self_attn = ProjectedAttention(layer.self_attn)
+        layer.multihead_attn = ProjectedAttention(layer.multihead_attn)
+
+
+def linear_names(model: CodeToText, *, attention: bool = True) -> list[str]:
+    """Names of the linear layers; without `attention` those of the decoder's attention are left out, as torch leaves them."""
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return [name for name in names if attention or not _in_decoder_attention(name)]
+
+
+def multiplied_weights(model: CodeToText) -> int:
+    """How many weights a model multiplies by: all matrices but the embedding tables, the output layer's included.
+
+    Args:
+        model: Not quantized.
+    """
+    linear = sum(module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))
+    return linear + sum(module.in_proj_weight.numel() for module in _packed(model))
+
+
+def quantized_weights(model: CodeToText) -> int:
+    """How many of the multiplied weights are held in fewer than 32 bits."""
+    if model.config.quantization in ("fp16", "bf16"):
+        return multiplied_weights(model)
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear) and type(module).__name__ == "Linear8bitLt"]
+    integers = [codes for codes, _ in all_codes(model).values()] + [layer.weight for layer in layers]
+    return sum(tensor.numel() for tensor in integers)
+
+
+def memory_bytes(model: CodeToText) -> int:
+    """Bytes of all weights and buffers, integers and their scales included; a shared matrix counts once.
+
+    What a backend adds when it packs a matrix for its kernels (padding, column sums) cannot be asked for and is not counted.
+    """
+    seen: dict[tuple[int, int], int] = {}
+    for tensor in [*model.parameters(), *model.buffers()]:
+        for part in _parts(tensor):
+            seen[part.data_ptr(), part.numel()] = part.numel() * part.element_size()
+    packed: int = sum(
+        module.weight().numel() + 4 * (1 + (0 if module.bias() is None else module.bias().numel()))
+        for module in model.modules()
+        if _is_dynamic(module)
+    )
+    return sum(seen.values()) + packed
+
+
+def all_codes(model: CodeToText) -> dict[str, tuple[Tensor, Tensor]]:
+    """The integers of a quantized model: name of the layer -> (out, in) int8, and scales, (out, 1) or () float32."""
+    found = {}
+    for name, module in model.named_modules():
+        if _is_dynamic(module):
+            weight = module.weight()
+            found[name] = (weight.int_repr(), torch.tensor(weight.q_scale(), dtype=torch.float64))
+        elif isinstance(module, nn.Linear) and hasattr(module.weight, "qdata"):
+            found[name] = (_part(module.weight, "qdata"), _part(module.weight, "scale"))
+    return found
+
+
+def set_codes(model: CodeToText, codes: Mapping[str, tuple[Tensor, Tensor]], biases: Mapping[str, Tensor]) -> None:
+    """Puts other integers into a quantized model.
+
+    Args:
+        model: Quantized by the method that the codes come from.
+        codes: As from `all_codes`.
+        biases: Name of the layer -> bias, for layers that torch packs together with theirs.
+    """
+    for name, (integers, scale) in codes.items():
+        module = model.get_submodule(name)
+        if _is_dynamic(module):
+            with _no_deprecation():
+                weight = torch._make_per_tensor_quantized_tensor(integers, float(scale), 0)
+            module.set_weight_bias(weight, biases.get(name))
+        else:
+            module.weight.qdata, module.weight.scale = integers, scale
+
+
+def _float16(model: CodeToText) -> CodeToText:
+    return model.half()  # type: ignore[no-any-return]
+
+
+def _bfloat16(model: CodeToText) -> CodeToText:
+    return model.bfloat16()  # type: ignore[no-any-return]
+
+
+def _dynamic_int8(model: CodeToText) -> CodeToText:
+    """The paper's way; the only place that knows torch.ao.quantization, which torch is about to drop."""
+    if model.device.type != "cpu":
+        raise UnavailableError("dynamic-int8 runs on the CPU only: torch has no kernels for it elsewhere.", "Add --device cpu.")
+    with _no_deprecation():
+        try:
+            from torch.ao.quantization import default_dynamic_qconfig, quantize_dynamic
+        except ImportError as error:
+            raise UnavailableError(
+                f"torch {torch.__version__} has no torch.ao.quantization any more.", "Install torch 2.13."
+            ) from error
+        wanted = dict.fromkeys(linear_names(model, attention=False), default_dynamic_qconfig)
+        made: CodeToText = quantize_dynamic(  # type: ignore[no-untyped-call]  # torch has no types for it
+            model, wanted, dtype=torch.qint8, inplace=True
+        )
+    return made
+
+
+def _int8_weight(model: CodeToText) -> CodeToText:
+    with _quiet():
+        from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+        quantize_(model, Int8WeightOnlyConfig(set_inductor_config=False))
+    return model
+
+
+def _int8_w8a8(model: CodeToText) -> CodeToText:
+    with _quiet():
+        from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
+
+        quantize_(model, Int8DynamicActivationInt8WeightConfig(set_inductor_config=False))
+    return model
+
+
+def _llm_int8(model: CodeToText) -> CodeToText:
+    try:
+        with _quiet():
+            from bitsandbytes.nn import Linear8bitLt
+    except ImportError as error:
+        raise UnavailableError("not installed: pip install 'codeprune-tui[bitsandbytes]'") from error
+    device = model.device
+    for name in linear_names(model):
+        old = model.get_submodule(name)
+        new = Linear8bitLt(
+            old.in_features, old.out_features, bias=old.bias is not None, has_fp16_weights=False, threshold=OUTLIER
+        )
+        new.load_state_dict(old.state_dict())
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, new.to(device))  # moving it is what quantizes it
+    return model
+
+
+QUANTIZERS: dict[str, Callable[[CodeToText], CodeToText]] = {
+    "fp32": lambda model: model,
+    "fp16": _float16,
+    "bf16": _bfloat16,
+    "dynamic-int8": _dynamic_int8,
+    "int8-weight": _int8_weight,
+    "int8-w8a8": _int8_w8a8,
+    "llm-int8": _llm_int8,
+}
+"""Name -> function that quantizes the model it is given, in place where it likes."""
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    with torch.device("meta"):
+        made = nn.Linear(weight.shape[1], weight.shape[0])
+    made.weight, made.bias = nn.Parameter(weight), nn.Parameter(bias)
+    return made
+
+
+def _packed(model: CodeToText) -> Iterator[Attention]:
+    return (module for module in model.modules() if isinstance(module, Attention) and not isinstance(module, ProjectedAttention))
+
+
+def _in_decoder_attention(name: str) -> bool:
+    return name.startswith("decoder.") and ("_attn." in name)
+
+
+def _is_dynamic(module: nn.Module) -> bool:
+    """Whether it is torch's dynamically quantized linear layer; asked by name, for its module is deprecated."""
+    return type(module).__name__ == "Linear" and type(module).__module__.endswith("quantized.dynamic.modules.linear")
+
+
+def _part(tensor: Tensor, name: str) -> Tensor:
+    """One of the tensors that a tensor of a library's own consists of."""
+    part: Tensor = getattr(tensor, name)
+    return part
+
+
+def _parts(tensor: Tensor) -> list[Tensor]:
+    """The tensors that a tensor of a library's own consists of; a plain one is its own part."""
+    if not hasattr(tensor, "qdata"):
+        return [tensor]
+    parts = [getattr(tensor, name) for name in ("qdata", "scale", "zero_point")]
+    return [part for part in parts if part is not None]
+
+
+@contextmanager
+def _no_deprecation() -> Iterator[None]:
+    """Without torch's announcements that eager quantization is going: `_dynamic_int8` is where that will be felt."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"torch\.ao\.quantization is deprecated", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message=r"torch\.quantize_per_tensor", category=UserWarning)
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torchao and bitsandbytes log about kernels for other machines when they are imported."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,177 @@
+"""Writes and reads folders of quantized models: `config.json` names the method, `model.safetensors` holds the numbers.
+
+A layer quantized to integers is stored as `<layer>.weight` (int8) and `<layer>.weight_scale`; everything else as the tensors are.
+Reading makes the model of zeros, quantizes it by the same method, and puts the stored numbers in: no weight is rounded twice, so
+a loaded model computes what the saved one did. No pickle, though the libraries' own formats for this are pickles.
+
+Knows nothing of measuring; `loading` calls `load_quantized` where a folder's configuration asks for it.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from ..errors import ModelError
+from ..atomic import complete_or_absent
+from ..spec.quantizers import METHODS
+from ..families.roberta import CodeToText, CodeToTextConfig
+from ..spec.checkpoint_files import CONFIG, WEIGHTS
+from .quantize import all_codes, quantize, set_codes
+
+KEY = "quantization"
+"""Entry of `config.json`: the method's name."""
+
+_TIED, _EMBEDDINGS = "lm_head.weight", "encoder.embeddings.word_embeddings.weight"
+_SCALE = ".weight_scale"
+
+
+def save_quantized(model: CodeToText, tokenizer: PreTrainedTokenizerBase, folder: Path, facts: Mapping[str, object]) -> None:
+    """Writes a quantized model, complete or absent.
+
+    Args:
+        model: From `quantize`.
+        tokenizer: Saved beside it.
+        folder: Must not exist.
+        facts: The entries of `config.json` that describe the architecture.
+
+    Raises:
+        ModelError: The folder exists, or the method's models cannot be saved.
+    """
+    method = model.config.quantization
+    if method is None or not METHODS[method].saves:
+        savable = ", ".join(name for name, known in METHODS.items() if known.saves and name != "fp32")
+        raise ModelError(f"A model quantized with {method or 'fp32'} cannot be saved quantized.", f"These can: {savable}.")
+    if folder.exists():
+        raise ModelError(f"{folder} exists already.", "Choose another name, or remove it.")
+    with complete_or_absent(folder) as draft:
+        draft.mkdir()
+        save_file(stored(model), draft / WEIGHTS[0], metadata={"format": "pt"})
+        text = json.dumps({**facts, KEY: method}, indent=1)
+        (draft / CONFIG).write_text(text + "\n", encoding="utf-8")
+        tokenizer.save_pretrained(draft)
+
+
+def stored(model: CodeToText) -> dict[str, Tensor]:
+    """What a quantized model's weights file holds: name -> tensor on the CPU, none twice."""
+    codes = all_codes(model)
+    found: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        layer = name.rpartition(".")[0]
+        packed = layer.removesuffix("._packed_params") in codes
+        if isinstance(tensor, Tensor) and name not in found and not packed and layer not in codes:
+            found[name] = tensor
+    for layer, (integers, scale) in codes.items():
+        module = model.get_submodule(layer)
+        bias = module.bias() if callable(module.bias) else module.bias
+        found[f"{layer}.weight"], found[f"{layer}{_SCALE}"] = integers, scale
+        if bias is not None:
+            found[f"{layer}.bias"] = bias
+    if _TIED.rpartition(".")[0] not in codes:
+        found.pop(_TIED, None)
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in found.items()}
+
+
+def stored_bytes(model: CodeToText) -> int:
+    """Bytes of the weights file that `save_quantized` would write, less its header; for fp32 that of `save_model`."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in stored(model).values())
+
+
+def load_quantized(
+    tensors: dict[str, Tensor],
+    config: CodeToTextConfig,
+    path: Path,
+    assemble: Callable[[CodeToTextConfig, dict[str, Tensor], Path], CodeToText],
+) -> CodeToText:
+    """The model of a quantized folder.
+
+    Args:
+        tensors: Of its weights file.
+        config: Its configuration; `quantization` names the method.
+        path: The weights file, for errors.
+        assemble: Makes a model that is not quantized of configuration, weights and path.
+
+    Returns:
+        The model on the CPU, in evaluation mode.
+
+    Raises:
+        ModelError: The method is unknown, unavailable here, or the tensors do not fit it.
+    """
+    method = config.quantization
+    if method not in METHODS or not METHODS[method].saves:
+        raise ModelError(
+            f"{path.parent / CONFIG} names the quantization {method!r}, which this version cannot load.", "Update it."
+        )
+    if not METHODS[method].codes:
+        model = assemble(config, tensors, path)
+        model.requires_grad_(False)
+        return model
+    _check_size(config, tensors, path)
+    scales = {name.removesuffix(_SCALE): tensor for name, tensor in tensors.items() if name.endswith(_SCALE)}
+    model = quantize(_zeros(config), method)
+    _check(model, tensors, scales, path)
+    biases = {layer: tensors[f"{layer}.bias"] for layer in scales if f"{layer}.bias" in tensors}
+    set_codes(model, {layer: (tensors[f"{layer}.weight"], scale) for layer, scale in scales.items()}, biases)
+    packed = {f"{layer}{last}" for layer in scales for last in (".weight", _SCALE)}
+    packed |= {f"{layer}.bias" for layer in biases if METHODS[method].packs_bias}
+    for name in tensors.keys() - packed:
+        _put(model, name, tensors[name])
+    model.eval()
+    model.requires_grad_(False)
+    return model
+
+
+def _put(model: CodeToText, name: str, tensor: Tensor) -> None:
+    """Sets one tensor; `load_state_dict` cannot, for torch's dynamic layers want pickled entries in it."""
+    place, _, last = name.rpartition(".")
+    module = model.get_submodule(place)
+    setattr(module, last, nn.Parameter(tensor, requires_grad=False) if last in module._parameters else tensor)
+
+
+def _zeros(config: CodeToTextConfig) -> CodeToText:
+    """A model of zeros, in float32."""
+    config.quantization = None  # the copy that is made of it gets its own
+    with torch.device("meta"):
+        model = CodeToText(config)
+    model.to_empty(device="cpu")
+    for tensor in [*model.parameters(), *model.buffers()]:
+        tensor.detach().zero_()
+    embeddings = model.encoder.embeddings
+    model.lm_head.weight = embeddings.word_embeddings.weight
+    embeddings.position_ids = torch.arange(config.max_position_embeddings).expand((1, -1))
+    embeddings.token_type_ids = torch.zeros(embeddings.position_ids.shape, dtype=torch.long)
+    model.eval()
+    return model
+
+
+def _check_size(config: CodeToTextConfig, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raises ModelError where the configuration asks for more weights than are there, before room is made for them."""
+    with torch.device("meta"):
+        claimed = sum(tensor.numel() for name, tensor in CodeToText(config).state_dict().items() if name != _TIED)
+    stored_numbers = sum(tensor.numel() for tensor in tensors.values())
+    if claimed > stored_numbers:
+        raise ModelError(
+            f"{path.parent / CONFIG} asks for {claimed:,} weights, but {path.name} holds {stored_numbers:,}.",
+            f"Put the {CONFIG} that belongs to these weights beside them.",
+        )
+
+
+def _check(model: CodeToText, tensors: Mapping[str, Tensor], scales: Mapping[str, Tensor], path: Path) -> None:
+    """Raises ModelError unless the tensors are those that a model of this shape and method stores."""
+    wanted = stored(model)
+    for names, problem in ((wanted.keys() - tensors.keys(), "lacks"), (tensors.keys() - wanted.keys(), "holds also")):
+        if names:
+            raise ModelError(
+                f"{path} {problem} {', '.join(sorted(names)[:3])}, so it is no {KEY} of this kind.", "Quantize the model again."
+            )
+    for name, tensor in tensors.items():
+        if tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype:
+            other = wanted[name]
+            raise ModelError(
+                f"In {path} {name} is {tuple(tensor.shape)} {tensor.dtype}, not {tuple(other.shape)} {other.dtype}.",
+                f"Put the {CONFIG} that belongs to these weights beside them.",
+            )

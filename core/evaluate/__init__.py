@@ -1,0 +1,1 @@
+"""What command line and app both do with a model: score it, comment with it, quantize it."""

@@ -1,0 +1,137 @@
+"""Writes comments for Ruby methods with one model: what the command line prints and what the playground shows.
+
+Knows how a method becomes the text a model reads, and how a model's tokens become a comment; not where either is shown. The
+text handling is that of `core.evaluate.evaluate`, so a comment here is the one that an evaluation would score.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerFast
+
+from ..bleu import sentence_bleu
+from ..data import encode_texts
+from ..decode import Hypothesis, beam_search
+from ..families.device import make_accelerator
+from .evaluate import PAPER_SOURCE_LENGTH, positions, to_text
+from ..model import is_finetuned, load_model, load_tokenizer
+from ..score.metrics import name_prediction
+from ..families.roberta import CodeToText
+from ..recipe import Device
+from ..ruby import Method, docstring_tokens, source_text, split_identifiers, target_text
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A model that is ready to write comments."""
+
+    model: CodeToText
+    """On its device."""
+    tokenizer: PreTrainedTokenizerFast
+    finetuned: bool = True
+    """Whether its decoder has learned to write comments; what another one writes means nothing."""
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One way to comment a method."""
+
+    text: str
+    score: float
+    """Sum of the log-probabilities of its tokens in nats; nearer to 0 is likelier."""
+    tokens: int
+    """Tokens the model wrote, the end included."""
+    finished: bool
+    """Whether the model ended the sentence itself, rather than being cut at `max_length`."""
+
+
+def load_writer(model_path: str, *, device: Device = "auto", threads: int = 0) -> Writer:
+    """Loads a model to write comments with.
+
+    Args:
+        model_path: Folder or hub name of the model.
+        device: Where to compute.
+        threads: CPU threads, 0 = as many as cores.
+
+    Raises:
+        CodepruneError: The model cannot be loaded.
+    """
+    accelerator = make_accelerator(device, "fp32", threads)
+    model = load_model(model_path).to(accelerator.device)
+    return Writer(model, load_tokenizer(model_path), is_finetuned(model_path))
+
+
+def write_comments(
+    writer: Writer, methods: Sequence[Method], *, beam: int, max_length: int, n_best: int = 1
+) -> list[list[Alternative]]:
+    """Writes comments for methods.
+
+    Args:
+        writer: The model.
+        methods: Methods as `core.ruby.methods` finds them.
+        beam: Beam width, 1 = greedy.
+        max_length: Most tokens of a comment, the end included.
+        n_best: Alternatives wanted, at most `beam`.
+
+    Returns:
+        For each method, in order, its alternatives, the best first; that one doesn't depend on `n_best`.
+
+    Raises:
+        ModelError: A number does not fit the model, or the model's output is no number.
+    """
+    texts = [source_text(method.tokens) for method in methods]
+    if writer.model.config.split_identifiers:
+        texts = [split_identifiers(text) for text in texts]
+    sources = encode_texts(writer.tokenizer, texts, min(PAPER_SOURCE_LENGTH, positions(writer.model)))
+    found = beam_search(writer.model, sources, beam=beam, max_length=max_length, n_best=n_best)
+    return [[_alternative(writer, hypothesis) for hypothesis in hypotheses] for hypotheses in found]
+
+
+def comment_methods(
+    model_path: str, methods: Sequence[Method], *, beam: int = 10, max_length: int = 64, device: Device = "auto", threads: int = 0
+) -> list[str]:
+    """Writes a comment for each method.
+
+    Args:
+        model_path: Folder or hub name of the model.
+        methods: Methods as `core.ruby.methods` finds them.
+        beam: Beam width.
+        max_length: Most tokens of a comment.
+        device: Where to compute.
+        threads: CPU threads, 0 = as many as cores.
+
+    Returns:
+        One comment a method, in order.
+
+    Raises:
+        CodepruneError: The model cannot be loaded.
+    """
+    writer = load_writer(model_path, device=device, threads=threads)
+    return [best.text for best, *_ in write_comments(writer, methods, beam=beam, max_length=max_length)]
+
+
+def reference_of(method: Method) -> str:
+    """The method's own comment as a row of data has it; empty where it has none."""
+    return target_text(docstring_tokens(method.comment))
+
+
+def own_score(comment: str, method: Method) -> tuple[float, float] | None:
+    """How near a comment comes to the method's own.
+
+    Args:
+        comment: What a model wrote.
+        method: What it wrote it about.
+
+    Returns:
+        Smoothed BLEU-4 of the comment, and its floor, that of the method's name split into words; each 0 to 100. None where
+        the method has no comment of its own.
+    """
+    reference = reference_of(method)
+    if not reference:
+        return None
+    return sentence_bleu(comment, [reference]), sentence_bleu(name_prediction(method.qualified), [reference])
+
+
+def _alternative(writer: Writer, hypothesis: Hypothesis) -> Alternative:
+    text = to_text(writer.tokenizer, hypothesis.tokens)
+    return Alternative(text, hypothesis.score, len(hypothesis.tokens) + hypothesis.finished, hypothesis.finished)

@@ -1,0 +1,375 @@
+"""Evaluation: decode rows with beam search, score the comments, keep them.
+
+Knows how a model's comments are made into text and scored; not where they are shown. Text handling follows CodeXGLUE's code:
+a comment ends at the first token 0, and is scored against the joined comment tokens.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from ..score import metrics, significance
+from ..bleu import sentence_bleu
+from ..data import Encoded, encode_rows, subset
+from ..decode import beam_search_batches
+from ..families.device import make_accelerator
+from ..run.encoder_off import EncoderOff
+from ..run.events import Sample, Scores
+from ..model import load_model, load_tokenizer
+from ..families.roberta import BOS, EOS, PAD, CodeToText, without_encoder
+from ..run.predictions import read_predictions
+from ..recipe import Device
+from ..recipe import Evaluation as EvaluationRecipe
+from ..text.rows import BrokenRow, Row, load_rows
+from ..score.tally import Tally, joined, scored, tally
+
+PAPER_SOURCE_LENGTH = 256
+"""Tokens of a source that CodeXGLUE's code lets the model read, `<s>` and `</s>` included."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a model wrote about some sources, and how long it took."""
+
+    texts: tuple[str, ...]
+    tokens: int
+    """Tokens of these texts, their ends included; those of other places in the beam are not counted."""
+    seconds: float
+    """Of the search alone: the making of texts, events and pauses between two batches are not in it."""
+    batch_size: int
+    """Sources decoded together, in the largest batch."""
+    ended: int = 0
+    """Texts that the model ended itself; the others were cut at the longest length."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Comments of a model for some rows, and how good they are."""
+
+    rows: tuple[Row, ...]
+    predictions: tuple[str, ...]
+    result: metrics.ScoredPredictions
+    floors: metrics.Floors
+    """What a constant sentence and the method's name score on the same rows."""
+    signatures: dict[str, str]
+    seconds: float
+    """Decoding and scoring."""
+    decoded: Decoded
+    tally: Tally
+    """What each row adds to each score."""
+    encoder_off: EncoderOff | None = None
+    """What the model scores on these rows without its encoder layers; None where that was not asked for."""
+
+    @property
+    def scores(self) -> Scores:
+        """The scores as an event carries them."""
+        return as_event(self.result.scores)
+
+    def samples(self, count: int) -> list[Sample]:
+        """The first rows with their comments; the same rows whatever model wrote them."""
+        return [
+            Sample(row.index, row.name, row.target, text, round(bleu, 2), round(name_bleu(row.name, row.target), 2))
+            for row, text, bleu in list(zip(self.rows, self.predictions, self.result.sentences, strict=True))[:count]
+        ]
+
+
+def name_bleu(name: str, reference: str) -> float:
+    """Smoothed BLEU-4 of a method's own name, split into words, against its comment: the floor of one row."""
+    return sentence_bleu(metrics.name_prediction(name), [reference])
+
+
+def as_event(scores: metrics.Scores) -> Scores:
+    """Scores in the form that events carry."""
+    return Scores(scores.bleu, scores.corpus_bleu, scores.chrf)
+
+
+def evaluate(
+    model: CodeToText,
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: Encoded,
+    recipe: EvaluationRecipe,
+    after_batch: Callable[[int], None] = lambda done: None,
+    floors: metrics.Floors | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Evaluation:
+    """Decodes and scores rows.
+
+    Args:
+        model: The model, on its device.
+        tokenizer: Its tokenizer.
+        encoded: The rows to score, tokenized.
+        recipe: Beam width, length and batch size.
+        after_batch: Called with the number of rows decoded so far after each batch; may raise to break off.
+        floors: Known floors of these rows, to save the time of counting them again.
+        clock: Seconds; may stand still while `after_batch` waits for something.
+
+    Returns:
+        Comments and scores, in the order of the rows.
+    """
+    started = clock()
+    tallies: list[tuple[Sequence[int], Tally]] = []
+
+    def count(rows: Sequence[int], texts: Sequence[str]) -> None:
+        tallies.append((rows, tally(texts, [encoded.rows[row].target for row in rows])))
+
+    decoded = decode_texts(
+        model,
+        tokenizer,
+        encoded.sources,
+        recipe.beam,
+        recipe.max_length,
+        recipe.batch_size,
+        after_batch,
+        length_penalty=recipe.length_penalty,
+        beside=count,
+    )
+    counted = joined(tallies)
+    return Evaluation(
+        rows=encoded.rows,
+        predictions=decoded.texts,
+        result=scored(counted),
+        floors=floors or floors_of(encoded.rows),
+        signatures=metrics.signatures(),
+        seconds=clock() - started,
+        decoded=decoded,
+        tally=counted,
+    )
+
+
+def measure_encoder_off(
+    model: CodeToText,
+    tokenizer: PreTrainedTokenizerBase,
+    encoded: Encoded,
+    recipe: EvaluationRecipe,
+    whole: Evaluation,
+    after_batch: Callable[[int], None] = lambda done: None,
+) -> EncoderOff:
+    """Scores a model without its encoder layers, and holds that against the model as it is.
+
+    Args:
+        model: The model, on its device.
+        tokenizer: Its tokenizer.
+        encoded: The rows.
+        recipe: As `whole` was evaluated.
+        whole: The evaluation of the model as it is, on the same rows.
+        after_batch: As for `evaluate`.
+
+    Returns:
+        Scores, intervals and differences.
+    """
+    with without_encoder(model):
+        off = evaluate(model, tokenizer, encoded, recipe, after_batch, whole.floors)
+    draws = significance.draw(len(off.rows))
+    less = significance.differences([whole.tally], [off.tally], draws)
+    return EncoderOff(off.scores, significance.intervals([off.tally], draws), less, off.seconds)
+
+
+def floors_of(rows: Sequence[Row]) -> metrics.Floors:
+    """The floors of some rows."""
+    return metrics.floors([row.target for row in rows], [row.name for row in rows])
+
+
+def decode_texts(
+    model: CodeToText,
+    tokenizer: PreTrainedTokenizerBase,
+    sources: Sequence[Sequence[int]],
+    beam: int,
+    max_length: int,
+    batch_size: int,
+    after_batch: Callable[[int], None] = lambda done: None,
+    *,
+    length_penalty: float = 0.0,
+    beside: Callable[[Sequence[int], Sequence[str]], None] = lambda rows, texts: None,
+) -> Decoded:
+    """The best comment for each source, as text.
+
+    Texts are made, and handed on, by a second thread while the model works on the next batch.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        sources: Token ids with `<s>` and `</s>`.
+        beam: Beam width, 1 = greedy.
+        max_length: Most tokens of a comment.
+        batch_size: Sources decoded together, 0 = as many as the device has room for.
+        after_batch: Called with the number of sources done after each batch.
+        length_penalty: As for `decode.beam_search`.
+        beside: Called by that thread with the places of a batch's sources and their texts; what it raises, this raises at the
+            end.
+
+    Returns:
+        One text a source, in order, and what they cost.
+    """
+    texts = [""] * len(sources)
+
+    def write(rows: Sequence[int], written: Sequence[Sequence[int]]) -> None:
+        for row, ids in zip(rows, written, strict=True):
+            texts[row] = to_text(tokenizer, ids)
+        beside(rows, [texts[row] for row in rows])
+
+    done, tokens, ended, most, seconds = 0, 0, 0, 0, 0.0
+    batches = beam_search_batches(
+        model,
+        [list(source) for source in sources],
+        beam=beam,
+        max_length=max_length,
+        batch_size=batch_size,
+        length_penalty=length_penalty,
+    )
+    with ThreadPoolExecutor(1, thread_name_prefix="texts") as second:
+        at_work: list[Future[None]] = []
+        while True:
+            begun = time.monotonic()
+            batch = next(batches, None)
+            seconds += time.monotonic() - begun
+            if batch is None:
+                break
+            rows, best = batch[0], [hypotheses[0] for hypotheses in batch[1]]
+            at_work.append(second.submit(write, rows, [hypothesis.tokens for hypothesis in best]))
+            tokens += sum(len(hypothesis.tokens) + hypothesis.finished for hypothesis in best)
+            ended += sum(hypothesis.finished for hypothesis in best)
+            done, most = done + len(rows), max(most, len(rows))
+            after_batch(done)
+        for written in at_work:
+            written.result()
+    return Decoded(tuple(texts), tokens, seconds, batch_size or most, ended)
+
+
+def to_text(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
+    """A comment as CodeXGLUE writes it: cut at the first token 0, decoded without cleaning, blanks trimmed."""
+    ids = list(tokens)
+    if BOS in ids:
+        ids = ids[: ids.index(BOS)]
+    text: str = tokenizer.decode([i for i in ids if i not in (PAD, EOS)], clean_up_tokenization_spaces=False)
+    return " ".join(text.split())
+
+
+def write_predictions(evaluation: Evaluation, path: Path) -> None:
+    """Writes one JSON object a row: index, name, prediction, reference, bleu."""
+    with path.open("w", encoding="utf-8") as file:
+        for row, text, bleu in zip(evaluation.rows, evaluation.predictions, evaluation.result.sentences, strict=True):
+            line = {"index": row.index, "name": row.name, "prediction": text, "reference": row.target, "bleu": bleu}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def uncertainty(evaluation: Evaluation, dense: Path | None) -> dict[str, object]:
+    """How sure the scores of a round are, and how far they are from the dense model's, for `metrics.json`.
+
+    Args:
+        evaluation: Of the round.
+        dense: The dense model's comments for the same rows; None in the dense round itself. Without them, or where they are of
+            other rows, there is nothing to compare with, and only the scores' own intervals are given.
+
+    Returns:
+        "intervals" (measure -> low, high), "against_dense" (measure -> value, low, high) and "bootstrap", how they were computed.
+    """
+    references = [row.target for row in evaluation.rows]
+    draws, ours = significance.draw(len(references)), evaluation.tally
+    found = significance.intervals([ours], draws)
+    facts: dict[str, object] = {
+        "intervals": {name: {"low": each.low, "high": each.high} for name, each in found.items()},
+        "bootstrap": significance.SIGNATURE,
+    }
+    before = read_predictions(dense) if dense is not None else None
+    if before is not None and [(p.index, p.reference) for p in before] == [(row.index, row.target) for row in evaluation.rows]:
+        theirs = tally([prediction.prediction for prediction in before], references)
+        facts["against_dense"] = {name: asdict(d) for name, d in significance.differences([ours], [theirs], draws).items()}
+    return facts
+
+
+def evaluate_model(
+    model_path: str,
+    data_path: str,
+    recipe: EvaluationRecipe,
+    *,
+    source_length: int = PAPER_SOURCE_LENGTH,
+    target_length: int = 128,
+    device: Device = "auto",
+    threads: int = 0,
+    encoder_off: bool = False,
+    progress: Callable[[int, int], None] = lambda done, rows: None,
+    skipped: Callable[[Sequence[BrokenRow]], None] | None = None,
+) -> Evaluation:
+    """Scores a model folder on a split.
+
+    Args:
+        model_path: Folder or hub name of the model.
+        data_path: Folder or hub name of the data.
+        recipe: Split, rows, seed of their draw, beam, length, batch size.
+        source_length: Longest source in tokens; a model with fewer positions reads as many as it has.
+        target_length: Longest comment in tokens.
+        device: Where to compute.
+        threads: CPU threads, 0 = as many as cores.
+        encoder_off: Whether to score the model without its encoder layers as well.
+        progress: Called with (rows decoded, rows in all); with `encoder_off`, every row is decoded twice.
+        skipped: Given, rows that cannot be used are left out, and it is called with them; otherwise they are an error.
+
+    Returns:
+        Comments and scores.
+
+    Raises:
+        CodepruneError: Model or data cannot be loaded.
+    """
+    model, tokenizer, chosen = load_for_evaluation(
+        model_path,
+        data_path,
+        recipe,
+        source_length=source_length,
+        target_length=target_length,
+        device=device,
+        threads=threads,
+        skipped=skipped,
+    )
+    rows, total = len(chosen.rows), len(chosen.rows) * (2 if encoder_off else 1)
+    found = evaluate(model, tokenizer, chosen, recipe, lambda done: progress(done, total))
+    if not encoder_off:
+        return found
+    off = measure_encoder_off(model, tokenizer, chosen, recipe, found, lambda done: progress(rows + done, total))
+    return replace(found, encoder_off=off)
+
+
+def load_for_evaluation(
+    model_path: str,
+    data_path: str,
+    recipe: EvaluationRecipe,
+    *,
+    source_length: int = PAPER_SOURCE_LENGTH,
+    target_length: int = 128,
+    device: Device = "auto",
+    threads: int = 0,
+    skipped: Callable[[Sequence[BrokenRow]], None] | None = None,
+) -> tuple[CodeToText, PreTrainedTokenizerBase, Encoded]:
+    """Loads what an evaluation needs; arguments as for `evaluate_model`.
+
+    Returns:
+        The model on its device, its tokenizer, and the rows that the recipe draws.
+
+    Raises:
+        CodepruneError: Model or data cannot be loaded.
+    """
+    accelerator = make_accelerator(device, "fp32", threads)
+    rows = load_rows(data_path, recipe.split, on_broken="stop" if skipped is None else "skip")
+    if skipped is not None:
+        skipped(rows.broken)
+    model, tokenizer = load_model(model_path), load_tokenizer(model_path)
+    encoded = encode_rows(
+        rows,
+        tokenizer,
+        source_length=min(source_length, positions(model)),
+        target_length=target_length,
+        split_identifiers=model.config.split_identifiers,
+        cache=None,
+    )
+    chosen = encoded.take(subset(len(encoded.rows), recipe.rows, recipe.seed))
+    return model.to(accelerator.device), tokenizer, chosen
+
+
+def positions(model: CodeToText) -> int:
+    """Most tokens that a model can read."""
+    most: int = model.config.max_position_embeddings - 2  # RoBERTa counts from 2
+    return most

@@ -1,0 +1,272 @@
+"""Measures every quantization method on one model: scores, sizes, time, and how far each layer is off.
+
+All methods see the same rows, tokenized once, and the same batches. Times are taken in turns, one repeat of every method after
+the other, so that whatever else the machine does meets all of them. Knows neither the command line nor how a table looks.
+"""
+
+import hashlib
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from ..score import metrics
+from ..data import Encoded, pad_lists, subset
+from ..decode import beam_search
+from .evaluate import evaluate, floors_of
+from ..study.ladderfile import AblationFound, Explanation, Gap, LayerSpread, MethodFound, SplitScores, Timing
+from ..spec.quantizers import METHODS
+from ..families.roberta import BOS, PAD, CodeToText
+from ..spec.checkpoint_files import INDEXES
+from .layer_errors import ABLATIONS, Batch, ablated, layer_errors, spreads
+from ..compress.quantized_files import stored_bytes
+from ..compress.quantize import UnavailableError, memory_bytes, multiplied_weights, quantize, quantized_weights
+from ..recipe import Evaluation as EvaluationRecipe
+from ..score.significance import bootstrap, paired_bootstrap
+from ..spec.weightheaders import shards
+
+SCORES = ("bleu", "corpus_bleu", "chrf")
+BATCHES = (1, 32)
+"""Methods commented together when time is taken."""
+ERROR_BATCH = 16
+"""Rows computed together when layers are compared."""
+
+Tell = Callable[[str], None]
+"""Takes one line of narration."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a ladder is measured."""
+
+    evaluation: EvaluationRecipe
+    """Beam, lengths, batch size; its split is not used."""
+    repeats: int = 5
+    """Times each time is taken."""
+    fixed_tokens: int = 32
+    """Tokens decoded when the time for one is taken."""
+    error_rows: int = 64
+    """Held-out rows on which layers are compared."""
+    explain_rows: int = 200
+    """Rows of the first split on which each choice of rounding is scored."""
+
+
+@dataclass(frozen=True)
+class _Texts:
+    predictions: tuple[str, ...]
+    scores: metrics.Scores
+    seconds: float
+
+
+Written = dict[str, dict[str, _Texts]]
+"""Method -> split -> comments."""
+
+
+def measure(
+    model: CodeToText,
+    tokenizer: PreTrainedTokenizerFast,
+    splits: Mapping[str, Encoded],
+    methods: Sequence[str],
+    asked: Asked,
+    texts: Written,
+    tell: Tell = lambda line: None,
+) -> list[MethodFound]:
+    """Measures methods.
+
+    Args:
+        model: In float32, on its device.
+        tokenizer: Its tokenizer.
+        splits: Split -> rows to score; the first one also serves for layer errors and times.
+        methods: Names from `METHODS`, in the order they are to be listed.
+        asked: How.
+        texts: Empty; keeps the comments of all methods, for `explain`.
+        tell: Called before each part.
+
+    Returns:
+        One entry a method; one that cannot be had says why.
+    """
+    made, missing = _made(model, methods)
+    first = next(iter(splits.values()))
+    timings = _timings(made, first, asked, tell)
+    batches = _batches(first, asked.error_rows, model.device)
+    texts["fp32"] = _scored_texts(model, tokenizer, splits, asked, tell, "fp32")
+    found = []
+    for name in methods:
+        if name in missing:
+            found.append(MethodFound(name, METHODS[name].does, unavailable=missing[name]))
+            continue
+        quantized = made[name]
+        if name not in texts:
+            texts[name] = _scored_texts(quantized, tokenizer, splits, asked, tell, name)
+        found.append(
+            MethodFound(
+                name,
+                METHODS[name].does,
+                quantized_weights=quantized_weights(quantized),
+                multiplied_weights=multiplied_weights(model),
+                disk_bytes=stored_bytes(quantized) if METHODS[name].saves else 0,
+                memory_bytes=memory_bytes(quantized),
+                splits=_split_scores(texts[name], texts["fp32"], splits),
+                timings=timings[name],
+                layer_errors={} if name == "fp32" else layer_errors(model, quantized, batches),
+            )
+        )
+    return found
+
+
+def explain(
+    model: CodeToText,
+    tokenizer: PreTrainedTokenizerFast,
+    splits: Mapping[str, Encoded],
+    asked: Asked,
+    texts: Written,
+    tell: Tell = lambda line: None,
+) -> Explanation:
+    """Measures which choice of dynamic INT8 costs what.
+
+    Args:
+        model: In float32, on its device.
+        tokenizer: Its tokenizer.
+        splits: Split -> rows; some of the first one are scored.
+        asked: How.
+        texts: As `measure` left it.
+        tell: Called before each part.
+    """
+    split, encoded = next(iter(splits.items()))
+    chosen = subset(len(encoded.rows), asked.explain_rows, asked.evaluation.seed)
+    batches, some = _batches(encoded, asked.error_rows, model.device), {split: encoded.take(chosen)}
+    whole = texts["fp32"][split].predictions
+    right = {split: _texts_of([whole[row] for row in chosen], some[split], 0.0)}
+    found = []
+    for name, rounding in ABLATIONS.items():
+        changed = ablated(model, rounding)
+        written = _scored_texts(changed, tokenizer, some, asked, tell, name)
+        found.append(AblationFound(name, layer_errors(model, changed, batches), _split_scores(written, right, some)))
+    spread_of = tuple(LayerSpread(**asdict(spread)) for spread in spreads(model, batches[0]))
+    return Explanation(tuple(found), spread_of, floors(some))
+
+
+def floors(splits: Mapping[str, Encoded]) -> dict[str, dict[str, dict[str, float]]]:
+    """Split -> floor -> scores."""
+    found = {}
+    for split, encoded in splits.items():
+        both = floors_of(encoded.rows)
+        found[split] = {"constant": _three(both.constant), "name": _three(both.name)}
+    return found
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a weights file; of a model in several, that of all of them in a row."""
+    total = hashlib.sha256()
+    for part in sorted(shards(path)) if path.name in INDEXES else [path]:
+        with part.open("rb") as file:
+            while block := file.read(1 << 20):
+                total.update(block)
+    return total.hexdigest()
+
+
+def _made(model: CodeToText, methods: Sequence[str]) -> tuple[dict[str, CodeToText], dict[str, str]]:
+    """The quantized models, and why others cannot be had; one forward pass tells whether a method works here."""
+    made: dict[str, CodeToText] = {}
+    missing: dict[str, str] = {}
+    for name in methods:
+        try:
+            quantized = quantize(model, name)
+            beam_search(quantized, [[BOS, 5, 2]], beam=1, max_length=2)
+            made[name] = quantized
+        except UnavailableError as error:
+            missing[name] = str(error)
+        except (RuntimeError, NotImplementedError) as error:  # a device or version without the kernels
+            missing[name] = f"does not run here: {str(error).splitlines()[0]}"
+    return made, missing
+
+
+def _scored_texts(
+    model: CodeToText, tokenizer: PreTrainedTokenizerFast, splits: Mapping[str, Encoded], asked: Asked, tell: Tell, name: str
+) -> dict[str, _Texts]:
+    found = {}
+    for split, encoded in splits.items():
+        tell(f"{name}: {len(encoded.rows):,} rows of {split}")
+        done = evaluate(model, tokenizer, encoded, asked.evaluation, floors=_NO_FLOORS)
+        found[split] = _Texts(done.predictions, done.result.scores, done.seconds)
+    return found
+
+
+def _texts_of(predictions: Sequence[str], encoded: Encoded, seconds: float) -> _Texts:
+    return _Texts(tuple(predictions), metrics.score(predictions, [row.target for row in encoded.rows]).scores, seconds)
+
+
+def _split_scores(
+    texts: Mapping[str, _Texts], right: Mapping[str, _Texts], splits: Mapping[str, Encoded]
+) -> dict[str, SplitScores]:
+    found = {}
+    for split, encoded in splits.items():
+        one, other, references = texts[split], right[split], [row.target for row in encoded.rows]
+        gaps: dict[str, Gap] = {}
+        same = None
+        if one is not other:
+            drawn = paired_bootstrap(one.predictions, other.predictions, references)
+            gaps = {name: Gap(gap.value, gap.low, gap.high) for name, gap in drawn.items()}
+            same = sum(a == b for a, b in zip(one.predictions, other.predictions, strict=True)) / len(references)
+        own = {name: Gap(score.value, score.low, score.high) for name, score in bootstrap(one.predictions, references).items()}
+        found[split] = SplitScores(_three(one.scores), gaps, same, round(one.seconds, 2), own)
+    return found
+
+
+def _timings(made: Mapping[str, CodeToText], encoded: Encoded, asked: Asked, tell: Tell) -> dict[str, tuple[Timing, ...]]:
+    found: dict[str, list[Timing]] = {name: [] for name in made}
+    for size in BATCHES:
+        sources = sorted(encoded.sources[:size], key=len, reverse=True)
+        tell(f"times at batch {len(sources)}, {asked.repeats} repeats of every method in turns")
+        taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in made}
+        for repeat in range(asked.repeats + 1):
+            for name, model in made.items():
+                once = _once(model, sources, asked)
+                if repeat:  # the first one warms up
+                    taken[name].append(once)
+        for name, times in taken.items():
+            found[name].append(
+                Timing(len(sources), *(round(1000 * statistics.median(part), 3) for part in zip(*times, strict=True)))
+            )
+    return {name: tuple(timings) for name, timings in found.items()}
+
+
+@torch.inference_mode()
+def _once(model: CodeToText, sources: list[list[int]], asked: Asked) -> tuple[float, float, float]:
+    """Seconds for the comments, for one forced step, and for encoding."""
+    begun = _now(model)
+    beam_search(model, sources, beam=asked.evaluation.beam, max_length=asked.evaluation.max_length, batch_size=len(sources))
+    commented = _now(model)
+    cache = model.prefill(pad_lists(sources, PAD).to(model.device))
+    encoded = _now(model)
+    token = torch.full((len(sources), 1), BOS, device=model.device)
+    for _ in range(asked.fixed_tokens):  # an end is a token as any other here: all methods write the same number
+        token = model.step(token, cache).argmax(-1)
+    return commented - begun, (_now(model) - encoded) / asked.fixed_tokens, encoded - commented
+
+
+def _now(model: CodeToText) -> float:
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)
+    return time.perf_counter()
+
+
+def _batches(encoded: Encoded, rows: int, device: torch.device) -> list[Batch]:
+    chosen = range(min(rows, len(encoded.rows)))
+    parts = [chosen[start : start + ERROR_BATCH] for start in range(0, len(chosen), ERROR_BATCH)]
+    sides = (encoded.sources, encoded.targets)
+    pairs = [[pad_lists([side[row] for row in part], PAD).to(device) for side in sides] for part in parts]
+    return [(sources, targets) for sources, targets in pairs]
+
+
+def _three(scores: metrics.Scores) -> dict[str, float]:
+    return {name: round(getattr(scores, name), 4) for name in SCORES}
+
+
+_NONE = metrics.Scores(0.0, 0.0, 0.0, 0)
+_NO_FLOORS = metrics.Floors(_NONE, _NONE)
+"""Stands in where floors are not wanted: they are the same for all methods and counted once."""

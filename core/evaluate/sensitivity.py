@@ -1,0 +1,199 @@
+"""One-shot sensitivity: what a model loses when weights of it are pruned and nothing is trained.
+
+    masks = keep(scores, masks, scope, sparsity)
+    loss  = score(model) - score(model · masks)
+
+Either by criterion and sparsity, or each prunable matrix alone. Every cell starts from the model as it is, and afterwards each of
+its weights is bit by bit what it was. What is measured is handed on cell by cell, so that nothing is measured twice.
+Source: Han et al. 2015, Learning both Weights and Connections (sensitivity to pruning, layer by layer).
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from ..score import metrics, significance
+from ..data import Encoded
+from ..errors import ModelError
+from .evaluate import Evaluation, evaluate
+from ..score.interval import Difference
+from ..compress.masks import Masks, apply_masks, keep, prunable, sparsity_of
+from ..families.roberta import CodeToText, without_encoder
+from ..recipe import Evaluation as EvaluationRecipe
+from ..recipe import PrunablePreset, Scope
+from ..compress.criteria import CRITERIA
+from ..seeds import derive_seed
+from ..study.sensitivityfile import Before, Cell, Sensitivity, Wish, Written
+from ..score.tally import tally
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What is measured, and on what."""
+
+    model: CodeToText
+    """On its device, not quantized."""
+    tokenizer: PreTrainedTokenizerBase
+    encoded: Encoded
+    recipe: EvaluationRecipe
+    floors: metrics.Floors
+    """Of the rows."""
+    masks: Mapping[str, Tensor]
+    """What the model was pruned with before; that stays pruned and counts as pruned. On the model's device."""
+
+    @property
+    def sparsity(self) -> float:
+        """Pruned share of the weights that carry a mask already."""
+        return sparsity_of(self.masks)
+
+
+def by_sparsity(criteria: Sequence[str], scope: Scope, preset: PrunablePreset, sparsities: Sequence[float]) -> list[Wish]:
+    """Every criterion at every sparsity."""
+    return [Wish(criterion, scope, preset, sparsity) for criterion in criteria for sparsity in sparsities]
+
+
+def by_matrix(model: CodeToText, criteria: Sequence[str], scope: Scope, preset: PrunablePreset, sparsity: float) -> list[Wish]:
+    """Every prunable matrix alone.
+
+    Raises:
+        ModelError: The preset names no weights of this model.
+    """
+    names = prunable(model, preset)
+    return [Wish(criterion, scope, preset, sparsity, name) for criterion in criteria for name in names]
+
+
+def rows_digest(encoded: Encoded) -> str:
+    """A digest of what the model reads and is scored against, so that only measurements of the same rows come together."""
+    lines = [[list(source), row.target, row.name] for source, row in zip(encoded.sources, encoded.rows, strict=True)]
+    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:16]
+
+
+def measure_before(ground: Ground, after_batch: Callable[[int], None]) -> Before:
+    """Scores the model as it is.
+
+    Args:
+        ground: The model and its rows.
+        after_batch: Called with the number of rows decoded so far.
+    """
+    found = _evaluate(ground, after_batch)
+    spreads = significance.intervals([found.tally], significance.draw(len(found.rows)))
+    return Before(**asdict(_written(found)), intervals=spreads, texts=found.predictions)
+
+
+def measure_off(ground: Ground, known: Sensitivity, after_batch: Callable[[int], None]) -> Cell:
+    """Scores the model without its encoder's layers.
+
+    Args:
+        ground: The model and its rows.
+        known: What was measured before; the model as it is at least.
+        after_batch: As for `measure_before`.
+    """
+    with without_encoder(ground.model):
+        found = _evaluate(ground, after_batch)
+    return Cell(**asdict(_written(found)), loss=_loss(ground, known, found))
+
+
+def measure_cells(
+    ground: Ground,
+    known: Sensitivity,
+    wishes: Sequence[Wish],
+    seed: int,
+    save: Callable[[Sensitivity], None] = lambda found: None,
+    after_batch: Callable[[int, int], None] = lambda cell, done: None,
+) -> Sensitivity:
+    """Measures what of the wishes has not been measured yet.
+
+    Args:
+        ground: The model and its rows; its weights are afterwards what they were, even if this is broken off.
+        known: What was measured before, `before` at least.
+        wishes: What to prune.
+        seed: Of a random criterion.
+        save: Given all there is after each cell.
+        after_batch: Called with the number of cells that are done and the rows decoded in this one.
+
+    Returns:
+        `known` with the cells added.
+    """
+    missing = [wish for wish in dict.fromkeys(wishes) if known.cell(wish) is None]
+    for place, wish in enumerate(missing):
+        masks = masks_of(ground, wish, seed)
+        with pruned(ground.model, masks):
+            found = _evaluate(ground, partial(after_batch, place))
+        total = sum(mask.numel() for mask in masks.values())
+        kept = sum(int(mask.sum()) for mask in masks.values())
+        loss = _loss(ground, known, found)
+        cell = Cell(**asdict(_written(found)), loss=loss, wish=wish, pruned=total - kept, total=total)
+        known = replace(known, cells=(*known.cells, cell))
+        save(known)
+    return known
+
+
+def masks_of(ground: Ground, wish: Wish, seed: int) -> Masks:
+    """The masks that a wish comes to; what was pruned before stays pruned.
+
+    Raises:
+        ModelError: The model has no such weights.
+    """
+    weights: dict[str, Tensor] = dict(prunable(ground.model, wish.prunable))  # type: ignore[arg-type]  # files hold it as text
+    if wish.matrix:
+        weights = {wish.matrix: weights[wish.matrix]}
+    old = {name: ground.masks[name] for name in weights if name in ground.masks}
+    criterion = CRITERIA[wish.criterion](derive_seed(seed, "sensitivity"))
+    return keep(weights, old, criterion, wish.scope, wish.sparsity)  # type: ignore[arg-type]  # as above
+
+
+@contextmanager
+def pruned(model: CodeToText, masks: Mapping[str, Tensor]) -> Iterator[None]:
+    """Prunes a model for a while; afterwards every weight is bit by bit what it was.
+
+    Args:
+        model: The model.
+        masks: Parameter name -> bool mask on its device.
+    """
+    weights = dict(model.named_parameters())
+    saved = {name: weights[name].detach().clone() for name in masks}
+    try:
+        apply_masks(weights, masks)
+        yield
+    finally:
+        with torch.no_grad():
+            for name, weight in saved.items():
+                weights[name].copy_(weight)
+
+
+def refuse_quantized(model: CodeToText, shown: str) -> None:
+    """Refuses a model whose weights are no floats to set to 0.
+
+    Raises:
+        ModelError: It is quantized.
+    """
+    if model.config.quantization is not None:
+        raise ModelError(
+            f"{shown} is quantized ({model.config.quantization}) and cannot be pruned.", "Give the model it came from."
+        )
+
+
+def _written(found: Evaluation) -> Written:
+    rows = len(found.rows)
+    return Written(
+        scores=asdict(found.scores),
+        mean_tokens=found.decoded.tokens / rows,
+        ended=found.decoded.ended / rows,
+        seconds=round(found.seconds, 3),
+    )
+
+
+def _evaluate(ground: Ground, after_batch: Callable[[int], None]) -> Evaluation:
+    return evaluate(ground.model, ground.tokenizer, ground.encoded, ground.recipe, after_batch, ground.floors)
+
+
+def _loss(ground: Ground, known: Sensitivity, found: Evaluation) -> dict[str, Difference]:
+    before = tally(known.before.texts, [row.target for row in ground.encoded.rows])
+    return significance.differences([before], [found.tally], significance.draw(len(before)))

@@ -1,0 +1,144 @@
+"""Keeps models in memory, as they are or quantized, and finds out which quantization methods work on this device.
+
+A quantized variant is made of the model in memory where that is there, else of the files. Imports torch: only the playground's
+own process may import this. Knows neither requests nor methods of Ruby.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from .comment import Writer, load_writer, write_comments
+from ..decode import beam_search
+from ..errors import ModelError
+from ..run.exchange import PLAIN
+from ..spec.quantizers import METHODS
+from ..families.roberta import BOS, EOS, CodeToText, CodeToTextConfig
+from ..compress.quantize import UnavailableError, memory_bytes, quantize
+from ..recipe import Device
+from ..ruby import methods
+
+KEPT = 4
+"""Models in memory: as many as the screen shows side by side."""
+Stage = Literal["weights", "quantizing"]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A model in memory."""
+
+    writer: Writer
+    parameters: int
+    """Of the model before it was quantized."""
+    size_bytes: int
+    """Its weights in memory, integers and scales included."""
+
+
+class Models:
+    """The models in memory; of several the one that was not used for longest goes first.
+
+    Args:
+        device: Where to compute.
+        threads: CPU threads, 0 = as many as cores.
+    """
+
+    def __init__(self, device: Device, threads: int) -> None:
+        self._device: Device = device
+        self._threads = threads
+        self._kept: dict[tuple[str, str, int], Kept] = {}
+
+    def known(self, model: str, method: str) -> Kept | None:
+        """A model that is in memory; one whose weights were written anew is not."""
+        key = model, method, _changed(model)
+        if key not in self._kept:
+            return None
+        self._kept[key] = self._kept.pop(key)  # the longest unused stands first
+        return self._kept[key]
+
+    def load(self, model: str, method: str, begin: Callable[[Stage], None]) -> Kept:
+        """Loads a model, quantizes it where that is asked for, and lets it write once.
+
+        Args:
+            model: Folder or hub name.
+            method: One of `METHODS`; "fp32" leaves the model as its folder has it.
+            begin: Told what is begun.
+
+        Raises:
+            CodepruneError: It cannot be loaded, or cannot be quantized in this way here; nothing else in memory is touched.
+        """
+        if method not in METHODS:
+            raise ModelError(f"There is no quantization method {method!r}.", f"There are: {', '.join(METHODS)}.")
+        base = self.known(model, PLAIN)
+        if base is None:
+            begin("weights")
+            writer = load_writer(model, device=self._device, threads=self._threads)
+            base = Kept(writer, sum(tensor.numel() for tensor in writer.model.parameters()), memory_bytes(writer.model))
+        made = base
+        if method != PLAIN:
+            begin("quantizing")
+            made = _quantized(base, method)
+        _warm_up(made.writer, method)
+        while len(self._kept) >= KEPT:
+            del self._kept[next(iter(self._kept))]
+        self._kept[model, method, _changed(model)] = made
+        return made
+
+    def abilities(self) -> dict[str, str]:
+        """Method -> why it does not work on this device; "" where it does. Each method is tried on a tiny model."""
+        from ..families.device import make_accelerator
+
+        device = make_accelerator(self._device, "fp32", self._threads).device
+        tiny = CodeToText(
+            CodeToTextConfig(
+                vocab_size=64,
+                hidden_size=32,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                intermediate_size=64,
+                max_position_embeddings=20,
+                decoder_layers=1,
+                decoder_ffn=64,
+            )
+        )
+        tiny = tiny.eval().to(device)
+        return {method: _problem(tiny, method) for method in METHODS}
+
+
+def _problem(tiny: CodeToText, method: str) -> str:
+    try:
+        beam_search(quantize(tiny, method), [[BOS, 5, EOS]], beam=1, max_length=2)
+    except ModelError as error:
+        return error.problem
+    except (RuntimeError, NotImplementedError) as error:  # a device or version without the kernels
+        return f"does not run here: {_first_line(error)}"
+    return ""
+
+
+def _quantized(base: Kept, method: str) -> Kept:
+    try:
+        model = quantize(base.writer.model, method)
+    except UnavailableError as error:  # its own advice is for a command line
+        raise ModelError(error.problem, "Choose another method, or fp32.") from error
+    return Kept(replace(base.writer, model=model), base.parameters, memory_bytes(model))
+
+
+def _warm_up(writer: Writer, method: str) -> None:
+    """Writes something once, so that the first time anybody sees is not that of torch's own preparations."""
+    try:
+        write_comments(writer, methods("def warm_up(value) value + 1 end"), beam=2, max_length=4)
+    except (RuntimeError, NotImplementedError) as error:
+        if method == PLAIN:
+            raise
+        raise ModelError(f"{method} does not run here: {_first_line(error)}", "Choose another method, or fp32.") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def _changed(model: str) -> int:
+    try:
+        return (Path(model) / "model.safetensors").stat().st_mtime_ns
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,50 @@
+"""Which device a run computes on, with how many threads, and in which precision.
+
+`accelerate` chooses the device and makes the autocast; this module only says clearly what cannot be had.
+"""
+
+import os
+from contextlib import AbstractContextManager
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from ..errors import TrainingError
+from ..recipe import Device, Precision
+
+
+def make_accelerator(device: Device, precision: Precision, threads: int) -> Accelerator:
+    """Prepares the device of this process.
+
+    Args:
+        device: "auto" takes a GPU where there is one.
+        precision: fp32, or bf16 autocast.
+        threads: CPU threads, 0 = as many as cores.
+
+    Returns:
+        The accelerator; its `.device` is where tensors go.
+
+    Raises:
+        TrainingError: The device is not there.
+    """
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(device, True):
+        raise TrainingError(
+            f'training.device = "{device}" is not available on this machine.', 'Set training.device = "auto", or "cpu".'
+        )
+    # accelerate keeps the first settings of a process for ever; a library must be able to evaluate after it trained.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(cpu=device == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
+
+
+def autocast(accelerator: Accelerator) -> AbstractContextManager[None]:
+    """The context in which the model computes: bf16 where the recipe asks for it, else as it is."""
+    context: AbstractContextManager[None] = accelerator.autocast()
+    return context
+
+
+def describe(device: torch.device) -> str:
+    """The device in words for the screen: "cuda (NVIDIA H200)", "cpu"."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type

@@ -1,0 +1,54 @@
+"""Encoder off: what a model scores with its encoder layers taken out, embeddings straight to the decoder.
+
+A study of pruning says something of an encoder only as far as the dense model is above this. Holds the figures and decides what
+they mean; `evaluate` measures them. Torch-free.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from .events import Scores
+from ..score.interval import Difference, Interval
+
+SIGNATURE = "encoder-off|memory:embeddings|rows:same|version:1"
+"""How the figures were made; how a score is computed, its own signature says."""
+DECIDES = "chrf"
+"""The measure that `carries` looks at: smoothed BLEU-4 rewards saying little, and corpus BLEU of weak models is noise."""
+
+
+@dataclass(frozen=True)
+class EncoderOff:
+    """Scores of a model without its encoder layers, and how far above them the model as it is lies, on the same rows."""
+
+    scores: Scores
+    intervals: Mapping[str, Interval]
+    """Measure -> score without the layers and its interval."""
+    dense_less: Mapping[str, Difference]
+    """Measure -> score with the layers less score without, by the paired bootstrap."""
+    seconds: float
+    """Decoding and scoring."""
+
+    def facts(self) -> dict[str, object]:
+        """What is stored in files: all but the time, so that equal runs have equal files."""
+        return {
+            "scores": asdict(self.scores),
+            "intervals": {name: {"low": each.low, "high": each.high} for name, each in self.intervals.items()},
+            "dense_less": {name: asdict(each) for name, each in self.dense_less.items()},
+            "signature": SIGNATURE,
+        }
+
+
+def carries(dense_less: Mapping[str, Difference]) -> bool | None:
+    """Whether a model's encoder layers carry any of its score: the one place that decides it.
+
+    Args:
+        dense_less: Measure -> score with the layers less score without.
+
+    Returns:
+        True where the interval under chrF lies above 0; None where it was not measured, or is damaged.
+    """
+    difference = dense_less.get(DECIDES)
+    if difference is None or not math.isfinite(difference.value + difference.low + difference.high):
+        return None
+    return difference.low > 0

@@ -1,0 +1,400 @@
+"""What happens in a run, as data: the lines of `events.jsonl`.
+
+The worker writes these, everything else reads them. Each line is one JSON object with `seq` (0, 1, 2 … without a gap),
+`time` (seconds since 1970, UTC) and `event` (which of the classes below). Shares are in [0, 1], scores in 0..100.
+A line that is none of these (a newer version's event, a damaged line) becomes `Unknown`, never an exception.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+from pydantic import Field, TypeAdapter, ValidationError
+
+from ..score.interval import Difference, Interval
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The three scores of one set of predictions, each 0..100."""
+
+    bleu: float
+    """CodeXGLUE's smoothed BLEU-4."""
+    corpus_bleu: float
+    chrf: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One validation method with the comment a model wrote for it."""
+
+    row: int
+    name: str
+    reference: str
+    prediction: str
+    bleu: float
+    name_bleu: float | None = None
+    """What the name floor scores on this row; journals of older versions lack it."""
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A worker took the run, for the first time or again; what it has yet to do begins after (`round`, `step`)."""
+
+    event: Literal["run_started"]
+    run: str
+    kind: str
+    rounds: int
+    steps: int
+    resumed: bool
+    round: int
+    step: int
+    device: str
+    threads: int
+    pid: int
+    host: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class DataLoaded:
+    """A split was read and tokenized."""
+
+    event: Literal["data_loaded"]
+    split: str
+    rows: int
+    skipped: int
+
+
+@dataclass(frozen=True)
+class FloorsMeasured:
+    """What two programs without a model score on the rows that are evaluated: a constant sentence, the method's name."""
+
+    event: Literal["floors"]
+    split: str
+    rows: int
+    constant: Scores
+    name: Scores
+
+
+@dataclass(frozen=True)
+class RoundStarted:
+    """A round begins; its weights are pruned to `sparsity` (of all prunable weights)."""
+
+    event: Literal["round_started"]
+    round: int
+    sparsity: float
+    steps: int
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """The masks of a round are made; `sparsity`, `kept` and `total` are of the weights that the recipe prunes.
+
+    In round 0, of a model that came pruned: which masks it came with.
+    """
+
+    event: Literal["pruned"]
+    round: int
+    sparsity: float
+    kept: int
+    total: int
+    matrices: dict[str, float]
+    """Parameter name -> sparsity of that matrix."""
+    seconds: float
+    before: float = 0.0
+    """How sparse the model was before the run: the pruned share of the matrices of which something was pruned."""
+
+
+@dataclass(frozen=True)
+class Rewound:
+    """All weights went back, the masks stayed."""
+
+    event: Literal["rewound"]
+    round: int
+    to: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """Training went on; sent about once a second, means since the last one."""
+
+    event: Literal["step"]
+    round: int
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    tokens_per_second: float
+    examples_per_second: float
+
+
+@dataclass(frozen=True)
+class Evaluating:
+    """An evaluation goes on: `done` of `rows` are decoded."""
+
+    event: Literal["evaluating"]
+    round: int
+    step: int
+    done: int
+    rows: int
+    encoder_off: bool = False
+    """Whether the model is scored without its encoder layers."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A model was scored."""
+
+    event: Literal["evaluated"]
+    round: int
+    step: int
+    split: str
+    rows: int
+    scores: Scores
+    floors: dict[str, Scores]
+    """"constant" and "name", on the same rows."""
+    signatures: dict[str, str]
+    seconds: float
+    samples: list[Sample]
+
+
+@dataclass(frozen=True)
+class EncoderOffMeasured:
+    """The dense model was scored without its encoder layers, on the rows of the evaluation; older journals lack it."""
+
+    event: Literal["encoder_off"]
+    round: int
+    step: int
+    split: str
+    rows: int
+    scores: Scores
+    intervals: dict[str, Interval]
+    """Measure -> its score without the layers, and the interval."""
+    dense_less: dict[str, Difference]
+    """Measure -> the dense model's score less that without the layers."""
+    signatures: dict[str, str]
+    """Of the scores, and "encoder_off": how the layers were taken out."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A pre-training model was measured on held-out tokens of the validation split: masked ones, or those of comments."""
+
+    event: Literal["validated"]
+    round: int
+    step: int
+    loss: float
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The weights from which the next round is pruned were chosen."""
+
+    event: Literal["picked"]
+    round: int
+    step: int
+    bleu: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class MatrixMeasured:
+    """The figures of one prunable matrix at the end of a round; None where there is nothing to compare or to measure."""
+
+    event: Literal["matrix"]
+    round: int
+    parameter: str
+    rows: int
+    columns: int
+    kept: int
+    magnitude: float | None
+    """Mean |w| of the kept weights."""
+    change: float | None
+    """|w − w'| / |w'| of the kept weights since the round before, in the Euclidean norm."""
+    overlap: float | None
+    """Jaccard index of the kept weights with the round before, in [0, 1]."""
+    dead_rows: int
+    dead_columns: int
+    heads: int
+    """0 where the matrix has none."""
+    dead_heads: int
+    density: list[list[int]]
+    """Kept share of each block in whole percent; 0 and 100 are exact. Block i begins at row `i * rows // blocks`."""
+
+
+@dataclass(frozen=True)
+class RoundFinished:
+    """A round is complete on disk."""
+
+    event: Literal["round_finished"]
+    round: int
+    sparsity: float
+    scores: Scores | None
+    steps: int
+    seconds: float
+    size_bytes: int | None = None
+    """Of the model with its prunable matrices as bitmask and kept values; journals of older versions lack it."""
+    before: float = 0.0
+    """As in `Pruned`."""
+
+
+@dataclass(frozen=True)
+class CheckpointSaved:
+    """The run can be resumed from here."""
+
+    event: Literal["checkpoint"]
+    round: int
+    step: int
+
+
+@dataclass(frozen=True)
+class CommandTaken:
+    """The worker has read a command."""
+
+    event: Literal["command"]
+    command: str
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The worker waits; a checkpoint of this point is on disk."""
+
+    event: Literal["paused"]
+    round: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The worker goes on after a pause."""
+
+    event: Literal["resumed"]
+    round: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something the user should know, but that stops nothing."""
+
+    event: Literal["warning"]
+    message: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The worker left on request; the run can be resumed."""
+
+    event: Literal["stopped"]
+    round: int
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The worker could not go on."""
+
+    event: Literal["failed"]
+    problem: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """Every round is complete."""
+
+    event: Literal["run_finished"]
+    rounds: int
+
+
+Happening = (
+    RunStarted
+    | DataLoaded
+    | FloorsMeasured
+    | RoundStarted
+    | Pruned
+    | Rewound
+    | Step
+    | Evaluating
+    | Evaluated
+    | EncoderOffMeasured
+    | Validated
+    | Picked
+    | MatrixMeasured
+    | RoundFinished
+    | CheckpointSaved
+    | CommandTaken
+    | Paused
+    | Resumed
+    | Warned
+    | Stopped
+    | Failed
+    | RunFinished
+)
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A line that this version cannot read; kept so that nothing is hidden."""
+
+    text: str
+    """The line, cut to 200 characters."""
+
+
+class Event(NamedTuple):
+    """One line of the journal; a tuple, for a journal has hundreds of thousands."""
+
+    seq: int
+    time: float
+    what: Happening | Unknown
+
+
+class _Head(msgspec.Struct, gc=False):
+    seq: int
+    time: float
+
+
+_head, _step = msgspec.json.Decoder(_Head), msgspec.json.Decoder(Step)
+"""Nearly every line of a long journal is a step, and validation takes several times as long as these; whatever they do not take
+goes the long way, so that both ways read the same."""
+
+_happening: TypeAdapter[Happening] = TypeAdapter(Annotated[Happening, Field(discriminator="event")])
+
+
+def to_line(seq: int, time: float, what: Happening) -> str:
+    """The journal line of an event, newline included."""
+    return json.dumps({"seq": seq, "time": round(time, 3), **asdict(what)}, ensure_ascii=False) + "\n"
+
+
+def from_line(line: str | bytes) -> Event:
+    """Reads one journal line; what cannot be read becomes an `Unknown` with seq −1."""
+    if not line.isascii():  # below, the names of keys that no step has are not looked at, not even whether they are text
+        return read_line(line)
+    try:
+        head = _head.decode(line)
+        return Event(head.seq, head.time, _step.decode(line))
+    except (ValueError, RecursionError):  # any other event, or what JSON has no words for, such as a loss that is not a number
+        return read_line(line)
+
+
+def read_line(line: str | bytes) -> Event:
+    """Reads one journal line by JSON and full validation; `from_line` gives the same, sooner."""
+    try:
+        raw = json.loads(line)
+        if not isinstance(raw, Mapping):
+            return _unknown(line)
+        return Event(int(raw["seq"]), float(raw["time"]), _happening.validate_python(raw))
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError, ValidationError):
+        return _unknown(line)
+
+
+def _unknown(line: str | bytes) -> Event:
+    text = line.decode("utf-8", "replace") if isinstance(line, bytes) else line
+    return Event(-1, 0.0, Unknown(text.strip()[:200]))

@@ -1,0 +1,553 @@
+"""The run folder: where everything lies, who holds it, and how a run stands.
+
+This is the one module that names the artefacts of a run. It reads them without torch, so that a list of a thousand runs is
+quick; it never writes into a run, except to make a new one and to take its lock.
+"""
+
+import difflib
+import fcntl
+import math
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from tempfile import mkdtemp
+
+from ..errors import RunError
+from .events import DataLoaded, Event, Failed, Paused, Resumed, RoundStarted, RunFinished, RunStarted, Stopped, from_line
+from ..atomic import open_to_umask
+from .journal import TAIL_BYTES, tail_lines
+from ..program import program, run_handle
+from ..recipe import Recipe, to_toml
+from ..regularfile import NO_WAITING, TOML_BYTES, check_regular, open_regular, parse_toml, read_facts, read_text, real, reason
+
+STALE_AFTER_S = 30.0
+"""A live worker writes at least every few seconds; silence longer than this is shown."""
+STARTING_MOST_S = 600.0
+"""A worker is silent while it imports torch, fetches and tokenizes, or compiles its first step; no longer than this."""
+PREPARING = (RunStarted, DataLoaded)
+"""Events after which a worker still prepares its first round."""
+TURNS = (RunStarted, Paused, Resumed, Stopped, Failed, RunFinished)
+"""The events after which a run stands differently."""
+TURN_WORDS = re.compile(rb'"(?:run_started|paused|resumed|stopped|failed|run_finished)"')
+RECIPE_LINES = re.compile(r'kind = "(\w+)"\n(?:.*\n)*?\[pruning\]\n(?:[a-z_]+ = .*\n)*?rounds = (\d{1,9})\n')
+"""How `to_toml` writes the two keys that the list of runs shows."""
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+ROUND_NAME = re.compile(r"[0-9]{2}|[1-9][0-9]{2,5}")
+LARGEST = 1e15
+"""A number beyond this is damage."""
+KILLED = "KILLED"
+"""How `State.CRASHED` is shown where the worker was killed on request."""
+DAMAGED = "DAMAGED"
+"""How a run without a worker is shown where a file of it cannot be read."""
+
+
+class State(StrEnum):
+    """How a run stands, as the app shows it."""
+
+    NEW = "NEW"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    STALE = "STALE"
+    STOPPED = "STOPPED"
+    CRASHED = "CRASHED"
+    FAILED = "FAILED"
+    DONE = "DONE"
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Every artefact of one run folder, by name."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name, which is its folder's."""
+        return self.root.name
+
+    @property
+    def recipe(self) -> Path:
+        """What was asked; never changes."""
+        return self.root / "recipe.toml"
+
+    @property
+    def journal(self) -> Path:
+        """The events; only the worker appends."""
+        return self.root / "events.jsonl"
+
+    @property
+    def commands(self) -> Path:
+        """What others ask the worker to do."""
+        return self.root / "commands.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a worker lives, which writes into it when it took the run."""
+        return self.root / "worker.lock"
+
+    @property
+    def killed(self) -> Path:
+        """There from when somebody asked for the worker to be killed until the next one begins."""
+        return self.root / "killed"
+
+    @property
+    def log(self) -> Path:
+        """The worker's stdout and stderr."""
+        return self.root / "worker.log"
+
+    @property
+    def meta(self) -> Path:
+        """Versions, device, seeds, data digest, recipe hash."""
+        return self.root / "meta.json"
+
+    @property
+    def rewind(self) -> Path:
+        """The weights that a rewind goes back to."""
+        return self.root / "rewind.safetensors"
+
+    @property
+    def resume(self) -> Path:
+        """Folder with all that is needed to go on inside a round."""
+        return self.root / "resume"
+
+    @property
+    def rounds(self) -> Path:
+        """Folder of the complete rounds."""
+        return self.root / "rounds"
+
+    @property
+    def cache(self) -> Path:
+        """Tokenized data, shared by the runs beside this one."""
+        return self.root.parent / ".cache"
+
+    def round(self, number: int) -> Path:
+        """Folder of one round: complete, or absent."""
+        return self.rounds / f"{number:02d}"
+
+    def finished_rounds(self) -> list[int]:
+        """Numbers of the rounds that are complete on disk, ascending."""
+        try:
+            names = os.listdir(self.rounds)
+        except OSError:  # none yet, or nothing that can be looked into
+            return []
+        return sorted(int(name) for name in names if ROUND_NAME.fullmatch(name))
+
+    @property
+    def next_round(self) -> int:
+        """The round behind the last complete one; earlier ones may have been deleted to make room."""
+        return max(self.finished_rounds(), default=-1) + 1
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One line of the list of runs."""
+
+    paths: RunPaths
+    state: State
+    kind: str
+    round: int
+    """Last complete round, −1 before the first."""
+    rounds: int
+    sparsity: float
+    """Of the weights that the recipe prunes, after the last complete round; share in [0, 1]."""
+    bleu: float | None
+    """Of the last complete round."""
+    best_bleu: float | None
+    dense_bleu: float | None
+    device: str
+    changed: float
+    """Time of the last event, seconds since 1970; 0 before the first."""
+    killed: bool = False
+    """Whether the worker that crashed was killed on request."""
+    before: float = 0.0
+    """How sparse the model was before the run, share in [0, 1]."""
+    damage: str = ""
+    """Which of its files cannot be read and why, in one sentence; empty where all can."""
+    stale_from: float = math.inf
+    """From when on silence counts, seconds since 1970, if nothing more is written."""
+    floors: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Floor -> its BLEU on the rows that the last complete round was scored on; empty where that is not known."""
+
+    @property
+    def words(self) -> str:
+        """The state as it is shown: a worker that somebody killed did not crash, and one that is alive comes before damage."""
+        if self.damage and self.state not in (State.STARTING, State.RUNNING, State.PAUSED, State.STALE):
+            return DAMAGED
+        if self.killed:
+            return KILLED
+        return f"{self.state}…" if self.state is State.STARTING else str(self.state)
+
+
+def create_run(checkpoints: Path, name: str, recipe: Recipe) -> RunPaths:
+    """Makes the folder of a new run, with its recipe in it.
+
+    Args:
+        checkpoints: Folder of all runs; made if missing.
+        name: Name of the run: letters, digits, dot, dash, underscore.
+        recipe: What to do.
+
+    Returns:
+        Its paths.
+
+    Raises:
+        RunError: The name is taken or cannot be a folder's.
+    """
+    if not NAME_PATTERN.fullmatch(name):
+        raise RunError(
+            f"{name!r} cannot be the name of a run.",
+            "Use letters, digits, '.', '-' and '_', beginning with a letter or digit, 100 at most.",
+        )
+    paths = RunPaths(checkpoints / name)
+    if paths.root.exists():
+        raise RunError(
+            f"There is already something at {paths.root}.",
+            f"Choose another name, or go on with: {program()} resume {run_handle(paths.root)}",
+        )
+    try:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        draft = Path(mkdtemp(prefix=f".{name}-", dir=checkpoints))
+        (draft / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
+        open_to_umask(draft)
+        draft.rename(paths.root)  # complete or absent
+    except OSError as error:
+        raise RunError(
+            f"Cannot make the run folder {paths.root}: {error.strerror}.", "Choose another with --checkpoints."
+        ) from error
+    return paths
+
+
+def free_name(checkpoints: Path, stem: str) -> str:
+    """The first of stem-1, stem-2 … that no run has yet."""
+    number = 1
+    while (checkpoints / f"{stem}-{number}").exists():
+        number += 1
+    return f"{stem}-{number}"
+
+
+def find_run(checkpoints: Path, name: str) -> RunPaths:
+    """The run of that name, or at that path.
+
+    Raises:
+        RunError: There is none; the text names the nearest.
+    """
+    for root in (checkpoints / name, Path(name)):
+        if is_run(root):
+            return RunPaths(real(root))
+    known = [paths.name for paths in run_folders(checkpoints)]
+    near = difflib.get_close_matches(Path(name).name, known, n=1)
+    hint = f"Did you mean {near[0]}?" if near else f"Runs here: {', '.join(known[:10]) or 'none yet'}."
+    raise RunError(f"There is no run {name!r} in {checkpoints}.", hint)
+
+
+def is_run(root: Path) -> bool:
+    """Whether a folder is to be taken for a run, damaged ones included.
+
+    It is where it has a recipe, whatever that is (a folder called so is none, unless there is a journal, too), and where nobody
+    can look into it: what cannot be read must be said, not left out.
+    """
+    try:
+        found = os.lstat(f"{root}/recipe.toml")
+    except (FileNotFoundError, NotADirectoryError):
+        return os.path.lexists(f"{root}/events.jsonl")
+    except (OSError, ValueError):  # a NUL in a name, or one too long, is nobody's run
+        return os.path.lexists(root)
+    return not stat.S_ISDIR(found.st_mode) or os.path.lexists(f"{root}/events.jsonl")
+
+
+def run_folders(checkpoints: Path) -> list[RunPaths]:
+    """Every run folder directly below `checkpoints`, by name.
+
+    Raises:
+        OSError: The folder is there, but cannot be listed.
+    """
+    try:
+        with os.scandir(checkpoints) as entries:
+            names = sorted(
+                entry.path for entry in entries if not entry.name.startswith(".") and not entry.is_file(follow_symlinks=False)
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [RunPaths(Path(name)) for name in names if is_run(Path(name))]
+
+
+@contextmanager
+def hold_lock(paths: RunPaths, patience_s: float = 1.0) -> Iterator[int]:
+    """Holds the run for one worker; the kernel lets go of it however the process ends.
+
+    Args:
+        paths: The run.
+        patience_s: Seconds to wait for readers that are just probing the lock.
+
+    Yields:
+        The descriptor of the lock file.
+
+    Raises:
+        RunError: Another worker holds it.
+        OSError: The lock is no file that can be opened.
+    """
+    if os.path.lexists(paths.lock):
+        check_regular(paths.lock)
+    descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT | NO_WAITING, 0o666)
+    try:
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise RunError(
+                        f"Another worker is already at work on {paths.name}.",
+                        f"Watch it with: {program()} status {run_handle(paths.root)}",
+                    ) from error
+                time.sleep(0.02)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def is_held(paths: RunPaths) -> bool:
+    """Whether a worker lives that holds the run."""
+    try:
+        check_regular(paths.lock)
+        descriptor = os.open(paths.lock, os.O_RDONLY | NO_WAITING)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def taken_at(paths: RunPaths) -> float:
+    """When the worker that holds the run took it, seconds since 1970; 0 where that is not known."""
+    try:
+        return float(paths.lock.read_text(encoding="ascii")[:40] or 0)
+    except (OSError, ValueError):
+        return 0.0
+
+
+def run_state(last_events: list[Event], held: bool, now: float, taken: float = 0.0) -> State:
+    """How a run stands, from the end of its journal and whether a worker holds it.
+
+    Args:
+        last_events: The last events, oldest first.
+        held: Whether a worker lives.
+        now: Seconds since 1970.
+        taken: As `taken_at` gives it.
+
+    Returns:
+        The state.
+    """
+    if held:
+        state, stale_from = _alive(last_events, taken)
+        return State.STALE if now > stale_from else state
+    if not last_events:
+        return State.NEW
+    turns = [event.what for event in last_events if isinstance(event.what, TURNS)]
+    match turns[-1] if turns else None:
+        case RunFinished():
+            return State.DONE
+        case Stopped():
+            return State.STOPPED
+        case Failed():
+            return State.FAILED
+        case _:
+            return State.CRASHED
+
+
+def _alive(last_events: list[Event], taken: float) -> tuple[State, float]:
+    """How a run stands whose worker lives, and from when on its silence counts."""
+    written = [event for event in last_events if event.seq >= 0]
+    turn = next((event for event in reversed(written) if isinstance(event.what, TURNS)), None)
+    newest = turn or (written[-1] if written else None)
+    if not last_events or (newest is not None and taken > newest.time):
+        return State.STARTING, taken + STARTING_MOST_S if taken else math.inf  # not a word of this worker yet
+    if turn is not None and isinstance(turn.what, Paused):
+        return State.PAUSED, math.inf
+    at = _last_time(last_events)
+    last = written[-1].what if written else None
+    if isinstance(last, PREPARING):
+        return State.STARTING, at + STARTING_MOST_S
+    # The first step of a round may be compiled first.
+    return State.RUNNING, at + (STARTING_MOST_S if isinstance(last, RoundStarted) else STALE_AFTER_S)
+
+
+def run_info(paths: RunPaths, now: float) -> RunInfo:
+    """Reads how a run stands, without reading its whole journal.
+
+    Args:
+        paths: The run.
+        now: Seconds since 1970.
+
+    Returns:
+        What the list of runs shows of it, whatever lies in its folder: what cannot be read is said in `damage`, and a damaged
+        recipe shows as kind "?".
+    """
+    try:
+        return _read_info(paths, now)
+    except Exception as error:  # whatever it is, one run must not keep the others from being listed
+        unknown = RunInfo(paths, State.CRASHED, "?", -1, 0, 0.0, None, None, None, "", 0.0)
+        return replace(unknown, damage=f"It cannot be read ({type(error).__name__}: {str(error)[:200]}).")
+
+
+def _read_info(paths: RunPaths, now: float) -> RunInfo:
+    held = is_held(paths)  # before the journal: a worker that ends in between has then written its last event
+    damage: list[str] = []
+    end = _end(paths)
+    damage += _journal_damage(paths.journal, end)
+    finished = paths.finished_rounds()
+    results = {number: result for number in finished if (result := _metrics(paths, number, damage)) is not None}
+    scores = [bleu for result in results.values() if (bleu := _bleu(result)) is not None]
+    kind, rounds = _asked(paths, damage)
+    last = results[max(results)] if results else {}
+    taken = taken_at(paths) if held else 0.0
+    state = run_state(end, held, now, taken)
+    return RunInfo(
+        paths=paths,
+        state=state,
+        kind=kind,
+        round=finished[-1] if finished else -1,
+        rounds=rounds,
+        sparsity=number_of(last.get("sparsity")) or 0.0,
+        bleu=_bleu(last),
+        best_bleu=max(scores, default=None),
+        dense_bleu=_bleu(results.get(0, {})),
+        device=_device(paths, damage),
+        changed=_last_time(end),
+        killed=state is State.CRASHED and os.path.lexists(paths.killed),
+        damage=f"{'; '.join(damage[:3])}{f'; and {len(damage) - 3} more' if damage[3:] else ''}." if damage else "",
+        before=number_of(last.get("sparsity_before")) or 0.0,
+        stale_from=_alive(end, taken)[1] if held else math.inf,
+        floors=floors_in(last),
+    )
+
+
+def _end(paths: RunPaths) -> list[Event]:
+    """The last turn and the last readable event, oldest first: all that a run's state needs.
+
+    Lines between them are not validated: 64 KB of them, a thousand times, take ten seconds.
+    """
+    lines = tail_lines(paths.journal)
+    found: list[Event] = []
+    for line in reversed(lines):
+        if found and not TURN_WORDS.search(line):
+            continue
+        event = from_line(line)
+        if event.seq >= 0 and (not found or isinstance(event.what, TURNS)):
+            found.insert(0, event)
+        if found and isinstance(found[0].what, TURNS):
+            return found
+    return found or [from_line(line) for line in lines[-1:]]
+
+
+def read_metrics(folder: Path) -> dict[str, object] | None:
+    """The `metrics.json` of a round, or None where it cannot be read."""
+    try:
+        return read_facts(f"{folder}/metrics.json")
+    except OSError:
+        return None
+
+
+def floors_in(metrics: Mapping[str, object]) -> dict[str, float]:
+    """The BLEU of each floor in what a `metrics.json` says; what is damaged is left out."""
+    floors = metrics.get("floors")
+    scores = (
+        {name: each.get("bleu") for name, each in floors.items() if isinstance(each, dict)} if isinstance(floors, dict) else {}
+    )
+    return {name: bleu for name, value in scores.items() if (bleu := number_of(value)) is not None}
+
+
+def number_of(value: object) -> float | None:
+    """A number that something can be made of, as a float; None for anything else, such as NaN or one of 400 digits."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST:  # no NaN is, either
+        return float(value)
+    return None
+
+
+def _metrics(paths: RunPaths, number: int, damage: list[str]) -> dict[str, object] | None:
+    """The metrics of a round; adds what is wrong with them to `damage`, where they are there."""
+    name = f"rounds/{number:02d}/metrics.json"
+    try:
+        found = read_facts(f"{paths.root}/{name}")
+    except FileNotFoundError:
+        damage.append(f"{name} is missing")
+        return None
+    except OSError as error:
+        damage.append(f"{name}: {reason(error)}")
+        return None
+    scores = found.get("scores")
+    if scores is not None and not isinstance(scores, dict):
+        damage.append(f"{name}: its scores are none")
+    figures = {"sparsity": found.get("sparsity"), "BLEU": scores.get("bleu") if isinstance(scores, dict) else None}
+    damage += [
+        f"{name}: its {what} is no number that can be"
+        for what, value in figures.items()
+        if value is not None and number_of(value) is None
+    ]
+    return found
+
+
+def _journal_damage(path: Path, end: list[Event]) -> list[str]:
+    """What is wrong with a journal, of whose end these events were read."""
+    try:
+        with open_regular(path) as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        return [f"{path.name}: {reason(error)}"]
+    unreadable = all(event.seq < 0 for event in end) if end else size_bytes > TAIL_BYTES
+    return [f"{path.name}: no line at its end can be read"] if unreadable else []
+
+
+def _asked(paths: RunPaths, damage: list[str]) -> tuple[str, int]:
+    """Kind and rounds from the recipe; read loosely, since parsing a thousand recipes takes a second."""
+    try:
+        text = read_text(paths.recipe, TOML_BYTES)
+        # In a text of several lines these could be anything.
+        if (lines := RECIPE_LINES.match(text)) and '"""' not in text and "'''" not in text:
+            return lines[1], int(lines[2]) if lines[1] == "lottery" else 0
+        asked = parse_toml(text)
+    except OSError as error:
+        damage.append(f"recipe.toml: {reason(error)}")
+        return "?", 0
+    except ValueError as error:
+        damage.append(f"recipe.toml: it is not valid TOML ({str(error)[:100]})")
+        return "?", 0
+    pruning = asked.get("pruning")
+    kind = str(asked.get("kind", "lottery"))[:100]
+    rounds = pruning.get("rounds", 9) if isinstance(pruning, dict) else 9
+    return kind, int(rounds) if kind == "lottery" and isinstance(rounds, int) and 0 <= rounds < LARGEST else 0
+
+
+def _last_time(events: list[Event]) -> float:
+    """Time of the last event that could be read (an unreadable one has none); 0 where there is none."""
+    return next((number_of(event.time) or 0.0 for event in reversed(events) if event.seq >= 0), 0.0)
+
+
+def _device(paths: RunPaths, damage: list[str]) -> str:
+    try:
+        return str(read_facts(paths.meta).get("device", ""))[:200]
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        damage.append(f"meta.json: {reason(error)}")
+        return ""
+
+
+def _bleu(metrics: dict[str, object]) -> float | None:
+    scores = metrics.get("scores")
+    return number_of(scores.get("bleu")) if isinstance(scores, dict) else None

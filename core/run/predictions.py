@@ -1,0 +1,54 @@
+"""The comments that a round wrote, as `predictions.jsonl` holds them: one JSON object a row.
+
+Reads only; `core.evaluate.evaluate` writes them. Torch-free.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..regularfile import read_text
+
+PREDICTION_BYTES = 256_000_000
+"""Most of a file of comments: those of a million rows."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One row of an evaluation."""
+
+    index: int
+    """Place of the row in its split."""
+    name: str
+    """The method's name."""
+    prediction: str
+    """The model's comment."""
+    reference: str
+    """The row's own comment."""
+
+
+def read_predictions(path: Path) -> tuple[Prediction, ...] | None:
+    """Reads the comments of a round.
+
+    Args:
+        path: A `predictions.jsonl`.
+
+    Returns:
+        One a row, in the order of the file; None where the file is missing or damaged, for half of the rows would have another
+        score.
+    """
+    try:
+        # not splitlines(): comments hold U+2028 and its like
+        lines = read_text(path, PREDICTION_BYTES).split("\n")
+        return tuple(_prediction(json.loads(line)) for line in lines if line.strip())
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _prediction(found: dict[str, object]) -> Prediction:
+    texts = [found[key] for key in ("name", "prediction", "reference")]
+    index = found["index"]
+    if not (isinstance(index, int) and all(isinstance(text, str) for text in texts)):
+        raise TypeError("no row of predictions")
+    name, prediction, reference = map(str, texts)
+    return Prediction(index, name, prediction, reference)

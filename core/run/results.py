@@ -1,0 +1,268 @@
+"""The results of a run, round by round, for comparing runs: read off `metrics.json` and the journal, never off weights.
+
+Either source alone is enough, so that a run folder whose rounds were deleted to make room still has its results. Torch-free.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TypedDict
+
+from .events import EncoderOffMeasured, FloorsMeasured, RoundFinished, Scores, from_line
+from ..score.interval import Difference, Interval
+from .journal import LineReader
+from .folder import LARGEST, RunPaths, number_of, read_metrics
+
+MEASURES = {"bleu": "smoothed BLEU-4", "corpus_bleu": "corpus BLEU", "chrf": "chrF"}
+"""Measure -> its name; all are 0..100."""
+FLOORS = {"name": "the method's name", "constant": "a constant sentence"}
+"""Floor -> what it is: programs that read no code, scored on the same rows as the models."""
+ENCODER_OFF = "encoder_off"
+"""The floor that each model has of its own: what it scores with its encoder layers taken out."""
+TOLD = (b'"round_finished"', b'"floors"', b'"event": "encoder_off"')
+"""What stands in the lines of a journal that tell results."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One complete round of one run."""
+
+    run: str
+    round: int
+    sparsity: float = 0.0
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Measure -> score; what is not known is missing."""
+    floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Those of `FLOORS` that are known -> measure -> score, on the same rows; encoder off is that of the run's dense model."""
+    size_bytes: int | None = None
+    """Of the model as bitmask and kept values; older versions did not tell."""
+    split: str = ""
+    rows: int = 0
+    """How many rows were scored."""
+    seconds: float = 0.0
+    signatures: Mapping[str, str] = field(default_factory=dict)
+    """Measure -> how it was computed."""
+    ms_per_row: float | None = None
+    """Milliseconds of the beam search for one row, rows decoded in batches; older versions did not tell."""
+    ms_per_token: float | None = None
+    """The same for one token of the comments."""
+    decoded_on: str = ""
+    """What these times depend on, such as "cpu, 2 threads, beam 10, batch 8"."""
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    """Measure -> the interval of its score; older versions did not compute any."""
+    against_dense: Mapping[str, Difference] = field(default_factory=dict)
+    """Measure -> this score less that of the run's dense round, on the same rows; empty for the dense round itself."""
+    bootstrap: str = ""
+    """How the intervals were computed."""
+    dense_less: Mapping[str, Difference] = field(default_factory=dict)
+    """Measure -> the run's dense score less that with its encoder off; empty where it was not measured."""
+    data: str = ""
+    """Digest of the split that the rows were taken from; "" where `meta.json` does not tell it."""
+    before: float = 0.0
+    """How sparse the model was before the run; `sparsity` is of the weights that the recipe prunes."""
+    left_out: int = 0
+    """How many of its scores are no numbers that can be."""
+
+    def floors_of(self, measure: str) -> dict[str, float]:
+        """The floors under one measure, in the order of `FLOORS`.
+
+        Args:
+            measure: One of `MEASURES`.
+        """
+        return {name: self.floors[name][measure] for name in FLOORS if measure in self.floors.get(name, {})}
+
+
+class ResultsReader:
+    """Reads the results of a run as they come.
+
+    Args:
+        paths: The run; nothing of it need exist yet.
+    """
+
+    def __init__(self, paths: RunPaths) -> None:
+        self.paths = paths
+        self._lines = LineReader(paths.journal)
+        self._told: dict[int, RoundFinished] = {}
+        self._floors: FloorsMeasured | None = None
+        self._encoder_off: EncoderOffMeasured | None = None
+        self._written: dict[int, dict[str, object]] = {}
+        self._digests: Mapping[str, object] | None = None
+        """Split -> digest of its data; None until `meta.json` is there."""
+
+    def poll(self) -> tuple[Result, ...]:
+        """All complete rounds as they are known now, ascending."""
+        while batch := self._lines.poll():
+            for line in batch:
+                # Only these lines are validated: the rest of a long journal would take seconds.
+                if any(word in line for word in TOLD):
+                    self._take(line)
+        on_disk = self.paths.finished_rounds()
+        for number in on_disk:
+            if number not in self._written and (found := read_metrics(self.paths.round(number))) is not None:
+                self._written[number] = found
+        known = sorted({*self._told, *(number for number in on_disk if number in self._written)})
+        return tuple(self._result(number) for number in known)
+
+    def _take(self, line: bytes) -> None:
+        what = from_line(line).what
+        if isinstance(what, RoundFinished) and 0 <= what.round < LARGEST:
+            self._told[what.round] = what
+        elif isinstance(what, FloorsMeasured):
+            self._floors = what
+        elif isinstance(what, EncoderOffMeasured):
+            self._encoder_off = what
+
+    def _result(self, number: int) -> Result:
+        found = Result(self.paths.name, number)
+        if (told := self._told.get(number)) is not None:
+            found = _with_metrics(found, {**asdict(told), "scores": _scores(told.scores), "sparsity_before": told.before})
+        if (floors := self._floors) is not None:
+            both = {"name": _scores(floors.name), "constant": _scores(floors.constant)}
+            found = replace(found, floors=both, split=floors.split, rows=floors.rows)
+        if (off := self._encoder_off) is not None:
+            found = _with_encoder_off(found, {"encoder_off": asdict(off)})
+        found = _with_encoder_off(found, self._written.get(0, {}))
+        found = _with_metrics(found, self._written.get(number, {}))
+        digest = self._read_digests().get(found.split)
+        return replace(found, data=digest) if isinstance(digest, str) else found
+
+    def _read_digests(self) -> Mapping[str, object]:
+        if self._digests is None and (meta := _read_meta(self.paths)) is not None:
+            self._digests = _mapping(meta.get("data"))  # never changes: a run refuses other data
+        return self._digests or {}
+
+
+def _read_meta(paths: RunPaths) -> Mapping[str, object] | None:
+    try:
+        return _mapping(json.loads(paths.meta.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _scores(scores: Scores | None) -> dict[str, float]:
+    return _numbers(asdict(scores)) if scores is not None else {}
+
+
+def _with_metrics(found: Result, metrics: Mapping[str, object]) -> Result:
+    """A result with what `metrics.json` says of it; what that lacks stays as it was."""
+    floors, signatures = _mapping(metrics.get("floors")), _mapping(metrics.get("signatures"))
+    numbers, split, bootstrap = _numbers(metrics), metrics.get("split"), metrics.get("bootstrap")
+    lost = [name for name, value in _mapping(metrics.get("scores")).items() if value is not None and number_of(value) is None]
+    changes = {name: Difference(**each) for name, each in _each(metrics, "against_dense", ("value", "low", "high"))}
+    scores = {**found.scores, **_numbers(_mapping(metrics.get("scores")))}
+    spreads = _each(metrics, "intervals", ("low", "high"))
+    intervals = {name: Interval(scores[name], **each) for name, each in spreads if name in scores}
+    return replace(
+        found,
+        sparsity=numbers.get("sparsity", found.sparsity),
+        before=numbers.get("sparsity_before", found.before),
+        seconds=numbers.get("seconds", found.seconds),
+        scores=scores,
+        floors={**found.floors, **{name: _numbers(_mapping(floors[name])) for name in FLOORS if name in floors}},
+        size_bytes=int(numbers["size_bytes"]) if "size_bytes" in numbers else found.size_bytes,
+        split=split if isinstance(split, str) else found.split,
+        rows=int(numbers.get("rows", found.rows)),
+        signatures={measure: str(text) for measure, text in signatures.items()},
+        intervals={**found.intervals, **intervals},
+        against_dense={**found.against_dense, **changes},
+        bootstrap=bootstrap if isinstance(bootstrap, str) else found.bootstrap,
+        left_out=max(found.left_out, len(lost)),
+        **_times(_mapping(metrics.get("decoding"))),
+    )
+
+
+def _with_encoder_off(found: Result, dense: Mapping[str, object]) -> Result:
+    """A result with what round 0 tells of its encoder, which is a floor of every round."""
+    told = _mapping(dense.get("encoder_off"))
+    if not (scores := _numbers(_mapping(told.get("scores")))):
+        return found
+    less = {name: Difference(**each) for name, each in _each(told, "dense_less", ("value", "low", "high"))}
+    return replace(found, floors={**found.floors, "encoder_off": scores}, dense_less=less)
+
+
+class _Times(TypedDict, total=False):
+    ms_per_row: float | None
+    ms_per_token: float | None
+    decoded_on: str
+
+
+def _times(decoding: Mapping[str, object]) -> _Times:
+    """Times of the search, each where it can be told; nothing at all where it was not measured."""
+    numbers = _numbers(decoding)
+    seconds, device = numbers.get("seconds", 0.0), decoding.get("device")
+    if seconds <= 0:
+        return {}
+    each = [1000 * seconds / numbers[of] if numbers.get(of, 0) >= 1 else None for of in ("rows", "tokens")]
+    counts = {name: int(numbers.get(name, 0)) for name in ("threads", "beam", "batch_size")}
+    on = f"{device}, {counts['threads']} threads, beam {counts['beam']}, batch {counts['batch_size']}"
+    return {"ms_per_row": each[0], "ms_per_token": each[1], "decoded_on": on}
+
+
+def _each(metrics: Mapping[str, object], key: str, wanted: tuple[str, ...]) -> Iterator[tuple[str, dict[str, float]]]:
+    """What a key says of each measure, where all the wanted numbers are there."""
+    for measure in MEASURES:
+        numbers = _numbers(_mapping(_mapping(metrics.get(key)).get(measure)))
+        if all(name in numbers for name in wanted):
+            yield measure, {name: numbers[name] for name in wanted}
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _numbers(values: Mapping[str, object]) -> dict[str, float]:
+    return {name: number for name, value in values.items() if (number := number_of(value)) is not None}
+
+
+def to_csv(results: Iterable[Result]) -> str:
+    """Results as comma-separated values, a header first; what is not known is an empty cell.
+
+    Args:
+        results: In the order of the lines.
+
+    Returns:
+        The text, with a line end after each line.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    floors = [(name, measure) for name in FLOORS for measure in MEASURES]
+    writer.writerow(
+        [
+            "run", "round", "sparsity", *MEASURES, "size_bytes", *(f"floor_{name}_{measure}" for name, measure in floors),
+            "split", "rows", "seconds", *(f"{measure}_signature" for measure in MEASURES),
+            "ms_per_row", "ms_per_token", "decoded_on",
+            *(f"{measure}_{end}" for measure in MEASURES for end in ("low", "high")),
+            *(f"{measure}_{name}" for measure in MEASURES for name in ("change", "change_low", "change_high")), "bootstrap",
+            *(f"{measure}_over_{name}" for name, measure in floors), "data_digest", "sparsity_before",
+            *(f"floor_{ENCODER_OFF}_{measure}" for measure in MEASURES),
+            *(f"{measure}_dense_less_encoder_off{end}" for measure in MEASURES for end in ("", "_low", "_high")),
+        ]
+    )  # fmt: skip
+    for found in results:
+        cells = [found.run, found.round, found.sparsity, *(found.scores.get(measure, "") for measure in MEASURES)]
+        cells += ["" if found.size_bytes is None else found.size_bytes]
+        cells += [found.floors.get(name, {}).get(measure, "") for name, measure in floors]
+        cells += [found.split, found.rows, found.seconds, *(found.signatures.get(measure, "") for measure in MEASURES)]
+        cells += ["" if time is None else time for time in (found.ms_per_row, found.ms_per_token)]
+        cells += [found.decoded_on]
+        for measure in MEASURES:
+            spread = found.intervals.get(measure)
+            cells += [spread.low, spread.high] if spread else ["", ""]
+        for measure in MEASURES:
+            change = found.against_dense.get(measure)
+            cells += [change.value, change.low, change.high] if change else ["", "", ""]
+        cells += [found.bootstrap, *(_over(found, name, measure) for name, measure in floors), found.data, found.before]
+        cells += [found.floors.get(ENCODER_OFF, {}).get(measure, "") for measure in MEASURES]
+        for measure in MEASURES:
+            less = found.dense_less.get(measure)
+            cells += [less.value, less.low, less.high] if less else ["", "", ""]
+        writer.writerow(cells)
+    return text.getvalue()
+
+
+def _over(found: Result, floor: str, measure: str) -> float | str:
+    """A score less one floor on its own rows; an empty cell where one of them is not known."""
+    score, below = found.scores.get(measure), found.floors_of(measure).get(floor)
+    return "" if score is None or below is None else score - below

@@ -1,0 +1,1 @@
+"""Numbers, with the intervals that say how sure they are. Without torch."""

@@ -1,0 +1,147 @@
+"""Every score of a set of predictions at once, and the floors under them.
+
+Beside the paper's smoothed BLEU-4 (`core.bleu`) stand corpus BLEU and chrF by sacrebleu, because the first is lenient:
+on CodeXGLUE Ruby a program that prints the method's own name scores what CodeBERT scores. The floors are two such
+programs, run on the same rows: a constant sentence, and the name split into words. Knows neither models nor files.
+
+Source: M. Post, "A call for clarity in reporting BLEU scores", WMT 2018 (sacrebleu); M. Popović, "chrF", WMT 2015.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..bleu import SIGNATURE, corpus_bleu
+from ..errors import DataError
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics import BLEU, CHRF
+
+CONSTANT_PREDICTION = "Returns the value of the given ."
+"""What the constant floor says about every method: the words that comments of Ruby methods most often begin with."""
+
+_CAPITAL = re.compile(r"(?=[A-Z])")
+_NAME_WORD = re.compile(r"[^\W\d_]+|\d+")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Three scores of the same predictions, each 0 to 100 (chrF too)."""
+
+    bleu: float
+    """Smoothed BLEU-4, mean over sentences: the paper's score."""
+    corpus_bleu: float
+    """BLEU over the whole corpus, lower-cased, tokenizer 13a."""
+    chrf: float
+    """Character n-gram F-score, lower-cased."""
+    rows: int
+    """How many predictions were scored."""
+
+
+@dataclass(frozen=True)
+class ScoredPredictions:
+    """The scores of a set of predictions, and the smoothed BLEU-4 of each."""
+
+    scores: Scores
+    """Scores over all rows."""
+    sentences: tuple[float, ...]
+    """Smoothed BLEU-4 of each row, 0 to 100, in order."""
+
+
+@dataclass(frozen=True)
+class Floors:
+    """What two programs that read no code score on the same rows."""
+
+    constant: Scores
+    """One fixed sentence for every row."""
+    name: Scores
+    """The method's own name, split into words."""
+
+
+def signatures() -> dict[str, str]:
+    """Return how each score is computed: the field of `Scores` -> its signature."""
+    bleu, chrf = _sacrebleu()
+    # The number of references is only known to sacrebleu once it has scored something; here it is always one.
+    bleu.num_refs = chrf.num_refs = 1
+    return {"bleu": SIGNATURE, "corpus_bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature())}
+
+
+def score(predictions: Sequence[str], references: Sequence[str]) -> ScoredPredictions:
+    """Score predictions against one reference each.
+
+    Args:
+        predictions: One comment a row.
+        references: The row's own comment: docstring tokens joined with blanks.
+
+    Returns:
+        All three scores, and the sentence scores.
+
+    Raises:
+        DataError: There are no rows, or the lengths differ.
+    """
+    sentence_level = corpus_bleu(predictions, [[reference] for reference in references])
+    bleu, chrf = _sacrebleu()
+    scores = Scores(
+        bleu=sentence_level.score,
+        corpus_bleu=bleu.corpus_score(predictions, [references]).score,
+        chrf=chrf.corpus_score(predictions, [references]).score,
+        rows=len(predictions),
+    )
+    return ScoredPredictions(scores, sentence_level.sentences)
+
+
+def floors(references: Sequence[str], names: Sequence[str]) -> Floors:
+    """Score the constant sentence and the method's own name on the rows that a model is scored on.
+
+    Args:
+        references: The row's own comment: docstring tokens joined with blanks.
+        names: The row's method name, qualified or not (`A.b.print_summary`).
+
+    Returns:
+        The scores of both programs.
+
+    Raises:
+        DataError: There are no rows, or the lengths differ.
+    """
+    if len(references) != len(names):
+        raise DataError(
+            f"{len(names)} method names do not fit {len(references)} references.",
+            "Give the name of each row's method, in the same order as the references.",
+        )
+    constant = score([CONSTANT_PREDICTION] * len(references), references)
+    return Floors(constant.scores, score([name_prediction(name) for name in names], references).scores)
+
+
+def name_prediction(name: str) -> str:
+    """Return what the name floor says about a method, for instance "Returns the print summary ."."""
+    return " ".join(["Returns the", *name_words(name), "."])
+
+
+def name_words(name: str) -> list[str]:
+    """Split the last part of a method's name into lower-case words.
+
+    Every capital opens a word, and so does every run of digits, for this is how the published floors were counted; an
+    operator such as `[]=` has no words.
+
+    Args:
+        name: A method name, qualified by dots or not: `A.b.print_summary`.
+
+    Returns:
+        The words in order: `["print", "summary"]`.
+    """
+    return _NAME_WORD.findall(_CAPITAL.sub(" ", name.rpartition(".")[2]).lower())
+
+
+def corpus_metrics() -> "dict[str, BLEU | CHRF]":
+    """Return sacrebleu's metrics: field of `Scores` -> metric."""
+    bleu, chrf = _sacrebleu()
+    return {"corpus_bleu": bleu, "chrf": chrf}
+
+
+def _sacrebleu() -> "tuple[BLEU, CHRF]":
+    """Return sacrebleu's two metrics; imported on first use, for that takes 0.1 s."""
+    from sacrebleu.metrics import BLEU, CHRF
+
+    # `force` only silences the advice to detokenize: CodeXGLUE's references exist tokenized and nothing else.
+    return BLEU(lowercase=True, force=True), CHRF(lowercase=True)

@@ -1,0 +1,1 @@
+"""What can be said of a model that nobody has loaded: sizes, costs, layout. Without torch."""

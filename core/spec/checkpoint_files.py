@@ -1,0 +1,132 @@
+"""Finds the files of a model in a folder, without opening weights: what `weightfiles` reads, and what can be said before a run.
+
+Knows names of files only, and of an index what it names. Torch-free, so that a path that leads nowhere is refused before there
+is a run to fail.
+"""
+
+import difflib
+import re
+from pathlib import Path
+
+from ..errors import ModelError
+from ..study.experiments import FINETUNED, PRETRAINED
+from ..hub import is_cached
+from ..plainfiles import open_plain, reason
+from .weightheaders import INDEX, shards
+
+CONFIG = "config.json"
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""Names a weights file may have; the first one found is taken."""
+INDEXES = tuple(f"{name}{INDEX}" for name in WEIGHTS)
+"""Names of the index of a model in several files, where there is no single one."""
+
+TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+"""Files a tokenizer may consist of; the first complete set is taken."""
+
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+
+
+def local_weights(source: str | Path) -> Path | None:
+    """The weights file (or index of several) meant by `source`, a `config.json` beside it; None where only the hub can know.
+
+    Args:
+        source: Folder, weights file, index, or hub name.
+
+    Raises:
+        ModelError: Something is missing, or is no plain file.
+    """
+    path = _local(source)
+    if path is None:
+        return None
+    folder = path if path.is_dir() else path.parent
+    if not (folder / CONFIG).exists():
+        raise ModelError(f"{folder} has no {CONFIG}, so the model's sizes are unknown.", "Put the model's configuration there.")
+    _must_be_plain(folder / CONFIG)
+    if not path.is_dir():
+        _must_be_plain(path)
+        if path.suffix not in (".bin", ".safetensors") and path.name not in INDEXES:
+            raise ModelError(f"{path} is no weights file.", "Give a folder, a .safetensors or a .bin file.")
+        weights = path
+    else:
+        weights = next((folder / name for name in (*WEIGHTS, *INDEXES) if (folder / name).exists()), folder)
+    if weights == folder:
+        raise ModelError(
+            f"{folder} has neither {WEIGHTS[0]} nor {WEIGHTS[1]}.", "Put the model's weights there, or choose another folder."
+        )
+    for file in shards(weights) if weights.name in INDEXES else [weights]:
+        _must_be_plain(file)
+    return weights
+
+
+def local_tokenizer(source: str | Path) -> Path | None:
+    """The folder with the tokenizer of `source`; None where only the hub can know.
+
+    Args:
+        source: Folder, weights file, or hub name.
+
+    Raises:
+        ModelError: There is none.
+    """
+    path = _local(source)
+    if path is None:
+        return None
+    folder = path if path.is_dir() else path.parent
+    files = next((names for names in TOKENIZERS if all((folder / name).exists() for name in names)), None)
+    if files is None:
+        raise ModelError(
+            f"{folder} has no tokenizer: neither tokenizer.json nor vocab.json with merges.txt.",
+            "Copy the tokenizer files of the model that these weights were trained from into the folder.",
+        )
+    for name in files:
+        _must_be_plain(folder / name)
+    return folder
+
+
+def _must_be_plain(path: Path) -> None:
+    try:
+        open_plain(path).close()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {reason(error)}.", "Put the model's own file there.") from error
+
+
+def no_model(path: Path) -> ModelError:
+    """The error for a path that is not there, with the nearest name that is."""
+    existing, wanted = path.parent, path.name
+    while not existing.is_dir():
+        existing, wanted = existing.parent, existing.name
+    near = difflib.get_close_matches(wanted, [entry.name for entry in existing.iterdir()], n=1)
+    hint = f"Did you mean {existing / near[0]}?" if near else "Check the name; a path is taken from the current folder."
+    return ModelError(f"There is no model at {path}.", hint)
+
+
+def _no_such_word(name: str) -> ModelError:
+    """The error for one word that is neither here nor downloaded: a slip more often than one of the hub's few old names."""
+    known = {entry.name: entry.name for entry in Path().iterdir()} | {Path(path).name: path for path in (FINETUNED, PRETRAINED)}
+    near = difflib.get_close_matches(name, known, n=1)
+    return ModelError(
+        f"There is no model {name} in this folder, and none of that name was downloaded from the Hugging Face hub.",
+        (f"Did you mean {known[near[0]]}? " if near else "Check the name; a path is taken from the current folder. ")
+        + "A model of the hub is written with its owner, such as microsoft/codebert-base.",
+    )
+
+
+def _local(source: str | Path) -> Path | None:
+    """`source` as a path that exists; None where it may be a hub name.
+
+    Raises:
+        ModelError: It is neither, or cannot be looked at.
+    """
+    try:
+        path = Path(source).expanduser()
+        if path.exists():
+            return path
+        if not _HUB_NAME.fullmatch(str(source)):
+            raise no_model(path)
+        if "/" in str(source):
+            if path.parent.is_dir():
+                raise no_model(path)
+        elif not is_cached(str(source)):
+            raise _no_such_word(str(source))
+        return None
+    except (OSError, RuntimeError, ValueError) as error:  # no such user as in ~user; too long, or a NUL in it
+        raise ModelError(f"{source} cannot be read: {error}.", "Check the name and its permissions.") from error

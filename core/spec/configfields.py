@@ -1,0 +1,98 @@
+"""What the entries of a model's `config.json` may be: their kinds and limits, held before anything is made of them.
+
+The limits lie far above the models there are (the largest RoBERTa: 24 layers of width 1,024); behind them lie only mistakes and
+files made to exhaust a machine. Torch-free, so that a form refuses what a worker would.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import ModelError
+
+SIZES: dict[str, tuple[int, int]] = {
+    "vocab_size": (5, 5_000_000),
+    "hidden_size": (1, 16_384),
+    "num_hidden_layers": (0, 1_000),
+    "num_attention_heads": (1, 1_024),
+    "intermediate_size": (1, 131_072),
+    "max_position_embeddings": (5, 1_000_000),  # RoBERTa counts from 2, and <s> and </s> take two
+    "type_vocab_size": (1, 1_000),
+    "decoder_layers": (0, 1_000),
+    "decoder_heads": (1, 1_024),
+    "decoder_ffn": (1, 65_536),
+}
+"""Whole numbers: name -> least, most."""
+
+SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "decoder_dropout")
+"""Numbers in [0, 1]."""
+
+POSITIVE = ("initializer_range", "layer_norm_eps")
+"""Numbers from 0 to 10."""
+
+SWITCHES = ("split_identifiers", "pretrained_only")
+"""True or false."""
+
+NULLABLE = ("decoder_heads", "quantization")
+"""What may be null, that is, not given."""
+
+TEXTS = ("hidden_act", "quantization")
+"""Names, whose values whoever uses them checks."""
+
+
+def field_problem(facts: Mapping[str, object]) -> str | None:
+    """What is wrong with the first entry that cannot be, in words that follow the file's name; None where all can be.
+
+    Args:
+        facts: Entries of a `config.json`; unknown names are passed over.
+    """
+    for name, value in facts.items():
+        if value is None and name in NULLABLE:
+            continue
+        if allowed := _broken_rule(name, value):
+            return f"holds an entry that cannot be used: {name} = {short(value)}, where {allowed} belongs"
+    width, heads = facts.get("hidden_size"), facts.get("num_attention_heads")
+    if isinstance(width, int) and isinstance(heads, int) and width % heads:
+        return f"asks for {heads} heads in a width of {width}, which they do not divide"
+    return None
+
+
+def check_fields(facts: Mapping[str, object], path: Path) -> None:
+    """Refuses a configuration with an entry that cannot be.
+
+    Args:
+        facts: As for `field_problem`.
+        path: The `config.json`, for the error.
+
+    Raises:
+        ModelError: Names the entry, what it may be, and the file.
+    """
+    if problem := field_problem(facts):
+        raise ModelError(f"{path} {problem}.", "Correct it, or copy the file again.")
+
+
+def short(value: object, most: int = 60) -> str:
+    """A value for an error's text, however large or deep it is."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits; lists inside lists
+        return f"a {type(value).__name__} too large to show"
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def _broken_rule(name: str, value: object) -> str:
+    """What `name` must be, where `value` is not that; else empty."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name in SIZES:
+        least, most = SIZES[name]
+        whole = number and isinstance(value, int) and least <= value <= most
+        return "" if whole else f"a whole number from {least} to {most:,}"
+    if name in SHARES or name in POSITIVE:
+        top = 1 if name in SHARES else 10
+        inside = number and isinstance(value, int | float) and 0 <= value <= top and math.isfinite(value)
+        return "" if inside else f"a number from 0 to {top}"
+    if name in SWITCHES:
+        return "" if isinstance(value, bool) else "true or false"
+    if name in TEXTS:
+        return "" if isinstance(value, str) else "a text"
+    return ""

@@ -1,0 +1,177 @@
+"""What the model that a run starts from was pruned with before, and what the recipe can still prune of it.
+
+Two figures that must not be mixed: how sparse the weights are that the recipe prunes, and how sparse the model came. Both follow
+from counts, one pair a matrix, so a recipe can be judged before any worker is there. Reads masks, never a weight; torch-free.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from . import sizes, weightheaders
+from ..errors import CodepruneError
+from .checkpoint_files import local_weights
+from .layout import is_prunable, locate
+from ..recipe import NEW_MODEL, Recipe
+from .schedule import sparsities
+
+MASKS = "masks.safetensors"
+"""Lies beside the weights in every round of a run."""
+
+Counts = Mapping[str, tuple[int, int]]
+"""Parameter name -> (weights pruned, weights); of every matrix that a preset can prune, and of every other one with a mask."""
+
+
+UNSEEN = "Whether the model comes pruned shows only once it is loaded: pytorch_model.bin is not opened before that."
+
+
+def counts_of(recipe: Recipe) -> Counts | None:
+    """How the model that a recipe starts from is pruned; None where that shows only once it is loaded.
+
+    Args:
+        recipe: With local paths that are absolute, or count from the working directory.
+    """
+    new, path = recipe.model.path == NEW_MODEL, Path(recipe.model.path)
+    folder = path.parent if _is_file(path) else path
+    tensors = sizes.of_recipe(recipe) if new else sizes.of_folder(folder, recipe.model.decoder_layers)
+    pruned = {} if new else _pruned(path)
+    if tensors is None or pruned is None:
+        return None
+    return {name: (0, size) for name, size in tensors.items() if is_prunable(name, "all")} | pruned
+
+
+def before(counts: Counts) -> float:
+    """How sparse the model came: the pruned share of the matrices of which anything is pruned; 0 for a dense model."""
+    return _share([pair for pair in counts.values() if pair[0]])
+
+
+def reached(recipe: Recipe, counts: Counts) -> tuple[float, ...]:
+    """The sparsity of the weights that a recipe prunes after each round, the first as they come.
+
+    Args:
+        recipe: What is asked for.
+        counts: Of the model that it starts from.
+
+    Returns:
+        One share in [0, 1] a round; never less than what was pruned before, for that stays pruned. A recipe without pruning
+        rounds has one: how sparse the model came.
+    """
+    if recipe.rounds == 0:
+        return (before(counts),)
+    own = [pair for name, pair in counts.items() if is_prunable(name, recipe.pruning.prunable)]
+    groups = [tuple(map(sum, zip(*own, strict=True)))] if recipe.pruning.scope == "global" and own else own
+    total = max(1, sum(size for _, size in own))
+    return tuple(sum(max(pruned, round(share * size)) for pruned, size in groups) / total for share in sparsities(recipe))
+
+
+def description(counts: Counts) -> str:
+    """Where the model comes pruned, such as "encoder 90 %, decoder 50 % (2 of 4 matrices)"; "" for a dense one."""
+    parts: dict[str, list[tuple[int, int]]] = {"encoder": [], "decoder": [], "other": []}
+    for name, pair in counts.items():
+        place = locate(name)
+        parts["other" if place is None else "decoder" if place.part == "decoder" else "encoder"].append(pair)
+    words = []
+    for part, pairs in parts.items():
+        if touched := [pair for pair in pairs if pair[0]]:
+            where = "" if len(touched) == len(pairs) else f" ({len(touched)} of {len(pairs)} matrices)"
+            words.append(f"{part} {_percent(_share(touched))}{where}")
+    return ", ".join(words)
+
+
+def warnings(recipe: Recipe, counts: Counts | None) -> list[str]:
+    """What whoever starts the recipe should know of the model that it starts from; [] for a dense one.
+
+    Args:
+        recipe: What is asked for.
+        counts: Of the model; None where they are not known.
+    """
+    if counts is None:
+        return [UNSEEN] if _is_file(Path(recipe.model.path) / "pytorch_model.bin") else []
+    where = description(counts)
+    if not where:
+        return []
+    if recipe.kind == "pretrain":
+        return [f"The model comes pruned ({where}), and pre-training keeps no masks: its pruned weights are trained again."]
+    texts = [f"The model comes pruned: {where}. What is pruned stays pruned."]
+    shares = reached(recipe, counts)
+    idle = next((number for number, share in enumerate(shares) if share > shares[0]), len(shares))
+    if idle == len(shares) and recipe.rounds:
+        texts.append(f"The recipe prunes nothing in any round: its weights come at {_percent(shares[0])} already.")
+    elif idle > 1:
+        texts.append(f"The recipe prunes nothing until round {idle}: its weights come at {_percent(shares[0])} already.")
+    return texts
+
+
+def _share(pairs: list[tuple[int, int]]) -> float:
+    total = sum(size for _, size in pairs)
+    return sum(pruned for pruned, _ in pairs) / total if total else 0.0
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long for a path, or with a NUL in it
+        return False
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}".removesuffix(".0") + " %"
+
+
+def _pruned(source: Path) -> dict[str, tuple[int, int]] | None:
+    """Counts of the matrices that a local model has masks for; None where they cannot be read without torch."""
+    try:
+        weights = local_weights(source)
+        beside = None if weights is None else weights.parent / MASKS
+        if weights is None or beside is None:
+            return None
+        if beside.exists():
+            return _packed(beside)
+        return None if weights.suffix == ".bin" else _inside(weights)
+    except (CodepruneError, OSError, ValueError, KeyError, TypeError, struct.error):  # whoever loads it will say what is wrong
+        return None
+
+
+def _packed(path: Path) -> dict[str, tuple[int, int]]:
+    """Counts from bits, as `masks.save_masks` writes them: the last byte is filled up with 0."""
+    start, header = _header(path)
+    shapes: dict[str, list[int]] = json.loads(header["__metadata__"]["shapes"])
+    counts = {}
+    with path.open("rb") as file:
+        for name, shape in shapes.items():
+            size = int(np.prod(shape))
+            counts[name] = (size - int.from_bytes(_read(file, start, header[name]), "little").bit_count(), size)
+    return counts
+
+
+def _inside(path: Path) -> dict[str, tuple[int, int]]:
+    """Counts from the masks inside a checkpoint of `torch.nn.utils.prune`; {} for one without."""
+    start, header = _header(path)
+    names = [name for name in header if name.endswith("_mask")]
+    counts = {}
+    with path.open("rb") as file:
+        for name in names:
+            size, content = int(np.prod(header[name]["shape"])), _read(file, start, header[name])
+            # Nothing but 0 has no bit set, whatever type of number a mask was saved as.
+            kept = int(np.frombuffer(content, f"u{len(content) // max(1, size)}").astype(bool).sum()) if size else 0
+            counts[name.removeprefix("module.").removesuffix("_mask")] = (size - kept, size)
+    return counts
+
+
+def _header(path: Path) -> tuple[int, Mapping[str, Any]]:
+    """Where a safetensors file's values begin, and what its header says of them."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > weightheaders.HEADER_BYTES:
+            raise ValueError("no safetensors header is so long")
+        return 8 + length, json.loads(file.read(length))
+
+
+def _read(file: BinaryIO, start: int, tensor: Mapping[str, Any]) -> bytes:
+    first, last = tensor["data_offsets"]
+    file.seek(start + first)
+    return file.read(last - first)

@@ -1,0 +1,46 @@
+"""Whether a recipe's model and data are there, asked before a run is made of it.
+
+Looks at names of files only and never at the hub: a hub's name passes, and the worker finds out. Torch-free.
+"""
+
+from pathlib import Path
+
+from ..text.splits import find_split
+from ..errors import CodepruneError, DataError
+from .checkpoint_files import local_tokenizer, local_weights
+from ..recipe import NEW_MODEL, Recipe
+
+
+def source_problems(recipe: Recipe) -> dict[str, CodepruneError]:
+    """What is wrong with the places that a recipe names.
+
+    Args:
+        recipe: Its local paths must be absolute, or count from the working directory.
+
+    Returns:
+        Dotted key -> the error; {} where every place on this machine holds what is needed.
+    """
+    found: dict[str, CodepruneError] = {}
+    for key, check in {"model.path": _check_model, "data.path": _check_data, "data.code": _check_code}.items():
+        try:
+            check(recipe)
+        except CodepruneError as error:
+            found[key] = error
+    return found
+
+
+def _check_model(recipe: Recipe) -> None:
+    if recipe.model.path != NEW_MODEL:
+        local_weights(recipe.model.path)
+        local_tokenizer(recipe.model.path)
+
+
+def _check_data(recipe: Recipe) -> None:
+    for split in ("train", recipe.evaluation.split):
+        find_split(recipe.data.path, split)
+
+
+def _check_code(recipe: Recipe) -> None:
+    code = recipe.data.code
+    if recipe.kind == "pretrain" and code and not Path(code).is_dir():
+        raise DataError(f"data.code = {code!r} is no folder.", "Name a folder with .rb files, or leave it empty.")

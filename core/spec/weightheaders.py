@@ -1,0 +1,142 @@
+"""What a weights file says of its tensors before one is read: names, shapes and kinds, held against the file's size.
+
+Reads the header of safetensors files, and the index of a model that lies in several files. Torch-free, so that a form can count.
+Source: the format's description: 8 bytes of length, little-endian, then JSON with kind, shape and place of each tensor.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TypeGuard
+
+from .configfields import short
+from ..errors import ModelError
+from ..plainfiles import open_plain, read_plain, reason, size_words
+
+HEADER_BYTES = 10_000_000
+"""Longest header that is read; that of 200 tensors has 25 kB."""
+INDEX = ".index.json"
+"""How the name of an index of several files ends."""
+_BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
+_BYTES |= {"I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One tensor as a file has it."""
+
+    shape: tuple[int, ...]
+    kind: str
+    """Its type as safetensors calls it: F32, I8 and so on."""
+
+    @property
+    def numbers(self) -> int:
+        """How many values it has."""
+        return prod(self.shape)
+
+
+def read_header(path: Path) -> dict[str, Stored]:
+    """The tensors of a safetensors file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Name -> shape and kind, in the order of the file; no tensor claims more bytes than the file has.
+
+    Raises:
+        ModelError: The file is missing, damaged, or no such file.
+    """
+    try:
+        with open_plain(path) as file:
+            size_bytes = file.seek(0, 2)
+            file.seek(0)
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > min(HEADER_BYTES, size_bytes - 8):
+                raise ValueError(f"it claims a header of {size_words(length)}")
+            header = json.loads(file.read(length))
+        if not isinstance(header, dict):
+            raise ValueError("its header is no table")
+        room = size_bytes - 8 - length
+        return {name: _stored(name, facts, room) for name, facts in header.items() if name != "__metadata__"}
+    except (OSError, struct.error, ValueError, RecursionError) as error:
+        raise damaged(path, error) from error
+
+
+def shards(index: Path) -> dict[Path, list[str]]:
+    """The files that an index names.
+
+    Args:
+        index: `model.safetensors.index.json` or `pytorch_model.bin.index.json`.
+
+    Returns:
+        File, beside the index -> names of the tensors in it.
+
+    Raises:
+        ModelError: The index is damaged, or names what is no weights file beside it, or is not there.
+    """
+    facts = read_json(index, HEADER_BYTES)
+    places = facts.get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise ModelError(f"{index} has no weight_map, so it does not say where the tensors are.", "Copy the file again.")
+    suffix = Path(index.name.removesuffix(INDEX)).suffix
+    found: dict[Path, list[str]] = {}
+    for name, file in places.items():
+        if not isinstance(file, str) or Path(file).name != file or Path(file).suffix != suffix:
+            raise ModelError(
+                f"{index} names {short(file)} for {short(name)}, but only {suffix} files beside it can be meant.",
+                "Copy the index again from where the model came from.",
+            )
+        found.setdefault(index.parent / file, []).append(name)
+    for file in found:
+        if not file.is_file():
+            raise ModelError(
+                f"{index} names {short(file.name)}, which is not in {index.parent}.",
+                "Copy all files of the model into the folder.",
+            )
+    return found
+
+
+def read_json(path: Path, most_bytes: int = 4_000_000) -> dict[str, object]:
+    """A JSON object from a file.
+
+    Args:
+        path: The file.
+        most_bytes: A larger file is refused.
+
+    Raises:
+        ModelError: It is no plain file, too large, or no JSON object.
+    """
+    try:
+        facts = json.loads(read_plain(path, most_bytes).decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} cannot be read as JSON: {reason(error)}.", "Copy the file again.") from error
+    if not isinstance(facts, dict):
+        raise ModelError(f"{path} holds no JSON object.", "Copy the file again.")
+    return facts
+
+
+def damaged(path: Path, error: Exception) -> ModelError:
+    """The error for a weights file that is not what its format asks for."""
+    return ModelError(f"{path} is damaged or cut off: {reason(error)}.", "Copy it again, and compare its size with the original.")
+
+
+def _stored(name: str, facts: Mapping[str, object] | object, room: int) -> Stored:
+    """One entry of a header; a ValueError where it is none, or claims what the file does not have."""
+    if not isinstance(facts, dict):
+        raise ValueError(f"its header says nothing of {short(name)}")
+    shape, kind, place = facts.get("shape"), facts.get("dtype"), facts.get("data_offsets")
+    if not _whole_numbers(shape) or not isinstance(kind, str) or len(shape) > 8:
+        raise ValueError(f"{short(name)} has no shape or type in its header")
+    if not _whole_numbers(place) or len(place) != 2 or not 0 <= place[0] <= place[1] <= room:
+        raise ValueError(f"{short(name)} lies outside the file")
+    if kind not in _BYTES or prod(shape) * _BYTES[kind] != place[1] - place[0]:
+        raise ValueError(f"{short(name)} is said to be {short(shape)} {short(kind)}, which is not what its bytes hold")
+    return Stored(tuple(shape), kind)
+
+
+def _whole_numbers(value: object) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)

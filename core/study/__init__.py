@@ -1,0 +1,1 @@
+"""The paper held against runs, and runs against each other. Without torch."""

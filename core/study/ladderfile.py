@@ -1,0 +1,170 @@
+"""What a quantization ladder found, as it stands in its JSON file. Torch-free: whoever shows it needs no model.
+
+Nothing in it is a path of the machine it was measured on.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from ..errors import DataError
+from ..atomic import complete_or_absent
+from ..program import program
+from ..regularfile import JSON_BYTES, read_regular, reason
+
+KIND = "quantization ladder"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A number with the middle 95 % of the bootstrap; of a difference, of the paired one on the same rows."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SplitScores:
+    """A method's comments for the rows of one split."""
+
+    scores: dict[str, float]
+    """bleu, corpus_bleu, chrf; 0 to 100."""
+    less_fp32: dict[str, Gap]
+    """The same names; empty for fp32 itself and where it was not measured."""
+    same_comments: float | None
+    """Share of rows with the very comment that fp32 wrote."""
+    seconds: float
+    """Decoding and scoring."""
+    intervals: dict[str, Gap] = field(default_factory=dict)
+    """The scores again, with the middle 95 % of the bootstrap over the rows."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long comments take, medians over the repeats."""
+
+    batch: int
+    """Methods commented together."""
+    comment_ms: float
+    """Beam search for the whole batch, each comment as long as it gets."""
+    token_ms: float
+    """One step of greedy decoding for the whole batch, without the encoder, over a fixed number of tokens."""
+    encode_ms: float
+    """The encoder and the decoder's keys of the source, for the whole batch."""
+
+
+@dataclass(frozen=True)
+class MethodFound:
+    """One line of the ladder."""
+
+    method: str
+    does: str
+    unavailable: str | None = None
+    """Why there are no numbers; None where there are."""
+    quantized_weights: int = 0
+    """Multiplied weights held in fewer than 32 bits."""
+    multiplied_weights: int = 0
+    """All weights that the model multiplies by, the output layer's included, embeddings left out."""
+    disk_bytes: int = 0
+    """Tensors of the saved model; a header of some kilobytes comes on top."""
+    saved_as: str = ""
+    """In which form a model folder of this method holds the weights."""
+    memory_bytes: int = 0
+    """Weights and buffers; integers and scales counted as they are."""
+    splits: dict[str, SplitScores] = field(default_factory=dict)
+    timings: tuple[Timing, ...] = ()
+    layer_errors: dict[str, float] = field(default_factory=dict)
+    """Layer -> norm of the difference to fp32 over fp32's norm, on held-out rows."""
+
+
+@dataclass(frozen=True)
+class AblationFound:
+    """What one choice of rounding costs, the other choices being torch's."""
+
+    name: str
+    layer_errors: dict[str, float]
+    splits: dict[str, SplitScores]
+
+
+@dataclass(frozen=True)
+class LayerSpread:
+    """Activations and weights of one linear layer; see `quanterrors.Spread`."""
+
+    layer: str
+    largest: float
+    median: float
+    feature_ratio: float
+    activation_error: float
+    token_error: float
+    weight_error: float
+    row_error: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why dynamic INT8 loses what it loses, or does not."""
+
+    ablations: tuple[AblationFound, ...]
+    spreads: tuple[LayerSpread, ...]
+    floors: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    """Split -> floor -> scores, on the rows of the ablations; files of older versions lack them."""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The whole file."""
+
+    model: str
+    """As given; of a path outside the working directory only the last part."""
+    data: str
+    """The same of the data."""
+    command: str
+    """What to type to measure it again."""
+    recipe: dict[str, int | float | str | list[str]]
+    """Seed, beam, lengths, batch size, repeats, threads, ..."""
+    device: str
+    versions: dict[str, str]
+    """Of everything that computes; `commit` where this is a checkout."""
+    weights_sha256: str
+    """Of the model's weights file."""
+    rows: dict[str, int]
+    """Split -> rows scored."""
+    floors: dict[str, dict[str, dict[str, float]]]
+    """Split -> floor -> scores."""
+    signatures: dict[str, str]
+    methods: tuple[MethodFound, ...]
+    explanation: Explanation | None = None
+    kind: str = KIND
+    schema: int = 1
+
+
+_ADAPTER = TypeAdapter(Ladder)
+
+
+def to_json(ladder: Ladder) -> str:
+    """The file's text."""
+    return _ADAPTER.dump_json(ladder, indent=1).decode() + "\n"
+
+
+def write_ladder(ladder: Ladder, path: Path) -> None:
+    """Writes the file, complete or absent."""
+    with complete_or_absent(path) as draft:
+        draft.write_text(to_json(ladder), encoding="utf-8")
+
+
+def read_ladder(path: Path) -> Ladder:
+    """Reads such a file.
+
+    Raises:
+        DataError: It is none.
+    """
+    try:
+        found = _ADAPTER.validate_json(read_regular(path, JSON_BYTES))
+    except (OSError, ValidationError) as error:
+        problem = reason(error) if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise DataError(
+            f"{path} cannot be read as a {KIND}: {problem}.", f"Make it anew: {program()} quantize MODEL -o FILE"
+        ) from error
+    return found

@@ -1,0 +1,1 @@
+"""From files to rows: documented methods in any form that data has. Without torch."""

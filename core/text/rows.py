@@ -1,0 +1,294 @@
+"""Reads rows (one documented Ruby method each) from a folder or from the Hugging Face hub, and names every broken one.
+
+Knows nothing of torch, tokens or batches: what leaves here is text. Follows CodeXGLUE's code-to-text format: one JSON object
+a line with `code_tokens` and `docstring_tokens`, both joined by blanks with every run of white space collapsed to one.
+
+Local `jsonl` is read here line by line and not through `datasets`: a broken row must be reported with its file and line, and
+a row's place must stay what it is in the file; `datasets` converts to Arrow first and has lost both by then.
+"""
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .splits import find_split
+from ..errors import DataError
+from ..hub import cache_only, why_unreachable
+
+HUB_SPLITS = {"valid": "validation"}
+"""Our names of splits that are called otherwise on the hub."""
+
+COMMENT_WORDS = range(3, 257)
+"""How many tokens the comment of a method in a Ruby file needs to make a row: CodeXGLUE's filter, against stubs and licences."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One method and its comment."""
+
+    name: str
+    """The method's qualified name (`func_name`); empty where the row has none."""
+    source: str
+    """The code tokens joined by single blanks: what the model reads."""
+    target: str
+    """The comment's tokens joined by single blanks: what the model should write."""
+    code: str
+    """The method as it was written; empty where the row has none."""
+    index: int
+    """0-based place in the split, broken rows counted: it names the same row whether or not others are skipped."""
+    path: str
+    """The file the method comes from, as the row says, or relative to the split's folder of Ruby files."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenRow:
+    """A row that cannot be used, and why."""
+
+    file: str
+    """The file (or hub data set and split) that holds it."""
+    line: int
+    """1-based line in the file, or 1-based row in the hub's split."""
+    problem: str
+    """What is wrong, in half a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One split as it was read."""
+
+    rows: tuple[Row, ...]
+    """The usable rows, in the order of the split."""
+    broken: tuple[BrokenRow, ...]
+    """The rows that were skipped."""
+    digest: str
+    """sha256 (hex) over the content of `rows`: equal digests, equal data, wherever the files lie."""
+
+
+def load_rows(
+    path: str,
+    split: str,
+    *,
+    on_broken: Literal["stop", "skip"] = "stop",
+    limit: int = 0,
+    shortest: int = 0,
+    hub_config: str = "ruby",
+) -> Rows:
+    """Read one split of a data set.
+
+    Args:
+        path: A folder with `{split}.jsonl`, `{split}.jsonl.gz` or a folder `{split}/` of Ruby files (the first of these that
+            exists is read), or else the name of a hub data set, `owner/name`.
+        split: `train`, `valid`, `test` or whatever the files are called.
+        on_broken: `stop` refuses the split at its first broken row; `skip` leaves broken rows out and lists them.
+        limit: Rows to read at most, 0 for all; what lies behind the last one is not looked at.
+        shortest: Rows whose comment has fewer words than this are left out, as if they were not there.
+        hub_config: Configuration of the hub data set; of no effect on a folder.
+
+    Returns:
+        The rows, at least one; the broken ones; and a digest of the content.
+
+    Raises:
+        DataError: The folder, split or data set is missing, damaged, empty or out of reach, or a row is broken and
+            `on_broken` is `stop`.
+    """
+    rows: list[Row] = []
+    broken: list[BrokenRow] = []
+    longest = 0
+    for row in _found(path, split, hub_config):
+        if isinstance(row, Row):
+            words = len(row.target.split())
+            longest = max(longest, words)
+            if words < shortest:
+                continue
+            rows.append(row)
+            if len(rows) == limit:
+                break
+        elif on_broken == "skip":
+            broken.append(row)
+        else:
+            raise DataError(
+                f"{row.file}, line {row.line}: {row.problem}.",
+                'Mend the row, or set data.on_broken_row = "skip" (evaluate: --skip-broken) to leave out and count such rows.',
+            )
+    if not rows and longest:
+        raise DataError(
+            f"No comment in the split {split} of {path} has {shortest} words; the longest has {longest}.",
+            f"Set data.shortest_comment to {longest} or less.",
+        )
+    if not rows:
+        raise _empty(path, split, broken)
+    return Rows(tuple(rows), tuple(broken), _digest(rows))
+
+
+def _found(path: str, split: str, hub_config: str) -> Iterator[Row | BrokenRow]:
+    """Rows of whatever `path` is; the folder is looked up at once, its rows are read as they are asked for."""
+    place = find_split(path, split)
+    if place is None:
+        return _hub_rows(path, hub_config, split)
+    return _ruby_rows(place) if place.is_dir() else _jsonl_rows(place)
+
+
+def _digest(rows: Sequence[Row]) -> str:
+    digest = hashlib.sha256()
+    for row in rows:
+        fields = [row.name, row.source, row.target, row.code, row.index, row.path]
+        digest.update(json.dumps(fields).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _jsonl_rows(file: Path) -> Iterator[Row | BrokenRow]:
+    """Rows of one file, plain or gzipped; blank lines are no rows, broken or otherwise."""
+    number = 0
+    index = 0
+    try:
+        with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    yield _row(_parse(line), index)
+                except ValueError as error:
+                    yield BrokenRow(str(file), number, str(error))
+                index += 1
+    except (EOFError, zlib.error, OSError) as error:
+        raise DataError(
+            f"{file} cannot be read beyond line {number}: {error}.",
+            "The file is incomplete, damaged or not readable: copy or download it again and check its permissions.",
+        ) from error
+
+
+def _parse(line: bytes) -> object:
+    """What the line says; a ValueError with a plain text where it is no JSON."""
+    try:
+        return json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 (byte {error.start + 1} of the line)") from error
+    except ValueError as error:
+        raise ValueError(f"not JSON ({error})") from error
+    except RecursionError as error:
+        raise ValueError("not JSON of a row (nested too deeply)") from error
+
+
+def _row(record: object, index: int) -> Row:
+    """The row in `record`; a ValueError that says what is wrong where there is none."""
+    if not isinstance(record, dict):
+        raise ValueError(f"not a JSON object but {_kind(record)}")
+    row = Row(
+        name=_text(record, "func_name"),
+        source=_joined(record, "code_tokens"),
+        target=_joined(record, "docstring_tokens"),
+        code=_text(record, "code"),
+        index=index,
+        path=_text(record, "path"),
+    )
+    try:
+        "".join((row.name, row.source, row.target, row.code, row.path)).encode()
+    except UnicodeEncodeError as error:
+        # JSON may escape half of a surrogate pair; no tokenizer and no file takes such a text.
+        raise ValueError("a text holds half of a surrogate pair, which is no character") from error
+    return row
+
+
+def _joined(record: dict[str, object], field: str) -> str:
+    tokens = record.get(field)
+    if tokens is None:
+        fields = ", ".join(repr(name) for name in record) or "none"
+        raise ValueError(f"{field} is missing (the row's fields: {fields[:200]})")
+    if not isinstance(tokens, list):
+        raise ValueError(f"{field} must be a list of strings, but is {_kind(tokens)}")
+    for place, token in enumerate(tokens):
+        if not isinstance(token, str):
+            raise ValueError(f"{field} must be a list of strings, but item {place} is {_kind(token)}")
+    text = " ".join(" ".join(tokens).split())
+    if not text:
+        raise ValueError(f"{field} holds no text")
+    return text
+
+
+def _text(record: dict[str, object], field: str) -> str:
+    text = record.get(field)
+    if text is None:
+        return ""
+    if not isinstance(text, str):
+        raise ValueError(f"{field} must be a string, but is {_kind(text)}")
+    return text
+
+
+def _kind(value: object) -> str:
+    """What JSON calls the value, for an error's text."""
+    if value is None:
+        return "null"
+    names = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _ruby_rows(folder: Path) -> Iterator[Row | BrokenRow]:
+    """One row for each method with a comment of 3 to 256 tokens; methods without one are no rows, broken or otherwise."""
+    # Imported here: only this kind of data needs tree-sitter.
+    from ..ruby import docstring_tokens, methods, source_text, target_text
+
+    index = 0
+    for file in sorted(folder.rglob("*.rb")):
+        if not file.is_file():
+            continue
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise DataError(f"{file} cannot be read: {error}.", "Check its permissions, or move it away.") from error
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            yield BrokenRow(str(file), content.count(b"\n", 0, error.start) + 1, "not UTF-8")
+            continue
+        name = file.relative_to(folder).as_posix().encode(errors="replace").decode()
+        for method in methods(text):
+            words = docstring_tokens(method.comment or "")
+            if len(words) in COMMENT_WORDS:
+                yield Row(method.qualified, source_text(method.tokens), target_text(words), method.code, index, name)
+                index += 1
+
+
+def _hub_rows(name: str, config: str, split: str) -> Iterator[Row | BrokenRow]:
+    # Imported here: slow to import, and of no use to those who read from a folder.
+    import datasets
+    from huggingface_hub import constants
+
+    hub_split = HUB_SPLITS.get(split, split)
+    place = f"{name} ({config}, {hub_split})"
+    why = why_unreachable()  # or the hub's library would ask again and again, for half a minute
+    try:
+        with cache_only(constants, datasets.config) if why else nullcontext():
+            records = datasets.load_dataset(name, config, split=hub_split)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        reason = why or " ".join(str(error).split())[:300].rstrip(".")
+        raise DataError(
+            f"There is no folder {name}, and {place} cannot be read from the Hugging Face hub: {reason}.",
+            "Check the name, the split and the network, or download the rows and give data.path as the folder with "
+            f"{split}.jsonl.",
+        ) from error
+    for index, record in enumerate(records):
+        try:
+            yield _row(record, index)
+        except ValueError as error:
+            yield BrokenRow(place, index + 1, str(error))
+
+
+def _empty(path: str, split: str, broken: Sequence[BrokenRow]) -> DataError:
+    """The error for a split without one usable row."""
+    if broken:
+        first = broken[0]
+        return DataError(
+            f"The split {split} of {path} holds no usable row: all {len(broken)} are broken, the first at "
+            f"{first.file}, line {first.line}: {first.problem}.",
+            "Check that the file is in CodeXGLUE's format: one JSON object a line, with code_tokens and docstring_tokens.",
+        )
+    return DataError(
+        f"The split {split} of {path} holds no row.",
+        "Fill it with jsonl rows, or with Ruby files whose methods have comments of 3 to 256 words, or name another split.",
+    )

@@ -1,0 +1,208 @@
+"""The resume checkpoint: one file with everything needed to go on inside a round, and the rewind weights.
+
+Complete or absent: a kill at any moment leaves the last whole checkpoint. All of it is safetensors with one JSON metadata
+entry; nothing is pickled. A checkpoint is copied at once and written beside the training, for a disk can be slow and the copy is
+exact. Knows tensors and facts, not what they mean.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..errors import RunError
+from ..atomic import complete_or_absent
+from ..regularfile import check_regular
+
+STATE_FILE = "state.safetensors"
+BEST_FILE = "best.safetensors"
+"""Beside it: the weights that the picker has as the best of the round."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A point inside a round."""
+
+    facts: dict[str, object]
+    """Round, step and what else the loop needs, as JSON."""
+    tensors: dict[str, Tensor]
+
+
+def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
+    """Replaces the checkpoint in `folder` in one rename.
+
+    Args:
+        folder: The run's `resume/`.
+        tensors: Name -> tensor, any device.
+        facts: JSON values.
+    """
+    folder.mkdir(exist_ok=True)  # not what it lies in: a run folder that was deleted must not come back in parts
+    save_tensors(folder / STATE_FILE, tensors, facts)
+
+
+class CheckpointWriter:
+    """Writes checkpoints beside the training, one at a time.
+
+    Args:
+        folder: The run's `resume/`.
+        saved: Called with a checkpoint's facts once it is on disk, by the thread that calls `write`, `poll` or `settle`.
+    """
+
+    def __init__(self, folder: Path, saved: Callable[[Mapping[str, object]], None]) -> None:
+        self._folder, self._saved = folder, saved
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: tuple[Future[None], Mapping[str, object]] | None = None
+
+    def write(self, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
+        """Takes a copy and begins to write it, after the one before is on disk.
+
+        Where memory is too short for a copy, the caller waits until all is written.
+
+        Args:
+            tensors: Name -> tensor, any device; may change as soon as this returns.
+            facts: JSON values.
+
+        Raises:
+            OSError: The checkpoint before could not be written.
+        """
+        self.settle()
+        if psutil.virtual_memory().available > 2 * sum(tensor.nbytes for tensor in tensors.values()):
+            copied = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+            self._pending = self._thread.submit(save_checkpoint, self._folder, copied, facts), facts
+        else:
+            save_checkpoint(self._folder, tensors, facts)
+            self._saved(facts)
+
+    def poll(self) -> None:
+        """Tells `saved` if a checkpoint has got to the disk; does not wait.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        if self._pending is not None and self._pending[0].done():
+            self.settle()
+
+    def settle(self) -> None:
+        """Waits until everything is on disk.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        if self._pending is not None:
+            (written, facts), self._pending = self._pending, None
+            written.result()
+            self._saved(facts)
+
+
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """The checkpoint in `folder`, or None where there is none.
+
+    Raises:
+        RunError: There is one, but it is damaged.
+    """
+    path = folder / STATE_FILE
+    if not os.path.lexists(path):
+        return None
+    facts, tensors = load_tensors(path)
+    return Checkpoint(facts, tensors)
+
+
+def checkpoint_facts(folder: Path) -> dict[str, object]:
+    """Only the facts of the checkpoint in `folder`, quickly; empty where there is none.
+
+    Raises:
+        RunError: The checkpoint is damaged.
+    """
+    path = folder / STATE_FILE
+    return _read(path, tensors=False)[0] if os.path.lexists(path) else {}
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object] | None = None) -> None:
+    """Writes tensors and facts to one file, complete or absent.
+
+    Args:
+        path: The file; replaced if it exists.
+        tensors: Name -> tensor, any device; none may share memory with another.
+        facts: JSON values.
+    """
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with complete_or_absent(path) as draft:
+        save_file(ready, draft, metadata={"facts": json.dumps(facts or {})})
+
+
+def load_tensors(path: Path) -> tuple[dict[str, object], dict[str, Tensor]]:
+    """Reads what `save_tensors` wrote.
+
+    Raises:
+        RunError: The file is missing or damaged.
+    """
+    return _read(path, tensors=True)
+
+
+@contextmanager
+def usable(path: Path, fix: str) -> Iterator[None]:
+    """Says of a file or folder of a run that it cannot be used, whatever is wrong with what the block takes from it.
+
+    Raises:
+        RunError: With the reason and the fix.
+    """
+    try:
+        yield
+    except RunError as error:
+        raise RunError(error.problem, fix) from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise RunError(f"{path} is missing or damaged: {str(error)[:300]}.", fix) from error
+
+
+def one_tensor(path: Path, name: str) -> Tensor | None:
+    """One tensor of a safetensors file, or None where the file or the tensor is not there (any more)."""
+    try:
+        check_regular(path)
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor(name).clone() if name in file.keys() else None  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter once, by name, as copies."""
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+@torch.no_grad()
+def set_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Sets every parameter to a saved value.
+
+    Args:
+        model: The model.
+        weights: As `weights_of` gave them.
+    """
+    for name, weight in model.named_parameters():
+        weight.copy_(weights[name])
+
+
+def _read(path: Path, *, tensors: bool) -> tuple[dict[str, object], dict[str, Tensor]]:
+    try:
+        check_regular(path)
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})["facts"])
+            if not isinstance(facts, dict):
+                raise ValueError("its facts are no JSON object")
+            # Cloned: tensors that point into the mapped file would change with it.
+            return facts, {name: file.get_tensor(name).clone() for name in file.keys()} if tensors else {}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
+        raise RunError(
+            f"The checkpoint {path} cannot be read: {error}.",
+            f"Delete {path.parent} and resume: the run goes on from its last complete round."
+            if path.name in (STATE_FILE, BEST_FILE)
+            else f"Put {path} back, or start a new run with the same recipe.",
+        ) from error

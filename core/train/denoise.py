@@ -1,0 +1,82 @@
+"""Denoising: what a whole model, encoder and decoder, learns from while it is pre-trained.
+
+From a text, spans are hidden, each behind one `<mask>`, and the decoder writes what they were, each after a `<mask>` of its own;
+of a method with a comment, the comment as a whole is one such span, written from the code alone. What is hidden depends on the
+seed alone. Follows T5's span corruption (Raffel et al. 2020) without its numbered sentinels: the order of the spans is enough.
+Knows nothing of models or of training.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..families.roberta import BOS, EOS
+
+HIDDEN_SHARE = 0.25
+"""Share of the tokens that is hidden; T5 hides 0.15, but a short text would then teach next to nothing."""
+MEAN_SPAN = 4
+"""Tokens of a span on average, drawn evenly between 1 and twice this less one."""
+
+COMMENT_REPEATS = 2
+"""How often a pass holds the writing of each comment, for every time that it holds the spans of each text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denoising:
+    """One thing to learn."""
+
+    text: list[int]
+    """`<s> … </s>`: what the encoder reads, before anything is hidden."""
+    wanted: list[int] | None
+    """`<s> … </s>`: what the decoder has to write; None where that is what will be hidden."""
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Tokens of source and target, about, for putting like with like into a batch."""
+        hidden = round(HIDDEN_SHARE * len(self.text) * (1 + 1 / MEAN_SPAN))
+        return len(self.text), hidden if self.wanted is None else len(self.wanted)
+
+    def draw(self, rng: np.random.Generator, mask_id: int) -> tuple[list[int], list[int]]:
+        """Source and target, `<s> … </s>` each, as the generator has it this time."""
+        return (self.text, self.wanted) if self.wanted is not None else hide_spans(self.text, rng, mask_id)
+
+
+def denoisings(comments: Sequence[list[int]], codes: Sequence[list[int]], texts: Sequence[list[int]]) -> list[Denoising]:
+    """Everything there is to learn from some methods: the spans of each text, and each comment from its code.
+
+    Args:
+        comments: `<s> … </s>` each, `<s> </s>` where there is none.
+        codes: `<s> … </s>` each.
+        texts: Comment and code together, `<s> … </s>`.
+
+    Returns:
+        All texts, then `COMMENT_REPEATS` times all comments that are not empty.
+    """
+    from_code = [Denoising(code, comment) for comment, code in zip(comments, codes, strict=True) if len(comment) > 2]
+    return [Denoising(text, None) for text in texts] + COMMENT_REPEATS * from_code
+
+
+def hide_spans(ids: list[int], rng: np.random.Generator, mask_id: int) -> tuple[list[int], list[int]]:
+    """Hides about a quarter of the tokens, in spans.
+
+    Args:
+        ids: `<s> … </s>` with a token between them at least, which may be `</s>` too.
+        rng: Draws the spans.
+        mask_id: Id of `<mask>`.
+
+    Returns:
+        The ids with one `<mask>` for each span; and `<s>`, then for each span a `<mask>` and its tokens, then `</s>`.
+    """
+    body = ids[1:-1]
+    count = max(1, round(HIDDEN_SHARE * len(body) / MEAN_SPAN))
+    starts = np.sort(rng.choice(len(body), size=min(count, len(body)), replace=False)).tolist()
+    sizes = rng.integers(1, 2 * MEAN_SPAN, size=len(starts)).tolist()
+    source, target, at = [BOS], [BOS], 0
+    for start, size in zip(starts, sizes, strict=True):
+        if start < at:  # inside the span before it
+            continue
+        source += [*body[at:start], mask_id]
+        at = min(len(body), start + size)
+        target += [mask_id, *body[start:at]]
+    return [*source, *body[at:], EOS], [*target, EOS]

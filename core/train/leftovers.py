@@ -1,0 +1,127 @@
+"""What a run that is taken up again must find as it left it: refused by name where it is missing or has changed.
+
+The digests were recorded when the files were written: those of a round in its `metrics.json`, that of the rewind point there and
+in the resume checkpoint, those of the model that the run starts from in `meta.json`. Runs of older versions have none; of them
+only presence can be checked. Knows files, not what is in them; torch-free.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ..errors import RunError
+from ..run.events import CheckpointSaved, RoundFinished, from_line
+from ..run.journal import LineReader
+from ..run.folder import RunPaths, read_metrics
+
+REWIND = "rewind.safetensors"
+ROUND_FILES = ("model.safetensors", "masks.safetensors", "predictions.jsonl")
+"""What the rounds to come read of a round."""
+
+
+def digest(path: Path) -> str:
+    """sha256 (hex) of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """File name -> digest, of those that are there."""
+    return {name: digest(folder / name) for name in names if (folder / name).is_file()}
+
+
+def check_file(path: Path, recorded: str | None, what: str) -> None:
+    """Refuses to go on without a file, or with another one.
+
+    Args:
+        path: The file.
+        recorded: Its digest when it was written; None where that is not known.
+        what: What the run needs it for, such as "what round 2 is pruned from".
+
+    Raises:
+        RunError: It is missing, cannot be read or has changed.
+    """
+    try:
+        now = digest(path)
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing: {what}.", "Put it back, or start a new run with the same recipe.") from error
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror}): {what}.", "Make it readable, then resume.") from error
+    if recorded is not None and now != recorded:
+        raise RunError(
+            f"{path} has changed since the run wrote it: {what}.", "Put it back, or start a new run with the same recipe."
+        )
+
+
+def check_rounds(paths: RunPaths, rounds: int) -> None:
+    """Refuses to go on where a complete round is gone, or what the rounds to come read of it.
+
+    Args:
+        paths: The run.
+        rounds: Number of its last round.
+
+    Raises:
+        RunError: Names what is missing or has changed.
+    """
+    done = paths.finished_rounds()
+    lost = sorted(_told(paths)[0] - set(done))
+    if lost and lost[-1] >= paths.next_round:
+        raise RunError(
+            f"{paths.round(lost[-1])} is missing, and the journal has round {lost[-1]} as complete.",
+            "Put the folder back, or start a new run with the same recipe.",
+        )
+    if not done or done[-1] >= rounds:
+        return
+    _check_round(paths, done[-1], ROUND_FILES[:2], f"what round {done[-1] + 1} is pruned from")
+    _check_round(paths, 0, ROUND_FILES[2:], "the dense model's comments, which later rounds are compared with")
+
+
+def _check_round(paths: RunPaths, number: int, names: Iterable[str], what: str) -> None:
+    recorded = recorded_digests(paths, number)
+    for name in names:
+        check_file(paths.round(number) / name, recorded.get(name), what)
+
+
+def recorded_digests(paths: RunPaths, number: int) -> Mapping[str, str]:
+    """File name -> digest as a round's `metrics.json` has them; {} for rounds of older versions.
+
+    Raises:
+        RunError: The file is missing or damaged, so nobody knows.
+    """
+    metrics = read_metrics(paths.round(number))
+    if metrics is None:
+        raise RunError(
+            f"{paths.round(number) / 'metrics.json'} is missing or damaged: the results of round {number}.",
+            "Put it back, or start a new run with the same recipe.",
+        )
+    found = metrics.get("digests")
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def lost_checkpoint(paths: RunPaths, number: int) -> str:
+    """What to say where the journal has a checkpoint inside a round that is not on disk any more; "" where all is well.
+
+    Args:
+        paths: The run; there is no checkpoint of this round.
+        number: The round that is next.
+    """
+    _, newest = _told(paths)
+    if newest is None or newest.round != number:
+        return ""
+    return f"The checkpoint of round {number}, step {newest.step} is not in {paths.resume} any more: round {number} begins again."
+
+
+def _told(paths: RunPaths) -> tuple[set[int], CheckpointSaved | None]:
+    """The rounds that the journal has as complete, and the newest checkpoint that it tells of."""
+    lines, complete, newest = LineReader(paths.journal), set[int](), None
+    while batch := lines.poll():
+        for line in batch:
+            # Only these lines are validated: the rest of a long journal would take seconds.
+            if b'"round_finished"' not in line and b'"checkpoint"' not in line:
+                continue
+            what = from_line(line).what
+            if isinstance(what, RoundFinished):
+                complete.add(what.round)
+            elif isinstance(what, CheckpointSaved):
+                newest = what
+    return complete, newest

@@ -1,0 +1,244 @@
+"""What pre-training minimises: masked tokens found by the encoder, or hidden spans written by the whole model.
+
+An objective makes the batch of a step from the seed and the step's rows alone, so a run can be taken up anywhere. Masking follows
+BERT's and RoBERTa's recipe (15 % of the tokens; of these 80 % `<mask>`, 10 % another token, 10 % unchanged; drawn anew each
+time); denoising is in `denoise`. Knows nothing of journals, commands or files.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..data import Batch, pad_lists, target_places
+from .denoise import Denoising, denoisings
+from ..families.roberta import PAD, CodeToText
+from ..seeds import derive_seed
+
+MASK_SHARE = 0.15
+VALIDATION_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Methods to learn from and methods to measure on, as token ids `<s> … </s>`; an empty comment is `<s> </s>`."""
+
+    comments: list[list[int]]
+    codes: list[list[int]]
+    held_comments: list[list[int]]
+    held_codes: list[list[int]]
+    length: int
+    """Tokens of comment and code together at most."""
+
+    def texts(self) -> list[list[int]]:
+        """`<s> comment </s> code </s>` of each method to learn from; without a comment, `<s> code </s>`."""
+        return self._joined(self.comments, self.codes)
+
+    def held_texts(self) -> list[list[int]]:
+        """The same of the methods to measure on."""
+        return self._joined(self.held_comments, self.held_codes)
+
+    def _joined(self, comments: list[list[int]], codes: list[list[int]]) -> list[list[int]]:
+        pairs = zip(comments, codes, strict=True)
+        return [((comment if len(comment) > 2 else comment[:1]) + code[1:])[: self.length] for comment, code in pairs]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How a model does on a batch: sums over its targets."""
+
+    loss: float
+    """Nats."""
+    right: int
+    count: int
+
+
+class Objective(Protocol):
+    """What the loop of `pretrain` needs."""
+
+    @property
+    def trains_decoder(self) -> bool:
+        """Whether the decoder learns too; if not, only the encoder is worth saving."""
+        ...
+
+    def lengths(self) -> tuple[list[int], list[int]]:
+        """Tokens of each example's source and target, about."""
+        ...
+
+    def batch(self, rows: Sequence[int], seed: int) -> Batch:
+        """The examples with these numbers as one batch on the CPU; equal arguments, equal batch."""
+        ...
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean loss of a batch on the model's device."""
+        ...
+
+    def held_out(self) -> list[Batch]:
+        """The batches to measure on, the same every time."""
+        ...
+
+    def found(self, batch: Batch) -> Found:
+        """How the model does on one of those, on its device."""
+        ...
+
+
+@dataclass(frozen=True)
+class MaskTokens:
+    """The encoder finds masked tokens, through the output layer that the decoder will use later.
+
+    Positions to find travel in `Batch.targets`: -1 where nothing is hidden, the true token where something is.
+    """
+
+    model: CodeToText
+    texts: list[list[int]]
+    held_texts: list[list[int]]
+    mask_id: int
+    vocab_size: int
+    trains_decoder: bool = False
+
+    def lengths(self) -> tuple[list[int], list[int]]:
+        """As `Objective.lengths`."""
+        lengths = [len(ids) for ids in self.texts]
+        return lengths, lengths
+
+    def batch(self, rows: Sequence[int], seed: int) -> Batch:
+        """As `Objective.batch`."""
+        return self._masked(self.texts, rows, seed)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """As `Objective.loss`."""
+        places = hidden_places(batch)
+        wanted = batch.targets.flatten().index_select(0, places)
+        return F.cross_entropy(masked_logits(self.model, batch.sources, places).float(), wanted)
+
+    def held_out(self) -> list[Batch]:
+        """As `Objective.held_out`."""
+        slices = _slices(len(self.held_texts))
+        return [self._masked(self.held_texts, rows, derive_seed("held out", rows[0])) for rows in slices]
+
+    def found(self, batch: Batch) -> Found:
+        """As `Objective.found`."""
+        places = hidden_places(batch)
+        return _found(masked_logits(self.model, batch.sources, places), batch.targets.flatten().index_select(0, places))
+
+    def _masked(self, texts: Sequence[list[int]], rows: Sequence[int], seed: int) -> Batch:
+        plain = pad_lists([texts[row] for row in rows], PAD)
+        masked, hidden = mask_tokens(plain, seed, self.mask_id, self.vocab_size)
+        return Batch(masked, torch.where(hidden, plain, -1), tuple(rows), hidden.flatten().nonzero()[:, 0])
+
+
+@dataclass(frozen=True)
+class Denoise:
+    """The whole model writes hidden spans and comments; measured on the comments of held-out methods."""
+
+    model: CodeToText
+    corpus: Corpus
+    mask_id: int
+    examples: list[Denoising]
+    label_smoothing: float = 0.0
+    trains_decoder: bool = True
+
+    def lengths(self) -> tuple[list[int], list[int]]:
+        """As `Objective.lengths`."""
+        lengths = [example.lengths for example in self.examples]
+        return [source for source, _ in lengths], [target for _, target in lengths]
+
+    def batch(self, rows: Sequence[int], seed: int) -> Batch:
+        """As `Objective.batch`."""
+        rng = np.random.default_rng(seed)
+        pairs = [self.examples[row].draw(rng, self.mask_id) for row in rows]
+        return _pairs([source for source, _ in pairs], [target for _, target in pairs], rows)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """As `Objective.loss`."""
+        loss: Tensor = self.model(batch.sources, batch.targets, self.label_smoothing, batch.places)
+        return loss
+
+    def held_out(self) -> list[Batch]:
+        """As `Objective.held_out`."""
+        codes, comments = self.corpus.held_codes, self.corpus.held_comments
+        slices = _slices(len(codes))
+        return [_pairs([codes[row] for row in rows], [comments[row] for row in rows], rows) for rows in slices]
+
+    def found(self, batch: Batch) -> Found:
+        """As `Objective.found`."""
+        logits, wanted = self.model.target_logits(batch.sources, batch.targets, batch.places)
+        return _found(logits, wanted)
+
+
+def make_objective(
+    name: str, model: CodeToText, corpus: Corpus, mask_id: int, vocab_size: int, label_smoothing: float
+) -> Objective:
+    """The objective that a recipe names.
+
+    Args:
+        name: "mask" or "denoise".
+        model: On its device.
+        corpus: What to learn from.
+        mask_id: Id of `<mask>`.
+        vocab_size: Tokens to draw replacements from.
+        label_smoothing: Share of the target given to all other tokens; only denoising uses it.
+    """
+    if name == "mask":
+        return MaskTokens(model, corpus.texts(), corpus.held_texts(), mask_id, vocab_size)
+    return Denoise(model, corpus, mask_id, denoisings(corpus.comments, corpus.codes, corpus.texts()), label_smoothing)
+
+
+def mask_tokens(ids: Tensor, seed: int, mask_id: int, vocab_size: int) -> tuple[Tensor, Tensor]:
+    """Hides tokens for the model to find.
+
+    Args:
+        ids: (batch, time) int64 on the CPU; 0 to 4 are special tokens and never hidden.
+        seed: Decides which; equal arguments, equal result.
+        mask_id: Id of `<mask>`.
+        vocab_size: Tokens to draw replacements from.
+
+    Returns:
+        The ids with hidden tokens replaced, and (batch, time) bool: which positions are to be found.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    chance = torch.rand(ids.shape, generator=generator)
+    other = torch.randint(5, vocab_size, ids.shape, generator=generator)
+    hidden = (chance < MASK_SHARE) & (ids > 4) & (ids != mask_id)
+    masked = torch.where(hidden & (chance < 0.8 * MASK_SHARE), mask_id, ids)
+    replaced = hidden & (chance >= 0.8 * MASK_SHARE) & (chance < 0.9 * MASK_SHARE)
+    return torch.where(replaced, other, masked), hidden
+
+
+def hidden_places(batch: Batch) -> Tensor:
+    """Where in the flattened batch a token is hidden, (hidden positions,) int64."""
+    return batch.places if batch.places is not None else (batch.targets >= 0).flatten().nonzero()[:, 0]
+
+
+def masked_logits(model: CodeToText, masked: Tensor, places: Tensor) -> Tensor:
+    """The model's guesses at hidden positions, through the output layer that the decoder will use later.
+
+    Args:
+        model: The model.
+        masked: (batch, time) ids.
+        places: (hidden positions,) int64, where in the flattened ids they are.
+
+    Returns:
+        (hidden positions, vocabulary).
+    """
+    states = model.encode(masked).flatten(0, 1).index_select(0, places)
+    logits: Tensor = model.lm_head(torch.tanh(model.dense(states)))
+    return logits
+
+
+def _found(logits: Tensor, wanted: Tensor) -> Found:
+    loss = F.cross_entropy(logits.float(), wanted, reduction="sum")
+    return Found(float(loss), int((logits.argmax(-1) == wanted).sum()), len(wanted))
+
+
+def _slices(count: int) -> list[range]:
+    return [range(first, min(first + VALIDATION_BATCH, count)) for first in range(0, count, VALIDATION_BATCH)]
+
+
+def _pairs(sources: list[list[int]], targets: list[list[int]], rows: Sequence[int]) -> Batch:
+    padded = pad_lists(targets, PAD)
+    return Batch(pad_lists(sources, PAD), padded, tuple(rows), target_places(padded, PAD))

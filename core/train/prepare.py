@@ -1,0 +1,318 @@
+"""Gets ready what a run works on: model, tokenizer, rows, and the record of what they were.
+
+The same recipe on the same files gives the same material, however often a run is taken up again; `meta.json` says what it was at
+the first start, and a run whose data has changed since is refused rather than continued on other rows.
+"""
+
+import json
+import os
+import platform
+import shutil
+import socket
+import sys
+import time
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from ..spec import given
+from . import leftovers
+from ..data import Encoded, encode_rows, subset
+from ..families.device import describe
+from ..errors import DataError, ModelError, RunError, TrainingError
+from ..evaluate.evaluate import as_event, floors_of
+from ..run.events import DataLoaded, FloorsMeasured, Warned
+from ..atomic import complete_or_absent
+from ..model import is_finetuned, load_masks, load_model, load_tokenizer
+from .lottery import Material
+from ..families.roberta import CodeToText, CodeToTextConfig, set_dropout, start_near_identity
+from ..spec.checkpoint_files import CONFIG, TOKENIZERS
+from ..recipe import NEW_MODEL, Architecture, Recipe, recipe_hash
+from ..regularfile import read_facts, reason
+from ..text.rows import Rows, load_rows
+from ..ruby import split_identifiers
+from .session import Session
+from ..families.tokenizer import train_tokenizer
+from ..families.weightfiles import find_tokenizer, find_weights
+
+PACKAGES = ("codeprune-tui", "torch", "transformers", "tokenizers", "accelerate", "numpy", "safetensors", "nltk", "sacrebleu")
+COMPILERS = ("g++", "clang++", "c++")
+"""What torch.compile makes code for the CPU with; any of them will do."""
+
+
+def versions() -> dict[str, str]:
+    """What a number depends on: Python and the packages that compute, package name -> version."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def prepare(session: Session) -> Material:
+    """Loads model and data, checks that they fit the recipe, and journals what was found.
+
+    Args:
+        session: The run.
+
+    Returns:
+        What the round loop works on, the model on its device.
+
+    Raises:
+        CodepruneError: Something is missing, broken, or does not fit.
+    """
+    recipe = session.recipe
+    wanted: dict[str, None] = dict.fromkeys(("train", recipe.evaluation.split))
+    splits = {split: _rows(session, split) for split in wanted}
+    _record(session, splits)
+    model, tokenizer = start_model(recipe, splits["train"])
+    if recipe.training.dropout >= 0:
+        set_dropout(model, recipe.training.dropout)
+    _check_lengths(recipe, model.config)
+
+    def encode(rows: Rows) -> Encoded:
+        return encode_rows(
+            rows,
+            tokenizer,
+            source_length=recipe.data.source_length,
+            target_length=recipe.data.target_length,
+            split_identifiers=model.config.split_identifiers,
+            cache=session.paths.cache,
+        )
+
+    held_out = encode(splits[recipe.evaluation.split])
+    held_out = held_out.take(subset(len(held_out.rows), recipe.evaluation.rows, recipe.evaluation.seed))
+    floors = floors_of(held_out.rows)
+    session.emit(
+        FloorsMeasured("floors", recipe.evaluation.split, len(held_out.rows), as_event(floors.constant), as_event(floors.name))
+    )
+    masks = {} if recipe.model.path == NEW_MODEL else load_masks(recipe.model.path)
+    material = Material(model, tokenizer, encode(splits["train"]), held_out, floors, masks)
+    for warning in given.warnings(recipe, material.counts()) if masks and not session.paths.finished_rounds() else ():
+        session.emit(Warned("warning", warning))
+    model.to(session.accelerator.device)
+    if recipe.training.compile:
+        compile_forward(model)
+    return material
+
+
+def compile_forward(model: CodeToText, backend: str = "inductor") -> None:
+    """Lets torch.compile make the model's training pass; decoding stays as it is.
+
+    One graph serves all batch sizes and lengths: without that, every new pair of lengths would be compiled anew.
+
+    Args:
+        model: On its device; compiled when it is first called.
+        backend: As torch.compile has it.
+
+    Raises:
+        TrainingError: There is no compiler for this device.
+    """
+    if backend == "inductor" and model.device.type == "cpu" and not any(map(shutil.which, COMPILERS)):
+        raise TrainingError(
+            f"training.compile needs a C++ compiler on the CPU, and none of {', '.join(COMPILERS)} is there.",
+            "Install one, or set training.compile = false.",
+        )
+    model.compile(dynamic=True, backend=backend)
+
+
+def start_model(recipe: Recipe, train: Rows) -> tuple[CodeToText, PreTrainedTokenizerBase]:
+    """The model and tokenizer that the recipe starts from.
+
+    Args:
+        recipe: The run's recipe.
+        train: Training rows; a new model's tokenizer is trained on them.
+
+    Returns:
+        The model on the CPU in fp32, and its tokenizer.
+
+    Raises:
+        ModelError: It cannot be loaded, or the recipe needs a fine-tuned model and this is none.
+    """
+    path, seed = recipe.model.path, recipe.training.seed
+    if path == NEW_MODEL:
+        return new_model(recipe.architecture, recipe.data.source_length, train, seed)
+    prunes_first = recipe.order == "prune-first"
+    if recipe.kind == "lottery" and (prunes_first or recipe.rewind.to == "finetuned") and not is_finetuned(path):
+        wish = "prunes first" if prunes_first else 'rewinds to "finetuned"'
+        raise ModelError(
+            f"{path} has no trained decoder, but this recipe {wish}, which needs a fine-tuned model.",
+            'Fine-tune it first, or set rewind.to = "pretrained" and pruning.order = "train-first".',
+        )
+    model = load_model(path, decoder_layers=recipe.model.decoder_layers, seed=seed)
+    if model.config.quantization is not None:
+        raise ModelError(
+            f"{path} is quantized ({model.config.quantization}) and cannot be trained.", "Give the model it came from."
+        )
+    return model, load_tokenizer(path)
+
+
+def new_model(shape: Architecture, source_length: int, train: Rows, seed: int) -> tuple[CodeToText, PreTrainedTokenizerBase]:
+    """An untrained model, with a tokenizer trained on the rows; equal arguments give equal weights.
+
+    Args:
+        shape: Sizes.
+        source_length: Longest source in tokens.
+        train: Rows whose sources and targets the tokenizer learns from.
+        seed: Of the weights.
+
+    Returns:
+        Model and tokenizer.
+    """
+
+    def texts() -> list[str]:
+        sources = [split_identifiers(row.source) if shape.split_identifiers else row.source for row in train.rows]
+        return [*sources, *(row.target for row in train.rows)]
+
+    tokenizer = train_tokenizer(texts(), vocab_size=shape.vocab_size)
+    config = CodeToTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.ffn,
+        hidden_dropout_prob=shape.dropout,
+        attention_probs_dropout_prob=shape.dropout,
+        max_position_embeddings=max(source_length, 256) + 2,  # RoBERTa counts positions from 2
+        type_vocab_size=1,
+        decoder_layers=shape.decoder_layers,
+        decoder_heads=shape.heads,
+        decoder_ffn=shape.ffn,
+        decoder_dropout=shape.dropout,
+        split_identifiers=shape.split_identifiers,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = CodeToText(config)
+        start_near_identity(model)
+    return model, tokenizer
+
+
+def _rows(session: Session, split: str) -> Rows:
+    data = session.recipe.data
+    only = {"limit": data.train_rows, "shortest": data.shortest_comment} if split == "train" else {}
+    rows = load_rows(data.path, split, on_broken=data.on_broken_row, hub_config=data.hub_config, **only)
+    session.emit(DataLoaded("data_loaded", split, len(rows.rows), len(rows.broken)))
+    for broken in rows.broken[:5]:
+        session.emit(Warned("warning", f"Row left out: {broken.file} line {broken.line}: {broken.problem}"))
+    return rows
+
+
+def _check_lengths(recipe: Recipe, config: CodeToTextConfig) -> None:
+    longest = config.max_position_embeddings - 2
+    for key, length in {
+        "data.source_length": recipe.data.source_length,
+        "data.target_length": recipe.data.target_length,
+        "evaluation.max_length": recipe.evaluation.max_length,
+    }.items():
+        if length > longest:
+            raise ModelError(
+                f"{key} = {length}, but this model has positions for {longest} tokens.", f"Set {key} to {longest} or less."
+            )
+
+
+def _record(session: Session, splits: dict[str, Rows]) -> None:
+    """Writes `meta.json` at the first start; later compares with it."""
+    path, digests = session.paths.meta, {split: rows.digest for split, rows in splits.items()}
+    if not path.exists() and (session.paths.finished_rounds() or session.paths.resume.exists()):
+        raise RunError(
+            f"{path} is missing, so nobody can tell whether model and data are those that the run began with.",
+            "Put it back, or start a new run with the same recipe.",
+        )
+    now: dict[str, object] = {
+        "recipe": recipe_hash(session.recipe),
+        "data": digests,
+        "model": model_digests(session.recipe),
+        "versions": versions(),
+        "device": describe(session.accelerator.device),
+        "threads": torch.get_num_threads(),
+        "seed": session.recipe.training.seed,
+        "host": socket.gethostname(),
+        "platform": sys.platform,
+        "started": round(time.time(), 3),
+    }
+    if not os.path.lexists(path):
+        _write_meta(session, now)
+        return
+    _compare(_read_meta(session), now, session)
+
+
+def model_digests(recipe: Recipe) -> dict[str, str]:
+    """File name -> digest of what the model that a recipe starts from is loaded from; {} for a new one.
+
+    Raises:
+        ModelError: There are no weights, or the hub cannot be reached.
+    """
+    if recipe.model.path == NEW_MODEL:
+        return {}
+    weights = tokenizer = find_weights(recipe.model.path)
+    with suppress(ModelError):  # without one the model cannot be loaded, and that says more of it
+        tokenizer = find_tokenizer(recipe.model.path) / CONFIG
+    names = {name for names in TOKENIZERS for name in names} | {"tokenizer_config.json", "special_tokens_map.json"}
+    beside = leftovers.digests(weights.parent, [weights.name, CONFIG, given.MASKS])
+    return beside | leftovers.digests(tokenizer.parent, sorted(names))
+
+
+def record_code(session: Session, digest: str) -> None:
+    """Notes the further Ruby code of a pre-training in `meta.json`; later compares with it.
+
+    Args:
+        session: The run, prepared.
+        digest: Of the methods that were found.
+
+    Raises:
+        DataError: They have changed since the run began.
+    """
+    meta = _read_meta(session)
+    if "code" not in meta:
+        _write_meta(session, {**meta, "code": digest})
+    elif meta["code"] != digest:
+        raise DataError(
+            f"The Ruby code in {session.recipe.data.code} has changed since {session.paths.name} began.",
+            "Restore it, or start a new run.",
+        )
+
+
+def _write_meta(session: Session, facts: dict[str, object]) -> None:
+    with complete_or_absent(session.paths.meta) as draft:
+        draft.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_meta(session: Session) -> dict[str, object]:
+    path = session.paths.meta
+    try:
+        return read_facts(path)
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be read: {reason(error)}.", "Put it back, or start a new run with the same recipe."
+        ) from error
+
+
+def _compare(then: dict[str, object], now: dict[str, object], session: Session) -> None:
+    name = session.paths.name
+    if then.get("recipe") != now["recipe"]:
+        raise RunError(
+            f"The recipe of {name} has changed since the run began.", "Restore recipe.toml, or start a new run with it."
+        )
+    if then.get("data") != now["data"]:
+        raise DataError(f"The data of {name} has changed since the run began.", "Restore it, or start a new run.")
+    if isinstance(was := then.get("model"), dict) and was != (model := now["model"]):  # older versions did not note it
+        assert isinstance(model, dict)
+        names = sorted(file for file in was | model if was.get(file) != model.get(file))
+        where = f"{', '.join(names)} in {session.recipe.model.path}"
+        raise ModelError(
+            f"The model that {name} starts from has changed since the run began: {where}.",
+            "Restore it, or start a new run.",
+        )
+    for key in ("versions", "device", "threads"):
+        if then.get(key) != now[key]:
+            session.emit(
+                Warned(
+                    "warning",
+                    f"{key} were {then.get(key)} when the run began and are {now[key]} now: results may differ in the last bits.",
+                )
+            )

@@ -1,0 +1,216 @@
+"""Training: optimizer, learning rate and one step at a time, with masks held.
+
+A trainer can be stopped after any step and rebuilt from its state, bit for bit. It knows nothing of rounds, pickers or files;
+what it minimises is passed in, so that fine-tuning, pruning and pre-training share it. The settings of both presets are in
+`core.recipe`.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ..data import Batch
+from ..families.device import autocast
+from ..errors import TrainingError
+from ..compress.masks import apply_masks
+from ..families.roberta import PAD
+from ..recipe import Training
+
+ADAM_EPSILON = 1e-8
+"""The paper's, and torch's default."""
+
+ENCODER_LAYERS = "encoder.encoder."
+"""Names of the parameters that `hold_encoder` holds begin so; embeddings, which the decoder shares, are not among them."""
+
+Loss = Callable[[Batch], Tensor]
+"""A batch on the model's device -> mean loss, 0-dimensional."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Means since the last report."""
+
+    loss: float
+    learning_rate: float
+    examples: int
+    tokens: int
+    """Real source and target tokens, padding not counted."""
+
+
+def learning_rate(training: Training, step: int, rounds: int) -> float:
+    """The learning rate of an optimizer step.
+
+    Args:
+        training: The recipe's training table.
+        step: Number of the step in its round, 0-based.
+        rounds: Rounds that train, the dense one included.
+
+    Returns:
+        The rate. Policy "all-rounds" is the paper's trap: a schedule for the length of all rounds, begun anew in every one, so
+        that with 10 rounds and 10 % warm-up the rate rises through the whole round and never falls.
+    """
+    if training.warmup == "constant":
+        return training.learning_rate
+    length = training.steps * (rounds if training.warmup == "all-rounds" else 1)
+    warmup = round(training.warmup_share * length)
+    share = step / warmup if step < warmup else (length - step) / max(1, length - warmup)
+    return training.learning_rate * max(0.0, share)
+
+
+def encoder_share(training: Training, step: int) -> float:
+    """The share of the learning rate that the encoder's layers get.
+
+    Args:
+        training: The recipe's training table.
+        step: Number of the step in its round, 0-based.
+
+    Returns:
+        0 while they are held, rising to 1 over as many steps again.
+
+    Source: Liu and Lapata 2019, Text Summarization with Pretrained Encoders, delays one half's rate for the same reason.
+    """
+    hold = training.hold_encoder
+    return min(1.0, max(0, step - hold) / hold) if hold else 1.0
+
+
+class Trainer:
+    """Trains a model step by step, its pruned weights held at 0.
+
+    Args:
+        model: The model, on the accelerator's device.
+        loss: What is minimised.
+        masks: Parameter name -> bool mask on the same device; applied after every step.
+        training: The recipe's training table.
+        rounds: Rounds that train, for the "all-rounds" schedule.
+        accelerator: Device and precision.
+    """
+
+    def __init__(
+        self, model: nn.Module, loss: Loss, masks: Mapping[str, Tensor], training: Training, rounds: int, accelerator: Accelerator
+    ) -> None:
+        self.step = 0
+        self._model, self._loss, self._training, self._rounds, self._accelerator = model, loss, training, rounds, accelerator
+        self._weights = dict(model.named_parameters())
+        # In the weights' own type: multiplying by bools takes four times as long.
+        self._masks = {name: mask.to(self._weights[name].dtype) for name, mask in masks.items()}
+        held = [weight for name, weight in self._weights.items() if name.startswith(ENCODER_LAYERS)]
+        free = [weight for name, weight in self._weights.items() if not name.startswith(ENCODER_LAYERS)]
+        self._optimizer = torch.optim.AdamW(
+            [{"params": weights, "held": weights is held} for weights in (held, free) if weights],
+            lr=training.learning_rate,
+            eps=ADAM_EPSILON,
+            weight_decay=training.weight_decay,
+            fused=True,
+        )
+        self._pending: list[tuple[int, tuple[int, ...], Tensor]] = []
+        self._examples = self._tokens = 0
+
+    def train_step(self, batch: Batch) -> None:
+        """One optimizer step: forward, backward, update, masks.
+
+        Args:
+            batch: Rows on the CPU.
+
+        Raises:
+            TrainingError: The loss is no finite number (seen here on the CPU, at the next `report` on a GPU).
+        """
+        self._model.train()
+        rate = learning_rate(self._training, self.step, self._rounds)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * encoder_share(self._training, self.step) if group["held"] else rate
+        device = self._accelerator.device
+        on_device = batch.to(device)
+        with autocast(self._accelerator):
+            loss = self._loss(on_device)
+        self._accelerator.backward(loss)
+        checked = loss.detach()
+        if self._training.clip_norm:
+            norm = self._clip()
+            # Gradients can overflow under a finite loss; the batch to name is this one, not the next.
+            checked = torch.where(torch.isfinite(norm), checked, norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        apply_masks(self._weights, self._masks)
+        self.step += 1
+        self._pending.append((self.step, batch.rows, checked))
+        self._examples += len(batch.rows)
+        self._tokens += int((batch.sources != PAD).sum() + (batch.targets != PAD).sum())
+        if device.type == "cpu":  # a GPU must not wait for each loss; its losses are looked at in `report`
+            self._refuse_nan(self._pending[-1:])
+
+    def report(self) -> Rates:
+        """Loss, rate and work done since the last report; forgets them.
+
+        Raises:
+            TrainingError: A loss since then was no finite number.
+        """
+        self._refuse_nan(self._pending)
+        losses = [float(loss) for _, _, loss in self._pending]
+        rates = Rates(
+            loss=sum(losses) / len(losses) if losses else math.nan,
+            learning_rate=learning_rate(self._training, max(0, self.step - 1), self._rounds),
+            examples=self._examples,
+            tokens=self._tokens,
+        )
+        self._pending, self._examples, self._tokens = [], 0, 0
+        return rates
+
+    def check(self) -> None:
+        """Raises if a loss since the last report was no finite number; called before anything is saved."""
+        self._refuse_nan(self._pending)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything needed to go on from here, as tensors: weights, optimizer, random-number generators."""
+        tensors = {f"weight/{name}": weight.detach() for name, weight in self._weights.items()}
+        for name, weight in self._weights.items():
+            for key, value in self._optimizer.state.get(weight, {}).items():
+                tensors[f"optimizer/{key}/{name}"] = value
+        tensors["rng/cpu"] = torch.get_rng_state()
+        if self._accelerator.device.type == "cuda":
+            tensors["rng/cuda"] = torch.cuda.get_rng_state(self._accelerator.device)
+        return tensors
+
+    @torch.no_grad()
+    def load_state(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        """Goes back to a saved state.
+
+        Args:
+            tensors: As `state` gave them.
+            step: The step they were saved after.
+        """
+        for name, weight in self._weights.items():
+            weight.copy_(tensors[f"weight/{name}"])
+            saved = {
+                key: tensors[f"optimizer/{key}/{name}"]
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"optimizer/{key}/{name}" in tensors
+            }
+            if saved:
+                # Fused AdamW wants its step counters where the weights are, except that tensors must be their own copies.
+                self._optimizer.state[weight] = {key: value.clone().to(weight.device) for key, value in saved.items()}
+        torch.set_rng_state(tensors["rng/cpu"].cpu())
+        if "rng/cuda" in tensors and self._accelerator.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["rng/cuda"].cpu(), self._accelerator.device)
+        self.step = step
+
+    def _clip(self) -> Tensor:
+        # A pruned weight gets a gradient too; it must not count in the norm, or a sparse model would train more slowly.
+        for name, mask in self._masks.items():
+            gradient = self._weights[name].grad
+            if gradient is not None:
+                gradient.mul_(mask)
+        norm: Tensor = self._accelerator.clip_grad_norm_(self._weights.values(), self._training.clip_norm)
+        return norm
+
+    def _refuse_nan(self, losses: list[tuple[int, tuple[int, ...], Tensor]]) -> None:
+        for step, rows, loss in losses:
+            if not bool(torch.isfinite(loss)):
+                raise TrainingError(
+                    f"The loss of step {step} or its gradient norm is {float(loss)}; its batch holds the training rows "
+                    f"{', '.join(map(str, rows))} (the split's first is 0).",
+                    "Try a lower training.learning_rate, a training.clip_norm above 0, or fp32; then look at these rows.",
+                )

@@ -1,0 +1,131 @@
+"""Prints the measured part of a bundled model's card as Markdown: scores with floors and intervals, outputs, words of its own.
+
+    python tools/model_card.py checkpoints/bundled/ruby-mini --data data/ruby [--against OTHER_MODEL]
+
+Every row of valid and test is decoded greedily and with beam 10; intervals are paired bootstraps against the name floor and,
+where asked, against another model with the same beam.
+"""
+
+import argparse
+import random
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import astuple
+
+from codeprune_tui.views.encoder_verdict import warning
+from core.evaluate.evaluate import Evaluation, evaluate_model
+from core.score.metrics import name_prediction, name_words
+from core.recipe import Evaluation as Settings
+from core.score.significance import Difference, paired_bootstrap
+
+SPLITS = ("valid", "test")
+BEAMS = (10, 1)
+SHOWN = 20
+WORD = re.compile(r"[^\W\d_]{3,}")
+FUNCTION_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "the and for with from that this into are was not all any its has have been will can may should must which when where "
+        "than then them they their there these those such each other also only given",
+    )
+)
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--data", default="data/ruby")
+    parser.add_argument("--against", help="another model, compared row by row with beam 10 on valid")
+    parser.add_argument("--max-length", type=int, default=48)
+    parser.add_argument("--threads", type=int, default=0)
+    asked = parser.parse_args()
+
+    def measured(model: str, split: str, beam: int) -> Evaluation:
+        print(f"{model}, {split}, beam {beam} …", file=sys.stderr)
+        settings = Settings.model_validate({"split": split, "rows": 0, "beam": beam, "max_length": asked.max_length})
+        return evaluate_model(model, asked.data, settings, device="cpu", threads=asked.threads, encoder_off=beam == BEAMS[0])
+
+    found = {(split, beam): measured(asked.model, split, beam) for split in SPLITS for beam in BEAMS}
+    less = {split: off.dense_less for split in SPLITS if (off := found[split, BEAMS[0]].encoder_off)}
+    for split in SPLITS:
+        if silence := warning(less[split], f"On {split}, a study of this model", "model"):
+            print(f"{silence}\n")
+    print_scores(found)
+    for split in SPLITS:
+        print_difference(f"{split}: model less encoder off", less[split])
+        ours = found[split, 10]
+        floor = [name_prediction(row.name) for row in ours.rows]
+        print_difference(f"{split}: model less name floor", compare(ours, floor))
+    if asked.against:
+        other = measured(asked.against, "valid", 10)
+        print_difference("valid: model less the other", compare(found["valid", 10], other.predictions))
+    for split in SPLITS:
+        print_words(split, found[split, 10])
+    print_outputs(found["valid", 10])
+
+
+def compare(ours: Evaluation, theirs: "list[str] | tuple[str, ...]") -> dict[str, Difference]:
+    """The paired bootstrap on the rows of an evaluation."""
+    return paired_bootstrap(ours.predictions, theirs, [row.target for row in ours.rows])
+
+
+def print_scores(found: dict[tuple[str, int], Evaluation]) -> None:
+    """One table of all scores and floors."""
+    print("| rows | program | smoothed BLEU-4 | corpus BLEU | chrF | mean words |\n|---|---|---|---|---|---|")
+    for (split, beam), result in found.items():
+        words = sum(len(text.split()) for text in result.predictions) / len(result.rows)
+        scores = result.scores
+        print(
+            f"| {split}, {len(result.rows)} | model, {f'beam {beam}' if beam > 1 else 'greedy'} | {scores.bleu:.2f} | "
+            f"{scores.corpus_bleu:.2f} | {scores.chrf:.1f} | {words:.1f} |"
+        )
+    for split in SPLITS:
+        if off := found[split, 10].encoder_off:
+            rows, scores = len(found[split, 10].rows), off.scores
+            cells = f"{scores.bleu:.2f} | {scores.corpus_bleu:.2f} | {scores.chrf:.1f}"
+            print(f"| {split}, {rows} | floor: encoder off | {cells} | |")
+        floors = found[split, 10].floors
+        for name, floor in (("method's name", floors.name), ("constant sentence", floors.constant)):
+            print(f"| {split}, {floor.rows} | floor: {name} | {floor.bleu:.2f} | {floor.corpus_bleu:.2f} | {floor.chrf:.1f} | |")
+    print("\nSignatures:", " · ".join(f"`{text}`" for text in found["valid", 10].signatures.values()), "\n")
+
+
+def print_difference(title: str, found: Mapping[str, Difference]) -> None:
+    """One line with three differences and their intervals."""
+    parts = (
+        f"{name} {value:+.2f} [{low:+.2f}, {high:+.2f}]"
+        for name, (value, low, high) in ((n, astuple(d)) for n, d in found.items())
+    )
+    print(f"{title}: {', '.join(parts)}\n")
+
+
+def print_words(split: str, result: Evaluation) -> None:
+    """Content words: how many are in the reference, and how many of those the method's name does not hold."""
+    said = right = own = 0
+    for row, text in zip(result.rows, result.predictions, strict=True):
+        words = content_words(text)
+        true = words & content_words(row.target)
+        said, right, own = said + len(words), right + len(true), own + len(true - set(name_words(row.name)))
+    print(
+        f"{split}: of {said} content words {right} ({right / said:.1%}) are in the row's own comment, "
+        f"{own} ({own / said:.1%}) of them not in the method's name.\n"
+    )
+
+
+def content_words(text: str) -> set[str]:
+    """Words of three letters or more that are no function words, lower-case."""
+    return set(WORD.findall(text.lower())) - FUNCTION_WORDS
+
+
+def print_outputs(result: Evaluation) -> None:
+    """Random rows, unedited: names and comments; the rows' own comments are not the project's to print."""
+    print("| row | method | comment |\n|---|---|---|")
+    for place in sorted(random.Random(0).sample(range(len(result.rows)), SHOWN)):
+        row, text = result.rows[place], result.predictions[place].replace("|", "\\|")
+        print(f"| {row.index} | `{row.name.rpartition('.')[2]}` | {text} |")
+
+
+if __name__ == "__main__":
+    main()

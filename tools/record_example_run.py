@@ -1,0 +1,75 @@
+"""Records the example run that comes with the package: the demo's recipe, run for real, kept without its weights.
+
+    make example-run
+
+runs `checkpoints/bundled/recipes/demo.toml` on this machine and puts into `checkpoints/bundled/example-run` what a reader of a
+run needs: recipe, journal, meta.json, the metrics of each round, and, newest first, as many rounds' masks as `MOST_BYTES` allows.
+The recipe is the shipped one, with paths that hold on every machine; the host's name is left out. Do it again after a change of
+the demo's recipe, of ruby-mini or of the journal's format, and look at the result: make demo, Enter.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from codeprune_tui import bundle
+from codeprune_tui.runs import client
+from codeprune_tui.cli import tables
+from codeprune_tui.cli.console import catch_up, follow, wants_bar
+from core.atomic import complete_or_absent
+from core.recipe import recipe_hash
+from core.run.folder import RunPaths
+
+MOST_BYTES = 1_450_000
+"""Every installation carries the example, and nothing reads all of its masks."""
+HOST = "example"
+"""Stands for the machine's name."""
+
+
+def main() -> None:
+    checkpoints = Path(tempfile.mkdtemp(prefix="example-run-"))
+    paths = client.start(checkpoints, bundle.demo_recipe(), bundle.EXAMPLE)
+    view = follow(paths, *catch_up(paths), bar=wants_bar())
+    print(tables.results(view))
+    target = bundle.folder() / bundle.EXAMPLE
+    if len(view.finished) != view.rounds + 1:
+        sys.exit(f"The run did not end well, {target} is as it was. See {paths.log}")
+    if target.exists():
+        shutil.rmtree(target)
+    keep(paths, target)
+    shutil.rmtree(checkpoints)
+    print(f"Wrote {target}: {size_bytes(target) / 1e6:.2f} MB", file=sys.stderr)
+
+
+def size_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def keep(paths: RunPaths, target: Path) -> None:
+    """Copies what the example needs, without anything that tells of this machine's folders."""
+    with complete_or_absent(target) as draft:
+        draft.mkdir()
+        kept = RunPaths(draft)
+        shutil.copyfile(bundle.recipes()[bundle.DEMO], kept.recipe)
+        events = [json.loads(line) for line in paths.journal.read_text(encoding="utf-8").splitlines()]
+        lines = [json.dumps({**event, "host": HOST} if "host" in event else event, ensure_ascii=False) for event in events]
+        kept.journal.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        facts = json.loads(paths.meta.read_text(encoding="utf-8"))
+        facts |= {"recipe": recipe_hash(bundle.demo_recipe()), "host": HOST}
+        kept.meta.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        for number in paths.finished_rounds():
+            kept.round(number).mkdir(parents=True)
+            shutil.copyfile(paths.round(number) / "metrics.json", kept.round(number) / "metrics.json")
+        for number in paths.finished_rounds()[:0:-1]:  # those of the dense round are all ones
+            masks = paths.round(number) / "masks.safetensors"
+            if size_bytes(draft) + masks.stat().st_size <= MOST_BYTES:
+                shutil.copyfile(masks, kept.round(number) / masks.name)
+        assert size_bytes(draft) <= MOST_BYTES, "the journal alone is too long"
+        found = [file for file in draft.rglob("*") if file.is_file() and str(paths.root.parent).encode() in file.read_bytes()]
+        assert not found, f"{found} name a folder of this machine"
+
+
+if __name__ == "__main__":
+    main()
