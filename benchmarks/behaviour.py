@@ -23,12 +23,12 @@ from pathlib import Path
 import pexpect
 import psutil
 
-from codeprune_tui.views.state import RunView, reduce_all
 from codeprune_tui.terminal.gc import Tidying
-from core.run.events import Evaluating, Happening, Pruned, RoundStarted, RunStarted, Step, read_line, to_line
-from core.run.journal import JournalReader, JournalWriter, LineReader
+from codeprune_tui.views.state import RunView, reduce_all
 from core.recipe import build_recipe
+from core.run.events import Evaluating, Happening, Pruned, RoundStarted, RunStarted, Step, read_line, to_line
 from core.run.folder import RunPaths, create_run, hold_lock
+from core.run.journal import JournalReader, JournalWriter, LineReader
 from core.worker import NICENESS
 
 TRAIN = (

@@ -19,8 +19,8 @@ from pathlib import Path
 from textual.widgets import DataTable
 
 from codeprune_tui import bundle
-from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.runs.watch import Lister
+from codeprune_tui.tui import CodepruneApp
 from core.recipe import build_recipe, to_toml
 
 TAIL_BYTES = 96 * 1024

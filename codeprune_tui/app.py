@@ -60,8 +60,8 @@ def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) 
         raise SystemExit(f"The app needs a terminal. Without one, use: {program()} status, run, pause, resume, stop.")
     os.environ.setdefault("TEXTUAL_FPS", FRAMES_PER_S)  # Textual looks at it once, when it is imported
     from .settings import config_path
-    from .terminal.input import PastingDriver
     from .terminal.gc import Tidying
+    from .terminal.input import PastingDriver
     from .tui import CodepruneApp
 
     Tidying.begin()

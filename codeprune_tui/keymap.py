@@ -13,29 +13,11 @@ from textual.screen import Screen
 
 from core.program import program
 
-from .tui import CodepruneApp
+from .frame import APP_KEYS
+from .modes import MODES
 
 NAMED = {key.value for key in Keys} | {"space", "enter", "escape", "tab", "backspace", "delete"}
 MODIFIERS = ("ctrl+", "shift+", "alt+", "super+")
-
-
-def modes() -> dict[str, type[Screen[None]]]:
-    """Title -> the mode's screen."""
-    from .screens.compare import CompareScreen
-    from .screens.layers import LayersScreen
-    from .screens.live import LiveScreen
-    from .screens.new_run import NewRunScreen
-    from .screens.playground import PlaygroundScreen
-    from .screens.runs import RunsScreen
-
-    return {
-        "Runs": RunsScreen,
-        "Live": LiveScreen,
-        "Layers": LayersScreen,
-        "Compare": CompareScreen,
-        "Playground": PlaygroundScreen,
-        "New run": NewRunScreen,
-    }
 
 
 def tables() -> dict[str, list[Binding]]:
@@ -59,8 +41,8 @@ def tables() -> dict[str, list[Binding]]:
         "the choice of a method": ChooseMethod,
         "the terminal check": TerminalScreen,
     }
-    found = {title: [*_own(CodepruneApp.BINDINGS), *_own(mode.BINDINGS)] for title, mode in modes().items()}
-    everywhere = [binding for binding in _own(CodepruneApp.BINDINGS) if binding.id != "app.quit"]  # q leads back from there
+    found = {mode.title: [*_own(APP_KEYS), *_own(mode.load().BINDINGS)] for mode in MODES.values()}
+    everywhere = [binding for binding in _own(APP_KEYS) if binding.id != "app.quit"]  # q leads back from there
     found["the whole log"] = [*everywhere, *_own(LogScreen.BINDINGS)]
     return found | {title: _own(dialog.BINDINGS) for title, dialog in dialogs.items()}
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 from textual.binding import Binding
 
-from .keymap import modes
-from .widgets.statusline import MODE_KEYS
+from .modes import MODES
 
-ORDER = ("live", "runs", "layers", "compare", "playground", "new")
+ORDER = sorted(MODES, key=lambda name: name != "live")
 """Live first: what Runs and Live share goes to the run of the status line, and not to the one under a cursor out of sight."""
 
 
@@ -20,10 +19,10 @@ def elsewhere(seen: set[str]) -> Iterator[tuple[str, str, Binding]]:
     Args:
         seen: Ids of the bindings that are in front; they are left out.
     """
-    seen, tables = set(seen), modes()
+    seen = set(seen)
     for mode in ORDER:
-        title = MODE_KEYS[mode][1]
-        for binding in tables[title].BINDINGS:
+        title = MODES[mode].title
+        for binding in MODES[mode].load().BINDINGS:
             if isinstance(binding, Binding) and binding.tooltip and binding.id not in seen:
                 seen.add(binding.id or "")
                 yield mode, f"{title}: {binding.description}", binding

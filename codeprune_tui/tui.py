@@ -30,19 +30,21 @@ from core.recipe import Recipe
 from core.run.folder import KILLED, RunInfo, RunPaths, State
 
 from . import bundle, first_start, settings
+from .frame import ALIVE, APP_KEYS, SLOW_POLL_S, SLOW_TICK_S
+from .modes import MODES
 from .runs import client
-from .views.shorten import short_paths
+from .runs.watch import POLL_S, Lister, Watched, Watcher
+from .terminal.gc import Tidying
 from .terminal.key_queue import KeyOrder, KeyPassed
 from .terminal.notifications import notification
 from .terminal.renderer import Painted
+from .themes import COLOUR_BLIND_SAFE
 from .views.plain import plain, plain_lines
 from .views.series import titles
+from .views.shorten import short_paths
 from .views.state import RunView, eta_s, standing
-from .themes import COLOUR_BLIND_SAFE
-from .terminal.gc import Tidying
-from .runs.watch import POLL_S, Lister, Watched, Watcher
-from .widgets.statusline import LEAST, MODE_KEYS, tone
-from .views.text import duration, floors_under, held_against, killed, reopening
+from .views.text import duration, floors_under, held_against, killed, reopening, tone
+from .widgets.statusline import LEAST
 
 if TYPE_CHECKING:
     from .screens.mode import ModeScreen
@@ -51,13 +53,9 @@ EXPECT_S = 15.0
 """How long the status line shows a command as on its way before it believes the journal's silence."""
 LETTERS_A_SECOND = 20
 """How fast a toast is read, by somebody who was looking elsewhere."""
-SLOW_POLL_S, SLOW_TICK_S = 2.0, 5.0
-"""How often a run's news and ages are shown over a slow line."""
-LISTING = ("runs", "compare")
-"""Modes that show the list of runs."""
+
+
 LIVE = (State.STARTING, State.RUNNING, State.PAUSED, State.STALE)
-ALIVE = ("RUNNING", "PAUSED", "PAUSING…", "STOPPING…", "STARTING…", "STALE")
-"""First words of the states in which a worker is there."""
 
 
 class RunChanged(Message):
@@ -84,52 +82,6 @@ class RunsListed(Message):
         return isinstance(message, RunsListed)
 
 
-def _runs() -> Screen[None]:
-    from .screens.runs import RunsScreen
-
-    return RunsScreen()
-
-
-def _live() -> Screen[None]:
-    from .screens.live import LiveScreen
-
-    return LiveScreen()
-
-
-def _layers() -> Screen[None]:
-    from .screens.layers import LayersScreen
-
-    return LayersScreen()
-
-
-def _compare() -> Screen[None]:
-    from .screens.compare import CompareScreen
-
-    return CompareScreen()
-
-
-def _playground() -> Screen[None]:
-    from .screens.playground import PlaygroundScreen
-
-    return PlaygroundScreen()
-
-
-def _new() -> Screen[None]:
-    from .screens.new_run import NewRunScreen
-
-    return NewRunScreen()
-
-
-SCREENS: dict[str, Callable[[], Screen[None]]] = {
-    "runs": _runs,
-    "live": _live,
-    "layers": _layers,
-    "compare": _compare,
-    "playground": _playground,
-    "new": _new,
-}
-
-
 class CodepruneApp(App[None]):
     """Renders run folders; the workers live without it.
 
@@ -143,27 +95,11 @@ class CodepruneApp(App[None]):
 
     TITLE = "codeprune-tui"
     CSS_PATH = "app.tcss"
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[object]]]] = {**SCREENS}  # type: ignore[dict-item]
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[object]]]] = {mode.name: mode.open for mode in MODES.values()}
     DEFAULT_MODE = "runs"
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (LEAST[0], "-narrow"), (120, "-wide")]  # noqa: RUF012 - Textual's own convention
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (LEAST[1], "-short"), (36, "-tall")]  # noqa: RUF012
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *(
-            Binding(key, f"mode('{mode}')", title, show=False, tooltip=f"Go to {title}", id=f"app.{mode}")
-            for mode, (key, title) in MODE_KEYS.items()
-        ),
-        Binding("q", "ask_quit", "Detach", tooltip="Leave the app, asking if a run is at work; it goes on", id="app.quit"),
-        Binding(
-            "ctrl+q",
-            "quit",
-            "Detach at once",
-            show=False,
-            priority=True,
-            tooltip="Leave at once, also while typing; every run goes on",
-            id="app.leave",
-        ),
-        Binding("question_mark,f1", "help", "Help", key_display="?", tooltip="Show all keys", id="app.help"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = APP_KEYS
 
     def __init__(
         self,
@@ -333,7 +269,7 @@ class CodepruneApp(App[None]):
             live = [info for info in message.runs if info.state in LIVE]
             if live:
                 self.watch_run(live[0].paths)
-        if self.current_mode in LISTING:
+        if MODES[self.current_mode].lists_runs:
             self._front(lambda screen: screen.refresh_all())
 
     def on_run_changed(self, message: RunChanged) -> None:
@@ -476,7 +412,7 @@ class CodepruneApp(App[None]):
         self.switch_mode(mode)
         self.painted.forget()  # a terminal that something else has written to is put right by any change of mode
         if self._lister is not None:
-            self._lister.set_front(mode in LISTING)
+            self._lister.set_front(MODES[mode].lists_runs)
 
     def action_help(self) -> None:
         """Shows all keys."""
@@ -560,13 +496,13 @@ class CodepruneApp(App[None]):
         from .palette import elsewhere
 
         seen: set[str] = set()
-        names = {title for _, title in MODE_KEYS.values()}
+        names = {mode.title for mode in MODES.values()}
         for active in screen.active_bindings.values():
             binding = active.binding
             if binding.tooltip and (binding.id or binding.action) not in seen:
                 seen.add(binding.id or binding.action)
                 twice = active.node is not self and binding.description in names  # Runs has an action Compare, too
-                title = f"{MODE_KEYS[self.current_mode][1]}: {binding.description}" if twice else binding.description
+                title = f"{MODES[self.current_mode].title}: {binding.description}" if twice else binding.description
                 yield SystemCommand(title, binding.tooltip, partial(self.run_action, binding.action, active.node))
         for own in self.BINDINGS:
             if isinstance(own, Binding) and own.id not in seen:  # behind a dialog they have no keys

@@ -21,12 +21,12 @@ from safetensors.numpy import save
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from .atomic import complete_or_absent
 from .disk import in_words
 from .errors import DataError, ModelError
-from .atomic import complete_or_absent
 from .regularfile import check_regular
-from .text.rows import Row, Rows
 from .ruby import split_identifiers as split_identifiers_in
+from .text.rows import Row, Rows
 
 logger = logging.getLogger(__name__)
 

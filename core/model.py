@@ -23,17 +23,26 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.activations import ACT2FN
 
-from .spec.configfields import check_fields, short
-from .errors import ModelError
 from .atomic import TEMPORARY, complete_or_absent
 from .compress.masks import load_masks as read_masks
+from .compress.quantized_files import load_quantized, save_quantized
+from .errors import ModelError
 from .families.memory import available_bytes
 from .families.roberta import BOS, EOS, PAD, CodeToText, CodeToTextConfig, Decoder
-from .spec.checkpoint_files import CONFIG, WEIGHTS
-from .plainfiles import size_words
-from .compress.quantized_files import load_quantized, save_quantized
 from .families.tokenizerfile import read_tokenizer, reason_of
-from .families.weightfiles import NO_WEIGHTS, find_tokenizer, find_weights, plain_names, read_json, read_shapes, read_tensors, unpack
+from .families.weightfiles import (
+    NO_WEIGHTS,
+    find_tokenizer,
+    find_weights,
+    plain_names,
+    read_json,
+    read_shapes,
+    read_tensors,
+    unpack,
+)
+from .plainfiles import size_words
+from .spec.checkpoint_files import CONFIG, WEIGHTS
+from .spec.configfields import check_fields, short
 
 ENCODER_FIELDS = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",

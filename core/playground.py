@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import BinaryIO
 
 from .errors import CodepruneError
+from .recipe import Device
 from .run.exchange import (
     MOST_CHARACTERS,
     MOST_CODE,
@@ -42,12 +43,11 @@ from .run.exchange import (
     read_request,
     to_line,
 )
-from .recipe import Device
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .ruby import Method
     from .evaluate.variants import Kept, Models
+    from .ruby import Method
 
 FIRST_CHARACTERS = 300_000
 """What is read at first: where this much has more methods than are listed, nobody wrote it, and the rest would take seconds."""

@@ -34,6 +34,8 @@ Objective = Literal["mask", "denoise"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 NEW_MODEL = "new"
+PRETRAINED, FINETUNED = "checkpoints/bundled/ruby-mini-pretrained", "checkpoints/bundled/ruby-mini"
+"""The models that come with the package."""
 REWIND_PATTERN = r"^(pretrained|finetuned|none|step:[1-9][0-9]*)$"
 
 TRAINING_PRESETS: dict[str, dict[str, object]] = {
@@ -68,7 +70,7 @@ class Section(BaseModel):
 class Model(Section):
     """Which model the run starts from."""
 
-    path: str = Field(default="checkpoints/bundled/ruby-mini", min_length=1)
+    path: str = Field(default=FINETUNED, min_length=1)
     """Folder of a model (own, CodeXGLUE or Hugging Face), a hub name such as microsoft/codebert-base, or "new" for an
     untrained one built from [architecture]."""
     decoder_layers: int = Field(default=6, ge=1, le=24)

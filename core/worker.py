@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .run.control import Control, StopRequested
+from .atomic import remove_unfinished
 from .disk import in_words
 from .errors import CodepruneError, RunError
-from .run.events import CommandTaken, Event, Failed, Happening, RunStarted, Stopped, Warned
-from .atomic import remove_unfinished
-from .run.holder import Hold, HoldLostError, refuse_second
-from .run.journal import JournalWriter
 from .recipe import load_recipe
 from .regularfile import real
+from .run.control import Control, StopRequested
+from .run.events import CommandTaken, Event, Failed, Happening, RunStarted, Stopped, Warned
 from .run.folder import RunPaths, hold_lock
+from .run.holder import Hold, HoldLostError, refuse_second
+from .run.journal import JournalWriter
 
 if TYPE_CHECKING:
     from .train.lottery import Material
@@ -140,8 +140,8 @@ def _work(paths: RunPaths, journal: Journal, control: Control) -> None:
     recipe = load_recipe(paths.recipe)
     for folder in (paths.root, paths.rounds, paths.resume):
         remove_unfinished(folder)
-    from .train import prepare  # torch and transformers: seconds
     from .families.device import describe, make_accelerator
+    from .train import prepare  # torch and transformers: seconds
     from .train.lottery import run_lottery
     from .train.session import Session
 

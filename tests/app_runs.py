@@ -9,6 +9,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from codeprune_tui.tui import CodepruneApp
+from core.recipe import build_recipe
 from core.run.events import (
     CheckpointSaved,
     DataLoaded,
@@ -29,10 +30,9 @@ from core.run.events import (
     Scores,
     Step,
 )
-from core.score.interval import Difference, Interval
-from core.run.journal import JournalWriter
-from core.recipe import build_recipe
 from core.run.folder import RunPaths, create_run, hold_lock
+from core.run.journal import JournalWriter
+from core.score.interval import Difference, Interval
 
 NOW = 1_750_000_000.0
 """The time of all tests."""

@@ -21,9 +21,9 @@ from safetensors.torch import load_file, save_file
 from test_loading import tokenizer
 from test_model import small_model
 
-from core.model import save_model
-from core.families.roberta import CodeToText
 from core.compress.quantize import quantize
+from core.families.roberta import CodeToText
+from core.model import save_model
 
 Spoil = Callable[[Path], object]
 WEIGHTS, CONFIG, WORDS, MASKS = "model.safetensors", "config.json", "tokenizer.json", "masks.safetensors"

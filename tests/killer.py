@@ -18,8 +18,8 @@ from typing import Any
 import core.train.lottery
 import core.train.prepare
 import core.train.pretrain  # noqa: F401 - imported here once, so that the forks need not
-from core.run import journal
 from core import worker
+from core.run import journal
 
 
 def die() -> None:

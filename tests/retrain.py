@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 from core import worker
-from core.train.checkpoint import load_checkpoint
 from core.recipe import load_recipe, to_toml
 from core.run.folder import RunPaths
+from core.train.checkpoint import load_checkpoint
 from core.train.session import Session
 
 STEPS = 50

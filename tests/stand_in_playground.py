@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from core.playground import Texts
 from core.run.exchange import (
     PLAIN,
     Abilities,
@@ -25,7 +26,6 @@ from core.run.exchange import (
     to_line,
 )
 from core.spec.quantizers import METHODS
-from core.playground import Texts
 
 HEARD = Path(os.environ["HEARD"]) if "HEARD" in os.environ else None
 

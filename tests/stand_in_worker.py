@@ -28,8 +28,8 @@ from core.run.events import (
     Stopped,
     Warned,
 )
-from core.run.journal import JournalWriter
 from core.run.folder import RunPaths, hold_lock
+from core.run.journal import JournalWriter
 
 FLOORS = {"constant": Scores(7.5, 0.25, 10.5), "name": Scores(12.5, 0.75, 16.5)}
 SIGNATURES = {"bleu": "codexglue|smooth", "corpus_bleu": "nrefs:1|case:lc"}

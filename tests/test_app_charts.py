@@ -23,8 +23,8 @@ from app_runs import (
 from textual.events import MouseScrollDown, MouseScrollUp
 from textual.pilot import Pilot
 
-from codeprune_tui.views.series import titles
 from codeprune_tui.tui import CodepruneApp
+from codeprune_tui.views.series import titles
 from codeprune_tui.widgets.chart import Plot, ScoreChart
 from codeprune_tui.widgets.serieschart import Charts, SeriesChart
 from codeprune_tui.widgets.spark import scaled

@@ -17,8 +17,8 @@ from codeprune_tui.screens.marks import MarkRuns
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.widgets.chart import Plot
 from codeprune_tui.widgets.comparetable import CompareTable
-from core.run.events import Happening, RoundFinished, Scores, Step
 from core.recipe import build_recipe, to_toml
+from core.run.events import Happening, RoundFinished, Scores, Step
 from core.run.folder import RunPaths
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])

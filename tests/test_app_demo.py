@@ -34,8 +34,8 @@ from codeprune_tui.screens.new_run import NewRunScreen
 from codeprune_tui.screens.runs import RunsScreen
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.views.text import percent
-from core.run.events import FloorsMeasured, Scores
 from core.recipe import load_recipe
+from core.run.events import FloorsMeasured, Scores
 from core.run.folder import RunPaths, is_held
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])

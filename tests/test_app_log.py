@@ -22,8 +22,8 @@ from textual.pilot import Pilot
 from codeprune_tui.runs import logs
 from codeprune_tui.screens.live import LiveScreen
 from codeprune_tui.screens.log import LogScreen
-from codeprune_tui.views.state import reduce_all
 from codeprune_tui.tui import CodepruneApp
+from codeprune_tui.views.state import reduce_all
 from codeprune_tui.widgets.pager import Pager, _heights
 from codeprune_tui.widgets.runlog import RunLog
 from core.run.events import Event, Warned

@@ -10,13 +10,13 @@ from textual.dom import DOMNode
 from textual.events import AppBlur
 from textual.pilot import Pilot
 
+from codeprune_tui.modes import MODES
 from codeprune_tui.tui import CodepruneApp
-from codeprune_tui.widgets.statusline import MODE_KEYS
 
 
 async def seen(app: CodepruneApp, pilot: Pilot[None], keys: str) -> None:
     """Goes through some modes, waiting for each."""
-    titles = dict(MODE_KEYS.values())
+    titles = {mode.key: mode.title for mode in MODES.values()}
     for key in keys:
         await pilot.press(key)
         await until_shown(app, f"[{key} {titles[key]}]")

@@ -21,16 +21,16 @@ from textual.widgets import OptionList, Select
 
 from codeprune_tui.playground import process as playground
 from codeprune_tui.playground.history import history_file, read_history
-from codeprune_tui.views.quantization_text import TITLES
 from codeprune_tui.screens.help import sections
 from codeprune_tui.screens.playground import PlaygroundScreen
 from codeprune_tui.tui import CodepruneApp
+from codeprune_tui.views.quantization_text import TITLES
 from codeprune_tui.widgets.editor import MOST_CHARACTERS, RubyEditor, editable
 from codeprune_tui.widgets.opinion import Opinion, Waiting
 from codeprune_tui.widgets.opinions import Opinions, Question
 from core.evaluate.comment import comment_methods
-from core.spec.quantizers import METHODS
 from core.ruby import methods
+from core.spec.quantizers import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])

@@ -7,14 +7,14 @@ from app_runs import LARGE, SMALL, a_round, beginning, live, make_run, opened, s
 from textual.widgets import DataTable, Input
 
 from codeprune_tui.runs import client
-from codeprune_tui.views.run_order import ORDERS
-from codeprune_tui.views.run_columns import COLUMNS, DEVICE, KIND
 from codeprune_tui.screens.compare import CompareScreen
 from codeprune_tui.screens.new_run import NewRunScreen
 from codeprune_tui.screens.runs import RunsScreen
 from codeprune_tui.tui import CodepruneApp
-from core.run.events import Paused
+from codeprune_tui.views.run_columns import COLUMNS, DEVICE, KIND
+from codeprune_tui.views.run_order import ORDERS
 from core.recipe import build_recipe, load_recipe, to_toml
+from core.run.events import Paused
 from core.run.folder import RunPaths
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])

@@ -30,8 +30,8 @@ from codeprune_tui.screens.runs import RunsScreen
 from codeprune_tui.widgets.field import FieldRow
 from codeprune_tui.widgets.statusline import StatusLine
 from core.errors import RunError
-from core.run.events import CommandTaken, Paused, RunFinished, Step, Stopped, Validated
 from core.recipe import Recipe, build_recipe
+from core.run.events import CommandTaken, Paused, RunFinished, Step, Stopped, Validated
 from core.run.folder import RunPaths
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])

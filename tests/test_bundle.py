@@ -15,12 +15,12 @@ from test_client import stand_in
 from codeprune_tui import bundle
 from codeprune_tui.runs import client
 from core.errors import RecipeError, RunError
-from core.run.events import Evaluated, RunStarted, Unknown
-from core.run.journal import read_journal
 from core.recipe import NEW_MODEL, load_recipe
-from core.text.rows import load_rows
+from core.run.events import Evaluated, RunStarted, Unknown
 from core.run.folder import RunPaths, State, read_metrics, run_info
+from core.run.journal import read_journal
 from core.spec.schedule import sparsities
+from core.text.rows import load_rows
 
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "checkpoints" / "bundled"

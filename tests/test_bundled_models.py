@@ -9,9 +9,9 @@ import torch
 from retrain import FILE, STEPS, first_steps, machine
 
 from core.evaluate.evaluate import evaluate_model
+from core.families.weightfiles import read_tensors
 from core.model import is_finetuned, load_model, load_tokenizer
 from core.recipe import Evaluation, load_recipe
-from core.families.weightfiles import read_tensors
 
 BUNDLED = Path(__file__).parent.parent / "checkpoints" / "bundled"
 MODELS = ["ruby-mini", "ruby-mini-pretrained"]

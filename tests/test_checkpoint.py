@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from core.atomic import complete_or_absent, remove_unfinished
+from core.errors import RunError
 from core.train import checkpoint
 from core.train.checkpoint import CheckpointWriter, checkpoint_facts, load_checkpoint, save_checkpoint
-from core.errors import RunError
-from core.atomic import complete_or_absent, remove_unfinished
 
 
 def test_round_trip_and_replacement(tmp_path: Path) -> None:

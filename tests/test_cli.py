@@ -18,13 +18,14 @@ from app_runs import make_run, whole_run
 from test_client import happened, stand_in, until
 
 from codeprune_tui import bundle
-from codeprune_tui.cli import main, runs, console, tables
+from codeprune_tui.cli import console, main, runs
 from codeprune_tui.runs import client
 from codeprune_tui.views.plain import plain, plain_lines
-from core.run.events import FloorsMeasured, RoundFinished, RunFinished, RunStarted, Scores, Stopped
-from core.run.journal import JournalWriter
+from codeprune_tui.views.text import table
 from core.recipe import Recipe, load_recipe, parse_recipe
+from core.run.events import FloorsMeasured, RoundFinished, RunFinished, RunStarted, Scores, Stopped
 from core.run.folder import RunPaths, create_run, hold_lock, is_held
+from core.run.journal import JournalWriter
 
 PROGRAM = [sys.executable, "-P", "-m", "codeprune_tui.cli.main"]
 
@@ -692,7 +693,7 @@ def test_counting_tells_now_and_then(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_tables_align() -> None:
-    assert tables.table([["a", "number"], ["long", "1"]]) == "a     number\nlong       1"
+    assert table([["a", "number"], ["long", "1"]]) == "a     number\nlong       1"
 
 
 def test_plain_makes_text_harmless() -> None:

@@ -19,6 +19,7 @@ import pytest
 from codeprune_tui import bundle
 from codeprune_tui.runs import client
 from core.errors import CodepruneError, DataError, ModelError, RunError
+from core.recipe import Recipe, build_recipe, load_recipe
 from core.run.events import (
     CheckpointSaved,
     CommandTaken,
@@ -33,9 +34,8 @@ from core.run.events import (
     Stopped,
     Warned,
 )
-from core.run.journal import JournalWriter
-from core.recipe import Recipe, build_recipe, load_recipe
 from core.run.folder import RunPaths, State, create_run, hold_lock, is_held, run_info
+from core.run.journal import JournalWriter
 
 STAND_IN = Path(__file__).parent / "stand_in_worker.py"
 

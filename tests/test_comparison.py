@@ -19,8 +19,8 @@ from codeprune_tui.views.comparison import (
     picture,
 )
 from codeprune_tui.widgets.comparechart import COLOURS, LEVELS, LINES, MARKERS, legend, limits, lines, window
-from core.run.results import Result
 from core.run.folder import RunInfo, RunPaths, State
+from core.run.results import Result
 
 FLOORS = {"name": {"bleu": 13.0, "chrf": 16.0}, "constant": {"bleu": 8.0}}
 

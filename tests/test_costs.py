@@ -7,19 +7,19 @@ from typing import get_args
 import pytest
 from test_lottery import BASE
 
-from core.train import lottery
-from core.spec import sizes
 from core import worker
-from core.spec.costs import disk_need
-from core.run.events import RunFinished, RunStarted
-from core.run.journal import read_journal
-from core.model import load_model, save_model
 from core.compress.masks import prunable
 from core.families.roberta import CodeToText, CodeToTextConfig
-from core.study.pace import measure
+from core.model import load_model, save_model
 from core.recipe import Architecture, PrunablePreset, Recipe, build_recipe, to_toml
+from core.run.events import RunFinished, RunStarted
 from core.run.folder import RunPaths
+from core.run.journal import read_journal
+from core.spec import sizes
+from core.spec.costs import disk_need
+from core.study.pace import measure
 from core.study.timings import Timings, predict
+from core.train import lottery
 
 BUNDLE = Path(__file__).parent.parent / "checkpoints" / "bundled"
 SHAPE = Architecture(vocab_size=300, hidden=32, layers=3, heads=4, ffn=40, decoder_layers=2)

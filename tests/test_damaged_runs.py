@@ -14,18 +14,18 @@ from pathlib import Path
 import pytest
 from app_runs import NOW, make_run, opened, shown, until_shown, whole_run
 
-from codeprune_tui.runs import client, logs, models
-from codeprune_tui.playground import history
-from codeprune_tui.cli import tables
 from codeprune_tui import settings
+from codeprune_tui.cli import tables
+from codeprune_tui.playground import history
+from codeprune_tui.runs import client, logs, models
 from codeprune_tui.runs.watch import Lister
 from core import regularfile
 from core.errors import CodepruneError, RunError
+from core.run.folder import DAMAGED, RunPaths, find_run, hold_lock, is_held, run_folders, run_info
 from core.run.journal import JournalReader, append_command, tail_lines
-from core.study.overlaps import read_bits
 from core.run.predictions import read_predictions
 from core.run.results import ResultsReader
-from core.run.folder import DAMAGED, RunPaths, find_run, hold_lock, is_held, run_folders, run_info
+from core.study.overlaps import read_bits
 from core.study.runs import read_run
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerFast
 from core import data
 from core.data import BatchOrder, Encoded, collate, encode_rows, encode_texts, subset
 from core.errors import DataError, ModelError
-from core.text.rows import Row, Rows, load_rows
 from core.families.tokenizer import train_tokenizer
+from core.text.rows import Row, Rows, load_rows
 
 WORDS = [f"def method_{n} ( someValue ) return someValue + {n} end" for n in range(40)]
 

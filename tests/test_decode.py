@@ -14,8 +14,8 @@ import core.decode
 from core.decode import Hypothesis, beam_search, beam_search_batches
 from core.errors import ModelError
 from core.families.fitting import CPU_BATCH, MOST, batch_that_fits, example_bytes, fitting
-from core.model import load_model
 from core.families.roberta import BOS, EOS, CodeToText
+from core.model import load_model
 
 GOLDEN = Path(__file__).parent / "golden" / "beam"
 NAMES = ["random", "sketchy", "trained"]

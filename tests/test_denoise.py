@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from test_pretrain import make, stop_and_resume
 
 from core import worker
-from core.train.denoise import COMMENT_REPEATS, HIDDEN_SHARE, Denoising, denoisings, hide_spans
+from core.model import is_finetuned, load_model
+from core.recipe import load_recipe
 from core.run.events import Validated
 from core.run.journal import read_journal
-from core.model import is_finetuned, load_model
-from core.train.prepare import start_model
-from core.recipe import load_recipe
 from core.text.rows import load_rows
+from core.train.denoise import COMMENT_REPEATS, HIDDEN_SHARE, Denoising, denoisings, hide_spans
+from core.train.prepare import start_model
 
 MASK = 99
 

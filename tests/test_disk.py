@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 from test_resume import outcome, prepare
 
-from core.train import checkpoint
-from core import disk, atomic, model, worker
+from core import atomic, disk, model, worker
+from core.atomic import complete_or_absent
 from core.compress import masks
-from core.run.control import Control, StopRequested
 from core.disk import in_words, system_error
 from core.errors import DataError, RunError
-from core.run.events import Failed, RunFinished, Warned
-from core.atomic import complete_or_absent
-from core.run.journal import JournalWriter, read_journal
 from core.recipe import Recipe
+from core.run.control import Control, StopRequested
+from core.run.events import Failed, RunFinished, Warned
 from core.run.folder import RunPaths, create_run
+from core.run.journal import JournalWriter, read_journal
+from core.train import checkpoint
 
 ROOT = Path(__file__).parent.parent
 NUMBERS = sorted(disk.CAUSES)

@@ -10,22 +10,22 @@ import pytest
 from app_runs import LARGE, NOW, SMALL, encoder_off, make_run, opened, shown, started, until_shown, whole_run, with_encoder_off
 
 from codeprune_tui.cli import tables
-from codeprune_tui.views.encoder_verdict import warning, warning_of_all
 from codeprune_tui.reports import words
 from codeprune_tui.reports.content import read_content
 from codeprune_tui.reports.figures import quality
 from codeprune_tui.reports.markdown import markdown
 from codeprune_tui.reports.page import page
-from codeprune_tui.views.state import RunView, eta_s, reduce_all
 from codeprune_tui.tui import CodepruneApp
+from codeprune_tui.views.encoder_verdict import warning, warning_of_all
+from codeprune_tui.views.state import RunView, eta_s, reduce_all
 from codeprune_tui.views.text import sentence
-from core.run.encoder_off import EncoderOff, carries
 from core.evaluate.evaluate import Decoded, Evaluation, floors_of
+from core.run.encoder_off import EncoderOff, carries
 from core.run.events import Evaluating, Event, Happening, Scores
-from core.score.interval import Difference, Interval
 from core.run.results import Result, ResultsReader, to_csv
-from core.text.rows import Row
+from core.score.interval import Difference, Interval
 from core.score.tally import scored, tally
+from core.text.rows import Row
 
 IDLE = encoder_off(low=-0.2, value=0.5)
 SAYS = "This study can say nothing about pruning the encoder"

@@ -13,8 +13,8 @@ import pytest
 from terminal import PATIENCE_S, Terminal
 
 from core.run.events import Paused, Resumed, RunFinished, RunStarted, Step, Stopped
-from core.run.journal import read_journal
 from core.run.folder import RunPaths, is_held
+from core.run.journal import read_journal
 
 COMMAND = str(Path(sys.executable).with_name("codeprune-tui"))
 TINY = """

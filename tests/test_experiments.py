@@ -12,16 +12,16 @@ import torch
 from test_cli import Cli, Result, run_cli  # noqa: F401 - a fixture
 from test_client import happened, stand_in, until
 
-from codeprune_tui.runs import client, many
 from codeprune_tui.cli import experiments
+from codeprune_tui.runs import client, many
 from codeprune_tui.runs.many import Reproduction, default_jobs, follow
 from core import worker
 from core.errors import DataError, ModelError, RecipeError, RunError
-from core.run.events import RunStarted
-from core.study.experiments import CURVES, EXPERIMENTS, PAPER, SCALES, Material, Planned, curve_of, plan, recipe_of
 from core.families.roberta import CodeToText, CodeToTextConfig
 from core.recipe import Recipe, parse_recipe, to_toml
+from core.run.events import RunStarted
 from core.run.folder import RunPaths, State, create_run, is_held, read_metrics
+from core.study.experiments import CURVES, EXPERIMENTS, PAPER, SCALES, Material, Planned, curve_of, plan, recipe_of
 
 BUNDLED = Path(__file__).parent.parent / "checkpoints" / "bundled"
 

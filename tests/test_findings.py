@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from core.study.experiments import recipe_of
-from core.study.findings import Finding, compare, disagreements, findings, judge, recoveries, recovery, state_of
-from core.score.interval import Difference
 from core.run.predictions import Prediction
 from core.run.results import MEASURES, Result
+from core.score.interval import Difference
+from core.study.experiments import recipe_of
+from core.study.findings import Finding, compare, disagreements, findings, judge, recoveries, recovery, state_of
 from core.study.runs import Group, Run, group
 
 REFERENCES = [f"Returns the {noun} of the given {thing} ." for noun in ("name", "size", "owner", "age") for thing in

@@ -7,9 +7,9 @@ import pytest
 from app_runs import make_run, whole_run
 from test_cli import Cli, run_cli
 
-from core.run import manage
 from core.errors import RunError
 from core.recipe import Recipe
+from core.run import manage
 from core.run.folder import RunPaths, create_run, hold_lock, run_folders
 
 __all__ = ["run_cli"]

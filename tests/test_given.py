@@ -12,20 +12,20 @@ from safetensors.torch import load_file, save_file
 from test_lottery import BASE, make, of, run  # noqa: F401 - a fixture
 
 from codeprune_tui.cli import main, tables
+from codeprune_tui.runs.cost_text import START, line, parts
 from codeprune_tui.runs.costing import work_out
 from codeprune_tui.runs.models import choices
 from codeprune_tui.views.run_columns import cells_of
 from codeprune_tui.views.state import RunView, reduce_all
-from codeprune_tui.runs.cost_text import START, line, parts
-from codeprune_tui.widgets import comparetable
 from codeprune_tui.views.text import sentence
-from core.spec import given
-from core.run.events import Pruned, RoundFinished, RoundStarted, Warned
+from codeprune_tui.widgets import comparetable
 from core.compress.masks import load_masks, save_masks
-from core.spec.layout import is_prunable
 from core.recipe import PrunablePreset, Recipe, build_recipe, load_recipe
-from core.run.results import ResultsReader, to_csv
+from core.run.events import Pruned, RoundFinished, RoundStarted, Warned
 from core.run.folder import RunPaths, run_info
+from core.run.results import ResultsReader, to_csv
+from core.spec import given
+from core.spec.layout import is_prunable
 from core.study.timings import Timings
 
 Make = Callable[..., RunPaths]

@@ -14,13 +14,13 @@ import pytest
 from test_lottery import BASE, make, of  # noqa: F401 - a fixture
 
 from codeprune_tui.runs import client
-from core.run import holder
 from core import worker
 from core.errors import RunError
-from core.run.events import Evaluating, Event, Failed, Happening, Paused, RunStarted, Step, Stopped
-from core.run.journal import JournalWriter, append_command, read_journal
 from core.recipe import Recipe
+from core.run import holder
+from core.run.events import Evaluating, Event, Failed, Happening, Paused, RunStarted, Step, Stopped
 from core.run.folder import RunPaths, State, create_run, hold_lock, is_held, run_info
+from core.run.journal import JournalWriter, append_command, read_journal
 
 Make = Callable[..., RunPaths]
 

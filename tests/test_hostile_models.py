@@ -8,11 +8,11 @@ import pytest
 from hostile_models import CASES, good_folder
 
 from codeprune_tui.runs.models import saved_method
-from core.spec import sizes
 from core.errors import CodepruneError, ModelError
-from core.model import is_finetuned, load_masks, load_model, load_tokenizer
 from core.families.memory import peak_bytes, reset_peak
+from core.model import is_finetuned, load_masks, load_model, load_tokenizer
 from core.recipe import build_recipe
+from core.spec import sizes
 from core.spec.precheck import source_problems
 
 MOST_MEMORY = 300_000_000

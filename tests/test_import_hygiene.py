@@ -1,69 +1,39 @@
-"""Who imports whom: the engine is headless, the torch-free part of it stays so, and the command line starts without either."""
+"""Who imports whom, as the contracts in pyproject.toml say it; here fresh interpreters are asked the same."""
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
 HEAVY = ("torch", "transformers", "accelerate", "datasets", "safetensors", "tokenizers", "pyarrow")
 SCREEN = ("textual", "textual_plot", "rich", "typer")
-TORCH_FREE = (
-    "errors",
-    "recipe",
-    "events",
-    "journal",
-    "runs",
-    "ruby",
-    "bleu",
-    "schedule",
-    "names",
-    "metrics",
-    "rows",
-    "control",
-    "files",
-    "folders",
-    "results",
-    "interval",
-    "tally",
-    "significance",
-    "predictions",
-    "exchange",
-    "playground",
-    "sizes",
-    "costs",
-    "pace",
-    "timings",
-    "given",
-    "holder",
-    "leftovers",
-)
-ENGINE = sorted(path.stem for path in (ROOT / "core").glob("*.py") if path.stem not in ("__init__", "__main__"))
-COMMAND_LINE = (
-    "cli",
-    "commands",
-    "model_commands",
-    "bench_commands",
-    "folder_commands",
-    "terminal_commands",
-    "terminal_facts",
-    "first_start",
-    "machine",
-    "logs",
-    "console",
-    "report",
-    "client",
-    "plain",
-    "state",
-    "words",
-    "matrices",
-    "comparison",
-    "watch",
-    "playground",
-    "models",
-    "difference",
-)
+
+
+def modules_below(name: str) -> list[str]:
+    """The module itself, and all modules below it where it is a package."""
+    path = ROOT / name.replace(".", "/")
+    if not path.is_dir():
+        return [name]
+    return [
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in sorted(path.rglob("*.py"))
+    ]
+
+
+def sources(contract: str) -> list[str]:
+    """The modules that a contract, found by the beginning of its name, is about."""
+    (found,) = [entry for entry in CONTRACTS if entry["name"].startswith(contract)]
+    return [module for source in found["source_modules"] for module in modules_below(source)]
+
+
+TORCH_FREE = sources("These floors of the engine run without torch")
+APP = sources("The app never touches torch")
+ENGINE = [name for name in modules_below("core") if not name.endswith("__main__")]
+WITHOUT_TEXTUAL = ("codeprune_tui.cli", "codeprune_tui.runs", "codeprune_tui.bundle", "codeprune_tui.first_start")
+"""What a subcommand may need: it starts at once, without Textual; see `views` below for the rest."""
 
 
 def loaded(program: str) -> set[str]:
@@ -73,8 +43,13 @@ def loaded(program: str) -> set[str]:
     return set(result.stdout.split())
 
 
+def imports(names: list[str]) -> str:
+    """A program that imports all of them."""
+    return "\n".join(f"import {name}" for name in names)
+
+
 def test_torch_free_modules_stay_so() -> None:
-    modules = loaded("\n".join(f"import core.{name}" for name in TORCH_FREE))
+    modules = loaded(imports(TORCH_FREE))
     assert "core" in modules
     assert modules.isdisjoint((*HEAVY, *SCREEN, "codeprune_tui"))
 
@@ -82,23 +57,33 @@ def test_torch_free_modules_stay_so() -> None:
 @pytest.mark.slow
 def test_the_engine_never_imports_a_screen() -> None:
     # rich and typer come with transformers and its friends, so for them the source is asked.
-    modules = loaded("\n".join(f"import core.{name}" for name in ENGINE))
+    modules = loaded(imports(ENGINE))
     assert "torch" in modules
     assert modules.isdisjoint(("textual", "textual_plot", "codeprune_tui"))
-    for path in (ROOT / "core").glob("*.py"):
+    for path in (ROOT / "core").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         assert not any(f"import {name}" in text or f"from {name}" in text for name in (*SCREEN, "codeprune_tui")), path.name
 
 
-@pytest.mark.parametrize("name", COMMAND_LINE)
-def test_the_command_line_imports_neither_torch_nor_textual(name: str) -> None:
-    assert loaded(f"import codeprune_tui.{name}").isdisjoint((*HEAVY, "textual", "textual_plot"))
+def test_the_command_line_imports_neither_torch_nor_textual() -> None:
+    names = [name for package in WITHOUT_TEXTUAL for name in modules_below(package)]
+    assert loaded(imports(names)).isdisjoint((*HEAVY, "textual_plot"))
+    assert loaded(imports(["codeprune_tui.cli.main", "codeprune_tui.cli.runs"])).isdisjoint(("textual",))
 
 
-def test_the_screens_load_no_engine() -> None:
-    modules = loaded("import codeprune_tui.screens.help")  # which names every screen
+def test_the_app_loads_no_engine() -> None:
+    modules = loaded(imports(APP))
     assert "textual" in modules
-    assert modules.isdisjoint(HEAVY)
+    assert modules.isdisjoint(set(HEAVY) - {"tokenizers"})
+
+
+def test_views_and_runs_know_no_widgets() -> None:
+    """They may make texts with styles (`textual.content`); widgets and screens are others' business."""
+    for package in ("views", "runs"):
+        for path in (ROOT / "codeprune_tui" / package).rglob("*.py"):
+            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+            known = [line for line in lines if line.startswith(("from textual", "import textual"))]
+            assert [line for line in known if not line.startswith("from textual.content import")] == [], path.name
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["status"], ["status", "--json"], ["recipe"]])

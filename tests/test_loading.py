@@ -16,9 +16,9 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM, RobertaModel
 
 from core.errors import ModelError
-from core.model import is_finetuned, load_masks, load_model, load_tokenizer, save_model
 from core.families.roberta import CodeToText, CodeToTextConfig
 from core.families.tokenizer import train_tokenizer
+from core.model import is_finetuned, load_masks, load_model, load_tokenizer, save_model
 
 GOLDEN = Path(__file__).parent / "golden" / "beam" / "trained"
 ENCODER = {name: value for name, value in SIZES.items() if not name.startswith("decoder")}

@@ -14,15 +14,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from core.train import lottery
-from core.score import metrics, significance
 from core import worker
-from core.train.checkpoint import load_checkpoint
-from core.evaluate.comment import comment_methods
-from core.run.control import Control, StopRequested
-from core.families.device import make_accelerator
+from core.compress.masks import load_masks
 from core.errors import ModelError
+from core.evaluate.comment import comment_methods
 from core.evaluate.evaluate import as_event, decode_texts, evaluate_model, load_for_evaluation
+from core.families.device import make_accelerator
+from core.families.roberta import without_encoder
+from core.model import load_model, load_tokenizer
+from core.recipe import Evaluation, build_recipe, load_recipe, to_toml
+from core.ruby import methods
+from core.run.control import Control, StopRequested
 from core.run.events import (
     EncoderOffMeasured,
     Evaluated,
@@ -43,16 +45,14 @@ from core.run.events import (
     Validated,
     Warned,
 )
-from core.run.journal import JournalWriter, append_command, read_journal
-from core.model import load_model, load_tokenizer
-from core.compress.masks import load_masks
-from core.families.roberta import without_encoder
-from core.train.prepare import prepare
-from core.recipe import Evaluation, build_recipe, load_recipe, to_toml
-from core.run.results import MEASURES
-from core.ruby import methods
 from core.run.folder import RunPaths
+from core.run.journal import JournalWriter, append_command, read_journal
+from core.run.results import MEASURES
+from core.score import metrics, significance
 from core.spec.schedule import sparsities
+from core.train import lottery
+from core.train.checkpoint import load_checkpoint
+from core.train.prepare import prepare
 from core.train.session import Session, WorkClock
 from core.train.trainer import Trainer
 

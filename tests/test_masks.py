@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
 
-from core.errors import ModelError
+from core.compress.criteria import magnitude, random
 from core.compress.masks import (
     SAMPLE_STEP,
     _Group,
@@ -20,8 +20,8 @@ from core.compress.masks import (
     save_masks,
     sparsity_of,
 )
+from core.errors import ModelError
 from core.spec.layout import locate
-from core.compress.criteria import magnitude, random
 
 
 def distinct(*shapes: tuple[int, ...], seed: int = 0) -> dict[str, torch.Tensor]:

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.run.events import from_line, to_line
 from core.compress.figures import BLOCKS, Before, Heads, change, collapse, dead, density, measure, overlap, sparse_bytes
+from core.run.events import from_line, to_line
 
 QUERY = "encoder.encoder.layer.0.attention.self.query.weight"
 OUTPUT = "encoder.encoder.layer.0.attention.output.dense.weight"

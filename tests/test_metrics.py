@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from core.bleu import SIGNATURE, corpus_bleu
 from core.errors import DataError
-from core.score.metrics import floors, name_prediction, name_words, score, signatures
 from core.ruby import target_text
+from core.score.metrics import floors, name_prediction, name_words, score, signatures
 
 PREDICTIONS = ["Returns the user .", "Opens a file", ""]
 REFERENCES = ["returns the first user .", "Opens the file for reading .", "Nothing ."]

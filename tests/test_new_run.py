@@ -8,12 +8,12 @@ from test_app_screens import SIZES, row
 from test_timings import HERE, a_run, whole
 from textual.widgets import Input, Select, Static
 
-from codeprune_tui.terminal import clipboard
 from codeprune_tui.runs import choices
 from codeprune_tui.screens.folds import Fold
 from codeprune_tui.screens.new_run import NewRunScreen
 from codeprune_tui.screens.pick import PickValue
 from codeprune_tui.screens.review import Review
+from codeprune_tui.terminal import clipboard
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.widgets.field import FieldRow
 from core.recipe import build_recipe, field_help, parse_recipe

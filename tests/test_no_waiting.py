@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from core.train import trainer as train
 from core.data import Batch, collate, pad_lists, target_places
 from core.families.roberta import EOS, PAD, CodeToText, CodeToTextConfig
+from core.recipe import Training
+from core.train import trainer as train
 from core.train.objectives import MaskTokens, masked_logits
 from core.train.prepare import compile_forward
-from core.recipe import Training
 from core.train.trainer import Trainer
 
 CONFIG = {

@@ -22,14 +22,14 @@ from app_runs import (
     with_figures,
 )
 
-from codeprune_tui.views.outliers import countable, mended
 from codeprune_tui.cli.tables import results, run_detail_json
+from codeprune_tui.views.outliers import countable, mended
 from codeprune_tui.views.state import RunView, eta_s, reduce_all
 from codeprune_tui.views.text import age, difference, duration, percent, rate, score, sentence
 from core.run.events import Happening, Pruned, RoundFinished, Scores, Step, Validated
+from core.run.folder import RunPaths, run_info
 from core.run.journal import read_journal
 from core.run.results import ResultsReader
-from core.run.folder import RunPaths, run_info
 
 BAD = ("Infinity", "-Infinity", "NaN", "1e400", "-1e308", "1e308", "1" + "0" * 400, "1e15")
 NUMBERS = tuple(map(float, ("inf", "-inf", "nan", "-1e308", "1e308", "1e15")))

@@ -7,10 +7,10 @@ import pytest
 import torch
 from test_findings import RIGHT, a_run
 
-from core.compress.masks import save_masks
 from core.compress.figures import overlap as jaccard
-from core.study.overlaps import Overlap, overlap, overlaps, read_bits
+from core.compress.masks import save_masks
 from core.run.folder import RunPaths
+from core.study.overlaps import Overlap, overlap, overlaps, read_bits
 from core.study.runs import Run, group
 
 

@@ -13,13 +13,13 @@ from test_model import small_model
 
 from codeprune_tui.playground import history
 from codeprune_tui.playground.history import Entry
-from core.train.checkpoint import save_checkpoint, save_tensors
 from core.atomic import complete_or_absent
-from core.run.journal import append_command
-from core.model import save_model
 from core.compress.masks import save_masks
+from core.model import save_model
 from core.recipe import Recipe
 from core.run.folder import create_run, hold_lock
+from core.run.journal import append_command
+from core.train.checkpoint import save_checkpoint, save_tensors
 
 ROOT = Path(__file__).resolve().parent.parent
 UMASKS = [0o022, 0o027, 0o077, 0o007, 0o002]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from core.train.picker import Picker
 from core.recipe import Picker as PickerRecipe
+from core.train.picker import Picker
 
 
 def after(rule: str, *scores: float, every: int = 100) -> Picker:

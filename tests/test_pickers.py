@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from codeprune_tui.runs import client, choices
+from codeprune_tui.runs import choices, client
 from codeprune_tui.runs.choices import Candidate, matching, sources
 from core.families.roberta import CodeToText, CodeToTextConfig
 from core.recipe import build_recipe
@@ -105,7 +105,9 @@ def test_the_hub_cache_by_name(here: Path, tmp_path: Path) -> None:
     cached("model", "someone/empty", None)
     cached("dataset", "google/code_x_glue_ct_code_to_text", None)
     # The library reads where its cache is when it is imported: in a process of its own.
-    program = "from codeprune_tui.runs.choices import hub; print([c.value for c in hub('model')], [c.value for c in hub('dataset')])"
+    program = (
+        "from codeprune_tui.runs.choices import hub; print([c.value for c in hub('model')], [c.value for c in hub('dataset')])"
+    )
     told = subprocess.run(
         [sys.executable, "-c", program + "; import sys; print('torch' in sys.modules)"],
         capture_output=True,
@@ -120,7 +122,8 @@ def test_no_cache_is_nothing(here: Path) -> None:
     import sys
 
     program = (
-        "import os; os.environ['HF_HUB_CACHE'] = '/nowhere/at/all'; from codeprune_tui.runs.choices import hub; print(hub('model'))"
+        "import os; os.environ['HF_HUB_CACHE'] = '/nowhere/at/all'; "
+        "from codeprune_tui.runs.choices import hub; print(hub('model'))"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert told.stdout == "[]\n"

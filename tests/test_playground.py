@@ -13,10 +13,11 @@ import psutil
 import pytest
 from app_runs import until
 
-from codeprune_tui.views.difference import bracketed, differing
-from codeprune_tui.runs.models import choices, default_pair
 from codeprune_tui.playground.process import Gone, Playground
+from codeprune_tui.runs.models import choices, default_pair
+from codeprune_tui.views.difference import bracketed, differing
 from core.bleu import sentence_bleu
+from core.playground import FIRST_CHARACTERS, Desk, Texts
 from core.run.exchange import (
     MOST_CHARACTERS,
     MOST_METHODS,
@@ -42,7 +43,6 @@ from core.run.exchange import (
     to_line,
 )
 from core.spec.quantizers import METHODS
-from core.playground import FIRST_CHARACTERS, Desk, Texts
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = str(ROOT / "checkpoints" / "bundled" / "ruby-mini")
@@ -192,8 +192,8 @@ def tiny(tmp_path: Path) -> str:
     """A small model with random weights, as its folder."""
     from test_model import small_model
 
-    from core.model import save_model
     from core.families.tokenizer import train_tokenizer
+    from core.model import save_model
 
     save_model(
         small_model(vocab_size=270), train_tokenizer(["def size", "Returns the size ."], vocab_size=270), tmp_path / "tiny"
@@ -203,9 +203,9 @@ def tiny(tmp_path: Path) -> str:
 
 @pytest.mark.slow
 def test_a_quantized_variant_writes_what_the_quantized_model_writes(process: Process, tiny: str) -> None:
+    from core.compress.quantize import memory_bytes, quantize
     from core.evaluate.comment import Writer, write_comments
     from core.model import load_model, load_tokenizer
-    from core.compress.quantize import memory_bytes, quantize
     from core.ruby import methods
 
     source = "def add(a, b) = a + b\n"
@@ -233,8 +233,8 @@ def test_a_quantized_variant_writes_what_the_quantized_model_writes(process: Pro
 
 @pytest.mark.slow
 def test_a_failing_quantization_leaves_the_others(process: Process, tiny: str, tmp_path: Path) -> None:
-    from core.model import load_model, load_tokenizer, save_model
     from core.compress.quantize import quantize
+    from core.model import load_model, load_tokenizer, save_model
 
     saved = str(tmp_path / "saved")
     save_model(quantize(load_model(tiny), "int8-weight"), load_tokenizer(tiny), Path(saved))

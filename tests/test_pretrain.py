@@ -8,15 +8,15 @@ import torch
 
 from core import worker
 from core.errors import DataError
-from core.run.events import Failed, RoundFinished, Validated, Warned
-from core.run.journal import read_journal
 from core.model import is_finetuned, load_model, load_tokenizer
+from core.recipe import build_recipe, to_toml
+from core.ruby import methods, source_text
+from core.run.events import Failed, RoundFinished, Validated, Warned
+from core.run.folder import RunPaths
+from core.run.journal import read_journal
+from core.text.rows import Row
 from core.train.objectives import mask_tokens
 from core.train.pretrain import further_code
-from core.recipe import build_recipe, to_toml
-from core.text.rows import Row
-from core.ruby import methods, source_text
-from core.run.folder import RunPaths
 
 DEMO = str(Path(__file__).parent.parent / "checkpoints" / "bundled" / "demo-ruby")
 

@@ -10,8 +10,8 @@ from app_runs import a_round, beginning, make_run, step, whole_run, with_figures
 from codeprune_tui.runs.preview import OutlineReader, Previewer
 from codeprune_tui.views.state import RunView, reduce_all
 from core.run.events import Evaluating, MatrixMeasured, Step
-from core.run.journal import read_journal
 from core.run.folder import RunPaths
+from core.run.journal import read_journal
 
 
 def test_it_is_the_run_without_its_steps(tmp_path: Path) -> None:

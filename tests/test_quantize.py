@@ -11,13 +11,21 @@ import torch.nn.functional as F
 from test_model import SIZES, SOURCES, TARGETS, small_model
 from torch import Tensor, nn
 
+from core.compress.quantize import (
+    QUANTIZERS,
+    UnavailableError,
+    memory_bytes,
+    multiplied_weights,
+    project,
+    quantize,
+    quantized_weights,
+)
 from core.decode import beam_search
 from core.errors import ModelError
+from core.families.roberta import BOS, PAD, CodeToText
+from core.families.tokenizer import train_tokenizer
 from core.model import is_finetuned, load_masks, load_model, save_model
 from core.spec.quantizers import METHODS
-from core.families.roberta import BOS, PAD, CodeToText
-from core.compress.quantize import QUANTIZERS, UnavailableError, memory_bytes, multiplied_weights, project, quantize, quantized_weights
-from core.families.tokenizer import train_tokenizer
 
 HERE = [name for name in METHODS if name != "llm-int8"]
 INTEGERS = ["dynamic-int8", "int8-weight", "int8-w8a8"]

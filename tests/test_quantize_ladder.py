@@ -15,15 +15,15 @@ from safetensors.torch import load_file, save_file
 from test_model import SOURCES, TARGETS, small_model
 
 from codeprune_tui.cli import main
-from codeprune_tui.reports import quantization
 from codeprune_tui.cli.quantize import shown
-from core.errors import DataError
-from core.study.ladderfile import read_ladder
-from core.model import load_model, save_model
-from core.evaluate.layer_errors import ABLATIONS, TORCH, Rounding, ablated, layer_errors, rounded_activations, spreads, states
+from codeprune_tui.reports import quantization
 from core.compress.quantize import quantize
-from core.spec.sizes import bytes_by_width
+from core.errors import DataError
+from core.evaluate.layer_errors import ABLATIONS, TORCH, Rounding, ablated, layer_errors, rounded_activations, spreads, states
 from core.families.tokenizer import train_tokenizer
+from core.model import load_model, save_model
+from core.spec.sizes import bytes_by_width
+from core.study.ladderfile import read_ladder
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = str(ROOT / "checkpoints" / "bundled" / "demo-ruby")

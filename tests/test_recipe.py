@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from core.errors import RecipeError
-from core.spec.layout import MATRICES, Place, locate
 from core.recipe import (
     TRAINING_PRESETS,
     Recipe,
@@ -28,6 +27,7 @@ from core.recipe import (
     recipe_problems,
     to_toml,
 )
+from core.spec.layout import MATRICES, Place, locate
 from core.spec.schedule import sparsities
 
 

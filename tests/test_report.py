@@ -22,11 +22,11 @@ from codeprune_tui.reports.page import page
 from codeprune_tui.reports.runs import named_by_runs, pairs_table
 from codeprune_tui.reports.tables import curves_table, floors_table
 from core.errors import DataError, RunError
-from core.run.events import Pruned, Warned
-from core.study.experiments import Material, recipe_of
-from core.run.journal import JournalWriter
 from core.recipe import build_recipe
+from core.run.events import Pruned, Warned
 from core.run.folder import RunPaths, create_run
+from core.run.journal import JournalWriter
+from core.study.experiments import Material, recipe_of
 
 HOSTILE = "<script>alert('x')</script> | & `$x_1$` \u202e\x1b[31m"
 REFERENCES = [f"Returns the {noun} of the {thing} ." for noun in ("name", "size", "owner") for thing in ("file", "user", "row")]

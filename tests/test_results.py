@@ -10,9 +10,9 @@ import pytest
 from app_runs import FLOORS, a_round, beginning, make_run, started, whole_run
 
 from core.run.events import RoundFinished, Scores
-from core.score.interval import Difference, Interval
-from core.run.results import Result, ResultsReader, to_csv
 from core.run.folder import RunPaths
+from core.run.results import Result, ResultsReader, to_csv
+from core.score.interval import Difference, Interval
 
 METRICS = {
     "sparsity": 0.3,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from core.run.events import CheckpointSaved, Evaluated, Failed, MatrixMeasured, RunFinished, RunStarted, Warned
-from core.run.journal import read_journal
 from core.recipe import build_recipe, to_toml
+from core.run.events import CheckpointSaved, Evaluated, Failed, MatrixMeasured, RunFinished, RunStarted, Warned
 from core.run.folder import RunPaths
+from core.run.journal import read_journal
 
 ROOT = Path(__file__).parent.parent
 BASE = {

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import DataError
-from core.text.rows import BrokenRow, Row, load_rows
 from core.ruby import source_text, target_text
+from core.text.rows import BrokenRow, Row, load_rows
 
 GOOD = {
     "func_name": "A.b",

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from core.run import folder
 from core.errors import RunError
+from core.recipe import Recipe, build_recipe, load_recipe, to_toml
+from core.run import folder
 from core.run.events import (
     DataLoaded,
     Event,
@@ -28,8 +29,6 @@ from core.run.events import (
     Unknown,
     Warned,
 )
-from core.run.journal import JournalWriter
-from core.recipe import Recipe, build_recipe, load_recipe, to_toml
 from core.run.folder import (
     STALE_AFTER_S,
     STARTING_MOST_S,
@@ -44,6 +43,7 @@ from core.run.folder import (
     run_info,
     run_state,
 )
+from core.run.journal import JournalWriter
 
 STARTED = RunStarted("run_started", "r", "lottery", 3, 10, False, 0, 0, "cpu", 1, 1, "host", {})
 PAUSED, RESUMED, STOPPED = Paused("paused", 0, 1), Resumed("resumed", 0, 1), Stopped("stopped", 0, 1, "stop")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from codeprune_tui.views.comparison import AXES, change, in_order, picture
 from codeprune_tui.reports.svg import draw, read
+from codeprune_tui.views.comparison import AXES, change, in_order, picture
 from codeprune_tui.views.seed_means import Mean, curves, grouped
-from core.study.experiments import without_seed
 from core.recipe import build_recipe
 from core.run.results import Result
+from core.study.experiments import without_seed
 
 KEYS = {"l1-s1": "l1", "l1-s2": "l1", "l1-s3": "l1", "random-s1": "random"}
 

@@ -17,18 +17,18 @@ from test_quantize_ladder import folder as folder
 from test_quantize_ladder import run_cli as run_cli
 
 from codeprune_tui.runs.matrix_costs import find
-from core.evaluate import sensitivity as engine
 from core.data import Encoded
 from core.errors import DataError, ModelError
+from core.evaluate import sensitivity as engine
 from core.evaluate.evaluate import floors_of, load_for_evaluation
-from core.run.events import Happening
-from core.score.interval import Difference
+from core.evaluate.sensitivity import Ground, by_matrix, by_sparsity, masks_of, measure_before, measure_cells, measure_off, pruned
 from core.model import load_model, save_model
 from core.recipe import Evaluation
+from core.run.events import Happening
 from core.run.folder import RunPaths
-from core.evaluate.sensitivity import Ground, by_matrix, by_sparsity, masks_of, measure_before, measure_cells, measure_off, pruned
-from core.study.sensitivityfile import NAME, Cell, Sensitivity, Wish, check_fits, read_sensitivity, write_sensitivity
+from core.score.interval import Difference
 from core.score.significance import paired_bootstrap
+from core.study.sensitivityfile import NAME, Cell, Sensitivity, Wish, check_fits, read_sensitivity, write_sensitivity
 
 QUERY = "encoder.encoder.layer.0.attention.self.query.weight"
 FIRST = ("--data", DATA, "--rows", "4", "--beam", "2", "--max-length", "6", "--threads", "1", "--device", "cpu")

@@ -6,10 +6,11 @@ import pytest
 import tomlkit
 from app_runs import LARGE, NOW, SMALL, make_run, shown, until, until_shown, whole_run
 
-from codeprune_tui import keymap as keys, settings
-from codeprune_tui.terminal.notifications import notification
+from codeprune_tui import keymap as keys
+from codeprune_tui import settings
 from codeprune_tui.screens.runs import RunsScreen
 from codeprune_tui.settings import Settings
+from codeprune_tui.terminal.notifications import notification
 from codeprune_tui.themes import CIVIDIS, COLOUR_BLIND_SAFE
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.widgets.heatmap import TONES, Heatmap, tones_of

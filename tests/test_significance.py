@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from core.score import metrics
 from core.errors import DataError
+from core.score import metrics
 from core.score.significance import bootstrap, differences, draw, paired_bootstrap
 from core.score.tally import tally
 

@@ -9,8 +9,8 @@ import pytest
 from app_runs import make_run, whole_run
 
 from core.errors import RunError
-from core.study.experiments import recipe_of
 from core.recipe import build_recipe
+from core.study.experiments import recipe_of
 from core.study.runs import Run, find_runs, group, read_run, read_study, shown_recipe
 
 

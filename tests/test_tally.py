@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.score import metrics
 from core.errors import DataError
+from core.score import metrics
 from core.score.tally import joined, scored, scores, tally
 
 WORD = st.sampled_from(["the", "The", "name", "of", "a", ".", "é", "x1", ""])

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from app_runs import encoder_off, evaluated, started, step
 
-from codeprune_tui.runs import costing, cost_text
+from codeprune_tui.runs import cost_text, costing
 from codeprune_tui.runs.costing import CostFinder, Costs, work_out
-from core.study import pace as pace_module
-from core.study import timings
+from core.recipe import Recipe, build_recipe
 from core.run.events import (
     CheckpointSaved,
     DataLoaded,
@@ -28,10 +27,11 @@ from core.run.events import (
     RunFinished,
     Scores,
 )
-from core.run.journal import JournalWriter
-from core.study.pace import Pace, measure
-from core.recipe import Recipe, build_recipe
 from core.run.folder import RunPaths, create_run
+from core.run.journal import JournalWriter
+from core.study import pace as pace_module
+from core.study import timings
+from core.study.pace import Pace, measure
 from core.study.timings import Estimate, Timings, evaluated_rows, predict, trained_rounds
 
 HERE = "here"

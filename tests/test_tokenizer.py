@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, RobertaTokenizer
 
 from core.errors import DataError
-from core.text.rows import load_rows
 from core.families.tokenizer import train_tokenizer
+from core.text.rows import load_rows
 
 TEXTS = [f"def method_{n} ( value ) return value + {n} end" for n in range(60)] + ["Returns the value of the given name ."] * 9
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from core.data import Batch
-from core.families.device import describe, make_accelerator
-from core.errors import TrainingError
-from core.compress.masks import apply_masks, keep
-from core.recipe import Training
 from core.compress.criteria import magnitude
+from core.compress.masks import apply_masks, keep
+from core.data import Batch
+from core.errors import TrainingError
+from core.families.device import describe, make_accelerator
+from core.recipe import Training
 from core.train.trainer import Trainer, encoder_share, learning_rate
 
 STEPS = 6

@@ -15,8 +15,8 @@ from dataclasses import astuple
 
 from codeprune_tui.views.encoder_verdict import warning
 from core.evaluate.evaluate import Evaluation, evaluate_model
-from core.score.metrics import name_prediction, name_words
 from core.recipe import Evaluation as Settings
+from core.score.metrics import name_prediction, name_words
 from core.score.significance import Difference, paired_bootstrap
 
 SPLITS = ("valid", "test")

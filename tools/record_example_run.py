@@ -15,9 +15,10 @@ import tempfile
 from pathlib import Path
 
 from codeprune_tui import bundle
-from codeprune_tui.runs import client
 from codeprune_tui.cli import tables
-from codeprune_tui.cli.console import catch_up, follow, wants_bar
+from codeprune_tui.cli.console import follow, wants_bar
+from codeprune_tui.runs import client
+from codeprune_tui.runs.watch import catch_up
 from core.atomic import complete_or_absent
 from core.recipe import recipe_hash
 from core.run.folder import RunPaths

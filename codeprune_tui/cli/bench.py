@@ -16,10 +16,10 @@ from core.bench.names import NAMES
 from core.errors import TrainingError
 
 from .. import bundle
-from . import tables as report
-from .runs import Json, app
+from ..views.text import table
 from .console import say
 from .models import Threads
+from .runs import Json, app
 
 if TYPE_CHECKING:
     from core.bench.ground import Ground
@@ -104,10 +104,10 @@ def _measure_on(ground: "Ground", plan: list[tuple[str, str]], folder: Path) -> 
 
 def _table(run: stored.Run) -> str:
     """What is printed: every result, notes, and the tables of growth."""
-    parts = [report.table([stored.COLUMNS, *(stored.cells(result) for result in run.results)], left=3)]
+    parts = [table([stored.COLUMNS, *(stored.cells(result) for result in run.results)], left=3)]
     notes = [f"{result.name}, {result.what}: {result.note}" for result in run.results if result.note]
     parts += ["\n".join(notes)] if notes else []
-    parts += [f"{table.title}\n{report.table([table.columns, *table.rows])}" for table in run.tables]
+    parts += [f"{part.title}\n{table([part.columns, *part.rows])}" for part in run.tables]
     return "\n\n".join(parts)
 
 

@@ -2,8 +2,8 @@
 
 import typer
 
-from .runs import app
 from .console import say
+from .runs import app
 
 
 @app.command()

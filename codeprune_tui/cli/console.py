@@ -13,9 +13,9 @@ from core.run.events import Evaluating, Event, Failed, MatrixMeasured, Step
 from core.run.folder import RunPaths, is_held
 
 from ..runs.client import Follower
-from ..views.plain import plain, plain_lines
-from ..views.state import RunView, eta_s, reduce, reduce_all
 from ..terminal.streams import trusted
+from ..views.plain import plain, plain_lines
+from ..views.state import RunView, eta_s, reduce
 from ..views.text import clock, duration, rate, sentence
 
 POLL_S = 0.2
@@ -38,18 +38,6 @@ def wants_bar() -> bool:
     from rich.console import Console
 
     return not Console(file=trusted(sys.stderr)).is_dumb_terminal
-
-
-def catch_up(paths: RunPaths) -> tuple[Follower, RunView]:
-    """Reads what a run has written so far.
-
-    Returns:
-        A follower of what comes, and the run as it is now.
-    """
-    follower, view = Follower(paths), RunView()
-    while events := follower.poll():
-        view = reduce_all(view, events)
-    return follower, view
 
 
 def follow(paths: RunPaths, follower: Follower, view: RunView, *, bar: bool) -> RunView:

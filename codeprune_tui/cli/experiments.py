@@ -14,19 +14,18 @@ from typing import Annotated
 import typer
 
 from core.errors import RecipeError, RunError, TrainingError
-from core.study.experiments import CURVES, EXPERIMENTS, FINETUNED, PRETRAINED, Material, Scale, plan, recipe_of
 from core.program import program
-from core.recipe import load_recipe, to_toml
+from core.recipe import FINETUNED, PRETRAINED, load_recipe, to_toml
 from core.run.folder import State
+from core.study.experiments import CURVES, EXPERIMENTS, Material, Scale, plan, recipe_of
 
 from .. import bundle
-from . import tables
-from .runs import Checkpoints, Lines, app
-from .runs import _folder as folder_of
+from ..runs.many import Progress, Reproduction, default_jobs, follow
+from ..views.text import duration, table
 from .console import Drawing, say, wants_bar
 from .preconditions import check
-from ..runs.many import Progress, Reproduction, default_jobs, follow
-from ..views.text import duration
+from .runs import Checkpoints, Lines, app
+from .runs import _folder as folder_of
 
 QUANTIZATION = "quantization"
 AtScale = Annotated[
@@ -56,7 +55,7 @@ def recipes(
     if name is None:
         typer.echo(_experiments())
         typer.echo("\nOther recipes, each for `codeprune-tui run`:")
-        typer.echo(tables.table([[stem, _first_comment(path)] for stem, path in shipped.items()], left=2))
+        typer.echo(table([[stem, _first_comment(path)] for stem, path in shipped.items()], left=2))
     elif name in CURVES:
         typer.echo(to_toml(recipe_of(name, scale, seed, Material(data, pretrained, finetuned)), commented=True), nl=False)
     elif name in shipped:
@@ -157,7 +156,7 @@ def _words(at: Progress) -> str:
 def _standing(doing: Reproduction) -> str:
     rows = [["run", "state", "rounds"]]
     rows += [[job.planned.name, job.state or "missing", f"{job.rounds_done}/{job.rounds}"] for job in doing.all]
-    return tables.table(rows, left=2)
+    return table(rows, left=2)
 
 
 def _quantize_arguments(material: Material, file: Path) -> list[str]:

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from core.run import manage
 from core.errors import CodepruneError, RunError
 from core.program import program, run_handle
+from core.run import manage
 from core.run.folder import RunPaths, find_run, is_held, is_run
 
 from .. import bundle
-from .runs import Checkpoints, Run, _folder, app
 from .console import say
+from .runs import Checkpoints, Run, _folder, app
 
 
 @app.command(epilog="\b\nExample:\n  codeprune-tui rename demo-1 first-try")

@@ -44,10 +44,10 @@ def main() -> None:
     from core.disk import in_words
     from core.errors import CodepruneError
 
-    from . import bench, config, experiments, folders, models, quantize, report, sensitivity, terminal  # noqa: F401 - they add their commands to `app`
-    from .runs import app
-    from .console import say
     from ..terminal.streams import guard_terminals
+    from . import bench, config, experiments, folders, models, quantize, report, sensitivity, terminal  # noqa: F401 - they add their commands to `app`
+    from .console import say
+    from .runs import app
 
     guard_terminals()
     try:

@@ -11,20 +11,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from core.spec import given
 from core.errors import DataError
 from core.recipe import Data, Device, Evaluation, Model, Recipe, load_recipe, to_toml
 from core.regularfile import real
-from core.text.rows import BrokenRow
+from core.spec import given
 from core.spec.schedule import sparsities
+from core.text.rows import BrokenRow
 
 from .. import bundle
 from ..runs import client
-from . import tables
-from .runs import Json, app
-from .console import counting, say, wants_bar
 from ..views.plain import plain
 from ..views.text import percent
+from . import tables
+from .console import counting, say, wants_bar
+from .runs import Json, app
 
 DEFAULTS = Evaluation()
 Split = Literal["train", "valid", "test"]
@@ -80,8 +80,8 @@ def evaluate(
         batch_size=batch_size,
     )
     _quiet_libraries()
-    from core.evaluate.evaluate import evaluate_model, write_predictions
     from core.atomic import complete_or_absent
+    from core.evaluate.evaluate import evaluate_model, write_predictions
 
     finetuned = warn_untrained(client.local_path(model), model)
     with counting("decoding", "rows", bar=wants_bar()) as progress:

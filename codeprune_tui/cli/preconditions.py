@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 from core.errors import CodepruneError, RunError
-from core.study.experiments import Material
 from core.recipe import Recipe
-from core.text.rows import load_rows
 from core.spec.precheck import source_problems
+from core.study.experiments import Material
+from core.text.rows import load_rows
 
 from ..runs import client
-from ..runs.costing import free_bytes, need_of
 from ..runs.cost_text import size
+from ..runs.costing import free_bytes, need_of
 
 
 def check(

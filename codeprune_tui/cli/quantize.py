@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from core.errors import DataError
-from core.study.ladderfile import Ladder, to_json, write_ladder
-from core.spec.quantizers import METHODS
 from core.recipe import Evaluation
 from core.regularfile import real
+from core.spec.quantizers import METHODS
 from core.spec.sizes import bytes_by_width
+from core.study.ladderfile import Ladder, to_json, write_ladder
 
-from ..runs import client
 from ..reports import quantization
-from .runs import Json, app
+from ..runs import client
 from .console import say
 from .models import (
     DATA,
@@ -36,6 +35,7 @@ from .models import (
     _quiet_libraries,
     warn_untrained,
 )
+from .runs import Json, app
 
 if TYPE_CHECKING:
     import torch
@@ -89,8 +89,8 @@ def quantize(
     evaluation = Evaluation(
         rows=rows, seed=seed, beam=beam, max_length=max_length, length_penalty=length_penalty, batch_size=batch_size
     )
-    from core.families.device import describe, make_accelerator
     from core.evaluate.ladder import Asked
+    from core.families.device import describe, make_accelerator
 
     accelerator = make_accelerator(device, "fp32", threads)
     splits = _splits(split)
@@ -122,9 +122,9 @@ def _splits(asked: list[str] | None) -> list[Split]:
 
 
 def _save(model: str, method: str, folder: Path) -> None:
-    from core.model import load_model, load_tokenizer, save_model
     from core.compress.quantize import quantize as quantized
     from core.families.weightfiles import find_weights
+    from core.model import load_model, load_tokenizer, save_model
 
     path = client.local_path(model)
     before = find_weights(path)
@@ -164,9 +164,9 @@ def _measure(
     import torch
 
     from core.evaluate import ladder
-    from core.score import metrics
-    from core.model import load_model, load_tokenizer
     from core.families.weightfiles import find_weights
+    from core.model import load_model, load_tokenizer
+    from core.score import metrics
 
     path = client.local_path(model)
     warn_untrained(path, model)

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from core.errors import DataError
 from core.atomic import complete_or_absent
+from core.errors import DataError
 
 from .. import bundle
-from .runs import app
 from .console import say
+from .runs import app
 
 
 @app.command(epilog="\b\nExample:\n  codeprune-tui report checkpoints -o report.html --csv-dir numbers")

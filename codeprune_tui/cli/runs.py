@@ -15,19 +15,20 @@ from typing import Annotated
 import typer
 
 from core.errors import RecipeError, RunError, TrainingError
-from core.run.events import CommandTaken, Event, Paused
 from core.program import program, run_handle
 from core.recipe import Kind, Recipe, build_recipe, parse_recipe
 from core.regularfile import TOML_BYTES, parse_toml, reason
-from core.run.results import ResultsReader, to_csv
+from core.run.events import CommandTaken, Event, Paused
 from core.run.folder import RunPaths, State, find_run, free_name, is_held, run_folders, run_info
+from core.run.results import ResultsReader, to_csv
 
 from .. import bundle
 from ..runs import client
-from . import tables
-from .console import catch_up, follow, say, wants_bar
+from ..runs.watch import catch_up
 from ..views.plain import plain
 from ..views.state import RunView, eta_s
+from . import tables
+from .console import follow, say, wants_bar
 
 ANSWER_S = 120.0
 """How long a command waits for a worker to answer: one training step or evaluation batch may take long on a slow machine."""

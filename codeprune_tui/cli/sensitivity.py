@@ -29,12 +29,12 @@ from core.study.sensitivityfile import (
 )
 
 from .. import bundle
-from ..runs import client
 from ..reports import sensitivity as sensitivity_report
-from .runs import Json, app
+from ..runs import client
 from .console import counting, say, wants_bar
 from .models import DATA, DEFAULTS, MODEL, Beam, MaxLength, OnDevice, Split, Threads, _quiet_libraries
 from .quantize import _versions, shown
+from .runs import Json, app
 
 if TYPE_CHECKING:
     from core.evaluate.sensitivity import Ground
@@ -152,8 +152,8 @@ def _shares(given: str) -> list[float]:
 
 def _ground(path: str, model: str, data: str, asked: Evaluation, device: str, threads: int) -> "Ground":
     from core.evaluate.evaluate import floors_of, load_for_evaluation
-    from core.model import load_masks
     from core.evaluate.sensitivity import Ground, refuse_quantized
+    from core.model import load_masks
 
     loaded, tokenizer, encoded = load_for_evaluation(path, data, asked, device=device, threads=threads)  # type: ignore[arg-type]  # typer checked it
     refuse_quantized(loaded, model)
@@ -162,8 +162,8 @@ def _ground(path: str, model: str, data: str, asked: Evaluation, device: str, th
 
 
 def _settings(ground: "Ground") -> Settings:
-    from core.families.device import describe
     from core.evaluate.sensitivity import rows_digest
+    from core.families.device import describe
 
     asked = ground.recipe.model_dump(include={"split", "rows", "seed", "beam", "max_length", "batch_size"})
     return {**asked, "data": rows_digest(ground.encoded), "device": describe(ground.model.device)}
@@ -175,8 +175,8 @@ def _first(ground: "Ground", model: str, data: str) -> Callable[[str, Callable[[
     def begin(weights: str, after_batch: Callable[[int], None]) -> Sensitivity:
         import torch
 
-        from core.score import metrics
         from core.evaluate.sensitivity import measure_before
+        from core.score import metrics
 
         floors = {name: _measures(asdict(each)) for name, each in vars(ground.floors).items() if not isinstance(each, str)}
         return Sensitivity(

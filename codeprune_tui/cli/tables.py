@@ -9,43 +9,24 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from core.regularfile import real
 from core.run.encoder_off import EncoderOff
 from core.run.events import Scores
-from core.score.interval import Interval
-from core.regularfile import real
+from core.run.folder import RunInfo
 from core.run.results import ENCODER_OFF, FLOORS, MEASURES, Result
 from core.run.rowsets import by_rows
-from core.run.folder import RunInfo
+from core.score.interval import Interval
 
 from ..views.comparison import over_floor
 from ..views.encoder_verdict import NOT_MEASURED, warning, warning_of_all
 from ..views.plain import plain
 from ..views.state import RunView
-from ..views.text import NOTHING, age, beside, changed, difference, duration, percent, score
+from ..views.text import FLOOR_NAMES, NOTHING, age, beside, between, changed, difference, duration, percent, score, table
 
 if TYPE_CHECKING:
     from core.evaluate.evaluate import Evaluation
 
 SCHEMA = 1
-FLOOR_NAMES = {name: f"floor: {title}" for name, title in (FLOORS | {ENCODER_OFF: "encoder off"}).items()}
-"""What is below every score: programs that read no code, and the same model without its encoder layers."""
-
-
-def table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Aligns cells in columns two blanks apart.
-
-    Args:
-        rows: The first one is the heading.
-        left: How many columns, from the first, are aligned left; the others are numbers.
-    """
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
 
 
 def results(view: RunView) -> str:
@@ -203,11 +184,6 @@ def _by_run(rounds: Sequence[Result]) -> dict[str, list[Result]]:
 
 def _before(share: float) -> str:
     return percent(share) if share else NOTHING
-
-
-def between(spread: Interval | None) -> str:
-    """The ends of an interval, or a dash: "10.78 to 12.31"."""
-    return f"{score(spread.low)} to {score(spread.high)}" if spread else NOTHING
 
 
 def run_list_json(infos: Sequence[RunInfo], checkpoints: str) -> str:

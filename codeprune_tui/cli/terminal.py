@@ -4,9 +4,9 @@ import os
 import sys
 from contextlib import suppress
 
-from .runs import app
-from ..views.plain import plain
 from ..terminal.streams import trusted
+from ..views.plain import plain
+from .runs import app
 
 
 @app.command(epilog="\b\nExample:\n  codeprune-tui terminal")

@@ -5,8 +5,19 @@ Every request has a number of its own. A newer text makes replies about an older
 
 from collections.abc import Sequence
 
-from core.run.exchange import MOST_CHARACTERS, Abilities, Comment, Commented, Done, MethodsFound, ModelFailed, Read, Variant, Writing
 from core.recipe import Evaluation
+from core.run.exchange import (
+    MOST_CHARACTERS,
+    Abilities,
+    Comment,
+    Commented,
+    Done,
+    MethodsFound,
+    ModelFailed,
+    Read,
+    Variant,
+    Writing,
+)
 
 MOST_ALTERNATIVES = 5
 

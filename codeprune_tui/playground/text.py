@@ -9,9 +9,9 @@ from textual.content import Content
 
 from core.run.exchange import Found, MethodsFound
 
-from .history import Entry
 from ..views.plain import plain
 from ..views.text import age, count
+from .history import Entry
 
 
 def complaints(found: MethodsFound) -> list[str]:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import RunError
+from core.regularfile import real
 from core.study.experiments import EXPERIMENTS, Experiment
 from core.study.findings import Finding, Recovery, findings, recoveries
 from core.study.overlaps import Compared, overlaps
-from core.regularfile import real
 from core.study.runs import Group, Study, find_runs, read_study
 
 from .ladder import Ladder, find_ladders, ladder_findings, read_ladder

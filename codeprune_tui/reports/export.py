@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from core.errors import CodepruneError
 from core.atomic import complete_or_absent
+from core.errors import CodepruneError
 from core.run.results import Result, to_csv
 
 from ..views.comparison import Picture

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from core.spec.layout import locate
 from core.run.results import FLOORS, MEASURES
 from core.run.rowsets import by_rows, telling
+from core.spec.layout import locate
 from core.study.runs import Group, Run, level_of
 
 from .ladder import PUBLISHED, SPLITS, Ladder

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import DataError
-from core.study.findings import Finding, Outcome, Verdict
-from core.score.interval import Difference
 from core.regularfile import read_json, real, reason
-from core.run.results import MEASURES
 from core.run.folder import LARGEST, floors_in
+from core.run.results import MEASURES
+from core.score.interval import Difference
+from core.study.findings import Finding, Outcome, Verdict
 
 ENDING = "-quantization.json"
 SPLITS = ("valid", "test")

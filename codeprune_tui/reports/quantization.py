@@ -1,11 +1,11 @@
-"""A quantization ladder as tables for the terminal and as a Markdown page. Pure functions from what `core.study.ladderfile` reads."""
+"""A quantization ladder as tables for the terminal and as a Markdown page: pure functions from `core.study.ladderfile`."""
 
 from collections.abc import Mapping, Sequence
 
 from core.study.ladderfile import Explanation, Gap, Ladder, MethodFound, SplitScores
 
 from ..views.plain import plain
-from ..cli.tables import FLOOR_NAMES, table
+from ..views.text import FLOOR_NAMES, table
 
 NAMES = {"bleu": "BLEU", "corpus_bleu": "corpus BLEU", "chrf": "chrF"}
 NONE = "–"

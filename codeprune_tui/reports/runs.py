@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from core.study.experiments import is_of_the_paper
-from core.study.findings import compare
 from core.run.results import MEASURES
 from core.run.rowsets import by_rows
+from core.study.experiments import is_of_the_paper
+from core.study.findings import compare
 from core.study.runs import Run, Study, shown_recipe
 
 from ..views.text import NOTHING, changed, percent

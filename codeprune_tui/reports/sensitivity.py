@@ -4,9 +4,9 @@ import csv
 import io
 from collections.abc import Sequence
 
+from core.run.results import MEASURES
 from core.score.interval import Difference
 from core.spec.layout import locate
-from core.run.results import MEASURES
 from core.study.sensitivityfile import Cell, Sensitivity, Wish, Written
 
 from ..views.encoder_verdict import warning

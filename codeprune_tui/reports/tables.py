@@ -10,15 +10,14 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 
 from core.run.encoder_off import carries
-from core.study.findings import Finding, Recovery, Verdict, disagreements
-from core.study.overlaps import Compared
 from core.run.results import ENCODER_OFF, FLOORS, MEASURES, Result, to_csv
 from core.run.rowsets import by_rows, telling
+from core.study.findings import Finding, Recovery, Verdict, disagreements
+from core.study.overlaps import Compared
 from core.study.runs import Group, Study, level_of
 
 from ..views.encoder_verdict import NOT_MEASURED
-from ..cli.tables import between
-from ..views.text import NOTHING, beside, changed, difference, score, with_before
+from ..views.text import NOTHING, beside, between, changed, difference, score, with_before
 from .ladder import PUBLISHED, SPLITS, Ladder
 
 PROGRAMS = ("name", "constant")

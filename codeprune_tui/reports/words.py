@@ -1,8 +1,8 @@
 """What a report says in words, the same on the HTML page and in Markdown."""
 
-from core.study.findings import NEARLY, RECOVERED, disagreements
 from core.run.results import MEASURES
 from core.run.rowsets import by_rows
+from core.study.findings import NEARLY, RECOVERED, disagreements
 
 from ..views.encoder_verdict import warning_of_all
 from .content import Content

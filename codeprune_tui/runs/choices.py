@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.spec import sizes
 from core.recipe import NEW_MODEL
 from core.regularfile import real
+from core.spec import sizes
 
 from .. import bundle
-from . import models
 from ..views.plain import plain
 from ..views.text import count, held_against
+from . import models
 
 MOST_FOLDERS = 2000
 """Looked at in all; a working directory may be a home directory."""

@@ -20,6 +20,9 @@ from pathlib import Path
 import psutil
 
 from core.errors import RunError
+from core.program import program, run_handle
+from core.recipe import NEW_MODEL, Recipe
+from core.regularfile import append_regular, open_regular, real, reason
 from core.run.events import (
     CheckpointSaved,
     CommandTaken,
@@ -31,12 +34,9 @@ from core.run.events import (
     Step,
     from_line,
 )
+from core.run.folder import RunPaths, State, create_run, free_name, is_held, run_folders, run_info
 from core.run.holder import newest_start, refuse_second
 from core.run.journal import JournalReader, LineReader, append_command, tail_lines
-from core.program import program, run_handle
-from core.recipe import NEW_MODEL, Recipe
-from core.regularfile import append_regular, open_regular, real, reason
-from core.run.folder import RunPaths, State, create_run, free_name, is_held, run_folders, run_info
 from core.spec.precheck import source_problems
 
 from .. import bundle

@@ -3,15 +3,15 @@
 No number here is a guess: time is told with the runs that it was measured on, and what is not known is said to be so.
 """
 
-from core.spec.costs import DiskNeed
 from core.recipe import Recipe
+from core.spec.costs import DiskNeed
 from core.spec.schedule import sparsities
 from core.study.timings import Estimate, trained_rounds
 
-from .costing import Costs
-from ..views.plain import plain
 from ..views.form import schedule_text, total_steps
+from ..views.plain import plain
 from ..views.text import count, duration
+from .costing import Costs
 
 SCHEDULE = "sparsity by round"
 START = "the model it starts from"

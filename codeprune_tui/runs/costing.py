@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.spec import given, sizes
-from core.spec.costs import DiskNeed, disk_need
 from core.recipe import NEW_MODEL, Recipe
 from core.regularfile import real
+from core.spec import given, sizes
+from core.spec.costs import DiskNeed, disk_need
 from core.study.timings import Estimate, Timings
 
 from . import client

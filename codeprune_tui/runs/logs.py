@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from core.run.events import Evaluated, Evaluating, FloorsMeasured, MatrixMeasured, Scores, Step, Unknown, from_line
 from core.regularfile import open_regular
+from core.run.events import Evaluated, Evaluating, FloorsMeasured, MatrixMeasured, Scores, Step, Unknown, from_line
 from core.run.folder import RunPaths
 
-from ..views.shorten import path_end
 from ..views.plain import LIMIT, plain
+from ..views.shorten import path_end
 from ..views.text import sentence
 
 BLOCK_BYTES = 1024 * 1024

@@ -13,16 +13,16 @@ from pathlib import Path
 import psutil
 
 from core.errors import CodepruneError, RunError
-from core.study.experiments import Planned
 from core.recipe import Recipe, load_recipe
-from core.run.results import ResultsReader
 from core.run.folder import RunPaths, State, is_held, run_info
+from core.run.results import ResultsReader
+from core.study.experiments import Planned
 
-from . import client
-from .client import Follower
-from ..cli.console import catch_up
 from ..views.state import RunView, eta_s, reduce_all
 from ..views.text import floors_under, held_against
+from . import client
+from .client import Follower
+from .watch import catch_up
 
 WORKER_BYTES = 1.5e9
 """Memory that a worker on the bundled model needs, torch included, with room to spare."""

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import CodepruneError
-from core.score.interval import Difference
 from core.recipe import NEW_MODEL, Recipe, load_recipe
-from core.run.results import MEASURES
 from core.run.folder import RunPaths
+from core.run.results import MEASURES
+from core.score.interval import Difference
 from core.study.sensitivityfile import NAME, Cell, Sensitivity, digest_of_weights, read_sensitivity
 
-from .client import local_path
 from ..views.text import changed, percent, score
+from .client import local_path
 
 DRAWN = "chrf"
 """The measure that the heatmap shows."""

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from core.run.events import Scores, from_line
+from core.run.folder import RunPaths
 from core.run.journal import LineReader
 from core.run.results import MEASURES, Result, ResultsReader
-from core.run.folder import RunPaths
 
-from .logs import MANY
 from ..views.state import RoundView, RunView, reduce_all
+from .logs import MANY
 from .watch import PROBE_S
 
 REMEMBERED = 50

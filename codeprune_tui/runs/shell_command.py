@@ -11,8 +11,8 @@ from core.recipe import Recipe
 from core.regularfile import real
 
 from .. import bundle
-from . import client
 from ..views.form import toml
+from . import client
 
 END = "TOML"
 """Ends the recipe in the command. No line of TOML reads so: each has a bracket or an equals sign."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.regularfile import reason
-from core.run.results import Result, ResultsReader
 from core.run.folder import RunInfo, RunPaths, State, is_held, run_folders, run_info, taken_at
+from core.run.results import Result, ResultsReader
 
-from .client import Follower
 from ..views.state import RunView, reduce_all
+from .client import Follower
 
 POLL_S = 0.25
 PAST_S = 0.25
@@ -237,3 +237,15 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError:
         return (0, 0)
     return (found.st_mtime_ns, found.st_size)
+
+
+def catch_up(paths: RunPaths) -> tuple[Follower, RunView]:
+    """Reads what a run has written so far.
+
+    Returns:
+        A follower of what comes, and the run as it is now.
+    """
+    follower, view = Follower(paths), RunView()
+    while events := follower.poll():
+        view = reduce_all(view, events)
+    return follower, view

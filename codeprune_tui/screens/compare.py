@@ -18,15 +18,15 @@ from textual.message import Message
 from textual.widgets import DataTable, Static
 
 from core.errors import CodepruneError
-from core.study.experiments import without_seed
 from core.recipe import load_recipe
 from core.run.results import MEASURES, Result
+from core.study.experiments import without_seed
 
+from ..reports.export import ENDINGS, free_file, write_csv, write_report, write_svg
+from ..runs.watch import Comparer
 from ..views.comparison import AXES, COLUMNS, Results, default_marks, in_order, picture
 from ..views.encoder_verdict import warning_of_all
-from ..reports.export import ENDINGS, free_file, write_csv, write_report, write_svg
 from ..views.seed_means import Mean, curves, grouped
-from ..runs.watch import Comparer
 from ..widgets.comparechart import CompareChart
 from ..widgets.comparetable import CompareTable, counted
 from ..widgets.telling import tell_verdict

@@ -6,8 +6,8 @@ from textual.widgets import Collapsible
 
 from core.recipe import field_help
 
-from ..widgets.field import FieldRow
 from ..views.form import fields
+from ..widgets.field import FieldRow
 
 
 class Fold(Collapsible):

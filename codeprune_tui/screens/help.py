@@ -1,7 +1,7 @@
 """All keys, read off the binding tables: what is bound is what is explained."""
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -9,9 +9,9 @@ from textual.containers import VerticalScroll
 from textual.keys import format_key
 from textual.screen import ModalScreen
 
-from ..tui import CodepruneApp
+from ..frame import APP_KEYS, Frame
+from ..modes import MODES
 from ..widgets.keytable import KeyTable, Line
-from ..widgets.statusline import MODE_KEYS
 from .compare import CompareScreen
 from .layers import LayersScreen
 from .live import LiveScreen
@@ -67,7 +67,7 @@ def sections(keymap: Mapping[str, str]) -> Iterable[tuple[str, list[tuple[str, s
     from .playground import PlaygroundScreen  # here, since its editor brings tree-sitter
 
     tables: list[tuple[str, list[BindingType]]] = [
-        ("Everywhere", [*CodepruneApp.BINDINGS, Binding("ctrl+p", "", "", tooltip="Command palette: every action by name")]),
+        ("Everywhere", [*APP_KEYS, Binding("ctrl+p", "", "", tooltip="Command palette: every action by name")]),
         ("1 Runs", RunsScreen.BINDINGS),
         ("2 Live", LiveScreen.BINDINGS),
         ("2 Live, whole log (L)", LogScreen.BINDINGS),
@@ -96,11 +96,11 @@ class HelpScreen(ModalScreen[None]):
 
     def __init__(self, mode: str = "") -> None:
         super().__init__()
-        self._first = " ".join(MODE_KEYS[mode]) if mode in MODE_KEYS else ""
+        self._first = f"{MODES[mode].key} {MODES[mode].title}" if mode in MODES else ""
 
     def compose(self) -> ComposeResult:
         """What scrolls: the keys of the mode that was left, then all others."""
-        keymap = self.app.keymap if isinstance(self.app, CodepruneApp) else {}
+        keymap = cast("Frame", self.app).keymap
         found = list(sections(keymap))
         close, terminal, tips = (
             shown_keys(keymap.get(name, key))

@@ -18,15 +18,15 @@ from textual.widgets import Static
 
 from core.spec.layout import HEAD_COLUMNS
 
-from ..views.matrices import HISTORY, MEASURES, Matrix, complete, facts, history, matrices, missing, rounds, summary, title, top
 from ..runs.matrix_costs import MatrixCostFinder, MatrixCosts
 from ..runs.matrix_costs import facts as cost_facts
+from ..views.matrices import HISTORY, MEASURES, Matrix, complete, facts, history, matrices, missing, rounds, summary, title, top
 from ..views.plain import plain
 from ..views.state import RunView
+from ..views.text import with_before
 from ..widgets.blockmap import BlockMap
 from ..widgets.layergrid import LayerGrid
 from ..widgets.telling import retitle
-from ..views.text import with_before
 from .live import NO_RUN
 from .mode import RUN_KEYS, ModeScreen, Target
 

@@ -16,14 +16,15 @@ from core.regularfile import real
 from core.run.folder import RunPaths
 
 from .. import bundle
-from ..views.encoder_verdict import warning
+from ..frame import ALIVE, SLOW_TICK_S
 from ..runs.machine import SAMPLE_S, Figures, MachineWatch, Worker, same_machine
-from ..views.plain import plain
 from ..runs.preview import Previewer
+from ..runs.watch import Watched
+from ..views.encoder_verdict import warning
+from ..views.plain import plain
 from ..views.series import titles
 from ..views.state import RunView
-from ..tui import ALIVE, SLOW_TICK_S
-from ..runs.watch import Watched
+from ..views.text import percent
 from ..widgets.chart import ScoreChart
 from ..widgets.figures import loss_title, machine_line, progress, samples_text, scores_line, scores_table
 from ..widgets.heatmap import Heatmap
@@ -31,7 +32,6 @@ from ..widgets.runlog import RunLog
 from ..widgets.serieschart import Charts
 from ..widgets.spark import Spark
 from ..widgets.telling import retitle, tell, tell_verdict
-from ..views.text import percent
 from .choose import ChooseOne
 from .live_keys import CHART_ACTIONS, LIVE_KEYS
 from .mode import ModeScreen, Target

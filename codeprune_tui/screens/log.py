@@ -3,7 +3,7 @@
 Reads nothing itself; a thread hands it the text.
 """
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,9 +15,9 @@ from textual.widgets import Input, Static
 
 from core.run.folder import RunPaths
 
+from ..frame import SLOW_POLL_S, Frame
 from ..runs.logs import PERIOD_S, LogText, LogWatch, first_words, journal_log, worker_log
 from ..views.plain import plain
-from ..tui import SLOW_POLL_S, CodepruneApp
 from ..widgets.keyline import KeyLine
 from ..widgets.pager import Pager
 from ..widgets.statusline import ModeTab, StatusLine
@@ -72,10 +72,9 @@ class LogScreen(Screen[None]):
         self._title: Content | None = None
 
     @property
-    def frame(self) -> CodepruneApp:
-        """The app, by its own type."""
-        assert isinstance(self.app, CodepruneApp)
-        return self.app
+    def frame(self) -> Frame:
+        """The app, as screens see it."""
+        return cast("Frame", self.app)
 
     def compose(self) -> ComposeResult:
         """Title, text, search, keys."""

@@ -7,7 +7,7 @@ takes a moment; what went wrong comes back as a toast with its fix.
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -19,12 +19,12 @@ from textual.widgets._toast import ToastRack
 from core.run.folder import RunPaths
 
 from .. import bundle
+from ..frame import ALIVE, Frame
 from ..runs import client
 from ..views.plain import plain
-from ..tui import ALIVE, CodepruneApp
+from ..views.text import killed
 from ..widgets.keyline import KeyLine
 from ..widgets.statusline import ModeTab, StatusLine
-from ..views.text import killed
 from .ask import Confirm, Enter
 
 RUN_KEYS: list[BindingType] = [
@@ -66,10 +66,9 @@ class ModeScreen(Screen[None]):
         self._styled_for: object = None
 
     @property
-    def frame(self) -> CodepruneApp:
-        """The app, by its own type."""
-        assert isinstance(self.app, CodepruneApp)
-        return self.app
+    def frame(self) -> Frame:
+        """The app, as screens see it."""
+        return cast("Frame", self.app)
 
     def compose(self) -> ComposeResult:
         """The parts that all modes share, around the body."""

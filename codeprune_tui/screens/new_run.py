@@ -19,18 +19,18 @@ from textual.widgets import Button, Collapsible, Input, Select, Static
 
 from core.recipe import Recipe
 from core.run.folder import NAME_PATTERN, free_name
-from core.spec.schedule import sparsities
 from core.spec.precheck import source_problems
+from core.spec.schedule import sparsities
 
-from ..runs import client, shell_command, cost_text
-from ..runs.costing import CostFinder, Costs
+from ..runs import client, cost_text, shell_command
 from ..runs.choices import PICKABLE, sources
+from ..runs.costing import CostFinder, Costs
+from ..views.form import COMMON, FOLDED, Outcome, Value, fields, judge, told, toml, values, verdict
 from ..views.plain import plain
 from ..widgets.field import FieldRow
 from ..widgets.spark import bars
 from ..widgets.telling import tell
 from .folds import Fold, rows_of
-from ..views.form import COMMON, FOLDED, Outcome, Value, fields, judge, told, toml, values, verdict
 from .mode import ModeScreen
 from .pick import PickValue
 from .review import Review

@@ -17,6 +17,7 @@ from textual.events import Paste
 from textual.timer import Timer
 from textual.widgets import OptionList, Static
 
+from core.recipe import Evaluation
 from core.run.exchange import (
     Able,
     Commented,
@@ -32,24 +33,23 @@ from core.run.exchange import (
     Variant,
     Writing,
 )
-from core.recipe import Evaluation
 
 from .. import bundle
-from ..runs import client
-from ..terminal.clipboard import copy
 from ..playground.conversation import Conversation
-from ..views.shorten import middle_out
 from ..playground.history import Entry, history_file, keep, read_history
-from ..runs.models import Choice, choices, saved_method
-from ..views.plain import plain, plain_lines
 from ..playground.process import Gone, Playground
 from ..playground.text import complaints, own_comment, tried
+from ..runs import client
+from ..runs.models import Choice, choices, saved_method
+from ..terminal.clipboard import copy
+from ..views.plain import plain, plain_lines
 from ..views.quantization_text import problems_of
+from ..views.shorten import middle_out
+from ..views.text import count
 from ..widgets.editor import RubyEditor
 from ..widgets.opinion import Opinion, State, Waiting
 from ..widgets.opinions import FEWEST, MOST, Opinions, Question
 from ..widgets.rubysource import RubySource
-from ..views.text import count
 from .ask import Enter
 from .choose import ChooseOne
 from .mode import ModeScreen

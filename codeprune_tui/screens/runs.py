@@ -17,25 +17,25 @@ from textual.events import ScreenResume
 from textual.message import Message
 from textual.widgets import DataTable, Input, Static
 
-from core.run import manage
 from core.errors import CodepruneError, RunError
 from core.recipe import load_recipe
+from core.run import manage
 from core.run.folder import RunInfo, RunPaths, is_held
 
 from .. import bundle
 from ..runs import client
-from ..views.comparison import MOST
-from ..views.run_filter import EXAMPLES, Filter, FilterError, parse
-from ..views.shorten import path_end
-from ..views.run_order import ORDERS
-from ..views.plain import plain
 from ..runs.preview import Previewer
+from ..views.comparison import MOST
+from ..views.plain import plain
 from ..views.run_columns import bundled
+from ..views.run_filter import EXAMPLES, Filter, FilterError, parse
+from ..views.run_order import ORDERS
+from ..views.shorten import path_end
 from ..views.state import RunView
+from ..views.text import count
 from ..widgets.runpreview import RunPreview
 from ..widgets.runtable import RunTable
 from ..widgets.telling import retitle, tell
-from ..views.text import count
 from .ask import Choose, Confirm, Enter
 from .mode import ModeScreen, Target
 from .runs_keys import LIST_KEYS

@@ -17,8 +17,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from ..terminal.clipboard import copy
-from ..views.plain import plain
 from ..terminal.facts import SAMPLES_ADVICE, Fact, as_lines, facts, sample_lines, tmux_settings
+from ..views.plain import plain
 from ..widgets.heatmap import LIGHT_FROM, tones_of
 
 STYLES = {"good": "$text-success", "note": "$text-muted", "warning": "$text-warning"}

@@ -12,8 +12,8 @@ from textual.app import App
 
 from core.atomic import complete_or_absent
 
-from ..views.shorten import path_end
 from ..views.plain import plain
+from ..views.shorten import path_end
 
 APP = "codeprune-tui"
 OSC52_BYTES = 74_994

@@ -6,9 +6,9 @@ Knows neither Textual nor files.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from core.run.folder import RunInfo, State
 from core.run.results import ENCODER_OFF, FLOORS, MEASURES, Result
 from core.run.rowsets import by_rows, mixed, telling
-from core.run.folder import RunInfo, State
 
 from .seed_means import Mean
 

@@ -6,8 +6,8 @@
 from collections.abc import Iterable, Mapping
 
 from core.run.encoder_off import DECIDES, carries
-from core.score.interval import Difference
 from core.run.results import MEASURES, Result
+from core.score.interval import Difference
 
 from .text import changed
 

@@ -12,10 +12,9 @@ from core.spec.schedule import sparsities
 
 from .. import bundle
 from ..bundle import BundledModel
-from .run_filter import dense_difference, highest_floor
 from .plain import plain
-from ..widgets.statusline import tone
-from .text import age, difference, held_against, percent, score
+from .run_filter import dense_difference, highest_floor
+from .text import age, difference, held_against, percent, score, tone
 
 COLUMNS: tuple[tuple[str, str, int], ...] = (
     ("mark", "", 2),

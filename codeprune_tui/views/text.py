@@ -4,10 +4,12 @@ Knows neither Textual nor colours. Shares are in [0, 1] and become % only here; 
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from core.program import program
+from core.regularfile import real
 from core.run.encoder_off import DECIDES
 from core.run.events import (
     CheckpointSaved,
@@ -36,14 +38,32 @@ from core.run.events import (
     Validated,
     Warned,
 )
-from core.score.interval import Interval
-from core.program import program
-from core.regularfile import real
-from core.run.results import FLOORS
 from core.run.folder import LARGEST
+from core.run.results import ENCODER_OFF, FLOORS
+from core.score.interval import Interval
 
 NOTHING = "–"
 """Stands where there is no number (yet)."""
+
+FLOOR_NAMES = {name: f"floor: {title}" for name, title in (FLOORS | {ENCODER_OFF: "encoder off"}).items()}
+"""What is below every score: programs that read no code, and the same model without its encoder layers."""
+
+TONES: dict[str, tuple[str, str]] = {
+    "RUNNING": ("●", "$text-success"),
+    "STARTING…": ("●", "$text-primary"),
+    "PAUSING…": ("●", "$text-warning"),
+    "STOPPING…": ("●", "$text-warning"),
+    "PAUSED": ("‖", "$text-warning"),
+    "STALE": ("?", "$text-error"),
+    "STOPPED": ("■", "$text-warning"),
+    "CRASHED": ("✗", "$text-error"),
+    "KILLED": ("✗", "$text-warning"),
+    "FAILED": ("✗", "$text-error"),
+    "DAMAGED": ("✗", "$text-error"),
+    "DONE": ("✓", "$text-primary"),
+    "NEW": ("·", "$text-muted"),
+}
+"""First word of a state -> (sign, colour)."""
 
 
 def _is_number(value: float) -> bool:
@@ -264,3 +284,30 @@ def reopening(checkpoints: Path) -> tuple[str, str]:
     if whole == real(Path("checkpoints")):
         return program(), str(whole.parent)
     return f"{program()} --checkpoints {shlex.quote(str(whole))}", str(whole)
+
+
+def table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Aligns cells in columns two blanks apart.
+
+    Args:
+        rows: The first one is the heading.
+        left: How many columns, from the first, are aligned left; the others are numbers.
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def between(spread: Interval | None) -> str:
+    """The ends of an interval, or a dash: "10.78 to 12.31"."""
+    return f"{score(spread.low)} to {score(spread.high)}" if spread else NOTHING
+
+
+def tone(state: str) -> tuple[str, str]:
+    """Sign and colour of a state such as "STALE 42 s"."""
+    return TONES.get(state.split(" ", 1)[0], ("·", "$text-muted"))

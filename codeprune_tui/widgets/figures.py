@@ -7,9 +7,9 @@ from textual.content import Content
 from core.run.events import Sample, Scores
 from core.run.results import FLOORS
 
+from ..runs.machine import GIB, Figures
 from ..views.axis import number
 from ..views.encoder_verdict import NOT_MEASURED
-from ..runs.machine import GIB, Figures
 from ..views.plain import plain
 from ..views.state import RunView
 from ..views.text import NOTHING, beside, count, floors_under, held_against, percent, rate, score

@@ -17,11 +17,11 @@ from textual.widgets import Select, Static
 
 from core.run.exchange import PLAIN, Commented, ModelFailed, Variant
 
-from ..views.difference import differing
-from ..views.shorten import middle_out
 from ..runs.models import Choice
+from ..views.difference import differing
 from ..views.plain import plain
 from ..views.quantization_text import titled
+from ..views.shorten import middle_out
 from ..views.text import duration, score
 from .telling import retitle, tell
 

@@ -11,10 +11,10 @@ from textual.widgets.data_table import CellKey, RowKey
 
 from core.run.folder import RunInfo
 
-from ..views.shorten import apart
-from ..views.run_order import NEWEST, ORDERS, in_order
 from ..views.plain import plain
 from ..views.run_columns import BEFORE, COLUMNS, DEVICE, DISPENSABLE, KIND, aged, cells_of
+from ..views.run_order import NEWEST, ORDERS, in_order
+from ..views.shorten import apart
 
 ROOMY = 90
 """Columns of the screen from which on every column of figures is shown."""

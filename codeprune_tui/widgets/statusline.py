@@ -11,18 +11,9 @@ from textual.events import Click
 from textual.message import Message
 from textual.widgets import Static
 
+from ..modes import MODES
 from ..views.shorten import middle_out
 from .telling import tell
-
-MODE_KEYS: dict[str, tuple[str, str]] = {
-    "runs": ("1", "Runs"),
-    "live": ("2", "Live"),
-    "layers": ("3", "Layers"),
-    "compare": ("4", "Compare"),
-    "playground": ("5", "Playground"),
-    "new": ("6", "New run"),
-}
-"""Mode -> (key, title)."""
 
 SHORT = {"playground": "Play", "new": "New"}
 """Titles that are shorter where there is less room; the others have but one."""
@@ -31,28 +22,6 @@ LEAST_NAME = 20
 
 LEAST = (60, 16)
 """Columns and rows below which there is only the status line."""
-
-TONES: dict[str, tuple[str, str]] = {
-    "RUNNING": ("●", "$text-success"),
-    "STARTING…": ("●", "$text-primary"),
-    "PAUSING…": ("●", "$text-warning"),
-    "STOPPING…": ("●", "$text-warning"),
-    "PAUSED": ("‖", "$text-warning"),
-    "STALE": ("?", "$text-error"),
-    "STOPPED": ("■", "$text-warning"),
-    "CRASHED": ("✗", "$text-error"),
-    "KILLED": ("✗", "$text-warning"),
-    "FAILED": ("✗", "$text-error"),
-    "DAMAGED": ("✗", "$text-error"),
-    "DONE": ("✓", "$text-primary"),
-    "NEW": ("·", "$text-muted"),
-}
-"""First word of a state -> (sign, colour)."""
-
-
-def tone(state: str) -> tuple[str, str]:
-    """Sign and colour of a state such as "STALE 42 s"."""
-    return TONES.get(state.split(" ", 1)[0], ("·", "$text-muted"))
 
 
 class ModeTab(Static):
@@ -72,7 +41,7 @@ class ModeTab(Static):
 
     def text(self, form: int) -> str:
         """The tab, the shorter the higher its form: 0 whole, 1 with a short title, 2 the key alone; one's own stays whole."""
-        key, title = MODE_KEYS[self.mode]
+        key, title = MODES[self.mode].key, MODES[self.mode].title
         if self._current:
             return f"[{key} {title}]"
         return (f" {key} {title} ", f" {key} {SHORT.get(self.mode, title)}", f" {key} ")[form]
@@ -102,7 +71,7 @@ class StatusLine(Horizontal):
 
     def compose(self) -> ComposeResult:
         """The modes, then the run."""
-        for mode in MODE_KEYS:
+        for mode in MODES:
             yield ModeTab(mode, current=mode == self._mode)
         yield Static(id="run-status", markup=False)
         yield Static(id="too-small", markup=False)

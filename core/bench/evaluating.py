@@ -4,10 +4,10 @@ import json
 import tempfile
 from pathlib import Path
 
-from ..score import metrics
 from ..decode import Hypothesis
 from ..evaluate.evaluate import evaluate, floors_of, to_text, write_predictions
 from ..recipe import Evaluation as EvaluationRecipe
+from ..score import metrics
 from .decoding import BEAM, LONGEST
 from .ground import Ground
 from .measure import Goal, Result, faster, in_turn, sample, timed

@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerFast
 
 from ..data import Batch, BatchOrder, Encoded, collate, encode_rows
 from ..errors import ModelError
-from ..model import load_model, load_tokenizer
 from ..families.roberta import PAD, CodeToText, CodeToTextConfig
+from ..model import load_model, load_tokenizer
 from ..recipe import Precision, Training
 from ..text.rows import load_rows
 from ..train.trainer import Trainer

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from ..errors import TrainingError
-from ..compress.masks import Masks, keep
-from ..families.memory import peak_bytes, reset_peak, resident_bytes
 from ..compress.criteria import CRITERIA
+from ..compress.masks import Masks, keep
+from ..errors import TrainingError
+from ..families.memory import peak_bytes, reset_peak, resident_bytes
 from .ground import Ground
 from .measure import Result, faster, sample, timed
 

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import RunError
-from ..run.events import Step
-from ..run.journal import JournalReader
 from ..families.memory import resident_bytes
 from ..recipe import build_recipe
+from ..run.events import Step
 from ..run.folder import create_run
+from ..run.journal import JournalReader
 from .ground import Ground
 from .measure import Goal, Result, sample
 

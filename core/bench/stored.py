@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
 from ..atomic import complete_or_absent
+from ..errors import DataError
 from .measure import Goal, Result, Sample, Table
 
 SCHEMA = 1

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from ..families.device import describe, make_accelerator
 from ..errors import TrainingError
+from ..families.device import describe, make_accelerator
 from ..recipe import Device
 from . import decoding, evaluating, growth, pruning, starting, training
 from .ground import SIZES, Ground

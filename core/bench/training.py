@@ -4,12 +4,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from ..compress.criteria import CRITERIA
+from ..compress.masks import keep, prunable
 from ..data import Batch
+from ..recipe import Precision
 from ..run.events import Step
 from ..run.journal import JournalWriter
-from ..compress.masks import keep, prunable
-from ..recipe import Precision
-from ..compress.criteria import CRITERIA
 from .ground import Ground
 from .measure import Goal, Result, faster, in_turn, sample, timed
 from .reference import SOURCE_LENGTH, TARGET_LENGTH, PaddedTrainer

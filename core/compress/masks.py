@@ -17,14 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 
-from ..spec.configfields import short
-from ..errors import ModelError
 from ..atomic import complete_or_absent
-from ..spec.layout import is_prunable
+from ..errors import ModelError
 from ..recipe import PrunablePreset, Scope
 from ..regularfile import check_regular
-from .criteria import Criterion
+from ..spec.configfields import short
+from ..spec.layout import is_prunable
 from ..spec.weightheaders import Stored, read_header
+from .criteria import Criterion
 
 Masks = dict[str, Tensor]
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from ..spec.quantizers import METHODS
 from ..families.roberta import Attention, CodeToText
+from ..spec.quantizers import METHODS
 
 OUTLIER = 6.0
 """Size from which LLM.int8 keeps an activation feature in fp16; bitsandbytes' and the paper's value."""

@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from ..errors import ModelError
 from ..atomic import complete_or_absent
-from ..spec.quantizers import METHODS
+from ..errors import ModelError
 from ..families.roberta import CodeToText, CodeToTextConfig
 from ..spec.checkpoint_files import CONFIG, WEIGHTS
+from ..spec.quantizers import METHODS
 from .quantize import all_codes, quantize, set_codes
 
 KEY = "quantization"

@@ -13,12 +13,12 @@ from ..bleu import sentence_bleu
 from ..data import encode_texts
 from ..decode import Hypothesis, beam_search
 from ..families.device import make_accelerator
-from .evaluate import PAPER_SOURCE_LENGTH, positions, to_text
-from ..model import is_finetuned, load_model, load_tokenizer
-from ..score.metrics import name_prediction
 from ..families.roberta import CodeToText
+from ..model import is_finetuned, load_model, load_tokenizer
 from ..recipe import Device
 from ..ruby import Method, docstring_tokens, source_text, split_identifiers, target_text
+from ..score.metrics import name_prediction
+from .evaluate import PAPER_SOURCE_LENGTH, positions, to_text
 
 
 @dataclass(frozen=True)

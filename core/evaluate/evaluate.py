@@ -13,20 +13,20 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from ..score import metrics, significance
 from ..bleu import sentence_bleu
 from ..data import Encoded, encode_rows, subset
 from ..decode import beam_search_batches
 from ..families.device import make_accelerator
-from ..run.encoder_off import EncoderOff
-from ..run.events import Sample, Scores
-from ..model import load_model, load_tokenizer
 from ..families.roberta import BOS, EOS, PAD, CodeToText, without_encoder
-from ..run.predictions import read_predictions
+from ..model import load_model, load_tokenizer
 from ..recipe import Device
 from ..recipe import Evaluation as EvaluationRecipe
-from ..text.rows import BrokenRow, Row, load_rows
+from ..run.encoder_off import EncoderOff
+from ..run.events import Sample, Scores
+from ..run.predictions import read_predictions
+from ..score import metrics, significance
 from ..score.tally import Tally, joined, scored, tally
+from ..text.rows import BrokenRow, Row, load_rows
 
 PAPER_SOURCE_LENGTH = 256
 """Tokens of a source that CodeXGLUE's code lets the model read, `<s>` and `</s>` included."""

@@ -14,20 +14,20 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from ..score import metrics
+from ..compress.quantize import UnavailableError, memory_bytes, multiplied_weights, quantize, quantized_weights
+from ..compress.quantized_files import stored_bytes
 from ..data import Encoded, pad_lists, subset
 from ..decode import beam_search
-from .evaluate import evaluate, floors_of
-from ..study.ladderfile import AblationFound, Explanation, Gap, LayerSpread, MethodFound, SplitScores, Timing
-from ..spec.quantizers import METHODS
 from ..families.roberta import BOS, PAD, CodeToText
-from ..spec.checkpoint_files import INDEXES
-from .layer_errors import ABLATIONS, Batch, ablated, layer_errors, spreads
-from ..compress.quantized_files import stored_bytes
-from ..compress.quantize import UnavailableError, memory_bytes, multiplied_weights, quantize, quantized_weights
 from ..recipe import Evaluation as EvaluationRecipe
+from ..score import metrics
 from ..score.significance import bootstrap, paired_bootstrap
+from ..spec.checkpoint_files import INDEXES
+from ..spec.quantizers import METHODS
 from ..spec.weightheaders import shards
+from ..study.ladderfile import AblationFound, Explanation, Gap, LayerSpread, MethodFound, SplitScores, Timing
+from .evaluate import evaluate, floors_of
+from .layer_errors import ABLATIONS, Batch, ablated, layer_errors, spreads
 
 SCORES = ("bleu", "corpus_bleu", "chrf")
 BATCHES = (1, 32)

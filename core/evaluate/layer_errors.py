@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..families.roberta import PAD, CodeToText
 from ..compress.quantize import linear_names, project
+from ..families.roberta import PAD, CodeToText
 
 Batch = tuple[Tensor, Tensor]
 """Sources and targets, (batch, time) int64 each, padded."""

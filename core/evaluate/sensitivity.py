@@ -19,19 +19,19 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ..score import metrics, significance
+from ..compress.criteria import CRITERIA
+from ..compress.masks import Masks, apply_masks, keep, prunable, sparsity_of
 from ..data import Encoded
 from ..errors import ModelError
-from .evaluate import Evaluation, evaluate
-from ..score.interval import Difference
-from ..compress.masks import Masks, apply_masks, keep, prunable, sparsity_of
 from ..families.roberta import CodeToText, without_encoder
 from ..recipe import Evaluation as EvaluationRecipe
 from ..recipe import PrunablePreset, Scope
-from ..compress.criteria import CRITERIA
+from ..score import metrics, significance
+from ..score.interval import Difference
+from ..score.tally import tally
 from ..seeds import derive_seed
 from ..study.sensitivityfile import Before, Cell, Sensitivity, Wish, Written
-from ..score.tally import tally
+from .evaluate import Evaluation, evaluate
 
 
 @dataclass(frozen=True)

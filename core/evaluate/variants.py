@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from .comment import Writer, load_writer, write_comments
+from ..compress.quantize import UnavailableError, memory_bytes, quantize
 from ..decode import beam_search
 from ..errors import ModelError
-from ..run.exchange import PLAIN
-from ..spec.quantizers import METHODS
 from ..families.roberta import BOS, EOS, CodeToText, CodeToTextConfig
-from ..compress.quantize import UnavailableError, memory_bytes, quantize
 from ..recipe import Device
 from ..ruby import methods
+from ..run.exchange import PLAIN
+from ..spec.quantizers import METHODS
+from .comment import Writer, load_writer, write_comments
 
 KEPT = 4
 """Models in memory: as many as the screen shows side by side."""

@@ -4,7 +4,7 @@ Parameters carry the names of CodeXGLUE's checkpoints (`decoder.layers.0.self_at
 without a table of names. The attention of the decoder is our own, for two reasons: while decoding it keeps keys and values in a
 cache that holds all beams of an example side by side, and `nn.MultiheadAttention` is left alone by torch's quantization.
 
-Knows nothing of files (`loading`), of beam search (`decode`), of tokenizers, masks or training.
+Knows nothing of files (`core.model`), of beam search (`decode`), of tokenizers, masks or training.
 Sources: CodeXGLUE, Code-Text/code-to-text (architecture, loss); torch's `nn.TransformerDecoderLayer` (names, start values).
 """
 
@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self, cast
+from typing import ClassVar, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +22,6 @@ from transformers.models.roberta.configuration_roberta import RobertaConfig
 from transformers.models.roberta.modeling_roberta import RobertaModel
 
 from ..errors import ModelError
-
-if TYPE_CHECKING:
-    from ..model import load_model as load_model
 
 PAD, BOS, EOS = 1, 0, 2
 """Token ids of RoBERTa's `<pad>`, `<s>` and `</s>`; every model and tokenizer here must agree with them."""
@@ -485,12 +482,3 @@ def set_dropout(model: CodeToText, share: float) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.Dropout) and not name.endswith("attention.self.dropout"):
             module.p = share
-
-
-def __getattr__(name: str) -> object:
-    """`load_model` is offered here too; `loading` imports this module, so it can only be fetched when asked for."""
-    if name == "load_model":
-        from ..model import load_model
-
-        return load_model
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
-from ..spec.configfields import short
 from ..errors import ModelError
 from ..plainfiles import read_plain, reason
+from ..spec.configfields import short
 
 ADDED = "added_tokens.json"
 MOST_BYTES = 32_000_000

@@ -15,15 +15,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..spec.configfields import short
 from ..errors import ModelError
 from ..hub import cache_only, why_unreachable
-from .memory import available_bytes
-from ..spec.checkpoint_files import CONFIG, INDEXES, TOKENIZERS, WEIGHTS, local_tokenizer, local_weights, no_model
-from .picklescan import check_pickle
 from ..plainfiles import size_words
+from ..spec.checkpoint_files import CONFIG, INDEXES, TOKENIZERS, WEIGHTS, local_tokenizer, local_weights, no_model
+from ..spec.configfields import short
 from ..spec.weightheaders import damaged, read_header, shards
 from ..spec.weightheaders import read_json as read_json
+from .memory import available_bytes
+from .picklescan import check_pickle
 
 MOST_SHARED = 3
 """How often the bytes of a file may be used: a tied matrix stands under two names."""

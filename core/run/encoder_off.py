@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from .events import Scores
 from ..score.interval import Difference, Interval
+from .events import Scores
 
 SIGNATURE = "encoder-off|memory:embeddings|rows:same|version:1"
 """How the figures were made; how a score is computed, its own signature says."""

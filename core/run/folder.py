@@ -18,13 +18,13 @@ from enum import StrEnum
 from pathlib import Path
 from tempfile import mkdtemp
 
-from ..errors import RunError
-from .events import DataLoaded, Event, Failed, Paused, Resumed, RoundStarted, RunFinished, RunStarted, Stopped, from_line
 from ..atomic import open_to_umask
-from .journal import TAIL_BYTES, tail_lines
+from ..errors import RunError
 from ..program import program, run_handle
 from ..recipe import Recipe, to_toml
 from ..regularfile import NO_WAITING, TOML_BYTES, check_regular, open_regular, parse_toml, read_facts, read_text, real, reason
+from .events import DataLoaded, Event, Failed, Paused, Resumed, RoundStarted, RunFinished, RunStarted, Stopped, from_line
+from .journal import TAIL_BYTES, tail_lines
 
 STALE_AFTER_S = 30.0
 """A live worker writes at least every few seconds; silence longer than this is shown."""

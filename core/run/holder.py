@@ -16,8 +16,8 @@ import psutil
 
 from ..errors import RunError
 from .events import Failed, RunFinished, RunStarted, Stopped, from_line
-from .journal import JournalWriter, LineReader, read_tail
 from .folder import STALE_AFTER_S, RunPaths, hold_lock
+from .journal import JournalWriter, LineReader, read_tail
 
 
 class HoldLostError(RunError):

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .events import Event, Happening, from_line, to_line
 from ..regularfile import append_regular, check_regular, open_regular
+from .events import Event, Happening, from_line, to_line
 
 CHUNK_BYTES = 256 * 1024
 """Most that one poll reads: a journal of gigabytes must not freeze its reader, and events that leave the caches are slower."""

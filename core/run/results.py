@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TypedDict
 
-from .events import EncoderOffMeasured, FloorsMeasured, RoundFinished, Scores, from_line
 from ..score.interval import Difference, Interval
-from .journal import LineReader
+from .events import EncoderOffMeasured, FloorsMeasured, RoundFinished, Scores, from_line
 from .folder import LARGEST, RunPaths, number_of, read_metrics
+from .journal import LineReader
 
 MEASURES = {"bleu": "smoothed BLEU-4", "corpus_bleu": "corpus BLEU", "chrf": "chrF"}
 """Measure -> its name; all are 0..100."""

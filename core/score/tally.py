@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from . import metrics
 from ..bleu import corpus_bleu
 from ..errors import DataError
+from . import metrics
 
 Array = npt.NDArray[np.float64]
 ORDERS = 4

@@ -9,9 +9,9 @@ import re
 from pathlib import Path
 
 from ..errors import ModelError
-from ..study.experiments import FINETUNED, PRETRAINED
 from ..hub import is_cached
 from ..plainfiles import open_plain, reason
+from ..recipe import FINETUNED, PRETRAINED
 from .weightheaders import INDEX, shards
 
 CONFIG = "config.json"

@@ -7,8 +7,8 @@ in all, are left out. Torch-free.
 
 from dataclasses import dataclass
 
-from . import sizes
 from ..recipe import Recipe
+from . import sizes
 
 FLOAT_BYTES = 4
 """Everything is stored in float32, whatever precision it was trained in."""

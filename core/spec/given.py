@@ -12,11 +12,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import sizes, weightheaders
 from ..errors import CodepruneError
+from ..recipe import NEW_MODEL, Recipe
+from . import sizes, weightheaders
 from .checkpoint_files import local_weights
 from .layout import is_prunable, locate
-from ..recipe import NEW_MODEL, Recipe
 from .schedule import sparsities
 
 MASKS = "masks.safetensors"

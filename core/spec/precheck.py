@@ -5,10 +5,10 @@ Looks at names of files only and never at the hub: a hub's name passes, and the 
 
 from pathlib import Path
 
-from ..text.splits import find_split
 from ..errors import CodepruneError, DataError
-from .checkpoint_files import local_tokenizer, local_weights
 from ..recipe import NEW_MODEL, Recipe
+from ..text.splits import find_split
+from .checkpoint_files import local_tokenizer, local_weights
 
 
 def source_problems(recipe: Recipe) -> dict[str, CodepruneError]:

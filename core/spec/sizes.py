@@ -7,12 +7,12 @@ embeddings, which counts once. Torch-free, so that a form can tell what a run wi
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import weightheaders
-from .configfields import field_problem
 from ..errors import ModelError
-from .layout import is_prunable
 from ..recipe import NEW_MODEL, Architecture, PrunablePreset, Recipe
 from ..regularfile import read_facts
+from . import weightheaders
+from .configfields import field_problem
+from .layout import is_prunable
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 OWN_TYPES = ("roberta", "codeprune-code-to-text")

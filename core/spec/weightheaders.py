@@ -12,9 +12,9 @@ from math import prod
 from pathlib import Path
 from typing import TypeGuard
 
-from .configfields import short
 from ..errors import ModelError
 from ..plainfiles import open_plain, read_plain, reason, size_words
+from .configfields import short
 
 HEADER_BYTES = 10_000_000
 """Longest header that is read; that of 200 tensors has 25 kB."""

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from ..errors import RecipeError
-from ..recipe import Data, Recipe, build_recipe
+from ..recipe import FINETUNED, PRETRAINED, Data, Recipe, build_recipe
 
 Scale = Literal["small", "paper"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
-PRETRAINED, FINETUNED = "checkpoints/bundled/ruby-mini-pretrained", "checkpoints/bundled/ruby-mini"
 
 Settings = Mapping[str, Mapping[str, object]]
 

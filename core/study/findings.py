@@ -14,12 +14,12 @@ from typing import Literal
 
 import numpy as np
 
+from ..run.results import MEASURES
 from ..score.interval import Difference
 from ..score.metrics import CONSTANT_PREDICTION
-from ..run.results import MEASURES
 from ..score.significance import difference_of, draw, mean_scores
-from .runs import Group, Level, Run, Study, floors_of
 from ..score.tally import Array, Tally
+from .runs import Group, Level, Run, Study, floors_of
 
 Outcome = Literal["held", "did not hold", "undecided", "not tested"]
 State = Literal["recovered", "nearly", "lost", "undecided"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..errors import DataError
 from ..atomic import complete_or_absent
+from ..errors import DataError
 from ..program import program
 from ..regularfile import JSON_BYTES, read_regular, reason
 

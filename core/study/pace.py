@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 
 from ..errors import RecipeError
+from ..recipe import Recipe, load_recipe
 from ..run.events import (
     DataLoaded,
     EncoderOffMeasured,
@@ -25,9 +26,8 @@ from ..run.events import (
     Validated,
     from_line,
 )
-from ..run.journal import LineReader
-from ..recipe import Recipe, load_recipe
 from ..run.folder import RunPaths
+from ..run.journal import LineReader
 
 JOURNAL_BYTES = 8 * 1024 * 1024
 """How much of a journal is read: rates are the same after that."""

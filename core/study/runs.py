@@ -11,16 +11,16 @@ from functools import cached_property
 from pathlib import Path, PurePath
 
 from ..errors import RecipeError, RunError
-from ..run.events import Pruned, Warned
-from .experiments import CURVES, curve_of, without_seed
-from ..run.journal import read_journal
-from ..score.metrics import name_prediction
-from ..run.predictions import Prediction, read_predictions
 from ..recipe import Recipe, load_recipe, to_toml
 from ..regularfile import read_facts, real
-from ..run.results import Result, ResultsReader
+from ..run.events import Pruned, Warned
 from ..run.folder import RunPaths, is_run, run_folders
+from ..run.journal import read_journal
+from ..run.predictions import Prediction, read_predictions
+from ..run.results import Result, ResultsReader
+from ..score.metrics import name_prediction
 from ..score.tally import Tally, tally
+from .experiments import CURVES, curve_of, without_seed
 
 Level = int
 """Sparsity in whole percent: rounds of different runs with equal levels are compared."""

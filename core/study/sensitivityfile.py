@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..errors import DataError, ModelError
 from ..atomic import complete_or_absent
+from ..errors import DataError, ModelError
 from ..score.interval import Difference, Interval
 from ..spec.checkpoint_files import local_weights
 

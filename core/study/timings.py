@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .pace import JOURNAL_BYTES, Pace, measure, read_recipe
 from ..recipe import NEW_MODEL, Recipe
 from ..run.folder import RunPaths, run_folders
+from .pace import JOURNAL_BYTES, Pace, measure, read_recipe
 
 MOST_RUNS = 200
 """How many recipes are looked at, newest first."""

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .splits import find_split
 from ..errors import DataError
 from ..hub import cache_only, why_unreachable
+from .splits import find_split
 
 HUB_SPLITS = {"valid": "validation"}
 """Our names of splits that are called otherwise on the hub."""

@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..errors import RunError
 from ..atomic import complete_or_absent
+from ..errors import RunError
 from ..regularfile import check_regular
 
 STATE_FILE = "state.safetensors"

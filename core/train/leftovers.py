@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ..errors import RunError
 from ..run.events import CheckpointSaved, RoundFinished, from_line
-from ..run.journal import LineReader
 from ..run.folder import RunPaths, read_metrics
+from ..run.journal import LineReader
 
 REWIND = "rewind.safetensors"
 ROUND_FILES = ("model.safetensors", "masks.safetensors", "predictions.jsonl")

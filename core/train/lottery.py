@@ -18,27 +18,19 @@ import torch
 from safetensors.torch import load_file
 from transformers import PreTrainedTokenizerBase
 
-from ..spec import given
-from . import leftovers
+from ..atomic import complete_or_absent
 from ..compress import figures
-from ..score import metrics
-from .checkpoint import (
-    BEST_FILE,
-    Checkpoint,
-    CheckpointWriter,
-    load_checkpoint,
-    load_tensors,
-    one_tensor,
-    save_tensors,
-    set_weights,
-    usable,
-    weights_of,
-)
+from ..compress.criteria import CRITERIA
+from ..compress.masks import Masks, apply_masks, collapsed, keep, load_masks, prunable, save_masks, sparsity_of
 from ..data import BatchOrder, Encoded, collate
-from ..families.device import describe
-from ..run.encoder_off import SIGNATURE, EncoderOff
 from ..errors import RunError
 from ..evaluate.evaluate import Evaluation, as_event, evaluate, measure_encoder_off, uncertainty, write_predictions
+from ..families.device import describe
+from ..families.memory import give_back
+from ..families.roberta import PAD, CodeToText
+from ..model import save_model
+from ..regularfile import check_regular
+from ..run.encoder_off import SIGNATURE, EncoderOff
 from ..run.events import (
     CheckpointSaved,
     EncoderOffMeasured,
@@ -54,17 +46,25 @@ from ..run.events import (
     Step,
     Warned,
 )
-from ..atomic import complete_or_absent
-from ..model import save_model
-from ..compress.masks import Masks, apply_masks, collapsed, keep, load_masks, prunable, save_masks, sparsity_of
-from ..families.memory import give_back
-from ..families.roberta import PAD, CodeToText
-from ..spec.layout import is_prunable
-from .picker import Measurement, Picker
-from ..regularfile import check_regular
-from ..spec.schedule import sparsities
-from ..compress.criteria import CRITERIA
+from ..score import metrics
 from ..seeds import derive_seed
+from ..spec import given
+from ..spec.layout import is_prunable
+from ..spec.schedule import sparsities
+from . import leftovers
+from .checkpoint import (
+    BEST_FILE,
+    Checkpoint,
+    CheckpointWriter,
+    load_checkpoint,
+    load_tensors,
+    one_tensor,
+    save_tensors,
+    set_weights,
+    usable,
+    weights_of,
+)
+from .picker import Measurement, Picker
 from .session import STEP_EVENT_S, Session
 from .trainer import Trainer
 

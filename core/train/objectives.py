@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data import Batch, pad_lists, target_places
-from .denoise import Denoising, denoisings
 from ..families.roberta import PAD, CodeToText
 from ..seeds import derive_seed
+from .denoise import Denoising, denoisings
 
 MASK_SHARE = 0.15
 VALIDATION_BATCH = 32

@@ -17,25 +17,25 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ..spec import given
-from . import leftovers
+from ..atomic import complete_or_absent
 from ..data import Encoded, encode_rows, subset
-from ..families.device import describe
 from ..errors import DataError, ModelError, RunError, TrainingError
 from ..evaluate.evaluate import as_event, floors_of
-from ..run.events import DataLoaded, FloorsMeasured, Warned
-from ..atomic import complete_or_absent
-from ..model import is_finetuned, load_masks, load_model, load_tokenizer
-from .lottery import Material
+from ..families.device import describe
 from ..families.roberta import CodeToText, CodeToTextConfig, set_dropout, start_near_identity
-from ..spec.checkpoint_files import CONFIG, TOKENIZERS
-from ..recipe import NEW_MODEL, Architecture, Recipe, recipe_hash
-from ..regularfile import read_facts, reason
-from ..text.rows import Rows, load_rows
-from ..ruby import split_identifiers
-from .session import Session
 from ..families.tokenizer import train_tokenizer
 from ..families.weightfiles import find_tokenizer, find_weights
+from ..model import is_finetuned, load_masks, load_model, load_tokenizer
+from ..recipe import NEW_MODEL, Architecture, Recipe, recipe_hash
+from ..regularfile import read_facts, reason
+from ..ruby import split_identifiers
+from ..run.events import DataLoaded, FloorsMeasured, Warned
+from ..spec import given
+from ..spec.checkpoint_files import CONFIG, TOKENIZERS
+from ..text.rows import Rows, load_rows
+from . import leftovers
+from .lottery import Material
+from .session import Session
 
 PACKAGES = ("codeprune-tui", "torch", "transformers", "tokenizers", "accelerate", "numpy", "safetensors", "nltk", "sacrebleu")
 COMPILERS = ("g++", "clang++", "c++")

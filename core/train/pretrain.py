@@ -15,20 +15,20 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from ..atomic import complete_or_absent
+from ..data import BatchOrder, Encoded, encode_texts
+from ..errors import DataError
+from ..families.device import autocast
+from ..families.roberta import CodeToText
+from ..model import save_model
+from ..recipe import Data
+from ..ruby import docstring_tokens, parse, source_text, split_identifiers, target_text
+from ..run.events import CheckpointSaved, RoundFinished, RoundStarted, RunFinished, Step, Validated, Warned
+from ..seeds import derive_seed
+from ..text.rows import Row, load_rows
 from . import leftovers, prepare
 from .checkpoint import Checkpoint, CheckpointWriter, load_checkpoint, usable
-from ..data import BatchOrder, Encoded, encode_texts
-from ..families.device import autocast
-from ..errors import DataError
-from ..run.events import CheckpointSaved, RoundFinished, RoundStarted, RunFinished, Step, Validated, Warned
-from ..atomic import complete_or_absent
-from ..model import save_model
-from ..families.roberta import CodeToText
 from .objectives import Corpus, Objective
-from ..recipe import Data
-from ..text.rows import Row, load_rows
-from ..ruby import docstring_tokens, parse, source_text, split_identifiers, target_text
-from ..seeds import derive_seed
 from .session import STEP_EVENT_S, Session
 from .trainer import Trainer
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from accelerate import Accelerator
 
+from ..recipe import Recipe
 from ..run.control import Control, StopRequested
 from ..run.events import Event, Happening, Paused, Resumed
-from ..recipe import Recipe
 from ..run.folder import RunPaths
 
 STEP_EVENT_S = 1.0

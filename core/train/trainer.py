@@ -13,10 +13,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..data import Batch
-from ..families.device import autocast
-from ..errors import TrainingError
 from ..compress.masks import apply_masks
+from ..data import Batch
+from ..errors import TrainingError
+from ..families.device import autocast
 from ..families.roberta import PAD
 from ..recipe import Training
 

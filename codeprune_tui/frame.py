@@ -1,0 +1,98 @@
+"""What a screen may ask of the app, so that screens need not know the app itself.
+
+Knows no screen. The app (`tui`) fulfils `Frame`; whoever adds a screen finds here all that there is to ask for.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from textual.binding import Binding, BindingType
+from textual.notifications import SeverityLevel
+
+from core.recipe import Recipe
+from core.run.folder import RunInfo, RunPaths
+
+from .modes import MODES
+from .runs.watch import Watched
+
+SLOW_POLL_S, SLOW_TICK_S = 2.0, 5.0
+"""How often a run's news and ages are shown over a slow line."""
+ALIVE = ("RUNNING", "PAUSED", "PAUSING…", "STOPPING…", "STARTING…", "STALE")
+"""First words of the states in which a worker is there."""
+
+APP_KEYS: list[BindingType] = [
+    *(
+        Binding(mode.key, f"mode('{mode.name}')", mode.title, show=False, tooltip=f"Go to {mode.title}", id=f"app.{mode.name}")
+        for mode in MODES.values()
+    ),
+    Binding("q", "ask_quit", "Detach", tooltip="Leave the app, asking if a run is at work; it goes on", id="app.quit"),
+    Binding(
+        "ctrl+q",
+        "quit",
+        "Detach at once",
+        show=False,
+        priority=True,
+        tooltip="Leave at once, also while typing; every run goes on",
+        id="app.leave",
+    ),
+    Binding("question_mark,f1", "help", "Help", key_display="?", tooltip="Show all keys", id="app.help"),
+]
+"""The keys that mean the same in every mode."""
+
+
+class Frame(Protocol):
+    """The app, as screens see it."""
+
+    checkpoints: Path
+    """Folder of all runs."""
+    clock: Callable[[], float]
+    """Seconds since 1970."""
+    demo: bool
+    """Whether what came with the package is shown, too."""
+    slow: bool
+    """Whether the line to the terminal is slow."""
+    keymap: dict[str, str]
+    """Id of a binding -> the keys that the user's settings give it."""
+    watched: Watched | None
+    """The run that is followed."""
+    runs: list[RunInfo] | None
+    """Newest first; None until they have been listed once."""
+    runs_problem: str
+    """Why the folder of all runs cannot be listed; empty where it can."""
+
+    def standing(self) -> str:
+        """The watched run's state in words; a command on its way counts as taken."""
+        ...
+
+    def status(self) -> tuple[tuple[str, str], ...]:
+        """The watched run as (text, style) pairs for the status line."""
+        ...
+
+    def say(self, text: str, severity: SeverityLevel = "information", bell: bool = False) -> None:
+        """Shows a toast: text, never markup."""
+        ...
+
+    def perform(self, work: Callable[[], object], done: str) -> None:
+        """Does something that may take a moment in a thread, and says how it went."""
+        ...
+
+    def expect(self, paths: RunPaths, state: str) -> None:
+        """Shows a state that was asked for until the worker answers."""
+        ...
+
+    def open_run(self, paths: RunPaths) -> None:
+        """Follows a run and shows it."""
+        ...
+
+    def new_from(self, recipe: Recipe) -> None:
+        """Opens the form with a recipe in it."""
+        ...
+
+    def compare_runs(self, names: list[str]) -> None:
+        """Shows some runs beside each other."""
+        ...
+
+    def action_mode(self, mode: str) -> None:
+        """Goes to a mode."""
+        ...
