@@ -199,8 +199,6 @@ LOST = {
     "the rewind point": ("late-rewind", AFTER_ROUND_0, "rewind.safetensors"),
     "the rewind point, in round 1": ("late-rewind", MID_ROUND_1, "rewind.safetensors"),
     "the rewind point of the start": ("train-first", AFTER_ROUND_0, "rewind.safetensors"),
-    "the last round": ("train-first", AFTER_ROUND_1, "rounds/01"),
-    "the last round, in the next one": ("train-first", MID_ROUND_1, "rounds/00"),
     "weights": ("train-first", AFTER_ROUND_1, "rounds/01/model.safetensors"),
     "masks": ("train-first", AFTER_ROUND_1, "rounds/01/masks.safetensors"),
     "metrics": ("train-first", AFTER_ROUND_1, "rounds/01/metrics.json"),
@@ -290,6 +288,19 @@ def test_a_lost_checkpoint_is_told_and_its_round_done_again(
         message.startswith("The checkpoint of round 1, step ") and message.endswith(": round 1 begins again.")
         for message in warnings
     )
+    assert {**outcome(folder), "figures": figures(folder)} == references["train-first"]
+
+
+@pytest.mark.parametrize(("death", "number"), [(AFTER_ROUND_1, 1), (MID_ROUND_1, 0)], ids=["the last one", "in the next one"])
+def test_a_lost_last_round_is_told_and_done_again(
+    death: dict[str, object], number: int, references: dict[str, dict[str, bytes | object]], tmp_path: Path
+) -> None:
+    folder = prepare(tmp_path, "train-first", "run")
+    run([{"run": str(folder), "die": death}])
+    lose(folder / f"rounds/{number:02d}")
+    assert run([{"run": str(folder)}]) == [0]
+    warnings = [event.what.message for event in read_journal(folder / "events.jsonl") if isinstance(event.what, Warned)]
+    assert f"{folder / f'rounds/{number:02d}'} is missing, though round {number} was complete: it is done again." in warnings
     assert {**outcome(folder), "figures": figures(folder)} == references["train-first"]
 
 

@@ -10,18 +10,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..errors import RunError
+from ..regularfile import open_regular, reason
 from ..run.events import CheckpointSaved, RoundFinished, from_line
 from ..run.folder import RunPaths, read_metrics
 from ..run.journal import LineReader
 
 REWIND = "rewind.safetensors"
+NEW_RUN = "Put it back, or start a new run with the same recipe."
 ROUND_FILES = ("model.safetensors", "masks.safetensors", "predictions.jsonl")
 """What the rounds to come read of a round."""
 
 
 def digest(path: Path) -> str:
     """sha256 (hex) of a file's content."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:  # a pipe in its place would hold up whoever reads it
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -30,13 +32,14 @@ def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: digest(folder / name) for name in names if (folder / name).is_file()}
 
 
-def check_file(path: Path, recorded: str | None, what: str) -> None:
+def check_file(path: Path, recorded: str | None, what: str, fix: str = NEW_RUN) -> None:
     """Refuses to go on without a file, or with another one.
 
     Args:
         path: The file.
         recorded: Its digest when it was written; None where that is not known.
         what: What the run needs it for, such as "what round 2 is pruned from".
+        fix: What to do where it is missing or has changed.
 
     Raises:
         RunError: It is missing, cannot be read or has changed.
@@ -44,42 +47,50 @@ def check_file(path: Path, recorded: str | None, what: str) -> None:
     try:
         now = digest(path)
     except FileNotFoundError as error:
-        raise RunError(f"{path} is missing: {what}.", "Put it back, or start a new run with the same recipe.") from error
+        raise RunError(f"{path} is missing: {what}.", fix) from error
     except OSError as error:
-        raise RunError(f"{path} cannot be read ({error.strerror}): {what}.", "Make it readable, then resume.") from error
+        raise RunError(f"{path} cannot be read ({reason(error)}): {what}.", f"Make it readable, then resume. {fix}") from error
     if recorded is not None and now != recorded:
-        raise RunError(
-            f"{path} has changed since the run wrote it: {what}.", "Put it back, or start a new run with the same recipe."
-        )
+        raise RunError(f"{path} has changed since the run wrote it: {what}.", fix)
 
 
-def check_rounds(paths: RunPaths, rounds: int) -> None:
-    """Refuses to go on where a complete round is gone, or what the rounds to come read of it.
+def check_rounds(paths: RunPaths, rounds: int) -> str:
+    """Refuses to go on where something is gone that the rounds to come read of the complete ones.
+
+    The folder of the last round, as a whole, is not needed: the round is done again, and gives the same bits.
 
     Args:
         paths: The run.
         rounds: Number of its last round.
 
+    Returns:
+        What to warn of: a complete round whose folder is gone, and which is done again; "" where there is none.
+
     Raises:
         RunError: Names what is missing or has changed.
     """
     done = paths.finished_rounds()
-    lost = sorted(_told(paths)[0] - set(done))
-    if lost and lost[-1] >= paths.next_round:
-        raise RunError(
-            f"{paths.round(lost[-1])} is missing, and the journal has round {lost[-1]} as complete.",
-            "Put the folder back, or start a new run with the same recipe.",
-        )
+    again = [number for number in sorted(_told(paths)[0]) if number >= paths.next_round]
+    warning = f"{paths.round(again[0])} is missing, though round {again[0]} was complete: it is done again." if again else ""
     if not done or done[-1] >= rounds:
-        return
+        return warning
     _check_round(paths, done[-1], ROUND_FILES[:2], f"what round {done[-1] + 1} is pruned from")
     _check_round(paths, 0, ROUND_FILES[2:], "the dense model's comments, which later rounds are compared with")
+    return warning
 
 
 def _check_round(paths: RunPaths, number: int, names: Iterable[str], what: str) -> None:
     recorded = recorded_digests(paths, number)
     for name in names:
-        check_file(paths.round(number) / name, recorded.get(name), what)
+        check_file(paths.round(number) / name, recorded.get(name), what, _redo(paths, number))
+
+
+def _redo(paths: RunPaths, number: int) -> str:
+    """How to have a round done again, where that is possible: only the last complete one can be."""
+    folder = paths.round(number)
+    if number == 0 or number != max(paths.finished_rounds(), default=-1):
+        return NEW_RUN
+    return f"Put it back, or delete {folder} and resume: round {number} is done again."
 
 
 def recorded_digests(paths: RunPaths, number: int) -> Mapping[str, str]:

@@ -106,7 +106,8 @@ def run_lottery(session: Session, material: Material) -> None:
         TrainingError: The loss is no finite number.
         RunError: The run was begun before, and what it left is missing or has changed.
     """
-    leftovers.check_rounds(session.paths, session.recipe.rounds)
+    if warning := leftovers.check_rounds(session.paths, session.recipe.rounds):
+        session.emit(Warned("warning", warning))
     first = session.paths.next_round
     checkpoint = load_checkpoint(session.paths.resume)
     if checkpoint is not None and checkpoint.facts.get("round") != first:

@@ -133,7 +133,8 @@ class Pretraining:
             StopRequested: On command, a checkpoint is on disk.
         """
         session, steps = self.session, self.session.recipe.training.steps
-        leftovers.check_rounds(session.paths, 0)
+        if warning := leftovers.check_rounds(session.paths, 0):
+            session.emit(Warned("warning", warning))
         if not session.paths.finished_rounds():
             checkpoint = load_checkpoint(session.paths.resume)
             if checkpoint is None and (warning := leftovers.lost_checkpoint(session.paths, 0)):
