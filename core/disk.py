@@ -47,7 +47,7 @@ def in_words(error: OSError, place: Path, after: str = "") -> tuple[str, str]:
     Args:
         error: What was raised.
         place: What to name where the error names no file.
-        after: What to do then, such as "go on with: codeprune-tui resume mine".
+        after: What to do then, such as "go on with: … resume mine".
 
     Returns:
         Problem and fix, a sentence each.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from .atomic import remove_unfinished
 from .disk import in_words
 from .errors import CodepruneError, RunError
+from .program import program, run_handle
 from .recipe import load_recipe
 from .regularfile import real
 from .run.control import Control, StopRequested
@@ -127,7 +128,7 @@ def _end_of_work(paths: RunPaths, journal: Journal, control: Control) -> int:
 
 
 def _in_words(paths: RunPaths, error: OSError) -> tuple[str, str]:
-    return in_words(error, paths.root, f"go on with: codeprune-tui resume {paths.name}; all that was complete is kept")
+    return in_words(error, paths.root, f"go on with: {program()} resume {run_handle(paths.root)}; all that was complete is kept")
 
 
 def _log(text: str) -> None:

@@ -16,6 +16,7 @@ from test_lottery import BASE, make, of  # noqa: F401 - a fixture
 from codeprune_tui.runs import client
 from core import worker
 from core.errors import RunError
+from core.program import program
 from core.recipe import Recipe
 from core.run import holder
 from core.run.events import Evaluating, Event, Failed, Happening, Paused, RunStarted, Step, Stopped
@@ -62,7 +63,7 @@ def test_a_worker_whose_lock_or_journal_is_deleted_stops_and_says_so(
     failed = events[-1].what
     assert isinstance(failed, Failed)
     assert failed.problem == f"{path} was deleted while the worker of run was at work, so the worker stopped."
-    assert failed.fix.endswith("codeprune-tui resume run")
+    assert failed.fix == f"Go on from the last checkpoint with: {program()} resume {paths.root}"
     assert run_info(paths, time.time()).state is State.FAILED
     monkeypatch.undo()
     assert worker.main([str(paths.root)]) == 0
@@ -181,5 +182,5 @@ def test_a_command_that_nobody_takes_is_told(paths: RunPaths, monkeypatch: pytes
 
 def test_a_pipe_in_the_place_of_the_commands_holds_nobody_up(paths: RunPaths) -> None:
     os.mkfifo(paths.commands)
-    with hold_lock(paths), pytest.raises(RunError, match=r"Cannot write .*commands\.jsonl: it is a pipe, no file"):
+    with hold_lock(paths), pytest.raises(RunError, match=r"Cannot write .*commands\.jsonl: it is a FIFO, no regular file"):
         client.pause(paths)

@@ -164,7 +164,7 @@ async def test_the_chart_says_what_it_leaves_out(tmp_path: Path, text: str) -> N
     async with opened(tmp_path, LARGE) as (app, pilot):
         await until_shown(app, "DONE")
         await pilot.press("enter")
-        await until_shown(app, "1 point left out: no number to draw")
+        await until_shown(app, "1 left out: no numbers")
         assert "best 15.00" in shown(app)
 
 

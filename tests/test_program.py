@@ -96,7 +96,7 @@ def test_help_and_errors_name_it_too(
 
 def test_no_message_spells_the_command_out() -> None:
     """Pages that are read elsewhere (reports, docs, a table's provenance) may; so may help, which is rewritten as it is shown."""
-    pages = {"reports", "bench", "stored.py", "quantize_commands.py"}
+    pages = {"reports", "bench", "stored.py", "quantize.py"}
     spelled = []
     for file in [*(ROOT / "core").rglob("*.py"), *(ROOT / "codeprune_tui").rglob("*.py")]:
         if pages & set(file.parts) or "__pycache__" in file.parts:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from core.errors import DataError
+from core.program import program
 from core.recipe import Data, Device, Evaluation, Model, Recipe, load_recipe, to_toml
 from core.regularfile import real
 from core.spec import given
@@ -189,7 +190,7 @@ def warn_untrained(path: str, name: str) -> bool:
     if not finetuned:
         say(
             f"Warning: {name} never learned to write comments (it is an encoder, to which a random decoder is given, or only "
-            "pre-trained): its comments and scores say nothing. Fine-tune it first: codeprune-tui finetune RECIPE"
+            f"pre-trained): its comments and scores say nothing. Fine-tune it first: {program()} finetune RECIPE"
         )
     return finetuned
 

@@ -366,7 +366,7 @@ def _given_text(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = reason(error) if isinstance(error, OSError) else "it is not UTF-8 text"
         raise RecipeError(
-            f"Cannot read the recipe {path}: {why}.", "Write one with: codeprune-tui recipe --template > recipe.toml"
+            f"Cannot read the recipe {path}: {why}.", f"Write one with: {program()} recipe --template > recipe.toml"
         ) from error
 
 

@@ -3,6 +3,8 @@
 Shows a run's view; reads nothing.
 """
 
+from typing import TYPE_CHECKING, cast
+
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
@@ -11,9 +13,11 @@ from textual.widgets import Static
 from ..views.plain import plain
 from ..views.state import RunView
 from ..views.text import percent, score
-from .chart import ScoreChart
 from .figures import samples_text, scores_table
 from .telling import retitle, tell
+
+if TYPE_CHECKING:
+    from .chart import ScoreChart
 
 SAMPLES = 6
 """Methods whose comments are shown."""
@@ -25,12 +29,10 @@ class RunPreview(Vertical):
     def compose(self) -> ComposeResult:
         """The lines for small screens, the panes for large ones."""
         yield Static("", markup=False, id="chosen-line")
-        with Horizontal(id="chosen-panes"):
-            yield ScoreChart(id="chosen-chart")
-            with Vertical(id="chosen-text"):
-                yield Static("", markup=False, id="chosen-scores")
-                with VerticalScroll(id="chosen-comments", can_focus=False):
-                    yield Static("", markup=False, id="chosen-samples")
+        with Horizontal(id="chosen-panes"), Vertical(id="chosen-text"):
+            yield Static("", markup=False, id="chosen-scores")
+            with VerticalScroll(id="chosen-comments", can_focus=False):
+                yield Static("", markup=False, id="chosen-samples")
 
     def show(self, name: str, view: RunView) -> None:
         """Shows another run, or news of it.
@@ -40,12 +42,25 @@ class RunPreview(Vertical):
             view: What it has come to.
         """
         tell(self.query_one("#chosen-line", Static), chosen_line(name, view))
-        self.query_one(ScoreChart).show(view, plain(name, 100))
+        self._show_chart(name, view)
         tell(self.query_one("#chosen-scores", Static), scores_table(view))
         retitle(self.query_one("#chosen-scores"), "scores and floors")
         at, step = view.samples_at
         retitle(self.query_one("#chosen-comments"), f"comments, round {at}, step {step}" if view.samples else "comments")
         tell(self.query_one("#chosen-samples", Static), samples_text(view.samples, view.dense_samples, SAMPLES))
+
+    def _show_chart(self, name: str, view: RunView) -> None:
+        """Shows the scores by round; the chart is made for the first run that has any, for it takes as long as the whole app."""
+        panes = self.query_one("#chosen-panes", Horizontal)
+        if not (panes.is_mounted and panes.display) or self.query("#chosen-chart"):
+            for chart in self.query("#chosen-chart").results():
+                cast("ScoreChart", chart).show(view, plain(name, 100))
+            return
+        from .chart import ScoreChart
+
+        made = ScoreChart(id="chosen-chart")
+        panes.mount(made, before=0)
+        made.call_after_refresh(made.show, view, plain(name, 100))
 
 
 def chosen_line(name: str, view: RunView) -> Content:

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from ..errors import RunError
+from ..program import program, run_handle
 from .events import Failed, RunFinished, RunStarted, Stopped, from_line
 from .folder import STALE_AFTER_S, RunPaths, hold_lock
 from .journal import JournalWriter, LineReader, read_tail
@@ -46,7 +47,7 @@ class Hold:
         """
         if _is(self.paths.lock, self.lock) and _is(self.paths.journal, self.journal):
             return
-        name, again = self.paths.name, f"Go on from the last checkpoint with: codeprune-tui resume {self.paths.name}"
+        name, again = self.paths.name, f"Go on from the last checkpoint with: {program()} resume {run_handle(self.paths.root)}"
         if not self.paths.root.is_dir():
             raise HoldLostError(
                 f"The folder of {name} was deleted or moved while its worker was at work: {self.paths.root}.",
