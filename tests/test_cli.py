@@ -101,6 +101,7 @@ round                       sparsity   BLEU  corpus BLEU   chrF
 2                               50 %  12.00         3.00  22.00
 floor: a constant sentence             7.50         0.25  10.50
 floor: the method's name              12.50         0.75  16.50
+Encoder off: not measured.
 Scored on 20 rows of valid, on cpu.
 bleu: codexglue|smooth
 corpus_bleu: nrefs:1|case:lc
@@ -305,14 +306,14 @@ def test_status_lists_runs(tmp_path: Path, run_cli: Cli) -> None:
     result = run_cli("status")
     assert result.err == ""
     heading, mine, new = result.out.splitlines()
-    assert heading.split() == ["run", "state", "kind", "round", "sparsity", "BLEU", "best", "dense", "age"]
+    assert heading.split() == ["run", "state", "kind", "round", "sparsity", "BLEU", "best", "dense", "floor", "age"]
     assert mine.split()[:9] == ["mine", "DONE", "lottery", "0/9", "0", "%", "10.00", "10.00", "10.00"]
-    assert new.split() == ["new-one", "NEW", "lottery", "–/9", "0", "%", "–", "–", "–", "–"]
+    assert new.split() == ["new-one", "NEW", "lottery", "–/9", "0", "%", "–", "–", "–", "–", "–"]
 
 
 RUN_KEYS = {
     "name", "path", "state", "killed", "damage", "kind", "round", "rounds", "sparsity", "sparsity_before", "bleu", "best_bleu",
-    "dense_bleu", "device", "changed",
+    "dense_bleu", "floors_bleu", "device", "changed",
 }  # fmt: skip
 
 
@@ -330,7 +331,16 @@ def test_the_json_of_all_runs_keeps_its_schema(tmp_path: Path, run_cli: Cli) -> 
 def test_the_json_of_one_run_keeps_its_schema(tmp_path: Path, run_cli: Cli) -> None:
     paths = finished(tmp_path / "checkpoints")
     run = json.loads(run_cli("status", str(paths.root), "--json").out)["run"]
-    assert set(run) == RUN_KEYS | {"progress", "results", "evaluated", "floors", "signatures", "failure", "warnings"}
+    assert set(run) == RUN_KEYS | {
+        "encoder_off",
+        "progress",
+        "results",
+        "evaluated",
+        "floors",
+        "signatures",
+        "failure",
+        "warnings",
+    }
     shares = {"sparsity": 0.25, "sparsity_before": 0.0}
     assert run["results"][1] == {"round": 1, **shares, "scores": {"bleu": 11, "corpus_bleu": 2, "chrf": 21}, "seconds": 2}
     assert run["floors"]["name"] == {"bleu": 12.5, "corpus_bleu": 0.75, "chrf": 16.5}
@@ -385,7 +395,7 @@ def test_compare_prints_a_table_or_csv(tmp_path: Path, run_cli: Cli) -> None:
     assert found.code == 0
     lines = [line.split() for line in found.out.splitlines()]
     assert len(lines) == 9
-    assert lines[6] == ["b", "1", "30", "%", "14.00", "2.80", "22.40", "13.16", "200", "–"]
+    assert lines[6] == ["b", "1", "30", "%", "14.00", "2.80", "22.40", "13.16", "8.75", "+0.84", "not", "measured", "200", "–"]
     rows = list(csv.DictReader(run_cli("compare", "b", "--csv").out.splitlines()))
     assert [row["bleu"] for row in rows] == ["15.0", "14.0", "13.0", "12.0"]
     assert run_cli("compare", "c").code == 6
@@ -624,7 +634,7 @@ def test_an_error_of_the_system_has_no_traceback(run_cli: Cli, monkeypatch: pyte
 
     monkeypatch.setattr(runs, "run_folders", broken)
     result = run_cli("status")
-    assert (result.code, result.err) == (1, "Error: [Errno 28] No space left on device\n")
+    assert (result.code, result.err) == (1, f"Error: There is no room left on the disk of {Path.cwd()}. Make room there.\n")
 
 
 def test_a_terminal_without_unicode_is_served(tmp_path: Path) -> None:

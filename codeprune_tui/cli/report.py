@@ -37,7 +37,7 @@ def report(
         bool, typer.Option("--references/--no-references", help="Show the rows' own comments, which may not be yours to publish.")
     ] = True,
 ) -> None:
-    """Write a report on runs: their curves above their floors, intervals, comments, masks and recipes.
+    """Write a report on runs: curves, floors, comments, masks.
 
     Where the runs are of the paper's experiments it is about the paper: for each finding, whether it held, did not hold
     or is undecided, under three scores, with intervals. The page stands alone; the same run folders give the same file.

@@ -47,9 +47,9 @@ def results(view: RunView) -> str:
     less = view.encoder_off.dense_less if view.encoder_off is not None else {}
     if less:
         rows.append(["dense less encoder off", "", *(changed(less.get(measure)) for measure in MEASURES)])
-    elif view.evaluations:
-        rows.append([FLOOR_NAMES["encoder_off"], "", NOT_MEASURED, "", ""])
     notes: list[str] = [pruned] if view.before else []
+    if view.evaluations and not less:
+        notes.append(f"Encoder off: {NOT_MEASURED}.")
     if view.evaluations:
         last = view.evaluations[-1]
         notes += [f"Scored on {last.rows:,} rows of {plain(last.split)}, on {plain(view.device)}.", *_signatures(last.signatures)]

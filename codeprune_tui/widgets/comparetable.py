@@ -138,6 +138,8 @@ def _about(found: Result, measure: str, width: int) -> Text:
 def _widths(width: int, each: Mapping[str, int], *, before: bool) -> dict[str, int]:
     widths: dict[str, int] = {}
     for key, room in each.items():
+        if key == "over" and before and width < ROOMY:
+            continue  # beside what the model had before there is no room; the chosen line tells it
         widths[key] = room
         if key == "sparsity" and before:
             widths[BEFORE[0]] = BEFORE[1]

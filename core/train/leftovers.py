@@ -24,7 +24,10 @@ ROUND_FILES = ("model.safetensors", "masks.safetensors", "predictions.jsonl")
 def digest(path: Path) -> str:
     """sha256 (hex) of a file's content."""
     with open_regular(path) as file:  # a pipe in its place would hold up whoever reads it
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        content = hashlib.sha256()
+        while block := file.read(1 << 20):
+            content.update(block)
+        return content.hexdigest()
 
 
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
