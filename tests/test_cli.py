@@ -122,7 +122,7 @@ def test_run_tells_on_stderr_and_prints_its_table(tmp_path: Path, run_cli: Cli, 
     assert re.fullmatch(r"\d\d:\d\d:\d\d Started on cpu .*", lines[2])
     assert any(re.fullmatch(r"\d\d:\d\d:\d\d round 0/2 step 1/4, loss 3\.000, 1,000/s tokens.*", line) for line in lines)
     assert sum(" step " in line and "loss" in line for line in lines) == 1  # one line in ten seconds, not one a step
-    assert "BLEU 12.00, corpus BLEU 3.00, chrF 22.0 on 20 rows of valid" in result.err
+    assert "BLEU 12.00 (name 12.50), corpus BLEU 3.00 (name 0.75), chrF 22.0 (name 16.5) on 20 rows of valid" in result.err
     assert "red <1B>[31m text" in result.err
     assert "\x1b" not in result.err
 
@@ -482,7 +482,7 @@ def test_a_demo_without_a_terminal_is_a_run_with_its_table(
     result = run_cli("demo")  # neither stdin nor stdout is a terminal here
     assert (result.code, result.out) == (0, TABLE)
     assert result.err.startswith(f"Started demo-1 in {Path('checkpoints/demo-1')}\nFollowing demo-1; Ctrl-C detaches")
-    assert "BLEU 12.00, corpus BLEU 3.00" in result.err
+    assert "BLEU 12.00 (name 12.50), corpus BLEU 3.00 (name 0.75)" in result.err
     assert load_recipe(tmp_path / "checkpoints" / "demo-1" / "recipe.toml") == client.anchored(bundle.demo_recipe())
     again = run_cli("demo", "--plain", "--checkpoints", "elsewhere", "--name", "shown")
     assert (again.code, again.out) == (0, TABLE)

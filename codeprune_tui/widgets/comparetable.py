@@ -6,7 +6,6 @@ Knows results, and neither files nor the chart.
 from collections.abc import Mapping
 
 from rich.text import Text
-from textual.widgets import DataTable
 
 from core.run.results import FLOORS, Result
 
@@ -16,6 +15,7 @@ from ..views.plain import plain
 from ..views.seed_means import Mean
 from ..views.text import NOTHING, beside, changed, count, difference, percent, score
 from .comparechart import marker
+from .rowtable import RowTable
 
 WIDTHS = {"run": 12, "round": 7, "sparsity": 10, "bleu": 7, "diff": 9, "over": 9, "corpus_bleu": 8, "chrf": 7, "size": 8}
 """Column -> width; that of the run is the least, it takes what is left."""
@@ -42,7 +42,7 @@ BESIDE = "interval"
 """Of the wide columns, the one that stands right after what it belongs to."""
 
 
-class CompareTable(DataTable[Text]):
+class CompareTable(RowTable):
     """The table; the line with the cursor is the chosen round."""
 
     def __init__(self) -> None:

@@ -6,7 +6,6 @@ Is told which runs to show; knows neither the filter nor what is done with them.
 from collections.abc import Iterable, Sequence
 
 from rich.text import Text
-from textual.widgets import DataTable
 from textual.widgets.data_table import CellKey, RowKey
 
 from core.run.folder import RunInfo
@@ -15,12 +14,13 @@ from ..views.plain import plain
 from ..views.run_columns import BEFORE, COLUMNS, DEVICE, DISPENSABLE, KIND, aged, cells_of
 from ..views.run_order import NEWEST, ORDERS, in_order
 from ..views.shorten import apart
+from .rowtable import RowTable
 
 ROOMY = 90
 """Columns of the screen from which on every column of figures is shown."""
 
 
-class RunTable(DataTable[Text]):
+class RunTable(RowTable):
     """The table."""
 
     def __init__(self, *, id: str | None = None) -> None:
