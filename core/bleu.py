@@ -14,13 +14,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 
 from .errors import DataError
+from .regularfile import open_regular, reason
 
 SIGNATURE = "codexglue|nrefs:var|n:4|case:lc|tok:codexglue|smooth:add1-n2-4|bp:add1-shortest|mean:sentence|version:1"
 """How a score was computed, in sacrebleu's manner; `version` is that of this project's scoring."""
 
+WITH_IDS = "Put the row's id and a tab before each text, the same in both files; texts without ids cannot be put side by side."
 ORDERS = (1, 2, 3, 4)
 _TINY = sys.float_info.min
 _TOKEN = re.compile(r"[^\W_]+|_|[^\w\s]")
@@ -119,27 +122,37 @@ def read_codexglue_file(path: Path) -> dict[str, list[str]]:
     """Read a file of `id<TAB>text` lines.
 
     Args:
-        path: A UTF-8 text file; blank lines are passed over, a line without a tab has an empty text.
+        path: A UTF-8 text file; blank lines are passed over. A line of one word without a tab is an id with an empty text, as
+            CodeXGLUE's evaluator reads it.
 
     Returns:
         Id -> its texts, both in the order of the file. More than one text a line keeps its inner tabs.
 
     Raises:
-        DataError: The file is missing, is not UTF-8, or holds no line.
+        DataError: The file is missing, no regular file, not UTF-8, or holds no line; or its lines have no ids: one of several
+            words has no tab, or none has one.
     """
     texts: dict[str, list[str]] = {}
+    tabs = 0
     try:
         # Not splitlines(): that would also cut at the odd separators (U+2028, form feed) that comments do hold.
-        with path.open(encoding="utf-8") as lines:
-            for line in filter(str.strip, lines):
-                row, _, text = line.strip().partition("\t")
+        with TextIOWrapper(open_regular(path), encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                row, tab, text = line.strip().partition("\t")
+                if not tab and len(row.split()) > 1:
+                    raise DataError(f"Line {number} of {path} has no id: {row[:60]!r}.", WITH_IDS)
+                tabs += "\t" in line  # an empty comment is a tab and nothing after it
                 texts.setdefault(row, []).append(text)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.", "Give a file of `id<TAB>text` lines.") from error
+        raise DataError(f"{path} cannot be read: {reason(error)}.", "Give a file of `id<TAB>text` lines.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 (byte {error.start}).", "Save it as UTF-8 and score it again.") from error
     if not texts:
         raise DataError(f"{path} holds no lines.", "Give a file with one `id<TAB>text` line a row.")
+    if not tabs:
+        raise DataError(f"No line of {path} has an id: there is no tab in it.", WITH_IDS)
     return texts
 
 

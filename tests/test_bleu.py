@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -136,6 +137,28 @@ def test_files_are_scored_as_the_reference_does(tmp_path: Path) -> None:
 def test_files_without_a_common_id_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"have no id in common.*before the first tab"):
         score_files(write(tmp_path / "out", "a\tx\n"), write(tmp_path / "gold", "b\tx\n"))
+
+
+def test_lines_without_ids_are_refused(tmp_path: Path) -> None:
+    """Lines that happen to be the same would score 100 as "ids" without a text."""
+    same = "gets the user\nopens a file\n"
+    with pytest.raises(DataError, match=r"Line 1 of .*out has no id: 'gets the user'.*a tab before each text"):
+        score_files(write(tmp_path / "out", same), write(tmp_path / "gold", same))
+    with pytest.raises(DataError, match=r"Line 2 of .*gold has no id"):
+        score_files(write(tmp_path / "out", "0\tgets\n"), write(tmp_path / "gold", "0\tgets the user\nopens a file\n"))
+    with pytest.raises(DataError, match=r"No line of .*out has an id: there is no tab"):
+        score_files(write(tmp_path / "out", "gets\nopens\n"), write(tmp_path / "gold", "gets\nopens\n"))
+
+
+def test_comments_that_are_all_empty_are_scored(tmp_path: Path) -> None:
+    found = score_files(write(tmp_path / "out", "0\t\n1\n"), write(tmp_path / "gold", "0\tgets the user\n1\topens\n"))
+    assert (len(found.bleu.sentences), found.missing, found.unknown) == (2, (), ())
+
+
+def test_a_pipe_as_file_of_comments_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "out")
+    with pytest.raises(DataError, match="out cannot be read: it is a FIFO, no regular file"):
+        read_codexglue_file(tmp_path / "out")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

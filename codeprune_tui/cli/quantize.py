@@ -84,6 +84,7 @@ def quantize(
         raise DataError(f"There is no folder {real(output).parent} for {output.name}.", "Make it, or give another path.")
     _quiet_libraries()
     if method is not None and save is not None:
+        _check_method(method, "--method")
         _save(model, method, save)
         return
     evaluation = Evaluation(
@@ -108,9 +109,13 @@ def _chosen(methods: str) -> list[str]:
     """The methods asked for, fp32 first: all others are compared with it."""
     names = [name.strip() for name in methods.split(",") if name.strip()]
     for name in names:
-        if name not in METHODS:
-            raise typer.BadParameter(f"there is no method {name!r}; there are: {', '.join(METHODS)}", param_hint="--methods")
+        _check_method(name, "--methods")
     return [name for name in METHODS if name == "fp32" or name in names]
+
+
+def _check_method(name: str, option: str) -> None:
+    if name not in METHODS:
+        raise typer.BadParameter(f"there is no method {name!r}; there are: {', '.join(METHODS)}", param_hint=option)
 
 
 def _splits(asked: list[str] | None) -> list[Split]:
