@@ -9,12 +9,15 @@ import difflib
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from math import nan
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from .errors import RecipeError
@@ -33,6 +36,10 @@ Precision = Literal["fp32", "bf16"]
 Objective = Literal["mask", "denoise"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
+QUOTED = 80
+"""Most characters of a value that an error quotes."""
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+"""What values of a type are called in errors."""
 NEW_MODEL = "new"
 PRETRAINED, FINETUNED = "checkpoints/bundled/ruby-mini-pretrained", "checkpoints/bundled/ruby-mini"
 """The models that come with the package."""
@@ -407,25 +414,81 @@ def _sentence(details: ErrorDetails) -> str:
             allowed = allowed_values(key)
             near = difflib.get_close_matches(str(details["input"]), allowed, n=1, cutoff=0.5)
             hint = f'; did you mean "{near[0]}"?' if near else ""
-            return f"{key} = {details['input']!r} is not allowed; allowed: {', '.join(allowed)}{hint}"
+            return f"{key} = {shortened(details['input'])} is not allowed; allowed: {', '.join(allowed)}{hint}"
         case "string_pattern_mismatch" if key == "rewind.to":
-            return f"{key} = {details['input']!r} is not allowed; allowed: pretrained, finetuned, none, step:K (such as step:100)"
+            allowed = ["pretrained", "finetuned", "none", "step:K (such as step:100)"]
+            return f"{key} = {shortened(details['input'])} is not allowed; allowed: {', '.join(allowed)}"
         case "model_type":
-            return f"{key} = {details['input']!r} is not allowed; {key} is a table: write its keys below a line [{key}]"
+            return f"{key} = {shortened(details['input'])} is not allowed; {key} is a table: write its keys below a line [{key}]"
         case "value_error":
             message = details["msg"].removeprefix("Value error, ")
             return f"{key}: {message}" if key else message
         case _:
-            return f"{key} = {details['input']!r}: {details['msg'][0].lower()}{details['msg'][1:]}"
+            given = details["input"]
+            return f"{key} = {shortened(given)} is not allowed; {key.rpartition('.')[2]} {_must_be(key)}{_meant(key, given)}"
+
+
+def shortened(value: object) -> str:
+    """A value as it is quoted in an error; of a long one the beginning, for no number needs 40 digits to be recognised."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write out a number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= QUOTED else f"{text[:QUOTED]}... ({len(text):,} characters)"
+
+
+def _must_be(key: str) -> str:
+    """What a key may be set to, in words: "must be a whole number of at least 1"."""
+    field = _field(key)
+    bounds = [
+        f"{word} {getattr(limit, name):,}"
+        for name, word in (("gt", "more than"), ("ge", "at least"), ("lt", "less than"), ("le", "at most"))
+        for limit in field.metadata
+        if getattr(limit, name, None) is not None
+    ]
+    kind = KINDS.get(field.annotation, "a value of its kind")  # type: ignore[arg-type]  # an annotation that is no key is none
+    if field.annotation is str and any(getattr(limit, "min_length", None) for limit in field.metadata):
+        kind = "a text that is not empty"
+    return f"must be {kind}" + (f" of {' and '.join(bounds)}" if bounds else "")
+
+
+def _meant(key: str, given: object) -> str:
+    """What a number that does not fit may have been meant as: a percentage for a share, a text for the number in it."""
+    field = _field(key)
+    if field.annotation is bool or isinstance(given, bool):
+        return ""
+    try:
+        number = float(given) if isinstance(given, (int, float, str)) else nan
+    except (ValueError, OverflowError):
+        return ""
+    guesses: list[float] = [number] if isinstance(given, str) else []
+    if field.annotation is int and number.is_integer():
+        guesses = [int(number)]
+    if (
+        field.annotation is float
+        and 1 < number <= 100
+        and any(getattr(limit, "le", getattr(limit, "lt", 0)) == 1 for limit in field.metadata)
+    ):
+        guesses.append(number / 100)
+    for guess in guesses:
+        with suppress(ValidationError):
+            bounded: Any = Annotated[field.annotation, *field.metadata]  # type: ignore[name-defined]  # made while it runs
+            TypeAdapter(bounded).validate_python(guess, strict=True)
+            return f"; did you mean {guess:g}?" if isinstance(guess, float) else f"; did you mean {guess}?"
+    return ""
 
 
 def allowed_values(key: str) -> list[str]:
     """The words that a key such as `pruning.scope` may be set to; empty where any value of its type will do."""
+    return [str(value) for value in _literal_values(_field(key).annotation)]
+
+
+def _field(key: str) -> FieldInfo:
     owner: type[BaseModel] = Recipe
     *sections, name = key.split(".")
     for section in sections:
         owner = _section_type(owner, section)
-    return [str(value) for value in _literal_values(owner.model_fields[name].annotation)]
+    return owner.model_fields[name]
 
 
 def _literal_values(annotation: object) -> list[object]:

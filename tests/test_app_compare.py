@@ -186,7 +186,8 @@ async def test_runs_on_different_rows_have_each_its_own_floors(tmp_path: Path, s
         for text in ("name 13.16, constant 8.75", "name 9.00, constant 11.00", "■ name", "● constant"):
             await until_shown(app, text)
         above = column(app, "b", "Δ floor")
-        assert above and above == ["+1.50", "+1.25", "+1.00", "+0.75"][: len(above)]
+        assert above
+        assert above == ["+1.50", "+1.25", "+1.00", "+0.75"][: len(above)]
         await pilot.press("down")
         await until_shown(app, "round 1 · 14.00 (name 13.16")  # of a, the first run
         await pilot.press("end")

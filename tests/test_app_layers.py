@@ -90,6 +90,8 @@ async def test_a_key_switches_the_figures(tmp_path: Path, size: tuple[int, int])
         await until_shown(app, "overlap with last mask %, round 3/3")
         await until_row(app, "1", ["75.0"] * 8)
         await pilot.press("v")
+        await until_shown(app, "cost of each matrix: not measured")
+        await pilot.press("v")
         await until_shown(app, "sparsity %, round 3/3")
 
 

@@ -8,7 +8,7 @@ from textual.binding import Binding
 from textual.command import CommandPalette
 from textual.pilot import Pilot
 
-from codeprune_tui import keymap
+from codeprune_tui.modes import MODES
 from codeprune_tui.screens.layers import LayersScreen
 from codeprune_tui.screens.live import LiveScreen
 from codeprune_tui.screens.log import LogScreen
@@ -36,8 +36,8 @@ async def test_every_action_is_there_from_everywhere(tmp_path: Path, mode: str) 
         await pilot.pause()
         commands = list(app.get_system_commands(app.screen))
         told = {command.help for command in commands}
-        for title, screen in keymap.modes().items():
-            for binding in [*screen.BINDINGS, *CodepruneApp.BINDINGS]:
+        for title, mode in MODES.items():
+            for binding in [*mode.load().BINDINGS, *CodepruneApp.BINDINGS]:
                 assert isinstance(binding, Binding)
                 assert not binding.tooltip or binding.tooltip in told, (title, binding)
         titles = [command.title for command in commands]

@@ -150,7 +150,11 @@ def test_run_takes_settings_name_and_folder(tmp_path: Path, run_cli: Cli, stand_
     [
         ("training.steps", 2, "--set 'training.steps' is no KEY=VALUE, such as --set training.steps=1000"),
         ("=5", 2, "is no KEY=VALUE"),
-        ("training.steps=many", 3, "mine.toml with --set: training.steps = 'many': input should be a valid integer"),
+        (
+            "training.steps=many",
+            3,
+            "mine.toml with --set: training.steps = 'many' is not allowed; steps must be a whole number of at least 1",
+        ),
         ("pruning.scop=global", 3, 'mine.toml with --set: unknown key "pruning.scop"; did you mean "pruning.scope"?'),
         ("pruning=3", 3, "pruning is a table: write its keys below a line [pruning]"),
         ("kind.x=3", 3, "kind = {'x': '3'} is not allowed; allowed: lottery, finetune, pretrain"),
@@ -183,7 +187,8 @@ def test_a_run_whose_data_or_model_is_not_there_is_refused_before_it_is_made(
 def test_run_refuses_a_recipe_that_is_wrong_by_itself(tmp_path: Path, run_cli: Cli) -> None:
     result = run_cli("run", recipe_file(tmp_path, "[training]\nsteps = '5'\n"), "--set", "training.steps=5")
     assert result.code == 3
-    assert result.err == f"Error: {tmp_path}/mine.toml: training.steps = '5': input should be a valid integer\n"
+    problem = "training.steps = '5' is not allowed; steps must be a whole number of at least 1; did you mean 5?"
+    assert result.err == f"Error: {tmp_path}/mine.toml: {problem}\n"
 
 
 def test_run_that_fails_says_so(tmp_path: Path, run_cli: Cli, stand_in_start: Callable[[str], None]) -> None:
@@ -539,7 +544,7 @@ def test_recipe_tells_what_is_wrong(run_cli: Cli, tmp_path: Path) -> None:
     assert result.err.splitlines() == [
         f"Error: {tmp_path}/mine.toml: pruning.scope = 'globl' is not allowed; allowed: layerwise, global; "
         'did you mean "global"?',
-        f"{tmp_path}/mine.toml: pruning.rounds = -1: input should be greater than or equal to 0",
+        f"{tmp_path}/mine.toml: pruning.rounds = -1 is not allowed; rounds must be a whole number of at least 0 and at most 200",
     ]
     assert run_cli("recipe", "--check", "nowhere.toml").code == 3
     both = run_cli("recipe", "--template", "--check", "mine.toml")

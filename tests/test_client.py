@@ -84,7 +84,7 @@ def test_a_worker_is_reaped_when_it_ends(paths: RunPaths) -> None:
 
 def test_a_worker_outlives_who_started_it(paths: RunPaths) -> None:
     program = (
-        "import sys; from pathlib import Path; from codeprune_tui import client; from core.run.folder import RunPaths;"
+        "import sys; from pathlib import Path; from codeprune_tui.runs import client; from core.run.folder import RunPaths;"
         "print(client.launch(RunPaths(Path(sys.argv[1])), sys.argv[2:]))"
     )
     command = [sys.executable, "-c", program, str(paths.root), *stand_in("endless")]

@@ -110,7 +110,7 @@ def test_what_the_system_refuses_is_no_defect(paths: RunPaths, monkeypatch: pyte
     [event] = read_journal(paths.journal)
     assert isinstance(event.what, Failed)
     assert "defect" not in event.what.problem + event.what.fix
-    assert "codeprune-tui resume mine" in event.what.fix
+    assert f"codeprune-tui resume {paths.root}" in event.what.fix
 
 
 def test_a_defect_is_still_called_one(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:

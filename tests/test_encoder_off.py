@@ -112,8 +112,7 @@ def test_the_table_of_a_run_begins_with_what_it_cannot_say() -> None:
     good = tables.results(view_of(with_encoder_off(whole_run(), encoder_off())))
     assert SAYS not in good
     assert "+3.40 (+2.50 to +4.30)" in good
-    assert "floor: encoder off" in tables.results(view_of(whole_run()))
-    assert "not measured" in tables.results(view_of(whole_run()))
+    assert "Encoder off: not measured." in tables.results(view_of(whole_run()))
     assert "dense less encoder off: +0.50 (−0.20 to +1.20) chrF" in sentence(Event(0, NOW, IDLE))
 
 
@@ -165,7 +164,7 @@ async def test_a_small_live_screen_has_room_for_not_measured(tmp_path: Path) -> 
     paths, _ = make_run(tmp_path, "older", whole_run())
     async with opened(tmp_path, SMALL) as (app, _):
         app.open_run(paths)
-        await until_shown(app, "(name 16.7, encoder off not measured)")
+        await until_shown(app, "chrF 19.2 (16.7, encoder off –)")
 
 
 def test_what_evaluate_prints() -> None:

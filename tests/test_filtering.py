@@ -53,7 +53,10 @@ def test_a_figure_that_is_not_there_never_matches(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("bleuu>10", "There is no 'bleuu' to filter by. Did you mean bleu? There are: run, state, kind, device, bleu, best"),
+        (
+            "bleuu>10",
+            "There is no 'bleuu' to filter by. Did you mean bleu? There are: run, state, kind, device, bleu, floor, best",
+        ),
         ("xyzzy=1", "There is no 'xyzzy' to filter by. There are:"),
         ("bleu>", "'bleu>' lacks its value. Write it without spaces"),
         ("bleu>ten", "'ten' is not a number that bleu can have. Write a number, such as: bleu>10"),

@@ -192,7 +192,7 @@ def test_heads_that_do_not_divide_the_width_are_refused() -> None:
 
 def test_load_model_is_offered_by_the_model_module() -> None:
     root = Path(__file__).resolve().parent.parent
-    code = "from core.families.roberta import load_model; import core.model; assert load_model is core.model.load_model"
+    code = "from core.model import load_model; import core.model; assert load_model is core.model.load_model"
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
     import core.families.roberta
 

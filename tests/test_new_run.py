@@ -36,10 +36,10 @@ async def test_disk_and_time_of_a_run_that_was_measured(
     a_run(tmp_path, "demo-1", whole(), build_recipe({"training": {"steps": 100}}))
     async with opened(tmp_path, size) as (app, pilot):
         await pilot.press("6")
-        # 5 s to start, and each of 10 rounds: 500 steps at 10 a second, 4 s of evaluation, 6 s of the rest.
+        # 5 s to start, and each of 10 rounds: 500 steps at 10 a second, 4 s of evaluation, 6 s of the rest; 4 s encoder off.
         await until_shown(app, "disk 317 MB · about 10 min, from demo-1 on this machine")
         if size == LARGE:
-            await until_shown(app, "about 10 min: training 8 min, evaluation 40 s, the rest")
+            await until_shown(app, "about 10 min: training 8 min, evaluation 44 s, the rest")
             await until_shown(app, "from demo-1 on this machine (cpu, 2 threads; 10 steps/s,")
             await until_shown(app, "10 rounds of 23 MB, rewind weights 22 MB")
             await until_shown(app, "500 a round × 10 rounds = 5,000 steps of 16 rows")

@@ -157,7 +157,7 @@ def test_the_ladder_from_command_to_page(run_cli: Callable[..., Result], folder:
 
 
 def docs_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("quantization_doc", ROOT / "benchmarks" / "quantization_doc.py")
+    spec = importlib.util.spec_from_file_location("quantization_doc", ROOT / "tools" / "quantization_doc.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

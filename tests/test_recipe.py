@@ -30,6 +30,8 @@ from core.recipe import (
 from core.spec.layout import MATRICES, Place, locate
 from core.spec.schedule import sparsities
 
+NO_SHARE = "is not allowed; final_sparsity must be a number of more than 0 and at most 1"
+
 
 def refusal(text: str) -> str:
     with pytest.raises(RecipeError) as caught:
@@ -174,16 +176,46 @@ def test_the_sane_preset_is_what_the_fields_default_to() -> None:
             "rewind.to = 'step:0' is not allowed; allowed: pretrained, finetuned, none, step:K (such as step:100)",
         ),
         # Types and ranges.
-        ("[training]\nsteps = '5'", "training.steps = '5': input should be a valid integer"),
-        ("[training]\nsteps = true", "training.steps = True: input should be a valid integer"),
-        ("[training]\nsteps = 5.0", "training.steps = 5.0: input should be a valid integer"),
-        ("[training]\nsteps = 0", "training.steps = 0: input should be greater than or equal to 1"),
-        ("[training]\nlearning_rate = nan", "training.learning_rate = nan: input should be a finite number"),
-        ("[training]\nlearning_rate = '1e-4'", "training.learning_rate = '1e-4': input should be a valid number"),
-        ("[model]\npath = 5", "model.path = 5: input should be a valid string"),
-        ("[model]\npath = ''", "model.path = '': string should have at least 1 character"),
-        ("[pruning]\nfinal_sparsity = 0.0", "pruning.final_sparsity = 0.0: input should be greater than 0"),
-        ("[pruning]\nfinal_sparsity = 1.5", "pruning.final_sparsity = 1.5: input should be less than or equal to 1"),
+        (
+            "[training]\nsteps = '5'",
+            "training.steps = '5' is not allowed; steps must be a whole number of at least 1; did you mean 5?",
+        ),
+        ("[training]\nsteps = true", "training.steps = True is not allowed; steps must be a whole number of at least 1"),
+        (
+            "[training]\nsteps = 5.0",
+            "training.steps = 5.0 is not allowed; steps must be a whole number of at least 1; did you mean 5?",
+        ),
+        ("[training]\nsteps = 0", "training.steps = 0 is not allowed; steps must be a whole number of at least 1"),
+        (
+            "[training]\nlearning_rate = nan",
+            "training.learning_rate = nan is not allowed; learning_rate must be a number of more than 0 and at most 1",
+        ),
+        (
+            "[training]\nlearning_rate = '1e-4'",
+            "training.learning_rate = '1e-4' " + NO_SHARE.replace("final_sparsity", "learning_rate") + "; did you mean 0.0001?",
+        ),
+        ("[model]\npath = 5", "model.path = 5 is not allowed; path must be a text that is not empty"),
+        ("[model]\npath = ''", "model.path = '' is not allowed; path must be a text that is not empty"),
+        (
+            "[pruning]\nfinal_sparsity = 0.0",
+            f"pruning.final_sparsity = 0.0 {NO_SHARE}",
+        ),
+        (
+            "[pruning]\nfinal_sparsity = -1.5",
+            f"pruning.final_sparsity = -1.5 {NO_SHARE}",
+        ),
+        (
+            "[pruning]\nfinal_sparsity = 95",
+            f"pruning.final_sparsity = 95 {NO_SHARE}; did you mean 0.95?",
+        ),
+        (
+            "[pruning]\nfinal_sparsity = 2.5",
+            f"pruning.final_sparsity = 2.5 {NO_SHARE}; did you mean 0.025?",
+        ),
+        (
+            "[training]\ndropout = 10",
+            "training.dropout = 10 is not allowed; dropout must be a number of at least -1 and less than 1; did you mean 0.1?",
+        ),
         ("training = 5", "training = 5 is not allowed; training is a table: write its keys below a line [training]"),
         # Combinations.
         ("[architecture]\nhidden = 10", "architecture: hidden = 10 is not a multiple of heads = 4"),
@@ -218,7 +250,7 @@ def test_what_cannot_be_is_refused_with_its_reason(text: str, problem: str) -> N
 def test_all_problems_are_told_at_once() -> None:
     assert refusal("[pruning]\nscope = 'x'\nrounds = -1\n[rewind]\nfoo = 1").splitlines() == [
         "mine.toml: pruning.scope = 'x' is not allowed; allowed: layerwise, global",
-        "mine.toml: pruning.rounds = -1: input should be greater than or equal to 0",
+        "mine.toml: pruning.rounds = -1 is not allowed; rounds must be a whole number of at least 0 and at most 200",
         'mine.toml: unknown key "rewind.foo"; allowed here: to',
     ]
 
@@ -227,7 +259,7 @@ def test_a_form_may_give_numbers_as_text() -> None:
     given = {"training": {"steps": "5", "learning_rate": "1e-3"}, "architecture": {"split_identifiers": "false"}}
     recipe = build_recipe(given)
     assert (recipe.training.steps, recipe.training.learning_rate, recipe.architecture.split_identifiers) == (5, 1e-3, False)
-    with pytest.raises(RecipeError, match=r"(?m)^recipe: training\.steps = '5': input should be a valid integer"):
+    with pytest.raises(RecipeError, match=r"(?m)^recipe: training\.steps = '5' is not allowed; steps must be a whole number"):
         build_recipe(given, strict=True)
 
 

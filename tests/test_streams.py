@@ -92,11 +92,11 @@ def test_no_text_acts_on_a_terminal(checkpoints: Path, words: tuple[str, ...]) -
 
 def test_no_traceback_acts_on_a_terminal(tmp_path: Path) -> None:
     program = (
-        "import sys; from codeprune_tui import cli, commands\n"
+        "import sys; from codeprune_tui.cli import main, runs\n"
         f"def fail(*_): raise ValueError({EVIL!r})\n"
-        "commands.run_folders = fail; sys.argv[1:] = ['status']; "
+        "runs.run_folders = fail; sys.argv[1:] = ['status']; "
     )
-    text = on_a_terminal([sys.executable, "-c", f"{program}cli.main()"])
+    text = on_a_terminal([sys.executable, "-c", f"{program}main.main()"])
     assert "This is a defect: ValueError: r<1B>]0;EVIL" in text
     assert not [raw for raw in RAW if raw in text]
     direct = "from codeprune_tui.terminal.streams import guard_terminals; guard_terminals(); "

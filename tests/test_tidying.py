@@ -51,7 +51,7 @@ def test_without_a_beginning_python_collects_by_itself() -> None:
 def test_what_is_no_longer_needed_goes_when_it_is_quiet_and_not_before() -> None:
     program = """
 import weakref
-from codeprune_tui.tidying import QUIET_S, Tidying
+from codeprune_tui.terminal.gc import QUIET_S, Tidying
 class Node: pass
 now = [0.0]
 tidy = Tidying(lambda: now[0])

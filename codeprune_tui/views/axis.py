@@ -4,13 +4,15 @@ Ticks stand at 1, 2 or 5 times a power of ten, as far apart as there is room; al
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .text import NOTHING
 
 LARGEST = 1e15
 """A number beyond this is damage; drawn, it would flatten all others, or overflow."""
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+MOST_DECIMALS = 17
+"""A float has no more."""
 SHORTENED = 10_000
 """From here on numbers are written in thousands, millions and so on."""
 
@@ -68,10 +70,20 @@ def labels(values: Sequence[float]) -> list[str]:
     step = values[1] - values[0] if len(values) > 1 else largest or 1.0
     if largest >= 1e12 or (largest < 0.01 and step < 0.001):
         digits = max(0, math.floor(math.log10(largest or 1.0)) - math.floor(math.log10(step)))
-        return [_scientific(value, digits) for value in values]
+        return _apart(lambda digits: [_scientific(value, digits) for value in values], digits)
     scale, unit = _unit(largest)
     decimals = max(0, -math.floor(math.log10(step / scale) + 1e-9))
-    return ["0" if value == 0 else f"{value / scale:.{decimals}f}{unit}".replace("-", "−") for value in values]
+    return _apart(
+        lambda digits: ["0" if value == 0 else f"{value / scale:.{digits}f}{unit}".replace("-", "−") for value in values],
+        decimals,
+    )
+
+
+def _apart(written: Callable[[int], list[str]], digits: int) -> list[str]:
+    """Labels with as many more decimals as it takes to tell them apart: ticks need not be multiples of their distance."""
+    while len(set(texts := written(digits))) < len(texts) and digits < MOST_DECIMALS:
+        digits += 1
+    return texts
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -47,15 +47,23 @@ def _triple(scores: Scores | None) -> str:
 
 
 def scores_line(view: RunView) -> Content:
-    """The newest scores on one line, each beside the highest floor, for small screens; the chart's legend has all of them."""
+    """The newest scores on one line, each beside the highest floor, for small screens; the chart's legend has all of them.
+
+    A floor is named once, and again where another is the highest; in the last brackets stands chrF with the encoder off.
+    """
     parts: list[Part] = []
+    named = ""
+    off = view.floors.get("encoder_off")
     for place, (measure, title, digits) in enumerate((("bleu", "BLEU", 2), ("corpus_bleu", "corpus", 2), ("chrf", "chrF", 1))):
         value = getattr(view.latest, measure) if view.latest else None
         parts += [(f"{'  ' if place else ''}{title} ", "$text-muted"), (score(value, digits), "bold" if place == 0 else "")]
         if value is not None:
-            parts.append((f" ({beside(floors_under(view.floors, measure), digits=digits)})", "$text-muted"))
-    off = view.floors.get("encoder_off")
-    parts += [("  off ", "$text-muted"), score(off.chrf, 1) if off is not None else NOT_MEASURED]
+            name, _, height = beside(floors_under(view.floors, measure), digits=digits).rpartition(" ")
+            under = height if name == named else f"{name} {height}"
+            named = name
+            if measure == "chrf":
+                under += f", encoder off {score(off.chrf if off else None, digits)}"
+            parts.append((f" ({under})", "$text-muted"))
     return Content.assemble(*parts)
 
 
