@@ -13,10 +13,10 @@ from contextlib import suppress
 from math import nan
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Literal, Self, Union, get_args, get_origin
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -454,7 +454,8 @@ def _must_be(key: str) -> str:
 
 def _meant(key: str, given: object) -> str:
     """What a number that does not fit may have been meant as: a percentage for a share, a text for the number in it."""
-    field = _field(key)
+    owner, name = _owner(key)
+    field = owner.model_fields[name]
     if field.annotation is bool or isinstance(given, bool):
         return ""
     try:
@@ -472,8 +473,7 @@ def _meant(key: str, given: object) -> str:
         guesses.append(number / 100)
     for guess in guesses:
         with suppress(ValidationError):
-            bounded: Any = Annotated[field.annotation, *field.metadata]  # type: ignore[name-defined]  # made while it runs
-            TypeAdapter(bounded).validate_python(guess, strict=True)
+            owner.model_validate({name: guess}, strict=True)
             return f"; did you mean {guess:g}?" if isinstance(guess, float) else f"; did you mean {guess}?"
     return ""
 
@@ -484,11 +484,17 @@ def allowed_values(key: str) -> list[str]:
 
 
 def _field(key: str) -> FieldInfo:
+    owner, name = _owner(key)
+    return owner.model_fields[name]
+
+
+def _owner(key: str) -> tuple[type[BaseModel], str]:
+    """The table that a dotted key belongs to, and its name in there."""
     owner: type[BaseModel] = Recipe
     *sections, name = key.split(".")
     for section in sections:
         owner = _section_type(owner, section)
-    return owner.model_fields[name]
+    return owner, name
 
 
 def _literal_values(annotation: object) -> list[object]:
