@@ -259,15 +259,15 @@ async def test_a_path_that_does_not_fit_shows_its_end(tmp_path: Path, size: tupl
         await until(lambda: any("path" in line and "/the-model-of-today" in line for line in shown(app).splitlines()[:12]))
 
 
-async def test_the_form_begins_where_keys_are_no_letters_and_explains_what_has_the_focus(tmp_path: Path) -> None:
+async def test_the_form_explains_what_has_the_focus(tmp_path: Path) -> None:
     async with opened(tmp_path) as (app, pilot):
         await pilot.press("6")
         await until_shown(app, "✓ 10 rounds")
         screen = form(app)
         hint = screen.query_one("#hint", Static)
-        await until(lambda: screen.focused is row(screen, "kind").query_one(Select) and str(hint.render()).startswith("kind"))
-        await pilot.press("shift+tab")
         await until(lambda: screen.focused is screen.query_one("#name") and str(hint.render()).startswith("name"))
+        await pilot.press("tab")
+        await until(lambda: screen.focused is row(screen, "kind").query_one(Select) and str(hint.render()).startswith("kind"))
         steps = row(screen, "training.steps").query_one(Input)
         steps.focus()
         await until(lambda: str(hint.render()).startswith("training.steps"))
@@ -309,3 +309,26 @@ async def test_a_start_that_is_refused_goes_to_the_field_to_mend(tmp_path: Path)
             await until(lambda: screen.focused is screen.query_one("#name"))
             fold.collapsed = True
             await pilot.pause()
+
+
+@SIZES
+async def test_typing_names_the_run_and_leaving_loses_nothing(tmp_path: Path, size: tuple[int, int]) -> None:
+    async with opened(tmp_path, size) as (app, pilot):
+        await pilot.press("6")
+        await until(lambda: isinstance(app.focused, Input))
+        await pilot.press(*"try-1")
+        await until_shown(app, "✓ 10 rounds")
+        assert app.screen.query_one("#name", Input).value == "try-1"
+        for row in app.screen.query(FieldRow):
+            if row.key == "pruning.rounds":
+                row.query_one(".control").focus()
+        await pilot.press("home", "shift+end", *"3")
+        await until_shown(app, "✓ 4 rounds")
+        app.screen.query(Fold).first().query_one("CollapsibleTitle").focus()
+        for leave, back in (("1", "6"), ("escape", "6"), ("4", "6")):
+            await pilot.press(leave)
+            await until(lambda: not isinstance(app.screen, NewRunScreen))
+            await pilot.press(back)
+            await until_shown(app, "✓ 4 rounds")
+            assert app.screen.query_one("#name", Input).value == "try-1"
+            app.screen.query(Fold).first().query_one("CollapsibleTitle").focus()

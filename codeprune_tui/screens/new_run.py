@@ -15,7 +15,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import DescendantBlur, DescendantFocus, ScreenResume
 from textual.message import Message
-from textual.widgets import Button, Collapsible, Input, Select, Static
+from textual.widgets import Button, Collapsible, Input, Static
 
 from core.recipe import Recipe
 from core.run.folder import NAME_PATTERN, free_name
@@ -44,7 +44,7 @@ class NewRunScreen(ModeScreen):
     """The form."""
 
     MODE = "new"
-    AUTO_FOCUS = "Select"  # not a line to type into: the keys of the modes work until one is chosen
+    AUTO_FOCUS = "#name"  # typing names the run; Esc leaves, and the form keeps its entries
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "start", "Start", priority=True, tooltip="Start the run and show it live", id="new.start"),
         Binding("ctrl+n", "clear", "Defaults", tooltip="Put every key back to its default", id="new.clear"),
@@ -136,7 +136,7 @@ class NewRunScreen(ModeScreen):
         self.is_built = True
         self._judge(show_all=True)
         if self.focused is None:
-            self.set_focus(self.query(Select).first())
+            self.set_focus(self.query_one("#name"))
 
     def load(self, recipe: Recipe) -> None:
         """Puts a recipe into the form."""
