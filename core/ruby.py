@@ -9,10 +9,12 @@ Source: H. Husain et al., "CodeSearchNet challenge", 2019 (arXiv 1909.09436); gr
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from time import thread_time
 
 import tree_sitter_ruby
-from tree_sitter import Language, Node, Parser
+from tree_sitter import Language, Node, Parser, Tree
 
 from .errors import DataError
 
@@ -32,11 +34,19 @@ _MAX_SCOPES = 50
 """How many enclosing modules and classes, counted from the inside, a qualified name may have."""
 _MAX_DECORATION = 10
 """How many nodes may stand between a comment and its def."""
+_PIECE_BYTES = 65_536
+"""Bytes that the parser is handed at a time."""
 _MAX_RESCUED = 20
 """How many defs that the parser gave up on are read again by themselves."""
 _MAX_RESCUED_LENGTH = 20_000
 """Longest text, in characters, that is read again."""
 
+_PART_LENGTH = 1_000_000
+"""Characters of a long source that are read at a time; a tree takes 45 times the memory of its text."""
+_SECONDS, _SECONDS_PER_MB = 4.0, 1.0
+"""Computing time that the parser may take: some ten times what it takes for what people write."""
+
+_OUTER_END = re.compile(r"^end[^\S\n]*\n", re.MULTILINE)
 _BLANK = re.compile(rb"[^\S\n]*")
 _UNREADABLE = re.compile("[\x00\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
@@ -125,13 +135,64 @@ def parse(source: str) -> Parsed:
         Methods and warnings.
     """
     text = source.removeprefix("\ufeff")
-    reader = _Reader(_UNREADABLE.sub(_REPLACEMENT, text))
+    warnings: dict[int, str] = {}
     if _UNREADABLE.search(text):
         for line, content in enumerate(text.split("\n"), start=1):
             if _UNREADABLE.search(content):
-                reader.warnings[line] = "a NUL or half a surrogate pair was replaced"
-    found = sorted([*reader.read(), *reader.rescue()], key=lambda method: method.line)
-    return Parsed(tuple(found), tuple(RubyWarning(*item) for item in sorted(reader.warnings.items())))
+                warnings[line] = "a NUL or half a surrogate pair was replaced"
+        text = _UNREADABLE.sub(_REPLACEMENT, text)
+    found: list[Method] = []
+    clock = _Clock(_SECONDS + _SECONDS_PER_MB * len(text) / 1e6)
+    start = above = 0
+    while True:
+        reader, methods_of_part, start, stopped = _read_part(text, start, clock)
+        found += (replace(method, line=method.line + above) for method in methods_of_part)
+        for line, message in reader.warnings.items():
+            warnings.setdefault(line + above, message)
+        above += len(reader.lines) - 1
+        if stopped:
+            warnings[above + 1] = f"reading took more than {clock.allowed:.0f} s of computing; from here on nothing is read"
+            break
+        if start >= len(text):
+            break
+    return Parsed(tuple(found), tuple(RubyWarning(*item) for item in sorted(warnings.items())))
+
+
+def _read_part(text: str, start: int, clock: "_Clock") -> "tuple[_Reader, list[Method], int, bool]":
+    """Reads a part of a source: all of it, or of a long one as much as fits into memory well, up to the end of a definition.
+
+    Args:
+        text: The source.
+        start: Character that the part begins at.
+        clock: What is left of the time.
+
+    Returns:
+        The reader with warnings and lines of the part, its methods, the character behind it, and whether time ran out there.
+    """
+    length = _PART_LENGTH
+    while True:
+        end = _end_of_part(text, start + length)
+        try:
+            reader = _Reader(text[start:end], clock)
+            found = sorted([*reader.read(), *reader.rescue()], key=lambda method: method.line)
+        except _TooSlowError as error:
+            reached = error.reached
+            break
+        if not reader.warnings or end == len(text) or length >= _PART_LENGTH * 4:
+            return reader, found, end, False
+        length *= 2  # something in it is open: maybe it ends a little later
+    for share in (2, 4, 16):  # what is slow is so in more than proportion to its length
+        end = text.rfind("\n", start, start + reached // share) + 1
+        reader = _Reader(text[start:end], _Clock(clock.allowed / 2))
+        with suppress(_TooSlowError):
+            return reader, reader.read() if end > start else [], max(end, start), True
+    return _Reader("", clock), [], start, True
+
+
+def _end_of_part(text: str, at: int) -> int:
+    """Returns the place behind the next `end` at the beginning of a line; the end of the text if there is none."""
+    found = _OUTER_END.search(text, at) if at < len(text) else None
+    return found.end() if found else len(text)
 
 
 def first_paragraph(comment: str) -> str:
@@ -239,7 +300,8 @@ class _Draft:
 class _Reader:
     """One pass over a source that collects methods, comments and what could not be read."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, clock: "_Clock") -> None:
+        self.clock = clock
         self.lines = text.split("\n")
         self.data = text.encode()
         self.drafts: list[_Draft] = []
@@ -253,7 +315,7 @@ class _Reader:
 
     def read(self) -> list[Method]:
         """Visit the whole tree, in order of the text, and return the methods found."""
-        for node, entering in _visit(self.data):
+        for node, entering in _visit(self.data, self.clock):
             if entering:
                 self._enter(node)
             else:
@@ -275,7 +337,7 @@ class _Reader:
         for orphan in self.orphans[:_MAX_RESCUED]:
             block = self._indented_block(orphan)
             for closing in ("", "\nend"):  # the `end` that is missing may be the last one
-                first = _Reader(block + closing).read()[:1] if len(block) <= _MAX_RESCUED_LENGTH else []
+                first = _Reader(block + closing, self.clock).read()[:1] if len(block) <= _MAX_RESCUED_LENGTH else []
                 if first and first[0].line == 1:
                     yield replace(
                         first[0],
@@ -392,12 +454,52 @@ class _Reader:
         return self.data[start:end].decode("utf-8", "replace")
 
 
-def _visit(data: bytes) -> Iterator[tuple[Node, bool]]:
+class _TooSlowError(Exception):
+    """The parser's time is up.
+
+    Args:
+        reached: Byte that it had come to.
+    """
+
+    def __init__(self, reached: int) -> None:
+        super().__init__()
+        self.reached = reached
+
+
+class _Clock:
+    """How much computing time, in seconds of this thread, is left to the parser."""
+
+    def __init__(self, allowed: float) -> None:
+        self.allowed = allowed
+        self._end = thread_time() + allowed
+
+    def parse(self, data: bytes) -> Tree:
+        """Parses, unless time runs out: in some texts, such as `=begin` again and again, the grammar is quadratic.
+
+        Raises:
+            _TooSlowError: The time is up.
+        """
+        reached = 0
+
+        def is_over(offset: int, _: bool) -> bool:
+            nonlocal reached
+            reached = offset
+            return thread_time() > self._end
+
+        try:  # only a source that is read in pieces can be broken off
+            return Parser(Language(tree_sitter_ruby.language())).parse(
+                lambda offset, _: data[offset : offset + _PIECE_BYTES], progress_callback=is_over
+            )
+        except ValueError as error:
+            raise _TooSlowError(reached) from error
+
+
+def _visit(data: bytes, clock: _Clock) -> Iterator[tuple[Node, bool]]:
     """Yield each node when it is entered, and each that has children once more when it is left.
 
     Without recursion: sources may be nested deeper than Python's stack.
     """
-    cursor = Parser(Language(tree_sitter_ruby.language())).parse(data).walk()
+    cursor = clock.parse(data).walk()
     while True:
         node = cursor.node
         assert node is not None  # a cursor always stands on a node

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codeprune_tui import bundle
+from core import ruby
 from core.errors import DataError
 from core.ruby import (
     Method,
@@ -363,3 +365,31 @@ def test_real_comments_give_the_tokens_of_the_data(ruby_data: Path, split: str, 
     rows = rows_of(ruby_data, split)
     same = sum(docstring_tokens(row["docstring"]) == row["docstring_tokens"] for row in rows)
     assert same / len(rows) >= share
+
+
+def test_a_source_that_the_grammar_is_quadratic_in_is_read_until_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ruby, "_SECONDS", 0.5)  # whole, it would take minutes
+    parsed = parse("# Adds.\ndef a; 1; end\n" + "=begin\n" * 80_000)
+    assert [method.name for method in parsed.methods] == ["a"]
+    assert "took more than" in parsed.warnings[-1].message
+    assert "from here on nothing is read" in parsed.warnings[-1].message
+    assert 2 < parsed.warnings[-1].line < 80_000
+
+
+def test_a_long_source_is_read_in_parts_as_it_would_be_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = [file.read_text() for file in sorted((bundle.folder() / "demo-ruby" / "valid").rglob("*.rb"))]
+    text = "\n".join([*sources, "class Open\n  def a\n    <<~TEXT\nend\n    TEXT\n  end\n", "end\n" * 3, *sources])
+    whole = parse(text)
+    monkeypatch.setattr(ruby, "_PART_LENGTH", 2_000)
+    assert len(text) > 10 * ruby._PART_LENGTH
+    assert parse(text).methods == whole.methods
+
+
+def test_a_part_ends_where_a_definition_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ruby, "_PART_LENGTH", 10)
+    source = "module A\n  # One.\n  def a\n  end\nend\n\n# Two.\ndef b\n  'é' * 2\nend\n# Three.\nclass C\n  def c; end\nend"
+    assert [(m.qualified, m.comment, m.line) for m in parse(source).methods] == [
+        ("A.a", "One.", 3),
+        ("b", "Two.", 8),
+        ("C.c", "", 13),
+    ]
