@@ -128,6 +128,8 @@ class Data(Section):
     shortest_comment: int = Field(default=0, ge=0, le=256)
     """Train only on rows whose comment has so many words; 0 = on all. Beam search without a length penalty likes short
     comments best, and a model that has learned from whole sentences alone cannot fall back on them."""
+    unpack_limit: int = Field(default=100, ge=0)
+    """How many times its size a packed file of rows (.jsonl.gz) may unpack to; 0 = any. Real rows unpack to 5 to 20 times."""
     source_length: int = Field(default=256, ge=8, le=4096)
     """Longest source in tokens, <s> and </s> included."""
     target_length: int = Field(default=128, ge=4, le=1024)

@@ -89,7 +89,7 @@ def read_regular(path: str | Path, most_bytes: int) -> bytes:
     descriptor = _open(path, os.O_RDONLY)
     try:
         if os.fstat(descriptor).st_size > most_bytes:
-            raise UnfitFileError(f"it is longer than {most_bytes / 1e6:g} MB", path)
+            raise UnfitFileError(f"it is longer than {most_bytes / 1e6:.3g} MB", path)
         parts, left = [], most_bytes + 1  # it may grow while it is read
         while left > 0 and (part := os.read(descriptor, left)):
             parts.append(part)
@@ -97,7 +97,7 @@ def read_regular(path: str | Path, most_bytes: int) -> bytes:
     finally:
         os.close(descriptor)
     if left <= 0:
-        raise UnfitFileError(f"it is longer than {most_bytes / 1e6:g} MB", path)
+        raise UnfitFileError(f"it is longer than {most_bytes / 1e6:.3g} MB", path)
     return b"".join(parts)
 
 
@@ -141,6 +141,10 @@ def parse_toml(text: str) -> dict[str, object]:
         raise ValueError(f"more than {TOML_BYTES // 1024} kB, or a line with more than {DOTS} dots")
     try:
         return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError as error:  # Python's own limit on the digits of a number
+        raise ValueError("a number in it has thousands of digits") from error
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 

@@ -43,6 +43,8 @@ _MAX_RESCUED_LENGTH = 20_000
 
 _PART_LENGTH = 1_000_000
 """Characters of a long source that are read at a time; a tree takes 45 times the memory of its text."""
+SOURCE_BYTES = 20_000_000
+"""Longest file that is read; the largest that people wrote have some 100 kB."""
 _SECONDS, _SECONDS_PER_MB = 4.0, 1.0
 """Computing time that the parser may take: some ten times what it takes for what people write."""
 

@@ -561,10 +561,27 @@ def test_comment_refuses_a_file_that_is_not_there(run_cli: Cli) -> None:
     assert result.err == "Error: Cannot read nowhere.rb: No such file or directory. Give a Ruby file, or - for stdin.\n"
 
 
+def test_comment_reads_nothing_that_never_ends_or_is_far_too_large(run_cli: Cli, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.rb")
+    (tmp_path / "huge.rb").touch()
+    os.truncate(tmp_path / "huge.rb", 20_000_001)
+    for name, problem in (("pipe.rb", "it is a FIFO"), ("/dev/zero", "it is a device"), ("huge.rb", "it is longer than 20 MB")):
+        result = run_cli("comment", name)
+        assert (result.code, result.out) == (4, "")
+        assert result.err.startswith(f"Error: Cannot read {name}: {problem}")
+
+
+def test_a_name_of_thousands_of_characters_is_told_by_its_ends(run_cli: Cli) -> None:
+    result = run_cli("status", "a" * 2500 + "z" * 2500)
+    assert result.code == 6
+    assert "a" * 150 + "…" + "z" * 150 in result.err
+    assert len(result.err) < 1000
+
+
 def test_comment_of_a_file_without_methods_needs_no_model(run_cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "empty.rb").write_bytes(b"x = 1 \xff\n")
     result = run_cli("comment", "empty.rb", "--model", "nowhere", "--json")
-    assert result.code == 0
+    assert result.code == 8
     assert json.loads(result.out)["methods"] == []
     assert "empty.rb, line 1: " in result.err
     assert "There is no method in empty.rb.\n" in result.err

@@ -424,3 +424,10 @@ def test_another_preset_in_the_template_is_one_line() -> None:
     assert "# learning_rate = 0.0002    (the preset's)" in to_toml(Recipe(), commented=True).splitlines()
     own = build_recipe({"training": {"learning_rate": 1e-3}})
     assert "learning_rate = 0.001" in to_toml(own, commented=True).splitlines()
+
+
+def test_a_number_of_thousands_of_digits_is_told_in_plain_words() -> None:
+    assert refusal(f"[training]\nsteps = {'9' * 5000}").startswith(
+        "mine.toml is not valid TOML: a number in it has thousands of digits."
+    )
+    assert refusal(f"[training]\nsteps = -{'9' * 3000}").endswith("steps must be a whole number of at least 1")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -355,3 +356,31 @@ def test_rows_with_shorter_comments_are_left_out_and_counted_against_no_limit(tm
     with pytest.raises(DataError, match="has 8 words; the longest has 7") as caught:
         load_rows(str(tmp_path), "train", shortest=8)
     assert caught.value.fix == "Set data.shortest_comment to 7 or less."
+
+
+def test_a_row_of_many_megabytes_is_broken_and_not_kept(tmp_path: Path) -> None:
+    huge = {**GOOD, "code": "x" * 9_000_000}
+    write(tmp_path, GOOD, huge, GOOD)
+    with pytest.raises(DataError, match=r"line 2: longer than 8 MB\. Mend the row"):
+        load_rows(str(tmp_path), "train")
+    rows = load_rows(str(tmp_path), "train", on_broken="skip")
+    assert [row.index for row in rows.rows] == [0, 2]
+    assert [(row.line, row.problem) for row in rows.broken] == [(2, "longer than 8 MB")]
+
+
+@pytest.mark.parametrize("lines", [1, 1_500], ids=["one line", "many lines"])
+def test_what_unpacks_to_far_more_than_rows_do_is_refused_unless_it_is_meant_so(tmp_path: Path, lines: int) -> None:
+    with gzip.open(tmp_path / "train.jsonl.gz", "wb", 1) as file:
+        file.write(json.dumps(GOOD).encode() + b"\n")
+        for _ in range(lines):
+            file.write(b"{" + b" " * (150_000_000 // lines) + b"}\n")
+    with pytest.raises(DataError, match=r"unpacks to more than 100 times its size.*data\.unpack_limit = 0.*gunzip -k train"):
+        load_rows(str(tmp_path), "train", on_broken="skip")
+    rows = load_rows(str(tmp_path), "train", on_broken="skip", unpack_limit=0)
+    assert (len(rows.rows), len(rows.broken)) == (1, lines)
+
+
+def test_a_pipe_in_place_of_a_split_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "train.jsonl")
+    with pytest.raises(DataError, match="holds no train"):
+        load_rows(str(tmp_path), "train")

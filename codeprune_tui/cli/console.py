@@ -3,6 +3,7 @@
 Follows a run until its worker is gone, through the same reducer as the app. Knows nothing of commands and exit codes.
 """
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ from ..views.text import clock, duration, rate, sentence
 
 POLL_S = 0.2
 LINE_EVERY_S = 10.0
+LONG_WORD, KEPT = re.compile(r"\S{1000,}"), 200
+"""No path that is in use is so long; of what is, so much of either end is told."""
 """How often plain lines tell of steps; a log of a night is to stay readable."""
 
 Show = Callable[[RunView, Event | None], None]
@@ -28,7 +31,8 @@ Show = Callable[[RunView, Event | None], None]
 
 def say(text: str) -> None:
     """Writes lines of narration or an error to stderr, whatever is in them."""
-    print(plain_lines(text, limit=4000, most=200), file=sys.stderr, flush=True)
+    short = LONG_WORD.sub(lambda word: f"{word[0][:KEPT]}…{word[0][-KEPT:]}", text)
+    print(plain_lines(short, limit=4000, most=200), file=sys.stderr, flush=True)
 
 
 def wants_bar() -> bool:

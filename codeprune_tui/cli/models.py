@@ -14,7 +14,7 @@ import typer
 from core.errors import DataError
 from core.program import program
 from core.recipe import Data, Device, Evaluation, Model, Recipe, load_recipe, to_toml
-from core.regularfile import real
+from core.regularfile import read_regular, real, reason
 from core.spec import given
 from core.spec.schedule import sparsities
 from core.text.rows import BrokenRow
@@ -28,6 +28,8 @@ from .console import counting, say, wants_bar
 from .runs import Json, app
 
 DEFAULTS = Evaluation()
+NO_METHOD = 8
+"""Exit code where a file holds no method: nothing failed, and there is nothing to show."""
 Split = Literal["train", "valid", "test"]
 DATA, MODEL = Data().path, Model().path
 Beam = Annotated[int, typer.Option("--beam", min=1, max=100, help="Beam width; 1 is greedy.")]
@@ -144,9 +146,11 @@ def comment(
             for method, text in zip(parsed.methods, comments, strict=True)
         ]
         typer.echo(tables.comments_json({"file": file, "model": model, "finetuned": finetuned, "beam": beam}, found))
-        return
-    for method, text in zip(parsed.methods, comments, strict=True):
-        typer.echo(plain(f"{method.line} {method.qualified}: {text}"))
+    else:
+        for method, text in zip(parsed.methods, comments, strict=True):
+            typer.echo(plain(f"{method.line} {method.qualified}: {text}"))
+    if not parsed.methods:
+        raise typer.Exit(NO_METHOD)
 
 
 @app.command(epilog="\b\nExample:\n  codeprune-tui recipe > mine.toml\n  codeprune-tui recipe --check mine.toml")
@@ -214,8 +218,12 @@ def _quiet_libraries() -> None:
 
 
 def _source(file: str) -> str:
+    from core.ruby import SOURCE_BYTES
+
     try:
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        content = sys.stdin.buffer.read(SOURCE_BYTES + 1) if file == "-" else read_regular(file, SOURCE_BYTES)
     except OSError as error:
-        raise DataError(f"Cannot read {file}: {error.strerror}.", "Give a Ruby file, or - for stdin.") from error
+        raise DataError(f"Cannot read {file}: {reason(error)}.", "Give a Ruby file, or - for stdin.") from error
+    if len(content) > SOURCE_BYTES:
+        raise DataError(f"What stdin holds is longer than {SOURCE_BYTES / 1e6:g} MB.", "Give one Ruby file after the other.")
     return content.decode("utf-8", "surrogateescape")  # the parser shows the lines of what is no text

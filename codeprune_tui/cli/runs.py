@@ -39,7 +39,7 @@ Exit codes:
   1 another error             6 the run is missing, busy, stopped or crashed
   2 wrong usage               7 the run failed
   3 the recipe is wrong     130 interrupted by Ctrl-C
-  4 the data is wrong
+  4 the data is wrong           8 the file holds no Ruby method
 """
 EXAMPLES = """\b
 Examples:

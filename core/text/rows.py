@@ -10,20 +10,30 @@ a row's place must stay what it is in the file; `datasets` converts to Arrow fir
 import gzip
 import hashlib
 import json
+import os
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from ..errors import DataError
 from ..hub import cache_only, why_unreachable
+from ..regularfile import open_regular, read_regular, reason
 from .splits import find_split
 
 HUB_SPLITS = {"valid": "validation"}
 """Our names of splits that are called otherwise on the hub."""
 
+ROW_BYTES = 8_000_000
+"""Longest row, in bytes: longer than any method that a person wrote."""
+READ_BYTES = 1_000_000
+UNPACK_LIMIT = 100
+"""How many times its size a packed file may unpack to, unless the recipe says otherwise."""
+UNPACKED_FREE = 100_000_000
+"""Bytes that any packed file may unpack to."""
 COMMENT_WORDS = range(3, 257)
 """How many tokens the comment of a method in a Ruby file needs to make a row: CodeXGLUE's filter, against stubs and licences."""
 
@@ -78,6 +88,7 @@ def load_rows(
     limit: int = 0,
     shortest: int = 0,
     hub_config: str = "ruby",
+    unpack_limit: int = UNPACK_LIMIT,
 ) -> Rows:
     """Read one split of a data set.
 
@@ -89,6 +100,7 @@ def load_rows(
         limit: Rows to read at most, 0 for all; what lies behind the last one is not looked at.
         shortest: Rows whose comment has fewer words than this are left out, as if they were not there.
         hub_config: Configuration of the hub data set; of no effect on a folder.
+        unpack_limit: How many times its size a packed file may unpack to, 0 for any; what unpacks to little is always read.
 
     Returns:
         The rows, at least one; the broken ones; and a digest of the content.
@@ -100,7 +112,7 @@ def load_rows(
     rows: list[Row] = []
     broken: list[BrokenRow] = []
     longest = 0
-    for row in _found(path, split, hub_config):
+    for row in _found(path, split, hub_config, unpack_limit):
         if isinstance(row, Row):
             words = len(row.target.split())
             longest = max(longest, words)
@@ -126,12 +138,12 @@ def load_rows(
     return Rows(tuple(rows), tuple(broken), _digest(rows))
 
 
-def _found(path: str, split: str, hub_config: str) -> Iterator[Row | BrokenRow]:
+def _found(path: str, split: str, hub_config: str, unpack_limit: int) -> Iterator[Row | BrokenRow]:
     """Rows of whatever `path` is; the folder is looked up at once, its rows are read as they are asked for."""
     place = find_split(path, split)
     if place is None:
         return _hub_rows(path, hub_config, split)
-    return _ruby_rows(place) if place.is_dir() else _jsonl_rows(place)
+    return _ruby_rows(place) if place.is_dir() else _jsonl_rows(place, unpack_limit)
 
 
 def _digest(rows: Sequence[Row]) -> str:
@@ -142,25 +154,67 @@ def _digest(rows: Sequence[Row]) -> str:
     return digest.hexdigest()
 
 
-def _jsonl_rows(file: Path) -> Iterator[Row | BrokenRow]:
+def _jsonl_rows(file: Path, unpack_limit: int) -> Iterator[Row | BrokenRow]:
     """Rows of one file, plain or gzipped; blank lines are no rows, broken or otherwise."""
     number = 0
     index = 0
     try:
-        with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
+        with open_regular(file) as packed:
+            most = sys.maxsize
+            lines: BinaryIO | gzip.GzipFile = packed
+            if file.suffix == ".gz":
+                lines = gzip.GzipFile(fileobj=packed)
+                most = max(UNPACKED_FREE, unpack_limit * os.fstat(packed.fileno()).st_size) if unpack_limit else most
+            for number, line, length in _lines(lines, most):
+                if length > ROW_BYTES:
+                    yield BrokenRow(str(file), number, f"longer than {ROW_BYTES / 1e6:g} MB")
+                elif not line.strip():
                     continue
-                try:
-                    yield _row(_parse(line), index)
-                except ValueError as error:
-                    yield BrokenRow(str(file), number, str(error))
+                else:
+                    try:
+                        yield _row(_parse(line), index)
+                    except ValueError as error:
+                        yield BrokenRow(str(file), number, str(error))
                 index += 1
+    except _TooMuchError as error:
+        raise DataError(
+            f"{file} unpacks to more than {unpack_limit} times its size; it was read up to line {number}. Real rows unpack to 5 "
+            "to 20 times.",
+            f"If it is meant so, set data.unpack_limit = 0 in the recipe, or unpack it first: gunzip -k {file.name}",
+        ) from error
     except (EOFError, zlib.error, OSError) as error:
         raise DataError(
-            f"{file} cannot be read beyond line {number}: {error}.",
+            f"{file} cannot be read beyond line {number}: {reason(error) if isinstance(error, OSError) else error}.",
             "The file is incomplete, damaged or not readable: copy or download it again and check its permissions.",
         ) from error
+
+
+def _lines(file: BinaryIO | gzip.GzipFile, most: int) -> Iterator[tuple[int, bytes, int]]:
+    """Lines from 1 on with their length in bytes; of one that is too long for a row, the length alone can be used.
+
+    Raises:
+        _TooMuchError: The file holds more than `most` bytes.
+    """
+    number = 0
+    while line := file.readline(READ_BYTES):
+        number, parts, length = number + 1, [line], len(line)
+        while not parts[-1].endswith(b"\n") and (more := file.readline(READ_BYTES)):
+            length += len(more)
+            if length > ROW_BYTES:
+                parts.clear()
+            parts.append(more)
+            _check_amount(file, most)
+        _check_amount(file, most)
+        yield number, b"".join(parts), length
+
+
+def _check_amount(file: BinaryIO | gzip.GzipFile, most: int) -> None:
+    if file.tell() > most:
+        raise _TooMuchError
+
+
+class _TooMuchError(Exception):
+    """A packed file unpacks to more than it may."""
 
 
 def _parse(line: bytes) -> object:
@@ -231,16 +285,16 @@ def _kind(value: object) -> str:
 def _ruby_rows(folder: Path) -> Iterator[Row | BrokenRow]:
     """One row for each method with a comment of 3 to 256 tokens; methods without one are no rows, broken or otherwise."""
     # Imported here: only this kind of data needs tree-sitter.
-    from ..ruby import docstring_tokens, methods, source_text, target_text
+    from ..ruby import SOURCE_BYTES, docstring_tokens, methods, source_text, target_text
 
     index = 0
     for file in sorted(folder.rglob("*.rb")):
         if not file.is_file():
             continue
         try:
-            content = file.read_bytes()
+            content = read_regular(file, SOURCE_BYTES)
         except OSError as error:
-            raise DataError(f"{file} cannot be read: {error}.", "Check its permissions, or move it away.") from error
+            raise DataError(f"{file} cannot be read: {reason(error)}.", "Check its permissions, or move it away.") from error
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:

@@ -194,8 +194,16 @@ def new_model(shape: Architecture, source_length: int, train: Rows, seed: int) -
 
 def _rows(session: Session, split: str) -> Rows:
     data = session.recipe.data
-    only = {"limit": data.train_rows, "shortest": data.shortest_comment} if split == "train" else {}
-    rows = load_rows(data.path, split, on_broken=data.on_broken_row, hub_config=data.hub_config, **only)
+    limit, shortest = (data.train_rows, data.shortest_comment) if split == "train" else (0, 0)
+    rows = load_rows(
+        data.path,
+        split,
+        on_broken=data.on_broken_row,
+        limit=limit,
+        shortest=shortest,
+        hub_config=data.hub_config,
+        unpack_limit=data.unpack_limit,
+    )
     session.emit(DataLoaded("data_loaded", split, len(rows.rows), len(rows.broken)))
     for broken in rows.broken[:5]:
         session.emit(Warned("warning", f"Row left out: {broken.file} line {broken.line}: {broken.problem}"))

@@ -63,7 +63,7 @@ def held_out_rows(data: Data) -> list[Row]:
     rows: list[Row] = []
     for split in ("valid", "test"):
         with suppress(DataError):  # a data set may do without a test split
-            rows += load_rows(data.path, split, on_broken="skip", hub_config=data.hub_config).rows
+            rows += load_rows(data.path, split, on_broken="skip", hub_config=data.hub_config, unpack_limit=data.unpack_limit).rows
     return rows
 
 
