@@ -1,5 +1,6 @@
 """The command that a message names is one that can be typed in this shell and folder."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -119,3 +120,39 @@ def test_the_script_that_is_named_starts(tmp_path: Path) -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.startswith("codeprune-tui ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("codeprune-tui qua", {"quantize"}),
+        ("codeprune-tui quantize --me", {"--method", "--methods"}),
+        ("codeprune-tui run x.toml --de", {"--detach"}),
+    ],
+)
+def test_the_shell_completes_commands_and_options(tmp_path: Path, typed: str, offered: set[str]) -> None:
+    words = typed.split()
+    settings = {"COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1), "_CODEPRUNE_TUI_COMPLETE": "complete_bash"}
+    command = Path(sys.executable).with_name("codeprune-tui")
+    result = subprocess.run(
+        [command], cwd=tmp_path, env=os.environ | settings, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert set(result.stdout.split()) == offered
+    assert all(word.startswith(words[-1]) for word in result.stdout.split())
+
+
+def test_bash_takes_the_script_that_is_shown(tmp_path: Path) -> None:
+    command = Path(sys.executable).with_name("codeprune-tui")
+    text = subprocess.run(
+        [command],
+        env=os.environ | {"_CODEPRUNE_TUI_COMPLETE": "source_bash"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    probe = (
+        f'{text}\nCOMP_WORDS=(codeprune-tui sens); COMP_CWORD=1; _codeprune_tui_completion {command}; echo "${{COMPREPLY[@]}}"'
+    )
+    result = subprocess.run(["bash", "-c", probe], capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.strip() == "sensitivity"

@@ -51,7 +51,7 @@ Examples:
 """
 
 app = typer.Typer(
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     # color: escapes in a name stay in a file or pipe as they are; on a terminal `streams` makes them harmless.
