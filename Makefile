@@ -30,9 +30,12 @@ example-run: $(READY)
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; say which with: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --upgrade pip==26.3
-	$(PIP) install --quiet --constraint constraints.txt --editable . --group test --group static
+	@echo "1/3 Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "2/3 Updating pip in it"
+	@$(PIP) install --quiet --upgrade pip==26.3
+	@echo "3/3 Installing what the program and its tests stand on; torch alone has some 200 MB, so this may take minutes"
+	@$(PIP) install --constraint constraints.txt --editable . --group test --group static
 	@touch $(READY)
 
 clean:
