@@ -15,7 +15,7 @@ from app_runs import until
 
 from codeprune_tui.playground.process import Gone, Playground
 from codeprune_tui.runs.models import choices, default_pair
-from codeprune_tui.views.difference import bracketed, differing
+from codeprune_tui.views.difference import differing
 from core.bleu import sentence_bleu
 from core.playground import FIRST_CHARACTERS, Desk, Texts
 from core.run.exchange import (
@@ -513,8 +513,9 @@ def test_without_runs_there_are_the_bundled_models(tmp_path: Path) -> None:
         ("a b c d", "a d", "a [b c] d"),
     ],
 )
-def test_word_differences_are_in_brackets(text: str, other: str, expected: str) -> None:
-    assert bracketed(differing(text, other)) == expected
+def test_words_that_differ_are_told_apart(text: str, other: str, expected: str) -> None:
+    parts = differing(text, other)
+    assert " ".join(f"[{words}]" if differs else words for words, differs in parts) == expected
 
 
 def test_differences_keep_every_word() -> None:

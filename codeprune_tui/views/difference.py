@@ -1,6 +1,5 @@
 """Where two comments differ, word by word: pure functions on text."""
 
-from collections.abc import Sequence
 from difflib import SequenceMatcher
 
 Part = tuple[str, bool]
@@ -26,8 +25,3 @@ def differing(text: str, other: str) -> list[Part]:
         if end > start:
             parts.append((" ".join(words[start:end]), kind != "equal"))
     return parts
-
-
-def bracketed(parts: Sequence[Part]) -> str:
-    """The parts as one line, with brackets around what differs."""
-    return " ".join(f"[{words}]" if differs else words for words, differs in parts)

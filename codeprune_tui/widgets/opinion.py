@@ -1,6 +1,6 @@
 """One model's column in the playground: which model it is, what it writes about the method, and how it got there.
 
-Shows what it is told; it asks for nothing. The words that the neighbour hasn't are in brackets, so that colour isn't needed.
+Shows what it is told; it asks for nothing. The words that the neighbour hasn't are underlined, so that colour isn't needed.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ class Waiting:
 State = None | str | Waiting | Commented | ModelFailed
 """Nothing yet, a plain remark, work in progress, or the outcome."""
 
-DIFFERS = "bold $text-warning"
+DIFFERS = "bold underline $text-warning"
 """Style of the words that the other model did not write."""
 
 
@@ -183,7 +183,9 @@ def _content(state: State, other: str | None, now: float, number: int) -> Conten
         case Commented():
             comment = _comment(state, other)
             marked = any(isinstance(part, tuple) and part[1] == DIFFERS for part in comment)
-            hint: list[Part] = [(f"[…] differs from model {number}\n", "$text-muted")] if marked else []
+            hint: list[Part] = (
+                [("underlined", "underline $text-muted"), (f": not in model {number}\n", "$text-muted")] if marked else []
+            )
             untrained: list[Part] = [] if state.finetuned else [(f"! {UNTRAINED}\n", "$text-warning")]
             return Content.assemble(*untrained, *comment, "\n", *hint, *_figures(state), *_alternatives(state))
         case str():
@@ -201,7 +203,7 @@ def _comment(state: Commented, other: str | None) -> list[Part]:
     parts: list[Part] = []
     for words, differs in differing(text, other):
         parts += [" "] if parts else []
-        parts.append((f"[{plain(words)}]", DIFFERS) if differs else (plain(words), "bold"))
+        parts.append((plain(words), DIFFERS) if differs else (plain(words), "bold"))
     return parts
 
 
