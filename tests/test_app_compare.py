@@ -254,12 +254,12 @@ async def test_intervals_and_times_where_they_are_known(tmp_path: Path, size: tu
         await until_shown(app, "4 rounds of 1 run")
         await pilot.press("down")
         await until_shown(
-            app, "(name 13.16) · Δ dense −1.00, 95 % interval −1.52..−0.48" if size == SMALL else "constant 8.75) · Δ dense −1.00"
+            app, "(name 13.16) · Δ dense −1.00 (−1.52..−0.48)" if size == SMALL else "constant 8.75) · Δ dense −1.00"
         )
         if size == LARGE:
             assert [line[7] for line in lines(app, "a")] == ["–", "−1.52..−0.48", "–", "–"]
             assert [line[12] for line in lines(app, "a")] == ["–", "3.50", "–", "–"]
-            await until_shown(app, "95 % interval −1.52..−0.48 · 3.50 ms/token (cpu")
+            await until_shown(app, "(−1.52..−0.48) · 3.50 ms/token (cpu")
         await pilot.press("y", "y")
         await until_shown(app, "22.40 (name 16.70")
         await pilot.press("y", "x", "x", "x")

@@ -102,23 +102,23 @@ async def test_enter_opens_the_block_map_and_closes_it(tmp_path: Path, size: tup
         await open_layers(app, pilot)
         await until_row(app, "2", ["90.0"] * 8)
         await pilot.press("down", "enter")
-        await until_shown(app, "encoder layer 2, query, round 3: kept % of each block, × nothing")
+        await until_shown(app, "encoder layer 2, query, round 3: pruned % of each block, × all")
         await until(lambda: "sparsity %, round" not in shown(app))
         # Only what does something here is offered.
         await until_shown(app, "esc Back")
         assert " Open" not in shown(app).splitlines()[-1]
         assert "Values" not in shown(app).splitlines()[-1]
         lines = [line.split() for line in shown(app).splitlines()]
-        assert ["h1", *["10"] * 16] in [line[:17] for line in lines]
+        assert ["h1", *["90"] * 16] in [line[:17] for line in lines]
         assert ["×"] * 16 in [line[:16] for line in lines]
         await until_shown(app, "dead rows")
         await pilot.press("left_square_bracket")
-        await until_shown(app, "encoder layer 2, query, round 2: kept %")
+        await until_shown(app, "encoder layer 2, query, round 2: pruned %")
         await pilot.press("down")
-        await until_shown(app, "encoder layer 3, query, round 2: kept %")
+        await until_shown(app, "encoder layer 3, query, round 2: pruned %")
         await pilot.press("escape")
         await until_shown(app, "sparsity %, round 2/3: 60 %")
-        assert ("kept % of each block" in shown(app)) == (size == LARGE)
+        assert ("pruned % of each block" in shown(app)) == (size == LARGE)
         await until(lambda: "v Values" in shown(app) and "esc Back" not in shown(app))
         await pilot.press("enter", "enter")
         await until_shown(app, "sparsity %, round 2/3: 60 %")
@@ -243,7 +243,7 @@ async def test_a_click_chooses_and_a_second_one_opens(tmp_path: Path) -> None:
         await pilot.click("LayerGrid", offset=(16, 4))
         await until_shown(app, "encoder layer 3, key, round 3")
         await pilot.click("LayerGrid", offset=(16, 4))
-        await until_shown(app, "encoder layer 3, key, round 3: kept % of each block")
+        await until_shown(app, "encoder layer 3, key, round 3: pruned % of each block")
 
 
 async def test_the_run_can_be_commanded_from_layers(tmp_path: Path) -> None:

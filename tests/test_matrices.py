@@ -6,7 +6,21 @@ from dataclasses import replace
 import pytest
 from app_runs import NOW, a_round, beginning, matrices, measured, started, step, whole_run, with_figures
 
-from codeprune_tui.views.matrices import MEASURES, complete, facts, history, missing, points, rounds, summary, title, top
+from codeprune_tui.views.matrices import (
+    MEASURES,
+    changes,
+    complete,
+    facts,
+    history,
+    in_every,
+    missing,
+    points,
+    rounds,
+    summary,
+    telling,
+    title,
+    top,
+)
 from codeprune_tui.views.matrices import matrices as matrices_of
 from codeprune_tui.views.state import RunView, reduce, reduce_all
 from codeprune_tui.widgets.blockmap import map_strips
@@ -170,11 +184,11 @@ def a_matrix(density: list[list[int]], heads: int = 0) -> MatrixMeasured:
 
 def test_a_map_labels_rows_columns_and_heads() -> None:
     lines = [strip.text for strip in map_strips(a_matrix([[100, 7, 0], [50, 50, 50]]), 80, True)]
-    assert [line.split() for line in lines] == [["0", "16", "32"], ["0", "100", "7", "×"], ["16", "50", "50", "50"]]
+    assert [line.split() for line in lines] == [["0", "16", "32"], ["0", "0", "93", "×"], ["16", "50", "50", "50"]]
     by_row = [strip.text.split() for strip in map_strips(a_matrix([[1], [2], [3], [4]], heads=2), 80, True)]
-    assert by_row == [["0"], ["h1", "1"], ["2"], ["h2", "3"], ["4"]]
+    assert by_row == [["0"], ["h1", "99"], ["98"], ["h2", "97"], ["96"]]
     by_column = [strip.text.split() for strip in map_strips(a_matrix([[1, 2], [3, 4]], heads=2), 80, False)]
-    assert by_column == [["h1", "h2"], ["0", "1", "2"], ["16", "3", "4"]]
+    assert by_column == [["h1", "h2"], ["0", "99", "98"], ["16", "97", "96"]]
 
 
 @pytest.mark.parametrize("density", [[], [[]], [[], [1, 2]], [[1] * 5000] * 5000, [[-5, 10**300]]])
@@ -185,3 +199,20 @@ def test_a_damaged_map_is_drawn_as_far_as_it_goes(density: list[list[int]]) -> N
 def test_a_map_of_sixteen_blocks_fits_eighty_columns() -> None:
     found = replace(a_matrix([[100] * 16] * 16), rows=3072, columns=3072)
     assert max(strip.cell_length for strip in map_strips(found, 80, True)) <= 80
+
+
+def test_one_sparsity_everywhere_gives_way_to_changes_that_differ() -> None:
+    view = view_of(with_figures(whole_run()))
+    newest = max(view.by_round)
+    assert telling(view, newest) == "sparsity", "changes are all the same, too"
+    here = view.by_round[newest]
+    figures = {name: replace(found, change=0.01 * place) for place, (name, found) in enumerate(here.figures.items())}
+    uneven = replace(view, by_round={**view.by_round, newest: replace(here, figures=figures)})
+    assert telling(uneven, newest) == "change"
+    assert sorted(changes(uneven, newest).values()) == pytest.approx([0.01 * place for place in range(len(figures))])
+    assert in_every(matrices_of(uneven, newest)) == "Every matrix is at 90 %."
+    first = next(iter(figures))
+    figures[first] = replace(figures[first], kept=0)
+    uneven = replace(view, by_round={**view.by_round, newest: replace(here, figures=figures)})
+    assert telling(uneven, newest) == "sparsity"
+    assert in_every(matrices_of(uneven, newest)) == ""

@@ -20,7 +20,22 @@ from core.spec.layout import HEAD_COLUMNS
 
 from ..runs.matrix_costs import MatrixCostFinder, MatrixCosts
 from ..runs.matrix_costs import facts as cost_facts
-from ..views.matrices import HISTORY, MEASURES, Matrix, complete, facts, history, matrices, missing, rounds, summary, title, top
+from ..views.matrices import (
+    HISTORY,
+    MEASURES,
+    Matrix,
+    complete,
+    facts,
+    history,
+    in_every,
+    matrices,
+    missing,
+    rounds,
+    summary,
+    telling,
+    title,
+    top,
+)
 from ..views.plain import plain
 from ..views.state import RunView
 from ..views.text import with_before
@@ -119,7 +134,8 @@ class LayersScreen(ModeScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._measure = "sparsity"
+        self._chosen_measure = ""
+        """What the user switched to; until then what tells most of the round is shown."""
         self._at: int | None = None
         """The round that was stepped to; None follows the newest."""
         self._run = ""
@@ -217,6 +233,7 @@ class LayersScreen(ModeScreen):
         number = self._number(view)
         found = matrices(view, number)
         measure = MEASURES[self._measure]
+        every = in_every(found) if self._measure != "sparsity" else ""
         grid = self.query_one(LayerGrid)
         grid.border_title = self._title(view, number)
         grid.show(
@@ -224,7 +241,7 @@ class LayersScreen(ModeScreen):
             {name: measure.value(matrix) for name, matrix in found.items()},
             top(view, measure),
             measure.scale,
-            (missing(view, number, measure, found) or summary(found)) if found else NO_MATRICES,
+            (missing(view, number, measure, found) or f"{every} {summary(found)}".strip()) if found else NO_MATRICES,
         )
         self._show_chosen(view, number, found.get(grid.chosen))
 
@@ -246,13 +263,20 @@ class LayersScreen(ModeScreen):
             return
         words.border_title = f"{title(matrix)}, round {number}"
         words.update(_facts(facts(view, number, matrix), matrix, width=self.app.size.width, wide=self._large))
-        block_map.border_title = f"{title(matrix)}, round {number}: kept % of each block, × nothing"
+        block_map.border_title = f"{title(matrix)}, round {number}: pruned % of each block, × all"
         block_map.show(
             matrix.measured,
             matrix.place.matrix not in HEAD_COLUMNS,
             missing(view, number, MEASURES["magnitude"], {}).replace("No magnitudes", "No block map"),
         )
         self.query_one("#history-text", Static).update(_history(view, number, matrix.parameter))
+
+    @property
+    def _measure(self) -> str:
+        watched = self.frame.watched
+        if self._chosen_measure or watched is None:
+            return self._chosen_measure or "sparsity"
+        return telling(watched.view, self._number(watched.view))
 
     @property
     def _large(self) -> bool:
@@ -301,7 +325,7 @@ class LayersScreen(ModeScreen):
     def action_measure(self) -> None:
         """Shows the next figure."""
         names = [*MEASURES, COST]
-        self._measure = names[(names.index(self._measure) + 1) % len(names)]
+        self._chosen_measure = names[(names.index(self._measure) + 1) % len(names)]
         self.refresh_all()
 
     def action_step(self, by: int) -> None:

@@ -21,6 +21,7 @@ from ..runs.machine import SAMPLE_S, Figures, MachineWatch, Worker, same_machine
 from ..runs.preview import Previewer
 from ..runs.watch import Watched
 from ..views.encoder_verdict import warning
+from ..views.matrices import changes, telling
 from ..views.plain import plain
 from ..views.series import titles
 from ..views.state import RunView
@@ -147,8 +148,14 @@ class LiveScreen(ModeScreen):
         tell_verdict(self, warning(view.encoder_off.dense_less) if view.encoder_off is not None else "")
         heatmap = self.query_one(Heatmap)
         was = f" (was {percent(masked.before)})" if masked and masked.before else ""  # as much as 80 columns have room for
-        retitle(heatmap, f"sparsity %, round {masked.number}: {percent(masked.sparsity)}{was}" if masked else "sparsity %")
-        heatmap.show(masked.matrices if masked else {}, "Dense: nothing is pruned yet.")
+        title, shares = "sparsity %", {} if masked is None else masked.matrices
+        if masked is not None:
+            title = f"sparsity %, round {masked.number}: {percent(masked.sparsity)}{was}"
+            if telling(view, masked.number) == "change":
+                title = f"change %, round {masked.number}; sparsity {percent(masked.sparsity)}{was} in every matrix"
+                shares = {name: value for name, value in changes(view, masked.number).items() if value is not None}
+        retitle(heatmap, title)
+        heatmap.show(shares, "Dense: nothing is pruned yet.")
         self._show_scores(view)
         tell(self.query_one("#scores", Static), scores_table(view) if self._tall else scores_line(view))
         tell(self.query_one("#progress", Static), progress(view))

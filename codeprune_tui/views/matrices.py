@@ -5,7 +5,7 @@ is missing, it says why. Knows neither Textual nor colours.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.run.events import MatrixMeasured
@@ -44,6 +44,10 @@ class Measure:
     """Whether values are shares, so that the tones run from 0 to 1; else to the largest value of the run."""
     what: str
     """As part of a sentence."""
+
+
+SAME = 0.001
+"""Shares that differ by less are one number: of small matrices no exact share can be pruned."""
 
 
 def _of(name: str) -> Callable[[Matrix], float | None]:
@@ -90,6 +94,29 @@ def matrices(view: RunView, number: int) -> dict[str, Matrix]:
     return found
 
 
+def uniform(shares: Iterable[float]) -> bool:
+    """Whether matrices are all equally sparse, as the layer-wise scope makes them: then other figures say more."""
+    found = list(shares)
+    return len(found) > 1 and max(found) > 0 and max(found) - min(found) < SAME
+
+
+def telling(view: RunView, number: int) -> str:
+    """The key of `MEASURES` that tells most of a round: sparsity, unless all have the same and their changes differ."""
+    found = matrices(view, number).values()
+    differs = _differs([MEASURES["change"].value(each) for each in found])
+    return "change" if differs and uniform(each.sparsity for each in found) else "sparsity"
+
+
+def changes(view: RunView, number: int) -> dict[str, float | None]:
+    """Parameter name -> how much its kept weights changed since the round before, as a share; None where that is not known."""
+    return {name: MEASURES["change"].value(found) for name, found in matrices(view, number).items()}
+
+
+def _differs(values: Sequence[float | None]) -> bool:
+    known = [value for value in values if value is not None]
+    return bool(known) and max(known) - min(known) > SAME * abs(max(known))
+
+
 def complete(view: RunView, number: int) -> bool:
     """Whether a round is over: it said so, or a later one has begun (a worker that was killed may not have said it)."""
     return number < view.round or (number in view.by_round and view.by_round[number].finished)
@@ -129,6 +156,12 @@ def summary(shown: Mapping[str, Matrix]) -> str:
     dead_heads, heads = sum(found.dead_heads for found in measured), sum(found.heads for found in measured)
     of_heads = f", {count(dead_heads)} of {count(heads)} heads" if heads else ""
     return f"Dead in all {len(measured)} matrices: {count(dead_rows)} rows, {count(dead_columns)} columns{of_heads}"
+
+
+def in_every(shown: Mapping[str, Matrix]) -> str:
+    """The sparsity that all matrices of a round have, in words; "" where they differ."""
+    shares = [matrix.sparsity for matrix in shown.values()]
+    return f"Every matrix is at {percent(shares[0])}." if uniform(shares) else ""
 
 
 def title(matrix: Matrix) -> str:

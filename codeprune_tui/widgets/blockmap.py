@@ -1,4 +1,4 @@
-"""One matrix as a map of how dense its blocks are: the kept share of each block in percent, × where nothing is kept.
+"""One matrix as a map of its blocks: the pruned share of each in percent, × where nothing is left, in the tones of the heatmap.
 
 Rows and columns of blocks are labelled with the first row and column of the matrix in them, or with the head.
 """
@@ -28,7 +28,7 @@ def map_strips(found: MatrixMeasured, width: int, by_row: bool, tones: Sequence[
         found: The matrix.
         width: Columns of the screen.
         by_row: Whether its heads, if it has any, lie along the rows; else along the columns.
-        tones: Eleven colours, from 0 to 100 % kept.
+        tones: Eleven colours, from 0 to 100 % pruned.
     """
     blocks = [row[:MOST] for row in found.density[:MOST]]
     across = max((len(row) for row in blocks), default=0)
@@ -55,8 +55,8 @@ def _labels(size: int, blocks: int, heads: int) -> list[str]:
 def _block(kept: int, cell: int, tones: Sequence[str]) -> Segment:
     if kept <= 0:
         return Segment("×".rjust(cell - 1) + " ", DEAD)
-    kept = min(100, kept)
-    return Segment(str(kept).rjust(cell - 1) + " ", tone_style(kept / 100, tones))
+    pruned = 100 - min(100, kept)  # in the figures and tones of the heatmap beside it
+    return Segment(str(pruned).rjust(cell - 1) + " ", tone_style(pruned / 100, tones))
 
 
 class BlockMap(ScrollView, can_focus=False):

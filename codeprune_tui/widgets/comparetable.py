@@ -27,7 +27,7 @@ OFF_FROM = 132
 BEFORE = ("before", 7)
 """Where a model was pruned before its run: how sparse it came. Its width is what an 80-column terminal has left."""
 TITLES = {
-    "before": "before", "interval": "95 % interval", **{name: name for name in FLOORS}, "off": "chrF off",
+    "before": "before", "interval": "interval", **{name: name for name in FLOORS}, "off": "chrF off",
     "rows": "rows", "seconds": "seconds",
 }  # fmt: skip
 """Of the columns that cannot be sorted by."""
@@ -122,9 +122,9 @@ def _about(found: Result, measure: str, width: int) -> Text:
         value += f", {ends(found, measure)}"
     parts.append(f"{value} ({beside(found.floors_of(measure), every=width >= ROOMY)})")
     if against is not None:
-        parts.append(f"Δ dense {difference(against.value)}, 95 % interval {between(against.low, against.high)}")
+        parts.append(f"Δ dense {difference(against.value)} ({between(against.low, against.high)})")
     elif spread is not None:
-        parts.append(f"95 % interval {score(spread.low)}..{score(spread.high)}")
+        parts.append(f"interval {score(spread.low)}..{score(spread.high)}")
     if isinstance(found, Mean):
         parts.append(f"seeds: {', '.join(found.runs)}")
     if found.ms_per_token is not None:

@@ -34,6 +34,17 @@ SHORT = {
     "cross-out": "crs",
     "pooler": "pool",
 }
+MEANINGS = {
+    "query": "query",
+    "key": "key",
+    "value": "value",
+    "output": "attention output",
+    "ffn-in": "into the feed-forward part",
+    "ffn-out": "out of it",
+    "self-out": "self-attention output",
+    "cross-out": "cross-attention output",
+}
+"""What the names of columns stand for."""
 LABEL = 5
 """Columns of a row's label."""
 GAP, WIDE_GAP = 2, 6
@@ -100,6 +111,10 @@ class Heatmap(ScrollView, can_focus=True):
     def _draw(self) -> None:
         grid, tones = arrange(self._matrices), tones_of(self.app.theme)
         self._strips = _strips(grid, self.size.width, tones) if any(grid.values()) else [Strip([Segment(" " + self._note)])]
+        if any(grid.values()):
+            below = meanings(*_columns(grid, self.size.width)[2:4], self.size.width)
+            if self.size.height >= len(self._strips) + len(below) + 4:
+                self._strips += [Strip([]), *below]
         legend = _legend(4 if self.size.width < 62 else 5, tones)
         if any(grid.values()) and self.size.height >= len(self._strips) + 2 and self.size.width >= legend.cell_length:
             self._strips += [Strip([])] * (self.size.height - len(self._strips) - 1) + [legend]
@@ -108,12 +123,17 @@ class Heatmap(ScrollView, can_focus=True):
         self.refresh()
 
 
-def _strips(grid: Grid, width: int, tones: Sequence[str]) -> list[Strip]:
+def _columns(grid: Grid, width: int) -> tuple[list[str], list[str], list[str], int, int]:
+    """Encoder's columns, decoder's columns, both, the width of a cell and of the gap between the parts."""
     encoder = [name for name in ENCODER if any(matrix == name for _, matrix in grid["encoder"])]
     decoder = [name for name in DECODER if any(matrix == name for _, matrix in grid["decoder"])]
     columns = max(1, len(encoder) + len(decoder))
     gap = 0 if not (encoder and decoder) else WIDE_GAP if width - LABEL - WIDE_GAP >= 7 * columns else GAP
-    cell = max(4, min(WIDEST, (width - LABEL - gap) // columns))
+    return encoder, decoder, encoder + decoder, max(4, min(WIDEST, (width - LABEL - gap) // columns)), gap
+
+
+def _strips(grid: Grid, width: int, tones: Sequence[str]) -> list[Strip]:
+    encoder, decoder, _, cell, gap = _columns(grid, width)
     layers = sorted({layer for part in ("encoder", "decoder") for layer, _ in grid[part]})
     strips = [header(encoder, decoder, cell, gap)] if encoder or decoder else []
     for layer in layers:
@@ -137,6 +157,24 @@ def header(encoder: list[str], decoder: list[str], cell: int, gap: int) -> Strip
     corner = "enc" if encoder else ""
     between = "dec".center(gap) if gap == WIDE_GAP else " " * gap
     return Strip([Segment(f"{corner:>{LABEL - 1}} {titles(encoder)}{between}{titles(decoder)}", dim)])
+
+
+def meanings(names: Sequence[str], cell: int, width: int) -> list[Strip]:
+    """What columns mean whose names had to be cut, in as many lines as it takes.
+
+    Args:
+        names: The matrices that have a column.
+        cell: Width of a column.
+        width: Columns of a line.
+    """
+    entries = [f"{SHORT[name]} {MEANINGS[name]}" for name in dict.fromkeys(names) if len(name) >= cell]
+    lines: list[str] = []
+    for entry in entries:
+        if lines and len(lines[-1]) + 3 + len(entry) <= width - 1:
+            lines[-1] += f" · {entry}"
+        else:
+            lines.append(entry)
+    return [Strip([Segment(f" {line}"[:width], Style(dim=True))]) for line in lines]
 
 
 def _cell(share: float | None, width: int, tones: Sequence[str], digits: int | None = None) -> Segment:

@@ -17,7 +17,7 @@ from textual.strip import Strip
 
 from core.spec.layout import Place
 
-from .heatmap import DECODER, ENCODER, GAP, LABEL, WIDE_GAP, WIDEST, header, tone_style, tones_of
+from .heatmap import DECODER, ENCODER, GAP, LABEL, WIDE_GAP, WIDEST, header, meanings, tone_style, tones_of
 
 POOL = "pool"
 CURSOR = Style(color="#000000", bgcolor="#ffffff", bold=True)
@@ -183,6 +183,9 @@ class LayerGrid(ScrollView, can_focus=False):
             self._strips += [self._row(number, label) for number, label in enumerate(layout.rows)]
             if self._note:
                 self._strips.append(note)
+            below = meanings([*layout.encoder, *layout.decoder], layout.width, self.size.width)
+            if self.size.height >= len(self._strips) + len(below) + 4:
+                self._strips += [Strip([]), *below]
             legend = self._legend()
             if self.size.height >= len(self._strips) + 2 and self.size.width >= legend.cell_length:
                 self._strips += [Strip([])] * (self.size.height - len(self._strips) - 1) + [legend]
