@@ -14,8 +14,8 @@ test: check
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)
-	$(BIN)/ruff check core codeprune_tui tests
-	$(BIN)/ruff format --check core codeprune_tui tests
+	$(BIN)/ruff check core codeprune_tui tests tools benchmarks
+	$(BIN)/ruff format --check core codeprune_tui tests tools benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -27,10 +27,10 @@ INTRODUCTION = (
     "Layers: change is |w − w′| / |w′| of the kept weights since the round before; overlap is the share of weights kept in both "
     "rounds among those kept in either (Jaccard); a row, column or head is dead when nothing of it is kept.",
     "Matrices: qry, key and val make attention's queries, keys and values, out is its output; f·i leads into the feed-forward "
-    "part and f·o out of it; slf and crs are the outputs of the decoder's attention to itself and to the source. Heatmap and block "
-    "map show the pruned share in the same tones.",
-    "Compare: an interval, or what stands in brackets behind a difference, holds 95 % of 1,000 bootstrap draws of the scored rows. "
-    "Δ dense is the score less that of the run's own dense model, Δ floor less the higher floor of its own rows.",
+    "part and f·o out of it; slf and crs are the outputs of the decoder's attention to itself and to the source. Heatmap and "
+    "block map show the pruned share in the same tones.",
+    "Compare: an interval, or what stands in brackets behind a difference, holds 95 % of 1,000 bootstrap draws of the scored "
+    "rows. Δ dense is the score less that of the run's own dense model, Δ floor less the higher floor of its own rows.",
     "Compare: size is that of the model in float32, its prunable matrices as a bitmask and the kept values.",
 )
 KEY_NAMES = {
