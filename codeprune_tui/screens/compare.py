@@ -94,6 +94,17 @@ class CompareScreen(ModeScreen):
         ),
         Binding("minus", "zoom(-1)", "Zoom out", show=False, tooltip="Zoom out", id="compare.zoom-out"),
         Binding("0", "zoom(0)", "Whole", show=False, tooltip="Show the whole chart again", id="compare.zoom-reset"),
+        *(
+            Binding(
+                keys,
+                f"pan({by})",
+                f"Pan {side}",
+                show=False,
+                tooltip=f"What is {side} of the zoomed part; another line brings it back",
+                id=f"compare.pan-{side}",
+            )
+            for keys, by, side in (("shift+left,comma", -1, "left"), ("shift+right,full_stop", 1, "right"))
+        ),
         Binding(
             "enter", "open", "Open", priority=False, show=False, tooltip="Show the chosen line's run live", id="compare.open"
         ),
@@ -133,6 +144,8 @@ class CompareScreen(ModeScreen):
         self._axis, self._measure = "sparsity", "bleu"
         self._sorted, self._down = "run", False
         self._zoom = 0
+        self._panned = ("", 0)
+        """Chosen line, and by how many half widths the zoomed part was moved away from it."""
         self._comparer = Comparer(self._publish)
 
     def body(self) -> ComposeResult:
@@ -226,7 +239,10 @@ class CompareScreen(ModeScreen):
         centre = None if across is None or up is None else (across, up)
         shown = self._shown
         chosen = None if found is None else [*shown].index(found.run)
-        self.query_one(CompareChart).show(picture(shown, axis, self._measure), self._zoom, centre, chosen)
+        line = "" if found is None else f"{found.round} {found.run}"
+        if line != self._panned[0] or not self._zoom:
+            self._panned = (line, 0)
+        self.query_one(CompareChart).show(picture(shown, axis, self._measure), self._zoom, centre, chosen, self._panned[1])
         self._table.tell(self._measure)
 
     @property
@@ -299,6 +315,13 @@ class CompareScreen(ModeScreen):
         """Zooms in on the chosen line, out, or (0) out to the whole."""
         self._zoom = min(max(0, self._zoom + by), ZOOM_MOST) if by else 0
         self._show_chosen()
+
+    def action_pan(self, by: int) -> None:
+        """Moves the zoomed part by half its width."""
+        if self._zoom:
+            line, moved = self._panned
+            self._panned = (line, min(max(moved + by, -(2 ** (self._zoom + 1))), 2 ** (self._zoom + 1)))
+            self._show_chosen()
 
     def action_export(self) -> None:
         """Asks as what, then writes what is shown."""

@@ -108,7 +108,7 @@ class CompareChart(Vertical):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._picture: Picture | None = None
-        self._zoom: tuple[int, tuple[float, float] | None] = (0, None)
+        self._zoom: tuple[int, tuple[float, float] | None, int] = (0, None, 0)
         self._chosen: int | None = None
 
     def compose(self) -> ComposeResult:
@@ -123,7 +123,14 @@ class CompareChart(Vertical):
         plot.margin_top, plot.margin_bottom, plot.margin_left = 0, 1, 6
         plot.set_y_formatter(NumericAxisFormatter())
 
-    def show(self, picture: Picture, zoom: int = 0, centre: tuple[float, float] | None = None, chosen: int | None = None) -> None:
+    def show(
+        self,
+        picture: Picture,
+        zoom: int = 0,
+        centre: tuple[float, float] | None = None,
+        chosen: int | None = None,
+        panned: int = 0,
+    ) -> None:
         """Shows other runs, another axis or another score, or another part of them.
 
         Args:
@@ -131,8 +138,9 @@ class CompareChart(Vertical):
             zoom: How often both axes are halved.
             centre: (horizontal, score) to zoom in on; None for the middle.
             chosen: Place of the chosen curve.
+            panned: By how many half widths of what is shown the centre is moved to the right.
         """
-        part = (zoom, centre if zoom else None)
+        part = (zoom, centre if zoom else None, panned if zoom else 0)
         if (picture, part, chosen) != (self._picture, self._zoom, self._chosen):
             self._picture, self._zoom, self._chosen = picture, part, chosen
             self.border_title = picture.title + (f" · zoom ×{2**zoom}, 0 shows all" if zoom else "")
@@ -155,8 +163,9 @@ class CompareChart(Vertical):
         plot.labels = tuple(lines(picture, self._chosen)) if points else ()
         levels = [level.score for level in picture.levels]  # not only those drawn: the axis must not jump with the cursor
         (left, right), heights = limits([x for x, _ in points], 0.04), limits([*(y for _, y in points), *levels], 0.08)
-        zoom, centre = self._zoom
+        zoom, centre, panned = self._zoom
         across, up = centre or (sum((left, right)) / 2, sum(heights) / 2)
+        across += panned * (right - left) / 2 ** (zoom + 1)
         left, right = window((left, right), across, zoom)
         plot.set_xlimits(left, right)
         plot.set_ylimits(*window(heights, up, zoom))
