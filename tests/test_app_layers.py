@@ -240,9 +240,9 @@ async def test_a_click_chooses_and_a_second_one_opens(tmp_path: Path) -> None:
     async with opened(tmp_path) as (app, pilot):
         await open_layers(app, pilot)
         await until_row(app, "2", ["90.0"] * 8)
-        await pilot.click("LayerGrid", offset=(16, 4))
+        await pilot.click("#grid", offset=(16, 4))
         await until_shown(app, "encoder layer 3, key, round 3")
-        await pilot.click("LayerGrid", offset=(16, 4))
+        await pilot.click("#grid", offset=(16, 4))
         await until_shown(app, "encoder layer 3, key, round 3: pruned % of each block")
 
 

@@ -113,17 +113,21 @@ class LayersScreen(ModeScreen):
             scrollbar-size: 1 1;
         }
         #pictures { height: 1fr; }
-        LayerGrid { width: 3fr; }
+        #grid { width: 3fr; }
         BlockMap { width: 1fr; display: none; }
         #words { height: 5; }
-        #facts { height: 5; width: 1fr; }
+        #chosen { width: 1fr; }
+        #facts { height: 5; }
+        #second { display: none; width: 1fr; }
         #history { display: none; }
-        &.opened LayerGrid { display: none; }
+        &.opened #grid { display: none; }
         &.opened BlockMap { display: block; }
         &.-tall #words { height: 1fr; }
         &.-tall #pictures { height: 20; }
         &.-tall #history { display: block; width: 72; height: 1fr; }
         &.-tall #facts { height: 1fr; }
+        &.-tall.-wide #facts { height: 11; }
+        &.-tall.-wide #second { display: block; height: 1fr; }
         &.-tall.-wide BlockMap { display: block; width: 72; }
         &.-tall.-wide.opened BlockMap { width: 1fr; }
         &.-tall.-narrow #words { layout: vertical; }
@@ -148,10 +152,12 @@ class LayersScreen(ModeScreen):
         yield Static(NO_RUN, markup=False, id="no-run")
         with Vertical(id="body"):
             with Horizontal(id="pictures"):
-                yield LayerGrid()
+                yield LayerGrid(id="grid")
                 yield BlockMap()
             with Horizontal(id="words"):
-                yield Static("", markup=False, id="facts")
+                with Vertical(id="chosen"):
+                    yield Static("", markup=False, id="facts")
+                    yield LayerGrid(id="second", has_cursor=False)
                 with VerticalScroll(id="history", can_focus=False):
                     yield Static("", markup=False, id="history-text")
 
@@ -185,12 +191,12 @@ class LayersScreen(ModeScreen):
         if watched.paths.name != self._run:
             self._run, self._at = watched.paths.name, None
             self._stop_playing()
-        view, chosen = watched.view, self.query_one(LayerGrid).chosen
+        view, chosen = watched.view, self.query_one("#grid", LayerGrid).chosen
         costs = self._finder.ask(watched.paths, self._number(view)) if self._measure == COST else None
         state = (view.by_round, self._at, self._measure, self._playing is not None, costs)
         if (*state, chosen) != self._shown:
             self._show(view, costs)
-            self._shown = (*state, self.query_one(LayerGrid).chosen)
+            self._shown = (*state, self.query_one("#grid", LayerGrid).chosen)
 
     def show_time(self) -> None:
         """Somebody may measure costs beside the app."""
@@ -211,9 +217,10 @@ class LayersScreen(ModeScreen):
 
     def _show_costs(self, view: RunView, costs: MatrixCosts) -> None:
         number = self._number(view)
-        found, grid, losses = matrices(view, number), self.query_one(LayerGrid), costs.losses
+        found, grid, losses = matrices(view, number), self.query_one("#grid", LayerGrid), costs.losses
         places = {name: matrix.place for name, matrix in found.items()}
         retitle(grid, plain(costs.title, 200))
+        self._show_second(view, number)
         top = max([loss for loss in losses.values() if math.isfinite(loss)], default=0.0)
         grid.show(places, losses, top if top > 0 else 1.0, 10, "" if losses or not costs.command else NO_COSTS)
         words = self.query_one("#facts", Static)
@@ -234,7 +241,7 @@ class LayersScreen(ModeScreen):
         found = matrices(view, number)
         measure = MEASURES[self._measure]
         every = in_every(found) if self._measure != "sparsity" else ""
-        grid = self.query_one(LayerGrid)
+        grid = self.query_one("#grid", LayerGrid)
         grid.border_title = self._title(view, number)
         grid.show(
             {name: matrix.place for name, matrix in found.items()},
@@ -244,6 +251,22 @@ class LayersScreen(ModeScreen):
             (missing(view, number, measure, found) or f"{every} {summary(found)}".strip()) if found else NO_MATRICES,
         )
         self._show_chosen(view, number, found.get(grid.chosen))
+        self._show_second(view, number)
+
+    def _show_second(self, view: RunView, number: int) -> None:
+        """On large screens, figures that are not shown above: what the matrices kept, or how much of them goes."""
+        second = self.query_one("#second", LayerGrid)
+        if second.display:
+            found = matrices(view, number)
+            measure = MEASURES["sparsity" if self._measure != "sparsity" else "change" if number else "magnitude"]
+            second.border_title = f"{measure.title}, round {number}"
+            second.show(
+                {name: matrix.place for name, matrix in found.items()},
+                {name: measure.value(matrix) for name, matrix in found.items()},
+                top(view, measure),
+                measure.scale,
+                missing(view, number, measure, found) if found else NO_MATRICES,
+            )
 
     def _title(self, view: RunView, number: int) -> str:
         known = rounds(view)
@@ -298,7 +321,7 @@ class LayersScreen(ModeScreen):
 
     def action_move(self, down: int, right: int) -> None:
         """Moves the cursor."""
-        self.query_one(LayerGrid).move(down, right)
+        self.query_one("#grid", LayerGrid).move(down, right)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offers only what does something: an opened matrix can be closed, and its map shows no other figures."""

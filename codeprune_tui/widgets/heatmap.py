@@ -40,7 +40,7 @@ MEANINGS = {
     "value": "value",
     "output": "attention output",
     "ffn-in": "into the feed-forward part",
-    "ffn-out": "out of it",
+    "ffn-out": "out of the feed-forward part",
     "self-out": "self-attention output",
     "cross-out": "cross-attention output",
 }

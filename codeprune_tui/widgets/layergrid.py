@@ -83,7 +83,12 @@ def neighbour(layout: Layout, here: tuple[int, int], down: int, right: int) -> t
 
 
 class LayerGrid(ScrollView, can_focus=False):
-    """The heatmap with a cursor."""
+    """The heatmap with a cursor.
+
+    Args:
+        id: Of the widget.
+        has_cursor: Whether a matrix can be chosen here.
+    """
 
     class Moved(Message):
         """The cursor stands on another matrix."""
@@ -91,8 +96,10 @@ class LayerGrid(ScrollView, can_focus=False):
     class Opened(Message):
         """The matrix under the cursor was clicked once more."""
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, id: str | None = None, has_cursor: bool = True) -> None:
         super().__init__(id=id)
+        self.has_cursor = has_cursor
+        """Whether a matrix can be chosen here; else it only shows figures."""
         self._places: Mapping[str, Place] = {}
         self._values: Mapping[str, float | None] = {}
         self._top, self._scale = 1.0, 100.0
@@ -147,7 +154,7 @@ class LayerGrid(ScrollView, can_focus=False):
     def on_click(self, event: Click) -> None:
         """Goes to the clicked cell; a click on the chosen one opens it."""
         inside = event.get_content_offset(self)
-        if inside is None:
+        if inside is None or not self.has_cursor:
             return
         y, x = inside.y + self.scroll_offset.y - HEADER_LINES, inside.x + self.scroll_offset.x
         for row, column in self._layout.cells:
@@ -170,7 +177,7 @@ class LayerGrid(ScrollView, can_focus=False):
         same = [cell for cell, name in self._layout.cells.items() if name == before]
         self._cursor = (same or [*self._layout.cells][:1] or [(0, 0)])[0]
         self._draw()
-        if self.chosen != before:
+        if self.chosen != before and self.has_cursor:
             self.post_message(self.Moved())
 
     def _draw(self) -> None:
@@ -208,7 +215,7 @@ class LayerGrid(ScrollView, can_focus=False):
             return Segment(" " * width)
         value = self._values.get(self._layout.cells[cell])
         text = self._written(value, 1 if width >= 7 else 0)[: width - 1]
-        if cell == self._cursor:
+        if cell == self._cursor and self.has_cursor:
             inner = f"[{text}" if len(text) < width - 1 else text
             return Segment(f"{inner.rjust(width - 1)}]", CURSOR)
         return Segment(
