@@ -3,11 +3,16 @@
 import os
 import subprocess
 import sys
+import sysconfig
+import tomllib
 import venv
 import zipfile
+from email.parser import BytesParser
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,12 +43,26 @@ def test_the_wheel_holds_code_and_bundle_and_nothing_else(wheel: Path) -> None:
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
 
 
+def test_the_wheel_asks_for_what_the_project_says_and_what_is_tested_here(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as content:
+        (name,) = (name for name in content.namelist() if name.endswith(".dist-info/METADATA"))
+        asked = BytesParser().parsebytes(content.read(name)).get_all("Requires-Dist") or []
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    always = [requirement for requirement in map(Requirement, asked) if "extra" not in str(requirement.marker)]
+    assert sorted(always, key=str) == sorted(map(Requirement, declared), key=str)
+    for requirement in always:
+        assert requirement.specifier.contains(version(requirement.name), prereleases=True), requirement
+
+
 @pytest.mark.slow
 def test_an_installed_wheel_runs_from_any_folder(wheel: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
+    # Without a registry: the new environment sees what is installed in this one, but not the checkout that is installed editable.
+    venv.create(tmp_path / "venv", with_pip=False)
     python = str(tmp_path / "venv" / "bin" / "python")
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), str(wheel)], check=True, capture_output=True, text=True)
+    (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    (site / "present.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python, "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, str(wheel)], check=True, capture_output=True, text=True)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "CODEPRUNE"))}
