@@ -197,6 +197,8 @@ class Training(Section):
     hold_encoder: int = Field(default=0, ge=0)
     """Steps at the start of a round in which the encoder's layers are not trained; afterwards their rate rises over as many.
     An untrained decoder's first gradients are alike for all tokens, and can level a small encoder's states for good."""
+    encoder_rate: float = Field(default=1.0, ge=0, le=10)
+    """Factor on the learning rate of the encoder's layers: below 1 where they are trained already and the decoder is not."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target probability spread over all tokens."""
     dropout: float = Field(default=-1, ge=-1, lt=1)

@@ -237,6 +237,8 @@ def test_a_held_encoder_stays_then_follows_more_and_more() -> None:
     training = Training(hold_encoder=4)
     assert [encoder_share(training, step) for step in (0, 4, 5, 6, 8, 100)] == [0, 0, 0.25, 0.5, 1, 1]
     assert encoder_share(Training(), 0) == 1
+    assert [encoder_share(Training(hold_encoder=4, encoder_rate=0.5), step) for step in (0, 4, 6, 8)] == [0, 0, 0.25, 0.5]
+    assert encoder_share(Training(encoder_rate=0.25), 7) == 0.25
     torch.manual_seed(0)
     model = Halves()
     before = copy.deepcopy(model.state_dict())

@@ -69,12 +69,12 @@ def encoder_share(training: Training, step: int) -> float:
         step: Number of the step in its round, 0-based.
 
     Returns:
-        0 while they are held, rising to 1 over as many steps again.
+        0 while they are held, rising to `encoder_rate` over as many steps again.
 
     Source: Liu and Lapata 2019, Text Summarization with Pretrained Encoders, delays one half's rate for the same reason.
     """
     hold = training.hold_encoder
-    return min(1.0, max(0, step - hold) / hold) if hold else 1.0
+    return training.encoder_rate * (min(1.0, max(0, step - hold) / hold) if hold else 1.0)
 
 
 class Trainer:
