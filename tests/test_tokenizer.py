@@ -1,14 +1,17 @@
 """The tokenizer: RoBERTa's layout, the same file from the same texts, and texts that come back whole."""
 
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, RobertaTokenizer
 
-from core.errors import DataError
+from core.errors import DataError, ModelError
 from core.families.tokenizer import train_tokenizer
+from core.families.tokenizerfile import read_tokenizer
 from core.text.rows import load_rows
 
 TEXTS = [f"def method_{n} ( value ) return value + {n} end" for n in range(60)] + ["Returns the value of the given name ."] * 9
@@ -94,3 +97,45 @@ def test_on_real_rows_it_is_whole_and_much_shorter_than_bytes(ruby_data: Path) -
         assert real.decode(ids, skip_special_tokens=True) == row.source
         tokens += len(ids)
     assert tokens < 0.45 * sum(len(row.source.encode()) for row in rows[:200])
+
+
+def wordpiece(folder: Path, **changes: object) -> Path:
+    """A WordPiece tokenizer in RoBERTa's layout, as one that begins sentences with a capital is saved."""
+    words = ["<s>", "<pad>", "</s>", "<unk>", "returns", "the", "total", "##s", "."]
+    backend = Tokenizer(models.WordPiece({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    capitals = [decoders.Replace(Regex(f"^{letter}"), letter.upper()) for letter in "abcdefghijklmnopqrstuvwxyz"]
+    backend.decoder = decoders.Sequence([decoders.WordPiece(prefix="##"), decoders.Fuse(), *capitals])
+    folder.mkdir(exist_ok=True)
+    facts = json.loads(backend.to_str())
+    for key, value in changes.items():
+        facts["model" if key in facts["model"] else "decoder"][key] = value
+    (folder / "tokenizer.json").write_text(json.dumps(facts))
+    return folder
+
+
+def test_a_wordpiece_tokenizer_is_read(tmp_path: Path) -> None:
+    backend = read_tokenizer(wordpiece(tmp_path / "t"))
+    ids = backend.encode("returns the Totals.", add_special_tokens=False).ids
+    assert ids == [4, 5, 6, 7, 8]
+    assert backend.decode(ids) == "Returns the totals."
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"max_input_chars_per_word": 10**9}, "its words may have 1000000000 characters, more than 1000"),
+        ({"max_input_chars_per_word": "many"}, "its words may have"),
+        ({"decoders": [{"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": "b"}]}, "replaces more than one letter"),
+        (
+            {"decoders": [{"type": "Replace", "pattern": {"String": "a"}, "content": "bcd"}]},
+            "replaces more than one letter",
+        ),
+        ({"decoders": [{"type": "Replace", "pattern": {"String": "a"}, "content": "b"}] * 41}, "more than 40 steps"),
+    ],
+    ids=["words of a billion", "words of many", "a slow pattern", "a long replacement", "many steps"],
+)
+def test_a_hostile_wordpiece_tokenizer_is_refused(tmp_path: Path, changes: dict[str, object], problem: str) -> None:
+    with pytest.raises(ModelError, match=problem):
+        read_tokenizer(wordpiece(tmp_path / "t", **changes))

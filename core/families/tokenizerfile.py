@@ -8,6 +8,7 @@ Knows nothing of special tokens and models (`loading`). Source: the format of Hu
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,14 +23,18 @@ MOST_BYTES = 32_000_000
 """Of one file; RoBERTa's have 2 MB."""
 LONGEST_TOKEN = 4096
 """In characters; a run of blanks or dashes in code may be one token."""
-MOST_PARTS = 16
+LONGEST_WORD = 1000
+"""Of a WordPiece tokenizer, in characters: longer words are unknown to it, for the time it takes grows with their square."""
+MOST_PARTS = 40
 """Steps of one kind, or pieces of one template."""
 
 PARTS: dict[str, frozenset[str]] = {
-    "normalizer": frozenset({"Sequence", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "StripAccents"}),
-    "pre_tokenizer": frozenset({"Sequence", "ByteLevel", "Whitespace", "WhitespaceSplit", "Digits", "Punctuation"}),
+    "normalizer": frozenset({"Sequence", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "StripAccents", "BertNormalizer"}),
+    "pre_tokenizer": frozenset(
+        {"Sequence", "ByteLevel", "Whitespace", "WhitespaceSplit", "Digits", "Punctuation", "BertPreTokenizer"}
+    ),
     "post_processor": frozenset({"Sequence", "RobertaProcessing", "TemplateProcessing", "ByteLevel"}),
-    "decoder": frozenset({"Sequence", "ByteLevel", "Fuse"}),
+    "decoder": frozenset({"Sequence", "ByteLevel", "Fuse", "WordPiece", "Replace"}),
 }
 """Key of `tokenizer.json` -> types that may stand there: none makes a text more than a few times longer."""
 _LISTS = {"normalizers", "pretokenizers", "processors", "decoders"}
@@ -77,12 +82,23 @@ def _check_part(part: object, key: str, allowed: frozenset[str], path: Path) -> 
         kind = step.get("type")
         if kind not in allowed:
             raise ModelError(
-                f"{path} has a {key} of type {short(kind)}, which byte-level tokenizers in RoBERTa's layout do not have.",
+                f"{path} has a {key} of type {short(kind)}, which tokenizers in RoBERTa's layout do not have.",
                 f"Use a tokenizer with none, or with: {', '.join(sorted(allowed))}.",
             )
+        if kind == "Replace" and not _keeps_length(step):
+            raise ValueError(f"its {key} replaces more than one letter by another")
         for pieces in (step.get("single"), step.get("pair"), *_template_ids(step)):
             if isinstance(pieces, list) and len(pieces) > MOST_PARTS:
                 raise ValueError(f"its {key} adds {len(pieces)} tokens to every text")
+
+
+def _keeps_length(step: dict[str, object]) -> bool:
+    """Whether a step puts one character in the place of one: what a decoder needs that begins sentences with a capital."""
+    pattern, content = step.get("pattern"), step.get("content")
+    found = pattern.get("Regex", pattern.get("String")) if isinstance(pattern, dict) and len(pattern) == 1 else None
+    return (
+        isinstance(found, str) and isinstance(content, str) and len(content) == 1 and re.fullmatch(r"\^?[a-z]", found) is not None
+    )
 
 
 def _template_ids(step: dict[str, object]) -> list[object]:
@@ -106,13 +122,16 @@ def _steps(part: object) -> Iterator[dict[str, object]]:
 
 def _check_model(model: dict[str, object], path: Path) -> None:
     kind = model.get("type", "BPE")
-    if kind != "BPE":
+    if kind not in ("BPE", "WordPiece"):
         raise ModelError(
-            f"{path} holds a tokenizer of type {short(kind)}, but only BPE is read.",
+            f"{path} holds a tokenizer of type {short(kind)}, but only BPE and WordPiece are read.",
             "Use the tokenizer that the model was trained with, in RoBERTa's layout.",
         )
     if model.get("dropout"):
         raise ValueError("it drops merges at random")
+    longest = model.get("max_input_chars_per_word", LONGEST_WORD)
+    if kind == "WordPiece" and not (type(longest) is int and 0 < longest <= LONGEST_WORD):
+        raise ValueError(f"its words may have {short(longest)} characters, more than {LONGEST_WORD}")
     if any(len(str(model.get(name) or "")) > MOST_PARTS for name in ("continuing_subword_prefix", "end_of_word_suffix")):
         raise ValueError("a prefix or suffix of its words is too long")
     _check_length(model.get("vocab"), path)
