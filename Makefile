@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/codeprune-tui demo
 
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff check core codeprune_tui tests tools benchmarks

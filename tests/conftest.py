@@ -35,3 +35,21 @@ def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         (folder / "codeprune-tui").mkdir()
         (folder / "codeprune-tui" / "tips-shown").touch()
         yield
+
+
+SLOW_FIRST = (
+    "test_resume",
+    "test_readme",
+    "test_end_to_end",
+    "test_disk",
+    "test_bundled_models",
+    "test_damaged_runs",
+    "test_wheel",
+)
+"""Files that take longest: begun first, none of them is left over when the others are done."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the slow files first; `--no-loadscope-reorder` keeps that order among workers."""
+    places = {name: place for place, name in enumerate(SLOW_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))

@@ -440,7 +440,7 @@ async def test_a_model_by_its_folder_or_hub_name(tmp_path: Path, stand_in: Path,
         await pilot.press("enter")
         await until_shown(app, "Type a folder or a name.")
         await pilot.press(*str(tmp_path / "[red]mine"), "enter")
-        await until_shown(app, "of [[red]mine]")
+        await until_shown(app, "of [red]mine")
         screen.show_news()
         await pilot.press("plus", "o")
         await until_shown(app, "Which model for column 3?")

@@ -120,7 +120,7 @@ def test_the_app_from_new_run_to_a_dropped_connection_and_back(folder: Path) -> 
     # A new run from the old one's recipe, in the app
     app = Terminal([COMMAND], size=(160, 48), folder=folder).until("seed", "STOPPED")
     app.send("c").until("New run", "up to 80 %", "100000")
-    app.send("\x1b[Z").until("name  Name of the run")  # shift+tab: the field above, explained at the bottom
+    app.until("name  Name of the run")  # the field that the form begins at, explained at the bottom
     app.send("mine").until("mine")
     app.send("\x13")  # ctrl+s
     app.until("RUNNING", "sparsity")

@@ -85,7 +85,7 @@ async def test_what_is_shown_never_takes_the_place_of_newer_typing(tmp_path: Pat
 async def test_keys_wait_for_the_screen_that_a_key_brings(tmp_path: Path) -> None:
     async with opened(tmp_path) as (app, _):
         await until_shown(app, "No runs yet.")
-        burst(app, "6", "ctrl+f", "question_mark")
+        burst(app, "6", "ctrl+f", "escape", "question_mark")
         await until(lambda: isinstance(app.screen, HelpScreen))
         burst(app, "escape", "1")
         await until(lambda: "[1 Runs]" in shown(app))
@@ -127,7 +127,7 @@ async def test_the_form_says_that_it_is_loading_and_takes_up_what_was_pressed_me
     monkeypatch.setattr(NewRunScreen, "_build", look_and_build)
     async with opened(tmp_path) as (app, _):
         await until_shown(app, "No runs yet.")
-        burst(app, "6", "tab", "ctrl+u", *"made")
+        burst(app, "6", "ctrl+u", *"made")
         await until(lambda: isinstance(app.screen, NewRunScreen) and app.screen.is_built)
         assert "Loading the form…" in seen[0]
         await until(lambda: any(line.value == "made" for line in app.screen.query(Input)))

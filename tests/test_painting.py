@@ -163,8 +163,8 @@ def test_what_is_scrolled_to_is_on_the_terminal(tmp_path: Path) -> None:
         terminal.until("run-1", "Detach").send("\x1b").until("run-1", gone="any key")
         terminal.send("?").until("Esc closes this ·").send("\x1b[F")
         # The scrollbar, too, is painted by itself, and beside it what lies below the text must not be.
-        terminal.until("Smoothed BLEU is lenient", "as a bitmask and the kept values.", gone="Esc closes this ·")
-        terminal.send("\x1b[H").until("Esc closes this ·", gone="Smoothed BLEU")
+        terminal.until("Matrices: qry", "as a bitmask and the kept values.", gone="Esc closes this ·")
+        terminal.send("\x1b[H").until("Esc closes this ·", gone="Matrices: qry")
     finally:
         terminal.process.close(force=True)
 
