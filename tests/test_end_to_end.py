@@ -176,7 +176,7 @@ def test_the_whole_way_through_the_app(folder: Path) -> None:
 
     app = Terminal([COMMAND], size=(160, 48), folder=folder).until("short", "DONE", "long", "STOPPED")
     app.send("c").until("New run", "100000")
-    app.send("\x1b[Z").until("name  Name of the run")
+    app.until("name  Name of the run")
     app.send("mine").until("mine")
     app.send("\x13").until("[2 Live]", "RUNNING", "loss")
     mine = RunPaths(folder / "checkpoints" / "mine")
