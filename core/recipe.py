@@ -418,21 +418,21 @@ def _sentence(details: ErrorDetails) -> str:
             allowed = allowed_values(key)
             near = difflib.get_close_matches(str(details["input"]), allowed, n=1, cutoff=0.5)
             hint = f'; did you mean "{near[0]}"?' if near else ""
-            return f"{key} = {shortened(details['input'])} is not allowed; allowed: {', '.join(allowed)}{hint}"
+            return f"{key} = {_quoted(details['input'])} is not allowed; allowed: {', '.join(allowed)}{hint}"
         case "string_pattern_mismatch" if key == "rewind.to":
             allowed = ["pretrained", "finetuned", "none", "step:K (such as step:100)"]
-            return f"{key} = {shortened(details['input'])} is not allowed; allowed: {', '.join(allowed)}"
+            return f"{key} = {_quoted(details['input'])} is not allowed; allowed: {', '.join(allowed)}"
         case "model_type":
-            return f"{key} = {shortened(details['input'])} is not allowed; {key} is a table: write its keys below a line [{key}]"
+            return f"{key} = {_quoted(details['input'])} is not allowed; {key} is a table: write its keys below a line [{key}]"
         case "value_error":
             message = details["msg"].removeprefix("Value error, ")
             return f"{key}: {message}" if key else message
         case _:
             given = details["input"]
-            return f"{key} = {shortened(given)} is not allowed; {key.rpartition('.')[2]} {_must_be(key)}{_meant(key, given)}"
+            return f"{key} = {_quoted(given)} is not allowed; {key.rpartition('.')[2]} {_must_be(key)}{_meant(key, given)}"
 
 
-def shortened(value: object) -> str:
+def _quoted(value: object) -> str:
     """A value as it is quoted in an error; of a long one the beginning, for no number needs 40 digits to be recognised."""
     try:
         text = repr(value)

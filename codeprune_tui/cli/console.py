@@ -21,9 +21,9 @@ from ..views.text import clock, duration, rate, sentence
 
 POLL_S = 0.2
 LINE_EVERY_S = 10.0
+"""How often plain lines tell of steps; a log of a night is to stay readable."""
 LONG_WORD, KEPT = re.compile(r"\S{1000,}"), 200
 """No path that is in use is so long; of what is, so much of either end is told."""
-"""How often plain lines tell of steps; a log of a night is to stay readable."""
 
 Show = Callable[[RunView, Event | None], None]
 """Takes the run as it is now, and the event that made it so; None at the beginning."""
