@@ -11,7 +11,7 @@ from codeprune_tui.screens.compare import CompareScreen
 from codeprune_tui.screens.new_run import NewRunScreen
 from codeprune_tui.screens.runs import RunsScreen
 from codeprune_tui.tui import CodepruneApp
-from codeprune_tui.views.run_columns import COLUMNS, DEVICE, KIND
+from codeprune_tui.views.run_columns import COLUMNS, shown_at
 from codeprune_tui.views.run_order import ORDERS
 from core.recipe import build_recipe, load_recipe, to_toml
 from core.run.events import Paused
@@ -42,7 +42,9 @@ def at(app: CodepruneApp) -> str:
 
 
 def test_every_column_has_its_order() -> None:
-    assert {key for key, _, _ in (*COLUMNS, KIND, DEVICE)} - {"mark"} == set(ORDERS) - {"newest"}
+    assert [key for key, column in COLUMNS.items() if column.width] == list(ORDERS)[1:]
+    assert list(shown_at(80, pruned=False)) == ["run", "state", "round", "sparsity", "bleu", "floor", "diff", "age"]
+    assert set(shown_at(160, pruned=True)) == set(ORDERS) - {"newest"}
 
 
 @SIZES

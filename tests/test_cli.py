@@ -311,9 +311,9 @@ def test_status_lists_runs(tmp_path: Path, run_cli: Cli) -> None:
     result = run_cli("status")
     assert result.err == ""
     heading, mine, new = result.out.splitlines()
-    assert heading.split() == ["run", "state", "kind", "round", "sparsity", "BLEU", "best", "dense", "floor", "age"]
-    assert mine.split()[:9] == ["mine", "DONE", "lottery", "0/9", "0", "%", "10.00", "10.00", "10.00"]
-    assert new.split() == ["new-one", "NEW", "lottery", "–/9", "0", "%", "–", "–", "–", "–", "–"]
+    assert heading.split() == ["run", "state", "kind", "round", "sparsity", "BLEU", "floor", "best", "dense", "age"]
+    assert mine.split()[:10] == ["mine", "DONE", "lottery", "0/9", "0", "%", "10.00", "–", "10.00", "10.00"]
+    assert new.split() == ["new-one", "NEW", "lottery", "–/9", "–", "–", "–", "–", "–", "–"]
 
 
 RUN_KEYS = {

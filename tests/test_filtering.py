@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from codeprune_tui.views.run_filter import KINDS, FilterError, parse
+from codeprune_tui.views.run_columns import COLUMNS
+from codeprune_tui.views.run_filter import FilterError, parse
 from codeprune_tui.views.run_order import in_order
 from core.recipe import Recipe
 from core.run.folder import RunInfo, RunPaths, State
@@ -22,6 +23,7 @@ NEW = replace(RUN, state=State.NEW, round=-1, sparsity=0.0, bleu=None, best_bleu
     [
         "", "   ", "ruby", "RUBY mini", "paus", "cuda", "bleu>10", "BLEU>10", "bleu=12.00", "bleu<=12", "bleu!=11", "best=15",
         "diff=-3", "diff=−3.00", "diff<0", "sparsity=0.3", "sparsity>=30%", "sparsity<=0.3", "round=3", "rounds>=9",
+        "before<50%", "dense>=15",
         "state=paused", "state=PAUSED", "state!=done", "kind=lottery", "run=ruby-mini-1", "run!=ruby", "device=cuda:0",
         "age<2h", "age>59min", "age>59m", "age>=3600s", "age<1d", "age<1.5w",
         "ruby bleu>10 state=paused kind=lottery sparsity>=0.3 age<2h",
@@ -55,7 +57,8 @@ def test_a_figure_that_is_not_there_never_matches(text: str) -> None:
     [
         (
             "bleuu>10",
-            "There is no 'bleuu' to filter by. Did you mean bleu? There are: run, state, kind, device, bleu, floor, best",
+            "There is no 'bleuu' to filter by. Did you mean bleu? There are: run, state, kind, round, rounds, sparsity, before, "
+            "bleu, floor, best, dense, diff, age, device.",
         ),
         ("xyzzy=1", "There is no 'xyzzy' to filter by. There are:"),
         ("bleu>", "'bleu>' lacks its value. Write it without spaces"),
@@ -83,7 +86,7 @@ def test_a_mistake_names_its_fix(text: str, told: str) -> None:
 def test_the_kinds_are_those_of_recipes() -> None:
     from typing import get_args
 
-    assert get_args(Recipe.model_fields["kind"].annotation) == KINDS
+    assert get_args(Recipe.model_fields["kind"].annotation) == COLUMNS["kind"].choices
 
 
 def test_orders() -> None:

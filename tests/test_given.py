@@ -80,7 +80,7 @@ def test_the_encoder_of_a_model_whose_decoder_came_pruned(make: Make, pruned: Ca
     assert " 90 %    50 %" in tables.run_list([info], 0.0)
     assert " 90 %    50 %" in tables.comparison(results)
     assert "The model came pruned to 50 %" in tables.results(view)
-    assert cells_of(info, 0.0, False, "run")["sparsity"].plain == "90 (50) %"
+    assert cells_of(info, 0.0, "run")["sparsity"].plain == "90 (50) %"
     assert comparetable._cells(results[1], 0, None)["before"].plain == "50 %"
     assert "before" in comparetable._widths(80, comparetable.WIDTHS, before=True)
     assert sum(comparetable._widths(80, comparetable.WIDTHS, before=True).values()) <= 78

@@ -26,6 +26,7 @@ from .. import bundle
 from ..runs import client
 from ..runs.watch import catch_up
 from ..views.plain import plain
+from ..views.run_columns import json_help
 from ..views.state import RunView, eta_s
 from . import tables
 from .console import follow, say, wants_bar
@@ -239,7 +240,14 @@ def stop(context: typer.Context, name: Run, checkpoints: Checkpoints = None) -> 
     say(f"{paths.name} is {state}{again}")
 
 
-@app.command()
+STATUS_HELP = f"""Print how all runs stand, or one in detail.
+
+The JSON has "schema": 1; under it keys may be added, but none changes. All runs: "runs", a list; one: "run". Each has
+{json_help()}; one alone also progress, results, evaluated, floors, encoder_off, signatures, failure, warnings.
+"""
+
+
+@app.command(help=STATUS_HELP)
 def status(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="RUN", help="Name of a run, or path of its folder.")] = None,
@@ -250,14 +258,7 @@ def status(
     ] = False,
     lines: Lines = False,
 ) -> None:
-    """Print how all runs stand, or one in detail.
-
-    The JSON has "schema": 1; under it keys may be added, but none changes. All runs: "runs", a list; one: "run". Each has
-    name, path, state (NEW STARTING RUNNING PAUSED STALE STOPPED CRASHED FAILED DONE), killed (true: CRASHED because somebody
-    killed it), damage (which of its files cannot be read, and why; "" for none), kind, round (last complete, -1 for none),
-    rounds, sparsity (of what the recipe prunes), sparsity_before (of the model, before the run), bleu, best_bleu, dense_bleu,
-    floors_bleu, device, changed; one alone also progress, results, evaluated, floors, signatures, failure, warnings.
-    """
+    """Print how all runs stand, or one in detail."""
     folder, now = _folder(context, checkpoints), time.time()
     if name is None:
         if watch:

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from core.regularfile import real
 from core.run.encoder_off import EncoderOff
 from core.run.events import Scores
 from core.run.folder import RunInfo
@@ -20,8 +19,9 @@ from core.score.interval import Interval
 from ..views.comparison import over_floor
 from ..views.encoder_verdict import NOT_MEASURED, warning, warning_of_all
 from ..views.plain import plain
+from ..views.run_columns import json_of, status_rows
 from ..views.state import RunView
-from ..views.text import FLOOR_NAMES, NOTHING, age, beside, between, changed, difference, duration, percent, score, table
+from ..views.text import FLOOR_NAMES, NOTHING, age, between, changed, difference, duration, percent, score, table
 
 if TYPE_CHECKING:
     from core.evaluate.evaluate import Evaluation
@@ -114,18 +114,8 @@ def run_list(infos: Sequence[RunInfo], now: float) -> str:
         infos: The runs.
         now: Seconds since 1970.
     """
-    known = any(info.before for info in infos)
-    rows = [
-        ["run", "state", "kind", "round", "sparsity", *(["before"] if known else []), "BLEU", "best", "dense", "floor", "age"]
-    ]
-    for info in infos:
-        rounds = f"{info.round}/{info.rounds}" if info.round >= 0 else f"–/{info.rounds}"
-        scores = [score(value) for value in (info.bleu, info.best_bleu, info.dense_bleu)]
-        scores.append(beside(info.floors) if info.floors else NOTHING)
-        shares = [percent(info.sparsity), *([_before(info.before)] if known else [])]
-        rows.append([plain(info.paths.name), info.words, plain(info.kind), rounds, *shares, *scores, age(info.changed, now)])
     damaged = [f"{plain(info.paths.name)} is damaged: {plain(info.damage)}" for info in infos if info.damage]
-    return "\n".join([table(rows, left=3), *damaged])
+    return "\n".join([table(status_rows(infos, now), left=3), *damaged])
 
 
 def run_detail(info: RunInfo, view: RunView, eta: float | None, now: float) -> str:
@@ -187,8 +177,8 @@ def _before(share: float) -> str:
 
 
 def run_list_json(infos: Sequence[RunInfo], checkpoints: str) -> str:
-    """The list of runs as JSON: `checkpoints`, and `runs` with the keys of `_run`."""
-    return _json({"checkpoints": checkpoints, "runs": [_run(info) for info in infos]})
+    """The list of runs as JSON: `checkpoints`, and `runs` with the keys of `json_of`."""
+    return _json({"checkpoints": checkpoints, "runs": [json_of(info) for info in infos]})
 
 
 def run_detail_json(info: RunInfo, view: RunView, eta: float | None) -> str:
@@ -221,7 +211,7 @@ def run_detail_json(info: RunInfo, view: RunView, eta: float | None) -> str:
         "failure": {"problem": view.failure.problem, "fix": view.failure.fix} if view.failure else None,
         "warnings": list(view.warnings),
     }
-    return _json({"run": {**_run(info), **detail}})
+    return _json({"run": {**json_of(info), **detail}})
 
 
 def _encoder_off(view: RunView) -> dict[str, object] | None:
@@ -229,27 +219,6 @@ def _encoder_off(view: RunView) -> dict[str, object] | None:
     if off is None:
         return None
     return EncoderOff(off.scores, off.intervals, off.dense_less, off.seconds).facts()
-
-
-def _run(info: RunInfo) -> dict[str, object]:
-    return {
-        "name": info.paths.name,
-        "path": str(real(info.paths.root)),
-        "state": str(info.state),
-        "killed": info.killed,
-        "damage": info.damage,
-        "kind": info.kind,
-        "round": info.round,
-        "rounds": info.rounds,
-        "sparsity": info.sparsity,
-        "sparsity_before": info.before,
-        "bleu": info.bleu,
-        "best_bleu": info.best_bleu,
-        "dense_bleu": info.dense_bleu,
-        "floors_bleu": dict(info.floors),
-        "device": info.device,
-        "changed": info.changed,
-    }
 
 
 def _intervals(found: "Evaluation") -> "dict[str, Interval]":

@@ -25,9 +25,9 @@ from core.run.folder import RunInfo, RunPaths, is_held
 from .. import bundle
 from ..runs import client
 from ..runs.preview import Previewer
+from ..views.bundle_text import bundled
 from ..views.comparison import MOST
 from ..views.plain import plain
-from ..views.run_columns import bundled
 from ..views.run_filter import EXAMPLES, Filter, FilterError, parse
 from ..views.run_order import ORDERS
 from ..views.shorten import path_end

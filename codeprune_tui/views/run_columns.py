@@ -1,44 +1,23 @@
-"""How a run reads in the list of runs, and what stands below the list in the demo. Data in, text out; knows no widgets."""
+"""What is known of a run, in one table: the list of runs, its filter and orders, `status`, its JSON and its help follow from it.
 
-from collections.abc import Sequence
-from pathlib import Path
+Data in, text out; knows no widgets. To add a column is to add an entry to `COLUMNS`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from rich.text import Text
-from textual.content import Content
 
-from core.recipe import Recipe
-from core.run.folder import RunInfo
-from core.spec.schedule import sparsities
+from core.regularfile import real
+from core.run.folder import DAMAGED, KILLED, RunInfo, State
 
 from .. import bundle
-from ..bundle import BundledModel
 from .plain import plain
-from .run_filter import dense_difference, highest_floor
-from .text import age, difference, held_against, percent, score, tone
+from .text import NOTHING, age, beside, difference, percent, score, tone
 
-COLUMNS: tuple[tuple[str, str, int], ...] = (
-    ("mark", "", 2),
-    ("run", "run", 12),
-    ("state", "  state", 14),
-    ("round", "round", 6),
-    ("sparsity", "sparsity", 9),
-    ("bleu", "BLEU", 7),
-    ("floor", "floor", 7),
-    ("best", "best", 7),
-    ("diff", "Δ dense", 8),
-    ("age", "age", 10),
-)
-"""(key, title, width); that of the run is the least, it takes what is left. Figures stand at the right end of their column."""
-BEFORE = ("sparsity", "pruned(was)", 12)
-"""In place of the sparsity, where a run's model was pruned before the run: "90 (50) %"."""
 NOW_S = 10.0
 """Younger than this is "now"."""
-DISPENSABLE = "best"
-"""The column that narrow screens leave out: the last BLEU and the floor that it is held against come before the best one."""
-DEVICE = ("device", "  device", 10)
-"""Also on narrow screens, where it fits."""
-KIND = ("kind", "  kind", 10)
-"""Only on wide screens."""
 STYLES = {
     "$text-success": "green",
     "$text-warning": "yellow",
@@ -47,74 +26,318 @@ STYLES = {
     "$text-muted": "dim",
 }
 
-KEY = "bold $footer-key-foreground"
+Cell = Callable[[RunInfo, float], str]
+"""Text of a run, at a time in seconds since 1970."""
+Room = Literal["always", "roomy", "wide", "left over"]
+"""From which width of the screen on a column is shown; one that is left over is shown wherever there is still room."""
 
 
-def bundled(models: Sequence[BundledModel], demo: Recipe) -> Content:
-    """The models that came with the package, and what to press."""
-    parts: list[str | tuple[str, str]] = []
-    width = max((len(model.name) for model in models), default=0)
-    for model in models:
-        sizes = f"  {model.size_bytes / 1e6:4.1f} MB  {model.parameters / 1e6:3.1f} M parameters"
-        parts += [(model.name.ljust(width), "bold"), f"{sizes}  {_quality(model)}\n"]
-    return Content.assemble(
-        *parts,
-        ("\nd", KEY),
-        f" prunes {Path(demo.model.path).name} on the bundled corpus, {demo.rounds + 1} rounds "
-        f"up to {percent(sparsities(demo)[-1])}, shown live.\n",
-        ("Enter", KEY),
-        f" opens the chosen run; {bundle.EXAMPLE} is such a run, finished.",
-    )
+@dataclass(frozen=True)
+class Field:
+    """One key of a run in the JSON of `status`."""
+
+    key: str
+    value: Callable[[RunInfo], object]
+    note: str = ""
+    """What the help says of it, where its name does not say enough."""
 
 
-def _quality(model: BundledModel) -> str:
-    if model.bleu is None and model.held_out_accuracy is not None:
-        return f"finds {percent(model.held_out_accuracy)} of hidden tokens"
-    return ", ".join(filter(None, [f"BLEU {held_against(model.bleu, model.floors)}", model.scored_on]))
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One thing that is known of a run."""
+
+    value: Callable[[RunInfo], str | float | None]
+    """What the filter compares, and what runs are sorted by; None where a run lacks it."""
+    type: Literal["text", "number", "share", "age"]
+    """How the filter reads a value of it."""
+    digits: int = 0
+    """Of a number: those behind the point that are shown, and so compared."""
+    choices: tuple[str, ...] = ()
+    """Of a text: the only values that a run can have."""
+    example: str = "10"
+    """Of a number: one that a filter may hold it against."""
+    cell: Cell = lambda info, now: ""
+    """As it is shown; a figure stands at the right end of its column."""
+    heading: str = ""
+    width: int = 0
+    """In the app's list; 0 where it has no such column. That of the run is the least: it takes what is left."""
+    room: Room = "always"
+    order: str = ""
+    """The order of the list by it, in words."""
+    down: bool = False
+    """Whether that order begins with the largest."""
+    status: str = ""
+    """Its heading in the table of `status`; empty where it has no such column."""
+    status_cell: Cell | None = None
+    """As `status` prints it, where that differs."""
+    json: tuple[Field, ...] = ()
+
+
+def dense_difference(info: RunInfo) -> float | None:
+    """BLEU of the last complete round less that of the dense model; None before the first pruned round."""
+    return None if info.bleu is None or info.dense_bleu is None or info.round < 1 else info.bleu - info.dense_bleu
+
+
+def highest_floor(info: RunInfo) -> float | None:
+    """BLEU of the highest floor on the rows that a run is scored on; None where no floor is known."""
+    return max(info.floors.values(), default=None)
 
 
 def aged(info: RunInfo, now: float) -> str:
     """The age of a run's last event, at `now` seconds since 1970; a run that came with the package has none."""
     if info.paths.name == bundle.EXAMPLE and bundle.is_read_only(info.paths):
         return "read-only"
+    # A live run's age would change every second, and with it the whole table.
     return "now" if 0 <= now - info.changed < NOW_S else age(info.changed, now)
 
 
-def cells_of(info: RunInfo, now: float, marked: bool, name: str) -> dict[str, Text]:
-    """One run's line.
+def _state(info: RunInfo, now: float) -> str:
+    sign, _ = tone(info.words)
+    return f"  {sign} " + (f"STALE {age(info.changed, now)}" if info.state == "STALE" else info.words)
+
+
+def _round(info: RunInfo, now: float) -> str:
+    return f"{info.round}/{info.rounds}" if info.round >= 0 else f"–/{info.rounds}"
+
+
+def _share(info: RunInfo, now: float) -> str:
+    return percent(info.sparsity) if info.round >= 0 else NOTHING
+
+
+def _share_and_before(info: RunInfo, now: float) -> str:
+    """Of what the recipe prunes, and in brackets, in whole percent, how sparse its model came: "90 (50) %"."""
+    share = _share(info, now)
+    return share.replace(" %", f" ({100 * info.before:.0f}) %") if info.before else share
+
+
+COLUMNS: dict[str, Column] = {
+    "run": Column(
+        value=lambda info: info.paths.name,
+        type="text",
+        cell=lambda info, now: plain(info.paths.name, 100),
+        heading="run",
+        width=12,
+        order="by run",
+        status="run",
+        status_cell=lambda info, now: plain(info.paths.name),
+        json=(Field("name", lambda info: info.paths.name), Field("path", lambda info: str(real(info.paths.root)))),
+    ),
+    "state": Column(
+        value=lambda info: info.words.rstrip("…"),
+        type="text",
+        choices=(*map(str, State), KILLED, DAMAGED),
+        cell=_state,
+        heading="  state",
+        width=14,
+        order="by state",
+        status="state",
+        status_cell=lambda info, now: info.words,
+        json=(
+            Field("state", lambda info: str(info.state), " ".join(State)),
+            Field("killed", lambda info: info.killed, "true: CRASHED because somebody killed it"),
+            Field("damage", lambda info: info.damage, 'which of its files cannot be read, and why; "" for none'),
+        ),
+    ),
+    "kind": Column(
+        value=lambda info: info.kind,
+        type="text",
+        choices=("lottery", "finetune", "pretrain"),
+        cell=lambda info, now: f"  {plain(info.kind, 20)}",
+        heading="  kind",
+        width=10,
+        room="wide",
+        order="by kind",
+        status="kind",
+        status_cell=lambda info, now: plain(info.kind),
+        json=(Field("kind", lambda info: info.kind),),
+    ),
+    "round": Column(
+        value=lambda info: info.round if info.round >= 0 else None,
+        type="number",
+        example="3",
+        cell=_round,
+        heading="round",
+        width=6,
+        order="by round",
+        down=True,
+        status="round",
+        json=(Field("round", lambda info: info.round, "last complete, -1 for none"),),
+    ),
+    "rounds": Column(
+        value=lambda info: info.rounds, type="number", example="9", json=(Field("rounds", lambda info: info.rounds),)
+    ),
+    "sparsity": Column(
+        value=lambda info: info.sparsity if info.round >= 0 else None,
+        type="share",
+        digits=3,
+        example="0.5",
+        cell=_share_and_before,
+        heading="sparsity",
+        width=9,
+        order="by sparsity",
+        down=True,
+        status="sparsity",
+        status_cell=_share,
+        json=(Field("sparsity", lambda info: info.sparsity, "of what the recipe prunes"),),
+    ),
+    "before": Column(
+        value=lambda info: info.before,
+        type="share",
+        digits=3,
+        example="0.5",
+        status="before",
+        status_cell=lambda info, now: percent(info.before) if info.before else NOTHING,
+        json=(Field("sparsity_before", lambda info: info.before, "of the model, before the run"),),
+    ),
+    "bleu": Column(
+        value=lambda info: info.bleu,
+        type="number",
+        digits=2,
+        cell=lambda info, now: score(info.bleu),
+        heading="BLEU",
+        width=7,
+        order="by BLEU",
+        down=True,
+        status="BLEU",
+        json=(Field("bleu", lambda info: info.bleu),),
+    ),
+    "floor": Column(
+        value=highest_floor,
+        type="number",
+        digits=2,
+        cell=lambda info, now: score(highest_floor(info)),
+        heading="floor",
+        width=7,
+        order="by floor",
+        down=True,
+        status="floor",
+        status_cell=lambda info, now: beside(info.floors) if info.floors else NOTHING,
+        json=(Field("floors_bleu", lambda info: dict(info.floors)),),
+    ),
+    "best": Column(
+        value=lambda info: info.best_bleu,
+        type="number",
+        digits=2,
+        cell=lambda info, now: score(info.best_bleu),
+        heading="best",
+        width=7,
+        room="roomy",  # the last BLEU and the floor that it is held against come before the best one
+        order="by best BLEU",
+        down=True,
+        status="best",
+        json=(Field("best_bleu", lambda info: info.best_bleu),),
+    ),
+    "dense": Column(
+        value=lambda info: info.dense_bleu,
+        type="number",
+        digits=2,
+        status="dense",
+        status_cell=lambda info, now: score(info.dense_bleu),
+        json=(Field("dense_bleu", lambda info: info.dense_bleu),),
+    ),
+    "diff": Column(
+        value=dense_difference,
+        type="number",
+        digits=2,
+        example="-1",
+        cell=lambda info, now: difference(dense_difference(info)),
+        heading="Δ dense",
+        width=8,
+        order="by difference to dense",
+        down=True,
+    ),
+    "age": Column(
+        value=lambda info: -info.changed if info.changed > 0 else None,
+        type="age",
+        cell=aged,
+        heading="age",
+        width=10,
+        order="by age",
+        status="age",
+        status_cell=lambda info, now: age(info.changed, now),
+        json=(Field("changed", lambda info: info.changed, "time of its last event, seconds since 1970"),),
+    ),
+    "device": Column(
+        value=lambda info: info.device,
+        type="text",
+        cell=lambda info, now: f"  {plain(info.device, 20)}",
+        heading="  device",
+        width=10,
+        room="left over",
+        order="by device",
+        json=(Field("device", lambda info: info.device),),
+    ),
+}
+"""Key, as the filter takes it -> column; in the order of all lists."""
+
+BEFORE = ("pruned(was)", 12)
+"""Heading and width of the sparsity where a run's model was pruned before the run: "90 (50) %"."""
+
+
+def json_of(info: RunInfo) -> dict[str, object]:
+    """A run as the JSON of `status` has it."""
+    return {field.key: field.value(info) for column in COLUMNS.values() for field in column.json}
+
+
+def json_help() -> str:
+    """The keys of that JSON, in words."""
+    fields = [field for column in COLUMNS.values() for field in column.json]
+    return ", ".join(f"{field.key} ({field.note})" if field.note else field.key for field in fields)
+
+
+def status_rows(infos: Sequence[RunInfo], now: float) -> list[list[str]]:
+    """The table of `status`: its heading, then one row a run; without "before" where no run's model came pruned.
+
+    Args:
+        infos: The runs.
+        now: Seconds since 1970.
+    """
+    pruned = any(info.before for info in infos)
+    columns = [column for key, column in COLUMNS.items() if column.status and (pruned or key != "before")]
+    cells = [[(column.status_cell or column.cell)(info, now) for column in columns] for info in infos]
+    return [[column.status for column in columns], *cells]
+
+
+def shown_at(width: int, pruned: bool) -> dict[str, tuple[str, int]]:
+    """Which columns the app's list has, with the names' room: those of narrow screens first.
+
+    Args:
+        width: Of the screen, in terminal columns; the marks take two of it, the border and the scroll bar two more.
+        pruned: Whether a listed run's model was pruned before the run.
+
+    Returns:
+        Key -> heading and width.
+    """
+    room: dict[Room, bool] = {"always": True, "roomy": width >= 90, "wide": width >= 120, "left over": False}
+    keys = [key for key, column in COLUMNS.items() if column.width and room[column.room]]
+    keys.sort(key=lambda key: COLUMNS[key].room == "wide")
+    shown = {key: (COLUMNS[key].heading, COLUMNS[key].width) for key in keys}
+    if pruned:
+        shown["sparsity"] = BEFORE
+    free = width - 4 - sum(taken for _, taken in shown.values())
+    for key, column in COLUMNS.items():
+        if column.room == "left over" and free >= column.width:
+            shown[key], free = (column.heading, column.width), free - column.width
+    heading, least = shown["run"]
+    return shown | {"run": (heading, least + max(0, min(60, free)))}
+
+
+def cells_of(info: RunInfo, now: float, name: str) -> dict[str, Text]:
+    """One run's line in the app's list.
 
     Args:
         info: The run.
         now: Seconds since 1970.
-        marked: Whether it has a mark.
         name: Its name, cut to its column.
 
     Returns:
         Column -> text.
     """
-    sign, colour = tone(info.words)
-    state = f"STALE {age(info.changed, now)}" if info.state == "STALE" else info.words
-    rounds = f"{info.round}/{info.rounds}" if info.round >= 0 else f"–/{info.rounds}"
-    return {
-        "mark": Text("* " if marked else "  ", "bold yellow"),
-        "run": Text(name, no_wrap=True),
-        "state": Text(f"  {sign} {state}", STYLES[colour]),
-        "round": Text(rounds, justify="right"),
-        "sparsity": Text(_sparsity(info), justify="right"),
-        "bleu": Text(score(info.bleu), justify="right"),
-        "floor": Text(score(highest_floor(info)), justify="right"),
-        "best": Text(score(info.best_bleu), justify="right"),
-        "diff": Text(difference(dense_difference(info)), justify="right"),
-        # A live run's age would change every second, and with it the whole table.
-        "age": Text(aged(info, now), justify="right"),
-        "kind": Text(f"  {plain(info.kind, 20)}"),
-        "device": Text(f"  {plain(info.device, 20)}"),
+    cells = {
+        key: Text(column.cell(info, now), justify="left" if column.type == "text" else "right")
+        for key, column in COLUMNS.items()
+        if column.width
     }
-
-
-def _sparsity(info: RunInfo) -> str:
-    """Of what the recipe prunes, and in brackets, in whole percent, how sparse its model came: "90 (50) %"."""
-    if info.round < 0:
-        return "–"
-    share = percent(info.sparsity)
-    return share.replace(" %", f" ({100 * info.before:.0f}) %") if info.before else share
+    cells["run"] = Text(name, no_wrap=True)
+    cells["state"].stylize(STYLES[tone(info.words)[1]])
+    return cells

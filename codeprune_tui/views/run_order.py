@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from core.run.folder import RunInfo
 
-from .run_filter import NUMBERS, TEXTS
+from .run_columns import COLUMNS, Column
 
 NEWEST = "newest"
 """The order that the list comes in."""
@@ -25,28 +25,16 @@ class Order:
     """Whether the largest stands first until one turns it around."""
 
 
-def _number(key: str) -> Callable[[RunInfo], float | None]:
-    return NUMBERS[key][0]
-
-
-def _text(key: str) -> Callable[[RunInfo], str]:
+def _key(column: Column) -> Callable[[RunInfo], str | float | None]:
+    if column.type != "text":
+        return column.value
     # Numbers in names count as numbers: run-2 stands before run-10.
-    return lambda info: re.sub(r"[0-9]+", lambda digits: digits[0].zfill(12), TEXTS[key](info).casefold())
+    return lambda info: re.sub(r"[0-9]+", lambda digits: digits[0].zfill(12), str(column.value(info)).casefold())
 
 
 ORDERS: dict[str, Order] = {
     NEWEST: Order("newest first", lambda _: 0.0, False),
-    "run": Order("by run", _text("run"), False),
-    "state": Order("by state", _text("state"), False),
-    "round": Order("by round", _number("round"), True),
-    "sparsity": Order("by sparsity", _number("sparsity"), True),
-    "bleu": Order("by BLEU", _number("bleu"), True),
-    "floor": Order("by floor", _number("floor"), True),
-    "best": Order("by best BLEU", _number("best"), True),
-    "diff": Order("by difference to dense", _number("diff"), True),
-    "age": Order("by age", lambda info: -info.changed if info.changed > 0 else None, False),
-    "kind": Order("by kind", _text("kind"), False),
-    "device": Order("by device", _text("device"), False),
+    **{key: Order(column.order, _key(column), column.down) for key, column in COLUMNS.items() if column.order},
 }
 """Column -> order, in the order of the columns."""
 
@@ -62,6 +50,6 @@ def in_order(infos: list[RunInfo], name: str, down: bool) -> list[RunInfo]:
     if name == NEWEST:
         return infos[::-1] if down else infos
     key = ORDERS[name].key
-    known = [(found, info) for info in infos if (found := key(info)) is not None]
+    known = [(value, info) for info in infos if (value := key(info)) is not None]
     ordered = [info for _, info in sorted(known, key=lambda entry: entry[0], reverse=down)]
     return ordered + [info for info in infos if key(info) is None]

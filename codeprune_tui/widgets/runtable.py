@@ -11,13 +11,13 @@ from textual.widgets.data_table import CellKey, RowKey
 from core.run.folder import RunInfo
 
 from ..views.plain import plain
-from ..views.run_columns import BEFORE, COLUMNS, DEVICE, DISPENSABLE, KIND, aged, cells_of
+from ..views.run_columns import COLUMNS, aged, cells_of, shown_at
 from ..views.run_order import NEWEST, ORDERS, in_order
 from ..views.shorten import apart
 from .rowtable import RowTable
 
-ROOMY = 90
-"""Columns of the screen from which on every column of figures is shown."""
+MARK = "mark"
+"""The column of marks, two wide."""
 
 
 class RunTable(RowTable):
@@ -30,10 +30,11 @@ class RunTable(RowTable):
         self.awaited = ""
         """Where the cursor goes once it is listed."""
         self.order, self.down = NEWEST, False
-        self._made: dict[str, tuple[RunInfo, str, bool, str, dict[str, Text]]] = {}
+        self._cells: dict[str, tuple[RunInfo, str, bool, str, dict[str, Text]]] = {}
         """Cells as they were made, and from what: a thousand runs would take a third of each second."""
-        self._name_width = COLUMNS[1][2]
-        self._here = ""
+        self._name_width = COLUMNS["run"].width
+        self._cursor_run = ""
+        """Where the cursor stood before the lines were taken away."""
         self._before = False
         """Whether a listed run's model was pruned before the run."""
         self._cut: tuple[tuple[str, ...], int, dict[str, str]] = ((), 0, {})
@@ -71,25 +72,19 @@ class RunTable(RowTable):
 
     def lay_out(self) -> None:
         """Makes the columns anew for the terminal's width, without any run; the names get the room that is left."""
-        here, width = self.chosen, self.app.size.width
+        cursor_run, width = self.chosen, self.app.size.width
         self.clear(columns=True)
-        shown = tuple(BEFORE if self._before and column[0] == BEFORE[0] else column for column in COLUMNS)
-        if width < ROOMY:
-            shown = tuple(column for column in shown if column[0] != DISPENSABLE)
-        shown = (*shown, KIND) if width >= 120 else shown
-        free = width - 2 - sum(taken for _, _, taken in shown)
-        if free >= DEVICE[2]:
-            shown, free = (*shown, DEVICE), free - DEVICE[2]
-        for key, title, taken in shown:
-            if key == "run":
-                taken += max(0, min(60, free))
-                self._name_width, self._made = taken, {}
-            self.add_column(self._heading(key, title), width=taken, key=key)
-        self.cells, self._here = {}, here
+        shown = shown_at(width, self._before)
+        self._name_width = shown["run"][1]
+        self._cells = {}
+        self.add_column("", width=2, key=MARK)
+        for key, (heading, taken) in shown.items():
+            self.add_column(self._heading(key, heading), width=taken, key=key)
+        self.cells, self._cursor_run = {}, cursor_run
 
-    def _heading(self, key: str, title: str) -> Text:
+    def _heading(self, key: str, heading: str) -> Text:
         arrow = ("↓" if self.down else "↑") if key == self.order else ""
-        return Text(title + arrow, justify="left" if title.startswith(" ") or key == "run" else "right")
+        return Text(heading + arrow, justify="left" if COLUMNS[key].type == "text" else "right")
 
     def show(self, infos: Sequence[RunInfo], marks: set[str], now: float) -> None:
         """Lists runs.
@@ -115,12 +110,12 @@ class RunTable(RowTable):
             self.awaited = ""
 
     def _list(self, cells: dict[str, dict[str, Text]]) -> None:
-        here, row = self.chosen or self._here, self.cursor_row
+        run, row = self.chosen or self._cursor_run, self.cursor_row
         self.clear()
         for name, texts in cells.items():
             self.add_row(*(texts[column.value] for column in self.columns if column.value), key=name)
-        self.move_cursor(row=list(cells).index(here) if here in cells else max(0, min(row, len(cells) - 1)), animate=False)
-        self._here = here
+        self.move_cursor(row=list(cells).index(run) if run in cells else max(0, min(row, len(cells) - 1)), animate=False)
+        self._cursor_run = run
 
     def _update(self, cells: dict[str, dict[str, Text]]) -> None:
         for name, texts in cells.items():
@@ -143,8 +138,9 @@ class RunTable(RowTable):
         self.call_after_refresh(self._scroll_cursor_into_view)
 
     def _cells_of(self, info: RunInfo, marked: bool, now: float, shown: str) -> dict[str, Text]:
-        name = info.paths.name
-        made, age_told = self._made.get(name), aged(info, now)
-        if made is None or made[0] is not info or made[1:4] != (age_told, marked, shown):
-            made = self._made[name] = (info, age_told, marked, shown, cells_of(info, now, marked, shown))
-        return made[4]
+        run, age = info.paths.name, aged(info, now)
+        known = self._cells.get(run)
+        if known is None or known[0] is not info or known[1:4] != (age, marked, shown):
+            mark = Text("* " if marked else "  ", "bold yellow")
+            known = self._cells[run] = (info, age, marked, shown, {MARK: mark, **cells_of(info, now, shown)})
+        return known[4]
