@@ -24,6 +24,7 @@ from transformers import PreTrainedTokenizerFast
 from .atomic import complete_or_absent
 from .disk import in_words
 from .errors import DataError, ModelError
+from .families.roberta import CodeToText
 from .regularfile import check_regular
 from .ruby import split_identifiers as split_identifiers_in
 from .text.rows import Row, Rows
@@ -39,6 +40,9 @@ GROUP_BATCHES = 8
 Measured on 15,120 Ruby rows at batch 8, share of padding in sources and targets: 0.06 and 0.20, against 0.52 and 0.57 in
 random batches. Sources are four times as long as targets, hence somewhat less than the square root of the pool.
 """
+
+PAPER_SOURCE_LENGTH, PAPER_TARGET_LENGTH = 256, 128
+"""Tokens of a source and of a comment that CodeXGLUE's code lets the model read, `<s>` and `</s>` included."""
 
 CHUNK_ROWS = 1024
 """Texts tokenized in one call: the tokenizer's own records are large, 15,000 of them at once would take gigabytes."""
@@ -169,6 +173,42 @@ def encode_rows(
         known = encode_texts(tokenizer, sources, source_length), encode_texts(tokenizer, targets, target_length)
         _write_cache(file, *known)
     return Encoded(*known, rows.rows)
+
+
+def encode_for(
+    model: CodeToText,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: Rows,
+    *,
+    source_length: int = PAPER_SOURCE_LENGTH,
+    target_length: int = PAPER_TARGET_LENGTH,
+    cache: Path | None = None,
+) -> Encoded:
+    """Tokenize a split as a model reads it.
+
+    Args:
+        model: Whose positions no source and no target may exceed, and who says whether names are split.
+        tokenizer: Its tokenizer.
+        rows: The split.
+        source_length: Tokens of a source at most; a model with fewer positions reads as many as it has.
+        target_length: Tokens of a target at most; the same.
+        cache: As for `encode_rows`.
+
+    Returns:
+        The ids, with the rows they belong to.
+
+    Raises:
+        ModelError: As for `encode_rows`.
+        DataError: As for `encode_rows`.
+    """
+    return encode_rows(
+        rows,
+        tokenizer,
+        source_length=min(source_length, model.positions),
+        target_length=min(target_length, model.positions),
+        split_identifiers=model.config.split_identifiers,
+        cache=cache,
+    )
 
 
 def _ends(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from .errors import ModelError
 from .families.fitting import batch_that_fits
 from .families.roberta import BOS, EOS, PAD, CodeToText
+from .recipe import Search
 
 CHUNK = 64
 """Neighbouring candidates that `_top` first reduces to their maximum."""
@@ -62,33 +63,26 @@ def beam_search(
     Raises:
         ModelError: If a number or a source does not fit the model.
     """
-    found: list[list[Hypothesis]] = [[] for _ in sources]
-    batches = beam_search_batches(
-        model,
-        sources,
-        beam=beam,
-        max_length=max_length,
-        n_best=n_best,
-        batch_size=batch_size,
-        length_penalty=length_penalty,
-    )
-    for rows, hypotheses in batches:
-        for row, best in zip(rows, hypotheses, strict=True):
-            found[row] = best
-    return found
+    return search_all(model, sources, Search(beam, max_length, n_best, batch_size, length_penalty))
 
 
-def beam_search_batches(
-    model: CodeToText,
-    sources: Sequence[Sequence[int]],
-    *,
-    beam: int,
-    max_length: int,
-    n_best: int = 1,
-    batch_size: int = 0,
-    length_penalty: float = 0.0,
+def search_all(model: CodeToText, sources: Sequence[Sequence[int]], search: Search) -> list[list[Hypothesis]]:
+    """`beam_search` for whoever has its settings in one piece.
+
+    Raises:
+        ModelError: If a number or a source does not fit the model.
+    """
+    hypotheses: list[list[Hypothesis]] = [[] for _ in sources]
+    for rows, batch in search_batches(model, sources, search):
+        for row, best in zip(rows, batch, strict=True):
+            hypotheses[row] = best
+    return hypotheses
+
+
+def search_batches(
+    model: CodeToText, sources: Sequence[Sequence[int]], search: Search
 ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
-    """As `beam_search`, batch by batch, so that the caller may stop, wait or note progress in between.
+    """As `search_all`, batch by batch, so that the caller may stop, wait or note progress in between.
 
     Arguments are checked at once, before the first batch is asked for. Sources of similar length are decoded together, the
     longest first: whoever counts batches gets an estimate of the remaining time that errs on the long side.
@@ -96,11 +90,7 @@ def beam_search_batches(
     Args:
         model: As for `beam_search`; in its own training mode whenever the caller has control.
         sources: As for `beam_search`.
-        beam: As for `beam_search`.
-        max_length: As for `beam_search`.
-        n_best: As for `beam_search`.
-        batch_size: Sources in a batch, 0 = as many as the device has room for. Where they do not fit after all, they are halved.
-        length_penalty: As for `beam_search`.
+        search: Where batches do not fit the device after all, they are halved.
 
     Returns:
         Iterator over (row numbers in `sources`, their hypotheses).
@@ -108,13 +98,13 @@ def beam_search_batches(
     Raises:
         ModelError: If a number or a source does not fit the model.
     """
-    _check(model, sources, beam, max_length, n_best, batch_size, length_penalty)
+    _check(model, sources, search)
     order = sorted(range(len(sources)), key=lambda row: (-len(sources[row]), row))
     longest = len(sources[order[0]]) if order else 0
-    size = batch_size or batch_that_fits(model.config, model.device, beam, max_length, longest)
+    size = search.batch_size or batch_that_fits(model.config, model.device, search.beam, search.max_length, longest)
 
     def decode(rows: list[int]) -> list[list[Hypothesis]]:
-        return _decode(model, [sources[row] for row in rows], beam, max_length, n_best, length_penalty)
+        return _decode(model, [sources[row] for row in rows], search)
 
     return _in_batches(order, size, decode)
 
@@ -141,9 +131,7 @@ def _in_batches(
 
 
 @torch.inference_mode()
-def _decode(
-    model: CodeToText, sources: Sequence[Sequence[int]], beam: int, max_length: int, n_best: int, length_penalty: float
-) -> list[list[Hypothesis]]:
+def _decode(model: CodeToText, sources: Sequence[Sequence[int]], search: Search) -> list[list[Hypothesis]]:
     """One batch, the longest source first."""
     padded = torch.full((len(sources), len(sources[0])), PAD)
     for row, source in enumerate(sources):
@@ -152,9 +140,7 @@ def _decode(
     model.eval()
     try:
         ids = padded.to(model.device)
-        if beam == 1:
-            return _greedy(model, ids, max_length)
-        return _beams(model, ids, beam, max_length, n_best, length_penalty)
+        return _greedy(model, ids, search.max_length) if search.beam == 1 else _beams(model, ids, search)
     finally:
         model.train(was_training)
 
@@ -189,10 +175,9 @@ def _greedy(model: CodeToText, sources: Tensor, max_length: int) -> list[list[Hy
     return [_numbers(hypotheses) for hypotheses in found]
 
 
-def _beams(
-    model: CodeToText, sources: Tensor, beam: int, max_length: int, n_best: int, length_penalty: float
-) -> list[list[Hypothesis]]:
+def _beams(model: CodeToText, sources: Tensor, search: Search) -> list[list[Hypothesis]]:
     """Beam search over one batch; examples leave it as they are done."""
+    beam, max_length = search.beam, search.max_length
     cache = model.prefill(sources)
     batch = len(sources)
     found: list[list[Hypothesis]] = [[] for _ in sources]
@@ -213,14 +198,16 @@ def _beams(
         count += end.sum(1)
         best_ended = best_ended.maximum(score.masked_fill(~end, -torch.inf).amax(1))
         done = top_ended & (count >= beam)
-        if n_best == 1 and not length_penalty:  # scores only fall: what is still going cannot overtake what has ended
+        if (
+            search.n_best == 1 and not search.length_penalty
+        ):  # scores only fall: what is still going cannot overtake what has ended
             done |= best_ended >= score.masked_fill(end, -torch.inf).amax(1)
         leaving = [True] * len(going) if time + 1 == max_length else done.tolist()
         if any(leaving):
             gone = torch.tensor([place for place, leaves in enumerate(leaving) if leaves], device=sources.device)
             trace = (part[gone, : time + 1].tolist() for part in (tokens, parents, scores))
             for place, *history in zip(gone.tolist(), *trace, strict=True):
-                found[going[place]] = _final(*history, beam=beam, n_best=n_best, length_penalty=length_penalty)
+                found[going[place]] = _final(*history, search=search)
             staying = [place for place, leaves in enumerate(leaving) if not leaves]
             if not staying:
                 break
@@ -301,33 +288,23 @@ def _first_of_equals(values: Tensor, smallest: Tensor, k: int) -> Tensor:
     return chosen.nonzero()[:, 1].view(-1, k)
 
 
-def _final(
-    tokens: list[list[int]],
-    parents: list[list[int]],
-    scores: list[list[float]],
-    *,
-    beam: int,
-    n_best: int,
-    length_penalty: float = 0.0,
-) -> list[Hypothesis]:
+def _final(tokens: list[list[int]], parents: list[list[int]], scores: list[list[float]], *, search: Search) -> list[Hypothesis]:
     """The hypotheses of one example, in the reference's order.
 
     Args:
         tokens: For each step, the token in each place.
         parents: For each step, the place each place came from.
         scores: For each step, the score of each place.
-        beam: Places in the beam.
-        n_best: How many are wanted.
-        length_penalty: As for `beam_search`.
+        search: As for `search_all`.
     """
     last = len(tokens) - 1
     ended = [(time, place) for time, row in enumerate(tokens) for place, token in enumerate(row) if token == EOS]
-    picked = sorted(ended or [(last, 0)], key=lambda at: -scores[at[0]][at[1]] / (at[0] + 1) ** length_penalty)
+    picked = sorted(ended or [(last, 0)], key=lambda at: -scores[at[0]][at[1]] / (at[0] + 1) ** search.length_penalty)
     unfinished = sorted(
-        ((last, place) for place in range(beam) if tokens[last][place] != EOS), key=lambda at: -scores[at[0]][at[1]]
+        ((last, place) for place in range(search.beam) if tokens[last][place] != EOS), key=lambda at: -scores[at[0]][at[1]]
     )
     found = []
-    for time, place in (picked + unfinished)[:n_best]:
+    for time, place in (picked + unfinished)[: search.n_best]:
         score, finished = scores[time][place], tokens[time][place] == EOS
         path = []
         for step in range(time, -1, -1):
@@ -347,30 +324,23 @@ def _numbers(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
     return hypotheses
 
 
-def _check(
-    model: CodeToText,
-    sources: Sequence[Sequence[int]],
-    beam: int,
-    max_length: int,
-    n_best: int,
-    batch_size: int,
-    length_penalty: float,
-) -> None:
+def _check(model: CodeToText, sources: Sequence[Sequence[int]], search: Search) -> None:
     """Raise ModelError for whatever the search could not work with."""
-    vocab = model.config.vocab_size
-    positions = model.config.max_position_embeddings - PAD - 1
+    vocab, positions = model.config.vocab_size, model.positions
     limits = {
-        "beam": (beam, vocab, "the vocabulary's size"),
-        "max_length": (max_length, positions, "the positions the model has"),
-        "n_best": (n_best, beam, "the beam"),
+        "beam": (search.beam, vocab, "the vocabulary's size"),
+        "max_length": (search.max_length, positions, "the positions the model has"),
+        "n_best": (search.n_best, search.beam, "the beam"),
     }
-    if batch_size < 0:
-        raise ModelError(f"batch_size is {batch_size}, but must be 0 or more.", "0 takes what the device has room for.")
+    if search.batch_size < 0:
+        raise ModelError(f"batch_size is {search.batch_size}, but must be 0 or more.", "0 takes what the device has room for.")
     for name, (given, most, why) in limits.items():
         if not 1 <= given <= most:
             raise ModelError(f"{name} is {given}, but must be between 1 and {most} ({why}).", f"Choose another {name}.")
-    if not 0 <= length_penalty <= 10:  # also not a number
-        raise ModelError(f"length_penalty is {length_penalty}, but must be between 0 and 10.", "0 is none, 1 a token's mean.")
+    if not 0 <= search.length_penalty <= 10:  # also not a number
+        raise ModelError(
+            f"length_penalty is {search.length_penalty}, but must be between 0 and 10.", "0 is none, 1 a token's mean."
+        )
     for row, source in enumerate(sources):
         if not 0 < len(source) <= positions:
             raise ModelError(

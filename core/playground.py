@@ -243,9 +243,7 @@ class Desk:
 
         self._say(Writing("writing", request.id, variant.model, variant.method))
         begun = time.monotonic()
-        found = write_comments(
-            writer, [method], beam=request.beam, max_length=request.max_length, n_best=min(request.n_best, request.beam)
-        )[0]
+        found = write_comments(writer, [method], request.search)[0]
         seconds = time.monotonic() - begun
         bleu, floor = own_score(found[0].text, method) or (None, None)
         lines = [Line(one.text, one.score, one.tokens, one.finished) for one in found]

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 from types import UnionType
@@ -234,6 +235,30 @@ class Pretraining(Section):
     write hidden spans, and whole comments from their code."""
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How comments are searched for: what `core.decode` is asked, from wherever it is asked."""
+
+    beam: int
+    """Places in the beam; 1 is greedy decoding."""
+    max_length: int
+    """Tokens to write at most, `</s>` included."""
+    n_best: int = 1
+    """Hypotheses wanted for each source, at most `beam`."""
+    batch_size: int = 0
+    """Sources decoded together, 0 = as many as the device has room for; the result does not depend on it."""
+    length_penalty: float = 0.0
+    """Power of its length by which a finished sentence's score is divided when the finished ones are put in order; 0 is the
+    reference's order, 1 the mean log-probability of a token (Wu et al. 2016 use 0.6 to 1)."""
+
+    @property
+    def signature(self) -> dict[str, str]:
+        """What a score has to say of the search beyond the recipe's beam: {} for the paper's, which has no length penalty."""
+        if not self.length_penalty:
+            return {}
+        return {"decoding": f"beam:{self.beam}|max_length:{self.max_length}|length_penalty:{self.length_penalty:g}"}
+
+
 class Evaluation(Section):
     """How a model is scored."""
 
@@ -251,6 +276,11 @@ class Evaluation(Section):
     """Power of its length by which a finished comment's score is divided before the best is chosen; the paper has 0, none."""
     batch_size: int = Field(default=16, ge=0, le=1024)
     """Rows decoded together; 0 = as many as the device has room for, 16 on the CPU. The comments do not depend on it."""
+
+    @property
+    def search(self) -> Search:
+        """How the comments to score are searched for."""
+        return Search(self.beam, self.max_length, batch_size=self.batch_size, length_penalty=self.length_penalty)
 
 
 class Recipe(Section):

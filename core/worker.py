@@ -20,6 +20,7 @@ from .atomic import remove_unfinished
 from .disk import in_words
 from .errors import CodepruneError, RunError
 from .program import program, run_handle
+from .provenance import versions
 from .recipe import load_recipe
 from .regularfile import real
 from .run.control import Control, StopRequested
@@ -167,7 +168,7 @@ def _work(paths: RunPaths, journal: Journal, control: Control) -> None:
             threads=torch.get_num_threads(),
             pid=os.getpid(),
             host=socket.gethostname(),
-            versions=prepare.versions(),
+            versions=versions(),
         )
     )
     session = Session(paths, recipe, journal.append, control, accelerator, check=journal.check)

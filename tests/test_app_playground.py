@@ -30,6 +30,7 @@ from codeprune_tui.widgets.editor import MOST_CHARACTERS, RubyEditor, editable
 from codeprune_tui.widgets.opinion import Opinion, Waiting
 from codeprune_tui.widgets.opinions import Opinions, Question
 from core.evaluate.comment import comment_methods
+from core.recipe import Search
 from core.ruby import methods
 from core.spec.quantizers import METHODS
 
@@ -84,7 +85,7 @@ async def test_a_newcomer_sees_a_comment_of_a_real_model(tmp_path: Path, size: t
         await until_shown(app, "Loading")
         await until(lambda: column(screen, 1).best is not None, "no comment came", timeout_s=300)
         # The same, to the letter, as `codeprune-tui comment` writes.
-        (expected,) = comment_methods(MODEL, [sample], device="cpu", threads=1)
+        (expected,) = comment_methods(MODEL, [sample], Search(beam=10, max_length=64), device="cpu", threads=1)
         assert column(screen, 1).best == expected
         await until_shown(app, expected[:30])
         await until_shown(app, "tok/s")

@@ -11,11 +11,12 @@ from test_model import small_model
 from torch import Tensor
 
 import core.decode
-from core.decode import Hypothesis, beam_search, beam_search_batches
+from core.decode import Hypothesis, beam_search, search_all, search_batches
 from core.errors import ModelError
 from core.families.fitting import CPU_BATCH, MOST, batch_that_fits, example_bytes, fitting
 from core.families.roberta import BOS, EOS, CodeToText
 from core.model import load_model
+from core.recipe import Search
 
 GOLDEN = Path(__file__).parent / "golden" / "beam"
 NAMES = ["random", "sketchy", "trained"]
@@ -156,14 +157,14 @@ def test_batches_change_nothing_but_rounding(models: dict[str, CodeToText]) -> N
 
 def test_generator_gives_rows_longest_first_and_checks_at_once() -> None:
     model = small_model().train()
-    batches = beam_search_batches(model, SOURCES, beam=2, max_length=5, batch_size=4)
+    batches = search_batches(model, SOURCES, Search(beam=2, max_length=5, batch_size=4))
     rows, hypotheses = next(batches)
     assert rows == [3, 1, 2, 0]
     assert model.training
     assert [row for rows, _ in batches for row in rows] == [4, 5]
     assert hypotheses[1] == beam_search(model, SOURCES, beam=2, max_length=5, batch_size=4)[1]
     with pytest.raises(ModelError, match="beam is 0"):
-        beam_search_batches(model, SOURCES, beam=0, max_length=5)
+        search_batches(model, SOURCES, Search(beam=0, max_length=5))
 
 
 def test_an_end_in_place_0_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +290,16 @@ def test_a_length_penalty_orders_the_finished_ones_by_score_over_length(models: 
             assert best[0].tokens == after[0].tokens
             changed += before[0].tokens != after[0].tokens
     assert changed > 0 or name == "random"
+
+
+def test_settings_in_one_piece_find_the_same(models: dict[str, CodeToText]) -> None:
+    for case in golden("trained"):
+        beam, length = case["beam"], case["max_length"]
+        for penalty in (0.0, 1.0):
+            loose = beam_search(
+                models["trained"], case["sources"], beam=beam, max_length=length, n_best=beam, length_penalty=penalty
+            )
+            assert search_all(models["trained"], case["sources"], Search(beam, length, beam, 0, penalty)) == loose
 
 
 def test_a_length_penalty_that_is_none_is_refused(models: dict[str, CodeToText]) -> None:

@@ -22,7 +22,7 @@ from core.evaluate.evaluate import as_event, decode_texts, evaluate_model, load_
 from core.families.device import make_accelerator
 from core.families.roberta import without_encoder
 from core.model import load_model, load_tokenizer
-from core.recipe import Evaluation, build_recipe, load_recipe, to_toml
+from core.recipe import Evaluation, Search, build_recipe, load_recipe, to_toml
 from core.ruby import methods
 from core.run.control import Control, StopRequested
 from core.run.events import (
@@ -153,7 +153,7 @@ def test_round_0_is_scored_with_its_encoder_off(make: Make) -> None:
     sources = torch.tensor([encoded.sources[0]])
     with without_encoder(model):  # the same rows, decoded here from what the decoder reads
         assert torch.equal(model.eval().encode(sources), model.encoder.embeddings(sources))
-        off = [text for source in encoded.sources for text in decode_texts(model, tokenizer, [source], 2, 12, 1).texts]
+        off = [text for source in encoded.sources for text in decode_texts(model, tokenizer, [source], Search(2, 12)).texts]
     wanted = significance.paired_bootstrap(dense.predictions, off, [row.target for row in encoded.rows])
     for name, difference in wanted.items():
         assert asdict(told.dense_less[name]) == pytest.approx(asdict(difference), abs=1e-9)
@@ -457,9 +457,7 @@ def test_evaluate_model_gives_a_rounds_own_score(make: Make) -> None:
     found = evaluate_model(str(paths.round(1)), DEMO, recipe, source_length=48, target_length=24, device="cpu", threads=1)
     assert found.result.scores.bleu == facts["scores"]["bleu"]
     assert found.result.scores.chrf == facts["scores"]["chrf"]
-    comments = comment_methods(
-        str(paths.round(1)), methods("def a\n 1\nend\ndef b(x)\n x\nend\n"), beam=2, max_length=6, device="cpu"
-    )
+    comments = comment_methods(str(paths.round(1)), methods("def a\n 1\nend\ndef b(x)\n x\nend\n"), Search(2, 6), device="cpu")
     assert len(comments) == 2
 
 
@@ -628,3 +626,15 @@ def test_errors_before_the_first_round_are_told_in_the_journal(make: Make) -> No
         assert isinstance(failed, Failed)
         assert text in failed.problem
         assert failed.fix
+
+
+def test_a_length_penalty_stands_in_what_a_round_says_of_its_scores(make: Make) -> None:
+    paths = make(kind="finetune", evaluation={"length_penalty": 1.0})
+    run(paths)
+    facts = json.loads((paths.round(0) / "metrics.json").read_text())
+    assert facts["signatures"]["decoding"] == "beam:2|max_length:12|length_penalty:1"
+    assert facts["decoding"]["length_penalty"] == 1.0
+    asked = Evaluation(rows=8, beam=2, max_length=12, length_penalty=1.0)
+    again = evaluate_model(str(paths.round(0)), DEMO, asked, source_length=48, target_length=24, device="cpu", threads=1)
+    assert again.signatures == facts["signatures"]
+    assert again.result.scores.bleu == facts["scores"]["bleu"]

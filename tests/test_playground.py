@@ -18,6 +18,7 @@ from codeprune_tui.runs.models import choices, default_pair
 from codeprune_tui.views.difference import differing
 from core.bleu import sentence_bleu
 from core.playground import FIRST_CHARACTERS, Desk, Texts
+from core.recipe import Search
 from core.run.exchange import (
     MOST_CHARACTERS,
     MOST_METHODS,
@@ -123,7 +124,7 @@ def test_comments_are_those_of_the_command_line(process: Process) -> None:
     from core.ruby import methods
 
     sources = methods(SAMPLE)[:4]
-    expected = comment_methods(MODEL, sources, beam=5, max_length=32, device="cpu", threads=1)
+    expected = comment_methods(MODEL, sources, Search(5, 32), device="cpu", threads=1)
     found = process.read(SAMPLE)
     assert [method.qualified for method in found.methods[:4]] == [method.qualified for method in sources]
     assert found.methods[3].own == "Adds up the highest results and the modifier."
@@ -216,7 +217,7 @@ def test_a_quantized_variant_writes_what_the_quantized_model_writes(process: Pro
     scores = {}
     for variant in asked:
         copy = model if variant.method == "fp32" else quantize(model, variant.method)
-        (expected,) = write_comments(Writer(copy, load_tokenizer(tiny)), methods(source), beam=3, max_length=12, n_best=3)
+        (expected,) = write_comments(Writer(copy, load_tokenizer(tiny)), methods(source), Search(3, 12, n_best=3))
         (told,) = [one for one in only(replies, Commented) if isinstance(one, Commented) and one.method == variant.method]
         assert told.model == tiny
         assert [line.text for line in told.lines] == [line.text for line in expected]

@@ -19,9 +19,12 @@ from codeprune_tui.cli.quantize import shown
 from codeprune_tui.reports import quantization
 from core.compress.quantize import quantize
 from core.errors import DataError
+from core.evaluate.comment import Writer, write_comments
 from core.evaluate.layer_errors import ABLATIONS, TORCH, Rounding, ablated, layer_errors, rounded_activations, spreads, states
 from core.families.tokenizer import train_tokenizer
-from core.model import load_model, save_model
+from core.model import load_model, load_tokenizer, save_model
+from core.recipe import Search
+from core.ruby import methods
 from core.spec.sizes import bytes_by_width
 from core.study.ladderfile import read_ladder
 
@@ -198,6 +201,21 @@ def test_a_model_that_grew_says_why_beside_its_size(run_cli: Callable[..., Resul
         f"weights of {after.stat().st_size / 1e6:.2f} MB, more than the {before.stat().st_size / 1e6:.2f} MB it was made from: "
         f"there all was in 16 bits, and what int8-weight leaves alone, {wide / 1e6:.2f} MB, is in 32."
     ) in grown.err
+
+
+def test_comment_divides_scores_by_length_where_that_is_asked_for(
+    run_cli: Callable[..., Result], folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.rb").write_text("def size\n  @items.length\nend\n", encoding="utf-8")
+    model, (method,) = load_model(folder), methods("def size\n  @items.length\nend\n")
+    found = {}
+    for penalty in (0.0, 5.0):
+        options = ("--model", str(folder), "--beam", "4", "--max-length", "12", "--length-penalty", str(penalty), "--json")
+        facts = json.loads(run_cli("comment", "a.rb", *options, "--device", "cpu", "--threads", "1").out)
+        (best, *_), *_ = write_comments(Writer(model, load_tokenizer(folder)), [method], Search(4, 12, length_penalty=penalty))
+        assert (facts["length_penalty"], facts["methods"][0]["comment"]) == (penalty, best.text)
+        found[penalty] = best.tokens
+    assert found[5.0] >= found[0.0]
 
 
 def test_refusals(run_cli: Callable[..., Result], folder: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from core.bench import stored
 from core.bench.measure import Result, Table
 from core.bench.names import NAMES
 from core.errors import TrainingError
+from core.provenance import commit
 
 from .. import bundle
 from ..views.text import table
@@ -99,7 +100,7 @@ def _measure_on(ground: "Ground", plan: list[tuple[str, str]], folder: Path) -> 
                 tables.append(found)
             else:
                 results.append(found)
-    return before, stored.Run(facts, suite.commit(), tuple(results), tuple(tables))
+    return before, stored.Run(facts, commit(), tuple(results), tuple(tables))
 
 
 def _table(run: stored.Run) -> str:

@@ -13,7 +13,7 @@ import typer
 
 from core.errors import DataError
 from core.program import program
-from core.recipe import Data, Device, Evaluation, Model, Recipe, load_recipe, to_toml
+from core.recipe import Data, Device, Evaluation, Model, Recipe, Search, load_recipe, to_toml
 from core.regularfile import read_regular, real, reason
 from core.spec import given
 from core.spec.schedule import sparsities
@@ -114,6 +114,7 @@ def comment(
     model: Annotated[str, typer.Option("--model", help="Folder or hub name of a model.")] = MODEL,
     beam: Beam = DEFAULTS.beam,
     max_length: MaxLength = DEFAULTS.max_length,
+    length_penalty: LengthPenalty = DEFAULTS.length_penalty,
     device: OnDevice = "auto",
     threads: Threads = 0,
     as_json: Json = False,
@@ -121,8 +122,8 @@ def comment(
     """Comment every method of a Ruby file.
 
     Prints a line `LINE NAME: COMMENT` for each. What is not valid Ruby is told on stderr; the methods that can be
-    read are commented all the same. The JSON has file, model, finetuned, beam, and methods: line, name, comment,
-    own_comment.
+    read are commented all the same. The JSON has file, model, finetuned, beam, length_penalty, and methods: line, name,
+    comment, own_comment.
     """
     from core.ruby import parse
 
@@ -137,7 +138,8 @@ def comment(
 
         path = client.local_path(model)
         finetuned = warn_untrained(path, model)
-        comments = comment_methods(path, parsed.methods, beam=beam, max_length=max_length, device=device, threads=threads)
+        search = Search(beam, max_length, length_penalty=length_penalty)
+        comments = comment_methods(path, parsed.methods, search, device=device, threads=threads)
     else:
         say(f"There is no method in {where}.")
     if as_json:
@@ -145,7 +147,8 @@ def comment(
             {"line": method.line, "name": method.qualified, "comment": text, "own_comment": method.comment}
             for method, text in zip(parsed.methods, comments, strict=True)
         ]
-        typer.echo(tables.comments_json({"file": file, "model": model, "finetuned": finetuned, "beam": beam}, found))
+        facts = {"file": file, "model": model, "finetuned": finetuned, "beam": beam, "length_penalty": length_penalty}
+        typer.echo(tables.comments_json(facts, found))
     else:
         for method, text in zip(parsed.methods, comments, strict=True):
             typer.echo(plain(f"{method.line} {method.qualified}: {text}"))

@@ -33,7 +33,7 @@ from ..reports import sensitivity as sensitivity_report
 from ..runs import client
 from .console import counting, say, wants_bar
 from .models import DATA, DEFAULTS, MODEL, Beam, MaxLength, OnDevice, Split, Threads, _quiet_libraries
-from .quantize import _versions, shown
+from .quantize import shown
 from .runs import Json, app
 
 if TYPE_CHECKING:
@@ -175,6 +175,7 @@ def _first(ground: "Ground", model: str, data: str) -> Callable[[str, Callable[[
     def begin(weights: str, after_batch: Callable[[int], None]) -> Sensitivity:
         import torch
 
+        from core.evaluate.quantized import quantizing_versions
         from core.evaluate.sensitivity import measure_before
         from core.score import metrics
 
@@ -188,7 +189,7 @@ def _first(ground: "Ground", model: str, data: str) -> Callable[[str, Callable[[
             sparsity=ground.sparsity,
             rows=len(ground.encoded.rows),
             threads=torch.get_num_threads(),
-            versions=_versions(),
+            versions=quantizing_versions(),
             floors=floors,
             signatures=metrics.signatures(),
             before=measure_before(ground, after_batch),

@@ -14,14 +14,13 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerFast
 
-from ..data import Batch, BatchOrder, Encoded, collate, encode_rows
+from ..data import Batch, BatchOrder, Encoded, collate, encode_for
 from ..errors import ModelError
 from ..families.roberta import PAD, CodeToText, CodeToTextConfig
 from ..model import load_model, load_tokenizer
 from ..recipe import Precision, Training
 from ..text.rows import load_rows
 from ..train.trainer import Trainer
-from .reference import SOURCE_LENGTH, TARGET_LENGTH
 
 DATA_VARIABLE = "CODEPRUNE_RUBY_DATA"
 SIZES = ("mini", "base")
@@ -113,14 +112,7 @@ class Ground:
         return self._encoded("valid")
 
     def _encoded(self, split: str) -> Encoded:
-        return encode_rows(
-            load_rows(str(self.data), split, on_broken="skip"),
-            self.tokenizer,
-            source_length=SOURCE_LENGTH,
-            target_length=TARGET_LENGTH,
-            split_identifiers=True,
-            cache=None,
-        )
+        return encode_for(load_model(self.mini_path), self.tokenizer, load_rows(str(self.data), split, on_broken="skip"))
 
     def batches(self, count: int, batch_size: int) -> list[Batch]:
         """Batches from all over an epoch, as the engine makes them, in a fixed random order; the same ids for base and mini.

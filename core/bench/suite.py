@@ -2,16 +2,15 @@
 
 import os
 import platform
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from ..errors import TrainingError
 from ..families.device import describe, make_accelerator
+from ..provenance import processor, versions
 from ..recipe import Device
 from . import decoding, evaluating, growth, pruning, starting, training
 from .ground import SIZES, Ground
@@ -92,32 +91,11 @@ def facts(ground: Ground) -> Facts:
     cuda = ground.device.type == "cuda"
     name = torch.cuda.get_device_name(ground.device).lower().replace(" ", "-") if cuda else f"cpu-{platform.machine()}"
     return Facts(
-        device=describe(ground.device) if cuda else _processor(),
+        device=describe(ground.device) if cuda else processor(),
         device_class=name if cuda else f"{name}-{ground.threads}-threads",
         threads=ground.threads,
-        versions={"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        versions=versions(PACKAGES),
         rows=ground.rows,
         quick=ground.quick,
         busy=round(os.getloadavg()[0], 1),
     )
-
-
-def commit() -> str:
-    """The commit of the checkout that this code lies in; empty outside one."""
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / ".git").exists():  # installed, perhaps inside somebody else's repository
-        return ""
-    told = subprocess.run(
-        ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=10", "--exclude", "*"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return told.stdout.strip() if told.returncode == 0 else ""
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0]}, {len(models)} cores" if models else platform.machine()

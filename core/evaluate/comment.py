@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerFast
 
 from ..bleu import sentence_bleu
-from ..data import encode_texts
-from ..decode import Hypothesis, beam_search
+from ..data import PAPER_SOURCE_LENGTH, encode_texts
+from ..decode import Hypothesis, search_all
 from ..families.device import make_accelerator
 from ..families.roberta import CodeToText
 from ..model import is_finetuned, load_model, load_tokenizer
-from ..recipe import Device
+from ..recipe import Device, Search
 from ..ruby import Method, docstring_tokens, source_text, split_identifiers, target_text
 from ..score.metrics import name_prediction
-from .evaluate import PAPER_SOURCE_LENGTH, positions, to_text
+from .evaluate import to_text
 
 
 @dataclass(frozen=True)
@@ -61,20 +61,16 @@ def load_writer(model_path: str, *, device: Device = "auto", threads: int = 0) -
     return Writer(model, load_tokenizer(model_path), is_finetuned(model_path))
 
 
-def write_comments(
-    writer: Writer, methods: Sequence[Method], *, beam: int, max_length: int, n_best: int = 1
-) -> list[list[Alternative]]:
+def write_comments(writer: Writer, methods: Sequence[Method], search: Search) -> list[list[Alternative]]:
     """Writes comments for methods.
 
     Args:
         writer: The model.
         methods: Methods as `core.ruby.methods` finds them.
-        beam: Beam width, 1 = greedy.
-        max_length: Most tokens of a comment, the end included.
-        n_best: Alternatives wanted, at most `beam`.
+        search: Beam, length, number of alternatives, length penalty.
 
     Returns:
-        For each method, in order, its alternatives, the best first; that one doesn't depend on `n_best`.
+        For each method, in order, its alternatives, the best first; that one doesn't depend on their number.
 
     Raises:
         ModelError: A number does not fit the model, or the model's output is no number.
@@ -82,21 +78,19 @@ def write_comments(
     texts = [source_text(method.tokens) for method in methods]
     if writer.model.config.split_identifiers:
         texts = [split_identifiers(text) for text in texts]
-    sources = encode_texts(writer.tokenizer, texts, min(PAPER_SOURCE_LENGTH, positions(writer.model)))
-    found = beam_search(writer.model, sources, beam=beam, max_length=max_length, n_best=n_best)
-    return [[_alternative(writer, hypothesis) for hypothesis in hypotheses] for hypotheses in found]
+    sources = encode_texts(writer.tokenizer, texts, min(PAPER_SOURCE_LENGTH, writer.model.positions))
+    return [[_alternative(writer, one) for one in hypotheses] for hypotheses in search_all(writer.model, sources, search)]
 
 
 def comment_methods(
-    model_path: str, methods: Sequence[Method], *, beam: int = 10, max_length: int = 64, device: Device = "auto", threads: int = 0
+    model_path: str, methods: Sequence[Method], search: Search, *, device: Device = "auto", threads: int = 0
 ) -> list[str]:
     """Writes a comment for each method.
 
     Args:
         model_path: Folder or hub name of the model.
         methods: Methods as `core.ruby.methods` finds them.
-        beam: Beam width.
-        max_length: Most tokens of a comment.
+        search: Beam, length and length penalty.
         device: Where to compute.
         threads: CPU threads, 0 = as many as cores.
 
@@ -107,7 +101,7 @@ def comment_methods(
         CodepruneError: The model cannot be loaded.
     """
     writer = load_writer(model_path, device=device, threads=threads)
-    return [best.text for best, *_ in write_comments(writer, methods, beam=beam, max_length=max_length)]
+    return [best.text for best, *_ in write_comments(writer, methods, search)]
 
 
 def reference_of(method: Method) -> str:

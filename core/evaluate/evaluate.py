@@ -14,12 +14,12 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from ..bleu import sentence_bleu
-from ..data import Encoded, encode_rows, subset
-from ..decode import beam_search_batches
+from ..data import PAPER_SOURCE_LENGTH, PAPER_TARGET_LENGTH, Encoded, encode_for, subset
+from ..decode import search_batches
 from ..families.device import make_accelerator
 from ..families.roberta import BOS, EOS, PAD, CodeToText, without_encoder
 from ..model import load_model, load_tokenizer
-from ..recipe import Device
+from ..recipe import Device, Search
 from ..recipe import Evaluation as EvaluationRecipe
 from ..run.encoder_off import EncoderOff
 from ..run.events import Sample, Scores
@@ -27,9 +27,6 @@ from ..run.predictions import read_predictions
 from ..score import metrics, significance
 from ..score.tally import Tally, joined, scored, tally
 from ..text.rows import BrokenRow, Row, load_rows
-
-PAPER_SOURCE_LENGTH = 256
-"""Tokens of a source that CodeXGLUE's code lets the model read, `<s>` and `</s>` included."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +118,8 @@ def evaluate(
         model,
         tokenizer,
         encoded.sources,
-        recipe.beam,
-        recipe.max_length,
-        recipe.batch_size,
+        recipe.search,
         after_batch,
-        length_penalty=recipe.length_penalty,
         beside=count,
     )
     counted = joined(tallies)
@@ -134,7 +128,7 @@ def evaluate(
         predictions=decoded.texts,
         result=scored(counted),
         floors=floors or floors_of(encoded.rows),
-        signatures=metrics.signatures(),
+        signatures=metrics.signatures() | recipe.search.signature,
         seconds=clock() - started,
         decoded=decoded,
         tally=counted,
@@ -178,12 +172,9 @@ def decode_texts(
     model: CodeToText,
     tokenizer: PreTrainedTokenizerBase,
     sources: Sequence[Sequence[int]],
-    beam: int,
-    max_length: int,
-    batch_size: int,
+    search: Search,
     after_batch: Callable[[int], None] = lambda done: None,
     *,
-    length_penalty: float = 0.0,
     beside: Callable[[Sequence[int], Sequence[str]], None] = lambda rows, texts: None,
 ) -> Decoded:
     """The best comment for each source, as text.
@@ -194,11 +185,8 @@ def decode_texts(
         model: The model.
         tokenizer: Its tokenizer.
         sources: Token ids with `<s>` and `</s>`.
-        beam: Beam width, 1 = greedy.
-        max_length: Most tokens of a comment.
-        batch_size: Sources decoded together, 0 = as many as the device has room for.
+        search: Beam, length, batch size, length penalty.
         after_batch: Called with the number of sources done after each batch.
-        length_penalty: As for `decode.beam_search`.
         beside: Called by that thread with the places of a batch's sources and their texts; what it raises, this raises at the
             end.
 
@@ -213,14 +201,7 @@ def decode_texts(
         beside(rows, [texts[row] for row in rows])
 
     done, tokens, ended, most, seconds = 0, 0, 0, 0, 0.0
-    batches = beam_search_batches(
-        model,
-        [list(source) for source in sources],
-        beam=beam,
-        max_length=max_length,
-        batch_size=batch_size,
-        length_penalty=length_penalty,
-    )
+    batches = search_batches(model, sources, search)
     with ThreadPoolExecutor(1, thread_name_prefix="texts") as second:
         at_work: list[Future[None]] = []
         while True:
@@ -237,7 +218,7 @@ def decode_texts(
             after_batch(done)
         for written in at_work:
             written.result()
-    return Decoded(tuple(texts), tokens, seconds, batch_size or most, ended)
+    return Decoded(tuple(texts), tokens, seconds, search.batch_size or most, ended)
 
 
 def to_text(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
@@ -288,7 +269,7 @@ def evaluate_model(
     recipe: EvaluationRecipe,
     *,
     source_length: int = PAPER_SOURCE_LENGTH,
-    target_length: int = 128,
+    target_length: int = PAPER_TARGET_LENGTH,
     device: Device = "auto",
     threads: int = 0,
     encoder_off: bool = False,
@@ -339,7 +320,7 @@ def load_for_evaluation(
     recipe: EvaluationRecipe,
     *,
     source_length: int = PAPER_SOURCE_LENGTH,
-    target_length: int = 128,
+    target_length: int = PAPER_TARGET_LENGTH,
     device: Device = "auto",
     threads: int = 0,
     skipped: Callable[[Sequence[BrokenRow]], None] | None = None,
@@ -357,19 +338,6 @@ def load_for_evaluation(
     if skipped is not None:
         skipped(rows.broken)
     model, tokenizer = load_model(model_path), load_tokenizer(model_path)
-    encoded = encode_rows(
-        rows,
-        tokenizer,
-        source_length=min(source_length, positions(model)),
-        target_length=target_length,
-        split_identifiers=model.config.split_identifiers,
-        cache=None,
-    )
+    encoded = encode_for(model, tokenizer, rows, source_length=source_length, target_length=target_length)
     chosen = encoded.take(subset(len(encoded.rows), recipe.rows, recipe.seed))
     return model.to(accelerator.device), tokenizer, chosen
-
-
-def positions(model: CodeToText) -> int:
-    """Most tokens that a model can read."""
-    most: int = model.config.max_position_embeddings - 2  # RoBERTa counts from 2
-    return most

@@ -8,7 +8,7 @@ import hashlib
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,9 +17,10 @@ from transformers import PreTrainedTokenizerFast
 from ..compress.quantize import UnavailableError, memory_bytes, multiplied_weights, quantize, quantized_weights
 from ..compress.quantized_files import stored_bytes
 from ..data import Encoded, pad_lists, subset
-from ..decode import beam_search
+from ..decode import search_all
 from ..families.roberta import BOS, PAD, CodeToText
 from ..recipe import Evaluation as EvaluationRecipe
+from ..recipe import Search
 from ..score import metrics
 from ..score.significance import bootstrap, paired_bootstrap
 from ..spec.checkpoint_files import INDEXES
@@ -176,7 +177,7 @@ def _made(model: CodeToText, methods: Sequence[str]) -> tuple[dict[str, CodeToTe
     for name in methods:
         try:
             quantized = quantize(model, name)
-            beam_search(quantized, [[BOS, 5, 2]], beam=1, max_length=2)
+            search_all(quantized, [[BOS, 5, 2]], Search(beam=1, max_length=2))
             made[name] = quantized
         except UnavailableError as error:
             missing[name] = str(error)
@@ -239,7 +240,7 @@ def _timings(made: Mapping[str, CodeToText], encoded: Encoded, asked: Asked, tel
 def _once(model: CodeToText, sources: list[list[int]], asked: Asked) -> tuple[float, float, float]:
     """Seconds for the comments, for one forced step, and for encoding."""
     begun = _now(model)
-    beam_search(model, sources, beam=asked.evaluation.beam, max_length=asked.evaluation.max_length, batch_size=len(sources))
+    search_all(model, sources, replace(asked.evaluation.search, batch_size=len(sources)))
     commented = _now(model)
     cache = model.prefill(pad_lists(sources, PAD).to(model.device))
     encoded = _now(model)

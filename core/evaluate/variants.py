@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from ..compress.quantize import UnavailableError, memory_bytes, quantize
-from ..decode import beam_search
+from ..decode import search_all
 from ..errors import ModelError
 from ..families.roberta import BOS, EOS, CodeToText, CodeToTextConfig
-from ..recipe import Device
+from ..recipe import Device, Search
 from ..ruby import methods
 from ..run.exchange import PLAIN
 from ..spec.quantizers import METHODS
@@ -107,7 +107,7 @@ class Models:
 
 def _problem(tiny: CodeToText, method: str) -> str:
     try:
-        beam_search(quantize(tiny, method), [[BOS, 5, EOS]], beam=1, max_length=2)
+        search_all(quantize(tiny, method), [[BOS, 5, EOS]], Search(beam=1, max_length=2))
     except ModelError as error:
         return error.problem
     except (RuntimeError, NotImplementedError) as error:  # a device or version without the kernels
@@ -126,7 +126,7 @@ def _quantized(base: Kept, method: str) -> Kept:
 def _warm_up(writer: Writer, method: str) -> None:
     """Writes something once, so that the first time anybody sees is not that of torch's own preparations."""
     try:
-        write_comments(writer, methods("def warm_up(value) value + 1 end"), beam=2, max_length=4)
+        write_comments(writer, methods("def warm_up(value) value + 1 end"), Search(beam=2, max_length=4))
     except (RuntimeError, NotImplementedError) as error:
         if method == PLAIN:
             raise

@@ -309,6 +309,12 @@ class CodeToText(PreTrainedModel):  # type: ignore[misc]  # mypy does not follow
         trained: Self = super().train(mode)
         return trained
 
+    @property
+    def positions(self) -> int:
+        """Most tokens that it can read or write."""
+        most: int = self.config.max_position_embeddings - PAD - 1  # RoBERTa counts from the one behind <pad>'s
+        return most
+
     def get_input_embeddings(self) -> nn.Module:
         """The word embeddings, shared by encoder, decoder and output."""
         shared: nn.Module = self.encoder.embeddings.word_embeddings

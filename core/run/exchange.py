@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from ..recipe import Search
+
 MOST_CHARACTERS = 2_000_000
 """What is read of a source: enough for any file a person wrote."""
 MOST_METHODS = 2000
@@ -75,7 +77,12 @@ class Comment:
     max_length: int = 64
     """Most tokens of a comment, the end included."""
     n_best: int = 1
-    """Alternatives wanted, at most `beam`."""
+    """Alternatives wanted; the beam holds no more."""
+
+    @property
+    def search(self) -> Search:
+        """What the model is asked for."""
+        return Search(self.beam, self.max_length, min(self.n_best, self.beam))
 
 
 Request = Read | Load | Abilities | Comment

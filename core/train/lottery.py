@@ -476,6 +476,7 @@ class Round:
             "rows": len(decoded.texts),
             "tokens": decoded.tokens,
             "beam": asked.beam,
+            **({"length_penalty": asked.length_penalty} if asked.length_penalty else {}),
             "batch_size": decoded.batch_size,
             "device": describe(self.material.model.device),
             "threads": torch.get_num_threads(),

@@ -6,19 +6,17 @@ the first start, and a run whose data has changed since is refused rather than c
 
 import json
 import os
-import platform
 import shutil
 import socket
 import sys
 import time
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from ..atomic import complete_or_absent
-from ..data import Encoded, encode_rows, subset
+from ..data import Encoded, encode_for, subset
 from ..errors import DataError, ModelError, RunError, TrainingError
 from ..evaluate.evaluate import as_event, floors_of
 from ..families.device import describe
@@ -26,6 +24,7 @@ from ..families.roberta import CodeToText, CodeToTextConfig, set_dropout, start_
 from ..families.tokenizer import train_tokenizer
 from ..families.weightfiles import find_tokenizer, find_weights
 from ..model import is_finetuned, load_masks, load_model, load_tokenizer
+from ..provenance import versions
 from ..recipe import NEW_MODEL, Architecture, Recipe, recipe_hash
 from ..regularfile import read_facts, reason
 from ..ruby import split_identifiers
@@ -37,20 +36,8 @@ from . import leftovers
 from .lottery import Material
 from .session import Session
 
-PACKAGES = ("codeprune-tui", "torch", "transformers", "tokenizers", "accelerate", "numpy", "safetensors", "nltk", "sacrebleu")
 COMPILERS = ("g++", "clang++", "c++")
 """What torch.compile makes code for the CPU with; any of them will do."""
-
-
-def versions() -> dict[str, str]:
-    """What a number depends on: Python and the packages that compute, package name -> version."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
 
 
 def prepare(session: Session) -> Material:
@@ -72,17 +59,11 @@ def prepare(session: Session) -> Material:
     model, tokenizer = start_model(recipe, splits["train"])
     if recipe.training.dropout >= 0:
         set_dropout(model, recipe.training.dropout)
-    _check_lengths(recipe, model.config)
+    _check_lengths(recipe, model.positions)
 
     def encode(rows: Rows) -> Encoded:
-        return encode_rows(
-            rows,
-            tokenizer,
-            source_length=recipe.data.source_length,
-            target_length=recipe.data.target_length,
-            split_identifiers=model.config.split_identifiers,
-            cache=session.paths.cache,
-        )
+        lengths = {"source_length": recipe.data.source_length, "target_length": recipe.data.target_length}
+        return encode_for(model, tokenizer, rows, **lengths, cache=session.paths.cache)
 
     held_out = encode(splits[recipe.evaluation.split])
     held_out = held_out.take(subset(len(held_out.rows), recipe.evaluation.rows, recipe.evaluation.seed))
@@ -210,8 +191,7 @@ def _rows(session: Session, split: str) -> Rows:
     return rows
 
 
-def _check_lengths(recipe: Recipe, config: CodeToTextConfig) -> None:
-    longest = config.max_position_embeddings - 2
+def _check_lengths(recipe: Recipe, longest: int) -> None:
     for key, length in {
         "data.source_length": recipe.data.source_length,
         "data.target_length": recipe.data.target_length,
