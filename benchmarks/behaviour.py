@@ -169,7 +169,7 @@ def appender(paths: RunPaths, every_s: float) -> Callable[[], None]:
             state["due"] += every_s
             state["step"] += 1
             step = int(state["step"])
-            writer.append(Evaluating("evaluating", 1, step, step % 200, 200) if step % 10 == 0 else a_step(1, step))
+            writer.append(Evaluating(round=1, step=step, done=step % 200, rows=200) if step % 10 == 0 else a_step(1, step))
 
     return write
 
@@ -177,17 +177,43 @@ def appender(paths: RunPaths, every_s: float) -> Callable[[], None]:
 def a_step(number: int, step: int) -> Step:
     """A step as a worker sends it, its figures with as many digits."""
     return Step(
-        "step", number, step, 100_000, 4.0 + 1 / (1 + step % 977), 4.9731e-05, 12_340.123 + step % 89, 181.0123 + step % 7
+        round=number,
+        step=step,
+        steps=100_000,
+        loss=4.0 + 1 / (1 + step % 977),
+        learning_rate=4.9731e-05,
+        tokens_per_second=12_340.123 + step % 89,
+        examples_per_second=181.0123 + step % 7,
     )
 
 
 def happenings(events: int) -> Iterator[Happening]:
     """A run of so many events, nearly all of them steps."""
-    yield RunStarted("run_started", "bench", "lottery", 3, 100_000, False, 0, 0, "cpu", 2, 1, "here", {})
-    yield RoundStarted("round_started", 1, 0.3, 100_000)
-    yield Pruned("pruned", 1, 0.3, 700, 1000, {f"encoder.encoder.layer.{at}.output.dense.weight": 0.3 for at in range(12)}, 0.5)
+    yield RunStarted(
+        run="bench",
+        kind="lottery",
+        rounds=3,
+        steps=100_000,
+        resumed=False,
+        round=0,
+        step=0,
+        device="cpu",
+        threads=2,
+        pid=1,
+        host="here",
+        versions={},
+    )
+    yield RoundStarted(round=1, sparsity=0.3, steps=100_000)
+    yield Pruned(
+        round=1,
+        sparsity=0.3,
+        kept=700,
+        total=1000,
+        matrices={f"encoder.encoder.layer.{at}.output.dense.weight": 0.3 for at in range(12)},
+        seconds=0.5,
+    )
     for step in range(1, events - 2):
-        yield Evaluating("evaluating", 1, step, step % 200, 200) if step % 20 == 0 else a_step(1, step)
+        yield Evaluating(round=1, step=step, done=step % 200, rows=200) if step % 20 == 0 else a_step(1, step)
 
 
 def journal_of(folder: Path, events: int, name: str = "bench") -> RunPaths:

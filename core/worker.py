@@ -76,10 +76,10 @@ def _hold(paths: RunPaths, offset: int, lock: int) -> int:
         return journal.append(what)
 
     def take(words: str) -> None:
-        emit(CommandTaken("command", words))
+        emit(CommandTaken(command=words))
 
     def refuse(problem: str) -> None:
-        emit(Warned("warning", problem))
+        emit(Warned(message=problem))
 
     control = Control(paths.commands, offset, take, refuse)
     control.stop_on_signals()
@@ -110,20 +110,22 @@ def _end_of_work(paths: RunPaths, journal: Journal, control: Control) -> int:
         try:
             _work(paths, journal, control)
         except StopRequested as request:
-            journal.append(Stopped("stopped", *_point(paths), str(request)))
+            round_number, step = _point(paths)
+            journal.append(Stopped(round=round_number, step=step, reason=str(request)))
         return 0
     except HoldLostError:
         raise
     except CodepruneError as error:
         _log(f"Error: {error}")
-        failed, code = Failed("failed", error.problem, error.fix), error.exit_code
+        failed, code = Failed(problem=error.problem, fix=error.fix), error.exit_code
     except OSError as error:  # of the disk or the system, whose users can put it right
         _log(traceback.format_exc())
-        failed, code = Failed("failed", *_in_words(paths, error)), RunError.exit_code
+        problem, fix = _in_words(paths, error)
+        failed, code = Failed(problem=problem, fix=fix), RunError.exit_code
     except Exception as error:  # a defect of ours: the journal must say so, or the run would look crashed
         _log(traceback.format_exc())
         fix = f"This is a defect; its traceback is in {paths.log}."
-        failed, code = Failed("failed", f"{type(error).__name__}: {error}"[:2000], fix), 1
+        failed, code = Failed(problem=f"{type(error).__name__}: {error}"[:2000], fix=fix), 1
     journal.append(failed)
     return code
 
@@ -156,7 +158,6 @@ def _work(paths: RunPaths, journal: Journal, control: Control) -> None:
     round_number, step = _point(paths)
     journal.append(
         RunStarted(
-            "run_started",
             run=paths.name,
             kind=recipe.kind,
             rounds=recipe.rounds,

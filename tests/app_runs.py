@@ -46,7 +46,6 @@ SAMPLES = [
 
 def started(name: str = "run", rounds: int = 3, steps: int = 20, **other: object) -> RunStarted:
     fields: dict[str, object] = {
-        "event": "run_started",
         "run": name,
         "kind": "lottery",
         "rounds": rounds,
@@ -64,12 +63,24 @@ def started(name: str = "run", rounds: int = 3, steps: int = 20, **other: object
 
 
 def step(number: int, at: int, loss: float = 3.0, steps: int = 20) -> Step:
-    return Step("step", number, at, steps, loss, 1e-4, 12_340.0, 181.0)
+    return Step(
+        round=number, step=at, steps=steps, loss=loss, learning_rate=1e-4, tokens_per_second=12_340.0, examples_per_second=181.0
+    )
 
 
 def evaluated(number: int, at: int, bleu: float, samples: list[Sample] | None = None) -> Evaluated:
     scores = Scores(bleu, bleu / 5, bleu * 1.6)
-    return Evaluated("evaluated", number, at, "valid", 200, scores, FLOORS, {}, 2.5, SAMPLES if samples is None else samples)
+    return Evaluated(
+        round=number,
+        step=at,
+        split="valid",
+        rows=200,
+        scores=scores,
+        floors=FLOORS,
+        signatures={},
+        seconds=2.5,
+        samples=SAMPLES if samples is None else samples,
+    )
 
 
 def encoder_off(low: float = 2.5, value: float = 3.4, seconds: float = 2.0, dense: float = 15.0) -> EncoderOffMeasured:
@@ -77,7 +88,6 @@ def encoder_off(low: float = 2.5, value: float = 3.4, seconds: float = 2.0, dens
     scores = Scores(dense - value, dense / 5 - value, dense * 1.6 - value)
     names = {"bleu": scores.bleu, "corpus_bleu": scores.corpus_bleu, "chrf": scores.chrf}
     return EncoderOffMeasured(
-        event="encoder_off",
         round=0,
         step=20,
         split="valid",
@@ -118,9 +128,23 @@ def measured(number: int, share: float, layers: int = 4, decoder: int = 2) -> li
         blocks = [[round(100 * (1 - share))] * 16 for _ in range(16)]
         if dead:
             blocks[1] = [0] * 16
-        before = (None, None) if number == 0 else (0.125, 0.75)
-        counts = (dead, dead + 1, heads, min(heads, dead // 3))
-        figures.append(MatrixMeasured("matrix", number, name, 64, 64, kept, 0.02 + layer / 1000, *before, *counts, blocks))
+        figures.append(
+            MatrixMeasured(
+                round=number,
+                parameter=name,
+                rows=64,
+                columns=64,
+                kept=kept,
+                magnitude=0.02 + layer / 1000,
+                change=None if number == 0 else 0.125,
+                overlap=None if number == 0 else 0.75,
+                dead_rows=dead,
+                dead_columns=dead + 1,
+                heads=heads,
+                dead_heads=min(heads, dead // 3),
+                density=blocks,
+            )
+        )
     return figures
 
 
@@ -137,32 +161,32 @@ def with_figures(events: list[Happening]) -> list[Happening]:
 def a_round(number: int, bleu: float, rounds: int = 3, steps: int = 20) -> list[Happening]:
     share = 0.9 * number / max(1, rounds)
     pruned: list[Happening] = [
-        Pruned("pruned", number, share, round(1000 * (1 - share)), 1000, matrices(share), 0.4),
-        Rewound("rewound", number, "pretrained"),
+        Pruned(round=number, sparsity=share, kept=round(1000 * (1 - share)), total=1000, matrices=matrices(share), seconds=0.4),
+        Rewound(round=number, to="pretrained"),
     ]
     return [
-        RoundStarted("round_started", number, share, steps),
+        RoundStarted(round=number, sparsity=share, steps=steps),
         *(pruned if number else []),
         *(step(number, at, 4.0 - at / 10) for at in range(1, steps + 1)),
-        Evaluating("evaluating", number, steps, 100, 200),
+        Evaluating(round=number, step=steps, done=100, rows=200),
         evaluated(number, steps, bleu),
-        Picked("picked", number, steps, bleu, "last weights"),
-        CheckpointSaved("checkpoint", number, steps),
-        RoundFinished("round_finished", number, share, Scores(bleu, bleu / 5, bleu * 1.6), steps, 25.0),
+        Picked(round=number, step=steps, bleu=bleu, reason="last weights"),
+        CheckpointSaved(round=number, step=steps),
+        RoundFinished(round=number, sparsity=share, scores=Scores(bleu, bleu / 5, bleu * 1.6), steps=steps, seconds=25.0),
     ]
 
 
 def beginning(name: str = "run", rounds: int = 3) -> list[Happening]:
     return [
         started(name, rounds),
-        DataLoaded("data_loaded", "train", 24_927, 3),
-        FloorsMeasured("floors", "valid", 200, FLOORS["constant"], FLOORS["name"]),
+        DataLoaded(split="train", rows=24_927, skipped=3),
+        FloorsMeasured(split="valid", rows=200, constant=FLOORS["constant"], name=FLOORS["name"]),
     ]
 
 
 def whole_run(name: str = "run", rounds: int = 3) -> list[Happening]:
     rounds_of_it = [event for number in range(rounds + 1) for event in a_round(number, 15.0 - number, rounds)]
-    return [*beginning(name, rounds), *rounds_of_it, RunFinished("run_finished", rounds)]
+    return [*beginning(name, rounds), *rounds_of_it, RunFinished(rounds=rounds)]
 
 
 class Worker:

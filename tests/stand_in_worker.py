@@ -38,45 +38,78 @@ SIGNATURES = {"bleu": "codexglue|smooth", "corpus_bleu": "nrefs:1|case:lc"}
 def work(paths: RunPaths, mode: str, offset: int) -> None:
     paths.killed.unlink(missing_ok=True)
     journal = JournalWriter(paths.journal)
-    control = Control(paths.commands, offset, lambda words: journal.append(CommandTaken("command", words)), lambda _: None)
+    control = Control(paths.commands, offset, lambda words: journal.append(CommandTaken(command=words)), lambda _: None)
     control.stop_on_signals()
     resumed = journal.resumed
     started = RunStarted(
-        "run_started", paths.name, "lottery", 2, 4, resumed, 0, 0, "cpu", 1, os.getpid(), socket.gethostname(), {"torch": "none"}
+        run=paths.name,
+        kind="lottery",
+        rounds=2,
+        steps=4,
+        resumed=resumed,
+        round=0,
+        step=0,
+        device="cpu",
+        threads=1,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        versions={"torch": "none"},
     )
     journal.append(started)
-    journal.append(FloorsMeasured("floors", "valid", 20, FLOORS["constant"], FLOORS["name"]))
+    journal.append(FloorsMeasured(split="valid", rows=20, constant=FLOORS["constant"], name=FLOORS["name"]))
     if mode == "fail":
-        journal.append(Failed("failed", "The loss is not a number at step 3.", "Try a lower training.learning_rate."))
+        journal.append(Failed(problem="The loss is not a number at step 3.", fix="Try a lower training.learning_rate."))
         return
     if mode == "die":
         time.sleep(0.5)  # so that whoever launched us has seen the lock
         os.kill(os.getpid(), signal.SIGKILL)
     number = 0
     while number <= 2:
-        journal.append(RoundStarted("round_started", number, number * 0.25, 4))
+        journal.append(RoundStarted(round=number, sparsity=number * 0.25, steps=4))
         for step in range(1, 5):
-            journal.append(Step("step", number, step, 4, 3.0 - number, 1e-4, 1000.0, 10.0))
+            journal.append(
+                Step(
+                    round=number,
+                    step=step,
+                    steps=4,
+                    loss=3.0 - number,
+                    learning_rate=1e-4,
+                    tokens_per_second=1000.0,
+                    examples_per_second=10.0,
+                )
+            )
             while mode == "endless" or control.pausing or control.stopping:
                 control.poll()
                 if control.stopping:
-                    journal.append(Stopped("stopped", number, step, control.stopping))
+                    journal.append(Stopped(round=number, step=step, reason=control.stopping))
                     return
                 if control.pausing:
-                    journal.append(Paused("paused", number, step))
+                    journal.append(Paused(round=number, step=step))
                     while control.pausing and not control.stopping:
                         time.sleep(0.01)
                         control.poll()
                     if not control.stopping:
-                        journal.append(Resumed("resumed", number, step))
+                        journal.append(Resumed(round=number, step=step))
                 time.sleep(0.01)
         scores = Scores(10.0 + number, 1.0 + number, 20.0 + number)
-        journal.append(Evaluating("evaluating", number, 4, 10, 20))
-        journal.append(Evaluated("evaluated", number, 4, "valid", 20, scores, FLOORS, SIGNATURES, 1.5, []))
-        journal.append(RoundFinished("round_finished", number, number * 0.25, scores, 4, 2.0))
+        journal.append(Evaluating(round=number, step=4, done=10, rows=20))
+        journal.append(
+            Evaluated(
+                round=number,
+                step=4,
+                split="valid",
+                rows=20,
+                scores=scores,
+                floors=FLOORS,
+                signatures=SIGNATURES,
+                seconds=1.5,
+                samples=[],
+            )
+        )
+        journal.append(RoundFinished(round=number, sparsity=number * 0.25, scores=scores, steps=4, seconds=2.0))
         number += 1
-    journal.append(Warned("warning", "red \x1b[31m text"))
-    journal.append(RunFinished("run_finished", 2))
+    journal.append(Warned(message="red \x1b[31m text"))
+    journal.append(RunFinished(rounds=2))
     journal.close()
 
 

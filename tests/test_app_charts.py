@@ -135,9 +135,12 @@ async def test_the_mouse_says_values_and_its_wheel_zooms(tmp_path: Path) -> None
 @SIZES
 async def test_what_is_no_number_is_left_out_and_said(tmp_path: Path, size: tuple[int, int]) -> None:
     bad = (math.inf, -math.inf, math.nan, 1e308, -1e308)
-    steps = [Step("step", 1, at, 20, value, value, value, value) for at, value in enumerate(bad, 3)]
+    steps = [
+        Step(round=1, step=at, steps=20, loss=value, learning_rate=value, tokens_per_second=value, examples_per_second=value)
+        for at, value in enumerate(bad, 3)
+    ]
     scores = [evaluated(1, at, value) for at, value in enumerate(bad, 10)]
-    done = RoundFinished("round_finished", 1, 0.3, Scores(1e308, math.nan, -math.inf), 20, math.inf)
+    done = RoundFinished(round=1, sparsity=0.3, scores=Scores(1e308, math.nan, -math.inf), steps=20, seconds=math.inf)
     events = [*beginning("ruby-1"), *a_round(0, 15.0), *a_round(1, 14.0)[:5], *steps, *scores, step(1, 18), done]
     make_run(tmp_path, "ruby-1", events)
     async with opened(tmp_path, size) as (app, pilot):

@@ -59,7 +59,14 @@ def column(app: CodepruneApp, run: str, name: str) -> list[str]:
 async def test_the_newest_runs_are_compared_at_first(tmp_path: Path, size: tuple[int, int]) -> None:
     make_run(tmp_path, "first", sized(whole_run("first")))
     make_run(tmp_path, "second", sized([*beginning("second"), *a_round(0, 16.0), *a_round(1, 14.5)]))
-    make_run(tmp_path, "warm", [started("warm", kind="pretrain"), Step("step", 0, 1, 20, 3.0, 1e-4, 1.0, 1.0)])
+    make_run(
+        tmp_path,
+        "warm",
+        [
+            started("warm", kind="pretrain"),
+            Step(round=0, step=1, steps=20, loss=3.0, learning_rate=1e-4, tokens_per_second=1.0, examples_per_second=1.0),
+        ],
+    )
     async with opened(tmp_path, size) as (app, pilot):
         await open_compare(app, pilot, "second")
         await until_shown(app, "smoothed BLEU-4 by sparsity %")

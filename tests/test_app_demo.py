@@ -216,7 +216,7 @@ async def test_a_crashed_demo_does_not_keep_another_from_starting(
 async def test_the_demos_first_minute_shows_the_example_until_the_run_has_scores_of_its_own(
     checkpoints: Path, shipped: Path, size: tuple[int, int]
 ) -> None:
-    floors = FloorsMeasured("floors", "valid", 200, Scores(1.25, 0.1, 5.0), Scores(2.5, 0.2, 6.0))
+    floors = FloorsMeasured(split="valid", rows=200, constant=Scores(1.25, 0.1, 5.0), name=Scores(2.5, 0.2, 6.0))
     paths, worker = make_run(checkpoints, "demo-1", [started("demo-1"), floors, a_round(0, 15.0)[0], step(0, 1)])
     with live(paths):
         async with opened(checkpoints, size, demo=True) as (app, pilot):

@@ -55,10 +55,10 @@ def hostile_events(evil: str) -> list[Happening]:
         *beginning(evil),
         *a_round(0, 15.0),
         evaluated(1, 5, 14.0, [sample]),
-        Picked("picked", 1, 5, None, evil),
-        Warned("warning", f"{evil} warned"),
-        Stopped("stopped", 1, 5, evil),
-        Failed("failed", f"{evil} problem", f"{evil} fix"),
+        Picked(round=1, step=5, bleu=None, reason=evil),
+        Warned(message=f"{evil} warned"),
+        Stopped(round=1, step=5, reason=evil),
+        Failed(problem=f"{evil} problem", fix=f"{evil} fix"),
     ]
 
 

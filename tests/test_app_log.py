@@ -33,7 +33,7 @@ SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
 
 
 def warned(number: int) -> Warned:
-    return Warned("warning", f"warning number {number} " + "and so on " * 12)
+    return Warned(message=f"warning number {number} " + "and so on " * 12)
 
 
 def top_of(log: RunLog) -> str:
@@ -146,7 +146,7 @@ async def test_the_whole_log_opens_switches_and_closes(tmp_path: Path, size: tup
             pager = await open_log(app, pilot)
             await until_shown(app, "Round 1 complete at 30 %, BLEU 14.25 (name 13.16), in 25 s")
             assert "RUNNING" in shown(app)
-            writer.append(Warned("warning", "[red]beware[/red] \x1b[31m"))
+            writer.append(Warned(message="[red]beware[/red] \x1b[31m"))
             await until_shown(app, "[red]beware[/red] <1B>[31m")
             await pilot.press("w")
             await until_shown(app, "printed 0299")

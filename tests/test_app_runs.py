@@ -154,7 +154,7 @@ async def test_marked_runs_are_paused_and_resumed(tmp_path: Path, size: tuple[in
     monkeypatch.setattr(client, "resume", lambda paths: asked.append(("resume", paths.name)))
     runs = four_runs(tmp_path)
     work, _ = make_run(tmp_path, "work", [*beginning(), *a_round(0, 15.0)])
-    rest, _ = make_run(tmp_path, "rest", [*beginning(), *a_round(0, 15.0), Paused("paused", 1, 0)])
+    rest, _ = make_run(tmp_path, "rest", [*beginning(), *a_round(0, 15.0), Paused(round=1, step=0)])
     assert runs
     with live(work), live(rest):
         async with opened(tmp_path, size) as (app, pilot):

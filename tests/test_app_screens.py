@@ -146,7 +146,7 @@ async def test_freeze_holds_the_view_but_not_the_status(tmp_path: Path) -> None:
             await until_shown(app, "loss 2.500")
             await pilot.press("f")
             writer.append(step(1, 2, 1.25))
-            writer.append(Paused("paused", 1, 2))
+            writer.append(Paused(round=1, step=2))
             await until_shown(app, "PAUSED")
             assert "loss 2.500" in shown(app)
             await pilot.press("f")
@@ -161,8 +161,8 @@ async def test_pause_shows_at_once_and_resume_follows(tmp_path: Path) -> None:
             await pilot.press("2", "p")
             await until(paths.commands.exists)
             await until_shown(app, "PAUSING…")
-            writer.append(CommandTaken("command", "pause"))
-            writer.append(Paused("paused", 1, 1))
+            writer.append(CommandTaken(command="pause"))
+            writer.append(Paused(round=1, step=1))
             await until_shown(app, "PAUSED")
             await pilot.press("p")
             await until(lambda: "resume" in paths.commands.read_text())
@@ -246,7 +246,7 @@ async def test_a_run_that_ends_is_told(tmp_path: Path) -> None:
     with live(paths):
         async with opened(tmp_path) as (app, _):
             await until(lambda: "RUNNING" in status(app))
-            writer.append(RunFinished("run_finished", 3))
+            writer.append(RunFinished(rounds=3))
             await until_shown(app, "ruby-1 is done.")
             assert "DONE" in status(app)
             assert "ETA" not in status(app)
@@ -260,7 +260,7 @@ async def test_a_finished_run_cannot_be_paused_and_says_why(tmp_path: Path) -> N
         await until_shown(app, "ruby-1 is done: nothing is")
 
 
-@pytest.mark.parametrize("end", [Stopped("stopped", 1, 20, "stop"), None])
+@pytest.mark.parametrize("end", [Stopped(round=1, step=20, reason="stop"), None])
 async def test_a_run_that_nobody_works_on_has_no_eta(tmp_path: Path, end: Stopped | None) -> None:
     events = [*beginning("ruby-1"), *a_round(0, 15.0), step(1, 20)]
     make_run(tmp_path, "ruby-1", [*events, *([end] if end else [])])
@@ -273,8 +273,11 @@ async def test_a_run_that_nobody_works_on_has_no_eta(tmp_path: Path, end: Stoppe
 
 async def test_a_pretraining_run_shows_its_accuracy(tmp_path: Path) -> None:
     begun = started("pre", rounds=0, steps=100, kind="pretrain")
-    training = [Step("step", 0, at, 100, 5.0, 1e-4, 1e4, 100.0) for at in (50, 100)]
-    make_run(tmp_path, "pre", [begun, *training, Validated("validated", 0, 100, 2.25, 0.543, 3.0)])
+    training = [
+        Step(round=0, step=at, steps=100, loss=5.0, learning_rate=1e-4, tokens_per_second=1e4, examples_per_second=100.0)
+        for at in (50, 100)
+    ]
+    make_run(tmp_path, "pre", [begun, *training, Validated(round=0, step=100, loss=2.25, accuracy=0.543, seconds=3.0)])
     async with opened(tmp_path, LARGE) as (app, pilot):
         await until_shown(app, "pre")
         await pilot.press("enter")

@@ -370,9 +370,9 @@ def test_status_takes_numbers_that_json_has_not(tmp_path: Path, run_cli: Cli) ->
     paths = create_run(tmp_path / "checkpoints", "mine", Recipe())
     writer = JournalWriter(paths.journal)
     nowhere = Scores(float("nan"), float("inf"), 1.0)
-    writer.append(FloorsMeasured("floors", "valid", 1, nowhere, nowhere))
-    writer.append(RoundFinished("round_finished", 0, 0.0, nowhere, 1, 1.0))
-    writer.append(Stopped("stopped", 0, 1, "stop"))
+    writer.append(FloorsMeasured(split="valid", rows=1, constant=nowhere, name=nowhere))
+    writer.append(RoundFinished(round=0, sparsity=0.0, scores=nowhere, steps=1, seconds=1.0))
+    writer.append(Stopped(round=0, step=1, reason="stop"))
     writer.close()
     text = run_cli("status", "mine", "--json").out
     run = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))["run"]

@@ -145,7 +145,7 @@ def test_pause_resume_and_stop_are_obeyed(paths: RunPaths) -> None:
     client.resume(paths)
     until(lambda: happened(paths, Resumed))
     client.pause_after(paths, 3)
-    until(lambda: any(event.what == CommandTaken("command", "pause-after 3") for event in client.Follower(paths).poll()))
+    until(lambda: any(event.what == CommandTaken(command="pause-after 3") for event in client.Follower(paths).poll()))
     client.stop(paths)
     until(lambda: happened(paths, Stopped))
     until(lambda: not is_held(paths))
@@ -217,24 +217,63 @@ def test_what_a_kill_costs_is_counted(paths: RunPaths, happenings: list[str | in
     for each in happenings:
         word, _, number = str(each).partition(" ")
         round_number = int(number) if word == "round" else round_number
-        where = (round_number, each if isinstance(each, int) else int(number or 0))
-        started = RunStarted("run_started", "mine", "lottery", 1, 1, False, *where, "cpu", 1, 1, "host", {})
+        at = each if isinstance(each, int) else int(number or 0)
+        started = RunStarted(
+            run="mine",
+            kind="lottery",
+            rounds=1,
+            steps=1,
+            resumed=False,
+            round=round_number,
+            step=at,
+            device="cpu",
+            threads=1,
+            pid=1,
+            host="host",
+            versions={},
+        )
         known: dict[str, Happening] = {
             "started": started,
             "resumed": started,
-            "round": RoundStarted("round_started", round_number, 0.0, 300),
-            "saved": CheckpointSaved("checkpoint", *where),
-            "evaluating": Evaluating("evaluating", round_number, 80, 1, 9),
+            "round": RoundStarted(round=round_number, sparsity=0.0, steps=300),
+            "saved": CheckpointSaved(round=round_number, step=at),
+            "evaluating": Evaluating(round=round_number, step=80, done=1, rows=9),
         }
-        writer.append(known.get(word) or Step("step", *where, 300, 1.0, 1e-4, 1.0, 1.0))
-        writer.append(Warned("warning", "no matter"))
+        writer.append(
+            known.get(word)
+            or Step(
+                round=round_number,
+                step=at,
+                steps=300,
+                loss=1.0,
+                learning_rate=1e-4,
+                tokens_per_second=1.0,
+                examples_per_second=1.0,
+            )
+        )
+        writer.append(Warned(message="no matter"))
     writer.close()
     assert client.undone(paths) == words
 
 
 def _journal_start(paths: RunPaths, pid: int, host: str) -> None:
     writer = JournalWriter(paths.journal)
-    writer.append(RunStarted("run_started", "mine", "lottery", 1, 1, False, 0, 0, "cpu", 1, pid, host, {}))
+    writer.append(
+        RunStarted(
+            run="mine",
+            kind="lottery",
+            rounds=1,
+            steps=1,
+            resumed=False,
+            round=0,
+            step=0,
+            device="cpu",
+            threads=1,
+            pid=pid,
+            host=host,
+            versions={},
+        )
+    )
     writer.close()
 
 

@@ -141,7 +141,7 @@ def test_half_a_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """On a disk with room for a few bytes, the line that fits after all must not be spoilt by the one that did not."""
     path = tmp_path / "events.jsonl"
     writer = JournalWriter(path)
-    writer.append(Warned("warning", "one"))
+    writer.append(Warned(message="one"))
     whole_write = writer._file.write
 
     class Full:
@@ -161,14 +161,14 @@ def test_half_a_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     whole_file = writer._file
     monkeypatch.setattr(writer, "_file", Full())
     with pytest.raises(OSError, match="full") as caught:
-        writer.append(Warned("warning", "x" * 1000))
+        writer.append(Warned(message="x" * 1000))
     assert caught.value.filename == str(path)
     monkeypatch.setattr(writer, "_file", whole_file)
-    writer.append(Warned("warning", "two"))
+    writer.append(Warned(message="two"))
     writer.close()
     assert [(event.seq, event.what) for event in read_journal(path)] == [
-        (0, Warned("warning", "one")),
-        (1, Warned("warning", "two")),
+        (0, Warned(message="one")),
+        (1, Warned(message="two")),
     ]
 
 

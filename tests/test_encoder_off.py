@@ -80,7 +80,7 @@ def test_the_time_left_counts_the_second_look_at_round_0() -> None:
     events = whole_run()
     end = next(place for place, what in enumerate(events) if getattr(what, "event", "") == "evaluated")
     before = view_of(events[: end + 1])  # scored, and the encoder is still to come
-    halfway = view_of([*events[: end + 1], Evaluating("evaluating", 0, 20, 100, 200, encoder_off=True)])
+    halfway = view_of([*events[: end + 1], Evaluating(round=0, step=20, done=100, rows=200, encoder_off=True)])
     after = view_of([*events[: end + 1], IDLE])
     left = [eta_s(view, view.last.time) for view in (before, halfway, after) if view.last]
     assert left[0] - left[1] == pytest.approx(2.5 + 1.25)  # 2.5 s is what the evaluation took; the other half is left

@@ -1,7 +1,11 @@
 """The journal's lines: what is written is read back, and nothing that is read can raise."""
 
+import ast
+import dataclasses
 import json
 import math
+from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -29,20 +33,58 @@ from core.run.events import (
     to_line,
 )
 
+ROOT = Path(__file__).resolve().parent.parent
 SCORES = Scores(12.5, 1.25, 20.0)
 EXAMPLES: list[Happening] = [
-    RunStarted("run_started", "r", "lottery", 3, 10, True, 1, 5, "cpu", 2, 99, "host", {"torch": "2.13"}),
-    FloorsMeasured("floors", "valid", 20, SCORES, SCORES),
-    Pruned("pruned", 1, 0.25, 75, 100, {"encoder.encoder.layer.0.output.dense.weight": 0.25}, 0.1),
-    Step("step", 1, 2, 10, 3.5, 1e-4, 1000.0, 8.0),
-    Evaluated(
-        "evaluated", 1, 10, "valid", 20, SCORES, {"name": SCORES}, {"bleu": "x"}, 1.5, [Sample(3, "A.b", "ref", "pred", 9.0)]
+    RunStarted(
+        run="r",
+        kind="lottery",
+        rounds=3,
+        steps=10,
+        resumed=True,
+        round=1,
+        step=5,
+        device="cpu",
+        threads=2,
+        pid=99,
+        host="host",
+        versions={"torch": "2.13"},
     ),
-    Picked("picked", 1, 10, None, "last"),
-    MatrixMeasured("matrix", 1, "encoder.pooler.dense.weight", 4, 4, 8, 0.5, None, 0.75, 1, 0, 0, 0, [[0, 100], [3, 97]]),
-    RoundFinished("round_finished", 0, 0.0, None, 10, 1.0),
-    RoundFinished("round_finished", 0, 0.0, SCORES, 10, 1.0, 123_456),
-    Failed("failed", 'a "quoted"\nproblem \x1b[31m   é', "fix"),
+    FloorsMeasured(split="valid", rows=20, constant=SCORES, name=SCORES),
+    Pruned(
+        round=1, sparsity=0.25, kept=75, total=100, matrices={"encoder.encoder.layer.0.output.dense.weight": 0.25}, seconds=0.1
+    ),
+    Step(round=1, step=2, steps=10, loss=3.5, learning_rate=1e-4, tokens_per_second=1000.0, examples_per_second=8.0),
+    Evaluated(
+        round=1,
+        step=10,
+        split="valid",
+        rows=20,
+        scores=SCORES,
+        floors={"name": SCORES},
+        signatures={"bleu": "x"},
+        seconds=1.5,
+        samples=[Sample(3, "A.b", "ref", "pred", 9.0)],
+    ),
+    Picked(round=1, step=10, bleu=None, reason="last"),
+    MatrixMeasured(
+        round=1,
+        parameter="encoder.pooler.dense.weight",
+        rows=4,
+        columns=4,
+        kept=8,
+        magnitude=0.5,
+        change=None,
+        overlap=0.75,
+        dead_rows=1,
+        dead_columns=0,
+        heads=0,
+        dead_heads=0,
+        density=[[0, 100], [3, 97]],
+    ),
+    RoundFinished(round=0, sparsity=0.0, scores=None, steps=10, seconds=1.0),
+    RoundFinished(round=0, sparsity=0.0, scores=SCORES, steps=10, seconds=1.0, size_bytes=123_456),
+    Failed(problem='a "quoted"\nproblem \x1b[31m   é', fix="fix"),
 ]
 
 
@@ -63,11 +105,17 @@ def test_every_kind_of_event_has_its_own_name() -> None:
 
 def test_keys_of_a_newer_version_are_ignored() -> None:
     line = json.dumps({"seq": 1, "time": 2, "event": "warning", "message": "m", "colour": "red"})
-    assert from_line(line) == Event(1, 2.0, Warned("warning", "m"))
+    assert from_line(line) == Event(1, 2.0, Warned(message="m"))
 
 
 def test_a_loss_that_is_no_number_can_be_written_and_read() -> None:
-    event = from_line(to_line(0, 0.0, Step("step", 0, 1, 1, math.nan, 1e-4, 1.0, 1.0)))
+    event = from_line(
+        to_line(
+            0,
+            0.0,
+            Step(round=0, step=1, steps=1, loss=math.nan, learning_rate=1e-4, tokens_per_second=1.0, examples_per_second=1.0),
+        )
+    )
     assert isinstance(event.what, Step)
     assert math.isnan(event.what.loss)
 
@@ -100,13 +148,13 @@ def test_no_line_raises(line: bytes | str) -> None:
 
 @given(st.text(st.characters(codec="utf-8")), st.floats(allow_nan=False), st.integers(0, 2**53))
 def test_any_text_and_number_survives(text: str, number: float, seq: int) -> None:
-    what = Picked("picked", 0, 1, number, text)
+    what = Picked(round=0, step=1, bleu=number, reason=text)
     line = to_line(seq, 0.0, what)
     assert line.count("\n") == 1
     assert from_line(line.encode()) == Event(seq, 0.0, what)
 
 
-STEP = Step("step", 1, 20, 300, 3.25, 1e-05, 12_340.5, 181.0)
+STEP = Step(round=1, step=20, steps=300, loss=3.25, learning_rate=1e-05, tokens_per_second=12_340.5, examples_per_second=181.0)
 STEP_LINE = to_line(7, 1_750_000_000.125, STEP).encode()
 PIECES = [
     b"-",
@@ -142,12 +190,66 @@ def test_the_short_way_reads_what_the_long_way_reads(at: int, cut: int, pieces: 
     assert repr(from_line(line)) == repr(read_line(line))
 
 
-@given(st.lists(st.floats(), min_size=4, max_size=4), st.lists(st.integers(-(2**70), 2**70), min_size=3, max_size=3))
-def test_any_step_is_read_the_same_both_ways(numbers: list[float], counts: list[int]) -> None:
-    line = to_line(3, 1.5, Step("step", *counts, *numbers)).encode()
+COUNTS, NUMBERS = st.integers(-(2**70), 2**70), st.floats()
+STEPS = st.builds(
+    Step,
+    round=COUNTS,
+    step=COUNTS,
+    steps=COUNTS,
+    loss=NUMBERS,
+    learning_rate=NUMBERS,
+    tokens_per_second=NUMBERS,
+    examples_per_second=NUMBERS,
+)
+
+
+@given(STEPS)
+def test_any_step_is_read_the_same_both_ways(step: Step) -> None:
+    line = to_line(3, 1.5, step).encode()
     assert repr(from_line(line)) == repr(read_line(line))
 
 
 def test_a_step_as_it_is_written_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("core.run.events.read_line")
     assert from_line(STEP_LINE) == from_line(STEP_LINE.rstrip()) == Event(7, 1_750_000_000.125, STEP)
+
+
+def events_built(tree: ast.AST) -> Iterator[ast.Call]:
+    """Every call that builds an event, under whatever name the class was imported."""
+    kinds = {kind.__name__ for kind in get_args(Happening)}
+    imports = (alias for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names)
+    names = {alias.asname or alias.name for alias in imports if alias.name in kinds}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = node.func
+            direct = isinstance(called, ast.Name) and called.id in names
+            if direct or (isinstance(called, ast.Attribute) and called.attr in kinds):
+                yield node
+
+
+def test_events_are_built_by_keyword_and_never_told_their_own_tag() -> None:
+    built = 0
+    for root in ("core", "codeprune_tui", "tests", "tools", "benchmarks"):
+        for path in sorted((ROOT / root).rglob("*.py")):
+            for call in events_built(ast.parse(path.read_text(encoding="utf-8"))):
+                built += 1
+                place = f"{path.relative_to(ROOT)}:{call.lineno}: {ast.unparse(call)[:80]}"
+                assert not call.args, place
+                assert "event" not in [keyword.arg for keyword in call.keywords], place
+    assert built > 150  # or the walk finds nothing
+
+
+def test_an_event_takes_no_positions() -> None:
+    for kind in get_args(Happening):
+        fields = dataclasses.fields(kind)
+        assert all(field.kw_only for field in fields), kind
+        assert (fields[0].name, fields[0].default) == ("event", get_args(fields[0].type)[0]), kind
+        with pytest.raises(TypeError, match="positional"):
+            kind("one")
+
+
+@pytest.mark.parametrize("what", EXAMPLES, ids=lambda what: str(what.event))
+def test_a_line_without_its_tag_is_no_event(what: Happening) -> None:
+    line = json.loads(to_line(1, 2.0, what))
+    del line["event"]
+    assert isinstance(from_line(json.dumps(line)).what, Unknown)

@@ -195,7 +195,7 @@ def test_where_a_model_is_pruned_in_words(tmp_path: Path) -> None:
     assert (given.description(dense), given.before(dense), given.warnings(build_recipe(BASE), dense)) == ("", 0.0, [])
     save_masks({query: torch.tensor([[True, False, True], [False, False, True]])}, tmp_path / "masks.safetensors")
     assert given._packed(tmp_path / "masks.safetensors") == {query: (3, 6)}
-    assert replace(Pruned("pruned", 1, 0.5, 1, 2, {}, 0.0)).before == 0.0
+    assert replace(Pruned(round=1, sparsity=0.5, kept=1, total=2, matrices={}, seconds=0.0)).before == 0.0
 
 
 def test_a_recipe_is_checked_against_the_model_that_it_starts_from(

@@ -136,9 +136,26 @@ def alive(paths: RunPaths) -> Iterator[int]:
 
 
 def journal(paths: RunPaths, pid: int, host: str, *more: Happening, age_s: float = 0.0) -> None:
-    started = RunStarted("run_started", "mine", "lottery", 2, 4, False, 0, 0, "cpu", 1, pid, host, {})
+    started = RunStarted(
+        run="mine",
+        kind="lottery",
+        rounds=2,
+        steps=4,
+        resumed=False,
+        round=0,
+        step=0,
+        device="cpu",
+        threads=1,
+        pid=pid,
+        host=host,
+        versions={},
+    )
     writer = JournalWriter(paths.journal, lambda: time.time() - age_s)
-    for what in (started, Step("step", 0, 1, 4, 3.0, 1e-4, 1.0, 1.0), *more):
+    for what in (
+        started,
+        Step(round=0, step=1, steps=4, loss=3.0, learning_rate=1e-4, tokens_per_second=1.0, examples_per_second=1.0),
+        *more,
+    ):
         writer.append(what)
     writer.close()
 
@@ -156,7 +173,7 @@ def test_where_a_worker_lives_that_lost_its_lock_no_other_starts(
 
 
 def test_a_worker_that_has_ended_or_is_another_program_hinders_nobody(paths: RunPaths, alive: int) -> None:
-    journal(paths, alive, socket.gethostname(), Stopped("stopped", 0, 1, "stop"))
+    journal(paths, alive, socket.gethostname(), Stopped(round=0, step=1, reason="stop"))
     holder.refuse_second(paths)
     paths.journal.unlink()
     journal(paths, 1, socket.gethostname())  # a process that is no worker

@@ -19,7 +19,7 @@ from core.run.journal import JournalReader, JournalWriter, LineReader, append_co
 def write(path: Path, *messages: str) -> None:
     writer = JournalWriter(path, clock=lambda: 5.0)
     for message in messages:
-        writer.append(Warned("warning", message))
+        writer.append(Warned(message=message))
     writer.close()
 
 
@@ -36,8 +36,8 @@ def test_numbers_go_on_without_a_gap(tmp_path: Path) -> None:
 
 def test_append_returns_the_event_that_is_written(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path / "events.jsonl", clock=lambda: 5.0)
-    event = writer.append(Warned("warning", "a"))
-    assert event == Event(0, 5.0, Warned("warning", "a"))
+    event = writer.append(Warned(message="a"))
+    assert event == Event(0, 5.0, Warned(message="a"))
     assert read_journal(tmp_path / "events.jsonl") == [event]  # before it is closed
     writer.close()
 
@@ -82,7 +82,7 @@ def test_a_full_disk_is_an_error_and_no_silence(tmp_path: Path) -> None:
     with Path("/dev/full").open("wb", buffering=0) as full:
         os.dup2(full.fileno(), writer._file.fileno())
     with pytest.raises(OSError, match="No space left"):
-        writer.append(Warned("warning", "b"))
+        writer.append(Warned(message="b"))
     writer._file.close()
 
 
@@ -93,7 +93,7 @@ def test_a_write_that_is_cut_short_is_an_error(tmp_path: Path) -> None:
         "from core.run.journal import JournalWriter; from core.run.events import Warned\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
         "writer = JournalWriter(Path(sys.argv[1]))\n"
-        "try:\n    writer.append(Warned('warning', 'x' * 200))\nexcept OSError as error:\n    print(error.strerror)"
+        "try:\n    writer.append(Warned(message='x' * 200))\nexcept OSError as error:\n    print(error.strerror)"
     )
     result = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
     assert result.stdout == "File too large\n"
@@ -111,7 +111,7 @@ def test_a_reader_waits_for_the_end_of_a_line(tmp_path: Path) -> None:
         path.write_bytes(line[:end])
         assert reader.poll() == []
     path.write_bytes(line)
-    assert reader.poll() == [Event(0, 1.0, Warned("warning", "é"))]
+    assert reader.poll() == [Event(0, 1.0, Warned(message="é"))]
     assert reader.poll() == []
 
 
@@ -224,9 +224,9 @@ def test_commands_of_many_writers_do_not_mix(tmp_path: Path) -> None:
 def test_errors_keep_their_text(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     writer = JournalWriter(path)
-    writer.append(Failed("failed", "problem", "fix"))
+    writer.append(Failed(problem="problem", fix="fix"))
     writer.close()
-    assert read_journal(path)[0].what == Failed("failed", "problem", "fix")
+    assert read_journal(path)[0].what == Failed(problem="problem", fix="fix")
 
 
 def test_a_file_that_was_emptied_or_replaced_is_read_from_its_beginning(tmp_path: Path) -> None:

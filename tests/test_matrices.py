@@ -129,7 +129,7 @@ def test_tones_of_magnitudes_run_to_the_largest_of_all_rounds() -> None:
 
 def test_numbers_that_are_none_are_shown_as_dashes() -> None:
     odd = replace(measured(1, 0.5)[0], magnitude=math.nan, change=math.inf, overlap=-math.inf)
-    view = view_of([*beginning(), odd, RoundFinished("round_finished", 1, 0.5, None, 1, 1.0)])
+    view = view_of([*beginning(), odd, RoundFinished(round=1, sparsity=0.5, scores=None, steps=1, seconds=1.0)])
     found = matrices_of(view, 1)[odd.parameter]
     assert [measure.value(found) for measure in MEASURES.values()] == [0.5, None, None, None]
     assert [text for label, text in facts(view, 1, found) if label in ("mean |w| of kept", "change", "overlap")] == ["–"] * 3

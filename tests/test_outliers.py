@@ -59,7 +59,7 @@ def with_number(line: dict[str, object], path: tuple[object, ...], text: str) ->
 
 EVENTS: list[Happening] = [
     *with_figures(whole_run()),
-    Validated("validated", 0, 3, 1.0, 0.5, 2.0),
+    Validated(round=0, step=3, loss=1.0, accuracy=0.5, seconds=2.0),
 ]
 
 
@@ -94,11 +94,13 @@ def test_no_word_is_endless(value: float) -> None:
 
 @pytest.mark.parametrize("value", NUMBERS)
 def test_figures_become_none_and_shares_are_left_out(value: float) -> None:
-    what = mended(RoundFinished("round_finished", 1, value, Scores(value, 2.0, 3.0), 5, value))
+    what = mended(RoundFinished(round=1, sparsity=value, scores=Scores(value, 2.0, 3.0), steps=5, seconds=value))
     assert what.scores is not None
     assert all(math.isnan(figure) for figure in (what.sparsity, what.scores.bleu, what.seconds))
     assert (what.scores.corpus_bleu, what.steps) == (2.0, 5)
-    pruned = mended(Pruned("pruned", 1, 0.5, 5, 10, {"a": value, "b": 0.25, "c": -0.1, "d": 1.5}, 1.0))
+    pruned = mended(
+        Pruned(round=1, sparsity=0.5, kept=5, total=10, matrices={"a": value, "b": 0.25, "c": -0.1, "d": 1.5}, seconds=1.0)
+    )
     assert pruned.matrices == {"b": 0.25}
 
 
@@ -110,8 +112,10 @@ def test_what_is_right_stays_the_same_object() -> None:
 
 @pytest.mark.parametrize("count", [-1, 10**9 + 1, 10**400])
 def test_what_cannot_be_counted_is_damage(count: int) -> None:
-    assert not countable(Step("step", 0, 1, count, 1.0, 1e-4, 1.0, 1.0))
-    assert not countable(Pruned("pruned", 0, 0.5, count, 10, {}, 1.0))
+    assert not countable(
+        Step(round=0, step=1, steps=count, loss=1.0, learning_rate=1e-4, tokens_per_second=1.0, examples_per_second=1.0)
+    )
+    assert not countable(Pruned(round=0, sparsity=0.5, kept=count, total=10, matrices={}, seconds=1.0))
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])

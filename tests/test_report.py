@@ -58,8 +58,8 @@ def write_run(folder: Path, curve: str, seed: int, good: tuple[int, ...]) -> Run
     for number, right in enumerate(good):
         write_round(paths, number, right, HOSTILE)
     journal = JournalWriter(paths.journal)
-    journal.append(Pruned("pruned", 1, 0.5, 8, 16, {MATRIX: 0.5}, 0.1))
-    journal.append(Warned("warning", f"{HOSTILE} lost a row"))
+    journal.append(Pruned(round=1, sparsity=0.5, kept=8, total=16, matrices={MATRIX: 0.5}, seconds=0.1))
+    journal.append(Warned(message=f"{HOSTILE} lost a row"))
     journal.close()
     return paths
 

@@ -94,7 +94,7 @@ def test_a_reader_follows_a_run(tmp_path: Path) -> None:
     for event in a_round(1, 14.5):
         worker.append(event)
     assert [result.round for result in reader.poll()] == [0, 1]
-    worker.append(RoundFinished("round_finished", 1, 0.3, Scores(1.0, 2.0, 3.0), 20, 25.0, 99))
+    worker.append(RoundFinished(round=1, sparsity=0.3, scores=Scores(1.0, 2.0, 3.0), steps=20, seconds=25.0, size_bytes=99))
     found = reader.poll()
     assert (found[1].scores["bleu"], found[1].size_bytes) == (1.0, 99)
     assert reader.poll() == found

@@ -45,11 +45,28 @@ from core.run.folder import (
 )
 from core.run.journal import JournalWriter
 
-STARTED = RunStarted("run_started", "r", "lottery", 3, 10, False, 0, 0, "cpu", 1, 1, "host", {})
-PAUSED, RESUMED, STOPPED = Paused("paused", 0, 1), Resumed("resumed", 0, 1), Stopped("stopped", 0, 1, "stop")
-FAILED, DONE, STEP = Failed("failed", "p", "f"), RunFinished("run_finished", 3), Step("step", 0, 1, 10, 1.0, 1e-4, 1.0, 1.0)
-WARNED = Warned("warning", "w")
-LOADED, BEGUN = DataLoaded("data_loaded", "train", 9, 0), RoundStarted("round_started", 0, 0.0, 10)
+STARTED = RunStarted(
+    run="r",
+    kind="lottery",
+    rounds=3,
+    steps=10,
+    resumed=False,
+    round=0,
+    step=0,
+    device="cpu",
+    threads=1,
+    pid=1,
+    host="host",
+    versions={},
+)
+PAUSED, RESUMED, STOPPED = Paused(round=0, step=1), Resumed(round=0, step=1), Stopped(round=0, step=1, reason="stop")
+FAILED, DONE, STEP = (
+    Failed(problem="p", fix="f"),
+    RunFinished(rounds=3),
+    Step(round=0, step=1, steps=10, loss=1.0, learning_rate=1e-4, tokens_per_second=1.0, examples_per_second=1.0),
+)
+WARNED = Warned(message="w")
+LOADED, BEGUN = DataLoaded(split="train", rows=9, skipped=0), RoundStarted(round=0, sparsity=0.0, steps=10)
 
 
 @pytest.fixture

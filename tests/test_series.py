@@ -49,7 +49,7 @@ def test_a_score_is_held_against_dense_and_floors_and_each_score_against_its_own
 def test_the_score_at_the_end_of_a_round_is_that_of_the_picked_weights() -> None:
     round_0 = a_round(0, 15.0)
     earlier = [evaluated(0, 10, 16.5), *round_0[-5:-3], *round_0[-2:-1]]
-    done = RoundFinished("round_finished", 0, 0.0, Scores(16.5, 3.0, 25.0), 20, 25.0)
+    done = RoundFinished(round=0, sparsity=0.0, scores=Scores(16.5, 3.0, 25.0), steps=20, seconds=25.0)
     points = chart(view_of([*beginning(), round_0[0], *earlier, done]), "bleu").points
     assert [(point.x, point.y) for point in points] == [(-0.5, 16.5), (0.0, 16.5)]
 
@@ -57,8 +57,8 @@ def test_the_score_at_the_end_of_a_round_is_that_of_the_picked_weights() -> None
 def test_runs_without_rounds_go_by_step() -> None:
     pretraining = started(rounds=0, steps=100, kind="pretrain")
     assert isinstance(pretraining, RunStarted)
-    measured = Validated("validated", 0, 50, 2.5, 0.25, 1.0)
-    view = view_of([pretraining, RoundStarted("round_started", 0, 0.0, 100), step(0, 50, 2.0, 100), measured])
+    measured = Validated(round=0, step=50, loss=2.5, accuracy=0.25, seconds=1.0)
+    view = view_of([pretraining, RoundStarted(round=0, sparsity=0.0, steps=100), step(0, 50, 2.0, 100), measured])
     assert "bleu" not in titles(view)
     found = chart(view, "held_out_accuracy")
     assert (found.by_round, found.left, found.right, found.unit) == (False, 0, 100, "%")
@@ -68,9 +68,9 @@ def test_runs_without_rounds_go_by_step() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1e308, 1e308])
 def test_what_is_no_number_is_left_out_and_counted(value: float) -> None:
-    broken = Step("step", 1, 3, 20, value, value, value, value)
+    broken = Step(round=1, step=3, steps=20, loss=value, learning_rate=value, tokens_per_second=value, examples_per_second=value)
     scores = Scores(value, value, value)
-    bad = RoundFinished("round_finished", 1, value, scores, 20, value)
+    bad = RoundFinished(round=1, sparsity=value, scores=scores, steps=20, seconds=value)
     view = view_of([*beginning(), *a_round(0, 15.0), step(1, 1), step(1, 2), broken, evaluated(1, 10, value), bad])
     for key in titles(view):
         found = chart(view, key)
@@ -117,7 +117,18 @@ def test_the_point_next_to_a_place() -> None:
 
 def test_a_journal_of_200_000_steps_is_drawn_from_few_points() -> None:
     steps: list[Happening] = [started(rounds=9, steps=20_000)]
-    steps += [Step("step", at // 20_000, at % 20_000 + 1, 20_000, 2.0, 1e-4, 12e3, 180.0) for at in range(200_000)]
+    steps += [
+        Step(
+            round=at // 20_000,
+            step=at % 20_000 + 1,
+            steps=20_000,
+            loss=2.0,
+            learning_rate=1e-4,
+            tokens_per_second=12e3,
+            examples_per_second=180.0,
+        )
+        for at in range(200_000)
+    ]
     view = view_of(steps)
     for key in titles(view):
         assert len(chart(view, key).points) <= 2000

@@ -54,7 +54,7 @@ def test_a_whole_run() -> None:
 
 
 def test_one_by_one_is_the_same_as_all_at_once() -> None:
-    events = numbered([*whole_run(), Warned("warning", "x")])
+    events = numbered([*whole_run(), Warned(message="x")])
     one_by_one = RunView()
     for event in events:
         one_by_one = reduce(one_by_one, event)
@@ -62,7 +62,7 @@ def test_one_by_one_is_the_same_as_all_at_once() -> None:
 
 
 def test_a_journal_read_the_short_way_gives_the_same_view() -> None:
-    happenings = [*whole_run(), step(3, 21, math.inf), step(3, 22, 1e-9), Warned("warning", "x")]
+    happenings = [*whole_run(), step(3, 21, math.inf), step(3, 22, 1e-9), Warned(message="x")]
     lines = [to_line(at, NOW + at / 7, what).encode() for at, what in enumerate(happenings)]
     lines += [lines[9].replace(b'"step": ', b'"step":'), lines[9][:40], lines[9].replace(b'"round": 0', b'"round": 99999999999')]
     short = reduce_all(RunView(), map(from_line, lines))
@@ -148,7 +148,7 @@ def test_200_000_steps_stay_bounded() -> None:
 
 
 def test_the_log_is_bounded_and_leaves_steps_out() -> None:
-    warnings: list[Happening] = [Warned("warning", f"number {number}") for number in range(LOG_LINES + 50)]
+    warnings: list[Happening] = [Warned(message=f"number {number}") for number in range(LOG_LINES + 50)]
     view = reduce_all(RunView(), numbered([*beginning(), step(0, 1), *warnings]))
     assert len(view.log) == LOG_LINES
     assert view.log[-1].text == f"number {LOG_LINES + 49}"
@@ -167,14 +167,14 @@ def test_a_loss_that_is_no_number_is_shown_but_not_drawn() -> None:
 def test_pausing_is_asked_then_done() -> None:
     view = reduce_all(RunView(), numbered([*beginning(), step(0, 1)]))
     assert standing(view, True, NOW) == "RUNNING"
-    view = reduce(view, Event(10, NOW + 5, CommandTaken("command", "pause")))
+    view = reduce(view, Event(10, NOW + 5, CommandTaken(command="pause")))
     assert standing(view, True, NOW + 5) == "PAUSING…"
-    view = reduce(view, Event(11, NOW + 6, Paused("paused", 0, 2)))
+    view = reduce(view, Event(11, NOW + 6, Paused(round=0, step=2)))
     assert standing(view, True, NOW + 6) == "PAUSED"
     assert standing(view, True, NOW + 6000) == "PAUSED"
-    view = reduce(view, Event(12, NOW + 7, Resumed("resumed", 0, 2)))
+    view = reduce(view, Event(12, NOW + 7, Resumed(round=0, step=2)))
     assert standing(view, True, NOW + 7) == "RUNNING"
-    view = reduce(view, Event(13, NOW + 8, CommandTaken("command", "stop")))
+    view = reduce(view, Event(13, NOW + 8, CommandTaken(command="stop")))
     assert standing(view, True, NOW + 8) == "STOPPING…"
 
 
@@ -182,7 +182,7 @@ def test_a_worker_that_starts_again_is_not_stale() -> None:
     view = reduce_all(RunView(), numbered([*beginning(), step(0, 1)], begin=NOW))
     assert standing(view, True, NOW + 60) == "STALE 57 s"
     assert standing(view, True, NOW + 60, taken=NOW + 50) == "STARTING…"
-    stopped = reduce(view, Event(10, NOW + 5, Stopped("stopped", 0, 1, "asked to")))
+    stopped = reduce(view, Event(10, NOW + 5, Stopped(round=0, step=1, reason="asked to")))
     assert standing(stopped, True, NOW + 60, taken=NOW + 50) == "STARTING…"
     loading = reduce_all(RunView(), numbered(beginning()[:2], begin=NOW))
     assert standing(loading, True, NOW + 60, taken=NOW - 1) == "STARTING…"
@@ -195,13 +195,13 @@ def test_a_worker_that_starts_again_is_not_stale() -> None:
         (None, True, 0, "STARTING…"),
         (step(0, 1), True, 42, "STALE 42 s"),
         (step(0, 1), False, 0, "CRASHED"),
-        (Paused("paused", 0, 1), False, 0, "CRASHED"),
-        (Stopped("stopped", 0, 1, "asked to"), False, 5, "STOPPED"),
-        (Stopped("stopped", 0, 1, "asked to"), True, 1, "STOPPED"),
-        (Stopped("stopped", 0, 1, "asked to"), True, 5, "STARTING…"),
-        (Failed("failed", "No.", "Try."), False, 0, "FAILED"),
-        (RunFinished("run_finished", 3), True, 0, "DONE"),
-        (RunFinished("run_finished", 3), False, 99, "DONE"),
+        (Paused(round=0, step=1), False, 0, "CRASHED"),
+        (Stopped(round=0, step=1, reason="asked to"), False, 5, "STOPPED"),
+        (Stopped(round=0, step=1, reason="asked to"), True, 1, "STOPPED"),
+        (Stopped(round=0, step=1, reason="asked to"), True, 5, "STARTING…"),
+        (Failed(problem="No.", fix="Try."), False, 0, "FAILED"),
+        (RunFinished(rounds=3), True, 0, "DONE"),
+        (RunFinished(rounds=3), False, 99, "DONE"),
     ],
 )
 def test_standing(last: Happening | None, held: bool, later: float, state: str) -> None:
@@ -225,7 +225,7 @@ def test_eta_from_whole_rounds() -> None:
     events = numbered([*beginning(), *a_round(0, 15.0), *a_round(1, 14.0)])
     view = reduce_all(RunView(), events)
     assert eta_s(view, events[-1].time) == pytest.approx(2 * 25.0)
-    paused = reduce(view, Event(999, events[-1].time, Paused("paused", 1, 20)))
+    paused = reduce(view, Event(999, events[-1].time, Paused(round=1, step=20)))
     assert eta_s(paused, events[-1].time + 1000) == pytest.approx(2 * 25.0)
     done = reduce_all(RunView(), numbered(whole_run()))
     assert eta_s(done, NOW) is None
@@ -235,8 +235,8 @@ def test_a_pause_does_not_count_as_training_time() -> None:
     events = [
         Event(3, NOW, step(0, 1)),
         Event(4, NOW + 1, step(0, 2)),
-        Event(5, NOW + 2, Paused("paused", 0, 2)),
-        Event(6, NOW + 900, Resumed("resumed", 0, 2)),
+        Event(5, NOW + 2, Paused(round=0, step=2)),
+        Event(6, NOW + 900, Resumed(round=0, step=2)),
         Event(7, NOW + 901, step(0, 3)),
         Event(8, NOW + 902, step(0, 4)),
     ]
@@ -245,12 +245,12 @@ def test_a_pause_does_not_count_as_training_time() -> None:
 
 
 def test_every_event_has_a_sentence_and_survives_the_journal() -> None:
-    for event in numbered([*whole_run(), Paused("paused", 1, 2), Stopped("stopped", 1, 2, "asked to")]):
+    for event in numbered([*whole_run(), Paused(round=1, step=2), Stopped(round=1, step=2, reason="asked to")]):
         read = from_line(to_line(event.seq, event.time, event.what))  # type: ignore[arg-type]
         assert sentence(read) == sentence(event)
         assert len(sentence(event)) > 5
     assert (
-        sentence(Event(0, NOW, Pruned("pruned", 1, 0.125, 875, 1000, {}, 0.5)))
+        sentence(Event(0, NOW, Pruned(round=1, sparsity=0.125, kept=875, total=1000, matrices={}, seconds=0.5)))
         == "Pruned to 12.5 %: 875 of 1,000 weights kept, in 0.5 s"
     )
     assert sentence(Event(0, NOW, replace(started(), resumed=True, round=3, step=7))).startswith(

@@ -21,7 +21,7 @@ RAW = ("\x1b]0", "\x07", "\x1b[31mX", "\x9b", "\u202e")
 
 @pytest.fixture
 def checkpoints(tmp_path: Path) -> Path:
-    events = [*whole_run(EVIL), Warned("warning", EVIL), Failed("failed", EVIL, EVIL)]
+    events = [*whole_run(EVIL), Warned(message=EVIL), Failed(problem=EVIL, fix=EVIL)]
     paths, _ = make_run(tmp_path, "plain", events)
     metrics = paths.round(0) / "metrics.json"
     found = json.loads(metrics.read_text())

@@ -66,25 +66,28 @@ def a_round(number: int, begins: float, step_s: float = 0.1) -> Timed:
     """2 s of pruning, 100 steps, 1 s of a checkpoint, 4 s of evaluation, in round 0 4 s with the encoder off, 3 s of saving."""
     trained = begins + 2 + 100 * step_s
     return [
-        (begins, RoundStarted("round_started", number, 0.3 * number, 100)),
-        (begins + 1.5, Pruned("pruned", number, 0.3, 1, 2, {}, 1.5)),
-        (begins + 2, Rewound("rewound", number, "pretrained")),
+        (begins, RoundStarted(round=number, sparsity=0.3 * number, steps=100)),
+        (begins + 1.5, Pruned(round=number, sparsity=0.3, kept=1, total=2, matrices={}, seconds=1.5)),
+        (begins + 2, Rewound(round=number, to="pretrained")),
         (begins + 2 + 40 * step_s, step(number, 40, steps=100)),
         (trained, step(number, 100, steps=100)),
-        (trained + 1, CheckpointSaved("checkpoint", number, 100)),
-        (trained + 1, Picked("picked", number, 100, 12.0, "last step")),
-        (trained + 3, Evaluating("evaluating", number, 100, 100, 200)),
+        (trained + 1, CheckpointSaved(round=number, step=100)),
+        (trained + 1, Picked(round=number, step=100, bleu=12.0, reason="last step")),
+        (trained + 3, Evaluating(round=number, step=100, done=100, rows=200)),
         (trained + 5, scored(number, 100)),
         *([(trained + 9, encoder_off(seconds=4.0))] if number == 0 else []),
-        (trained + (12 if number == 0 else 8), RoundFinished("round_finished", number, 0.3, Scores(12, 1, 20), 100, 20.0)),
+        (
+            trained + (12 if number == 0 else 8),
+            RoundFinished(round=number, sparsity=0.3, scores=Scores(12, 1, 20), steps=100, seconds=20.0),
+        ),
     ]
 
 
 def whole(rounds: int = 3, step_s: float = 0.1) -> Timed:
     length = 10 + 100 * step_s
     parts = [event for number in range(rounds + 1) for event in a_round(number, 5 + number * length + 4 * (number > 0), step_s)]
-    loaded = (2.0, DataLoaded("data_loaded", "valid", 1400, 0))
-    return [(0.0, started()), loaded, *parts, (9 + (rounds + 1) * length, RunFinished("run_finished", rounds))]
+    loaded = (2.0, DataLoaded(split="valid", rows=1400, skipped=0))
+    return [(0.0, started()), loaded, *parts, (9 + (rounds + 1) * length, RunFinished(rounds=rounds))]
 
 
 def test_the_pace_of_a_run(tmp_path: Path) -> None:
@@ -112,12 +115,12 @@ def test_the_same_run_again_takes_as_long(tmp_path: Path) -> None:
 def test_pauses_and_what_was_cut_off_do_not_count(tmp_path: Path) -> None:
     paused: Timed = [
         (0.0, started()),
-        (5.0, RoundStarted("round_started", 0, 0.0, 100)),
+        (5.0, RoundStarted(round=0, sparsity=0.0, steps=100)),
         (9.0, step(0, 40, steps=100)),
-        (9.5, CheckpointSaved("checkpoint", 0, 10)),  # written beside the training: it tells of a step long gone
+        (9.5, CheckpointSaved(round=0, step=10)),  # written beside the training: it tells of a step long gone
         (10.0, step(0, 50, steps=100)),
-        (10.0, Paused("paused", 0, 50)),
-        (3000.0, Resumed("resumed", 0, 50)),
+        (10.0, Paused(round=0, step=50)),
+        (3000.0, Resumed(round=0, step=50)),
         (3002.0, step(0, 70, steps=100)),
         # Killed here; the next worker goes on from step 50.
         (9000.0, started(resumed=True, step=50)),
@@ -132,7 +135,7 @@ def test_pauses_and_what_was_cut_off_do_not_count(tmp_path: Path) -> None:
 
 def test_a_round_with_a_pause_says_nothing_of_the_rest(tmp_path: Path) -> None:
     events = [*whole(0)[:-2]]
-    events += [(30.0, Paused("paused", 0, 100)), (900.0, Resumed("resumed", 0, 100)), *a_round(0, 0.0)[-1:]]
+    events += [(30.0, Paused(round=0, step=100)), (900.0, Resumed(round=0, step=100)), *a_round(0, 0.0)[-1:]]
     pace = measure(a_run(tmp_path, "one", events), HERE)
     assert pace is not None
     assert (pace.steps, pace.rows, pace.rounds, pace.other_s) == (100, 2 * 200, 0, 0.0)
@@ -141,11 +144,11 @@ def test_a_round_with_a_pause_says_nothing_of_the_rest(tmp_path: Path) -> None:
 def test_a_pause_inside_an_evaluation_spoils_only_that_one(tmp_path: Path) -> None:
     events: Timed = [
         (0.0, started()),
-        (1.0, RoundStarted("round_started", 0, 0.0, 100)),
+        (1.0, RoundStarted(round=0, sparsity=0.0, steps=100)),
         (11.0, step(0, 100, steps=100)),
-        (12.0, Evaluating("evaluating", 0, 100, 50, 200)),
-        (12.5, Paused("paused", 0, 100)),
-        (900.0, Resumed("resumed", 0, 100)),
+        (12.0, Evaluating(round=0, step=100, done=50, rows=200)),
+        (12.5, Paused(round=0, step=100)),
+        (900.0, Resumed(round=0, step=100)),
         (902.0, scored(0, 100, seconds=891.0)),
         (950.0, scored(0, 100, seconds=5.0)),
     ]
@@ -157,10 +160,10 @@ def test_a_pause_inside_an_evaluation_spoils_only_that_one(tmp_path: Path) -> No
 def test_an_evaluation_that_began_after_a_pause_counts(tmp_path: Path) -> None:
     events: Timed = [
         (0.0, started()),
-        (1.0, RoundStarted("round_started", 0, 0.0, 100)),
+        (1.0, RoundStarted(round=0, sparsity=0.0, steps=100)),
         (6.0, step(0, 50, steps=100)),
-        (6.5, Paused("paused", 0, 50)),
-        (900.0, Resumed("resumed", 0, 50)),
+        (6.5, Paused(round=0, step=50)),
+        (900.0, Resumed(round=0, step=50)),
         (905.0, step(0, 100, steps=100)),
         (910.0, scored(0, 100, seconds=5.0)),
     ]

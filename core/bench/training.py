@@ -95,7 +95,17 @@ def journal(ground: Ground, size: str) -> list[Result]:
 
         def tell(number: int) -> None:
             rates = trainer.report()
-            writer.append(Step("step", 0, number, times, rates.loss, rates.learning_rate, 0.0, 0.0))
+            writer.append(
+                Step(
+                    round=0,
+                    step=number,
+                    steps=times,
+                    loss=rates.loss,
+                    learning_rate=rates.learning_rate,
+                    tokens_per_second=0.0,
+                    examples_per_second=0.0,
+                )
+            )
 
         for number, batch in enumerate(batches):
             steps.append(timed(lambda batch=batch: trainer.train_step(batch), ground.synchronise))  # type: ignore[misc]

@@ -67,20 +67,19 @@ def measure(number: int, parameter: str, weight: Tensor, mask: Tensor, before: B
     count, axis = heads = _fitting(mask, heads)
     magnitude = _length(weight, mask, 1) / kept if kept else None
     return MatrixMeasured(
-        "matrix",
-        number,
-        parameter,
-        rows,
-        columns,
-        kept,
-        _short(magnitude),
-        _short(None if before.weight is None else change(weight, before.weight.cpu(), mask)),
-        _short(None if before.mask is None else overlap(mask, before.mask.cpu())),
-        dead(mask, rows, 0),
-        dead(mask, columns, 1),
-        count,
-        dead(mask, count, axis) if count else 0,
-        density(mask, _sides(mask, heads)),
+        round=number,
+        parameter=parameter,
+        rows=rows,
+        columns=columns,
+        kept=kept,
+        magnitude=_short(magnitude),
+        change=_short(None if before.weight is None else change(weight, before.weight.cpu(), mask)),
+        overlap=_short(None if before.mask is None else overlap(mask, before.mask.cpu())),
+        dead_rows=dead(mask, rows, 0),
+        dead_columns=dead(mask, columns, 1),
+        heads=count,
+        dead_heads=dead(mask, count, axis) if count else 0,
+        density=density(mask, _sides(mask, heads)),
     )
 
 

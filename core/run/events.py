@@ -2,6 +2,7 @@
 
 The worker writes these, everything else reads them. Each line is one JSON object with `seq` (0, 1, 2 … without a gap),
 `time` (seconds since 1970, UTC) and `event` (which of the classes below). Shares are in [0, 1], scores in 0..100.
+An event is built by keyword alone, and knows its own tag: `event` comes first in the line and is never passed.
 A line that is none of these (a newer version's event, a damaged line) becomes `Unknown`, never an exception.
 """
 
@@ -39,11 +40,11 @@ class Sample:
     """What the name floor scores on this row; journals of older versions lack it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunStarted:
     """A worker took the run, for the first time or again; what it has yet to do begins after (`round`, `step`)."""
 
-    event: Literal["run_started"]
+    event: Literal["run_started"] = "run_started"
     run: str
     kind: str
     rounds: int
@@ -58,45 +59,45 @@ class RunStarted:
     versions: dict[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataLoaded:
     """A split was read and tokenized."""
 
-    event: Literal["data_loaded"]
+    event: Literal["data_loaded"] = "data_loaded"
     split: str
     rows: int
     skipped: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FloorsMeasured:
     """What two programs without a model score on the rows that are evaluated: a constant sentence, the method's name."""
 
-    event: Literal["floors"]
+    event: Literal["floors"] = "floors"
     split: str
     rows: int
     constant: Scores
     name: Scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RoundStarted:
     """A round begins; its weights are pruned to `sparsity` (of all prunable weights)."""
 
-    event: Literal["round_started"]
+    event: Literal["round_started"] = "round_started"
     round: int
     sparsity: float
     steps: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pruned:
     """The masks of a round are made; `sparsity`, `kept` and `total` are of the weights that the recipe prunes.
 
     In round 0, of a model that came pruned: which masks it came with.
     """
 
-    event: Literal["pruned"]
+    event: Literal["pruned"] = "pruned"
     round: int
     sparsity: float
     kept: int
@@ -108,20 +109,20 @@ class Pruned:
     """How sparse the model was before the run: the pruned share of the matrices of which something was pruned."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rewound:
     """All weights went back, the masks stayed."""
 
-    event: Literal["rewound"]
+    event: Literal["rewound"] = "rewound"
     round: int
     to: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """Training went on; sent about once a second, means since the last one."""
 
-    event: Literal["step"]
+    event: Literal["step"] = "step"
     round: int
     step: int
     steps: int
@@ -131,11 +132,11 @@ class Step:
     examples_per_second: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluating:
     """An evaluation goes on: `done` of `rows` are decoded."""
 
-    event: Literal["evaluating"]
+    event: Literal["evaluating"] = "evaluating"
     round: int
     step: int
     done: int
@@ -144,11 +145,11 @@ class Evaluating:
     """Whether the model is scored without its encoder layers."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluated:
     """A model was scored."""
 
-    event: Literal["evaluated"]
+    event: Literal["evaluated"] = "evaluated"
     round: int
     step: int
     split: str
@@ -161,11 +162,11 @@ class Evaluated:
     samples: list[Sample]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EncoderOffMeasured:
     """The dense model was scored without its encoder layers, on the rows of the evaluation; older journals lack it."""
 
-    event: Literal["encoder_off"]
+    event: Literal["encoder_off"] = "encoder_off"
     round: int
     step: int
     split: str
@@ -180,11 +181,11 @@ class EncoderOffMeasured:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Validated:
     """A pre-training model was measured on held-out tokens of the validation split: masked ones, or those of comments."""
 
-    event: Literal["validated"]
+    event: Literal["validated"] = "validated"
     round: int
     step: int
     loss: float
@@ -192,22 +193,22 @@ class Validated:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Picked:
     """The weights from which the next round is pruned were chosen."""
 
-    event: Literal["picked"]
+    event: Literal["picked"] = "picked"
     round: int
     step: int
     bleu: float | None
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MatrixMeasured:
     """The figures of one prunable matrix at the end of a round; None where there is nothing to compare or to measure."""
 
-    event: Literal["matrix"]
+    event: Literal["matrix"] = "matrix"
     round: int
     parameter: str
     rows: int
@@ -228,11 +229,11 @@ class MatrixMeasured:
     """Kept share of each block in whole percent; 0 and 100 are exact. Block i begins at row `i * rows // blocks`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RoundFinished:
     """A round is complete on disk."""
 
-    event: Literal["round_finished"]
+    event: Literal["round_finished"] = "round_finished"
     round: int
     sparsity: float
     scores: Scores | None
@@ -244,73 +245,73 @@ class RoundFinished:
     """As in `Pruned`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CheckpointSaved:
     """The run can be resumed from here."""
 
-    event: Literal["checkpoint"]
+    event: Literal["checkpoint"] = "checkpoint"
     round: int
     step: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CommandTaken:
     """The worker has read a command."""
 
-    event: Literal["command"]
+    event: Literal["command"] = "command"
     command: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Paused:
     """The worker waits; a checkpoint of this point is on disk."""
 
-    event: Literal["paused"]
+    event: Literal["paused"] = "paused"
     round: int
     step: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Resumed:
     """The worker goes on after a pause."""
 
-    event: Literal["resumed"]
+    event: Literal["resumed"] = "resumed"
     round: int
     step: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Warned:
     """Something the user should know, but that stops nothing."""
 
-    event: Literal["warning"]
+    event: Literal["warning"] = "warning"
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stopped:
     """The worker left on request; the run can be resumed."""
 
-    event: Literal["stopped"]
+    event: Literal["stopped"] = "stopped"
     round: int
     step: int
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Failed:
     """The worker could not go on."""
 
-    event: Literal["failed"]
+    event: Literal["failed"] = "failed"
     problem: str
     fix: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunFinished:
     """Every round is complete."""
 
-    event: Literal["run_finished"]
+    event: Literal["run_finished"] = "run_finished"
     rounds: int
 
 
@@ -359,6 +360,7 @@ class Event(NamedTuple):
 class _Head(msgspec.Struct, gc=False):
     seq: int
     time: float
+    event: Literal["step"]  # a `Step` has a default for it: a line without one must not read as a step
 
 
 _head, _step = msgspec.json.Decoder(_Head), msgspec.json.Decoder(Step)

@@ -65,7 +65,7 @@ class Hold:
             error: As `check` raised it.
             journal: The worker's own.
         """
-        failed = Failed("failed", problem=error.problem, fix=error.fix)
+        failed = Failed(problem=error.problem, fix=error.fix)
         if not self.paths.root.is_dir():
             journal.append(failed)  # it moved with its folder, and so did the lock; one that was deleted shows nothing
         elif _is(self.paths.lock, self.lock):

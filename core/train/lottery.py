@@ -107,13 +107,13 @@ def run_lottery(session: Session, material: Material) -> None:
         RunError: The run was begun before, and what it left is missing or has changed.
     """
     if warning := leftovers.check_rounds(session.paths, session.recipe.rounds):
-        session.emit(Warned("warning", warning))
+        session.emit(Warned(message=warning))
     first = session.paths.next_round
     checkpoint = load_checkpoint(session.paths.resume)
     if checkpoint is not None and checkpoint.facts.get("round") != first:
         checkpoint = None
     if checkpoint is None and (warning := leftovers.lost_checkpoint(session.paths, first)):
-        session.emit(Warned("warning", warning))
+        session.emit(Warned(message=warning))
     rewind = _rewind_point(session, material, first, checkpoint)
     for number in range(first, session.recipe.rounds + 1):
         rewind = Round(session, material, number, rewind).run(checkpoint)
@@ -122,7 +122,7 @@ def run_lottery(session: Session, material: Material) -> None:
         session.control.round_ended()
         if number < session.recipe.rounds:
             session.breathe(number, session.recipe.training.steps, lambda: None)  # the round on disk is the checkpoint
-    session.emit(RunFinished("run_finished", session.recipe.rounds))
+    session.emit(RunFinished(rounds=session.recipe.rounds))
 
 
 def _rewind_point(session: Session, material: Material, number: int, checkpoint: Checkpoint | None) -> str:
@@ -179,7 +179,7 @@ class Round:
         self._writer = CheckpointWriter(session.paths.resume, self._checkpoint_saved)
         if checkpoint is None:
             planned = given.reached(recipe, self.material.counts()) if self.material.masks else sparsities(recipe)
-            session.emit(RoundStarted("round_started", self.number, planned[self.number], self._steps))
+            session.emit(RoundStarted(round=self.number, sparsity=planned[self.number], steps=self._steps))
         self._prune(announce=checkpoint is None)
         self.trainer = self._make_trainer()
         if checkpoint is None:
@@ -218,7 +218,7 @@ class Round:
         if announce:
             self._announce_masks(self.session.clock() - started)
             if gone := figures.collapse(self.masks, old, self._heads.of):
-                self.session.emit(Warned("warning", f"Round {self.number}: nothing is left of {gone}."))
+                self.session.emit(Warned(message=f"Round {self.number}: nothing is left of {gone}."))
 
     @property
     def _heads(self) -> figures.Heads:
@@ -229,10 +229,18 @@ class Round:
         matrices = {name: round(sparsity_of({name: mask}), 6) for name, mask in self._all_masks().items()}
         own = self._own_masks()
         kept, total, before = _kept(own), _size(own), sparsity_of(self.material.masks)
-        pruned = Pruned("pruned", self.number, sparsity_of(own), kept, total, matrices, round(seconds, 3), before=before)
+        pruned = Pruned(
+            round=self.number,
+            sparsity=sparsity_of(own),
+            kept=kept,
+            total=total,
+            matrices=matrices,
+            seconds=round(seconds, 3),
+            before=before,
+        )
         self.session.emit(pruned)
         if gone := collapsed(self.masks):
-            self.session.emit(Warned("warning", f"Round {self.number}: nothing is left of {', '.join(gone)}."))
+            self.session.emit(Warned(message=f"Round {self.number}: nothing is left of {', '.join(gone)}."))
 
     def _all_masks(self) -> Masks:
         """This round's masks, with ones for what the recipe prunes in later rounds."""
@@ -252,7 +260,7 @@ class Round:
             with usable(self.session.paths.rewind, "Restore it, or start a new run with the same recipe."):
                 _, weights = load_tensors(self.session.paths.rewind)
                 set_weights(self.material.model, weights)
-            self.session.emit(Rewound("rewound", self.number, to))
+            self.session.emit(Rewound(round=self.number, to=to))
         apply_masks(dict(self.material.model.named_parameters()), self.masks)
 
     def _make_trainer(self) -> Trainer:
@@ -303,14 +311,13 @@ class Round:
         self._reported = now
         self.session.emit(
             Step(
-                "step",
-                self.number,
-                self.trainer.step,
-                self._steps,
-                rates.loss,
-                rates.learning_rate,
-                round(rates.tokens / elapsed, 1),
-                round(rates.examples / elapsed, 2),
+                round=self.number,
+                step=self.trainer.step,
+                steps=self._steps,
+                loss=rates.loss,
+                learning_rate=rates.learning_rate,
+                tokens_per_second=round(rates.tokens / elapsed, 1),
+                examples_per_second=round(rates.examples / elapsed, 2),
             )
         )
 
@@ -332,7 +339,7 @@ class Round:
         session, held_out = self.session, self.material.held_out
 
         def after_batch(done: int) -> None:
-            session.emit(Evaluating("evaluating", self.number, step, done, len(held_out.rows)))
+            session.emit(Evaluating(round=self.number, step=step, done=done, rows=len(held_out.rows)))
             session.breathe(self.number, self.trainer.step, save)
 
         evaluation = evaluate(
@@ -346,16 +353,15 @@ class Round:
         )
         session.emit(
             Evaluated(
-                "evaluated",
-                self.number,
-                step,
-                session.recipe.evaluation.split,
-                len(held_out.rows),
-                evaluation.scores,
-                _floors(evaluation),
-                evaluation.signatures,
-                round(evaluation.seconds, 3),
-                evaluation.samples(SAMPLES),
+                round=self.number,
+                step=step,
+                split=session.recipe.evaluation.split,
+                rows=len(held_out.rows),
+                scores=evaluation.scores,
+                floors=_floors(evaluation),
+                signatures=evaluation.signatures,
+                seconds=round(evaluation.seconds, 3),
+                samples=evaluation.samples(SAMPLES),
             )
         )
         self.measured = (step, evaluation)
@@ -371,7 +377,7 @@ class Round:
                 facts, best = load_tensors(self._best_file)
                 assert (facts["round"], facts["step"]) == (self.number, step), "it is of another step"
                 set_weights(self.material.model, best)
-        self.session.emit(Picked("picked", self.number, step, bleu, reason))
+        self.session.emit(Picked(round=self.number, step=step, bleu=bleu, reason=reason))
         known = self.measured is not None and self.measured[0] == step
         evaluation = self.measured[1] if known and self.measured else self._evaluate(step, lambda: None)
         encoder_off = self._measure_encoder_off(step, evaluation) if self.number == 0 else None
@@ -383,13 +389,12 @@ class Round:
         size_bytes = self._write(step, reason, evaluation, masks, encoder_off)
         self.session.emit(
             RoundFinished(
-                "round_finished",
-                self.number,
-                sparsity_of(self._own_masks()),
-                evaluation.scores,
-                self.trainer.step,
-                round(self._seconds, 3),
-                size_bytes,
+                round=self.number,
+                sparsity=sparsity_of(self._own_masks()),
+                scores=evaluation.scores,
+                steps=self.trainer.step,
+                seconds=round(self._seconds, 3),
+                size_bytes=size_bytes,
                 before=sparsity_of(self.material.masks),
             )
         )
@@ -410,7 +415,7 @@ class Round:
         session, held_out, material = self.session, self.material.held_out, self.material
 
         def after_batch(done: int) -> None:
-            session.emit(Evaluating("evaluating", self.number, step, done, len(held_out.rows), encoder_off=True))
+            session.emit(Evaluating(round=self.number, step=step, done=done, rows=len(held_out.rows), encoder_off=True))
             session.breathe(self.number, self.trainer.step, self._writer.settle)  # the round's end is done again from there
 
         off = measure_encoder_off(
@@ -418,7 +423,6 @@ class Round:
         )
         session.emit(
             EncoderOffMeasured(
-                event="encoder_off",
                 round=self.number,
                 step=step,
                 split=session.recipe.evaluation.split,
@@ -510,7 +514,7 @@ class Round:
     def _checkpoint_saved(self, facts: Mapping[str, object]) -> None:
         step = facts["step"]
         assert isinstance(step, int)
-        self.session.emit(CheckpointSaved("checkpoint", self.number, step))
+        self.session.emit(CheckpointSaved(round=self.number, step=step))
 
     def _load(self, checkpoint: Checkpoint) -> None:
         facts = checkpoint.facts

@@ -69,12 +69,14 @@ def prepare(session: Session) -> Material:
     held_out = held_out.take(subset(len(held_out.rows), recipe.evaluation.rows, recipe.evaluation.seed))
     floors = floors_of(held_out.rows)
     session.emit(
-        FloorsMeasured("floors", recipe.evaluation.split, len(held_out.rows), as_event(floors.constant), as_event(floors.name))
+        FloorsMeasured(
+            split=recipe.evaluation.split, rows=len(held_out.rows), constant=as_event(floors.constant), name=as_event(floors.name)
+        )
     )
     masks = {} if recipe.model.path == NEW_MODEL else load_masks(recipe.model.path)
     material = Material(model, tokenizer, encode(splits["train"]), held_out, floors, masks)
     for warning in given.warnings(recipe, material.counts()) if masks and not session.paths.finished_rounds() else ():
-        session.emit(Warned("warning", warning))
+        session.emit(Warned(message=warning))
     model.to(session.accelerator.device)
     if recipe.training.compile:
         compile_forward(model)
@@ -185,9 +187,9 @@ def _rows(session: Session, split: str) -> Rows:
         hub_config=data.hub_config,
         unpack_limit=data.unpack_limit,
     )
-    session.emit(DataLoaded("data_loaded", split, len(rows.rows), len(rows.broken)))
+    session.emit(DataLoaded(split=split, rows=len(rows.rows), skipped=len(rows.broken)))
     for broken in rows.broken[:5]:
-        session.emit(Warned("warning", f"Row left out: {broken.file} line {broken.line}: {broken.problem}"))
+        session.emit(Warned(message=f"Row left out: {broken.file} line {broken.line}: {broken.problem}"))
     return rows
 
 
@@ -298,9 +300,6 @@ def _compare(then: dict[str, object], now: dict[str, object], session: Session) 
         )
     for key in ("versions", "device", "threads"):
         if then.get(key) != now[key]:
-            session.emit(
-                Warned(
-                    "warning",
-                    f"{key} were {then.get(key)} when the run began and are {now[key]} now: results may differ in the last bits.",
-                )
-            )
+            old, new = then.get(key), now[key]
+            message = f"{key} were {old} when the run began and are {new} now: results may differ in the last bits."
+            session.emit(Warned(message=message))

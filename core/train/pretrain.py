@@ -134,23 +134,23 @@ class Pretraining:
         """
         session, steps = self.session, self.session.recipe.training.steps
         if warning := leftovers.check_rounds(session.paths, 0):
-            session.emit(Warned("warning", warning))
+            session.emit(Warned(message=warning))
         if not session.paths.finished_rounds():
             checkpoint = load_checkpoint(session.paths.resume)
             if checkpoint is None and (warning := leftovers.lost_checkpoint(session.paths, 0)):
-                session.emit(Warned("warning", warning))
+                session.emit(Warned(message=warning))
             self._writer = CheckpointWriter(session.paths.resume, self._checkpoint_saved)
             self._trainer = Trainer(self.model, self.objective.loss, {}, session.recipe.training, 1, session.accelerator)
             self._start(checkpoint)
             self._train(steps)
             self._writer.settle()
             self._write()
-        session.emit(RunFinished("run_finished", 0))
+        session.emit(RunFinished(rounds=0))
 
     def _start(self, checkpoint: Checkpoint | None) -> None:
         self._reported = self._began = self.session.clock()
         if checkpoint is None:
-            self.session.emit(RoundStarted("round_started", 0, 0.0, self.session.recipe.training.steps))
+            self.session.emit(RoundStarted(round=0, sparsity=0.0, steps=self.session.recipe.training.steps))
             torch.manual_seed(self.session.recipe.training.seed)
             return
         resume = self.session.paths.resume
@@ -186,8 +186,17 @@ class Pretraining:
     def _report(self, now: float, steps: int) -> None:
         rates, elapsed = self._trainer.report(), max(1e-6, now - self._reported)
         self._reported = now
-        speeds = round(rates.tokens / elapsed, 1), round(rates.examples / elapsed, 2)
-        self.session.emit(Step("step", 0, self._trainer.step, steps, rates.loss, rates.learning_rate, *speeds))
+        self.session.emit(
+            Step(
+                round=0,
+                step=self._trainer.step,
+                steps=steps,
+                loss=rates.loss,
+                learning_rate=rates.learning_rate,
+                tokens_per_second=round(rates.tokens / elapsed, 1),
+                examples_per_second=round(rates.examples / elapsed, 2),
+            )
+        )
 
     @torch.inference_mode()
     def _validate(self) -> None:
@@ -200,9 +209,9 @@ class Pretraining:
                 found = self.objective.found(batch.to(device))
             loss, right, count = loss + found.loss, right + found.right, count + found.count
         self.model.train()
-        self._measured[step] = (loss / max(1, count), right / max(1, count))
+        mean, accuracy = self._measured[step] = (loss / max(1, count), right / max(1, count))
         seconds = round(self.session.clock() - started, 3)
-        self.session.emit(Validated("validated", 0, step, *self._measured[step], seconds))
+        self.session.emit(Validated(round=0, step=step, loss=mean, accuracy=accuracy, seconds=seconds))
 
     def _save_now(self) -> None:
         self._save()
@@ -219,7 +228,7 @@ class Pretraining:
     def _checkpoint_saved(self, facts: Mapping[str, object]) -> None:
         step = facts["step"]
         assert isinstance(step, int)
-        self.session.emit(CheckpointSaved("checkpoint", 0, step))
+        self.session.emit(CheckpointSaved(round=0, step=step))
 
     def _write(self) -> None:
         if self._trainer.step not in self._measured:
@@ -232,4 +241,6 @@ class Pretraining:
         with complete_or_absent(self.session.paths.round(0)) as draft:
             save_model(self.model, self.tokenizer, draft, decoder=self.objective.trains_decoder)
             (draft / "metrics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        self.session.emit(RoundFinished("round_finished", 0, 0.0, None, self._trainer.step, round(self._seconds, 3)))
+        self.session.emit(
+            RoundFinished(round=0, sparsity=0.0, scores=None, steps=self._trainer.step, seconds=round(self._seconds, 3))
+        )

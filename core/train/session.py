@@ -70,7 +70,7 @@ class Session:
         self.control.poll()
         if self.control.pausing and not self.control.stopping:
             save()
-            self.emit(Paused("paused", round_number, step))
+            self.emit(Paused(round=round_number, step=step))
             began = self.clock()
             while self.control.pausing and not self.control.stopping:
                 time.sleep(PAUSE_POLL_S)
@@ -78,7 +78,7 @@ class Session:
                 self.control.poll()
             self.clock.skip(self.clock() - began)
             if not self.control.stopping:
-                self.emit(Resumed("resumed", round_number, step))
+                self.emit(Resumed(round=round_number, step=step))
         if self.control.stopping:
             save()
             raise StopRequested(self.control.stopping)
