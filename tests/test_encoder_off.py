@@ -171,15 +171,15 @@ def test_what_evaluate_prints() -> None:
     rows = tuple(Row(f"name_{place}", "code", "Returns the sum .", "", place, "") for place in range(4))
     texts = ["Returns the sum ."] * 4
     counted = tally(texts, [row.target for row in rows])
-    less = {name: Difference(0.5, -0.2, 1.2) for name in ("bleu", "corpus_bleu", "chrf")}
-    off = EncoderOff(Scores(1.0, 2.0, 3.0), {"chrf": Interval(3.0, 2.5, 3.5)}, less, 1.0)
+    less = {name: Difference(0.5, -0.2, 1.2) for name in ("bleu", "corpus_bleu", "chrf", "rouge_l")}
+    off = EncoderOff(Scores(1.0, 2.0, 3.0, 4.0), {"chrf": Interval(3.0, 2.5, 3.5)}, less, 1.0)
     decoded = Decoded(tuple(texts), 20, 1.0, 4)
     found = Evaluation(rows, tuple(texts), scored(counted), floors_of(rows), {}, 1.0, decoded, counted, off)
     lines = tables.evaluation(found, "mine").splitlines()
     assert lines[0].startswith("A study of this model can say nothing about pruning the encoder: model less encoder off is +0.50")
-    assert next(line for line in lines if line.startswith("floor: encoder off")).split()[-3:] == ["1.00", "2.00", "3.00"]
-    assert next(line for line in lines if line.startswith("model less")).count("+0.50 (−0.20 to +1.20)") == 3
+    assert next(line for line in lines if line.startswith("floor: encoder off")).split()[-4:] == ["1.00", "2.00", "3.00", "4.00"]
+    assert next(line for line in lines if line.startswith("model less")).count("+0.50 (−0.20 to +1.20)") == 4
     told = json.loads(tables.evaluation_json(found, {}))["encoder_off"]
-    assert told["scores"] == {"bleu": 1.0, "corpus_bleu": 2.0, "chrf": 3.0}
+    assert told["scores"] == {"bleu": 1.0, "corpus_bleu": 2.0, "chrf": 3.0, "rouge_l": 4.0}
     assert told["dense_less"]["chrf"] == {"value": 0.5, "low": -0.2, "high": 1.2}
     assert "encoder_off" not in json.loads(tables.evaluation_json(replace(found, encoder_off=None), {}))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.bleu import SIGNATURE, corpus_bleu
 from core.errors import DataError
 from core.ruby import target_text
-from core.score.metrics import floors, name_prediction, name_words, score, signatures
+from core.score.metrics import floors, name_prediction, name_words, rouge_l, score, signatures
 
 PREDICTIONS = ["Returns the user .", "Opens a file", ""]
 REFERENCES = ["returns the first user .", "Opens the file for reading .", "Nothing ."]
@@ -25,6 +25,7 @@ def test_scores_are_those_of_the_libraries() -> None:
     assert found.sentences == smoothed.sentences
     assert found.scores.corpus_bleu == sacrebleu.corpus_bleu(PREDICTIONS, [REFERENCES], lowercase=True, force=True).score
     assert found.scores.chrf == sacrebleu.CHRF(lowercase=True).corpus_score(PREDICTIONS, [REFERENCES]).score
+    assert found.scores.rouge_l == pytest.approx(100 * (6 / 7 + 4 / 8 + 0) / 3)  # 2 * common / (both lengths), row by row
     assert found.scores.rows == 3
 
 
@@ -35,7 +36,12 @@ def test_case_does_not_count() -> None:
 def test_equal_texts_score_100() -> None:
     texts = ["Returns the value of the given ."] * 2
     scores = score(texts, texts).scores
-    assert (scores.bleu, scores.corpus_bleu, scores.chrf) == pytest.approx((100, 100, 100))
+    assert (scores.bleu, scores.corpus_bleu, scores.chrf, scores.rouge_l) == pytest.approx((100, 100, 100, 100))
+
+
+def test_rouge_l_takes_the_reference_that_fits_best_and_keeps_order() -> None:
+    assert rouge_l(["a b c d"], [["x y", "a x c b"]]) == [50.0]  # "a c" or "a b": two words of four on both sides
+    assert rouge_l(["The User!"], [["the user"]]) == [100.0]
 
 
 def test_many_tokenized_periods_bring_no_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -45,9 +51,10 @@ def test_many_tokenized_periods_bring_no_warning(caplog: pytest.LogCaptureFixtur
 
 def test_every_score_has_a_signature() -> None:
     found = signatures()
-    assert set(found) == {"bleu", "corpus_bleu", "chrf"}
+    assert set(found) == {"bleu", "corpus_bleu", "chrf", "rouge_l"}
     assert found["bleu"] == SIGNATURE
     assert found["corpus_bleu"] == f"nrefs:1|case:lc|eff:no|tok:13a|smooth:exp|version:{sacrebleu.__version__}"
+    assert found["rouge_l"] == "rouge-score|type:rougeL|measure:f|case:lc|tok:default|stem:no|mean:sentence|version:0.1.2"
     assert found["chrf"] == f"nrefs:1|case:lc|eff:yes|nc:6|nw:0|space:no|version:{sacrebleu.__version__}"
 
 

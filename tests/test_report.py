@@ -188,8 +188,13 @@ def test_what_is_missing_is_said_and_breaks_nothing(runs: Path) -> None:
 
 def test_ladders_decide_the_findings_about_quantization(tmp_path: Path) -> None:
     fp16, int8 = ladder_findings([read_ladder(ladder_file(tmp_path / "a.json"))])
-    assert {verdict.outcome for verdict in fp16.verdicts.values()} == {"held"}
-    assert {verdict.outcome for verdict in int8.verdicts.values()} == {"held"}
+    for found in (fp16, int8):  # the file is of a version without ROUGE-L
+        assert {name: str(verdict.outcome) for name, verdict in found.verdicts.items()} == {
+            "bleu": "held",
+            "corpus_bleu": "held",
+            "chrf": "held",
+            "rouge_l": "not tested",
+        }
     difference = int8.verdicts["bleu"].difference
     assert difference is not None
     assert (difference.value, difference.low, difference.high) == (3.0, 2.0, 4.0)

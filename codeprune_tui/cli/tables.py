@@ -7,6 +7,7 @@ JSON carries `"schema": 1`: keys may be added under that number, but none is ren
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from core.run.encoder_off import EncoderOff
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from core.evaluate.evaluate import Evaluation
 
 SCHEMA = 1
+HEADS = {"bleu": "BLEU", "corpus_bleu": "corpus BLEU", "chrf": "chrF", "rouge_l": "ROUGE-L"}
+"""Measure -> the head of its column."""
 
 
 def results(view: RunView) -> str:
@@ -40,13 +43,14 @@ def results(view: RunView) -> str:
     """
     if not view.finished:
         return ""
-    rows = [["round", "sparsity", "BLEU", "corpus BLEU", "chrF"]]
-    rows += [[str(found.number), percent(found.sparsity), *_cells(found.scores)] for found in view.finished]
+    measures = _known(found.scores for found in view.finished)
+    rows = [["round", "sparsity", *(HEADS[measure] for measure in measures)]]
+    rows += [[str(found.number), percent(found.sparsity), *_cells(found.scores, measures)] for found in view.finished]
     pruned = f"The model came pruned to {percent(view.before)}; sparsity is of the weights that the recipe prunes."
-    rows += [[FLOOR_NAMES.get(name, plain(name)), "", *_cells(scores)] for name, scores in view.floors.items()]
+    rows += [[FLOOR_NAMES.get(name, plain(name)), "", *_cells(scores, measures)] for name, scores in view.floors.items()]
     less = view.encoder_off.dense_less if view.encoder_off is not None else {}
     if less:
-        rows.append(["dense less encoder off", "", *(changed(less.get(measure)) for measure in MEASURES)])
+        rows.append(["dense less encoder off", "", *(changed(less.get(measure)) for measure in measures)])
     notes: list[str] = [pruned] if view.before else []
     if view.evaluations and not less:
         notes.append(f"Encoder off: {NOT_MEASURED}.")
@@ -63,7 +67,7 @@ def results(view: RunView) -> str:
 def evaluation(found: "Evaluation", model: str) -> str:
     """The scores of one model with their intervals, above the floors on the same rows."""
     spreads = _intervals(found)
-    rows = [["", "BLEU", "corpus BLEU", "chrF"], [plain(model), *_cells(found.scores)]]
+    rows = [["", *HEADS.values()], [plain(model), *_cells(found.scores)]]
     rows += [["95 % interval", *(between(spreads.get(measure)) for measure in MEASURES)]]
     less = {}
     if (off := found.encoder_off) is not None:
@@ -141,12 +145,13 @@ def comparison(rounds: Sequence[Result]) -> str:
         rounds: At least one, in the order of the lines.
     """
     known = any(found.intervals for found in rounds)  # older runs have none: no empty columns then
+    measures = [measure for measure in MEASURES if any(measure in found.scores for found in rounds)]
     pruned = any(found.before for found in rounds)
-    rows = [["run", "round", "sparsity", *(["before"] if pruned else []), "BLEU", "corpus BLEU", "chrF"]]
+    rows = [["run", "round", "sparsity", *(["before"] if pruned else []), *(HEADS[measure] for measure in measures)]]
     rows[0] += [*(f"floor: {name}" for name in FLOORS), "over floor", "encoder off"]
     rows[0] += ["rows", "MB", *(["BLEU, 95 % interval", "less dense"] if known else [])]
     for found in rounds:
-        scores = [score(found.scores.get(measure)) for measure in MEASURES]
+        scores = [score(found.scores.get(measure)) for measure in measures]
         floors, size = [score(found.floors_of("bleu").get(name)) for name in FLOORS], found.size_bytes
         shares = [percent(found.sparsity), *([_before(found.before)] if pruned else [])]
         cells = [plain(found.run), str(found.round), *shares, *scores, *floors, difference(over_floor(found))]
@@ -227,12 +232,18 @@ def _intervals(found: "Evaluation") -> "dict[str, Interval]":
     return bootstrap(found.predictions, [row.target for row in found.rows])
 
 
-def _cells(scores: Scores | None) -> list[str]:
-    return [score(value) for value in ((scores.bleu, scores.corpus_bleu, scores.chrf) if scores else (None, None, None))]
+def _known(found: Iterable[Scores | None]) -> list[str]:
+    """The measures that some scores have; runs of older versions lack one."""
+    known = [scores for scores in found if scores is not None]
+    return [measure for measure in MEASURES if not known or any(getattr(scores, measure) is not None for scores in known)]
+
+
+def _cells(scores: Scores | None, measures: Iterable[str] = MEASURES) -> list[str]:
+    return [score(getattr(scores, measure, None)) for measure in measures]
 
 
 def _scores(scores: Scores | None) -> dict[str, float] | None:
-    return {"bleu": scores.bleu, "corpus_bleu": scores.corpus_bleu, "chrf": scores.chrf} if scores else None
+    return {name: value for name, value in asdict(scores).items() if value is not None} if scores else None
 
 
 def _floors(found: "Evaluation") -> dict[str, Scores]:

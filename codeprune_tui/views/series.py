@@ -123,9 +123,12 @@ def _about_training(view: RunView, key: str) -> tuple[tuple[tuple[str, float | N
 
 
 def _scored(run: _Run, key: str) -> Iterable[Point]:
-    results = {here.number: run.end(here.number, getattr(here.scores, key)) for here in run.view.finished if here.scores}
+    scored = {here.number: getattr(here.scores, key) for here in run.view.finished if here.scores}
+    results = {number: run.end(number, value) for number, value in scored.items() if value is not None}
     for found in run.view.evaluations:
-        point = run.place(found.round, found.step, getattr(found.scores, key))
+        if (value := getattr(found.scores, key)) is None:
+            continue
+        point = run.place(found.round, found.step, value)
         if found.round not in results or point.x != results[found.round].x:  # what counts there is the picked weights' score
             yield point
     yield from results.values()
@@ -185,6 +188,8 @@ def titles(view: RunView) -> dict[str, str]:
     """
     pretrained = view.kind == "pretrain"
     hidden = {*MEASURES, "sparsity"} if pretrained else set(PRETRAINED)
+    scored = [here.scores for here in view.finished if here.scores is not None]
+    hidden |= {name for name in MEASURES if scored and all(getattr(scores, name) is None for scores in scored)}
     newest = max(masked_rounds(view), default=-1)
     of_matrices = (
         {f"{MATRIX}{name}": f"sparsity of {matrix_title(found)}" for name, found in matrices(view, newest).items()}

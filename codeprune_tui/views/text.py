@@ -109,7 +109,8 @@ def floors_under(floors: Mapping[str, Scores], measure: str = "bleu") -> dict[st
         floors: Floor -> its scores.
         measure: One of `results.MEASURES`.
     """
-    return {name: getattr(floors[name], measure) for name in FLOORS if name in floors}
+    known = {name: getattr(floors[name], measure) for name in FLOORS if name in floors}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def changed(found: Interval | None) -> str:

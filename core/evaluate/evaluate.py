@@ -82,7 +82,7 @@ def name_bleu(name: str, reference: str) -> float:
 
 def as_event(scores: metrics.Scores) -> Scores:
     """Scores in the form that events carry."""
-    return Scores(scores.bleu, scores.corpus_bleu, scores.chrf)
+    return Scores(scores.bleu, scores.corpus_bleu, scores.chrf, scores.rouge_l)
 
 
 def evaluate(

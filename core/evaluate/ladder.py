@@ -30,7 +30,7 @@ from ..study.ladderfile import AblationFound, Explanation, Gap, LayerSpread, Met
 from .evaluate import evaluate, floors_of
 from .layer_errors import ABLATIONS, Batch, ablated, layer_errors, spreads
 
-SCORES = ("bleu", "corpus_bleu", "chrf")
+SCORES = ("bleu", "corpus_bleu", "chrf", "rouge_l")
 BATCHES = (1, 32)
 """Methods commented together when time is taken."""
 ERROR_BATCH = 16
@@ -268,6 +268,6 @@ def _three(scores: metrics.Scores) -> dict[str, float]:
     return {name: round(getattr(scores, name), 4) for name in SCORES}
 
 
-_NONE = metrics.Scores(0.0, 0.0, 0.0, 0)
+_NONE = metrics.Scores(0.0, 0.0, 0.0, 0.0, 0)
 _NO_FLOORS = metrics.Floors(_NONE, _NONE)
 """Stands in where floors are not wanted: they are the same for all methods and counted once."""

@@ -19,12 +19,14 @@ from ..score.interval import Difference, Interval
 
 @dataclass(frozen=True)
 class Scores:
-    """The three scores of one set of predictions, each 0..100."""
+    """The scores of one set of predictions, each 0..100."""
 
     bleu: float
     """CodeXGLUE's smoothed BLEU-4."""
     corpus_bleu: float
     chrf: float
+    rouge_l: float | None = None
+    """Journals of older versions lack it."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from .events import EncoderOffMeasured, FloorsMeasured, RoundFinished, Scores, f
 from .folder import LARGEST, RunPaths, number_of, read_metrics
 from .journal import LineReader
 
-MEASURES = {"bleu": "smoothed BLEU-4", "corpus_bleu": "corpus BLEU", "chrf": "chrF"}
+MEASURES = {"bleu": "smoothed BLEU-4", "corpus_bleu": "corpus BLEU", "chrf": "chrF", "rouge_l": "ROUGE-L"}
 """Measure -> its name; all are 0..100."""
 FLOORS = {"name": "the method's name", "constant": "a constant sentence"}
 """Floor -> what it is: programs that read no code, scored on the same rows as the models."""

@@ -36,6 +36,8 @@ class Tally:
     """(N, 10): length, reference length, four counts of matches, four of n-grams; whole numbers."""
     chrf: Array
     """(N, 18): for six orders the n-grams of the comment, of the reference, and of both; whole numbers."""
+    rouge_l: Array
+    """(N,) ROUGE-L of each row, 0 to 100."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -44,7 +46,7 @@ class Tally:
     def take(self, rows: Sequence[int]) -> "Tally":
         """Return the tally of some of the rows, in the order given."""
         chosen = list(rows)
-        return Tally(self.sentences[chosen], self.bleu[chosen], self.chrf[chosen])
+        return Tally(self.sentences[chosen], self.bleu[chosen], self.chrf[chosen], self.rouge_l[chosen])
 
 
 def tally(texts: Sequence[str], references: Sequence[str]) -> Tally:
@@ -62,13 +64,32 @@ def tally(texts: Sequence[str], references: Sequence[str]) -> Tally:
     """
     if len(texts) != len(references):
         raise DataError(f"{len(texts)} comments do not fit {len(references)} references.", "Give one comment a row.")
-    sentences = corpus_bleu(texts, [[reference] for reference in references]).sentences
+    return tally_of_many(texts, [[reference] for reference in references])
+
+
+def tally_of_many(texts: Sequence[str], references_lists: Sequence[Sequence[str]]) -> Tally:
+    """Counts one side's comments where a row may have several references.
+
+    Args:
+        texts: One comment a row.
+        references_lists: For each row its references, at least one.
+
+    Returns:
+        What each row adds to each score; chrF and ROUGE-L take the reference that fits best.
+
+    Raises:
+        DataError: There are no rows, the lengths differ, or a row has no reference.
+    """
+    sentences = corpus_bleu(texts, references_lists).sentences
+    most = max(map(len, references_lists))
+    streams = [[each[place] if place < len(each) else None for each in references_lists] for place in range(most)]
     counts = {
         # sacrebleu has no public way to its counts; its own bootstrap goes through the same door.
-        name: np.asarray(metric._extract_corpus_statistics(list(texts), [list(references)]), dtype=np.float64)
+        name: np.asarray(metric._extract_corpus_statistics(list(texts), streams), dtype=np.float64)
         for name, metric in metrics.corpus_metrics().items()
     }
-    return Tally(np.asarray(sentences), counts["corpus_bleu"], counts["chrf"])
+    longest = np.asarray(metrics.rouge_l(texts, references_lists))
+    return Tally(np.asarray(sentences), counts["corpus_bleu"], counts["chrf"], longest)
 
 
 def joined(parts: Sequence[tuple[Sequence[int], Tally]]) -> Tally:
@@ -83,6 +104,7 @@ def joined(parts: Sequence[tuple[Sequence[int], Tally]]) -> Tally:
         np.concatenate([side.sentences for side in sides])[order],
         np.concatenate([side.bleu for side in sides])[order],
         np.concatenate([side.chrf for side in sides])[order],
+        np.concatenate([side.rouge_l for side in sides])[order],
     )
 
 
@@ -94,7 +116,8 @@ def scored(side: Tally) -> metrics.ScoredPredictions:
         for field, (name, metric) in zip(("bleu", "chrf"), metrics.corpus_metrics().items(), strict=True)
     }
     sentences = tuple(side.sentences.tolist())
-    return metrics.ScoredPredictions(metrics.Scores(math.fsum(sentences) / len(side), **found, rows=len(side)), sentences)
+    means = {"bleu": math.fsum(sentences) / len(side), "rouge_l": math.fsum(side.rouge_l.tolist()) / len(side)}
+    return metrics.ScoredPredictions(metrics.Scores(**means, **found, rows=len(side)), sentences)
 
 
 def scores(side: Tally, draws: Array) -> dict[str, Array]:
@@ -111,6 +134,7 @@ def scores(side: Tally, draws: Array) -> dict[str, Array]:
         "bleu": draws @ side.sentences / len(side),
         "corpus_bleu": _bleu(draws @ side.bleu),
         "chrf": _chrf(draws @ side.chrf),
+        "rouge_l": draws @ side.rouge_l / len(side),
     }
 
 

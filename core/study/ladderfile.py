@@ -30,7 +30,7 @@ class SplitScores:
     """A method's comments for the rows of one split."""
 
     scores: dict[str, float]
-    """bleu, corpus_bleu, chrf; 0 to 100."""
+    """bleu, corpus_bleu, chrf, rouge_l; 0 to 100. Files of older versions lack the last."""
     less_fp32: dict[str, Gap]
     """The same names; empty for fp32 itself and where it was not measured."""
     same_comments: float | None
