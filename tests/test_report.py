@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from codeprune_tui.cli import main
 from codeprune_tui.reports.content import Content, read_content
 from codeprune_tui.reports.figures import quality
-from codeprune_tui.reports.ladder import ladder_findings, read_ladder
+from codeprune_tui.reports.ladder import ladder_findings, read_ladders
 from codeprune_tui.reports.markdown import markdown
 from codeprune_tui.reports.page import page
 from codeprune_tui.reports.runs import named_by_runs, pairs_table
@@ -26,7 +26,9 @@ from core.recipe import build_recipe
 from core.run.events import Pruned, Warned
 from core.run.folder import RunPaths, create_run
 from core.run.journal import JournalWriter
+from core.run.results import MEASURES
 from core.study.experiments import Material, recipe_of
+from core.study.ladderfile import Gap, Ladder, MethodFound, SplitScores, Timing, write_ladder
 
 HOSTILE = "<script>alert('x')</script> | & `$x_1$` \u202e\x1b[31m"
 REFERENCES = [f"Returns the {noun} of the {thing} ." for noun in ("name", "size", "owner") for thing in ("file", "user", "row")]
@@ -73,17 +75,23 @@ def runs(tmp_path: Path) -> Path:
     return folder
 
 
+OLD_MEASURES = ("bleu", "corpus_bleu", "chrf")
+"""Those of a file that an older version wrote."""
+
+
 def ladder_file(path: Path) -> Path:
     """A ladder as `quantize` writes it: fp16 as good as fp32, dynamic INT8 clearly worse, one method unavailable."""
 
-    def method(name: str, bleu: float, low: float | None = None, high: float | None = None) -> dict[str, object]:
-        scores = {"bleu": bleu, "corpus_bleu": bleu, "chrf": bleu}
-        gap = {} if low is None else {measure: {"value": (low + (high or 0)) / 2, "low": low, "high": high} for measure in scores}
-        return {"method": name, "splits": {"test": {"scores": scores, "less_fp32": gap}}, "disk_bytes": 4_000_000,
-                "timings": [{"batch": 1, "token_ms": 2.5}], "unavailable": None}  # fmt: skip
+    def line(method: str, bleu: float, low: float | None = None, high: float = 0.0) -> MethodFound:
+        scores = dict.fromkeys(OLD_MEASURES, bleu)
+        gaps = {} if low is None else {measure: Gap((low + high) / 2, low, high) for measure in OLD_MEASURES}
+        times, splits = (Timing(1, 10.0, 2.5, 1.0),), {"test": SplitScores(scores, gaps, None, 1.0)}
+        return MethodFound(method, "rounds", disk_bytes=4_000_000, splits=splits, timings=times, layer_errors={"logits": 0.25})
 
-    rows = [method("fp32", 12.0), method("fp16", 12.0, -0.05, 0.05), method("dynamic-int8", 9.0, -4.0, -2.0)]
-    path.write_text(json.dumps({"methods": [*rows, {"method": "llm-int8", "unavailable": HOSTILE}], "schema": 1}))
+    lines = (line("fp32", 12.0), line("fp16", 12.0, -0.05, 0.05), line("dynamic-int8", 9.0, -4.0, -2.0))
+    floors = {"test": {"name": dict.fromkeys(OLD_MEASURES, 13.0)}}
+    missing = MethodFound("llm-int8", "rounds", unavailable=HOSTILE)
+    write_ladder(Ladder("m", "d", "quantize", {}, "cpu", {}, "", {"test": 9}, floors, {}, (*lines, missing)), path)
     return path
 
 
@@ -187,7 +195,7 @@ def test_what_is_missing_is_said_and_breaks_nothing(runs: Path) -> None:
 
 
 def test_ladders_decide_the_findings_about_quantization(tmp_path: Path) -> None:
-    fp16, int8 = ladder_findings([read_ladder(ladder_file(tmp_path / "a.json"))])
+    fp16, int8 = ladder_findings(read_ladders([ladder_file(tmp_path / "a.json")]))
     for found in (fp16, int8):  # the file is of a version without ROUGE-L
         assert {name: str(verdict.outcome) for name, verdict in found.verdicts.items()} == {
             "bleu": "held",
@@ -202,13 +210,15 @@ def test_ladders_decide_the_findings_about_quantization(tmp_path: Path) -> None:
     content["methods"][1]["splits"]["test"]["less_fp32"]["bleu"] = {"value": -1.0, "low": -2.0, "high": -0.5}
     content["methods"][2]["splits"]["test"]["less_fp32"]["bleu"] = {"value": 0.0, "low": -0.5, "high": 0.5}
     (tmp_path / "b.json").write_text(json.dumps(content))
-    fp16, int8 = ladder_findings([read_ladder(tmp_path / "b.json")])
+    fp16, int8 = ladder_findings(read_ladders([tmp_path / "b.json"]))
     assert (fp16.verdicts["bleu"].outcome, int8.verdicts["bleu"].outcome) == ("did not hold", "undecided")
-    assert {verdict.outcome for found in ladder_findings([]) for verdict in found.verdicts.values()} == {"not tested"}
-    for damaged in ("", "{}", '{"methods": [1]}'):
+    assert {verdict.outcome for found in ladder_findings({}) for verdict in found.verdicts.values()} == {"not tested"}
+    empty, broken = {**content, "methods": []}, {**content, "methods": [1]}
+    huge = {**content, "floors": {"test": {"name": {"bleu": 1e300}}}}
+    for damaged in ("", "{}", *map(json.dumps, (empty, broken, huge))):
         (tmp_path / "c.json").write_text(damaged)
         with pytest.raises(DataError, match=r"c\.json"):
-            read_ladder(tmp_path / "c.json")
+            read_ladders([tmp_path / "c.json"])
 
 
 def test_wrong_places_are_refused(

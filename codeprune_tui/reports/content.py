@@ -11,7 +11,7 @@ from core.study.findings import Finding, Recovery, findings, recoveries
 from core.study.overlaps import Compared, overlaps
 from core.study.runs import Group, Study, find_runs, read_study
 
-from .ladder import Ladder, find_ladders, ladder_findings, read_ladder
+from .ladder import Ladders, find_ladders, ladder_findings, read_ladders
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Content:
     findings: tuple[Finding, ...]
     recoveries: tuple[Recovery, ...]
     overlaps: tuple[Compared, ...]
-    ladders: tuple[Ladder, ...]
+    ladders: Ladders
 
     @property
     def notes(self) -> list[str]:
@@ -67,6 +67,6 @@ def read_content(places: Sequence[Path], ladder_files: Iterable[Path] = ()) -> C
         if not files:
             raise
         study = read_study(find_runs(place for place in places if not find_ladders([place])))
-    ladders = tuple(read_ladder(path) for path in sorted(files, key=lambda path: path.name))
+    ladders = read_ladders(files)
     found = (*findings(study), *ladder_findings(ladders))
     return Content(study, found, tuple(recoveries(study)), tuple(overlaps(study)), ladders)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from core.run.results import FLOORS, MEASURES
 from core.run.rowsets import by_rows, telling
 from core.spec.layout import locate
+from core.study.ladderfile import Ladder
 from core.study.runs import Group, Run, level_of
 
-from .ladder import PUBLISHED, SPLITS, Ladder
+from .ladder import PUBLISHED, SPLITS, Ladders
 from .tables import curve_values
 
 if TYPE_CHECKING:
@@ -175,10 +176,15 @@ def _heatmap(axes: "Axes", title: str, run: Run) -> None:
     axes.set_xlabel("sparsity of the model, %")
 
 
-def quantization(key: str, ladders: Sequence[Ladder]) -> str:
+BySplit = Mapping[str, Mapping[str, float]]
+
+
+def quantization(key: str, ladders: Ladders) -> str:
     """The paper's Figure 2, smoothed BLEU-4 of INT8, the original and fp16, and the same bars of our ladders."""
-    none: Mapping[str, Mapping[str, float]] = {}
-    sources = [("the paper", PUBLISHED, none), *((each.name, _scores(each), each.floors) for each in ladders)]
+    sources = [
+        ("the paper", PUBLISHED, none),
+        *((name, _scores(each), {split: each.floors_of(split, "bleu") for split in SPLITS}) for name, each in ladders.items()),
+    ]
 
     def draw(figure: "Figure") -> None:
         panels = figure.subplots(1, len(sources), sharey=True, squeeze=False)[0]
@@ -204,11 +210,11 @@ def quantization(key: str, ladders: Sequence[Ladder]) -> str:
 
 
 def _scores(ladder: Ladder) -> dict[str, dict[str, float]]:
-    found = {
-        rung.method: {split: value for split in SPLITS if (value := rung.score(split, "bleu")) is not None}
-        for rung in ladder.rungs
+    scores = {
+        line.method: {split: value for split in SPLITS if (value := line.score(split, "bleu")) is not None}
+        for line in ladder.methods
     }
-    return {name: scores for name, scores in found.items() if scores}
+    return {method: by_split for method, by_split in scores.items() if by_split}
 
 
 def _literal(text: str) -> str:

@@ -12,7 +12,7 @@ from core.study.runs import Group, level_of, shown_recipe
 from ..views.plain import plain, plain_lines
 from . import figures, words
 from .content import Content
-from .ladder import Ladder
+from .ladder import Ladders
 from .tables import (
     Table,
     curves_table,
@@ -193,14 +193,14 @@ def curves_part(content: Content) -> list[str]:
     return [*parts, folded_html("Every curve against its own dense model", table_html(recovery_table(content.recoveries)))]
 
 
-def _quantization(ladders: Sequence[Ladder]) -> list[str]:
+def _quantization(ladders: Ladders) -> list[str]:
     parts = [
         f"<h2>{words.PUBLISHED}</h2>",
         *paragraphs_html([words.PUBLISHED_NOTE], "note"),
         table_html(published_table(ladders)),
     ]
     return parts + [
-        folded_html(f"All that {ladder.name} measured", table_html(ladder_table(ladder), "stacked")) for ladder in ladders
+        folded_html(f"All that {name} measured", table_html(ladder_table(ladder), "stacked")) for name, ladder in ladders.items()
     ]
 
 

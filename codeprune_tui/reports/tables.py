@@ -13,12 +13,13 @@ from core.run.encoder_off import carries
 from core.run.results import ENCODER_OFF, FLOORS, MEASURES, Result, to_csv
 from core.run.rowsets import by_rows, telling
 from core.study.findings import Finding, Recovery, Verdict, disagreements
+from core.study.ladderfile import Ladder
 from core.study.overlaps import Compared
 from core.study.runs import Group, Study, level_of
 
 from ..views.encoder_verdict import NOT_MEASURED
 from ..views.text import NOTHING, beside, between, changed, difference, score, with_before
-from .ladder import PUBLISHED, SPLITS, Ladder
+from .ladder import PUBLISHED, SPLITS, Ladders
 
 PROGRAMS = ("name", "constant")
 """Floors that read no code: the same for all models on the same rows."""
@@ -177,18 +178,16 @@ def signatures_table(study: Study) -> Table:
     return Table(("Score", "Signature"), tuple(sorted(found)), 2)
 
 
-def published_table(ladders: Sequence[Ladder]) -> Table:
+def published_table(ladders: Ladders) -> Table:
     """The paper's smoothed BLEU-4 beside ours."""
     names = {"dynamic-int8": "INT8, dynamic", "fp32": "original", "fp16": "fp16"}
     rows = []
     for split in SPLITS:
         rows.append((f"{split}, the paper (CodeBERT, all rows)", *(score(PUBLISHED[name][split]) for name in names)))
-        for ladder in ladders:
-            rungs = [ladder.rung(name) for name in names]
-            floors = beside(ladder.floors.get(split, {}), every=True)
-            rows.append(
-                (f"{split}, {ladder.name} ({floors})", *(score(rung.score(split, "bleu") if rung else None) for rung in rungs))
-            )
+        for name, ladder in ladders.items():
+            lines = [ladder.method(method) for method in names]
+            floors = beside(ladder.floors_of(split, "bleu"), every=True)
+            rows.append((f"{split}, {name} ({floors})", *(score(line.score(split, "bleu") if line else None) for line in lines)))
     return Table(("Smoothed BLEU-4", *names.values()), tuple(rows))
 
 
@@ -197,20 +196,20 @@ def ladder_table(ladder: Ladder) -> Table:
     header = ("Method", *(f"{MEASURES[name]}, {split}" for split in SPLITS for name in MEASURES), "Disk, MB", "Memory, MB",
               "ms/token, batch 1", "ms/token, batch 32", "Worst layer error")  # fmt: skip
     rows = []
-    for rung in ladder.rungs:
-        if reason := rung.words.get("unavailable"):
-            rows.append((f"{rung.method}: {reason}", *[NOTHING] * (len(header) - 1)))
+    for line in ladder.methods:
+        if line.unavailable:
+            rows.append((f"{line.method}: {line.unavailable}", *[NOTHING] * (len(header) - 1)))
             continue
         cells = []
         for split in SPLITS:
             for name in MEASURES:
-                change = rung.change(split, name)
-                cells.append(f"{score(rung.score(split, name))}{f', {changed(change)}' if change else ''}")
-        sizes = [rung.numbers.get(key) for key in ("disk_bytes", "memory_bytes")]
-        cells += [f"{size / 1e6:.1f}" if size else NOTHING for size in sizes]
-        cells += [score(rung.numbers.get(f"timings.batch {batch}.token_ms")) for batch in (1, 32)]
-        errors = [value for name, value in rung.numbers.items() if name.startswith("layer_errors.")]
-        rows.append((rung.method, *cells, f"{max(errors):.4f}" if errors else NOTHING))
+                change = line.less_fp32(split, name)
+                cells.append(f"{score(line.score(split, name))}{f', {changed(change)}' if change else ''}")
+        cells += [f"{size / 1e6:.1f}" if size else NOTHING for size in (line.disk_bytes, line.memory_bytes)]
+        token_ms = {timing.batch: timing.token_ms for timing in line.timings}
+        cells += [score(token_ms.get(batch)) for batch in (1, 32)]
+        errors = line.layer_errors.values()
+        rows.append((line.method, *cells, f"{max(errors):.4f}" if errors else NOTHING))
     return Table(header, tuple(rows))
 
 
@@ -238,7 +237,7 @@ def _overlap_text(found: Sequence[Compared]) -> str:
 
 
 def csv_files(study: Study, found: Sequence[Finding], recovered: Sequence[Recovery], shared: Sequence[Compared],
-              ladders: Sequence[Ladder]) -> dict[str, str]:  # fmt: skip
+              ladders: Ladders) -> dict[str, str]:  # fmt: skip
     """Every number of a report: file name -> comma-separated values."""
     return {
         "rounds.csv": to_csv(result for run in study.runs for result in run.results),
@@ -273,7 +272,12 @@ def csv_files(study: Study, found: Sequence[Finding], recovered: Sequence[Recove
         ),
         "quantization.csv": _csv(
             ("ladder", "method", "name", "value"),
-            [(ladder.name, rung.method, *pair) for ladder in ladders for rung in ladder.rungs for pair in rung.numbers.items()],
+            [
+                (name, line.method, *pair)
+                for name, ladder in ladders.items()
+                for line in ladder.methods
+                for pair in line.numbers().items()
+            ],
         ),
     }  # fmt: skip
 

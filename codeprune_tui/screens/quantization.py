@@ -17,7 +17,7 @@ from textual.widgets.option_list import Option
 from core.spec.quantizers import METHODS
 
 from ..views.plain import plain
-from ..views.quantization_text import TITLES, does
+from ..views.quantization_text import does, title
 
 ASKING = "Finding out what this machine can do…"
 NAME_WIDTH = 18
@@ -78,7 +78,7 @@ class ChooseMethod(ModalScreen[str | None]):
 
     def _prompt(self, method: str) -> Content:
         sign, problem = "●" if method == self._chosen else " ", self._problems.get(method)
-        name = f"{sign} {TITLES[method].ljust(NAME_WIDTH)}"
+        name = f"{sign} {title(method).ljust(NAME_WIDTH)}"
         if problem is None:
             return Content.assemble(name, ("as trained" if method == "fp32" else "", "$text-muted"))
         return Content.assemble(name, (f"✗ {plain(problem, 300)}", "$text-warning"))

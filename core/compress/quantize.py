@@ -1,4 +1,6 @@
-"""Makes quantized copies of a model: one function a method, `QUANTIZERS`; `quantize` is the way in.
+"""Makes quantized copies of a model: one function for each entry of `METHODS`; `quantize` is the way in.
+
+Each function quantizes the model that it is given, in place where it likes, and returns it.
 
 What is quantized is the matrices that multiply (`nn.Linear`); embeddings, norms and biases stay in floating point, and since the
 output layer shares its matrix with the word embeddings, that matrix then exists twice: as integers and in fp32. The decoder's
@@ -85,7 +87,8 @@ def quantize(model: CodeToText, method: str) -> CodeToText:
     if METHODS[method].projects:
         project(made)
     try:
-        made = QUANTIZERS[method](made)
+        quantizer: Callable[[CodeToText], CodeToText] = globals()[METHODS[method].function]
+        made = quantizer(made)
     except (RuntimeError, NotImplementedError, AttributeError, ImportError) as error:  # what a version or device cannot do
         if isinstance(error, torch.OutOfMemoryError):
             raise
@@ -123,7 +126,7 @@ def multiplied_weights(model: CodeToText) -> int:
 
 def quantized_weights(model: CodeToText) -> int:
     """How many of the multiplied weights are held in fewer than 32 bits."""
-    if model.config.quantization in ("fp16", "bf16"):
+    if model.config.quantization is not None and METHODS[model.config.quantization].halves:
         return multiplied_weights(model)
     layers = [module for module in model.modules() if isinstance(module, nn.Linear) and type(module).__name__ == "Linear8bitLt"]
     integers = [codes for codes, _ in all_codes(model).values()] + [layer.weight for layer in layers]
@@ -177,16 +180,27 @@ def set_codes(model: CodeToText, codes: Mapping[str, tuple[Tensor, Tensor]], bia
             module.weight.qdata, module.weight.scale = integers, scale
 
 
-def _float16(model: CodeToText) -> CodeToText:
+def as_trained(model: CodeToText) -> CodeToText:
+    """The model as it is."""
+    return model
+
+
+def float16(model: CodeToText) -> CodeToText:
+    """Every weight in fp16."""
     return model.half()  # type: ignore[no-any-return]
 
 
-def _bfloat16(model: CodeToText) -> CodeToText:
+def bfloat16(model: CodeToText) -> CodeToText:
+    """Every weight in bfloat16."""
     return model.bfloat16()  # type: ignore[no-any-return]
 
 
-def _dynamic_int8(model: CodeToText) -> CodeToText:
-    """The paper's way; the only place that knows torch.ao.quantization, which torch is about to drop."""
+def dynamic_int8(model: CodeToText) -> CodeToText:
+    """The paper's way; the only place that knows torch.ao.quantization, which torch is about to drop.
+
+    Raises:
+        UnavailableError: The model is not on the CPU, or torch has dropped it.
+    """
     if model.device.type != "cpu":
         raise UnavailableError("dynamic-int8 runs on the CPU only: torch has no kernels for it elsewhere.", "Add --device cpu.")
     with _no_deprecation():
@@ -203,7 +217,8 @@ def _dynamic_int8(model: CodeToText) -> CodeToText:
     return made
 
 
-def _int8_weight(model: CodeToText) -> CodeToText:
+def int8_weight(model: CodeToText) -> CodeToText:
+    """torchao's weight-only INT8."""
     with _quiet():
         from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
@@ -211,7 +226,8 @@ def _int8_weight(model: CodeToText) -> CodeToText:
     return model
 
 
-def _int8_w8a8(model: CodeToText) -> CodeToText:
+def int8_w8a8(model: CodeToText) -> CodeToText:
+    """torchao's INT8 with activations rounded token by token."""
     with _quiet():
         from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
 
@@ -219,7 +235,12 @@ def _int8_w8a8(model: CodeToText) -> CodeToText:
     return model
 
 
-def _llm_int8(model: CodeToText) -> CodeToText:
+def llm_int8(model: CodeToText) -> CodeToText:
+    """bitsandbytes' LLM.int8.
+
+    Raises:
+        UnavailableError: bitsandbytes is not installed.
+    """
     try:
         with _quiet():
             from bitsandbytes.nn import Linear8bitLt
@@ -235,18 +256,6 @@ def _llm_int8(model: CodeToText) -> CodeToText:
         parent, _, last = name.rpartition(".")
         setattr(model.get_submodule(parent), last, new.to(device))  # moving it is what quantizes it
     return model
-
-
-QUANTIZERS: dict[str, Callable[[CodeToText], CodeToText]] = {
-    "fp32": lambda model: model,
-    "fp16": _float16,
-    "bf16": _bfloat16,
-    "dynamic-int8": _dynamic_int8,
-    "int8-weight": _int8_weight,
-    "int8-w8a8": _int8_w8a8,
-    "llm-int8": _llm_int8,
-}
-"""Name -> function that quantizes the model it is given, in place where it likes."""
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
@@ -285,7 +294,7 @@ def _parts(tensor: Tensor) -> list[Tensor]:
 
 @contextmanager
 def _no_deprecation() -> Iterator[None]:
-    """Without torch's announcements that eager quantization is going: `_dynamic_int8` is where that will be felt."""
+    """Without torch's announcements that eager quantization is going: `dynamic_int8` is where that will be felt."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"torch\.ao\.quantization is deprecated", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=r"torch\.quantize_per_tensor", category=UserWarning)

@@ -1,6 +1,6 @@
-"""The names of the quantization methods, in the order of the ladder, and what each one does to a model.
+"""The quantizers in one table, in the order of the ladder: what each is called, what it does to a model, and which function does it.
 
-Torch-free, so that the command line can list them at once; `core.compress.quantize` has a function for each.
+Torch-free, so that the command line can list them at once; the functions stand in `core.compress.quantize`.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,14 @@ from dataclasses import dataclass
 class Method:
     """One way to make a model smaller by writing its numbers with fewer bits."""
 
+    title: str
+    """Its name on the screen."""
     does: str
     """One line for tables and documents."""
+    function: str
+    """Its function in `core.compress.quantize`."""
+    halves: bool = False
+    """Whether every weight becomes 16-bit floating point."""
     projects: bool = False
     """Whether the decoder's attention is quantized too, which takes its packed matrices apart first."""
     codes: bool = False
@@ -23,21 +29,37 @@ class Method:
 
 
 METHODS = {
-    "fp32": Method("as trained: 32-bit floating point"),
-    "fp16": Method("model.half(): every weight and all arithmetic in 16-bit floating point"),
-    "bf16": Method("every weight and all arithmetic in bfloat16"),
+    "fp32": Method("fp32", "as trained: 32-bit floating point", "as_trained"),
+    "fp16": Method("fp16", "model.half(): every weight and all arithmetic in 16-bit floating point", "float16", halves=True),
+    "bf16": Method("bf16", "every weight and all arithmetic in bfloat16", "bfloat16", halves=True),
     "dynamic-int8": Method(
+        "dynamic INT8",
         "torch.ao.quantization.quantize_dynamic on nn.Linear, the paper's way: weights per tensor in 8 bits, "
         "activations per tensor in 7 bits, the decoder's attention left alone",
+        "dynamic_int8",
         codes=True,
         packs_bias=True,
     ),
-    "int8-weight": Method("torchao Int8WeightOnlyConfig: weights in 8 bits per output row", projects=True, codes=True),
-    "int8-w8a8": Method(
-        "torchao Int8DynamicActivationInt8WeightConfig: weights in 8 bits per output row, activations in 8 bits per token",
+    "int8-weight": Method(
+        "INT8 weight-only",
+        "torchao Int8WeightOnlyConfig: weights in 8 bits per output row",
+        "int8_weight",
         projects=True,
         codes=True,
     ),
-    "llm-int8": Method("bitsandbytes LLM.int8: as int8-w8a8, with outlier features in fp16", projects=True, saves=False),
+    "int8-w8a8": Method(
+        "INT8 W8A8",
+        "torchao Int8DynamicActivationInt8WeightConfig: weights in 8 bits per output row, activations in 8 bits per token",
+        "int8_w8a8",
+        projects=True,
+        codes=True,
+    ),
+    "llm-int8": Method(
+        "LLM.int8",
+        "bitsandbytes LLM.int8: as int8-w8a8, with outlier features in fp16",
+        "llm_int8",
+        projects=True,
+        saves=False,
+    ),
 }
 """Name -> method."""

@@ -3,39 +3,46 @@
 Nothing in it is a path of the machine it was measured on.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from ..atomic import complete_or_absent
 from ..errors import DataError
 from ..program import program
 from ..regularfile import JSON_BYTES, read_regular, reason
+from ..run.folder import LARGEST
+from ..score.interval import Difference
 
 KIND = "quantization ladder"
+
+Number = Annotated[float, Field(gt=-LARGEST, lt=LARGEST)]
+"""No NaN, and nothing that would not fit a cell: what stands outside was never measured."""
 
 
 @dataclass(frozen=True)
 class Gap:
     """A number with the middle 95 % of the bootstrap; of a difference, of the paired one on the same rows."""
 
-    value: float
-    low: float
-    high: float
+    value: Number
+    low: Number
+    high: Number
 
 
 @dataclass(frozen=True)
 class SplitScores:
     """A method's comments for the rows of one split."""
 
-    scores: dict[str, float]
+    scores: dict[str, Number]
     """bleu, corpus_bleu, chrf, rouge_l; 0 to 100. Files of older versions lack the last."""
     less_fp32: dict[str, Gap]
     """The same names; empty for fp32 itself and where it was not measured."""
-    same_comments: float | None
+    same_comments: Number | None
     """Share of rows with the very comment that fp32 wrote."""
-    seconds: float
+    seconds: Number
     """Decoding and scoring."""
     intervals: dict[str, Gap] = field(default_factory=dict)
     """The scores again, with the middle 95 % of the bootstrap over the rows."""
@@ -47,11 +54,11 @@ class Timing:
 
     batch: int
     """Methods commented together."""
-    comment_ms: float
+    comment_ms: Number
     """Beam search for the whole batch, each comment as long as it gets."""
-    token_ms: float
+    token_ms: Number
     """One step of greedy decoding for the whole batch, without the encoder, over a fixed number of tokens."""
-    encode_ms: float
+    encode_ms: Number
     """The encoder and the decoder's keys of the source, for the whole batch."""
 
 
@@ -75,8 +82,21 @@ class MethodFound:
     """Weights and buffers; integers and scales counted as they are."""
     splits: dict[str, SplitScores] = field(default_factory=dict)
     timings: tuple[Timing, ...] = ()
-    layer_errors: dict[str, float] = field(default_factory=dict)
+    layer_errors: dict[str, Number] = field(default_factory=dict)
     """Layer -> norm of the difference to fp32 over fp32's norm, on held-out rows."""
+
+    def score(self, split: str, measure: str) -> float | None:
+        """A score, or None where it was not measured."""
+        return self.splits[split].scores.get(measure) if split in self.splits else None
+
+    def less_fp32(self, split: str, measure: str) -> Difference | None:
+        """The score less that of fp32 with its interval, or None where it was not measured."""
+        gap = self.splits[split].less_fp32.get(measure) if split in self.splits else None
+        return None if gap is None else Difference(gap.value, gap.low, gap.high)
+
+    def numbers(self) -> dict[str, float]:
+        """Everything that was measured, by dotted name such as `splits.test.scores.bleu` or `timings.batch 1.token_ms`."""
+        return dict(_numbers({**asdict(self), "timings": {f"batch {each.batch}": asdict(each) for each in self.timings}}))
 
 
 @dataclass(frozen=True)
@@ -84,7 +104,7 @@ class AblationFound:
     """What one choice of rounding costs, the other choices being torch's."""
 
     name: str
-    layer_errors: dict[str, float]
+    layer_errors: dict[str, Number]
     splits: dict[str, SplitScores]
 
 
@@ -93,13 +113,13 @@ class LayerSpread:
     """Activations and weights of one linear layer; see `quanterrors.Spread`."""
 
     layer: str
-    largest: float
-    median: float
-    feature_ratio: float
-    activation_error: float
-    token_error: float
-    weight_error: float
-    row_error: float
+    largest: Number
+    median: Number
+    feature_ratio: Number
+    activation_error: Number
+    token_error: Number
+    weight_error: Number
+    row_error: Number
 
 
 @dataclass(frozen=True)
@@ -108,7 +128,7 @@ class Explanation:
 
     ablations: tuple[AblationFound, ...]
     spreads: tuple[LayerSpread, ...]
-    floors: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    floors: dict[str, dict[str, dict[str, Number]]] = field(default_factory=dict)
     """Split -> floor -> scores, on the rows of the ablations; files of older versions lack them."""
 
 
@@ -122,7 +142,7 @@ class Ladder:
     """The same of the data."""
     command: str
     """What to type to measure it again."""
-    recipe: dict[str, int | float | str | list[str]]
+    recipe: dict[str, int | Number | str | list[str]]
     """Seed, beam, lengths, batch size, repeats, threads, ..."""
     device: str
     versions: dict[str, str]
@@ -131,7 +151,7 @@ class Ladder:
     """Of the model's weights file."""
     rows: dict[str, int]
     """Split -> rows scored."""
-    floors: dict[str, dict[str, dict[str, float]]]
+    floors: dict[str, dict[str, dict[str, Number]]]
     """Split -> floor -> scores."""
     signatures: dict[str, str]
     methods: tuple[MethodFound, ...]
@@ -139,8 +159,24 @@ class Ladder:
     kind: str = KIND
     schema: int = 1
 
+    def method(self, name: str) -> MethodFound | None:
+        """The line of a method; None where it was not asked for."""
+        return next((line for line in self.methods if line.method == name), None)
+
+    def floors_of(self, split: str, measure: str) -> dict[str, float]:
+        """Floor -> its score under one measure, on the rows of a split."""
+        return {name: scores[measure] for name, scores in self.floors.get(split, {}).items() if measure in scores}
+
 
 _ADAPTER = TypeAdapter(Ladder)
+
+
+def _numbers(value: object, name: str = "") -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, int | float):
+        yield name, float(value)
 
 
 def to_json(ladder: Ladder) -> str:
@@ -158,13 +194,14 @@ def read_ladder(path: Path) -> Ladder:
     """Reads such a file.
 
     Raises:
-        DataError: It is none.
+        DataError: It is none, or names no method.
     """
+    fix = f"Make it anew: {program()} quantize MODEL -o FILE"
     try:
-        found = _ADAPTER.validate_json(read_regular(path, JSON_BYTES))
+        ladder = _ADAPTER.validate_json(read_regular(path, JSON_BYTES))
     except (OSError, ValidationError) as error:
         problem = reason(error) if isinstance(error, OSError) else str(error).splitlines()[0]
-        raise DataError(
-            f"{path} cannot be read as a {KIND}: {problem}.", f"Make it anew: {program()} quantize MODEL -o FILE"
-        ) from error
-    return found
+        raise DataError(f"{path} cannot be read as a {KIND}: {problem}.", fix) from error
+    if not ladder.methods:
+        raise DataError(f"{path} names no quantization method.", fix)
+    return ladder
