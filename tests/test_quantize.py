@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from test_model import SIZES, SOURCES, TARGETS, small_model
 from torch import Tensor, nn
 
+from core.compress import quantize as quantizers
 from core.compress.quantize import (
-    QUANTIZERS,
     UnavailableError,
     memory_bytes,
     multiplied_weights,
@@ -42,7 +42,7 @@ def error(found: Tensor, wanted: Tensor) -> float:
 
 
 def test_every_method_has_a_function() -> None:
-    assert list(QUANTIZERS) == list(METHODS)
+    assert all(callable(getattr(quantizers, method.function)) for method in METHODS.values())
 
 
 # --- what is computed
@@ -57,7 +57,6 @@ def rounded_rows(weight: Tensor) -> Tensor:
 
 def with_weights(model: CodeToText, rounded: Any) -> CodeToText:
     """The model with other weights in every multiplied matrix; the embedding table stays."""
-    model = QUANTIZERS["fp32"](model)
     model.lm_head.weight = nn.Parameter(model.lm_head.weight.detach().clone())
     with torch.no_grad():
         for module in model.modules():
@@ -262,6 +261,6 @@ def test_what_a_version_cannot_do_says_why(monkeypatch: pytest.MonkeyPatch) -> N
     def broken(model: CodeToText) -> CodeToText:
         raise RuntimeError("no kernel\nmore")
 
-    monkeypatch.setitem(QUANTIZERS, "int8-weight", broken)
+    monkeypatch.setattr(quantizers, "int8_weight", broken)
     with pytest.raises(UnavailableError, match=r"int8-weight does not work here \(torch .*, cpu\): no kernel$"):
         quantize(small_model(), "int8-weight")

@@ -181,10 +181,9 @@ BySplit = Mapping[str, Mapping[str, float]]
 
 def quantization(key: str, ladders: Ladders) -> str:
     """The paper's Figure 2, smoothed BLEU-4 of INT8, the original and fp16, and the same bars of our ladders."""
-    sources = [
-        ("the paper", PUBLISHED, none),
-        *((name, _scores(each), {split: each.floors_of(split, "bleu") for split in SPLITS}) for name, each in ladders.items()),
-    ]
+    sources: list[tuple[str, BySplit, BySplit]] = [("the paper", PUBLISHED, {})]
+    for name, ladder in ladders.items():
+        sources.append((name, _scores(ladder), {split: ladder.floors_of(split, "bleu") for split in SPLITS}))
 
     def draw(figure: "Figure") -> None:
         panels = figure.subplots(1, len(sources), sharey=True, squeeze=False)[0]

@@ -5,6 +5,7 @@ from core.spec.quantizers import METHODS
 
 from .plain import plain
 
+
 def title(method: str) -> str:
     """A method's name on the screen; one that this version does not know is safe to show."""
     return METHODS[method].title if method in METHODS else plain(method, 20)

@@ -218,7 +218,7 @@ def dynamic_int8(model: CodeToText) -> CodeToText:
 
 
 def int8_weight(model: CodeToText) -> CodeToText:
-    """torchao's weight-only INT8."""
+    """Weight-only INT8, by torchao."""
     with _quiet():
         from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
@@ -227,7 +227,7 @@ def int8_weight(model: CodeToText) -> CodeToText:
 
 
 def int8_w8a8(model: CodeToText) -> CodeToText:
-    """torchao's INT8 with activations rounded token by token."""
+    """INT8 with activations rounded token by token, by torchao."""
     with _quiet():
         from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
 
@@ -236,7 +236,7 @@ def int8_w8a8(model: CodeToText) -> CodeToText:
 
 
 def llm_int8(model: CodeToText) -> CodeToText:
-    """bitsandbytes' LLM.int8.
+    """LLM.int8, by bitsandbytes.
 
     Raises:
         UnavailableError: bitsandbytes is not installed.

@@ -1,4 +1,4 @@
-"""The quantizers in one table, in the order of the ladder: what each is called, what it does to a model, and which function does it.
+"""The quantizers in one table, in the order of the ladder: their names, what they do to a model, and the functions that do it.
 
 Torch-free, so that the command line can list them at once; the functions stand in `core.compress.quantize`.
 """
