@@ -26,7 +26,6 @@ from core.recipe import build_recipe
 from core.run.events import Pruned, Warned
 from core.run.folder import RunPaths, create_run
 from core.run.journal import JournalWriter
-from core.run.results import MEASURES
 from core.study.experiments import Material, recipe_of
 from core.study.ladderfile import Gap, Ladder, MethodFound, SplitScores, Timing, write_ladder
 
