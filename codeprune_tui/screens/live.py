@@ -21,6 +21,7 @@ from ..runs.machine import SAMPLE_S, Figures, MachineWatch, Worker, same_machine
 from ..runs.preview import Previewer
 from ..runs.watch import Watched
 from ..views.encoder_verdict import warning
+from ..views.loss_verdict import loss_sentence
 from ..views.matrices import changes, telling
 from ..views.plain import plain
 from ..views.series import titles
@@ -32,7 +33,7 @@ from ..widgets.heatmap import Heatmap
 from ..widgets.runlog import RunLog
 from ..widgets.serieschart import Charts
 from ..widgets.spark import Spark
-from ..widgets.telling import retitle, tell, tell_verdict
+from ..widgets.telling import retitle, tell, tell_line, tell_verdict
 from .choose import ChooseOne
 from .live_keys import CHART_ACTIONS, LIVE_KEYS
 from .mode import ModeScreen, Target
@@ -87,6 +88,7 @@ class LiveScreen(ModeScreen):
         yield Static(NO_RUN, markup=False, id="no-run")
         with Vertical(id="body"):
             yield Static("", markup=False, classes="encoder-verdict")
+            yield Static("", markup=False, id="loss-verdict")
             with Horizontal(id="top"):
                 yield Heatmap(id="heatmap")
                 yield ScoreChart(id="chart")
@@ -146,6 +148,7 @@ class LiveScreen(ModeScreen):
     def _show_panes(self, view: RunView) -> None:
         masked = view.masked
         tell_verdict(self, warning(view.encoder_off.dense_less) if view.encoder_off is not None else "")
+        tell_line(self.query_one("#loss-verdict", Static), loss_sentence(view, short=not self._tall))
         heatmap = self.query_one(Heatmap)
         was = f" (was {percent(masked.before)})" if masked and masked.before else ""  # as much as 80 columns have room for
         title, shares = "sparsity %", {} if masked is None else masked.matrices

@@ -40,6 +40,7 @@ from core.run.events import (
     Warned,
 )
 from core.run.folder import State, run_state
+from core.score.interval import Difference
 
 from .outliers import MOST, countable, drawable, mended
 from .text import duration, sentence
@@ -101,6 +102,8 @@ class RoundView:
     picked_step: int | None = None
     scores: Scores | None = None
     """Of the picked weights; None until the round is complete."""
+    against_dense: Mapping[str, Difference] = field(default_factory=dict)
+    """Measure -> `scores` less those of the dense round, with its interval; empty where it is not known."""
     seconds: float = 0.0
     finished: bool = False
 
@@ -401,7 +404,7 @@ def _round_event(view: RunView, what: RoundStarted | Pruned | Picked | RoundFini
             here = replace(here, picked_step=what.step)
         case RoundFinished():
             here = replace(here, sparsity=what.sparsity, scores=what.scores, seconds=what.seconds, finished=True)
-            here = replace(here, before=what.before)
+            here = replace(here, before=what.before, against_dense=what.against_dense)
             view = replace(view, decoding=None)
     return replace(view, by_round={**view.by_round, what.round: here}, anchor=None)
 

@@ -27,7 +27,16 @@ def tell_verdict(screen: Screen[None], sentence: str) -> None:
         screen: With a line of the class `encoder-verdict`.
         sentence: What; "" where there is nothing to say.
     """
-    line = screen.query_one(".encoder-verdict", Static)
+    tell_line(screen.query_one(".encoder-verdict", Static), sentence)
+
+
+def tell_line(line: Static, sentence: str) -> None:
+    """Shows a sentence, or takes its line away.
+
+    Args:
+        line: A widget whose class "said" makes it visible.
+        sentence: What; "" where there is nothing to say.
+    """
     tell(line, plain(sentence, 400))
     line.set_class(bool(sentence), "said")
 

@@ -8,7 +8,7 @@ A line that is none of these (a newer version's event, a damaged line) becomes `
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -245,6 +245,8 @@ class RoundFinished:
     """Of the model with its prunable matrices as bitmask and kept values; journals of older versions lack it."""
     before: float = 0.0
     """As in `Pruned`."""
+    against_dense: dict[str, Difference] = field(default_factory=dict)
+    """Measure -> score less that of the dense round, on the same rows; empty for the dense round, and in older journals."""
 
 
 @dataclass(frozen=True, kw_only=True)
