@@ -112,7 +112,7 @@ def test_a_whole_run(make: Make) -> None:
         facts = json.loads((paths.round(number) / "metrics.json").read_text())
         assert facts["sparsity"] == pytest.approx(planned[number], abs=1e-3)
         assert facts["floors"]["name"]["bleu"] > 0
-        assert set(facts["signatures"]) == {"bleu", "corpus_bleu", "chrf"}
+        assert set(facts["signatures"]) == {"bleu", "corpus_bleu", "chrf", "rouge_l"}
         lines = (paths.round(number) / "predictions.jsonl").read_text().splitlines()
         assert len(lines) == 8
         mean = sum(json.loads(line)["bleu"] for line in lines) / 8
@@ -135,6 +135,8 @@ def test_a_whole_run(make: Make) -> None:
         assert facts["against_dense"] == {name: asdict(found) for name, found in wanted.items()}
         for name in MEASURES:
             assert facts["against_dense"][name]["value"] == pytest.approx(facts["scores"][name] - dense_facts["scores"][name])
+        journaled = next(what for what in of(RoundFinished, events) if what.round == number)
+        assert journaled.against_dense == wanted
     assert [what.round for what in of(Pruned, events)] == [1, 2, 3]
     assert [what.to for what in of(Rewound, events)] == ["pretrained"] * 3
     assert isinstance(events[-1].what, RunFinished)

@@ -1,6 +1,6 @@
 """From which sparsity on a run has lost something that can be measured, in one sentence: each round held against the dense one.
 
-A loss is measurable where the whole interval of a round's score less the dense one lies below 0, as the report's verdicts have it.
+A loss is measurable where the whole interval of a round's score less the dense one lies below 0, as the report has it.
 Pure functions.
 """
 

@@ -6,7 +6,7 @@ a comment ends at the first token 0, and is scored against the joined comment to
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from ..run.encoder_off import EncoderOff
 from ..run.events import Sample, Scores
 from ..run.predictions import read_predictions
 from ..score import metrics, significance
+from ..score.interval import Difference, Interval
 from ..score.tally import Tally, joined, scored, tally
 from ..text.rows import BrokenRow, Row, load_rows
 
@@ -238,29 +239,42 @@ def write_predictions(evaluation: Evaluation, path: Path) -> None:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def uncertainty(evaluation: Evaluation, dense: Path | None) -> dict[str, object]:
-    """How sure the scores of a round are, and how far they are from the dense model's, for `metrics.json`.
+@dataclass(frozen=True)
+class Uncertainty:
+    """How sure the scores of a round are, and how far they are from the dense model's."""
+
+    intervals: Mapping[str, Interval]
+    """Measure -> its score and the interval."""
+    against_dense: Mapping[str, Difference]
+    """Measure -> score less the dense model's, on the same rows; empty where there is nothing to compare with."""
+
+    def facts(self) -> dict[str, object]:
+        """For `metrics.json`: "intervals" and, where they are known, "against_dense"; "bootstrap" is how they were computed."""
+        facts: dict[str, object] = {
+            "intervals": {name: {"low": each.low, "high": each.high} for name, each in self.intervals.items()},
+            "bootstrap": significance.SIGNATURE,
+        }
+        if self.against_dense:
+            facts["against_dense"] = {name: asdict(each) for name, each in self.against_dense.items()}
+        return facts
+
+
+def uncertainty(evaluation: Evaluation, dense: Path | None) -> Uncertainty:
+    """Resamples the rows of an evaluation.
 
     Args:
-        evaluation: Of the round.
+        evaluation: Of a round.
         dense: The dense model's comments for the same rows; None in the dense round itself. Without them, or where they are of
-            other rows, there is nothing to compare with, and only the scores' own intervals are given.
-
-    Returns:
-        "intervals" (measure -> low, high), "against_dense" (measure -> value, low, high) and "bootstrap", how they were computed.
+            other rows, only the scores' own intervals are computed.
     """
     references = [row.target for row in evaluation.rows]
     draws, ours = significance.draw(len(references)), evaluation.tally
-    found = significance.intervals([ours], draws)
-    facts: dict[str, object] = {
-        "intervals": {name: {"low": each.low, "high": each.high} for name, each in found.items()},
-        "bootstrap": significance.SIGNATURE,
-    }
     before = read_predictions(dense) if dense is not None else None
+    against = {}
     if before is not None and [(p.index, p.reference) for p in before] == [(row.index, row.target) for row in evaluation.rows]:
         theirs = tally([prediction.prediction for prediction in before], references)
-        facts["against_dense"] = {name: asdict(d) for name, d in significance.differences([ours], [theirs], draws).items()}
-    return facts
+        against = significance.differences([ours], [theirs], draws)
+    return Uncertainty(significance.intervals([ours], draws), against)
 
 
 def evaluate_model(

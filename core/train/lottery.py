@@ -24,7 +24,7 @@ from ..compress.criteria import CRITERIA
 from ..compress.masks import Masks, apply_masks, collapsed, keep, load_masks, prunable, save_masks, sparsity_of
 from ..data import BatchOrder, Encoded, collate
 from ..errors import RunError
-from ..evaluate.evaluate import Evaluation, as_event, evaluate, measure_encoder_off, uncertainty, write_predictions
+from ..evaluate.evaluate import Evaluation, Uncertainty, as_event, evaluate, measure_encoder_off, uncertainty, write_predictions
 from ..families.device import describe
 from ..families.memory import give_back
 from ..families.roberta import PAD, CodeToText
@@ -386,7 +386,8 @@ class Round:
         # Before the round is on disk: killed in between, the round's end is done again, and no figure is missing.
         self._measure_matrices(masks)
         self._writer.settle()
-        size_bytes = self._write(step, reason, evaluation, masks, encoder_off)
+        compared = uncertainty(evaluation, self.session.paths.round(0) / "predictions.jsonl" if self.number else None)
+        size_bytes = self._write(step, reason, evaluation, compared, masks, encoder_off)
         self.session.emit(
             RoundFinished(
                 round=self.number,
@@ -396,6 +397,7 @@ class Round:
                 seconds=round(self._seconds, 3),
                 size_bytes=size_bytes,
                 before=sparsity_of(self.material.masks),
+                against_dense=dict(compared.against_dense),
             )
         )
 
@@ -436,7 +438,15 @@ class Round:
         )
         return off
 
-    def _write(self, step: int, reason: str, evaluation: Evaluation, masks: Masks, encoder_off: EncoderOff | None) -> int:
+    def _write(
+        self,
+        step: int,
+        reason: str,
+        evaluation: Evaluation,
+        compared: Uncertainty,
+        masks: Masks,
+        encoder_off: EncoderOff | None,
+    ) -> int:
         """Puts the round on disk; returns the bytes of its model as bitmask and values."""
         recipe, folder = self.session.recipe, self.session.paths.round(self.number)
         own, parameters = self._own_masks(), sum(weight.numel() for weight in self.material.model.parameters())
@@ -457,7 +467,7 @@ class Round:
             "scores": asdict(evaluation.scores),
             "floors": {name: asdict(floor) for name, floor in _floors(evaluation).items()},
             "signatures": evaluation.signatures,
-            **uncertainty(evaluation, self.session.paths.round(0) / "predictions.jsonl" if self.number else None),
+            **compared.facts(),
             **({"encoder_off": encoder_off.facts()} if encoder_off is not None else {}),
             "seconds": round(self._seconds, 3),
             "decoding": self._decoding(evaluation),
