@@ -91,7 +91,7 @@ def evaluation_json(found: "Evaluation", asked: Mapping[str, object]) -> str:
     """The scores of one model as JSON: what was asked, scores, intervals, floors, signatures, seconds."""
     from core.score.significance import SIGNATURE
 
-    return _json(
+    return as_json(
         {
             **asked,
             "rows": len(found.rows),
@@ -108,7 +108,7 @@ def evaluation_json(found: "Evaluation", asked: Mapping[str, object]) -> str:
 
 def comments_json(asked: Mapping[str, object], methods: Iterable[Mapping[str, object]]) -> str:
     """Comments of the methods of one file as JSON."""
-    return _json({**asked, "methods": list(methods)})
+    return as_json({**asked, "methods": list(methods)})
 
 
 def run_list(infos: Sequence[RunInfo], now: float) -> str:
@@ -183,7 +183,7 @@ def _before(share: float) -> str:
 
 def run_list_json(infos: Sequence[RunInfo], checkpoints: str) -> str:
     """The list of runs as JSON: `checkpoints`, and `runs` with the keys of `json_of`."""
-    return _json({"checkpoints": checkpoints, "runs": [json_of(info) for info in infos]})
+    return as_json({"checkpoints": checkpoints, "runs": [json_of(info) for info in infos]})
 
 
 def run_detail_json(info: RunInfo, view: RunView, eta: float | None) -> str:
@@ -216,7 +216,7 @@ def run_detail_json(info: RunInfo, view: RunView, eta: float | None) -> str:
         "failure": {"problem": view.failure.problem, "fix": view.failure.fix} if view.failure else None,
         "warnings": list(view.warnings),
     }
-    return _json({"run": {**json_of(info), **detail}})
+    return as_json({"run": {**json_of(info), **detail}})
 
 
 def _encoder_off(view: RunView) -> dict[str, object] | None:
@@ -256,7 +256,8 @@ def _signatures(signatures: Mapping[str, str]) -> list[str]:
     return [f"{plain(name)}: {plain(signature)}" for name, signature in signatures.items()]
 
 
-def _json(content: Mapping[str, object]) -> str:
+def as_json(content: Mapping[str, object]) -> str:
+    """What a command prints with `--json`: the schema's number, then what it found; null for numbers that JSON does not know."""
     return json.dumps(_finite({"schema": SCHEMA, **content}), indent=2, allow_nan=False)
 
 

@@ -73,11 +73,15 @@ class Floors:
     """The method's own name, split into words."""
 
 
-def signatures() -> dict[str, str]:
-    """Return how each score is computed: the field of `Scores` -> its signature."""
+def signatures(*, several: bool = False) -> dict[str, str]:
+    """How each score is computed: the field of `Scores` -> its signature.
+
+    Args:
+        several: Whether rows had more than one reference.
+    """
     bleu, chrf = _sacrebleu()
-    # The number of references is only known to sacrebleu once it has scored something; here it is always one.
-    bleu.num_refs = chrf.num_refs = 1
+    # The number of references is only known to sacrebleu once it has scored something; its -1 means that rows differ.
+    bleu.num_refs = chrf.num_refs = -1 if several else 1
     signed = {"bleu": SIGNATURE, "corpus_bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature())}
     return signed | {"rouge_l": f"{ROUGE_SIGNATURE}|version:{version('rouge-score')}"}
 

@@ -138,6 +138,25 @@ def load_rows(
     return Rows(tuple(rows), tuple(broken), _digest(rows))
 
 
+def read_rows(file: Path, unpack_limit: int = UNPACK_LIMIT) -> Iterator[Row]:
+    """Rows of one file of CodeXGLUE's, plain or gzipped.
+
+    Args:
+        file: `.jsonl` or `.jsonl.gz`.
+        unpack_limit: As for `load_rows`.
+
+    Yields:
+        Each row, in the order of the file.
+
+    Raises:
+        DataError: The file cannot be read, or a row is broken.
+    """
+    for row in _jsonl_rows(file, unpack_limit):
+        if isinstance(row, BrokenRow):
+            raise DataError(f"{row.file}, line {row.line}: {row.problem}.", "Mend the row, or leave it out.")
+        yield row
+
+
 def _found(path: str, split: str, hub_config: str, unpack_limit: int) -> Iterator[Row | BrokenRow]:
     """Rows of whatever `path` is; the folder is looked up at once, its rows are read as they are asked for."""
     place = find_split(path, split)

@@ -1,0 +1,61 @@
+"""The subcommand that scores files of comments, whoever wrote them. Loads no torch."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.text.comments import read_comments, read_gold
+from core.text.rows import load_rows
+
+from ..reports import scoring as report
+from ..runs import client
+from .models import Split
+from .runs import Json, app
+from .tables import as_json as to_json
+
+
+@app.command(
+    epilog="\b\nExample:\n  codeprune-tui score test_1.output test_1.gold --expect 1261\n"
+    "  codeprune-tui score checkpoints/mine/rounds/05/predictions.jsonl data/ruby --split valid"
+)
+def score(
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="File of comments, one a row.")],
+    gold: Annotated[Path, typer.Argument(metavar="GOLD", help="The comments people wrote: a file, or a folder of data.")],
+    others: Annotated[
+        list[Path] | None, typer.Argument(metavar="OTHER...", help="More predictions, each held against the first.")
+    ] = None,
+    field: Annotated[str, typer.Option("--field", help="JSON field of a prediction.")] = "prediction",
+    gold_field: Annotated[str, typer.Option("--gold-field", help="JSON field of the gold.")] = "reference",
+    id_field: Annotated[str, typer.Option("--id-field", help="JSON field of the row's id; else index, idx or id.")] = "",
+    by_line: Annotated[bool, typer.Option("--by-line", help="Files without ids: line N belongs to line N.")] = False,
+    expect: Annotated[int, typer.Option("--expect", min=0, help="How many rows there should be; 0 = not known.")] = 0,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Data the rows are from: says how many there should be, and names for floors.")
+    ] = None,
+    split: Annotated[Split, typer.Option("--split", help="Split of GOLD or --data, where that is a folder.")] = "test",
+    as_json: Json = False,
+) -> None:
+    """Score files of comments, whoever wrote them.
+
+    Reads CodeXGLUE's id<TAB>text, predictions.jsonl of a run, JSON lines, and plain lines with --by-line; as GOLD also
+    CodeXGLUE's rows. Rows that are missing, unknown, doubled or empty are told first. The JSON has gold, all_rows, files
+    (path, form, rows, missing, unknown, doubled, empty, scores, intervals), differences, floors, signatures, bootstrap,
+    trust.
+    """
+    from core.study.scoring import check_same_length, score_comments
+
+    gold = Path(client.local_path(str(gold)))
+    right = read_gold(gold, split=split, field=gold_field, id_field=id_field, by_line=by_line)
+    files = [read_comments(path, field=field, id_field=id_field, by_line=by_line) for path in (predictions, *(others or []))]
+    if by_line:
+        check_same_length([right, *files])
+    names, rows = _names(data, split) if data is not None else (None, len(right.texts) if gold.is_dir() else 0)
+    found = score_comments(files, right, expected=expect or rows, names=names)
+    typer.echo(to_json(report.json_facts(found)) if as_json else report.text(found))
+
+
+def _names(data: str, split: str) -> tuple[dict[str, str], int]:
+    """Row -> name, and the number of rows, as the data has them."""
+    rows = load_rows(client.local_path(data), split).rows
+    return {str(row.index): row.name for row in rows if row.name}, len(rows)

@@ -1,0 +1,154 @@
+"""What scoring files of comments found, as text and as JSON: first what is odd about the rows, then the scores.
+
+Pure functions. chrF leads, and corpus BLEU stands behind it with what can be trusted of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from core.score import metrics, significance
+from core.study.scoring import Compared, Scored, Scoring
+
+from ..views.plain import plain
+from ..views.text import FLOOR_NAMES, between, changed, score, table
+
+HEADS = {"chrf": "chrF", "bleu": "BLEU-4, smoothed", "corpus_bleu": "corpus BLEU", "rouge_l": "ROUGE-L"}
+"""Measure -> the head of its column, the most reliable one first."""
+NAMED = 5
+"""How many ids a line names."""
+CLEAR = {"chrf": 2.0, "bleu": 2.0, "corpus_bleu": 5.0, "rouge_l": 2.0}
+"""Points that a difference needs to say something of people's opinion, by measure (Roy et al. 2021)."""
+
+
+def text(found: Scoring) -> str:
+    """All of it for a terminal or a file."""
+    lines = rows_lines(found)
+    rows = [["", *HEADS.values()]]
+    for one in found.files:
+        mark = "" if len(one.rows) == _wanted(found) else f" ({len(one.rows):,} of {_wanted(found):,} rows)"
+        rows.append([_name(one) + mark, *(score(getattr(one.scores, name)) for name in HEADS)])
+        rows.append(["95 % interval", *(between(one.intervals.get(name)) for name in HEADS)])
+    if found.floors is not None:
+        rows += [
+            [FLOOR_NAMES[name], *(score(getattr(floor, measure)) for measure in HEADS)]
+            for name, floor in (("name", found.floors.name), ("constant", found.floors.constant))
+        ]
+    for pair in found.compared:
+        title = f"{_path(pair.first.path)} less {_path(pair.second.path)}, {pair.rows:,} rows, {pair.same:,} alike"
+        rows.append([title, *(changed(pair.differences[name]) for name in HEADS)])
+    notes = [f"{name}: {signature}" for name, signature in _signatures(found).items()]
+    if found.floors is None:
+        notes.insert(0, "Floors: not known, for the gold brings no names of methods; --data FOLDER does.")
+    return "\n".join([*lines, table(rows), metrics.TRUST, *map(_verdict, found.compared), *notes])
+
+
+def rows_lines(found: Scoring) -> list[str]:
+    """What each file has, lacks and has too often; a file without fault has one line."""
+    gold = found.gold
+    expected = ""
+    if found.expected:
+        short = found.expected - len(gold.texts)
+        expected = f", as many as expected ({found.expected:,})"
+        if short:
+            expected = f", but {found.expected:,} expected: {abs(short):,} too {'few' if short > 0 else 'many'}"
+    several = f"; {len(gold.doubled):,} with several references" if gold.doubled else ""
+    lines = [f"Gold {_path(gold.path)} ({gold.form}): {len(gold.texts):,} rows{expected}{several}"]
+    if gold.empty:
+        lines.append(f"  Empty in the gold: {_some(gold.empty)}")
+    for one in found.files:
+        lines += _file_lines(one)
+    if not found.is_whole:
+        lines.append("NOT ALL ROWS were scored, so no score below can be held against one of all rows.")
+    return lines
+
+
+def json_facts(found: Scoring) -> dict[str, object]:
+    """All of it as data: gold, files, differences, floors, signatures, bootstrap."""
+    gold = found.gold
+    return {
+        "gold": {
+            "path": str(gold.path),
+            "form": gold.form,
+            "rows": len(gold.texts),
+            "expected": found.expected or None,
+            "several_references": len(gold.doubled),
+            "empty": list(gold.empty),
+        },
+        "all_rows": found.is_whole,
+        "files": [_file_facts(one) for one in found.files],
+        "differences": [
+            {
+                "first": str(pair.first.path),
+                "second": str(pair.second.path),
+                "rows": pair.rows,
+                "same_texts": pair.same,
+                **{name: asdict(each) for name, each in pair.differences.items()},
+            }
+            for pair in found.compared
+        ],
+        "floors": None if found.floors is None else {name: _scores(each) for name, each in vars(found.floors).items()},
+        "signatures": _signatures(found),
+        "bootstrap": significance.SIGNATURE,
+        "trust": metrics.TRUST,
+    }
+
+
+def _file_facts(one: Scored) -> dict[str, object]:
+    return {
+        "path": str(one.comments.path),
+        "form": one.comments.form,
+        "rows": len(one.rows),
+        "missing": list(one.missing),
+        "unknown": list(one.unknown),
+        "doubled": list(one.comments.doubled),
+        "empty": list(one.comments.empty),
+        "scores": _scores(one.scores),
+        "intervals": {name: {"low": each.low, "high": each.high} for name, each in one.intervals.items()},
+    }
+
+
+def _file_lines(one: Scored) -> list[str]:
+    oddities = {
+        "Missing, a row of the gold without a prediction; CodeXGLUE's evaluator skips it, which flatters": one.missing,
+        "Unknown, a prediction for no row of the gold; skipped": one.unknown,
+        "Doubled, more than one prediction for a row; the last counts": one.comments.doubled,
+        "Empty": one.comments.empty,
+    }
+    fault = [f"  {title}: {_some(rows)}" for title, rows in oddities.items() if rows]
+    lines = [f"{_name(one)} ({one.comments.form}): {len(one.comments.texts):,} rows, {len(one.rows):,} scored"]
+    return [*lines, *fault] if fault else [f"{lines[0]}; none missing, unknown, doubled or empty"]
+
+
+def _verdict(pair: Compared) -> str:
+    """What the differences of two files prove."""
+    differences = {name: pair.differences[name] for name in HEADS}
+    clear = [HEADS[name] for name, each in differences.items() if each.is_clear and abs(each.value) >= CLEAR[name]]
+    names = f"{_path(pair.first.path)} and {_path(pair.second.path)}"
+    if not clear:
+        return f"{names}: no difference is both clear of 0 and large enough to mean anything to people."
+    return f"{names}: clear of 0 and large enough under {', '.join(clear)}."
+
+
+def _wanted(found: Scoring) -> int:
+    return found.expected or len(found.gold.texts)
+
+
+def _signatures(found: Scoring) -> dict[str, str]:
+    return metrics.signatures(several=bool(found.gold.doubled))
+
+
+def _scores(scores: metrics.Scores) -> dict[str, float]:
+    return {name: value for name, value in asdict(scores).items() if name != "rows"}
+
+
+def _some(rows: Sequence[str]) -> str:
+    more = ", …" if len(rows) > NAMED else ""
+    return f"{len(rows):,} ({plain(', '.join(rows[:NAMED]))}{more})"
+
+
+def _name(one: Scored) -> str:
+    return _path(one.comments.path)
+
+
+def _path(path: object) -> str:
+    return plain(str(path))
