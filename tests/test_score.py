@@ -13,7 +13,8 @@ from core.bleu import corpus_bleu
 from core.errors import DataError
 from core.score.metrics import floors
 from core.study.scoring import check_same_length, score_comments
-from core.text.comments import read_comments, read_gold
+from core.text.comments import read_comments
+from core.text.gold import read_gold
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "bleu.json").read_text(encoding="utf-8"))
 PROGRAM = [sys.executable, "-P", "-m", "codeprune_tui.cli.main", "score"]

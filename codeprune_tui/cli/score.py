@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from core.text.comments import read_comments, read_gold
+from core.text.comments import read_comments
+from core.text.gold import read_gold
 from core.text.rows import load_rows
 
 from ..reports import scoring as report

@@ -4,21 +4,18 @@ What leaves here is row id -> texts, in the order of the file, and what of the f
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..bleu import WITH_IDS, read_codexglue_file
 from ..errors import DataError
 from ..regularfile import read_text, reason
-from .rows import Row, load_rows, read_rows
 
 COMMENT_BYTES = 1_000_000_000
 """Most of a file of comments: those of several million rows."""
 ID_FIELDS = ("index", "idx", "id")
 """JSON fields that number a row; the first one that a file has is taken."""
-ROW_FIELDS = ("code_tokens", "docstring_tokens")
-"""What tells CodeXGLUE's rows from other JSON lines."""
 NUMBERED = (
     "Put the row's id before each text (id, tab, text), the same in both files; or say --by-line where line N of one belongs to "
     "line N of the other."
@@ -63,7 +60,7 @@ def read_comments(path: Path, *, field: str = "prediction", id_field: str = "", 
     Raises:
         DataError: The file cannot be read, is of another form, or has no ids and `by_line` is not said.
     """
-    if _is_json(path):
+    if first_object(path) is not None:
         return _json_comments(path, field, id_field, by_line)
     if by_line:
         return _plain_lines(path)
@@ -72,35 +69,6 @@ def read_comments(path: Path, *, field: str = "prediction", id_field: str = "", 
     except DataError as error:
         raise DataError(error.problem, NUMBERED if error.fix == WITH_IDS else error.fix) from error
     return Comments(path, "CodeXGLUE's id<TAB>text", {row: tuple(each) for row, each in texts.items()})
-
-
-def read_gold(path: Path, *, split: str = "", field: str = "reference", id_field: str = "", by_line: bool = False) -> Comments:
-    """Reads the comments that people wrote.
-
-    Args:
-        path: As for `read_comments`, or a file of CodeXGLUE's rows (`.jsonl`, `.jsonl.gz`), or a folder of data.
-        split: Of the folder; of no effect on a file.
-        field: As for `read_comments`.
-        id_field: As for `read_comments`.
-        by_line: As for `read_comments`.
-
-    Returns:
-        The comments, with the names of the methods where the file has them.
-
-    Raises:
-        DataError: As for `read_comments`; or a row is broken.
-    """
-    if path.is_dir():
-        return _of_rows(path / split, load_rows(str(path), split).rows)
-    if path.name.endswith(".gz") or (_is_json(path) and _has_rows(path)):
-        return _of_rows(path, read_rows(path))
-    return read_comments(path, field=field, id_field=id_field, by_line=by_line)
-
-
-def _of_rows(path: Path, rows: Iterable[Row]) -> Comments:
-    chosen = list(rows)
-    texts = {str(row.index): (row.target,) for row in chosen}
-    return Comments(path, "CodeXGLUE's rows", texts, {str(row.index): row.name for row in chosen if row.name})
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -113,15 +81,14 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     return list(enumerate(lines[:-1] if not lines[-1] else lines, 1))
 
 
-def _is_json(path: Path) -> bool:
-    """Whether the first line that is not blank is a JSON object."""
-    first = next((line for _, line in _lines(path) if line.strip()), "")
-    return first.lstrip().startswith("{") and isinstance(_parsed(first), dict)
+def first_object(path: Path) -> dict[str, object] | None:
+    """The JSON object on the first line that is not blank; None where there is none.
 
-
-def _has_rows(path: Path) -> bool:
-    first = _parsed(next(line for _, line in _lines(path) if line.strip()))
-    return isinstance(first, dict) and all(name in first for name in ROW_FIELDS)
+    Raises:
+        DataError: The file cannot be read.
+    """
+    first = _parsed(next((line for _, line in _lines(path) if line.strip()), ""))
+    return first if isinstance(first, dict) else None
 
 
 def _parsed(line: str) -> object:
@@ -179,5 +146,5 @@ def _id(record: Mapping[str, object], id_field: str, path: Path, number: int) ->
     return str(row)
 
 
-def _names(record: Mapping[str, object] | Sequence[str]) -> str:
+def _names(record: Mapping[str, object]) -> str:
     return ", ".join(map(repr, record))[:200] or "none"

@@ -1,0 +1,44 @@
+"""Reads the comments that people wrote, from a file of comments, CodeXGLUE's rows or a folder of data. Torch-free."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from .comments import Comments, first_object, read_comments
+from .rows import Row, load_rows, read_rows
+
+ROW_FIELDS = ("code_tokens", "docstring_tokens")
+"""What tells CodeXGLUE's rows from other JSON lines."""
+
+
+def read_gold(path: Path, *, split: str = "", field: str = "reference", id_field: str = "", by_line: bool = False) -> Comments:
+    """Reads the comments that people wrote.
+
+    Args:
+        path: As for `read_comments`, or a file of CodeXGLUE's rows (`.jsonl`, `.jsonl.gz`), or a folder of data.
+        split: Of the folder; of no effect on a file.
+        field: As for `read_comments`.
+        id_field: As for `read_comments`.
+        by_line: As for `read_comments`.
+
+    Returns:
+        The comments, with the names of the methods where the file has them.
+
+    Raises:
+        DataError: As for `read_comments`; or a row is broken.
+    """
+    if path.is_dir():
+        return _of_rows(path / split, load_rows(str(path), split).rows)
+    if path.name.endswith(".gz") or (_has_rows(path)):
+        return _of_rows(path, read_rows(path))
+    return read_comments(path, field=field, id_field=id_field, by_line=by_line)
+
+
+def _of_rows(path: Path, rows: Iterable[Row]) -> Comments:
+    chosen = list(rows)
+    texts = {str(row.index): (row.target,) for row in chosen}
+    return Comments(path, "CodeXGLUE's rows", texts, {str(row.index): row.name for row in chosen if row.name})
+
+
+def _has_rows(path: Path) -> bool:
+    first = first_object(path)
+    return first is not None and all(name in first for name in ROW_FIELDS)
