@@ -83,6 +83,8 @@ class Model(Section):
     untrained one built from [architecture]."""
     decoder_layers: int = Field(default=6, ge=1, le=24)
     """Layers of the fresh decoder that an encoder without one is given; otherwise the checkpoint decides."""
+    keep_zeros: bool = False
+    """Take weights that are exactly 0 for pruned ones, in a model that brings no masks (after prune.remove)."""
 
 
 class Architecture(Section):
@@ -116,8 +118,8 @@ class Data(Section):
     """Where the rows come from."""
 
     path: str = Field(default="checkpoints/bundled/demo-ruby", min_length=1)
-    """Folder with train, valid, test as .jsonl or .jsonl.gz (CodeXGLUE's rows) or as folders of Ruby files; or a hub name
-    such as google/code_x_glue_ct_code_to_text."""
+    """Folder with train, valid, test as rows of CodeXGLUE or CodeSearchNet (.jsonl, .jsonl.gz), as parquet, saved by datasets,
+    or as folders of Ruby files; or a hub name such as google/code_x_glue_ct_code_to_text."""
     hub_config: str = "ruby"
     """Configuration of the hub data set."""
     on_broken_row: Literal["stop", "skip"] = "stop"

@@ -73,6 +73,22 @@ def test_heads_of_other_tasks_are_known_to_be_unneeded(folder: Path, name: str) 
     assert not is_finetuned(folder)
 
 
+def test_a_fine_tuned_unixcoder_is_refused_whole(folder: Path) -> None:
+    """Its encoder serves as the decoder, too: every tensor of it stands under both names."""
+    encoder = encoder_of(state(folder))
+    twice = encoder | {f"decoder.{name.removeprefix('encoder.')}": tensor for name, tensor in encoder.items()}
+    head = {"dense.weight": torch.ones(32, 32), "dense.bias": torch.ones(32), "bias": torch.ones(1, 8, 8, dtype=torch.uint8)}
+    for wrap in ("", "module."):
+        torch.save({f"{wrap}{name}": tensor for name, tensor in (twice | head).items()}, folder / "pytorch_model.bin")
+        refused(folder, f"and {len(encoder) + 2} tensors that nothing here uses: decoder.embeddings")
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "config.json"])
+def test_a_git_lfs_pointer_in_place_of_a_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    refused(folder, f"{name} is a git-lfs pointer, not the file itself", f"git lfs pull --include {name}")
+
+
 # --- wrappers
 
 

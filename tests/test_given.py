@@ -198,6 +198,25 @@ def test_where_a_model_is_pruned_in_words(tmp_path: Path) -> None:
     assert replace(Pruned(round=1, sparsity=0.5, kept=1, total=2, matrices={}, seconds=0.0)).before == 0.0
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_zeros_without_masks_are_told_or_kept(make: Make, pruned: Callable[..., RunPaths], keep: bool) -> None:  # noqa: F811
+    start = pruned("encoder", 0.5).round(1)
+    zeros = {name: weight == 0 for name, weight in load_file(start / "model.safetensors").items() if is_prunable(name, "encoder")}
+    (start / "masks.safetensors").unlink()
+    paths = make("second", kind="finetune", model={"path": str(start), "keep_zeros": keep}, training=FAST)
+    assert given.warnings(load_recipe(paths.recipe), given.counts_of(load_recipe(paths.recipe))) == [given.KEPT_ZEROS] * keep
+    told = [what.message for what in of(Warned, run(paths)) if isinstance(what, Warned)]
+    after = load_file(paths.round(0) / "model.safetensors")
+    if keep:
+        assert "The model comes pruned: encoder 50 %. What is pruned stays pruned." in told
+        assert all(torch.equal(after[name] == 0, zero) for name, zero in zeros.items())
+        assert {name: ~mask for name, mask in load_masks(paths.round(0) / "masks.safetensors").items()}.keys() == zeros.keys()
+    else:
+        assert any("exact zeros and no masks, as after prune.remove: encoder 50 %" in text for text in told)
+        assert any("model.keep_zeros = true keeps them pruned" in text for text in told)
+        assert not all(torch.equal(after[name] == 0, zero) for name, zero in zeros.items())
+
+
 def test_a_recipe_is_checked_against_the_model_that_it_starts_from(
     make: Make,  # noqa: F811
     pruned: Callable[..., RunPaths],

@@ -15,6 +15,7 @@ from core.compress.masks import (
     collapsed,
     keep,
     load_masks,
+    masks_of_zeros,
     prunable,
     refuse_tied,
     save_masks,
@@ -249,3 +250,13 @@ def test_what_is_no_number_goes_last() -> None:
         assert int(masks["a"][3, :7].sum()) == min(left, 7)
         assert sum(int(mask.sum()) for mask in masks.values()) == left
     assert not any(mask.any() for mask in keep(weights, {}, magnitude(0), "global", 1.0).values())
+
+
+def test_masks_of_zeros_are_those_of_matrices_that_were_pruned() -> None:
+    weights = {name: torch.ones(10, 20) for name in ("pruned", "dense", "few", "all")}
+    weights["pruned"][:, ::2] = 0
+    weights["few"][0, 0] = 0
+    weights["all"].zero_()
+    (name, mask), *rest = masks_of_zeros(weights).items()
+    assert (name, rest) == ("pruned", [])
+    assert torch.equal(mask, weights["pruned"] != 0)

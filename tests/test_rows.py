@@ -384,3 +384,95 @@ def test_a_pipe_in_place_of_a_split_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "train.jsonl")
     with pytest.raises(DataError, match="holds no train"):
         load_rows(str(tmp_path), "train")
+
+
+# --- other layouts
+
+
+def named(*names: str) -> list[dict[str, object]]:
+    return [GOOD | {"func_name": name} for name in names]
+
+
+def names_of(path: Path, split: str) -> list[tuple[str, int]]:
+    return [(row.name, row.index) for row in load_rows(str(path), split).rows]
+
+
+@pytest.mark.parametrize("below", ["final/jsonl", "jsonl", "."])
+def test_code_search_nets_files_are_one_split_in_the_order_of_their_numbers(tmp_path: Path, below: str) -> None:
+    folder = tmp_path / below / "train"
+    folder.mkdir(parents=True)
+    for number in (0, 2, 10):
+        packed = gzip.compress(b"".join(json.dumps(row).encode() + b"\n" for row in named(f"{number}a", f"{number}b")))
+        (folder / f"ruby_train_{number}.jsonl.gz").write_bytes(packed)
+    assert names_of(tmp_path, "train") == [
+        (f"{n}{part}", 2 * p + q) for p, n in enumerate((0, 2, 10)) for q, part in enumerate("ab")
+    ]
+
+
+@pytest.mark.parametrize("place", ["validation-00000-of-00001.parquet", "data/valid.parquet", "valid/0.parquet"])
+def test_parquet_as_the_hub_has_it(tmp_path: Path, place: str) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    file = tmp_path / place
+    file.parent.mkdir(exist_ok=True)
+    parquet.write_table(pyarrow.Table.from_pylist([row | {"sha": "x"} for row in named("a", "b")]), file)
+    assert names_of(tmp_path, "valid") == [("a", 0), ("b", 1)]
+    write(tmp_path / "same", *named("a", "b"), split="valid")
+    assert load_rows(str(tmp_path), "valid").digest == load_rows(str(tmp_path / "same"), "valid").digest
+    file.write_bytes(file.read_bytes()[:-20])
+    assert f"{file} cannot be read as parquet" in error_of(str(tmp_path), "valid")
+
+
+def test_several_parquet_files_are_one_split(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    for number in range(2):
+        table = pyarrow.Table.from_pylist(named(f"{number}a"))
+        parquet.write_table(table, tmp_path / f"train-0000{number}-of-00002.parquet")
+    assert names_of(tmp_path, "train") == [("0a", 0), ("1a", 1)]
+    assert "There: the splits train." in error_of(str(tmp_path), "test")
+
+
+def test_folders_of_save_to_disk(tmp_path: Path) -> None:
+    import datasets
+
+    stored = datasets.DatasetDict(
+        train=datasets.Dataset.from_list(named("a", "b")), validation=datasets.Dataset.from_list(named("c"))
+    )
+    stored.save_to_disk(str(tmp_path / "all"))
+    assert names_of(tmp_path / "all", "train") == [("a", 0), ("b", 1)]
+    assert names_of(tmp_path / "all", "valid") == [("c", 0)]
+    assert "is one saved data set without splits" in error_of(str(tmp_path / "all" / "train"))
+    next((tmp_path / "all" / "train").glob("*.arrow")).write_bytes(b"broken")
+    assert "cannot be read as a saved data set" in error_of(str(tmp_path / "all"))
+
+
+def test_validation_is_a_name_of_valid(tmp_path: Path) -> None:
+    write(tmp_path, *named("a"), split="validation")
+    assert names_of(tmp_path, "valid") == [("a", 0)]
+    write(tmp_path, *named("b"), split="valid")
+    assert names_of(tmp_path, "valid") == [("b", 0)]
+
+
+def test_gzip_under_the_wrong_name_is_read(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_bytes(gzip.compress(json.dumps(GOOD).encode()))
+    assert len(load_rows(str(tmp_path), "train").rows) == 1
+
+
+def test_a_git_lfs_pointer_is_named(tmp_path: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    for name in ("train.jsonl", "valid.jsonl.gz", "test.parquet"):
+        (tmp_path / name).write_bytes(pointer)
+        text = error_of(str(tmp_path), name.partition(".")[0])
+        assert f"{tmp_path}/{name} is a git-lfs pointer, not the file itself. Fetch it where it was cloned: git lfs pull" in text
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf16_is_told_as_such(tmp_path: Path, coding: str) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "a.rb").write_bytes("# Says a word to you.\ndef a; end\n".encode(coding))
+    assert "a.rb, line 1: UTF-16, not UTF-8 (iconv -f UTF-16 -t UTF-8 converts it)." in error_of(str(tmp_path))
+    (tmp_path / "test.jsonl").write_bytes(json.dumps(GOOD).encode(coding))
+    assert "test.jsonl is UTF-16 text, but only UTF-8 is read. Convert it with: iconv" in error_of(str(tmp_path), "test")

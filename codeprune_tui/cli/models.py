@@ -17,6 +17,7 @@ from core.recipe import Data, Device, Evaluation, Model, Recipe, Search, load_re
 from core.regularfile import read_regular, real, reason
 from core.spec import given
 from core.spec.schedule import sparsities
+from core.text.content import HEAD_BYTES, oddity
 from core.text.rows import BrokenRow
 
 from .. import bundle
@@ -229,4 +230,6 @@ def _source(file: str) -> str:
         raise DataError(f"Cannot read {file}: {reason(error)}.", "Give a Ruby file, or - for stdin.") from error
     if len(content) > SOURCE_BYTES:
         raise DataError(f"What stdin holds is longer than {SOURCE_BYTES / 1e6:g} MB.", "Give one Ruby file after the other.")
+    if (odd := oddity(content[:HEAD_BYTES], file)) is not None:
+        raise DataError(f"{'What stdin holds' if file == '-' else file} {odd[0]}.", f"{odd[1]}.")
     return content.decode("utf-8", "surrogateescape")  # the parser shows the lines of what is no text

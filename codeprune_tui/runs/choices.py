@@ -13,6 +13,7 @@ from pathlib import Path
 from core.recipe import NEW_MODEL
 from core.regularfile import real
 from core.spec import sizes
+from core.text.splits import in_folder
 
 from .. import bundle
 from ..views.plain import plain
@@ -26,6 +27,7 @@ SPLITS = ("train", "valid", "test")
 MOST_FILES = 2000
 """Names looked at in one folder of Ruby files."""
 LABEL = 200
+KINDS = {"parquet": "parquet", "saved": "saved by datasets", "ruby": "Ruby files"}
 
 
 @dataclass(frozen=True)
@@ -149,8 +151,12 @@ def splits_of(folder: Path) -> str:
     """What a folder of data has, such as "train, valid as jsonl.gz"; "" where it is none."""
     kinds: dict[str, list[str]] = {}
     for split in SPLITS:
-        ending = next((end for end in ("jsonl", "jsonl.gz") if (folder / f"{split}.{end}").is_file()), "")
-        if kind := ending or ("Ruby files" if _has_ruby(folder / split) else ""):
+        try:
+            place = in_folder(folder, split)
+        except OSError:  # it may not be looked into
+            continue
+        if place is not None and (place.kind != "ruby" or _has_ruby(place.paths[0])):
+            kind = place.paths[0].name.partition(".")[2] if place.kind == "jsonl" else KINDS[place.kind]
             kinds.setdefault(kind, []).append(split)
     return "; ".join(f"{', '.join(splits)} as {kind}" for kind, splits in kinds.items())
 

@@ -32,6 +32,8 @@ SAMPLE_STEP = 257
 """Every 257th score is drawn: a prime, so that no width of a matrix makes it the same column each time."""
 LEAST_SAMPLE = 1000
 """From fewer scores no bracket is guessed."""
+ZEROS = 0.01
+"""Share of exact zeros from which on a matrix was pruned; rounding to fp16 makes fewer of trained weights."""
 SPREAD = 4.0
 """Half the width of the bracket in roots of the sample's size: eight standard deviations or more."""
 
@@ -242,6 +244,21 @@ def apply_masks(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> N
     """
     for name, mask in masks.items():
         weights[name].mul_(mask)
+
+
+def masks_of_zeros(weights: Mapping[str, Tensor]) -> Masks:
+    """Masks of what is exactly 0, as `torch.nn.utils.prune.remove` leaves pruned weights; trained ones practically never are.
+
+    Args:
+        weights: Parameter name -> weight.
+
+    Returns:
+        Parameter name -> bool mask; only matrices of which a share of `ZEROS` or more is 0, but not all: one may be held at
+        0 on purpose.
+    """
+    found = {name: weight != 0 for name, weight in weights.items()}
+    kept = {name: int(mask.count_nonzero()) for name, mask in found.items()}
+    return {name: mask for name, mask in found.items() if 0 < kept[name] <= (1 - ZEROS) * mask.numel()}
 
 
 def sparsity_of(masks: Mapping[str, Tensor]) -> float:

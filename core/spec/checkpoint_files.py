@@ -12,6 +12,7 @@ from ..errors import ModelError
 from ..hub import is_cached
 from ..plainfiles import open_plain, reason
 from ..recipe import FINETUNED, PRETRAINED
+from ..text.content import HEAD_BYTES, is_lfs_pointer
 from .weightheaders import INDEX, shards
 
 CONFIG = "config.json"
@@ -84,9 +85,15 @@ def local_tokenizer(source: str | Path) -> Path | None:
 
 def _must_be_plain(path: Path) -> None:
     try:
-        open_plain(path).close()
+        with open_plain(path) as file:
+            head = file.read(HEAD_BYTES)
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {reason(error)}.", "Put the model's own file there.") from error
+    if is_lfs_pointer(head):
+        raise ModelError(
+            f"{path} is a git-lfs pointer, not the file itself.",
+            f"Fetch it where it was cloned: git lfs pull --include {path.name}",
+        )
 
 
 def no_model(path: Path) -> ModelError:

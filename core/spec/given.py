@@ -29,6 +29,9 @@ Counts = Mapping[str, tuple[int, int]]
 UNSEEN = "Whether the model comes pruned shows only once it is loaded: pytorch_model.bin is not opened before that."
 
 
+KEPT_ZEROS = "Which weights are 0, and so count as pruned, shows only once the model is loaded."
+
+
 def counts_of(recipe: Recipe) -> Counts | None:
     """How the model that a recipe starts from is pruned; None where that shows only once it is loaded.
 
@@ -39,6 +42,8 @@ def counts_of(recipe: Recipe) -> Counts | None:
     folder = path.parent if _is_file(path) else path
     tensors = sizes.of_recipe(recipe) if new else sizes.of_folder(folder, recipe.model.decoder_layers)
     pruned = {} if new else _pruned(path)
+    if pruned == {} and recipe.model.keep_zeros and not new:
+        return None
     if tensors is None or pruned is None:
         return None
     return {name: (0, size) for name, size in tensors.items() if is_prunable(name, "all")} | pruned
@@ -89,6 +94,8 @@ def warnings(recipe: Recipe, counts: Counts | None) -> list[str]:
         recipe: What is asked for.
         counts: Of the model; None where they are not known.
     """
+    if counts is None and recipe.model.keep_zeros:
+        return [KEPT_ZEROS]
     if counts is None:
         return [UNSEEN] if _is_file(Path(recipe.model.path) / "pytorch_model.bin") else []
     where = description(counts)
@@ -104,6 +111,18 @@ def warnings(recipe: Recipe, counts: Counts | None) -> list[str]:
     elif idle > 1:
         texts.append(f"The recipe prunes nothing until round {idle}: its weights come at {_percent(shares[0])} already.")
     return texts
+
+
+def zeros_warning(counts: Counts) -> str:
+    """What is said of a model with zeros that no mask keeps at 0.
+
+    Args:
+        counts: Of the matrices with zeros.
+    """
+    return (
+        f"The model has exact zeros and no masks, as after prune.remove: {description(counts)}. They are trained like all other "
+        "weights; model.keep_zeros = true keeps them pruned."
+    )
 
 
 def _share(pairs: list[tuple[int, int]]) -> float:

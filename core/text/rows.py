@@ -3,8 +3,9 @@
 Knows nothing of torch, tokens or batches: what leaves here is text. Follows CodeXGLUE's code-to-text format: one JSON object
 a line with `code_tokens` and `docstring_tokens`, both joined by blanks with every run of white space collapsed to one.
 
-Local `jsonl` is read here line by line and not through `datasets`: a broken row must be reported with its file and line, and
-a row's place must stay what it is in the file; `datasets` converts to Arrow first and has lost both by then.
+Layouts are found by `splits`, tables read by `tables`. Local `jsonl` is read here line by line and not through `datasets`: a
+broken row must be reported with its file and line, and a row's place must stay what it is in the file; `datasets` converts to
+Arrow first and has lost both by then.
 """
 
 import gzip
@@ -13,19 +14,19 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from ..errors import DataError
 from ..hub import cache_only, why_unreachable
 from ..regularfile import open_regular, read_regular, reason
-from .splits import find_split
-
-HUB_SPLITS = {"valid": "validation"}
-"""Our names of splits that are called otherwise on the hub."""
+from .content import HEAD_BYTES, is_gzip, is_utf16, oddity
+from .splits import ALIASES, find_split
+from .tables import parquet_records, saved_records
 
 ROW_BYTES = 8_000_000
 """Longest row, in bytes: longer than any method that a person wrote."""
@@ -93,8 +94,7 @@ def load_rows(
     """Read one split of a data set.
 
     Args:
-        path: A folder with `{split}.jsonl`, `{split}.jsonl.gz` or a folder `{split}/` of Ruby files (the first of these that
-            exists is read), or else the name of a hub data set, `owner/name`.
+        path: A folder in one of the layouts of `splits`, or else the name of a hub data set, `owner/name`.
         split: `train`, `valid`, `test` or whatever the files are called.
         on_broken: `stop` refuses the split at its first broken row; `skip` leaves broken rows out and lists them.
         limit: Rows to read at most, 0 for all; what lies behind the last one is not looked at.
@@ -151,7 +151,7 @@ def read_rows(file: Path, unpack_limit: int = UNPACK_LIMIT) -> Iterator[Row]:
     Raises:
         DataError: The file cannot be read, or a row is broken.
     """
-    for row in _jsonl_rows(file, unpack_limit):
+    for row in _jsonl_rows([file], unpack_limit):
         if isinstance(row, BrokenRow):
             raise DataError(f"{row.file}, line {row.line}: {row.problem}.", "Mend the row, or leave it out.")
         yield row
@@ -162,7 +162,12 @@ def _found(path: str, split: str, hub_config: str, unpack_limit: int) -> Iterato
     place = find_split(path, split)
     if place is None:
         return _hub_rows(path, hub_config, split)
-    return _ruby_rows(place) if place.is_dir() else _jsonl_rows(place, unpack_limit)
+    if place.kind == "jsonl":
+        return _jsonl_rows(place.paths, unpack_limit)
+    if place.kind == "ruby":
+        return _ruby_rows(place.paths[0])
+    records = parquet_records(place.paths) if place.kind == "parquet" else saved_records(place.paths[0])
+    return _record_rows(records, str(place.paths[0] if len(place.paths) == 1 else place.paths[0].parent))
 
 
 def _digest(rows: Sequence[Row]) -> str:
@@ -173,28 +178,36 @@ def _digest(rows: Sequence[Row]) -> str:
     return digest.hexdigest()
 
 
-def _jsonl_rows(file: Path, unpack_limit: int) -> Iterator[Row | BrokenRow]:
-    """Rows of one file, plain or gzipped; blank lines are no rows, broken or otherwise."""
+def _jsonl_rows(files: Sequence[Path], unpack_limit: int) -> Iterator[Row | BrokenRow]:
+    """Rows of some files, plain or gzipped; blank lines are no rows, broken or otherwise."""
+    places = count()
+    for file in files:
+        yield from _file_rows(file, unpack_limit, places)
+
+
+def _file_rows(file: Path, unpack_limit: int, places: Iterator[int]) -> Iterator[Row | BrokenRow]:
     number = 0
-    index = 0
     try:
         with open_regular(file) as packed:
             most = sys.maxsize
             lines: BinaryIO | gzip.GzipFile = packed
-            if file.suffix == ".gz":
+            head = packed.read(HEAD_BYTES)
+            packed.seek(0)
+            if (odd := oddity(head, file.name)) is not None and not is_gzip(head):
+                raise DataError(f"{file} {odd[0]}.", f"{odd[1]}.")
+            if file.suffix == ".gz" or is_gzip(head):
                 lines = gzip.GzipFile(fileobj=packed)
                 most = max(UNPACKED_FREE, unpack_limit * os.fstat(packed.fileno()).st_size) if unpack_limit else most
             for number, line, length in _lines(lines, most):
                 if length > ROW_BYTES:
                     yield BrokenRow(str(file), number, f"longer than {ROW_BYTES / 1e6:g} MB")
-                elif not line.strip():
-                    continue
-                else:
+                    next(places)
+                elif line.strip():
+                    index = next(places)
                     try:
                         yield _row(_parse(line), index)
                     except ValueError as error:
                         yield BrokenRow(str(file), number, str(error))
-                index += 1
     except _TooMuchError as error:
         raise DataError(
             f"{file} unpacks to more than {unpack_limit} times its size; it was read up to line {number}. Real rows unpack to 5 "
@@ -314,6 +327,9 @@ def _ruby_rows(folder: Path) -> Iterator[Row | BrokenRow]:
             content = read_regular(file, SOURCE_BYTES)
         except OSError as error:
             raise DataError(f"{file} cannot be read: {reason(error)}.", "Check its permissions, or move it away.") from error
+        if is_utf16(content[:HEAD_BYTES]):
+            yield BrokenRow(str(file), 1, "UTF-16, not UTF-8 (iconv -f UTF-16 -t UTF-8 converts it)")
+            continue
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -332,7 +348,7 @@ def _hub_rows(name: str, config: str, split: str) -> Iterator[Row | BrokenRow]:
     import datasets
     from huggingface_hub import constants
 
-    hub_split = HUB_SPLITS.get(split, split)
+    hub_split = ALIASES.get(split, split)
     place = f"{name} ({config}, {hub_split})"
     why = why_unreachable()  # or the hub's library would ask again and again, for half a minute
     try:
@@ -345,6 +361,11 @@ def _hub_rows(name: str, config: str, split: str) -> Iterator[Row | BrokenRow]:
             "Check the name, the split and the network, or download the rows and give data.path as the folder with "
             f"{split}.jsonl.",
         ) from error
+    yield from _record_rows(records, place)
+
+
+def _record_rows(records: Iterable[object], place: str) -> Iterator[Row | BrokenRow]:
+    """Rows of a table's records."""
     for index, record in enumerate(records):
         try:
             yield _row(record, index)

@@ -1,11 +1,16 @@
 """Finds the rows of a split in a folder, without reading one: what `rows` reads, and what can be said before a run.
 
-Knows names of files and folders only, neither rows nor the hub.
+Knows names of files and folders only, neither rows nor the hub. Sources of the layouts:
+CodeXGLUE's `train.jsonl`; CodeSearchNet's `final/jsonl/train/ruby_train_0.jsonl.gz`; the hub's `train-00000-of-00002.parquet`;
+`datasets.save_to_disk`.
 """
 
 import difflib
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ..errors import DataError
 
@@ -13,7 +18,24 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 """What a hub data set is called: owner/name. The few old ones without an owner are not code-to-text."""
 
 
-def find_split(path: str, split: str) -> Path | None:
+ALIASES = {"valid": "validation"}
+"""Other names that a split goes by: the hub's."""
+_SAVED = ("state.json", "dataset_info.json")
+_DIGITS = re.compile(r"([0-9]+)")
+_ROWS = (".jsonl", ".jsonl.gz")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Where the rows of a split lie."""
+
+    kind: Literal["jsonl", "parquet", "saved", "ruby"]
+    """CodeXGLUE's or CodeSearchNet's rows, the hub's tables, a folder of `datasets.save_to_disk`, or Ruby files."""
+    paths: tuple[Path, ...]
+    """Files in the order of their rows; of the last two kinds the folder."""
+
+
+def find_split(path: str, split: str) -> Split | None:
     """Where the rows of a split lie; None where only the hub can know.
 
     Args:
@@ -21,7 +43,7 @@ def find_split(path: str, split: str) -> Path | None:
         split: `train`, `valid`, `test` or whatever the files are called.
 
     Returns:
-        `{split}.jsonl`, `{split}.jsonl.gz` or a folder `{split}/` of Ruby files: the first of these that exists.
+        What `in_folder` finds.
 
     Raises:
         DataError: It is no hub name, and the folder or the split is missing.
@@ -29,7 +51,9 @@ def find_split(path: str, split: str) -> Path | None:
     try:
         folder = Path(path).expanduser()
         if folder.is_dir():
-            return _in_folder(folder, split)
+            if (place := in_folder(folder, split)) is None:
+                raise _no_split(folder, split)
+            return place
         if HUB_NAME.fullmatch(path) and not folder.parent.exists():
             return None
         raise _no_folder(folder)
@@ -39,13 +63,48 @@ def find_split(path: str, split: str) -> Path | None:
         ) from error
 
 
-def _in_folder(folder: Path, split: str) -> Path:
-    for file in (folder / f"{split}.jsonl", folder / f"{split}.jsonl.gz"):
-        if file.is_file():
-            return file
-    if (folder / split).is_dir():
-        return folder / split
-    raise _no_split(folder, split)
+def in_folder(folder: Path, split: str) -> Split | None:
+    """Where the rows of a split lie in a folder of data; None where it has none.
+
+    Args:
+        folder: One that exists.
+        split: As for `find_split`; `valid` is found as `validation`, too.
+
+    Returns:
+        `{split}.jsonl`, `{split}.jsonl.gz`, a folder `{split}/`, parquet files, CodeSearchNet's `final/jsonl/{split}/`: the
+        first of these that exists.
+    """
+    return next((place for name in (split, ALIASES.get(split, split)) for place in _places(folder, name)), None)
+
+
+def _places(folder: Path, name: str) -> Iterator[Split]:
+    yield from (Split("jsonl", (file,)) for end in _ROWS if (file := folder / f"{name}{end}").is_file())
+    if (folder / name).is_dir():
+        yield _inside(folder / name)
+    for place in (folder, folder / "data"):
+        if tables := _in_order([*place.glob(f"{name}.parquet"), *place.glob(f"{name}-*.parquet")]):
+            yield Split("parquet", tables)
+    for place in (folder / "final" / "jsonl" / name, folder / "jsonl" / name):
+        if place.is_dir():
+            yield _inside(place)
+
+
+def _inside(folder: Path) -> Split:
+    """What a folder of one split holds."""
+    if all((folder / name).is_file() for name in _SAVED):
+        return Split("saved", (folder,))
+    names = [entry for entry in folder.iterdir() if entry.name.endswith((".rb", ".parquet", *_ROWS))]
+    if any(entry.suffix == ".rb" for entry in names):
+        return Split("ruby", (folder,))
+    rows = [entry for entry in names if entry.name.endswith(_ROWS)]
+    if rows or names:
+        return Split("jsonl" if rows else "parquet", _in_order(rows or names))
+    return Split("ruby", (folder,))  # they may lie deeper
+
+
+def _in_order(files: list[Path]) -> tuple[Path, ...]:
+    """Files by name, `_2` before `_10`."""
+    return tuple(sorted(files, key=lambda file: [int(part) if part.isdecimal() else part for part in _DIGITS.split(file.name)]))
 
 
 def _no_folder(folder: Path) -> DataError:
@@ -68,7 +127,13 @@ def _no_split(folder: Path, split: str) -> DataError:
     """The error for a folder without the split, with what is there instead."""
     entries = sorted(folder.iterdir())
     splits = sorted({file.name.partition(".jsonl")[0] for file in entries if file.name.endswith((".jsonl", ".jsonl.gz"))})
+    splits += sorted({re.split(r"[-.]", file.name)[0] for file in entries if file.suffix == ".parquet"})
     folders = [entry.name for entry in entries if entry.is_dir()]
+    if all((folder / name).is_file() for name in _SAVED):
+        return DataError(
+            f"{folder} is one saved data set without splits.",
+            f"Put it into a folder called {split}, and give the folder around it.",
+        )
     there = [f"the splits {', '.join(splits)}"] * bool(splits) + [f"the folders {', '.join(folders[:8])}"] * bool(folders)
     return DataError(
         f"{folder} holds no {split}.jsonl, {split}.jsonl.gz or folder {split} of Ruby files.",

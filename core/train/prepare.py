@@ -16,6 +16,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from ..atomic import complete_or_absent
+from ..compress.masks import Masks, masks_of_zeros, prunable
 from ..data import Encoded, encode_for, subset
 from ..errors import DataError, ModelError, RunError, TrainingError
 from ..evaluate.evaluate import as_event, floors_of
@@ -73,7 +74,7 @@ def prepare(session: Session) -> Material:
             split=recipe.evaluation.split, rows=len(held_out.rows), constant=as_event(floors.constant), name=as_event(floors.name)
         )
     )
-    masks = {} if recipe.model.path == NEW_MODEL else load_masks(recipe.model.path)
+    masks = _given_masks(session, model)
     material = Material(model, tokenizer, encode(splits["train"]), held_out, floors, masks)
     for warning in given.warnings(recipe, material.counts()) if masks and not session.paths.finished_rounds() else ():
         session.emit(Warned(message=warning))
@@ -81,6 +82,28 @@ def prepare(session: Session) -> Material:
     if recipe.training.compile:
         compile_forward(model)
     return material
+
+
+def _given_masks(session: Session, model: CodeToText) -> Masks:
+    """What the model that the recipe starts from was pruned with; zeros without masks are told, or taken for masks where asked.
+
+    Args:
+        session: The run.
+        model: That model, on the CPU.
+    """
+    recipe = session.recipe
+    if recipe.model.path == NEW_MODEL or (masks := load_masks(recipe.model.path)):
+        return {} if recipe.model.path == NEW_MODEL else masks
+    zeros = masks_of_zeros(prunable(model, "all"))
+    if recipe.model.keep_zeros:
+        return zeros
+    if zeros and not session.paths.finished_rounds():
+        session.emit(Warned(message=given.zeros_warning({name: _counted(mask) for name, mask in zeros.items()})))
+    return {}
+
+
+def _counted(mask: torch.Tensor) -> tuple[int, int]:
+    return mask.numel() - int(mask.count_nonzero()), mask.numel()
 
 
 def compile_forward(model: CodeToText, backend: str = "inductor") -> None:
