@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from .errors import ModelError
+from .families.config import BOS, EOS, PAD
 from .families.fitting import batch_that_fits
-from .families.roberta import BOS, EOS, PAD, CodeToText
+from .families.roberta import CodeToText
 from .recipe import Search
 
 CHUNK = 64

@@ -13,22 +13,24 @@ import json
 import re
 import shutil
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
-from transformers.activations import ACT2FN
 
 from .atomic import TEMPORARY, complete_or_absent
 from .compress.masks import load_masks as read_masks
 from .compress.quantized_files import load_quantized, save_quantized
 from .errors import ModelError
+from .families.config import BOS, EOS, PAD, CodeToTextConfig
+from .families.decoder import Decoder
+from .families.encoder import ACTIVATIONS
 from .families.memory import available_bytes
-from .families.roberta import BOS, EOS, PAD, CodeToText, CodeToTextConfig, Decoder
+from .families.roberta import CodeToText
 from .families.tokenizerfile import read_tokenizer, reason_of
 from .families.weightfiles import (
     NO_WEIGHTS,
@@ -53,6 +55,9 @@ ENCODER_FIELDS = (
 
 DECODER_FIELDS = ("decoder_layers", "decoder_heads", "decoder_ffn", "decoder_dropout", "split_identifiers", "pretrained_only")
 """What our own configuration adds."""
+
+LAYER_FIELDS = ("heads_by_layer", "neurons_by_layer")
+"""What it adds where layers differ."""
 
 SPECIAL_TOKENS = {"bos": ("<s>", BOS), "pad": ("<pad>", PAD), "eos": ("</s>", EOS)}
 """RoBERTa's special tokens and the ids that model, data and beam search rely on."""
@@ -220,7 +225,8 @@ def save_model(
 def _facts(model: CodeToText) -> dict[str, object]:
     """The entries of a `config.json` that describe a model's architecture."""
     facts: dict[str, object] = {"model_type": CodeToTextConfig.model_type, "architectures": [type(model).__name__]}
-    return facts | {name: getattr(model.config, name) for name in (*ENCODER_FIELDS, *DECODER_FIELDS)}
+    facts |= {name: getattr(model.config, name) for name in (*ENCODER_FIELDS, *DECODER_FIELDS)}
+    return facts | {name: value for name in LAYER_FIELDS if (value := getattr(model.config, name)) is not None}
 
 
 def _read_config(path: Path) -> dict[str, object]:
@@ -239,23 +245,17 @@ def _read_config(path: Path) -> dict[str, object]:
                 f"{path} gives {token} the id {short(given)}, but RoBERTa models need {number}.",
                 "Use a model and tokenizer in RoBERTa's layout: <s> = 0, <pad> = 1, </s> = 2.",
             )
-    facts = {name: facts[name] for name in (*ENCODER_FIELDS, *DECODER_FIELDS, "quantization") if name in facts}
+    facts = {name: facts[name] for name in (*ENCODER_FIELDS, *DECODER_FIELDS, *LAYER_FIELDS, "quantization") if name in facts}
     check_fields(facts, path)
-    if (name := facts.get("hidden_act", "gelu")) not in ACT2FN:
+    if (name := facts.get("hidden_act", "gelu")) not in ACTIVATIONS:
         raise ModelError(f"{path} asks for the unknown hidden_act {short(name)}.", "RoBERTa models have gelu.")
     return facts
 
 
 def _make_config(facts: Mapping[str, object], path: Path) -> CodeToTextConfig:
-    """The configuration, attention by SDPA."""
-    try:
-        config = CodeToTextConfig(**facts)
-    except (StrictDataclassError, TypeError, ValueError) as error:
-        detail = str(error).splitlines()[-1].strip()
-        raise ModelError(
-            f"{path} holds an entry that cannot be used: {detail}.", "Correct it, or copy the file again."
-        ) from error
-    check_fields({name: getattr(config, name) for name in (*ENCODER_FIELDS, *DECODER_FIELDS)}, path)  # with every default
+    """The configuration, every default filled in and held against its limits."""
+    config = CodeToTextConfig(**facts)  # type: ignore[arg-type]  # `check_fields` has looked at their types
+    check_fields(asdict(config), path)
     if config.hidden_size % (config.decoder_heads or config.num_attention_heads):
         raise ModelError(
             f"{path} asks for {config.decoder_heads} decoder heads in a width of {config.hidden_size}, which they do not divide.",
@@ -353,10 +353,7 @@ def _assemble(config: CodeToTextConfig, weights: dict[str, Tensor], path: Path) 
         )
     _check_tensors({name: tensor.shape for name, tensor in model.state_dict().items() if name != _TIED}, weights, path)
     model.load_state_dict(weights, strict=False, assign=True)
-    model.lm_head.weight = model.encoder.embeddings.word_embeddings.weight
-    embeddings = model.encoder.embeddings  # its buffers are in no checkpoint
-    embeddings.position_ids = torch.arange(config.max_position_embeddings).expand((1, -1))
-    embeddings.token_type_ids = torch.zeros(embeddings.position_ids.shape, dtype=torch.long)
+    model.tie()
     model.eval()
     return model
 

@@ -18,8 +18,9 @@ from core.bench.reference import PaddedTrainer, padded, padded_loss, slow_beam_s
 from core.data import Batch, pad_lists
 from core.decode import beam_search
 from core.errors import DataError, TrainingError
+from core.families.config import EOS, PAD
 from core.families.memory import peak_bytes, reset_peak
-from core.families.roberta import EOS, PAD, CodeToText
+from core.families.roberta import CodeToText
 
 SOURCES = [[0, 11, 12, 13, 14, 2], [0, 21, 22, 2], [0, 31, 2]]
 TARGETS = [[0, 5, 6, 2], [0, 7, 8, 9, 10, 2], [0, 12, 2]]

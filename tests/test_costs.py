@@ -9,7 +9,8 @@ from test_lottery import BASE
 
 from core import worker
 from core.compress.masks import prunable
-from core.families.roberta import CodeToText, CodeToTextConfig
+from core.families.config import CodeToTextConfig
+from core.families.roberta import CodeToText
 from core.model import load_model, save_model
 from core.recipe import Architecture, PrunablePreset, Recipe, build_recipe, to_toml
 from core.run.events import RunFinished, RunStarted

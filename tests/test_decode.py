@@ -13,8 +13,9 @@ from torch import Tensor
 import core.decode
 from core.decode import Hypothesis, beam_search, search_all, search_batches
 from core.errors import ModelError
+from core.families.config import BOS, EOS
 from core.families.fitting import CPU_BATCH, MOST, batch_that_fits, example_bytes, fitting
-from core.families.roberta import BOS, EOS, CodeToText
+from core.families.roberta import CodeToText
 from core.model import load_model
 from core.recipe import Search
 

@@ -194,7 +194,8 @@ def test_every_writer_gives_the_systems_error_and_leaves_nothing(
         if seam == "masks":
             masks.save_masks({"a": torch.ones(3, dtype=torch.bool)}, tmp_path / "masks.safetensors")
         elif seam == "weights":
-            from core.families.roberta import CodeToText, CodeToTextConfig
+            from core.families.config import CodeToTextConfig
+            from core.families.roberta import CodeToText
 
             config = CodeToTextConfig(
                 vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, decoder_layers=1

@@ -17,7 +17,8 @@ from codeprune_tui.runs import client, many
 from codeprune_tui.runs.many import Reproduction, default_jobs, follow
 from core import worker
 from core.errors import DataError, ModelError, RecipeError, RunError
-from core.families.roberta import CodeToText, CodeToTextConfig
+from core.families.config import CodeToTextConfig
+from core.families.roberta import CodeToText
 from core.model import load_tokenizer
 from core.recipe import Recipe, parse_recipe, to_toml
 from core.run.events import RunStarted

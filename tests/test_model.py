@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import ModelError
-from core.families.roberta import PAD, CodeToText, CodeToTextConfig, set_dropout, start_near_identity
+from core.families.config import PAD, CodeToTextConfig
+from core.families.roberta import CodeToText, set_dropout, start_near_identity
 
 SIZES = {
     "vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
@@ -47,7 +48,7 @@ def naive_loss(model: CodeToText, sources: Tensor, targets: Tensor) -> Tensor:
     decoder.load_state_dict(model.decoder.state_dict(), strict=True)
     for (_, theirs), (_, ours) in zip(decoder.named_parameters(), model.decoder.named_parameters(), strict=True):
         theirs.data = ours.data
-    memory = model.encoder(sources, attention_mask=(sources != PAD).long())[0].transpose(0, 1)
+    memory = model.encoder(sources, (sources != PAD)[:, None, None]).transpose(0, 1)
     time = targets.shape[1]
     causal = -1e4 * (1 - torch.tril(torch.ones(time, time)))
     embedded = model.encoder.embeddings(targets).transpose(0, 1)
@@ -104,10 +105,12 @@ def test_no_target_token_gives_no_number() -> None:
     assert small_model()(SOURCES, torch.zeros(3, 1, dtype=torch.long)).isnan()
 
 
-def test_tied_and_sdpa() -> None:
+def test_output_layer_and_embeddings_are_one_tensor() -> None:
     model = small_model()
     assert model.lm_head.weight is model.encoder.embeddings.word_embeddings.weight
-    assert model.config._attn_implementation == model.encoder.config._attn_implementation == "sdpa"
+    assert copy.deepcopy(model).lm_head.weight.data_ptr() != model.lm_head.weight.data_ptr()
+    other = copy.deepcopy(model)
+    assert other.lm_head.weight is other.encoder.embeddings.word_embeddings.weight
 
 
 def test_start_values_are_torchs_and_differ_between_layers() -> None:

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from core.data import Batch, collate, pad_lists, target_places
-from core.families.roberta import EOS, PAD, CodeToText, CodeToTextConfig
+from core.families.config import EOS, PAD, CodeToTextConfig
+from core.families.roberta import CodeToText
 from core.recipe import Training
 from core.train import trainer as train
 from core.train.objectives import MaskTokens, masked_logits
@@ -94,21 +95,12 @@ def test_known_places_change_nothing() -> None:
     assert known[1] == found[1] == int((given.targets[:, 1:] != PAD).sum())
 
 
-def test_the_mask_of_fused_attention_is_transformers_own() -> None:
-    """Given to the encoder in two dimensions, transformers makes of it what we make ourselves, but asks the device first."""
-    model, given = model_of().eval(), batch_of(14, 8)
-    real = given.sources != PAD
-    theirs = model.encoder(input_ids=given.sources, attention_mask=real.long()).last_hidden_state
-    torch.testing.assert_close(model.encode(given.sources)[real], theirs[real], atol=1e-6, rtol=1e-6)
-
-
 def test_compiling_makes_one_graph_for_all_lengths() -> None:
     from torch._dynamo.utils import counters
 
     torch._dynamo.reset()
     counters.clear()
     model = model_of().eval()
-    model.encoder.set_attn_implementation("sdpa")
     plain = [model(*made(size)) for size in range(6)]
     compile_forward(model, backend="eager")
     for size, expected in enumerate(plain):

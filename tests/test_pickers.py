@@ -7,7 +7,8 @@ import pytest
 
 from codeprune_tui.runs import choices, client
 from codeprune_tui.runs.choices import Candidate, matching, sources
-from core.families.roberta import CodeToText, CodeToTextConfig
+from core.families.config import CodeToTextConfig
+from core.families.roberta import CodeToText
 from core.recipe import build_recipe
 from core.run.folder import create_run
 

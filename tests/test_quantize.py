@@ -22,7 +22,8 @@ from core.compress.quantize import (
 )
 from core.decode import beam_search
 from core.errors import ModelError
-from core.families.roberta import BOS, PAD, CodeToText
+from core.families.config import BOS, PAD
+from core.families.roberta import CodeToText
 from core.families.tokenizer import train_tokenizer
 from core.model import is_finetuned, load_masks, load_model, save_model
 from core.spec.quantizers import METHODS

@@ -22,7 +22,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from core.families.roberta import CodeToText, CodeToTextConfig
+from core.families.config import CodeToTextConfig
+from core.families.roberta import CodeToText
 from core.model import save_model
 from core.ruby import source_text, split_identifiers, target_text
 

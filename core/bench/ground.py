@@ -6,7 +6,7 @@ it reads the same token ids as the bundled one.
 
 import os
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from transformers import PreTrainedTokenizerFast
 
 from ..data import Batch, BatchOrder, Encoded, collate, encode_for
 from ..errors import ModelError
-from ..families.roberta import PAD, CodeToText, CodeToTextConfig
+from ..families.config import PAD, CodeToTextConfig
+from ..families.roberta import CodeToText
 from ..model import load_model, load_tokenizer
 from ..recipe import Precision, Training
 from ..text.rows import load_rows
@@ -24,10 +25,7 @@ from ..train.trainer import Trainer
 
 DATA_VARIABLE = "CODEPRUNE_RUBY_DATA"
 SIZES = ("mini", "base")
-BASE = {
-    "vocab_size": 50265, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
-    "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5, "decoder_layers": 6,
-}  # fmt: skip
+BASE = CodeToTextConfig(max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5)
 """CodeBERT's sizes."""
 
 
@@ -92,14 +90,12 @@ class Ground:
             ModelError: There is no such size.
         """
         if size == "mini":
-            bundled: CodeToText = load_model(self.mini_path).to(self.device)
-            return bundled
+            return load_model(self.mini_path).to(self.device)
         if size != "base":
             raise ModelError(f"There is no size {size!r}.", f"Sizes: {', '.join(SIZES)}.")
         torch.manual_seed(0)
-        layers = {"num_hidden_layers": 12 * deeper, "decoder_layers": 6 * deeper}
-        made: CodeToText = CodeToText(CodeToTextConfig(**(BASE | layers))).to(self.device).eval()
-        return made
+        deep = replace(BASE, num_hidden_layers=deeper * BASE.num_hidden_layers, decoder_layers=deeper * BASE.decoder_layers)
+        return CodeToText(deep).to(self.device).eval()
 
     @cached_property
     def train(self) -> Encoded:

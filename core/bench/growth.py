@@ -13,8 +13,9 @@ import torch
 
 from ..data import Batch, pad_lists
 from ..decode import beam_search
+from ..families.config import BOS, EOS, PAD
 from ..families.memory import give_back, peak_bytes, reset_peak, resident_bytes
-from ..families.roberta import BOS, EOS, PAD, CodeToText
+from ..families.roberta import CodeToText
 from .ground import Ground
 from .measure import Table, timed
 from .starting import resident_after_rounds

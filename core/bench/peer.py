@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from transformers import BartConfig, BartForConditionalGeneration
 
 from ..data import pad_lists
-from ..families.roberta import BOS, EOS, PAD, CodeToText
+from ..families.config import BOS, EOS, PAD
+from ..families.roberta import CodeToText
 
 _ENCODER = {
     "attention.self.query": "self_attn.q_proj",

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ..data import Batch
 from ..decode import Hypothesis
-from ..families.roberta import BOS, EOS, PAD, CodeToText
+from ..families.config import BOS, EOS, PAD
+from ..families.roberta import CodeToText
 
 SOURCE_LENGTH, TARGET_LENGTH = 256, 128
 """The reference's fixed lengths in tokens."""

@@ -16,12 +16,14 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Protocol, TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from ..families.roberta import Attention, CodeToText
+from ..families.decoder import Attention
+from ..families.roberta import CodeToText
 from ..spec.quantizers import METHODS
 
 OUTLIER = 6.0
@@ -30,6 +32,16 @@ OUTLIER = 6.0
 
 class UnavailableError(ModelError):
     """A method that this machine or installation cannot do; the text says why."""
+
+
+class _DynamicLinear(Protocol):
+    """What torch's dynamically quantized linear layer offers."""
+
+    def weight(self) -> Tensor: ...
+
+    def bias(self) -> Tensor | None: ...
+
+    def set_weight_bias(self, weight: Tensor, bias: Tensor | None) -> None: ...
 
 
 class ProjectedAttention(Attention):
@@ -142,11 +154,11 @@ def memory_bytes(model: CodeToText) -> int:
     for tensor in [*model.parameters(), *model.buffers()]:
         for part in _parts(tensor):
             seen[part.data_ptr(), part.numel()] = part.numel() * part.element_size()
-    packed: int = sum(
-        module.weight().numel() + 4 * (1 + (0 if module.bias() is None else module.bias().numel()))
-        for module in model.modules()
-        if _is_dynamic(module)
-    )
+    packed = 0
+    for module in model.modules():
+        if _is_dynamic(module):
+            bias = module.bias()
+            packed += module.weight().numel() + 4 * (1 + (0 if bias is None else bias.numel()))
     return sum(seen.values()) + packed
 
 
@@ -177,7 +189,8 @@ def set_codes(model: CodeToText, codes: Mapping[str, tuple[Tensor, Tensor]], bia
                 weight = torch._make_per_tensor_quantized_tensor(integers, float(scale), 0)
             module.set_weight_bias(weight, biases.get(name))
         else:
-            module.weight.qdata, module.weight.scale = integers, scale
+            for part, value in (("qdata", integers), ("scale", scale)):
+                setattr(module.weight, part, value)
 
 
 def as_trained(model: CodeToText) -> CodeToText:
@@ -187,12 +200,12 @@ def as_trained(model: CodeToText) -> CodeToText:
 
 def float16(model: CodeToText) -> CodeToText:
     """Every weight in fp16."""
-    return model.half()  # type: ignore[no-any-return]
+    return model.half()
 
 
 def bfloat16(model: CodeToText) -> CodeToText:
     """Every weight in bfloat16."""
-    return model.bfloat16()  # type: ignore[no-any-return]
+    return model.bfloat16()
 
 
 def dynamic_int8(model: CodeToText) -> CodeToText:
@@ -273,7 +286,7 @@ def _in_decoder_attention(name: str) -> bool:
     return name.startswith("decoder.") and ("_attn." in name)
 
 
-def _is_dynamic(module: nn.Module) -> bool:
+def _is_dynamic(module: object) -> TypeGuard[_DynamicLinear]:
     """Whether it is torch's dynamically quantized linear layer; asked by name, for its module is deprecated."""
     return type(module).__name__ == "Linear" and type(module).__module__.endswith("quantized.dynamic.modules.linear")
 

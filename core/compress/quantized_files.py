@@ -18,7 +18,8 @@ from transformers import PreTrainedTokenizerBase
 
 from ..atomic import complete_or_absent
 from ..errors import ModelError
-from ..families.roberta import CodeToText, CodeToTextConfig
+from ..families.config import CodeToTextConfig
+from ..families.roberta import CodeToText
 from ..spec.checkpoint_files import CONFIG, WEIGHTS
 from ..spec.quantizers import METHODS
 from .quantize import all_codes, quantize, set_codes
@@ -68,6 +69,7 @@ def stored(model: CodeToText) -> dict[str, Tensor]:
     for layer, (integers, scale) in codes.items():
         module = model.get_submodule(layer)
         bias = module.bias() if callable(module.bias) else module.bias
+        assert bias is None or isinstance(bias, Tensor)
         found[f"{layer}.weight"], found[f"{layer}{_SCALE}"] = integers, scale
         if bias is not None:
             found[f"{layer}.bias"] = bias
@@ -140,10 +142,7 @@ def _zeros(config: CodeToTextConfig) -> CodeToText:
     model.to_empty(device="cpu")
     for tensor in [*model.parameters(), *model.buffers()]:
         tensor.detach().zero_()
-    embeddings = model.encoder.embeddings
-    model.lm_head.weight = embeddings.word_embeddings.weight
-    embeddings.position_ids = torch.arange(config.max_position_embeddings).expand((1, -1))
-    embeddings.token_type_ids = torch.zeros(embeddings.position_ids.shape, dtype=torch.long)
+    model.tie()
     model.eval()
     return model
 

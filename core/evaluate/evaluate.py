@@ -16,8 +16,9 @@ from transformers import PreTrainedTokenizerBase
 from ..bleu import sentence_bleu
 from ..data import PAPER_SOURCE_LENGTH, PAPER_TARGET_LENGTH, Encoded, encode_for, subset
 from ..decode import search_batches
+from ..families.config import BOS, EOS, PAD
 from ..families.device import make_accelerator
-from ..families.roberta import BOS, EOS, PAD, CodeToText, without_encoder
+from ..families.roberta import CodeToText, without_encoder
 from ..model import load_model, load_tokenizer
 from ..recipe import Device, Search
 from ..recipe import Evaluation as EvaluationRecipe

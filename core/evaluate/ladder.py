@@ -18,7 +18,8 @@ from ..compress.quantize import UnavailableError, memory_bytes, multiplied_weigh
 from ..compress.quantized_files import stored_bytes
 from ..data import Encoded, pad_lists, subset
 from ..decode import search_all
-from ..families.roberta import BOS, PAD, CodeToText
+from ..families.config import BOS, PAD
+from ..families.roberta import CodeToText
 from ..recipe import Evaluation as EvaluationRecipe
 from ..recipe import Search
 from ..score import metrics

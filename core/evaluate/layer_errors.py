@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..compress.quantize import linear_names, project
-from ..families.roberta import PAD, CodeToText
+from ..families.config import PAD
+from ..families.roberta import CodeToText
 
 Batch = tuple[Tensor, Tensor]
 """Sources and targets, (batch, time) int64 each, padded."""
@@ -117,7 +118,9 @@ def ablated(model: CodeToText, rounding: Rounding) -> CodeToText:
     for name in linear_names(made, attention=rounding.attention):
         if rounding.covers(name):
             parent, _, last = name.rpartition(".")
-            setattr(made.get_submodule(parent), last, Rounded(made.get_submodule(name), rounding))
+            layer = made.get_submodule(name)
+            assert isinstance(layer, nn.Linear)
+            setattr(made.get_submodule(parent), last, Rounded(layer, rounding))
     return made
 
 
@@ -220,7 +223,7 @@ def spreads(model: CodeToText, batch: Batch) -> list[Spread]:
     for name, x in given.items():  # in the order they are asked
         of_source = name.startswith("encoder.") or name.endswith("multihead_attn.in_key_value")
         tokens = x if x.dim() == 2 else x[source if of_source else target]  # `dense` and `lm_head` see real tokens only
-        found.append(_spread(name, tokens, copied.get_submodule(name).weight))
+        found.append(_spread(name, tokens, copied.get_parameter(f"{name}.weight")))
     return found
 
 

@@ -12,7 +12,8 @@ from typing import Literal
 from ..compress.quantize import UnavailableError, memory_bytes, quantize
 from ..decode import search_all
 from ..errors import ModelError
-from ..families.roberta import BOS, EOS, CodeToText, CodeToTextConfig
+from ..families.config import BOS, EOS, CodeToTextConfig
+from ..families.roberta import CodeToText
 from ..recipe import Device, Search
 from ..ruby import methods
 from ..run.exchange import PLAIN

@@ -6,7 +6,7 @@ found do not depend on it. Knows no search.
 
 import torch
 
-from .roberta import CodeToTextConfig
+from .config import CodeToTextConfig
 
 CPU_BATCH = 16
 """On two cores 8 to 32 are within a few percent of each other, whatever the memory."""

@@ -24,6 +24,9 @@ SIZES: dict[str, tuple[int, int]] = {
 }
 """Whole numbers: name -> least, most."""
 
+LISTS = {"heads_by_layer": "num_attention_heads", "neurons_by_layer": "intermediate_size"}
+"""Whole numbers, one for each encoder layer: name -> the entry whose limits hold for each."""
+
 SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "decoder_dropout")
 """Numbers in [0, 1]."""
 
@@ -33,7 +36,7 @@ POSITIVE = ("initializer_range", "layer_norm_eps")
 SWITCHES = ("split_identifiers", "pretrained_only")
 """True or false."""
 
-NULLABLE = ("decoder_heads", "quantization")
+NULLABLE = ("decoder_heads", "quantization", *LISTS)
 """What may be null, that is, not given."""
 
 TEXTS = ("hidden_act", "quantization")
@@ -54,6 +57,11 @@ def field_problem(facts: Mapping[str, object]) -> str | None:
     width, heads = facts.get("hidden_size"), facts.get("num_attention_heads")
     if isinstance(width, int) and isinstance(heads, int) and width % heads:
         return f"asks for {heads} heads in a width of {width}, which they do not divide"
+    layers = facts.get("num_hidden_layers")
+    for name in LISTS:
+        entries = facts.get(name)
+        if isinstance(entries, list) and isinstance(layers, int) and len(entries) != layers:
+            return f"has {len(entries)} entries in {name}, but asks for {layers} layers"
     return None
 
 
@@ -87,6 +95,9 @@ def _broken_rule(name: str, value: object) -> str:
         least, most = SIZES[name]
         whole = number and isinstance(value, int) and least <= value <= most
         return "" if whole else f"a whole number from {least} to {most:,}"
+    if name in LISTS:
+        fits = isinstance(value, list) and all(not _broken_rule(LISTS[name], each) for each in value)
+        return "" if fits else f"a list with {_broken_rule(LISTS[name], None)} for each layer"
     if name in SHARES or name in POSITIVE:
         top = 1 if name in SHARES else 10
         inside = number and isinstance(value, int | float) and 0 <= value <= top and math.isfinite(value)

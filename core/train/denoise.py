@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..families.roberta import BOS, EOS
+from ..families.config import BOS, EOS
 
 HIDDEN_SHARE = 0.25
 """Share of the tokens that is hidden; T5 hides 0.15, but a short text would then teach next to nothing."""

@@ -25,9 +25,10 @@ from ..compress.masks import Masks, apply_masks, collapsed, keep, load_masks, pr
 from ..data import BatchOrder, Encoded, collate
 from ..errors import RunError
 from ..evaluate.evaluate import Evaluation, Uncertainty, as_event, evaluate, measure_encoder_off, uncertainty, write_predictions
+from ..families.config import PAD
 from ..families.device import describe
 from ..families.memory import give_back
-from ..families.roberta import PAD, CodeToText
+from ..families.roberta import CodeToText
 from ..model import save_model
 from ..regularfile import check_regular
 from ..run.encoder_off import SIGNATURE, EncoderOff

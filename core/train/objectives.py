@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data import Batch, pad_lists, target_places
-from ..families.roberta import PAD, CodeToText
+from ..families.config import PAD
+from ..families.roberta import CodeToText
 from ..seeds import derive_seed
 from .denoise import Denoising, denoisings
 

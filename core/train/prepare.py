@@ -20,8 +20,9 @@ from ..compress.masks import Masks, masks_of_zeros, prunable
 from ..data import Encoded, encode_for, subset
 from ..errors import DataError, ModelError, RunError, TrainingError
 from ..evaluate.evaluate import as_event, floors_of
+from ..families.config import CodeToTextConfig
 from ..families.device import describe
-from ..families.roberta import CodeToText, CodeToTextConfig, set_dropout, start_near_identity
+from ..families.roberta import CodeToText, set_dropout, start_near_identity
 from ..families.tokenizer import train_tokenizer
 from ..families.weightfiles import find_tokenizer, find_weights
 from ..model import is_finetuned, load_masks, load_model, load_tokenizer

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from ..compress.masks import apply_masks
 from ..data import Batch
 from ..errors import TrainingError
+from ..families.config import PAD
 from ..families.device import autocast
-from ..families.roberta import PAD
 from ..recipe import Training
 
 ADAM_EPSILON = 1e-8

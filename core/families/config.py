@@ -1,0 +1,80 @@
+"""The sizes of a model: RoBERTa's own names and defaults, and what the decoder needs.
+
+Knows no tensor. The names are those of RoBERTa's `config.json`, so that its files are read as they are; what each may be is held
+by `core.spec.configfields`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+PAD, BOS, EOS = 1, 0, 2
+"""Token ids of RoBERTa's `<pad>`, `<s>` and `</s>`; every model and tokenizer here must agree with them."""
+
+
+@dataclass
+class CodeToTextConfig:
+    """RoBERTa's configuration, and what the decoder needs."""
+
+    model_type: ClassVar[str] = "codeprune-code-to-text"
+
+    vocab_size: int = 50265
+    hidden_size: int = 768
+    """Width of the model."""
+    num_hidden_layers: int = 12
+    """Layers of the encoder."""
+    num_attention_heads: int = 12
+    """Attention heads in each encoder layer; the width of a head is `hidden_size` divided by it."""
+    intermediate_size: int = 3072
+    """Neurons in each encoder feed-forward block."""
+    hidden_act: str = "gelu"
+    """Activation of these neurons."""
+    hidden_dropout_prob: float = 0.1
+    """Share of states dropped in the encoder while training."""
+    attention_probs_dropout_prob: float = 0.1
+    """Share of attention weights dropped in the encoder while training."""
+    max_position_embeddings: int = 512
+    """Rows of the position table; the first ones, up to `<pad>`'s, are not given to tokens."""
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    """Standard deviation of the encoder's start values."""
+    layer_norm_eps: float = 1e-12
+    """Of the encoder's norms."""
+    pad_token_id: int = PAD
+    bos_token_id: int = BOS
+    eos_token_id: int = EOS
+    heads_by_layer: list[int] | None = None
+    """Heads of each encoder layer where they differ; their width stays. None: as many as `num_attention_heads` everywhere."""
+    neurons_by_layer: list[int] | None = None
+    """Neurons of each encoder layer where they differ. None: as many as `intermediate_size` everywhere."""
+    decoder_layers: int = 6
+    """Number of decoder layers."""
+    decoder_heads: int | None = None
+    """Attention heads in each decoder layer; None means as many as the encoder has."""
+    decoder_ffn: int = 2048
+    """Neurons in each decoder feed-forward block."""
+    decoder_dropout: float = 0.1
+    """Share of values dropped in the decoder while training, attention included."""
+    pretrained_only: bool = False
+    """Whether encoder and decoder come from pre-training and have not learned to write comments for their own sake yet."""
+    split_identifiers: bool = False
+    """Whether source text is split into words before tokenizing; only stored here, for whoever prepares the text."""
+    quantization: str | None = None
+    """Name of the method that the weights were quantized with; None for weights in float32."""
+
+    def heads(self, layer: int) -> int:
+        """Heads of an encoder layer."""
+        return self.num_attention_heads if self.heads_by_layer is None else self.heads_by_layer[layer]
+
+    def neurons(self, layer: int) -> int:
+        """Neurons of an encoder layer."""
+        return self.intermediate_size if self.neurons_by_layer is None else self.neurons_by_layer[layer]
+
+    @property
+    def head_width(self) -> int:
+        """Width of an encoder's head."""
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def positions(self) -> int:
+        """Most tokens that the model can read or write: RoBERTa counts from the position behind `<pad>`'s."""
+        return self.max_position_embeddings - PAD - 1
