@@ -1,11 +1,14 @@
-"""What all tests share: where the real data lies, and one thread for torch."""
+"""What all tests share: where the real data lies, one thread for torch, and a garbage collector that stays out of the way."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from codeprune_tui.terminal.gc import THRESHOLDS
 
 # One thread: results of small matrix products must not depend on how many cores the machine has.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -35,6 +38,24 @@ def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         (folder / "codeprune-tui").mkdir()
         (folder / "codeprune-tui" / "tips-shown").touch()
         yield
+
+
+def _tidy() -> None:
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    """Collects garbage between files only, and never looks at what stays to the end: that took a quarter of the tests' time."""
+    _tidy()
+    gc.set_threshold(*THRESHOLDS)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Collects what a file's tests left."""
+    if nextitem is None or nextitem.path != item.path:
+        _tidy()
 
 
 SLOW_FIRST = (

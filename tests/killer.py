@@ -1,25 +1,35 @@
-"""Runs workers that die, for the tests of resumption: each scenario in a process of its own, forked after the slow imports.
+"""Lets workers work, and die where they are told to: each in a process of its own, forked after the slow imports.
 
-Reads one JSON list of scenarios from stdin: {"run": folder, "die": point}, where a point is absent or one of
+Started once by `workers.py`, it reads a JSON list of scenarios a line from stdin:
+{"run": folder, "die": point, "file_limit": bytes}, where a point is absent or one of
 {"event": name, "nth": n, "when": "before" | "after" | "torn"}, {"call": "module:function", "nth": n, "when": "before" | "half"}.
-Prints a JSON list of how each process ended (exit status, or minus the signal). A death is a real SIGKILL of the worker's process
-by itself, at that very point.
+Prints for each list a JSON list of how the processes ended (exit status, or minus the signal). What a worker prints goes to the
+end of its worker.log. A death is a real SIGKILL of the worker's process by itself, at that very point.
 """
 
+import gc
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# Imported here once, so that the forks need not.
+import nltk  # noqa: F401
+import rouge_score.rouge_scorer  # noqa: F401
+import sacrebleu.metrics  # noqa: F401
+
+import core.evaluate.evaluate
 import core.train.lottery
 import core.train.prepare
-import core.train.pretrain  # noqa: F401 - imported here once, so that the forks need not
+import core.train.pretrain  # noqa: F401
 from core import worker
 from core.run import journal
+from core.run.folder import RunPaths
 
 
 def die() -> None:
@@ -69,20 +79,35 @@ def die_at_call(place: str, nth: int, when: str) -> None:
     setattr(module, function_name, call)
 
 
+def work(scenario: dict[str, Any]) -> int:
+    """What a worker's process does: as `python -m core.worker`, but for the imports."""
+    paths = RunPaths(Path(scenario["run"]))
+    with paths.log.open("ab") as log:
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+    os.setsid()
+    point = scenario.get("die")
+    if point and "event" in point:
+        die_at_event(point["event"], point["nth"], point["when"])
+    elif point:
+        die_at_call(point["call"], point["nth"], point["when"])
+    if limit := scenario.get("file_limit"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    return worker.main([str(paths.root)])
+
+
 def main() -> None:
-    endings = []
-    for scenario in json.load(sys.stdin):
-        child = os.fork()
-        if child == 0:
-            point = scenario.get("die")
-            if point and "event" in point:
-                die_at_event(point["event"], point["nth"], point["when"])
-            elif point:
-                die_at_call(point["call"], point["nth"], point["when"])
-            os._exit(worker.main([scenario["run"]]))
-        _, status = os.waitpid(child, 0)
-        endings.append(os.waitstatus_to_exitcode(status))
-    print(json.dumps(endings))
+    gc.collect()
+    gc.freeze()  # a child's garbage collector need not touch, and so copy, what all of them share
+    for line in sys.stdin:
+        endings = []
+        for scenario in json.loads(line):
+            child = os.fork()
+            if child == 0:
+                os._exit(work(scenario))
+            _, status = os.waitpid(child, 0)
+            endings.append(os.waitstatus_to_exitcode(status))
+        print(json.dumps(endings), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,13 @@
 import errno
 import json
 import os
-import resource
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from test_resume import outcome, prepare
+from workers import run
 
 from core import atomic, disk, model, worker
 from core.atomic import complete_or_absent
@@ -25,21 +23,12 @@ from core.run.folder import RunPaths, create_run
 from core.run.journal import JournalWriter, read_journal
 from core.train import checkpoint
 
-ROOT = Path(__file__).parent.parent
 NUMBERS = sorted(disk.CAUSES)
 
 
 def worked(folder: Path, limit_bytes: int | None = None) -> Failed | None:
     """Lets a real worker work on a run; why it failed."""
-
-    def limit() -> None:
-        if limit_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
-
-    with (folder / "worker.log").open("ab") as log:
-        words = [sys.executable, "-P", "-m", "core.worker", str(folder)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        code = subprocess.run(words, stdout=log, stderr=log, env=environment, cwd=ROOT, timeout=300, preexec_fn=limit).returncode
+    (code,) = run([{"run": str(folder), "file_limit": limit_bytes}])
     last = read_journal(folder / "events.jsonl")[-1].what
     assert (code == 0) is isinstance(last, RunFinished), (folder / "worker.log").read_text()[-2000:]
     return last if isinstance(last, Failed) else None

@@ -1,13 +1,11 @@
 """Killed anywhere and started again, a run ends with the same bits as one that was never interrupted."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from workers import run
 
 from core.recipe import build_recipe, to_toml
 from core.run.events import CheckpointSaved, Evaluated, Failed, MatrixMeasured, RunFinished, RunStarted, Warned
@@ -73,20 +71,6 @@ def prepare(root: Path, recipe: str, name: str) -> Path:
     asked = {**BASE, **RECIPES[recipe], "data": {**BASE["data"], "path": str(ROOT / "checkpoints" / "bundled" / "demo-ruby")}}
     (folder / "recipe.toml").write_text(to_toml(build_recipe(asked)), encoding="utf-8")
     return folder
-
-
-def run(scenarios: list[dict[str, object]]) -> list[int]:
-    found = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "killer.py")],
-        input=json.dumps(scenarios),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-    )
-    assert found.returncode == 0, found.stderr[-3000:]
-    return json.loads(found.stdout.splitlines()[-1])
 
 
 def outcome(folder: Path) -> dict[str, bytes | object]:
