@@ -216,6 +216,15 @@ def _numbers(values: Mapping[str, object]) -> dict[str, float]:
     return {name: number for name, value in values.items() if (number := number_of(value)) is not None}
 
 
+def of_metrics(metrics: Mapping[str, object]) -> Result:
+    """What a `metrics.json` says by itself, wherever it lies.
+
+    Args:
+        metrics: Of a round, or what `evaluate --json` prints.
+    """
+    return _with_encoder_off(_with_metrics(Result("", 0), metrics), metrics)
+
+
 def to_csv(results: Iterable[Result]) -> str:
     """Results as comma-separated values, a header first; what is not known is an empty cell.
 

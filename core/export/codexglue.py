@@ -1,0 +1,159 @@
+"""A model as CodeXGLUE's code-to-text code loads it: `pytorch_model.bin` with the tensors that its `Seq2Seq` wants, no others.
+
+That code always makes a decoder of 6 layers with 2,048 neurons each and as many heads as the encoder has; where ours is another
+one, what to change is said. Pruned weights are zeros, or with `masks` stand under the names of `torch.nn.utils.prune`, which that
+code can hold while it trains on (`hold_pruned.py` beside the weights).
+Source: CodeXGLUE, Code-Text/code-to-text (`Seq2Seq`, `run.py --load_model_path`).
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..atomic import complete_or_absent
+from ..errors import ModelError
+from ..families.roberta import CodeToText, CodeToTextConfig
+from ..model import ENCODER_FIELDS, load_masks, load_model, load_tokenizer
+from ..spec.checkpoint_files import CONFIG, WEIGHTS
+
+BIAS = 2048
+"""Rows and columns of the causal triangle that `Seq2Seq` registers as `bias`."""
+DECODER_LAYERS, DECODER_FFN = 6, 2048
+"""What `run.py` makes, by hand and by torch's default."""
+NOTE, HELPER = "CODEXGLUE.md", "hold_pruned.py"
+
+HELD = '''"""Loads a checkpoint with `_orig` and `_mask` tensors into CodeXGLUE's Seq2Seq; pruned weights stay 0 while it trains.
+
+In run.py, put `from hold_pruned import load_held` on top; in place of model.load_state_dict(torch.load(args.load_model_path)) put
+    load_held(model, args.load_model_path)
+"""
+
+import torch
+from torch.nn.utils import prune
+
+
+def load_held(model, path):
+    """Strict: every tensor of the file has its place in the model, and the other way round."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    held = [name[: -len("_mask")].rpartition(".") for name in state if name.endswith("_mask")]
+    for module, _, parameter in held:
+        prune.identity(model.get_submodule(module), parameter)
+    model.load_state_dict(state)
+
+    def refresh(*_):
+        # nn.MultiheadAttention reads out_proj.weight without calling out_proj, so prune's own hooks would miss it.
+        for module, _, parameter in held:
+            owner = model.get_submodule(module)
+            setattr(owner, parameter, getattr(owner, parameter + "_orig") * getattr(owner, parameter + "_mask"))
+
+    refresh()
+    model.register_forward_pre_hook(refresh)
+'''
+
+
+def export_codexglue(source: str | Path, folder: Path, *, masks: bool = False) -> list[str]:
+    """Writes a folder that `run.py --model_name_or_path FOLDER --load_model_path FOLDER/pytorch_model.bin` goes on with.
+
+    Args:
+        source: Folder or hub name of a model.
+        folder: Must not exist.
+        masks: Write pruned matrices as `<name>_orig` and `<name>_mask`, as `torch.nn.utils.prune` has them.
+
+    Returns:
+        What has to be changed in CodeXGLUE's code, a sentence each; [] where nothing has.
+
+    Raises:
+        ModelError: The model cannot be loaded, is quantized, or the folder exists.
+    """
+    model = load_model(source)
+    if model.config.quantization is not None:
+        raise ModelError(
+            f"{source} is quantized ({model.config.quantization}), which CodeXGLUE's code cannot read.",
+            "Give the model it came from.",
+        )
+    refuse_existing(folder)
+    tokenizer, kept = load_tokenizer(source), load_masks(source)
+    tensors = _masked(_state(model), kept) if masks else _state(model)
+    changed = changes(model.config)
+    with complete_or_absent(folder) as draft:
+        draft.mkdir(parents=True)
+        torch.save(tensors, draft / WEIGHTS[1])
+        (draft / CONFIG).write_text(json.dumps(_config(model), indent=1) + "\n", encoding="utf-8")
+        tokenizer.save_pretrained(draft)
+        tokenizer.backend_tokenizer.model.save(str(draft))  # vocab.json and merges.txt, which their tokenizer reads
+        if masks:
+            (draft / HELPER).write_text(HELD, encoding="utf-8")
+        (draft / NOTE).write_text(_note(changed, held=masks and bool(kept)), encoding="utf-8")
+    return changed
+
+
+def changes(config: CodeToTextConfig) -> list[str]:
+    """What CodeXGLUE's code has to be changed in, so that a model of these sizes loads and computes the same."""
+    found, heads = [], config.decoder_heads or config.num_attention_heads
+    if config.decoder_ffn != DECODER_FFN:
+        found.append(f"run.py: dim_feedforward={config.decoder_ffn} as a further argument of nn.TransformerDecoderLayer.")
+    if heads != config.num_attention_heads:
+        found.append(f"run.py: nhead={heads} in nn.TransformerDecoderLayer; the encoder has {config.num_attention_heads} heads.")
+    if config.decoder_layers != DECODER_LAYERS:
+        found.append(f"run.py: num_layers={config.decoder_layers} in nn.TransformerDecoder.")
+    if config.split_identifiers:
+        found.append("run.py: the model reads core.ruby.split_identifiers(code): identifiers split into lower-case words.")
+    return found
+
+
+def refuse_existing(folder: Path) -> None:
+    """Refuses to write where something is already.
+
+    Raises:
+        ModelError: The folder exists.
+    """
+    if folder.exists() or folder.is_symlink():
+        raise ModelError(f"{folder} exists.", "Choose another name, or move what is there.")
+
+
+def _state(model: CodeToText) -> dict[str, Tensor]:
+    """Every tensor of `Seq2Seq`, the output layer sharing memory with the embeddings as it does there."""
+    return {"bias": torch.ones(BIAS, BIAS).tril(), **{name: tensor.detach() for name, tensor in model.state_dict().items()}}
+
+
+def _masked(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Pruned matrices as a pair; what stands under `_orig` at pruned places is the 0 that is left there."""
+    pairs = {f"{name}_orig": tensors[name] for name in masks} | {f"{name}_mask": mask.float() for name, mask in masks.items()}
+    return {name: tensor for name, tensor in tensors.items() if name not in masks} | pairs
+
+
+def _config(model: CodeToText) -> dict[str, object]:
+    facts: dict[str, object] = {"model_type": "roberta", "architectures": ["RobertaModel"]}
+    return facts | {name: getattr(model.config, name) for name in ENCODER_FIELDS}
+
+
+def _note(changed: list[str], *, held: bool) -> str:
+    lines = [
+        "# For CodeXGLUE's code-to-text code",
+        "",
+        "In `Code-Text/code-to-text/code`, with FOLDER the folder of this file:",
+        "",
+    ]
+    lines += ["```", "python run.py --do_train --do_eval --model_type roberta --model_name_or_path FOLDER \\"]
+    lines += [
+        "  --load_model_path FOLDER/pytorch_model.bin --train_filename train.jsonl --dev_filename valid.jsonl --output_dir OUT",
+        "```",
+    ]
+    lines += [
+        "",
+        "Every tensor that `Seq2Seq` wants on a strict load is there, with transformers 4.31 and later; earlier ones also want",
+    ]
+    lines += ["`encoder.embeddings.position_ids`: `torch.arange(config.max_position_embeddings)[None]`."]
+    if changed:
+        lines += ["", "To be changed there first:", "", *(f"- {text}" for text in changed)]
+    if held:
+        lines += ["", f"Pruned matrices stand as `_orig` and `_mask`: `{HELPER}` loads them and keeps pruned weights at 0."]
+    else:
+        lines += [
+            "",
+            "Pruned weights, if there are any, are zeros, and training there changes them; export with `--masks` to keep them.",
+        ]
+    return "\n".join([*lines, ""])

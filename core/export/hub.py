@@ -1,0 +1,224 @@
+"""A model as a folder to upload to the Hugging Face hub: weights, tokenizer, and a card that says what is known of it.
+
+Nothing is uploaded, and nothing is made up: what is not on disk is missing in the card, and said. Paths of this machine are cut
+to their last part.
+"""
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ..atomic import complete_or_absent
+from ..compress.masks import save_masks, sparsity_of
+from ..errors import CodepruneError
+from ..families.weightfiles import find_weights
+from ..model import MASKS, is_finetuned, load_masks, load_model, load_tokenizer, save_model
+from ..recipe import NEW_MODEL, Recipe, load_recipe, to_toml
+from ..regularfile import UnfitFileError, read_facts, read_text
+from ..run.encoder_off import DECIDES
+from ..run.folder import read_metrics
+from ..run.results import FLOORS, MEASURES, Result, of_metrics
+from ..score.interval import Interval
+from ..score.metrics import TRUST
+from ..spec.layout import locate
+from .codexglue import refuse_existing
+
+CARD = "README.md"
+CARD_BYTES = 1_000_000
+LEAD = ("chrf", "bleu", "corpus_bleu", "rouge_l")
+"""Measures in the order of the card: the most reliable first."""
+_LICENCE = re.compile(r"^license:\s*([\w.+-]+)\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a model, read from the files around it."""
+
+    name: str
+    licence: str
+    """As its own card, or that of the model it was made from, has it; "" where neither says."""
+    result: Result | None = None
+    recipe: Recipe | None = None
+    meta: Mapping[str, object] | None = None
+
+
+def export_hub(source: str | Path, name: str, folder: Path) -> list[str]:
+    """Writes the folder.
+
+    Args:
+        source: Folder or hub name of a model; of a round of a run, the card has its recipe, data and scores.
+        name: What the user called it.
+        folder: Must not exist.
+
+    Returns:
+        What the card lacks, half a sentence each.
+
+    Raises:
+        ModelError: The model cannot be loaded, or the folder exists.
+    """
+    refuse_existing(folder)
+    model, tokenizer, masks = load_model(source), load_tokenizer(source), load_masks(source)
+    facts = read_facts_around(find_weights(source).parent, name)
+    parameters = sum(weight.numel() for weight in model.parameters())
+    about = [
+        f"encoder of {model.config.num_hidden_layers} layers, width {model.config.hidden_size}; decoder of "
+        f"{model.config.decoder_layers} layers",
+    ]
+    if model.config.quantization is not None:
+        about.append(f"quantized: {model.config.quantization}")
+    if not is_finetuned(source):
+        about.append("the decoder is untrained: its comments mean nothing before it is fine-tuned")
+    sparsity = {key: (sparsity_of(group), len(group)) for key, group in _by_layer(masks).items()}
+    with complete_or_absent(folder) as draft:
+        save_model(model, tokenizer, draft)
+        if masks:
+            save_masks(masks, draft / MASKS)
+        size_bytes = sum(file.stat().st_size for file in draft.iterdir())
+        about.insert(0, f"{parameters:,} parameters, {size_bytes / 1e6:.1f} MB")
+        (draft / CARD).write_text(card(facts, about, sparsity), encoding="utf-8")
+    return gaps(facts)
+
+
+def read_facts_around(folder: Path, name: str) -> Facts:
+    """What the files beside a model, and those of its run, say of it."""
+    run = folder.parent.parent if folder.parent.name == "rounds" else folder
+    recipe = meta = None
+    with suppress(CodepruneError):
+        recipe = load_recipe(run / "recipe.toml")
+    with suppress(OSError):
+        meta = read_facts(run / "meta.json")
+    metrics = read_metrics(folder)
+    licence = _licence(folder) or (_licence(Path(recipe.model.path)) if recipe is not None else "")
+    title = f"{run.name}, round {int(folder.name)}" if run != folder and folder.name.isdigit() else Path(name).name
+    return Facts(title, licence, of_metrics(metrics) if metrics else None, recipe, meta)
+
+
+def gaps(facts: Facts) -> list[str]:
+    """What the card lacks."""
+    found = {
+        "the licence of what it was made from: write it into the card's first lines": not facts.licence,
+        "scores: evaluate MODEL --json > metrics.json beside the weights": facts.result is None or not facts.result.scores,
+        "recipe and data, which only a round of a run has": facts.recipe is None or facts.meta is None,
+    }
+    return [text for text, is_missing in found.items() if is_missing]
+
+
+def card(facts: Facts, about: list[str], sparsity: Mapping[str, tuple[float, int]]) -> str:
+    """The card's text.
+
+    Args:
+        facts: What is known.
+        about: Lines on sizes.
+        sparsity: Layer -> share of its pruned weights, and of how many matrices.
+    """
+    lines = [
+        "---", "language: [code, en]", f"license: {facts.licence or 'unknown'}", "library_name: codeprune-tui",
+        "tags: [code-to-text, code-summarization, ruby, pruning]", "---", "",
+        f"# {_safe(facts.name)}", "", "One Ruby method in, one English comment out.", "", *(f"- {line}" for line in about), "",
+        "## How to load it", "",
+        "```python", "from core.model import load_model, load_tokenizer  # pip install codeprune-tui", "",
+        'model, tokenizer = load_model("OWNER/NAME"), load_tokenizer("OWNER/NAME")', "```", "",
+        "or `codeprune-tui comment FILE.rb --model OWNER/NAME`.", "",
+    ]  # fmt: skip
+    lines += _scores(facts.result) + _sparsity(sparsity) + _origin(facts)
+    return "\n".join(lines)
+
+
+def _scores(result: Result | None) -> list[str]:
+    if result is None or not result.scores:
+        return ["## Scores", "", "Not measured.", ""]
+    measures = [name for name in LEAD if name in result.scores]
+
+    def row(title: str, scores: Mapping[str, float], spreads: Mapping[str, Interval] = {}) -> str:
+        cells = [
+            f"{scores[name]:.2f}" + (f" ({spreads[name].low:.2f} to {spreads[name].high:.2f})" if name in spreads else "")
+            if name in scores
+            else ""
+            for name in measures
+        ]
+        return f"| {' | '.join([title, *cells])} |"
+
+    lines = [
+        "## Scores",
+        "",
+        f"{result.rows:,} rows of `{_safe(result.split)}`; in brackets 95 % intervals.",
+        "",
+    ]
+    lines += [f"| | {' | '.join(MEASURES[name] for name in measures)} |", f"|---|{'---:|' * len(measures)}"]
+    lines += [row("this model", result.scores, result.intervals)]
+    lines += [row(f"floor: {FLOORS[name]}", scores) for name, scores in result.floors.items() if name in FLOORS]
+    if off := result.floors.get("encoder_off"):
+        lines.append(row("floor: encoder off, of the dense model", off))
+    lines += ["", "Floors are programs that read no code, on the same rows.", TRUST, ""]
+    if (less := result.dense_less.get(DECIDES)) is not None:
+        lines += [f"Dense less encoder off: {less.value:+.2f} chrF ({less.low:+.2f} to {less.high:+.2f}).", ""]
+    lines += [f"- {_safe(name)}: `{_safe(text)}`" for name, text in result.signatures.items()]
+    if result.ms_per_row is not None:
+        lines += ["", f"Speed: {result.ms_per_row:.1f} ms a method ({_safe(result.decoded_on)})."]
+    return [*lines, ""]
+
+
+def _sparsity(sparsity: Mapping[str, tuple[float, int]]) -> list[str]:
+    if not sparsity:
+        return ["## Sparsity", "", "Dense: nothing was pruned.", ""]
+    lines = ["## Sparsity", "", "| layer | pruned | matrices with masks |", "|---|---:|---:|"]
+    return [*lines, *(f"| {name} | {100 * share:.1f} % | {count} |" for name, (share, count) in sparsity.items()), ""]
+
+
+def _origin(facts: Facts) -> list[str]:
+    lines = ["## Where it comes from", ""]
+    if facts.recipe is not None:
+        made_from = "weights drawn at random"
+        if facts.recipe.model.path != NEW_MODEL:
+            made_from = f"`{_safe(_last(facts.recipe.model.path))}`"
+        lines.append(f"Made from {made_from} on `{_safe(_last(facts.recipe.data.path))}`.")
+    lines.append(f"Licence of what it was made from: {facts.licence or 'not told by its files'}.")
+    if facts.meta is not None:
+        data, versions = facts.meta.get("data"), facts.meta.get("versions")
+        digests = data if isinstance(data, dict) else {}
+        lines += ["", *(f"- data, {_safe(split)}: sha256 `{_safe(digest)}`" for split, digest in digests.items())]
+        lines += [f"- {_safe(name)} {_safe(value)}" for name, value in versions.items()] if isinstance(versions, dict) else []
+        lines += [f"- device: {_safe(facts.meta.get('device'))}, seed {_safe(facts.meta.get('seed'))}"]
+    if facts.recipe is not None:
+        lines += ["", "The recipe:", "", "```toml", to_toml(_without_paths(facts.recipe)).rstrip(), "```"]
+    return [*lines, ""]
+
+
+def _without_paths(recipe: Recipe) -> Recipe:
+    """The recipe with paths cut to what another machine may know."""
+    model = recipe.model.model_copy(update={"path": _last(recipe.model.path)})
+    data = recipe.data.model_copy(update={"path": _last(recipe.data.path), "code": _last(recipe.data.code)})
+    return recipe.model_copy(update={"model": model, "data": data})
+
+
+def _last(path: str) -> str:
+    """A hub name as it is; of a path on this machine the last part."""
+    return Path(path).name if path.startswith(("/", "~", ".")) else path
+
+
+def _safe(text: object) -> str:
+    """Text from outside, without what Markdown would read as more than text."""
+    return re.sub(r"[^\w .,:;()+=#%|/-]", "_", str(text))[:300].replace("|", "\\|")
+
+
+def _licence(folder: Path) -> str:
+    try:
+        text = read_text(folder / CARD, CARD_BYTES)
+    except (OSError, UnfitFileError):
+        return ""
+    head = text.split("\n---", 1)[0] if text.startswith("---") else ""
+    found = _LICENCE.search(head)
+    return found[1] if found else ""
+
+
+def _by_layer(masks: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, mask in masks.items():
+        place = locate(name)
+        key = "other" if place is None else "pooler" if place.part == "pooler" else f"{place.part} {place.layer + 1}"
+        groups.setdefault(key, {})[name] = mask
+    return groups
