@@ -1,17 +1,22 @@
 # Two commands for everybody: `make demo` opens the app on what comes with it, `make test` runs all tests. Both set up .venv first.
+# While developing: `make quick`.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test check bench example-run clean
+.PHONY: demo test quick check bench example-run clean
 
 demo: $(READY)
 	$(BIN)/codeprune-tui demo
 
 test: check
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Static checks, and the tests that need no torch, start no process and open no screen
+quick: check
+	$(BIN)/python -m pytest -q --quick
 
 check: $(READY)
 	$(BIN)/ruff check core codeprune_tui tests tools benchmarks

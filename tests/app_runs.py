@@ -5,10 +5,10 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.pilot import Pilot
 
-from codeprune_tui.tui import CodepruneApp
 from core.recipe import build_recipe
 from core.run.events import (
     CheckpointSaved,
@@ -33,6 +33,9 @@ from core.run.events import (
 from core.run.folder import RunPaths, create_run, hold_lock
 from core.run.journal import JournalWriter
 from core.score.interval import Difference, Interval
+
+if TYPE_CHECKING:
+    from codeprune_tui.tui import CodepruneApp
 
 NOW = 1_750_000_000.0
 """The time of all tests."""
@@ -227,13 +230,15 @@ def live(paths: RunPaths) -> Iterator[None]:
 @asynccontextmanager
 async def opened(
     checkpoints: Path, size: tuple[int, int] = SMALL, demo: bool = False
-) -> AsyncIterator[tuple[CodepruneApp, Pilot[None]]]:
+) -> AsyncIterator[tuple["CodepruneApp", Pilot[None]]]:
+    from codeprune_tui.tui import CodepruneApp  # not for those that only want a run's events
+
     app = CodepruneApp(checkpoints, clock=lambda: NOW, demo=demo)
     async with app.run_test(size=size, notifications=True) as pilot:
         yield app, pilot
 
 
-def shown(app: CodepruneApp) -> str:
+def shown(app: "CodepruneApp") -> str:
     """The screen's text, as a terminal would have it."""
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
@@ -247,7 +252,7 @@ async def until(condition: Callable[[], object], what: str = "", timeout_s: floa
         await asyncio.sleep(0.02)
 
 
-async def until_shown(app: CodepruneApp, text: str) -> None:
+async def until_shown(app: "CodepruneApp", text: str) -> None:
     """Waits until a text is on the screen; shows the screen if it never is."""
     try:
         await until(lambda: text in shown(app))

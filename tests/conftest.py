@@ -1,8 +1,11 @@
 """What all tests share: where the real data lies, one thread for torch, and a garbage collector that stays out of the way."""
 
+import ast
+import functools
 import gc
 import os
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +41,58 @@ def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         (folder / "codeprune-tui").mkdir()
         (folder / "codeprune-tui" / "tips-shown").touch()
         yield
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--quick`: the files that need no torch, start no process and open no screen, as `make quick` asks for."""
+    parser.addoption("--quick", action="store_true", help="only files that need no torch, start no process and open no screen")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes sure that what is quick stays so: torch cannot be imported then."""
+    if config.getoption("--quick"):
+        sys.modules.update(dict.fromkeys(("torch", "transformers", "accelerate")))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out what is not quick, where only that is asked for."""
+    leaves_out = config.getoption("--quick") and collection_path.suffix == ".py" and not is_quick(collection_path)
+    return True if leaves_out else None
+
+
+@functools.cache
+def is_quick(file: Path, whole: bool = True) -> bool:
+    """Whether a file of tests imports, itself or by way of another of them, only what is quick.
+
+    Args:
+        file: Of tests, or of what tests share.
+        whole: Also what its functions import; else only what importing the file brings.
+    """
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    nodes = list(ast.walk(tree)) if whole else tree.body
+    names = [f"{node.module}.{each.name}" for node in nodes if isinstance(node, ast.ImportFrom) for each in node.names]
+    names += [each.name for node in nodes if isinstance(node, ast.Import) for each in node.names]
+    shared = [other for name in names if (other := file.with_name(f"{name.partition('.')[0]}.py")).exists()]
+    return not any(_is_slow(name) for name in names) and all(is_quick(other, whole=False) for other in shared)
+
+
+def _is_slow(name: str) -> bool:
+    if name.startswith("core."):
+        return not any(f"{name}.".startswith(f"{module}.") for module in torch_free())
+    processes = ("subprocess", "pexpect", "importlib", "workers", "terminal")
+    return name.partition(".")[0] in ("torch", "transformers", "safetensors", *processes) or name in SCREENS
+
+
+SCREENS = ("app_runs.opened", "codeprune_tui.tui.CodepruneApp", "codeprune_tui.cli.main", "textual.app.App")
+"""What opens a screen, or runs a command that may load anything; a program loaded by its path may, too."""
+
+
+@functools.cache
+def torch_free() -> tuple[str, ...]:
+    """What of the engine runs without torch, as its contract has it."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    (contract,) = [each for each in contracts if each["name"].startswith("These floors of the engine run without torch")]
+    return tuple(contract["source_modules"])
 
 
 def _tidy() -> None:
