@@ -102,7 +102,11 @@ def read_regular(path: str | Path, most_bytes: int) -> bytes:
 
 
 def read_text(path: str | Path, most_bytes: int) -> str:
-    """Reads a regular file as UTF-8; raises as `read_regular`, and where it is no such text."""
+    """Reads a regular file as UTF-8.
+
+    Raises:
+        OSError: As `read_regular`, or it is no UTF-8 text.
+    """
     try:
         return read_regular(path, most_bytes).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -124,7 +128,11 @@ def read_json(path: str | Path, most_bytes: int = JSON_BYTES) -> object:
 
 
 def read_facts(path: str | Path, most_bytes: int = JSON_BYTES) -> dict[str, object]:
-    """Reads a JSON file that holds one object; raises as `read_json`."""
+    """Reads a JSON file that holds one object.
+
+    Raises:
+        OSError: As `read_json`, or it holds something else.
+    """
     content = read_json(path, most_bytes)
     if not isinstance(content, dict):
         raise UnfitFileError("it holds no JSON object", path)

@@ -52,7 +52,11 @@ def command(*arguments: str) -> list[str]:
 
 
 def first_paint(checkpoints: Path) -> float:
-    """Seconds until the app shows the name of its first screen, in a pseudo-terminal."""
+    """Seconds until the app shows the name of its first screen, in a pseudo-terminal.
+
+    Raises:
+        RunError: It ended before.
+    """
     started = time.perf_counter()
     controller, terminal = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
@@ -88,7 +92,11 @@ def recipe(ground: Ground, **tables: dict[str, object]) -> dict[str, dict[str, o
 
 
 def first_step(ground: Ground, checkpoints: Path) -> float:
-    """Seconds from a worker's start to its first step; all training rows are read and tokenized before it."""
+    """Seconds from a worker's start to its first step; all training rows are read and tokenized before it.
+
+    Raises:
+        RunError: The worker ended, or made no step for `PATIENCE_S`.
+    """
     name = f"start-{time.monotonic_ns()}"
     paths = create_run(checkpoints, name, build_recipe(recipe(ground), "bench"))
     started = time.perf_counter()
@@ -106,7 +114,11 @@ def first_step(ground: Ground, checkpoints: Path) -> float:
 
 
 def comment(ground: Ground, folder: Path) -> float:
-    """Seconds of `codeprune-tui comment FILE.rb` in all."""
+    """Seconds of `codeprune-tui comment FILE.rb` in all.
+
+    Raises:
+        RunError: It failed.
+    """
     file = folder / "add.rb"
     file.write_text(RUBY, encoding="utf-8")
     started = time.perf_counter()

@@ -40,7 +40,11 @@ class JournalWriter:
         self._file = os.fdopen(append_regular(path), "ab", buffering=0)
 
     def append(self, what: Happening) -> Event:
-        """Writes one event; it is with the kernel, and so survives a killed process, when this returns."""
+        """Writes one event; it is with the kernel, and so survives a killed process, when this returns.
+
+        Raises:
+            OSError: The system takes no more, such as on a full disk; nothing of the event is left in the file.
+        """
         event = Event(self._next, self._clock(), what)
         # Half a surrogate pair (from a file name, or a damaged row) is no text: it must not stop a run.
         line = to_line(event.seq, event.time, what).encode("utf-8", "replace")
