@@ -12,12 +12,7 @@ from textual.screen import ModalScreen
 from ..frame import APP_KEYS, Frame
 from ..modes import MODES
 from ..widgets.keytable import KeyTable, Line
-from .compare import CompareScreen
-from .layers import LayersScreen
-from .live import LiveScreen
 from .log import LogScreen
-from .new_run import NewRunScreen
-from .runs import RunsScreen
 
 INTRODUCTION = (
     "A run lives in its own process and folder: closing this app, or losing the connection, stops nothing. "
@@ -69,18 +64,14 @@ def sections(keymap: Mapping[str, str]) -> Iterable[tuple[str, list[tuple[str, s
     Args:
         keymap: Id of a binding -> the keys that the user gave it.
     """
-    from .playground import PlaygroundScreen  # here, since its editor brings tree-sitter
-
     tables: list[tuple[str, list[BindingType]]] = [
-        ("Everywhere", [*APP_KEYS, Binding("ctrl+p", "", "", tooltip="Command palette: every action by name")]),
-        ("1 Runs", RunsScreen.BINDINGS),
-        ("2 Live", LiveScreen.BINDINGS),
-        ("2 Live, whole log (L)", LogScreen.BINDINGS),
-        ("3 Layers", [ARROWS, *LayersScreen.BINDINGS]),
-        ("4 Compare", CompareScreen.BINDINGS),
-        ("5 Playground", PlaygroundScreen.BINDINGS),
-        ("6 New run", NewRunScreen.BINDINGS),
+        ("Everywhere", [*APP_KEYS, Binding("ctrl+p", "", "", tooltip="Command palette: every action by name")])
     ]
+    for mode in MODES.values():
+        heading = f"{mode.key} {mode.title}"
+        tables.append((heading, [*([ARROWS] if mode.name == "layers" else []), *mode.load().BINDINGS]))
+        if mode.name == "live":
+            tables.append((f"{heading}, whole log (L)", LogScreen.BINDINGS))
     for title, bindings in tables:
         rows = [
             (shown_keys(keymap.get(binding.id or "", binding.key)), binding.tooltip)
@@ -106,13 +97,13 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """What scrolls: the keys of the mode that was left, then all others."""
         keymap = cast("Frame", self.app).keymap
-        found = list(sections(keymap))
+        tables = list(sections(keymap))
         close, terminal, tips = (
             shown_keys(keymap.get(name, key))
             for name, key in (("help.close", "escape"), ("help.terminal", "t"), ("help.tips", "i"))
         )
         lines = [Line(f"{close} closes this · {terminal} checks the terminal · {tips} shows the first tips", "muted"), Line("")]
-        for title, rows in sorted(found, key=lambda section: not (self._first and section[0].startswith(self._first))):
+        for title, rows in sorted(tables, key=lambda section: not (self._first and section[0].startswith(self._first))):
             lines += [Line(title, "title"), *(Line(explanation, keys=keys) for keys, explanation in rows), Line("")]
         for paragraph in INTRODUCTION:
             lines += [Line(paragraph), Line("")]
