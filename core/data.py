@@ -18,15 +18,14 @@ import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
-from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerFast
 
 from .atomic import complete_or_absent
 from .disk import in_words
-from .errors import DataError, ModelError
+from .errors import DataError
+from .families.config import BOS, EOS
+from .families.reader import Reader
 from .families.roberta import CodeToText
 from .regularfile import check_regular
-from .ruby import split_identifiers as split_identifiers_in
 from .text.rows import Row, Rows
 
 logger = logging.getLogger(__name__)
@@ -43,9 +42,6 @@ random batches. Sources are four times as long as targets, hence somewhat less t
 
 PAPER_SOURCE_LENGTH, PAPER_TARGET_LENGTH = 256, 128
 """Tokens of a source and of a comment that CodeXGLUE's code lets the model read, `<s>` and `</s>` included."""
-
-CHUNK_ROWS = 1024
-"""Texts tokenized in one call: the tokenizer's own records are large, 15,000 of them at once would take gigabytes."""
 
 CACHE_FORMAT = 1
 """Goes up when the same texts and tokenizer give other ids, or the file looks otherwise."""
@@ -98,53 +94,21 @@ class Batch:
         return Batch(moved(self.sources), moved(self.targets), self.rows, places)
 
 
-def encode_texts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], length: int) -> list[list[int]]:
-    """Tokenize texts to `<s> … </s>`.
-
-    A text is data: where it reads `<s>` or `<pad>`, that is spelled out in ordinary tokens and is no special token (CodeXGLUE
-    would take it for one; one row of its kind in 15,000 is concerned). The tokenizer's own truncation and padding have no say.
-
-    Args:
-        tokenizer: Any fast tokenizer with a first (`bos_token`) and a last token (`eos_token`).
-        texts: What to encode.
-        length: Tokens at most, the two special ones included.
-
-    Returns:
-        One list of ids for each text: `<s>`, the text's first `length - 2` tokens, `</s>`.
-
-    Raises:
-        ModelError: The tokenizer names no first or no last token.
-    """
-    first, last = _ends(tokenizer)
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())  # a copy: the caller's keeps its settings
-    backend.no_truncation()
-    backend.no_padding()
-    backend.encode_special_tokens = True
-    ids: list[list[int]] = []
-    for start in range(0, len(texts), CHUNK_ROWS):
-        chunk = list(texts[start : start + CHUNK_ROWS])
-        encodings = backend.encode_batch_fast(chunk, add_special_tokens=False)
-        ids.extend([first, *encoding.ids[: length - 2], last] for encoding in encodings)
-    return ids
-
-
 def encode_rows(
     rows: Rows,
-    tokenizer: PreTrainedTokenizerFast,
+    reader: Reader,
     *,
     source_length: int,
     target_length: int,
-    split_identifiers: bool,
     cache: Path | None,
 ) -> Encoded:
     """Tokenize a split, or read what an earlier call tokenized.
 
     Args:
         rows: The split.
-        tokenizer: See `encode_texts`.
+        reader: The model's.
         source_length: Tokens of a source at most, `<s>` and `</s>` included.
         target_length: Tokens of a target at most, `<s>` and `</s>` included.
-        split_identifiers: Whether names in the source are split into words before they are tokenized.
         cache: Folder for the result, made where it is missing; None keeps nothing. Only a file whose checksum fits is read; any
             other is written anew.
 
@@ -152,32 +116,28 @@ def encode_rows(
         The ids, with the rows they belong to.
 
     Raises:
-        ModelError: The tokenizer names no first or no last token.
         DataError: The cache cannot be written.
     """
-    sources = [split_identifiers_in(row.source) if split_identifiers else row.source for row in rows.rows]
-    targets = [row.target for row in rows.rows]
+    sources, targets = [reader.prepared(row.source) for row in rows.rows], [row.target for row in rows.rows]
     if cache is None:
-        return Encoded(
-            encode_texts(tokenizer, sources, source_length), encode_texts(tokenizer, targets, target_length), rows.rows
-        )
+        return Encoded(reader.ids(sources, source_length), reader.ids(targets, target_length), rows.rows)
     key = _digest(
-        json.dumps([CACHE_FORMAT, rows.digest, _ends(tokenizer), source_length, target_length]).encode(),
-        tokenizer.backend_tokenizer.to_str().encode(),
+        json.dumps([CACHE_FORMAT, rows.digest, (BOS, EOS), source_length, target_length]).encode(),
+        reader.tokenizer.to_str().encode(),
         # The texts as the tokenizer gets them: a change in how names are split must not find yesterday's file.
         json.dumps([sources, targets]).encode(),
     )
     file = cache / f"encoded-{key[:32]}.safetensors"
     known = _read_cache(file, len(rows.rows))
     if known is None:
-        known = encode_texts(tokenizer, sources, source_length), encode_texts(tokenizer, targets, target_length)
+        known = reader.ids(sources, source_length), reader.ids(targets, target_length)
         _write_cache(file, *known)
     return Encoded(*known, rows.rows)
 
 
 def encode_for(
     model: CodeToText,
-    tokenizer: PreTrainedTokenizerFast,
+    reader: Reader,
     rows: Rows,
     *,
     source_length: int = PAPER_SOURCE_LENGTH,
@@ -187,8 +147,8 @@ def encode_for(
     """Tokenize a split as a model reads it.
 
     Args:
-        model: Whose positions no source and no target may exceed, and who says whether names are split.
-        tokenizer: Its tokenizer.
+        model: Whose positions no source and no target may exceed.
+        reader: Its reader.
         rows: The split.
         source_length: Tokens of a source at most; a model with fewer positions reads as many as it has.
         target_length: Tokens of a target at most; the same.
@@ -198,27 +158,15 @@ def encode_for(
         The ids, with the rows they belong to.
 
     Raises:
-        ModelError: As for `encode_rows`.
         DataError: As for `encode_rows`.
     """
     return encode_rows(
         rows,
-        tokenizer,
+        reader,
         source_length=min(source_length, model.positions),
         target_length=min(target_length, model.positions),
-        split_identifiers=model.config.split_identifiers,
         cache=cache,
     )
-
-
-def _ends(tokenizer: PreTrainedTokenizerFast) -> tuple[int, int]:
-    first, last = tokenizer.bos_token_id, tokenizer.eos_token_id
-    if first is None or last is None:
-        raise ModelError(
-            "The tokenizer names no first token (bos_token) or no last token (eos_token).",
-            'Add "bos_token": "<s>" and "eos_token": "</s>" to the tokenizer_config.json in the model\'s folder.',
-        )
-    return int(first), int(last)
 
 
 def _digest(*parts: bytes) -> str:

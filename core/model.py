@@ -1,4 +1,4 @@
-"""Makes a model or tokenizer of the files found, and saves our own.
+"""Makes a model or reader of the files found, and saves our own.
 
 Four kinds of checkpoints are read: our folder (`config.json`, `model.safetensors`, tokenizer); CodeXGLUE's (`pytorch_model.bin`
 beside a RoBERTa `config.json`); the same pruned by the paper; and a bare RoBERTa encoder, which gets a fresh decoder. A tensor
@@ -18,9 +18,8 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from tokenizers import AddedToken, Tokenizer
+from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from .atomic import TEMPORARY, complete_or_absent
 from .compress.masks import load_masks as read_masks
@@ -30,8 +29,8 @@ from .families.config import BOS, EOS, PAD, CodeToTextConfig
 from .families.decoder import Decoder
 from .families.encoder import ACTIVATIONS
 from .families.memory import available_bytes
-from .families.roberta import CodeToText
-from .families.tokenizerfile import read_tokenizer, reason_of
+from .families.reader import Reader, read_reader
+from .families.roberta import CodeToText, outline
 from .families.weightfiles import (
     NO_WEIGHTS,
     find_tokenizer,
@@ -43,7 +42,7 @@ from .families.weightfiles import (
     unpack,
 )
 from .plainfiles import size_words
-from .spec.checkpoint_files import CONFIG, WEIGHTS
+from .spec.checkpoint_files import CONFIG, READER, WEIGHTS
 from .spec.configfields import check_fields, short
 
 ENCODER_FIELDS = (
@@ -53,18 +52,15 @@ ENCODER_FIELDS = (
 )  # fmt: skip
 """What is taken over from a RoBERTa configuration; the rest (generation, versions) means nothing here."""
 
-DECODER_FIELDS = ("decoder_layers", "decoder_heads", "decoder_ffn", "decoder_dropout", "split_identifiers", "pretrained_only")
+DECODER_FIELDS = ("decoder_layers", "decoder_heads", "decoder_ffn", "decoder_dropout", "pretrained_only")
 """What our own configuration adds."""
 
 LAYER_FIELDS = ("heads_by_layer", "neurons_by_layer")
 """What it adds where layers differ."""
 
-SPECIAL_TOKENS = {"bos": ("<s>", BOS), "pad": ("<pad>", PAD), "eos": ("</s>", EOS)}
-"""RoBERTa's special tokens and the ids that model, data and beam search rely on."""
-
 MASKS = "masks.safetensors"
 """Lies beside the weights in every round of a run."""
-OWN_FILES = {CONFIG, "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
+OWN_FILES = {CONFIG, WEIGHTS[0], READER, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
 """What `save_model` writes; a folder with anything else in it is not replaced."""
 
 UNNEEDED = re.compile(
@@ -150,47 +146,30 @@ def load_masks(source: str | Path) -> dict[str, Tensor]:
     return {name: mask for name, mask in masks.items() if not bool(mask.all())}
 
 
-def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
-    """Load the tokenizer that lies with a model.
+def load_reader(source: str | Path) -> Reader:
+    """Load the reader that lies with a model.
 
     Args:
         source: Folder with `tokenizer.json`, or with RoBERTa's `vocab.json` and `merges.txt`; or a hub name.
 
     Returns:
-        A byte-level BPE tokenizer with `<s>` = 0, `<pad>` = 1, `</s>` = 2.
+        What turns texts into the model's ids and back; its tokenizer has `<s>` = 0, `<pad>` = 1, `</s>` = 2.
 
     Raises:
         ModelError: There is none, it is damaged, has other special tokens, or more entries than the model has embeddings.
     """
     folder = find_tokenizer(source)
-    backend = read_tokenizer(folder)
-    for token, number in SPECIAL_TOKENS.values():
-        if backend.token_to_id(token) != number:
-            raise ModelError(
-                f"The tokenizer in {folder} gives {token} the id {backend.token_to_id(token)}, but RoBERTa models need {number}.",
-                "Use a tokenizer in RoBERTa's layout: <s> = 0, <pad> = 1, </s> = 2.",
-            )
-    _check_vocabulary(backend, folder)
-    names: dict[str, object] = {f"{role}_token": token for role, (token, _) in SPECIAL_TOKENS.items()}
-    names |= {"cls_token": "<s>", "sep_token": "</s>"}
-    if backend.token_to_id("<unk>") is not None:  # naming a token that is not there would add one
-        names["unk_token"] = "<unk>"
-    if backend.token_to_id("<mask>") is not None:
-        names["mask_token"] = AddedToken("<mask>", lstrip=True, normalized=False)
-    try:
-        return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False, **names)
-    except Exception as error:  # whatever the library says of a tokenizer that it cannot take over
-        raise ModelError(f"The tokenizer in {folder} cannot be used: {reason_of(error)}.", "Copy its files again.") from error
+    reader = read_reader(folder)
+    _check_vocabulary(reader.tokenizer, folder)
+    return reader
 
 
-def save_model(
-    model: CodeToText, tokenizer: PreTrainedTokenizerBase | None, folder: str | Path, half: bool = False, decoder: bool = True
-) -> None:
+def save_model(model: CodeToText, reader: Reader | None, folder: str | Path, half: bool = False, decoder: bool = True) -> None:
     """Write a model folder, complete or absent.
 
     Args:
         model: On any device.
-        tokenizer: Saved beside it, or None.
+        reader: Saved beside it, or None.
         folder: A new folder, or an earlier model folder, which is replaced.
         half: Write float16, half the size; `load_model` gives float32 again.
         decoder: False leaves out all but the encoder: the file then counts as a pre-trained encoder, not as fine-tuned.
@@ -200,8 +179,8 @@ def save_model(
     """
     folder = Path(folder)
     if model.config.quantization is not None:
-        assert tokenizer is not None
-        save_quantized(model, tokenizer, folder, _facts(model))
+        assert reader is not None
+        save_quantized(model, reader, folder, _facts(model))
         return
     _check_replaceable(folder)
     tensors = {
@@ -214,8 +193,8 @@ def save_model(
         draft.mkdir()
         save_file(tensors, draft / WEIGHTS[0], metadata={"format": "pt"})
         (draft / CONFIG).write_text(json.dumps(_facts(model), indent=1) + "\n", encoding="utf-8")
-        if tokenizer is not None:
-            tokenizer.save_pretrained(draft)
+        if reader is not None:
+            reader.save(draft)
         if folder.exists():
             shutil.rmtree(aside, ignore_errors=True)
             folder.replace(aside)
@@ -238,15 +217,15 @@ def _read_config(path: Path) -> dict[str, object]:
             f"{path} describes a model of type {short(kind)}, but only RoBERTa encoders and this project's models can be loaded.",
             "Choose CodeBERT, GraphCodeBERT, UniXcoder, another RoBERTa, or a model folder written by codeprune-tui.",
         )
-    for role, (token, number) in SPECIAL_TOKENS.items():
+    for role, token, number in (("bos", "<s>", BOS), ("pad", "<pad>", PAD), ("eos", "</s>", EOS)):
         given = facts.get(f"{role}_token_id", number)
         if given != number or isinstance(given, bool):
             raise ModelError(
                 f"{path} gives {token} the id {short(given)}, but RoBERTa models need {number}.",
                 "Use a model and tokenizer in RoBERTa's layout: <s> = 0, <pad> = 1, </s> = 2.",
             )
-    facts = {name: facts[name] for name in (*ENCODER_FIELDS, *DECODER_FIELDS, *LAYER_FIELDS, "quantization") if name in facts}
     check_fields(facts, path)
+    facts = {name: facts[name] for name in (*ENCODER_FIELDS, *DECODER_FIELDS, *LAYER_FIELDS, "quantization") if name in facts}
     if (name := facts.get("hidden_act", "gelu")) not in ACTIVATIONS:
         raise ModelError(f"{path} asks for the unknown hidden_act {short(name)}.", "RoBERTa models have gelu.")
     return facts
@@ -322,8 +301,7 @@ def _fresh_parts(config: CodeToTextConfig, encoder: Mapping[str, Tensor], path: 
     Raises:
         ModelError: The encoder is not the one that the configuration describes, or there is no memory for so wide a decoder.
     """
-    with torch.device("meta"):
-        wanted = {name: tensor.shape for name, tensor in CodeToText(config).state_dict().items() if name != _TIED}
+    wanted = {name: tensor.shape for name, tensor in outline(config).state_dict().items() if name != _TIED}
     given = {name: shape for name, shape in wanted.items() if name.startswith("encoder.") and not name.startswith(_POOLER)}
     pooler = {name: shape for name, shape in wanted.items() if name.startswith(_POOLER)}
     _check_tensors(given | (pooler if any(name.startswith(_POOLER) for name in encoder) else {}), encoder, path)
@@ -343,8 +321,7 @@ def _fresh_parts(config: CodeToTextConfig, encoder: Mapping[str, Tensor], path: 
 
 def _assemble(config: CodeToTextConfig, weights: dict[str, Tensor], path: Path) -> CodeToText:
     """The model around these very tensors: nothing is drawn at random first, and nothing copied."""
-    with torch.device("meta"):
-        model = CodeToText(config)
+    model = outline(config)
     tied = weights.pop(_TIED, None)
     if tied is not None and _EMBEDDINGS in weights and not torch.equal(tied, weights[_EMBEDDINGS]):
         raise ModelError(

@@ -185,12 +185,12 @@ def pretrain(session: "Session", material: "Material") -> None:
     from .train.objectives import make_objective
     from .train.pretrain import Pretraining, build_corpus
 
-    recipe, split = session.recipe, material.model.config.split_identifiers
-    corpus = build_corpus(session, material.tokenizer, material.train, material.held_out, split=split)
-    mask_id, entries = int(material.tokenizer.mask_token_id), len(material.tokenizer)
+    recipe, reader = session.recipe, material.reader
+    corpus = build_corpus(session, reader, material.train, material.held_out)
+    mask_id, entries = reader.mask_id, len(reader)
     smoothing = recipe.training.label_smoothing
     objective = make_objective(recipe.pretraining.objective, material.model, corpus, mask_id, entries, smoothing)
-    Pretraining(session, material.model, material.tokenizer, objective).run()
+    Pretraining(session, material.model, reader, objective).run()
 
 
 def _step_back() -> None:

@@ -24,6 +24,7 @@ from test_model import small_model
 from core.compress.quantize import quantize
 from core.families.roberta import CodeToText
 from core.model import save_model
+from core.spec.checkpoint_files import READER
 
 Spoil = Callable[[Path], object]
 WEIGHTS, CONFIG, WORDS, MASKS = "model.safetensors", "config.json", "tokenizer.json", "masks.safetensors"
@@ -392,6 +393,8 @@ def quantized(spoil: Spoil, method: str = "int8-weight") -> Spoil:
 
 def other_cases() -> dict[str, Spoil]:
     scale = "decoder.layers.0.linear1.weight_scale"
+    many = json.dumps({"steps": ["split-identifiers"] * 10**5})
+    readers = {"unknown step": '{"steps": ["__import__"]}', "number": '{"steps": 7}', "many": many, "cut off": "{"}
     indexes = {
         "outside": {"weight_map": {QUERY: "../../etc/passwd"}},
         "itself": {"weight_map": {QUERY: f"{WEIGHTS}.index.json"}},
@@ -417,7 +420,8 @@ def other_cases() -> dict[str, Spoil]:
     }
     dynamic = changes | {"other method": config(quantization="int8-w8a8")}
     return (
-        {f"index: {name}": index(facts) for name, facts in indexes.items()}
+        {f"reader: {name}": text(READER, content) for name, content in readers.items()}
+        | {f"index: {name}": index(facts) for name, facts in indexes.items()}
         | {f"quantized: {name}": quantized(spoil) for name, spoil in changes.items()}
         | {f"quantized dynamically: {name}": quantized(spoil, "dynamic-int8") for name, spoil in dynamic.items()}
     )

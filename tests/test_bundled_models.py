@@ -12,7 +12,7 @@ from retrain import FILE, STEPS, first_steps, machine
 
 from core.evaluate.evaluate import evaluate_model
 from core.families.weightfiles import read_tensors
-from core.model import is_finetuned, load_model, load_tokenizer
+from core.model import is_finetuned, load_model, load_reader
 from core.recipe import Evaluation, load_recipe
 
 ROOT = Path(__file__).parent.parent
@@ -25,10 +25,10 @@ def test_a_bundled_model_is_small_half_precision_and_documented(name: str) -> No
     folder = BUNDLED / name
     assert {tensor.dtype for tensor in read_tensors(folder / "model.safetensors").values()} == {torch.float16}
     assert sum(file.stat().st_size for file in folder.iterdir()) < 40_000_000
-    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    model, reader = load_model(folder), load_reader(folder)
     assert model.config.num_hidden_layers >= 6
     assert 18e6 < sum(weight.numel() for weight in model.parameters()) < 20e6
-    assert len(tokenizer) == model.config.vocab_size
+    assert len(reader) == model.config.vocab_size
     assert is_finetuned(folder) == (name == "ruby-mini")
     card = (folder / "README.md").read_text()
     for said in ("recipe.toml", "seed", "Limits", "smooth:add1-n2-4", "Apache-2.0", "all-MiniLM-L6-v2"):

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerFast
 
-from core import data
-from core.data import BatchOrder, Encoded, collate, encode_rows, encode_texts, subset
+from core.data import BatchOrder, Encoded, collate, encode_rows, subset
 from core.errors import DataError, ModelError
+from core.families import reader as readers
+from core.families.reader import SPLIT_IDENTIFIERS, Reader, read_reader
 from core.families.tokenizer import train_tokenizer
 from core.text.rows import Row, Rows, load_rows
 
@@ -22,8 +23,8 @@ WORDS = [f"def method_{n} ( someValue ) return someValue + {n} end" for n in ran
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> PreTrainedTokenizerFast:
-    return train_tokenizer(WORDS, vocab_size=300)
+def reader() -> Reader:
+    return Reader(train_tokenizer(WORDS, vocab_size=300))
 
 
 def make_rows(count: int = 5, digest: str = "d") -> Rows:
@@ -33,7 +34,7 @@ def make_rows(count: int = 5, digest: str = "d") -> Rows:
 
 def encode(
     rows: Rows,
-    tokenizer: PreTrainedTokenizerFast,
+    reader: Reader,
     cache: Path | None = None,
     source_length: int = 256,
     target_length: int = 128,
@@ -41,75 +42,72 @@ def encode(
 ) -> Encoded:
     return encode_rows(
         rows,
-        tokenizer,
+        replace(reader, steps=(SPLIT_IDENTIFIERS,)) if split_identifiers else reader,
         source_length=source_length,
         target_length=target_length,
-        split_identifiers=split_identifiers,
         cache=cache,
     )
 
 
-def plain(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
-    return list(tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
+def plain(reader: Reader, text: str) -> list[int]:
+    return list(reader.tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 @pytest.mark.parametrize("length", [8, 20, 256])
-def test_a_text_is_cut_to_its_first_tokens_between_the_ends(tokenizer: PreTrainedTokenizerFast, length: int) -> None:
-    for text, ids in zip(WORDS, encode_texts(tokenizer, WORDS, length), strict=True):
-        assert ids == [0, *plain(tokenizer, text)[: length - 2], 2]
+def test_a_text_is_cut_to_its_first_tokens_between_the_ends(reader: Reader, length: int) -> None:
+    for text, ids in zip(WORDS, reader.ids(WORDS, length), strict=True):
+        assert ids == [0, *plain(reader, text)[: length - 2], 2]
         assert len(ids) <= length
 
 
-def test_more_texts_than_a_chunk_keep_their_order(tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = encode_texts(tokenizer, WORDS, 64)
-    monkeypatch.setattr(data, "CHUNK_ROWS", 7)
-    assert encode_texts(tokenizer, WORDS, 64) == whole
-    assert encode_texts(tokenizer, [], 64) == []
+def test_more_texts_than_a_chunk_keep_their_order(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = reader.ids(WORDS, 64)
+    monkeypatch.setattr(readers, "CHUNK_TEXTS", 7)
+    assert reader.ids(WORDS, 64) == whole
+    assert reader.ids([], 64) == []
 
 
-def test_special_tokens_in_a_text_are_text(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_special_tokens_in_a_text_are_text(reader: Reader) -> None:
     text = "puts '<s>' + '</s>' << '<pad>' <mask> <unk>"
-    (ids,) = encode_texts(tokenizer, [text], 256)
-    assert not {0, 1, 2, 3, int(tokenizer.mask_token_id)} & set(ids[1:-1])
-    assert tokenizer.decode(ids, skip_special_tokens=True) == text
+    (ids,) = reader.ids([text], 256)
+    assert not {0, 1, 2, 3, reader.mask_id} & set(ids[1:-1])
+    assert reader.tokenizer.decode(ids, skip_special_tokens=True) == text
 
 
-def test_the_tokenizers_own_truncation_and_padding_have_no_say(tokenizer: PreTrainedTokenizerFast) -> None:
-    expected = encode_texts(tokenizer, WORDS[:3], 64)
+def test_a_tokenizers_own_truncation_and_padding_have_no_say(reader: Reader) -> None:
+    expected = reader.ids(WORDS[:3], 64)
     other = train_tokenizer(WORDS, vocab_size=300)
-    other(WORDS[:3], truncation=True, max_length=4, padding="max_length")
-    assert other.backend_tokenizer.truncation is not None
-    before = other.backend_tokenizer.to_str()
-    assert encode_texts(other, WORDS[:3], 64) == expected
-    assert other.backend_tokenizer.to_str() == before, "the caller's tokenizer is left as it was"
-    assert other.backend_tokenizer.encode_special_tokens is False
+    other.enable_truncation(4)
+    other.enable_padding(length=9)
+    assert Reader(other).ids(WORDS[:3], 64) == expected
 
 
-def test_a_tokenizer_without_ends_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
-    bare = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer)
-    with pytest.raises(ModelError, match="names no first token") as caught:
-        encode_texts(bare, ["x"], 8)
-    assert "tokenizer_config.json" in caught.value.fix
+def test_a_tokenizer_without_ends_is_refused(reader: Reader, tmp_path: Path) -> None:
+    reader.save(tmp_path)
+    text = (tmp_path / "tokenizer.json").read_text().replace("</s>", "<end>")
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(ModelError, match="gives </s> the id None, but RoBERTa models need 2"):
+        read_reader(tmp_path)
 
 
-def test_sources_and_targets_have_their_own_lengths(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_sources_and_targets_have_their_own_lengths(reader: Reader) -> None:
     rows = make_rows()
-    encoded = encode(rows, tokenizer, source_length=10, target_length=6)
+    encoded = encode(rows, reader, source_length=10, target_length=6)
     assert encoded.rows == rows.rows
     assert [len(ids) for ids in encoded.sources] == [10] * 5
     assert [len(ids) for ids in encoded.targets] == [6] * 5
-    assert encoded.targets[2] == [0, *plain(tokenizer, rows.rows[2].target)[:4], 2]
+    assert encoded.targets[2] == [0, *plain(reader, rows.rows[2].target)[:4], 2]
 
 
-def test_identifiers_are_split_in_sources_only(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_identifiers_are_split_in_sources_only(reader: Reader) -> None:
     rows = Rows((Row("a", "fooBar baz_qux", "fooBar baz_qux", "", 0, ""),), (), "d")
-    encoded = encode(rows, tokenizer, split_identifiers=True)
-    assert tokenizer.decode(encoded.sources[0], skip_special_tokens=True) == "foo bar baz qux"
-    assert tokenizer.decode(encoded.targets[0], skip_special_tokens=True) == "fooBar baz_qux"
+    encoded = encode(rows, reader, split_identifiers=True)
+    assert reader.tokenizer.decode(encoded.sources[0], skip_special_tokens=True) == "foo bar baz qux"
+    assert reader.tokenizer.decode(encoded.targets[0], skip_special_tokens=True) == "fooBar baz_qux"
 
 
-def test_take_gives_rows_in_the_order_asked_for(tokenizer: PreTrainedTokenizerFast) -> None:
-    encoded = encode(make_rows(), tokenizer)
+def test_take_gives_rows_in_the_order_asked_for(reader: Reader) -> None:
+    encoded = encode(make_rows(), reader)
     taken = encoded.take([3, 1])
     assert [row.name for row in taken.rows] == ["m3", "m1"]
     assert taken.sources == [encoded.sources[3], encoded.sources[1]]
@@ -127,28 +125,26 @@ def forbid_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> list[list[int]]:
         raise AssertionError("the texts were tokenized again")
 
-    monkeypatch.setattr(data, "encode_texts", refuse)
+    monkeypatch.setattr(Reader, "ids", refuse)
 
 
-def test_the_second_time_the_cache_answers(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_second_time_the_cache_answers(reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path / "deep" / "cache"
-    first = encode(make_rows(), tokenizer, cache)
-    assert first == encode(make_rows(), tokenizer), "with and without a cache the ids are the same"
+    first = encode(make_rows(), reader, cache)
+    assert first == encode(make_rows(), reader), "with and without a cache the ids are the same"
     (file,) = cache_files(cache)
     assert file.suffix == ".safetensors"
     forbid_encoding(monkeypatch)
-    assert encode(make_rows(), tokenizer, cache) == first
+    assert encode(make_rows(), reader, cache) == first
 
 
 @pytest.mark.parametrize(
     "change", ["rows", "digest", "tokenizer", "source_length", "target_length", "split", "how names are split"]
 )
 def test_whatever_changes_the_ids_changes_the_file(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    encode(make_rows(), tokenizer, tmp_path, split_identifiers=change == "how names are split")
+    encode(make_rows(), reader, tmp_path, split_identifiers=change == "how names are split")
     rows = make_rows()
     options: dict[str, int] = {}
     if change == "rows":
@@ -156,35 +152,35 @@ def test_whatever_changes_the_ids_changes_the_file(
     elif change == "digest":
         rows = make_rows(digest="e")
     elif change == "tokenizer":
-        tokenizer = train_tokenizer(WORDS, vocab_size=290)
+        reader = Reader(train_tokenizer(WORDS, vocab_size=290))
     elif change == "split":
         options = {"split_identifiers": True}
     elif change == "how names are split":
         options = {"split_identifiers": True}
-        monkeypatch.setattr(data, "split_identifiers_in", str.upper)
+        monkeypatch.setitem(readers.STEPS, SPLIT_IDENTIFIERS, str.upper)
     else:
         options = {change: 9}
-    assert encode(rows, tokenizer, tmp_path, **options) == encode(rows, tokenizer, **options)  # type: ignore[arg-type]
+    assert encode(rows, reader, tmp_path, **options) == encode(rows, reader, **options)  # type: ignore[arg-type]
     assert len(cache_files(tmp_path)) == 2
 
 
 def test_a_file_of_another_split_under_this_name_is_not_taken(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    reader: Reader, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    encode(make_rows(4), tokenizer, tmp_path)
+    encode(make_rows(4), reader, tmp_path)
     (other,) = cache_files(tmp_path)
-    whole = encode(make_rows(5), tokenizer, tmp_path)
+    whole = encode(make_rows(5), reader, tmp_path)
     (mine,) = set(cache_files(tmp_path)) - {other}
     other.replace(mine)
     with caplog.at_level(logging.WARNING):
-        assert encode(make_rows(5), tokenizer, tmp_path) == whole
+        assert encode(make_rows(5), reader, tmp_path) == whole
     assert "it holds another number of rows" in caplog.text
 
 
 @settings(max_examples=80, deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255), cut=st.booleans(), in_header=st.booleans())
 def test_a_damaged_cache_is_rebuilt(
-    tokenizer: PreTrainedTokenizerFast,
+    reader: Reader,
     tmp_path_factory: pytest.TempPathFactory,
     place: float,
     flip: int,
@@ -192,50 +188,48 @@ def test_a_damaged_cache_is_rebuilt(
     in_header: bool,
 ) -> None:
     cache = tmp_path_factory.mktemp("cache")
-    whole = encode(make_rows(), tokenizer, cache)
+    whole = encode(make_rows(), reader, cache)
     (file,) = cache_files(cache)
     good = file.read_bytes()
     span = 8 + int.from_bytes(good[:8], "little") if in_header else len(good)
     broken = bytearray(good)
     broken[int(place * span)] ^= flip
     file.write_bytes(good[: int(place * span)] if cut else broken)
-    assert encode(make_rows(), tokenizer, cache) == whole
-    assert encode(make_rows(), tokenizer, cache) == whole
+    assert encode(make_rows(), reader, cache) == whole
+    assert encode(make_rows(), reader, cache) == whole
     assert cache_files(cache) == [file]
 
 
 def test_a_rebuilt_cache_is_good_again(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = encode(make_rows(), tokenizer, tmp_path)
+    whole = encode(make_rows(), reader, tmp_path)
     (file,) = cache_files(tmp_path)
     good = file.read_bytes()
     file.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     with caplog.at_level(logging.WARNING):
-        assert encode(make_rows(), tokenizer, tmp_path) == whole
+        assert encode(make_rows(), reader, tmp_path) == whole
     assert f"{file} is damaged (its checksum does not fit); the rows are tokenized anew." in caplog.text
     assert file.read_bytes() == good, "the same content gives the same bytes"
     forbid_encoding(monkeypatch)
-    assert encode(make_rows(), tokenizer, tmp_path) == whole
+    assert encode(make_rows(), reader, tmp_path) == whole
 
 
-def test_a_write_that_fails_leaves_nothing(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_leaves_nothing(reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DataError, match=r"cannot be kept in .*There is no room left on the disk of") as caught:
-        encode(make_rows(), tokenizer, tmp_path)
+        encode(make_rows(), reader, tmp_path)
     assert caught.value.fix == "Make room there."
     assert cache_files(tmp_path) == []
 
 
-def test_a_cache_that_is_a_file_is_a_clear_error(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+def test_a_cache_that_is_a_file_is_a_clear_error(reader: Reader, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("")
     with pytest.raises(DataError, match="The tokenized rows cannot be kept in"):
-        encode(make_rows(), tokenizer, tmp_path / "cache")
+        encode(make_rows(), reader, tmp_path / "cache")
 
 
 # The order of batches

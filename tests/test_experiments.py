@@ -19,7 +19,7 @@ from core import worker
 from core.errors import DataError, ModelError, RecipeError, RunError
 from core.families.config import CodeToTextConfig
 from core.families.roberta import CodeToText
-from core.model import load_tokenizer
+from core.model import load_reader
 from core.recipe import Recipe, parse_recipe, to_toml
 from core.run.events import RunStarted
 from core.run.folder import RunPaths, State, create_run, is_held, read_metrics
@@ -299,7 +299,7 @@ def foreign(folder: Path) -> Material:
     """A RoBERTa folder, and a fine-tuned checkpoint as CodeXGLUE's code saves it: tiny, with a real tokenizer."""
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    entries = len(load_tokenizer(BUNDLED / "ruby-mini"))
+    entries = len(load_reader(BUNDLED / "ruby-mini"))
     limits = {"vocab_size": entries, "max_position_embeddings": 130, "type_vocab_size": 1}
     model = CodeToText(CodeToTextConfig(**sizes, **limits, decoder_layers=1, decoder_heads=2, decoder_ffn=24))
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}

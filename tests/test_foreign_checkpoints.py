@@ -14,7 +14,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from core.errors import ModelError
-from core.model import is_finetuned, load_masks, load_model, load_tokenizer, save_model
+from core.model import is_finetuned, load_masks, load_model, load_reader, save_model
 
 BOUNDARY = "encoder.encoder.layer.1"
 
@@ -206,16 +206,16 @@ def test_a_model_in_several_files_on_the_hub(monkeypatch: pytest.MonkeyPatch, fo
 def test_added_tokens_are_added_under_their_ids(tmp_path: Path) -> None:
     bpe_files(tmp_path, 60)
     (tmp_path / "added_tokens.json").write_text(json.dumps({"<py>": 59, "<rb>": 58, "<s>": 0}))
-    words = load_tokenizer(tmp_path)
-    assert words("a<rb>b")["input_ids"] == [0, 4, 58, 5, 2]
+    words = load_reader(tmp_path)
+    assert words.ids(["a<rb>b"], 9) == [[0, 4, 58, 5, 2]]
     assert len(words) == 60
 
 
 def test_added_tokens_beside_a_tokenizer_that_has_them(tmp_path: Path) -> None:
     save_model(small_model(vocab_size=300), tokenizer(), tmp_path / "m")
-    size = len(load_tokenizer(tmp_path / "m"))
+    size = len(load_reader(tmp_path / "m"))
     (tmp_path / "m" / "added_tokens.json").write_text(json.dumps({"<mask>": size - 1}))
-    assert len(load_tokenizer(tmp_path / "m")) == size
+    assert len(load_reader(tmp_path / "m")) == size
 
 
 @pytest.mark.parametrize("tokens", [{"<rb>": 70}, {"<s>": 5}, {"<rb>": "58"}, ["<rb>"], {"<rb>": -1}])
@@ -223,7 +223,7 @@ def test_added_tokens_that_do_not_fit(tmp_path: Path, tokens: object) -> None:
     bpe_files(tmp_path, 60)
     (tmp_path / "added_tokens.json").write_text(json.dumps(tokens))
     with pytest.raises(ModelError, match=r"added_tokens\.json"):
-        load_tokenizer(tmp_path)
+        load_reader(tmp_path)
 
 
 # --- a decoder that has learned nothing

@@ -10,7 +10,7 @@ from hostile_models import CASES, good_folder
 from codeprune_tui.runs.models import saved_method
 from core.errors import CodepruneError, ModelError
 from core.families.memory import peak_bytes, reset_peak
-from core.model import is_finetuned, load_masks, load_model, load_tokenizer
+from core.model import is_finetuned, load_masks, load_model, load_reader
 from core.recipe import build_recipe
 from core.spec import sizes
 from core.spec.precheck import source_problems
@@ -20,7 +20,7 @@ LOADERS: dict[str, Callable[[Path], object]] = {
     "model": load_model,
     "finetuned": is_finetuned,
     "masks": load_masks,
-    "tokenizer": load_tokenizer,
+    "tokenizer": load_reader,
 }
 
 

@@ -103,3 +103,62 @@ def test_loading_the_engine_says_nothing() -> None:
     """Its libraries log of each other; whoever comments a file or reads a worker's log has nothing to do with that."""
     done = subprocess.run([sys.executable, "-P", "-c", "import core.model"], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+MINI = ROOT / "checkpoints" / "bundled" / "ruby-mini"
+COMMENT = f"""
+import sys
+from codeprune_tui.cli.main import main
+open("a.rb", "w").write("def add(a, b)\\n  a + b\\nend\\n")
+sys.argv = ["codeprune-tui", "comment", "a.rb", "--model", {str(MINI)!r}, "--beam", "2", "--max-length", "4"]
+try:
+    main()
+except SystemExit as left:
+    assert not left.code, left.code
+"""
+PLAYGROUND = f"""
+from core.evaluate.comment import write_comments
+from core.evaluate.variants import Models
+from core.recipe import Search
+from core.ruby import methods
+kept = Models("cpu", 1).load({str(MINI)!r}, "fp32", lambda stage: None)
+write_comments(kept.writer, methods("def add(a, b) = a + b"), Search(2, 4))
+"""
+WORKER = f"""
+from pathlib import Path
+from core import worker
+from core.recipe import build_recipe
+from core.run.folder import create_run
+tables = {{
+    "kind": "finetune",
+    "model": {{"path": {str(MINI)!r}}},
+    "data": {{"path": {str(MINI.parent / "demo-ruby")!r}, "source_length": 32, "target_length": 16, "train_rows": 20}},
+    "training": {{"steps": 1, "batch_size": 2, "threads": 1, "device": "cpu"}},
+    "evaluation": {{"rows": 2, "beam": 1, "max_length": 4}},
+}}
+paths = create_run(Path("runs"), "one", build_recipe(tables))
+assert worker.main([str(paths.root)]) == 0, (paths.root / "events.jsonl").read_text()
+assert (paths.round(0) / "reader.json").exists()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("program", "more"), [(COMMENT, ("accelerate", "nltk", "sacrebleu", "huggingface_hub")), (PLAYGROUND, ()), (WORKER, ())]
+)
+def test_a_local_model_is_used_without_transformers(
+    program: str, more: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Importing it took two thirds of a cold `codeprune-tui comment FILE.rb`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    modules = loaded(program)
+    assert {"torch", "tokenizers"} <= modules
+    assert modules.isdisjoint(("transformers", *more))
+
+
+@pytest.mark.slow
+def test_a_model_is_laid_out_without_torchs_compiler() -> None:
+    program = f"from core.model import load_model\nload_model({str(MINI)!r})\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "torch._dynamo" not in done.stdout.split()

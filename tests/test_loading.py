@@ -13,13 +13,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from test_model import SIZES, SOURCES, TARGETS, small_model
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM, RobertaModel
+from transformers import RobertaConfig, RobertaForMaskedLM, RobertaModel
 
 from core.errors import ModelError
 from core.families.config import CodeToTextConfig
+from core.families.reader import SPLIT_IDENTIFIERS, Reader
 from core.families.roberta import CodeToText
 from core.families.tokenizer import train_tokenizer
-from core.model import is_finetuned, load_masks, load_model, load_tokenizer, save_model
+from core.model import is_finetuned, load_masks, load_model, load_reader, save_model
 
 GOLDEN = Path(__file__).parent / "golden" / "beam" / "trained"
 ENCODER = {name: value for name, value in SIZES.items() if not name.startswith("decoder")}
@@ -156,24 +157,25 @@ def test_bare_encoder_gets_a_seeded_decoder(tmp_path: Path, prefix: str, file: s
 # --- our own folder
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    return train_tokenizer(["def area(width, height) width * height end", "Returns the area."] * 3, vocab_size=300)
+def tokenizer() -> Reader:
+    texts = ["def area(width, height) width * height end", "Returns the area."] * 3
+    return Reader(train_tokenizer(texts, vocab_size=300), (SPLIT_IDENTIFIERS,))
 
 
 def test_own_folder_round_trip(tmp_path: Path) -> None:
     words = tokenizer()
-    model = small_model(vocab_size=len(words), decoder_heads=2, decoder_dropout=0.25, split_identifiers=True)
+    model = small_model(vocab_size=len(words), decoder_heads=2, decoder_dropout=0.25)
     folder = tmp_path / "new" / "model"
     save_model(model, words, folder)
     again = load_model(str(folder))
     assert equal(model, again)
-    for name in ("decoder_heads", "decoder_dropout", "split_identifiers", "decoder_layers", "decoder_ffn", "vocab_size"):
+    for name in ("decoder_heads", "decoder_dropout", "decoder_layers", "decoder_ffn", "vocab_size"):
         assert getattr(again.config, name) == getattr(model.config, name), name
     assert again(SOURCES, TARGETS) == model(SOURCES, TARGETS)
-    read = load_tokenizer(folder)
+    read = load_reader(folder)
     text = "def area(w)  é <mask>"
-    assert read(text)["input_ids"] == words(text)["input_ids"]
-    assert (read.bos_token_id, read.pad_token_id, read.eos_token_id) == (0, 1, 2)
+    assert read.sources([text], 64) == words.sources([text], 64)
+    assert read.steps == words.steps == (SPLIT_IDENTIFIERS,)
     assert len(read) == len(words)
     with safe_open(folder / "model.safetensors", "pt") as file:
         assert file.metadata() == {"format": "pt"}
@@ -213,13 +215,12 @@ def test_half_is_half_the_size_and_loads_in_float32(tmp_path: Path) -> None:
 
 
 def test_saved_without_decoder_it_counts_as_an_encoder(tmp_path: Path) -> None:
-    model = small_model(split_identifiers=True)
+    model = small_model()
     save_model(model, None, tmp_path / "m", decoder=False)
     assert all(name.startswith("encoder.") for name in load_file(tmp_path / "m" / "model.safetensors"))
     assert not is_finetuned(tmp_path / "m")
     again = load_model(tmp_path / "m", decoder_layers=4)
     assert len(again.decoder.layers) == 4
-    assert again.config.split_identifiers
     assert torch.equal(again.encoder.pooler.dense.weight, model.encoder.pooler.dense.weight)
 
 
@@ -256,7 +257,7 @@ def test_missing_folder_names_the_nearest(tmp_path: Path) -> None:
     )
     refused(tmp_path / "demo-modle" / "rounds" / "03", f"Did you mean {tmp_path / 'demo-model'}?")
     refused(tmp_path / "quite-other", "Check the name")
-    for read in (is_finetuned, load_masks, load_tokenizer):
+    for read in (is_finetuned, load_masks, load_reader):
         with pytest.raises(ModelError, match="Did you mean"):
             read(tmp_path / "demo-modle")
 
@@ -353,7 +354,7 @@ def test_hub_encoder_with_a_bin_file_only(monkeypatch: pytest.MonkeyPatch, tmp_p
     model = load_model("microsoft/codebert-base")
     assert torch.equal(model.encoder.embeddings.word_embeddings.weight, encoder.embeddings.word_embeddings.weight)
     assert len(model.decoder.layers) == 6
-    assert load_tokenizer("microsoft/codebert-base").pad_token_id == 1
+    assert load_reader("microsoft/codebert-base").tokenizer.token_to_id("<pad>") == 1
     (cache / "pytorch_model.bin").unlink()
     refused("microsoft/codebert-base", "has no model.safetensors or pytorch_model.bin")
 
@@ -449,36 +450,36 @@ def bpe_files(folder: Path, size: int, first: tuple[str, ...] = ("<s>", "<pad>",
 
 def test_roberta_tokenizer_from_vocabulary_and_merges(tmp_path: Path) -> None:
     bpe_files(tmp_path, 60)
-    words = load_tokenizer(tmp_path)
-    ids = words("ab c")["input_ids"]
+    words = load_reader(tmp_path)
+    (ids,) = words.ids(["ab c"], 9)
     assert ids == [0, 4, 5, 56, 6, 2]
-    assert words.decode(ids, skip_special_tokens=True) == "ab c"
+    assert words.text(ids[1:]) == "ab c"
     assert len(words) == 58
 
 
 def test_no_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "vocab.json").write_text("{}")
     with pytest.raises(ModelError, match=r"has no tokenizer: neither tokenizer\.json nor vocab\.json with merges\.txt\. Copy"):
-        load_tokenizer(tmp_path)
+        load_reader(tmp_path)
 
 
 def test_damaged_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(ModelError, match=r"cannot be read: .* Copy its files again"):
-        load_tokenizer(tmp_path)
+        load_reader(tmp_path)
 
 
 def test_other_special_tokens(tmp_path: Path) -> None:
     bpe_files(tmp_path, 60, first=("<pad>", "<s>", "</s>"))
     with pytest.raises(ModelError, match="gives <s> the id 1, but RoBERTa models need 0"):
-        load_tokenizer(tmp_path)
+        load_reader(tmp_path)
 
 
 def test_more_words_than_embeddings(tmp_path: Path) -> None:
     save_model(small_model(vocab_size=100), tokenizer(), tmp_path / "m")
     entries = Tokenizer.from_file(str(tmp_path / "m" / "tokenizer.json")).get_vocab_size()
     with pytest.raises(ModelError, match=f"has {entries} entries, but the model only 100 embeddings"):
-        load_tokenizer(tmp_path / "m")
+        load_reader(tmp_path / "m")
 
 
 def test_config_defaults_follow_the_paper() -> None:

@@ -21,7 +21,7 @@ from core.evaluate.comment import comment_methods
 from core.evaluate.evaluate import as_event, decode_texts, evaluate_model, load_for_evaluation
 from core.families.device import make_accelerator
 from core.families.roberta import without_encoder
-from core.model import load_model, load_tokenizer
+from core.model import load_model, load_reader
 from core.recipe import Evaluation, Search, build_recipe, load_recipe, to_toml
 from core.ruby import methods
 from core.run.control import Control, StopRequested
@@ -148,14 +148,14 @@ def test_round_0_is_scored_with_its_encoder_off(make: Make) -> None:
     paths = make(pruning={"rounds": 1}, picker={"rule": "best-no-stop", "every": 4})
     events = run(paths)
     (told,) = of(EncoderOffMeasured, events)
-    model, tokenizer = load_model(paths.round(0)), load_tokenizer(paths.round(0))
+    model, reader = load_model(paths.round(0)), load_reader(paths.round(0))
     asked = load_recipe(paths.recipe).evaluation
     dense = evaluate_model(str(paths.round(0)), DEMO, asked, source_length=48, target_length=24, device="cpu", threads=1)
     encoded = load_for_evaluation(str(paths.round(0)), DEMO, asked, source_length=48, target_length=24, device="cpu")[2]
     sources = torch.tensor([encoded.sources[0]])
     with without_encoder(model):  # the same rows, decoded here from what the decoder reads
         assert torch.equal(model.eval().encode(sources), model.encoder.embeddings(sources))
-        off = [text for source in encoded.sources for text in decode_texts(model, tokenizer, [source], Search(2, 12)).texts]
+        off = [text for source in encoded.sources for text in decode_texts(model, reader, [source], Search(2, 12)).texts]
     wanted = significance.paired_bootstrap(dense.predictions, off, [row.target for row in encoded.rows])
     for name, difference in wanted.items():
         assert asdict(told.dense_less[name]) == pytest.approx(asdict(difference), abs=1e-9)

@@ -193,11 +193,14 @@ def tiny(tmp_path: Path) -> str:
     """A small model with random weights, as its folder."""
     from test_model import small_model
 
+    from core.families.reader import Reader
     from core.families.tokenizer import train_tokenizer
     from core.model import save_model
 
     save_model(
-        small_model(vocab_size=270), train_tokenizer(["def size", "Returns the size ."], vocab_size=270), tmp_path / "tiny"
+        small_model(vocab_size=270),
+        Reader(train_tokenizer(["def size", "Returns the size ."], vocab_size=270)),
+        tmp_path / "tiny",
     )
     return str(tmp_path / "tiny")
 
@@ -206,7 +209,7 @@ def tiny(tmp_path: Path) -> str:
 def test_a_quantized_variant_writes_what_the_quantized_model_writes(process: Process, tiny: str) -> None:
     from core.compress.quantize import memory_bytes, quantize
     from core.evaluate.comment import Writer, write_comments
-    from core.model import load_model, load_tokenizer
+    from core.model import load_model, load_reader
     from core.ruby import methods
 
     source = "def add(a, b) = a + b\n"
@@ -217,7 +220,7 @@ def test_a_quantized_variant_writes_what_the_quantized_model_writes(process: Pro
     scores = {}
     for variant in asked:
         copy = model if variant.method == "fp32" else quantize(model, variant.method)
-        (expected,) = write_comments(Writer(copy, load_tokenizer(tiny)), methods(source), Search(3, 12, n_best=3))
+        (expected,) = write_comments(Writer(copy, load_reader(tiny)), methods(source), Search(3, 12, n_best=3))
         (told,) = [one for one in only(replies, Commented) if isinstance(one, Commented) and one.method == variant.method]
         assert told.model == tiny
         assert [line.text for line in told.lines] == [line.text for line in expected]
@@ -235,10 +238,10 @@ def test_a_quantized_variant_writes_what_the_quantized_model_writes(process: Pro
 @pytest.mark.slow
 def test_a_failing_quantization_leaves_the_others(process: Process, tiny: str, tmp_path: Path) -> None:
     from core.compress.quantize import quantize
-    from core.model import load_model, load_tokenizer, save_model
+    from core.model import load_model, load_reader, save_model
 
     saved = str(tmp_path / "saved")
-    save_model(quantize(load_model(tiny), "int8-weight"), load_tokenizer(tiny), Path(saved))
+    save_model(quantize(load_model(tiny), "int8-weight"), load_reader(tiny), Path(saved))
     process.read("def add(a, b) = a + b\n")
     asked = [Variant(tiny, "int3"), Variant(saved, "dynamic-int8"), Variant(saved), Variant(tiny, "fp16")]
     replies = process.comment(0, asked, beam=1, max_length=4)

@@ -8,7 +8,7 @@ import torch
 
 from core import worker
 from core.errors import DataError
-from core.model import is_finetuned, load_model, load_tokenizer
+from core.model import is_finetuned, load_model, load_reader
 from core.recipe import build_recipe, to_toml
 from core.ruby import methods, source_text
 from core.run.events import Failed, RoundFinished, Validated, Warned
@@ -92,8 +92,9 @@ def test_it_learns_and_ends_with_an_encoder_that_gets_a_fresh_decoder(tmp_path: 
     assert not is_finetuned(folder)
     model = load_model(folder, decoder_layers=2)
     assert model.config.decoder_layers == 2
-    assert model.config.split_identifiers
-    assert len(load_tokenizer(folder)) == model.config.vocab_size == 400
+    reader = load_reader(folder)
+    assert reader.steps == ("split-identifiers",)
+    assert len(reader) == model.config.vocab_size == 400
 
 
 def test_stopped_and_resumed_equals_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

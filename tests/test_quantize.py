@@ -23,6 +23,7 @@ from core.compress.quantize import (
 from core.decode import beam_search
 from core.errors import ModelError
 from core.families.config import BOS, PAD
+from core.families.reader import Reader
 from core.families.roberta import CodeToText
 from core.families.tokenizer import train_tokenizer
 from core.model import is_finetuned, load_masks, load_model, save_model
@@ -199,14 +200,14 @@ def test_shares_and_bytes_counted_by_hand() -> None:
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> Any:
-    return train_tokenizer(["def size", "Returns the size ."], vocab_size=270)
+def reader() -> Reader:
+    return Reader(train_tokenizer(["def size", "Returns the size ."], vocab_size=270))
 
 
 @pytest.mark.parametrize("method", [name for name in HERE if name != "fp32"])
-def test_saved_and_loaded_computes_the_same(method: str, tmp_path: Path, tokenizer: Any) -> None:
+def test_saved_and_loaded_computes_the_same(method: str, tmp_path: Path, reader: Reader) -> None:
     model = quantize(small_model(vocab_size=270), method)
-    save_model(model, tokenizer, tmp_path / "q")
+    save_model(model, reader, tmp_path / "q")
     loaded = load_model(tmp_path / "q")
     assert json.loads((tmp_path / "q" / "config.json").read_text())["quantization"] == method
     assert loaded.config.quantization == method
@@ -220,8 +221,8 @@ def test_saved_and_loaded_computes_the_same(method: str, tmp_path: Path, tokeniz
     )
 
 
-def test_a_spoiled_folder_is_refused(tmp_path: Path, tokenizer: Any) -> None:
-    save_model(quantize(small_model(vocab_size=270), "int8-weight"), tokenizer, tmp_path / "q")
+def test_a_spoiled_folder_is_refused(tmp_path: Path, reader: Reader) -> None:
+    save_model(quantize(small_model(vocab_size=270), "int8-weight"), reader, tmp_path / "q")
     config = tmp_path / "q" / "config.json"
     facts = json.loads(config.read_text())
     for changed, text in (

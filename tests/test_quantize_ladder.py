@@ -21,8 +21,9 @@ from core.compress.quantize import quantize
 from core.errors import DataError
 from core.evaluate.comment import Writer, write_comments
 from core.evaluate.layer_errors import ABLATIONS, TORCH, Rounding, ablated, layer_errors, rounded_activations, spreads, states
+from core.families.reader import Reader
 from core.families.tokenizer import train_tokenizer
-from core.model import load_model, load_tokenizer, save_model
+from core.model import load_model, load_reader, save_model
 from core.recipe import Search
 from core.ruby import methods
 from core.spec.sizes import bytes_by_width
@@ -55,8 +56,8 @@ def run_cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    tokenizer = train_tokenizer(["def size; @items.length; end", "Returns the size of it ."], vocab_size=280)
-    save_model(small_model(vocab_size=len(tokenizer)), tokenizer, tmp_path / "tiny")
+    reader = Reader(train_tokenizer(["def size; @items.length; end", "Returns the size of it ."], vocab_size=280))
+    save_model(small_model(vocab_size=len(reader)), reader, tmp_path / "tiny")
     return tmp_path / "tiny"
 
 
@@ -212,7 +213,7 @@ def test_comment_divides_scores_by_length_where_that_is_asked_for(
     for penalty in (0.0, 5.0):
         options = ("--model", str(folder), "--beam", "4", "--max-length", "12", "--length-penalty", str(penalty), "--json")
         facts = json.loads(run_cli("comment", "a.rb", *options, "--device", "cpu", "--threads", "1").out)
-        (best, *_), *_ = write_comments(Writer(model, load_tokenizer(folder)), [method], Search(4, 12, length_penalty=penalty))
+        (best, *_), *_ = write_comments(Writer(model, load_reader(folder)), [method], Search(4, 12, length_penalty=penalty))
         assert (facts["length_penalty"], facts["methods"][0]["comment"]) == (penalty, best.text)
         found[penalty] = best.tokens
     assert found[5.0] >= found[0.0]

@@ -37,8 +37,8 @@ FIRST = ("--data", DATA, "--rows", "4", "--beam", "2", "--max-length", "6", "--t
 @pytest.fixture
 def ground(folder: Path) -> Ground:
     asked = Evaluation(rows=5, beam=2, max_length=8, batch_size=2)
-    model, tokenizer, encoded = load_for_evaluation(str(folder), DATA, asked, device="cpu", threads=1)
-    return Ground(model, tokenizer, encoded, asked, floors_of(encoded.rows), {})
+    model, reader, encoded = load_for_evaluation(str(folder), DATA, asked, device="cpu", threads=1)
+    return Ground(model, reader, encoded, asked, floors_of(encoded.rows), {})
 
 
 def beginning(ground: Ground, **other: object) -> Sensitivity:

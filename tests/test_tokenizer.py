@@ -6,95 +6,160 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, RobertaTokenizer
 
 from core.errors import DataError, ModelError
+from core.families.reader import SPLIT_IDENTIFIERS, Reader, read_reader
 from core.families.tokenizer import train_tokenizer
 from core.families.tokenizerfile import read_tokenizer
+from core.spec.checkpoint_files import READER
 from core.text.rows import load_rows
 
 TEXTS = [f"def method_{n} ( value ) return value + {n} end" for n in range(60)] + ["Returns the value of the given name ."] * 9
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> PreTrainedTokenizerFast:
-    return train_tokenizer(TEXTS, vocab_size=320)
+def reader() -> Reader:
+    return Reader(train_tokenizer(TEXTS, vocab_size=320))
 
 
-def test_the_layout_is_robertas(tokenizer: PreTrainedTokenizerFast) -> None:
-    assert tokenizer.convert_tokens_to_ids(["<s>", "<pad>", "</s>", "<unk>"]) == [0, 1, 2, 3]
-    assert tokenizer.mask_token_id == len(tokenizer) - 1 == 319
-    assert (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id) == (0, 1, 2, 3)
-    ids = tokenizer("def value")["input_ids"]
+def test_the_layout_is_robertas(reader: Reader) -> None:
+    assert [reader.tokenizer.token_to_id(token) for token in ("<s>", "<pad>", "</s>", "<unk>")] == [0, 1, 2, 3]
+    assert reader.mask_id == len(reader) - 1 == 319
+    ids = reader.tokenizer.encode("def value").ids
     assert (ids[0], ids[-1]) == (0, 2)
     assert 0 not in ids[1:-1]
 
 
-def test_ids_are_those_of_transformers_own_roberta_class(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
-    tokenizer.backend_tokenizer.model.save(str(tmp_path))
+def test_ids_are_those_of_transformers_own_roberta_class(reader: Reader, tmp_path: Path) -> None:
+    reader.tokenizer.model.save(str(tmp_path))
     reference = RobertaTokenizer(vocab=str(tmp_path / "vocab.json"), merges=str(tmp_path / "merges.txt"))
     for text in [*TEXTS[::7], "an unseen @thing << \u00e9 \U0001f600", " leading", "a  b"]:
-        assert tokenizer(text)["input_ids"] == reference(text)["input_ids"], text
+        assert reader.ids([text], 99)[0] == reference(text)["input_ids"], text
 
 
 def test_few_texts_give_a_smaller_vocabulary_with_the_mask_still_last() -> None:
-    small = train_tokenizer(["ab ab"], vocab_size=8000)
-    assert small.mask_token_id == len(small) - 1 < 300
+    small = Reader(train_tokenizer(["ab ab"], vocab_size=8000))
+    assert small.mask_id == len(small) - 1 < 300
 
 
 def test_a_vocabulary_without_room_for_bytes_is_refused() -> None:
     with pytest.raises(DataError, match="A vocabulary of 260 entries has no room for 5 special tokens and 256 bytes") as caught:
         train_tokenizer(TEXTS, vocab_size=260)
     assert "Set model.vocab_size to 261 or more" in caught.value.fix
-    assert len(train_tokenizer(TEXTS, vocab_size=261)) == 261
+    assert len(Reader(train_tokenizer(TEXTS, vocab_size=261))) == 261
 
 
-def test_the_same_texts_give_the_same_file(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
-    again = train_tokenizer(iter(reversed(TEXTS)), vocab_size=320)
-    for name, each in (("a", tokenizer), ("b", again)):
-        each.save_pretrained(tmp_path / name)
+def test_the_same_texts_give_the_same_file(reader: Reader, tmp_path: Path) -> None:
+    again = Reader(train_tokenizer(iter(reversed(TEXTS)), vocab_size=320))
+    for name, each in (("a", reader), ("b", again)):
+        (tmp_path / name).mkdir()
+        each.save(tmp_path / name)
     for file in ("tokenizer.json", "tokenizer_config.json"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
 @pytest.mark.parametrize("loader", [AutoTokenizer, PreTrainedTokenizerFast])
-def test_saved_and_loaded_it_is_the_same(
-    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, loader: type[PreTrainedTokenizerFast]
-) -> None:
-    tokenizer.save_pretrained(tmp_path)
+def test_transformers_reads_what_is_saved(reader: Reader, tmp_path: Path, loader: type[PreTrainedTokenizerFast]) -> None:
+    reader.save(tmp_path)
     loaded = loader.from_pretrained(tmp_path)
-    assert loaded.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
-    assert loaded.special_tokens_map == tokenizer.special_tokens_map
-    assert loaded(TEXTS[3])["input_ids"] == tokenizer(TEXTS[3])["input_ids"]
+    assert loaded.backend_tokenizer.to_str() == reader.tokenizer.to_str()
+    assert (loaded.bos_token_id, loaded.pad_token_id, loaded.eos_token_id, loaded.unk_token_id) == (0, 1, 2, 3)
+    assert (loaded.cls_token_id, loaded.sep_token_id, loaded.mask_token_id) == (0, 2, 319)
+    assert loaded(TEXTS[3])["input_ids"] == reader.ids(TEXTS[3:4], 99)[0]
+    assert loaded.decode(loaded(TEXTS[3])["input_ids"][1:-1]) == reader.text(reader.ids(TEXTS[3:4], 99)[0][1:])
+
+
+def test_its_files_are_those_that_transformers_writes(reader: Reader, tmp_path: Path) -> None:
+    mask = AddedToken("<mask>", lstrip=True, normalized=False)
+    names = {"bos_token": "<s>", "cls_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "sep_token": "</s>"}
+    backend = train_tokenizer(TEXTS, vocab_size=320)
+    theirs = PreTrainedTokenizerFast(
+        tokenizer_object=backend, **names, unk_token="<unk>", mask_token=mask, clean_up_tokenization_spaces=False
+    )
+    for name, save in (("ours", reader.save), ("theirs", theirs.save_pretrained)):
+        (tmp_path / name).mkdir()
+        save(tmp_path / name)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        assert (tmp_path / "ours" / file).read_bytes() == (tmp_path / "theirs" / file).read_bytes()
+
+
+def test_steps_lie_in_the_folder_and_older_folders_have_them_in_their_configuration(tmp_path: Path) -> None:
+    reader = Reader(train_tokenizer(TEXTS, vocab_size=320), (SPLIT_IDENTIFIERS,))
+    assert reader.sources(["fooBar"], 99) == reader.ids(["foo bar"], 99) != reader.ids(["fooBar"], 99)
+    reader.save(tmp_path)
+    assert json.loads((tmp_path / READER).read_text()) == {"steps": ["split-identifiers"]}
+    assert read_reader(tmp_path).steps == (SPLIT_IDENTIFIERS,)
+    (tmp_path / READER).unlink()
+    assert read_reader(tmp_path).steps == ()
+    for splits, steps in ((True, (SPLIT_IDENTIFIERS,)), (False, ())):
+        (tmp_path / "config.json").write_text(json.dumps({"split_identifiers": splits}))
+        assert read_reader(tmp_path).steps == steps
+    Reader(reader.tokenizer).save(tmp_path)  # beside an older configuration that says yes, the newer file counts
+    (tmp_path / "config.json").write_text('{"split_identifiers": true}')
+    assert read_reader(tmp_path).steps == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('{"steps": ["translate"]}', "has a step 'translate', which this version does not know"),
+        ('{"steps": [["split-identifiers"]]}', "has a step"),
+        ('{"steps": "split-identifiers"}', "has no list of steps"),
+        ('{"steps": ["split-identifiers", "split-identifiers"]}', "has no list of steps"),
+        ("[]", "holds no JSON object"),
+        ("{", "cannot be read as JSON"),
+    ],
+)
+def test_steps_that_nobody_knows_are_refused(reader: Reader, tmp_path: Path, content: str, problem: str) -> None:
+    reader.save(tmp_path)
+    (tmp_path / READER).write_text(content)
+    with pytest.raises(ModelError, match=problem) as caught:
+        read_reader(tmp_path)
+    assert str(tmp_path / READER) in caught.value.problem
+
+
+def test_a_tokenizer_without_mask_cannot_be_pretrained_with() -> None:
+    backend = Tokenizer(models.BPE({"<s>": 0, "<pad>": 1, "</s>": 2, "a": 3}, []))
+    with pytest.raises(ModelError, match="has no <mask>"):
+        _ = Reader(backend).mask_id
+
+
+def test_a_comment_ends_at_the_first_token_0_and_keeps_single_blanks(reader: Reader) -> None:
+    ids = reader.ids(["Returns  the value ."], 99)[0][1:]
+    assert reader.text(ids) == "Returns the value ."
+    assert reader.text([*ids[:-1], 0, *ids]) == "Returns the value ."
+    assert reader.text([1, *ids[:-1], 2, 1]) == "Returns the value ."
+    assert reader.text([]) == ""
 
 
 @given(text=st.text())
-def test_every_text_comes_back_whole(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
-    ids = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
-    assert tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False) == text
+def test_every_text_comes_back_whole(reader: Reader, text: str) -> None:
+    ids = reader.tokenizer.encode(text, add_special_tokens=False).ids
+    assert reader.tokenizer.decode(ids, skip_special_tokens=False) == text
 
 
-def test_decoding_keeps_blanks_and_leaves_special_tokens_out(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_decoding_keeps_blanks_and_leaves_special_tokens_out(reader: Reader) -> None:
     text = "Returns the value , isn 't it ? a 's ."
-    ids = tokenizer(text)["input_ids"]
+    ids = reader.tokenizer.encode(text).ids
     # Cleaning up would pull the signs to the words before them, and change every score.
-    assert tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False) == text
-    assert tokenizer.decode([*ids[1:4], 1, 3, *ids[4:]], skip_special_tokens=True) == text
-    assert tokenizer.decode([*ids[:2], 1], skip_special_tokens=False).endswith("<pad>")
+    assert reader.tokenizer.decode(ids) == text
+    assert reader.tokenizer.decode([*ids[1:4], 1, 3, *ids[4:]]) == text
+    assert reader.tokenizer.decode([*ids[:2], 1], skip_special_tokens=False).endswith("<pad>")
     # Half a character is shown as such and never raises.
-    half = tokenizer.backend_tokenizer.encode("\u00e9", add_special_tokens=False).ids[:1]
-    assert tokenizer.decode(half, skip_special_tokens=True) == "\ufffd"
+    half = reader.tokenizer.encode("\u00e9", add_special_tokens=False).ids[:1]
+    assert reader.tokenizer.decode(half) == "\ufffd"
 
 
 def test_on_real_rows_it_is_whole_and_much_shorter_than_bytes(ruby_data: Path) -> None:
     rows = load_rows(str(ruby_data), "valid").rows
     real = train_tokenizer([text for row in rows for text in (row.source, row.target)], vocab_size=4000)
-    assert len(real) == 4000
+    assert real.get_vocab_size() == 4000
     tokens = 0
     for row in rows[:200]:
-        ids = real.backend_tokenizer.encode(row.source, add_special_tokens=False).ids
-        assert real.decode(ids, skip_special_tokens=True) == row.source
+        ids = real.encode(row.source, add_special_tokens=False).ids
+        assert real.decode(ids) == row.source
         tokens += len(ids)
     assert tokens < 0.45 * sum(len(row.source.encode()) for row in rows[:200])
 

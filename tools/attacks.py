@@ -160,7 +160,7 @@ def runs(chance: random.Random, folder: Path) -> None:
 
 def models(chance: random.Random, folder: Path) -> None:
     """Model folders: configuration, tokenizer or the head of the weights spoiled."""
-    from core.model import load_model, load_tokenizer
+    from core.model import load_model, load_reader
 
     model = folder / "model"
     shutil.copytree(bundle.folder() / "ruby-mini", model)
@@ -169,7 +169,7 @@ def models(chance: random.Random, folder: Path) -> None:
     content = file.read_bytes()
     head = 20_000 if name == "model.safetensors" else len(content)
     file.write_bytes(spoiled(content[:head], chance) + content[head:])
-    in_time(lambda: (load_model(str(model)), load_tokenizer(str(model))))
+    in_time(lambda: (load_model(str(model)), load_reader(str(model))))
 
 
 def kills(chance: random.Random, folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from core.model import load_model, load_tokenizer, save_model
+from core.model import load_model, load_reader, save_model
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     with torch.no_grad():
         for name, weight in model.named_parameters():  # a tied one comes once
             weight.copy_(torch.stack([weight, *(state[name] for state in states)]).mean(0))
-    save_model(model, load_tokenizer(options.models[0]), options.out)
+    save_model(model, load_reader(options.models[0]), options.out)
 
 
 if __name__ == "__main__":

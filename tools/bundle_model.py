@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from core.model import is_finetuned, load_model, load_tokenizer, save_model
+from core.model import is_finetuned, load_model, load_reader, save_model
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     model.config.pretrained_only = not is_finetuned(asked.round)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "model"
-        save_model(model, load_tokenizer(asked.round), draft, half=True)
+        save_model(model, load_reader(asked.round), draft, half=True)
         asked.target.mkdir(parents=True, exist_ok=True)
         for file in draft.iterdir():
             shutil.copyfile(file, asked.target / file.name)

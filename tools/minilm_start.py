@@ -20,9 +20,9 @@ import torch
 from safetensors.torch import load
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
 
 from core.families.config import CodeToTextConfig
+from core.families.reader import SPLIT_IDENTIFIERS, Reader
 from core.families.roberta import CodeToText
 from core.model import save_model
 from core.ruby import source_text, split_identifiers, target_text
@@ -55,7 +55,7 @@ def main() -> None:
     vocabulary = original.get_vocab(with_added_tokens=True)
     counts = count(original, options.data)
     kept = most_used(vocabulary, counts)
-    save_model(make_model(vocabulary, kept, weights), make_tokenizer(kept), options.target)
+    save_model(make_model(vocabulary, kept, weights), make_reader(kept), options.target)
     covered = sum(counts[vocabulary[text]] for text in kept if text in vocabulary) / counts.total()
     print(f"{options.target}: {len(kept):,} of {len(vocabulary):,} entries, {covered:.2%} of the tokens")
 
@@ -102,7 +102,7 @@ def most_used(vocabulary: dict[str, int], counts: Counter[int]) -> list[str]:
     return ["<s>", "<pad>", "</s>", "<unk>", *kept, "<mask>"]
 
 
-def make_tokenizer(kept: list[str]) -> PreTrainedTokenizerFast:
+def make_reader(kept: list[str]) -> Reader:
     """WordPiece with RoBERTa's special tokens; a decoded comment begins with a capital."""
     tokenizer = Tokenizer(
         models.WordPiece({text: n for n, text in enumerate(kept)}, unk_token="<unk>", max_input_chars_per_word=100)
@@ -117,17 +117,7 @@ def make_tokenizer(kept: list[str]) -> PreTrainedTokenizerFast:
     plain = [AddedToken(text, special=True, normalized=False) for text in ("<s>", "<pad>", "</s>", "<unk>")]
     tokenizer.add_special_tokens([*plain, mask])
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<s>",
-        cls_token="<s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        mask_token=mask,
-        eos_token="</s>",
-        sep_token="</s>",
-        clean_up_tokenization_spaces=False,
-    )
+    return Reader(tokenizer, (SPLIT_IDENTIFIERS,))
 
 
 def make_model(vocabulary: dict[str, int], kept: list[str], weights: dict[str, Tensor]) -> CodeToText:
@@ -136,11 +126,7 @@ def make_model(vocabulary: dict[str, int], kept: list[str], weights: dict[str, T
     sizes = {"vocab_size": len(kept), "hidden_size": WIDTH, "num_hidden_layers": 6, "num_attention_heads": 12}
     places = {"max_position_embeddings": POSITIONS + 2, "type_vocab_size": 1, "layer_norm_eps": 1e-12}
     decoder = {"decoder_layers": 2, "decoder_heads": 12, "decoder_ffn": 4 * WIDTH, "decoder_dropout": 0.1}
-    model = CodeToText(
-        CodeToTextConfig(
-            **{**sizes, **places, **decoder}, intermediate_size=4 * WIDTH, split_identifiers=True, pretrained_only=True
-        )
-    )
+    model = CodeToText(CodeToTextConfig(**{**sizes, **places, **decoder}, intermediate_size=4 * WIDTH, pretrained_only=True))
     state = {"encoder." + name: tensor for name, tensor in weights.items() if name.startswith(("encoder.", "pooler."))}
     for name in ("LayerNorm.weight", "LayerNorm.bias"):
         state["encoder.embeddings." + name] = weights["embeddings." + name]

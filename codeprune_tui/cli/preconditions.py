@@ -81,9 +81,9 @@ def _check_data(material: Material, recipes: Sequence[Recipe], splits: Sequence[
 
 
 def _check_models(material: Material, recipes: Sequence[Recipe], *, quantized: bool) -> None:
-    from core.model import load_model, load_tokenizer  # torch: seconds
+    from core.model import load_model, load_reader  # torch: seconds
 
     paths = {recipe.model.path for recipe in recipes} | ({client.local_path(material.finetuned)} if quantized else set())
     for path in sorted(paths):
         load_model(path)
-        load_tokenizer(path)
+        load_reader(path)

@@ -155,10 +155,10 @@ def _ground(path: str, model: str, data: str, asked: Evaluation, device: str, th
     from core.evaluate.sensitivity import Ground, refuse_quantized
     from core.model import load_masks
 
-    loaded, tokenizer, encoded = load_for_evaluation(path, data, asked, device=device, threads=threads)  # type: ignore[arg-type]  # typer checked it
+    loaded, reader, encoded = load_for_evaluation(path, data, asked, device=device, threads=threads)  # type: ignore[arg-type]  # typer checked it
     refuse_quantized(loaded, model)
     masks = {name: mask.to(loaded.device) for name, mask in load_masks(path).items()}
-    return Ground(loaded, tokenizer, encoded, asked, floors_of(encoded.rows), masks)
+    return Ground(loaded, reader, encoded, asked, floors_of(encoded.rows), masks)
 
 
 def _settings(ground: "Ground") -> Settings:

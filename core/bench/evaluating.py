@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from ..decode import Hypothesis
-from ..evaluate.evaluate import evaluate, floors_of, to_text, write_predictions
+from ..evaluate.evaluate import evaluate, floors_of, write_predictions
 from ..recipe import Evaluation as EvaluationRecipe
 from ..score import metrics
 from .decoding import BEAM, LONGEST
@@ -24,7 +24,7 @@ def evaluation(ground: Ground, size: str) -> list[Result]:
     recipe = EvaluationRecipe(rows=0, beam=BEAM, max_length=LONGEST, batch_size=32)
     model = ground.model(size)
     floors = floors_of(chosen.rows)
-    found = evaluate(model, ground.tokenizer, chosen, recipe, floors=floors)
+    found = evaluate(model, ground.reader, chosen, recipe, floors=floors)
     whole = sample([found.seconds])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "predictions.jsonl"
@@ -58,7 +58,7 @@ def picking_best(ground: Ground, size: str) -> list[Result]:
     def ours() -> None:
         for batch in batches:
             trainer.train_step(batch)
-        evaluate(model, ground.tokenizer, chosen, recipe, floors=floors)
+        evaluate(model, ground.reader, chosen, recipe, floors=floors)
 
     def theirs() -> None:
         for batch in batches:
@@ -74,4 +74,4 @@ def picking_best(ground: Ground, size: str) -> list[Result]:
 
 
 def _scored(ground: Ground, best: list[Hypothesis], references: list[str]) -> metrics.ScoredPredictions:
-    return metrics.score([to_text(ground.tokenizer, one.tokens) for one in best], references)
+    return metrics.score([ground.reader.text(one.tokens) for one in best], references)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from transformers import PreTrainedTokenizerFast
 
 from ..data import Batch, BatchOrder, Encoded, collate, encode_for
 from ..errors import ModelError
 from ..families.config import PAD, CodeToTextConfig
+from ..families.reader import Reader
 from ..families.roberta import CodeToText
-from ..model import load_model, load_tokenizer
+from ..model import load_model, load_reader
 from ..recipe import Precision, Training
 from ..text.rows import load_rows
 from ..train.trainer import Trainer
@@ -63,9 +63,9 @@ class Ground:
         return self.bundle / "ruby-mini"
 
     @cached_property
-    def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The bundled model's tokenizer."""
-        return load_tokenizer(self.mini_path)
+    def reader(self) -> Reader:
+        """The bundled model's reader."""
+        return load_reader(self.mini_path)
 
     def model(self, size: str) -> CodeToText:
         """A model on the device, in evaluation mode; only one is kept, for base takes gigabytes to train."""
@@ -108,7 +108,7 @@ class Ground:
         return self._encoded("valid")
 
     def _encoded(self, split: str) -> Encoded:
-        return encode_for(load_model(self.mini_path), self.tokenizer, load_rows(str(self.data), split, on_broken="skip"))
+        return encode_for(load_model(self.mini_path), self.reader, load_rows(str(self.data), split, on_broken="skip"))
 
     def batches(self, count: int, batch_size: int) -> list[Batch]:
         """Batches from all over an epoch, as the engine makes them, in a fixed random order; the same ids for base and mini.

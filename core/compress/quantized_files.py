@@ -11,15 +11,14 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
 
 from ..atomic import complete_or_absent
 from ..errors import ModelError
 from ..families.config import CodeToTextConfig
-from ..families.roberta import CodeToText
+from ..families.reader import Reader
+from ..families.roberta import CodeToText, outline
 from ..spec.checkpoint_files import CONFIG, WEIGHTS
 from ..spec.quantizers import METHODS
 from .quantize import all_codes, quantize, set_codes
@@ -31,12 +30,12 @@ _TIED, _EMBEDDINGS = "lm_head.weight", "encoder.embeddings.word_embeddings.weigh
 _SCALE = ".weight_scale"
 
 
-def save_quantized(model: CodeToText, tokenizer: PreTrainedTokenizerBase, folder: Path, facts: Mapping[str, object]) -> None:
+def save_quantized(model: CodeToText, reader: Reader, folder: Path, facts: Mapping[str, object]) -> None:
     """Writes a quantized model, complete or absent.
 
     Args:
         model: From `quantize`.
-        tokenizer: Saved beside it.
+        reader: Saved beside it.
         folder: Must not exist.
         facts: The entries of `config.json` that describe the architecture.
 
@@ -54,7 +53,7 @@ def save_quantized(model: CodeToText, tokenizer: PreTrainedTokenizerBase, folder
         save_file(stored(model), draft / WEIGHTS[0], metadata={"format": "pt"})
         text = json.dumps({**facts, KEY: method}, indent=1)
         (draft / CONFIG).write_text(text + "\n", encoding="utf-8")
-        tokenizer.save_pretrained(draft)
+        reader.save(draft)
 
 
 def stored(model: CodeToText) -> dict[str, Tensor]:
@@ -137,8 +136,7 @@ def _put(model: CodeToText, name: str, tensor: Tensor) -> None:
 def _zeros(config: CodeToTextConfig) -> CodeToText:
     """A model of zeros, in float32."""
     config.quantization = None  # the copy that is made of it gets its own
-    with torch.device("meta"):
-        model = CodeToText(config)
+    model = outline(config)
     model.to_empty(device="cpu")
     for tensor in [*model.parameters(), *model.buffers()]:
         tensor.detach().zero_()
@@ -149,8 +147,7 @@ def _zeros(config: CodeToTextConfig) -> CodeToText:
 
 def _check_size(config: CodeToTextConfig, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Raises ModelError where the configuration asks for more weights than are there, before room is made for them."""
-    with torch.device("meta"):
-        claimed = sum(tensor.numel() for name, tensor in CodeToText(config).state_dict().items() if name != _TIED)
+    claimed = sum(tensor.numel() for name, tensor in outline(config).state_dict().items() if name != _TIED)
     stored_numbers = sum(tensor.numel() for tensor in tensors.values())
     if claimed > stored_numbers:
         raise ModelError(

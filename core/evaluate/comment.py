@@ -7,18 +7,16 @@ text handling is that of `core.evaluate.evaluate`, so a comment here is the one 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerFast
-
 from ..bleu import sentence_bleu
-from ..data import PAPER_SOURCE_LENGTH, encode_texts
+from ..data import PAPER_SOURCE_LENGTH
 from ..decode import Hypothesis, search_all
-from ..families.device import make_accelerator
+from ..families.device import choose_device
+from ..families.reader import Reader
 from ..families.roberta import CodeToText
-from ..model import is_finetuned, load_model, load_tokenizer
+from ..model import is_finetuned, load_model, load_reader
 from ..recipe import Device, Search
-from ..ruby import Method, docstring_tokens, source_text, split_identifiers, target_text
+from ..ruby import Method, docstring_tokens, source_text, target_text
 from ..score.metrics import name_prediction
-from .evaluate import to_text
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Writer:
 
     model: CodeToText
     """On its device."""
-    tokenizer: PreTrainedTokenizerFast
+    reader: Reader
     finetuned: bool = True
     """Whether its decoder has learned to write comments; what another one writes means nothing."""
 
@@ -56,9 +54,8 @@ def load_writer(model_path: str, *, device: Device = "auto", threads: int = 0) -
     Raises:
         CodepruneError: The model cannot be loaded.
     """
-    accelerator = make_accelerator(device, "fp32", threads)
-    model = load_model(model_path).to(accelerator.device)
-    return Writer(model, load_tokenizer(model_path), is_finetuned(model_path))
+    model = load_model(model_path).to(choose_device(device, threads))
+    return Writer(model, load_reader(model_path), is_finetuned(model_path))
 
 
 def write_comments(writer: Writer, methods: Sequence[Method], search: Search) -> list[list[Alternative]]:
@@ -76,9 +73,7 @@ def write_comments(writer: Writer, methods: Sequence[Method], search: Search) ->
         ModelError: A number does not fit the model, or the model's output is no number.
     """
     texts = [source_text(method.tokens) for method in methods]
-    if writer.model.config.split_identifiers:
-        texts = [split_identifiers(text) for text in texts]
-    sources = encode_texts(writer.tokenizer, texts, min(PAPER_SOURCE_LENGTH, writer.model.positions))
+    sources = writer.reader.sources(texts, min(PAPER_SOURCE_LENGTH, writer.model.positions))
     return [[_alternative(writer, one) for one in hypotheses] for hypotheses in search_all(writer.model, sources, search)]
 
 
@@ -127,5 +122,5 @@ def own_score(comment: str, method: Method) -> tuple[float, float] | None:
 
 
 def _alternative(writer: Writer, hypothesis: Hypothesis) -> Alternative:
-    text = to_text(writer.tokenizer, hypothesis.tokens)
+    text = writer.reader.text(hypothesis.tokens)
     return Alternative(text, hypothesis.score, len(hypothesis.tokens) + hypothesis.finished, hypothesis.finished)

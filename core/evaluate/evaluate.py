@@ -1,7 +1,7 @@
 """Evaluation: decode rows with beam search, score the comments, keep them.
 
-Knows how a model's comments are made into text and scored; not where they are shown. Text handling follows CodeXGLUE's code:
-a comment ends at the first token 0, and is scored against the joined comment tokens.
+Knows how a model's comments are scored; not where they are shown. As in CodeXGLUE's code, a comment is scored against the joined
+comment tokens.
 """
 
 import json
@@ -11,15 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase
-
 from ..bleu import sentence_bleu
 from ..data import PAPER_SOURCE_LENGTH, PAPER_TARGET_LENGTH, Encoded, encode_for, subset
 from ..decode import search_batches
-from ..families.config import BOS, EOS, PAD
-from ..families.device import make_accelerator
+from ..families.device import choose_device
+from ..families.reader import Reader
 from ..families.roberta import CodeToText, without_encoder
-from ..model import load_model, load_tokenizer
+from ..model import load_model, load_reader
 from ..recipe import Device, Search
 from ..recipe import Evaluation as EvaluationRecipe
 from ..run.encoder_off import EncoderOff
@@ -89,7 +87,7 @@ def as_event(scores: metrics.Scores) -> Scores:
 
 def evaluate(
     model: CodeToText,
-    tokenizer: PreTrainedTokenizerBase,
+    reader: Reader,
     encoded: Encoded,
     recipe: EvaluationRecipe,
     after_batch: Callable[[int], None] = lambda done: None,
@@ -100,7 +98,7 @@ def evaluate(
 
     Args:
         model: The model, on its device.
-        tokenizer: Its tokenizer.
+        reader: Its reader.
         encoded: The rows to score, tokenized.
         recipe: Beam width, length and batch size.
         after_batch: Called with the number of rows decoded so far after each batch; may raise to break off.
@@ -118,7 +116,7 @@ def evaluate(
 
     decoded = decode_texts(
         model,
-        tokenizer,
+        reader,
         encoded.sources,
         recipe.search,
         after_batch,
@@ -139,7 +137,7 @@ def evaluate(
 
 def measure_encoder_off(
     model: CodeToText,
-    tokenizer: PreTrainedTokenizerBase,
+    reader: Reader,
     encoded: Encoded,
     recipe: EvaluationRecipe,
     whole: Evaluation,
@@ -149,7 +147,7 @@ def measure_encoder_off(
 
     Args:
         model: The model, on its device.
-        tokenizer: Its tokenizer.
+        reader: Its reader.
         encoded: The rows.
         recipe: As `whole` was evaluated.
         whole: The evaluation of the model as it is, on the same rows.
@@ -159,7 +157,7 @@ def measure_encoder_off(
         Scores, intervals and differences.
     """
     with without_encoder(model):
-        off = evaluate(model, tokenizer, encoded, recipe, after_batch, whole.floors)
+        off = evaluate(model, reader, encoded, recipe, after_batch, whole.floors)
     draws = significance.draw(len(off.rows))
     less = significance.differences([whole.tally], [off.tally], draws)
     return EncoderOff(off.scores, significance.intervals([off.tally], draws), less, off.seconds)
@@ -172,7 +170,7 @@ def floors_of(rows: Sequence[Row]) -> metrics.Floors:
 
 def decode_texts(
     model: CodeToText,
-    tokenizer: PreTrainedTokenizerBase,
+    reader: Reader,
     sources: Sequence[Sequence[int]],
     search: Search,
     after_batch: Callable[[int], None] = lambda done: None,
@@ -185,7 +183,7 @@ def decode_texts(
 
     Args:
         model: The model.
-        tokenizer: Its tokenizer.
+        reader: Its reader.
         sources: Token ids with `<s>` and `</s>`.
         search: Beam, length, batch size, length penalty.
         after_batch: Called with the number of sources done after each batch.
@@ -199,7 +197,7 @@ def decode_texts(
 
     def write(rows: Sequence[int], written: Sequence[Sequence[int]]) -> None:
         for row, ids in zip(rows, written, strict=True):
-            texts[row] = to_text(tokenizer, ids)
+            texts[row] = reader.text(ids)
         beside(rows, [texts[row] for row in rows])
 
     done, tokens, ended, most, seconds = 0, 0, 0, 0, 0.0
@@ -221,15 +219,6 @@ def decode_texts(
         for written in at_work:
             written.result()
     return Decoded(tuple(texts), tokens, seconds, search.batch_size or most, ended)
-
-
-def to_text(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> str:
-    """A comment as CodeXGLUE writes it: cut at the first token 0, decoded without cleaning, blanks trimmed."""
-    ids = list(tokens)
-    if BOS in ids:
-        ids = ids[: ids.index(BOS)]
-    text: str = tokenizer.decode([i for i in ids if i not in (PAD, EOS)], clean_up_tokenization_spaces=False)
-    return " ".join(text.split())
 
 
 def write_predictions(evaluation: Evaluation, path: Path) -> None:
@@ -311,7 +300,7 @@ def evaluate_model(
     Raises:
         CodepruneError: Model or data cannot be loaded.
     """
-    model, tokenizer, chosen = load_for_evaluation(
+    model, reader, chosen = load_for_evaluation(
         model_path,
         data_path,
         recipe,
@@ -322,10 +311,10 @@ def evaluate_model(
         skipped=skipped,
     )
     rows, total = len(chosen.rows), len(chosen.rows) * (2 if encoder_off else 1)
-    found = evaluate(model, tokenizer, chosen, recipe, lambda done: progress(done, total))
+    found = evaluate(model, reader, chosen, recipe, lambda done: progress(done, total))
     if not encoder_off:
         return found
-    off = measure_encoder_off(model, tokenizer, chosen, recipe, found, lambda done: progress(rows + done, total))
+    off = measure_encoder_off(model, reader, chosen, recipe, found, lambda done: progress(rows + done, total))
     return replace(found, encoder_off=off)
 
 
@@ -339,20 +328,20 @@ def load_for_evaluation(
     device: Device = "auto",
     threads: int = 0,
     skipped: Callable[[Sequence[BrokenRow]], None] | None = None,
-) -> tuple[CodeToText, PreTrainedTokenizerBase, Encoded]:
+) -> tuple[CodeToText, Reader, Encoded]:
     """Loads what an evaluation needs; arguments as for `evaluate_model`.
 
     Returns:
-        The model on its device, its tokenizer, and the rows that the recipe draws.
+        The model on its device, its reader, and the rows that the recipe draws.
 
     Raises:
         CodepruneError: Model or data cannot be loaded.
     """
-    accelerator = make_accelerator(device, "fp32", threads)
+    where = choose_device(device, threads)
     rows = load_rows(data_path, recipe.split, on_broken="stop" if skipped is None else "skip")
     if skipped is not None:
         skipped(rows.broken)
-    model, tokenizer = load_model(model_path), load_tokenizer(model_path)
-    encoded = encode_for(model, tokenizer, rows, source_length=source_length, target_length=target_length)
+    model, reader = load_model(model_path), load_reader(model_path)
+    encoded = encode_for(model, reader, rows, source_length=source_length, target_length=target_length)
     chosen = encoded.take(subset(len(encoded.rows), recipe.rows, recipe.seed))
-    return model.to(accelerator.device), tokenizer, chosen
+    return model.to(where), reader, chosen

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedTokenizerFast
 
 from ..compress.quantize import UnavailableError, memory_bytes, multiplied_weights, quantize, quantized_weights
 from ..compress.quantized_files import stored_bytes
 from ..data import Encoded, pad_lists, subset
 from ..decode import search_all
 from ..families.config import BOS, PAD
+from ..families.reader import Reader
 from ..families.roberta import CodeToText
 from ..recipe import Evaluation as EvaluationRecipe
 from ..recipe import Search
@@ -70,7 +70,7 @@ Written = dict[str, dict[str, _Texts]]
 
 def measure(
     model: CodeToText,
-    tokenizer: PreTrainedTokenizerFast,
+    reader: Reader,
     splits: Mapping[str, Encoded],
     methods: Sequence[str],
     asked: Asked,
@@ -81,7 +81,7 @@ def measure(
 
     Args:
         model: In float32, on its device.
-        tokenizer: Its tokenizer.
+        reader: Its reader.
         splits: Split -> rows to score; the first one also serves for layer errors and times.
         methods: Names from `METHODS`, in the order they are to be listed.
         asked: How.
@@ -95,7 +95,7 @@ def measure(
     first = next(iter(splits.values()))
     timings = _timings(made, first, asked, tell)
     batches = _batches(first, asked.error_rows, model.device)
-    texts["fp32"] = _scored_texts(model, tokenizer, splits, asked, tell, "fp32")
+    texts["fp32"] = _scored_texts(model, reader, splits, asked, tell, "fp32")
     found = []
     for name in methods:
         if name in missing:
@@ -103,7 +103,7 @@ def measure(
             continue
         quantized = made[name]
         if name not in texts:
-            texts[name] = _scored_texts(quantized, tokenizer, splits, asked, tell, name)
+            texts[name] = _scored_texts(quantized, reader, splits, asked, tell, name)
         found.append(
             MethodFound(
                 name,
@@ -122,7 +122,7 @@ def measure(
 
 def explain(
     model: CodeToText,
-    tokenizer: PreTrainedTokenizerFast,
+    reader: Reader,
     splits: Mapping[str, Encoded],
     asked: Asked,
     texts: Written,
@@ -132,7 +132,7 @@ def explain(
 
     Args:
         model: In float32, on its device.
-        tokenizer: Its tokenizer.
+        reader: Its reader.
         splits: Split -> rows; some of the first one are scored.
         asked: How.
         texts: As `measure` left it.
@@ -146,7 +146,7 @@ def explain(
     found = []
     for name, rounding in ABLATIONS.items():
         changed = ablated(model, rounding)
-        written = _scored_texts(changed, tokenizer, some, asked, tell, name)
+        written = _scored_texts(changed, reader, some, asked, tell, name)
         found.append(AblationFound(name, layer_errors(model, changed, batches), _split_scores(written, right, some)))
     spread_of = tuple(LayerSpread(**asdict(spread)) for spread in spreads(model, batches[0]))
     return Explanation(tuple(found), spread_of, floors(some))
@@ -188,12 +188,12 @@ def _made(model: CodeToText, methods: Sequence[str]) -> tuple[dict[str, CodeToTe
 
 
 def _scored_texts(
-    model: CodeToText, tokenizer: PreTrainedTokenizerFast, splits: Mapping[str, Encoded], asked: Asked, tell: Tell, name: str
+    model: CodeToText, reader: Reader, splits: Mapping[str, Encoded], asked: Asked, tell: Tell, name: str
 ) -> dict[str, _Texts]:
     found = {}
     for split, encoded in splits.items():
         tell(f"{name}: {len(encoded.rows):,} rows of {split}")
-        done = evaluate(model, tokenizer, encoded, asked.evaluation, floors=_NO_FLOORS)
+        done = evaluate(model, reader, encoded, asked.evaluation, floors=_NO_FLOORS)
         found[split] = _Texts(done.predictions, done.result.scores, done.seconds)
     return found
 

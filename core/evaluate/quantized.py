@@ -12,9 +12,9 @@ import torch
 
 from ..compress.quantize import quantize
 from ..data import Encoded, encode_for, subset
-from ..families.device import describe, make_accelerator
+from ..families.device import choose_device, describe
 from ..families.weightfiles import find_weights
-from ..model import load_model, load_tokenizer, save_model
+from ..model import load_model, load_reader, save_model
 from ..provenance import QUANTIZING, commit, processor, versions
 from ..recipe import Device
 from ..score import metrics
@@ -50,7 +50,7 @@ def save_quantized_copy(model_path: str, method: str, folder: Path) -> str:
         ModelError: The model cannot be loaded, quantized or saved in this way.
     """
     before, after = find_weights(model_path), folder / WEIGHTS[0]
-    save_model(quantize(load_model(model_path), method), load_tokenizer(model_path), folder)
+    save_model(quantize(load_model(model_path), method), load_reader(model_path), folder)
     return f"{after.stat().st_size / 1e6:.2f} MB{_why_more(before, after, method)}"
 
 
@@ -103,15 +103,15 @@ def measure_ladder(
     Raises:
         CodepruneError: Model or data cannot be loaded.
     """
-    accelerator = make_accelerator(device, "fp32", threads)
-    model, tokenizer = load_model(model_path), load_tokenizer(model_path)
+    chosen = choose_device(device, threads)
+    model, reader = load_model(model_path), load_reader(model_path)
     encoded: dict[str, Encoded] = {}
     for split in splits:
-        rows = encode_for(model, tokenizer, load_rows(data_path, split))
+        rows = encode_for(model, reader, load_rows(data_path, split))
         encoded[split] = rows.take(subset(len(rows.rows), asked.evaluation.rows, asked.evaluation.seed))
-    model = model.to(accelerator.device)
+    model = model.to(chosen)
     texts: ladder.Written = {}
-    measured = ladder.measure(model, tokenizer, encoded, methods, asked, texts, tell)
+    measured = ladder.measure(model, reader, encoded, methods, asked, texts, tell)
     where = describe(model.device)
     whole = Ladder(
         model=shown.model,
@@ -129,7 +129,7 @@ def measure_ladder(
     if not explain:
         return whole
     keep(whole)
-    return replace(whole, explanation=ladder.explain(model, tokenizer, encoded, asked, texts, tell))
+    return replace(whole, explanation=ladder.explain(model, reader, encoded, asked, texts, tell))
 
 
 def quantizing_versions() -> dict[str, str]:

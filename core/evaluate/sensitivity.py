@@ -17,12 +17,12 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from ..compress.criteria import CRITERIA
 from ..compress.masks import Masks, apply_masks, keep, prunable, sparsity_of
 from ..data import Encoded
 from ..errors import ModelError
+from ..families.reader import Reader
 from ..families.roberta import CodeToText, without_encoder
 from ..recipe import Evaluation as EvaluationRecipe
 from ..recipe import PrunablePreset, Scope
@@ -40,7 +40,7 @@ class Ground:
 
     model: CodeToText
     """On its device, not quantized."""
-    tokenizer: PreTrainedTokenizerBase
+    reader: Reader
     encoded: Encoded
     recipe: EvaluationRecipe
     floors: metrics.Floors
@@ -191,7 +191,7 @@ def _written(found: Evaluation) -> Written:
 
 
 def _evaluate(ground: Ground, after_batch: Callable[[int], None]) -> Evaluation:
-    return evaluate(ground.model, ground.tokenizer, ground.encoded, ground.recipe, after_batch, ground.floors)
+    return evaluate(ground.model, ground.reader, ground.encoded, ground.recipe, after_batch, ground.floors)
 
 
 def _loss(ground: Ground, known: Sensitivity, found: Evaluation) -> dict[str, Difference]:

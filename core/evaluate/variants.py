@@ -13,6 +13,7 @@ from ..compress.quantize import UnavailableError, memory_bytes, quantize
 from ..decode import search_all
 from ..errors import ModelError
 from ..families.config import BOS, EOS, CodeToTextConfig
+from ..families.device import choose_device
 from ..families.roberta import CodeToText
 from ..recipe import Device, Search
 from ..ruby import methods
@@ -87,9 +88,7 @@ class Models:
 
     def abilities(self) -> dict[str, str]:
         """Method -> why it does not work on this device; "" where it does. Each method is tried on a tiny model."""
-        from ..families.device import make_accelerator
-
-        device = make_accelerator(self._device, "fp32", self._threads).device
+        device = choose_device(self._device, self._threads)
         tiny = CodeToText(
             CodeToTextConfig(
                 vocab_size=64,

@@ -56,8 +56,6 @@ class CodeToTextConfig:
     """Share of values dropped in the decoder while training, attention included."""
     pretrained_only: bool = False
     """Whether encoder and decoder come from pre-training and have not learned to write comments for their own sake yet."""
-    split_identifiers: bool = False
-    """Whether source text is split into words before tokenizing; only stored here, for whoever prepares the text."""
     quantization: str | None = None
     """Name of the method that the weights were quantized with; None for weights in float32."""
 

@@ -5,12 +5,13 @@ Source: CodeXGLUE, Code-Text/code-to-text (architecture, loss).
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from .config import PAD, CodeToTextConfig
 from .decoder import Decoder, DecoderCache
@@ -207,3 +208,24 @@ def set_dropout(model: CodeToText, share: float) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.Dropout) and not name.endswith("attention.self.dropout"):
             module.p = share
+
+
+def outline(config: CodeToTextConfig) -> CodeToText:
+    """A model without numbers, on the meta device, for tensors to be put into: nothing is drawn at random, and no memory taken.
+
+    Args:
+        config: Sizes.
+    """
+    with torch.device("meta"), _NoStartValues():
+        return CodeToText(config)
+
+
+class _NoStartValues(TorchFunctionMode):
+    """Skips what fills tensors at random: on the meta device torch would import its compiler for that, which takes seconds."""
+
+    def __torch_function__(
+        self, func: Callable[..., object], types: object, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None
+    ) -> object:
+        if getattr(func, "__name__", "") in ("normal_", "uniform_"):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))

@@ -1,14 +1,12 @@
 """Trains a byte-level BPE tokenizer in RoBERTa's layout on texts of one's own.
 
 Knows nothing of rows or models. The layout is RoBERTa's (Liu et al. 2019, after GPT-2's byte-level BPE): no text is ever
-unknown, the first word of a text has no blank before it, and `tokenizer.json` in the model's folder holds all of it, the
-special tokens' names apart, which stand in `tokenizer_config.json` beside it.
+unknown, the first word of a text has no blank before it, and `tokenizer.json` in the model's folder holds all of it.
 """
 
 from collections.abc import Iterable
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
 
 from ..errors import DataError
 
@@ -22,7 +20,7 @@ SMALLEST_VOCABULARY = len(FIRST_TOKENS) + 256 + 1
 """The special tokens and every byte."""
 
 
-def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 8000) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 8000) -> Tokenizer:
     """Train a tokenizer on `texts`; the same texts give the same `tokenizer.json`, byte for byte.
 
     Args:
@@ -56,14 +54,4 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 8000) -> PreTrain
     backend.train_from_iterator(texts, trainer)
     backend.add_special_tokens([AddedToken(MASK_TOKEN, lstrip=True, normalized=False)])
     backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        bos_token="<s>",
-        cls_token="<s>",
-        pad_token="<pad>",
-        eos_token="</s>",
-        sep_token="</s>",
-        unk_token="<unk>",
-        mask_token=AddedToken(MASK_TOKEN, lstrip=True, normalized=False),
-        clean_up_tokenization_spaces=False,
-    )
+    return backend

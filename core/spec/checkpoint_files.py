@@ -24,6 +24,9 @@ INDEXES = tuple(f"{name}{INDEX}" for name in WEIGHTS)
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 """Files a tokenizer may consist of; the first complete set is taken."""
 
+READER = "reader.json"
+"""Says what the text of a source goes through before it is tokenized."""
+
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from transformers import PreTrainedTokenizerBase
 
 from ..atomic import complete_or_absent
 from ..compress import figures
@@ -28,6 +27,7 @@ from ..evaluate.evaluate import Evaluation, Uncertainty, as_event, evaluate, mea
 from ..families.config import PAD
 from ..families.device import describe
 from ..families.memory import give_back
+from ..families.reader import Reader
 from ..families.roberta import CodeToText
 from ..model import save_model
 from ..regularfile import check_regular
@@ -79,7 +79,7 @@ class Material:
 
     model: CodeToText
     """On its device; at the start of the run's weights."""
-    tokenizer: PreTrainedTokenizerBase
+    reader: Reader
     train: Encoded
     held_out: Encoded
     """The rows that every evaluation scores."""
@@ -345,7 +345,7 @@ class Round:
 
         evaluation = evaluate(
             self.material.model,
-            self.material.tokenizer,
+            self.material.reader,
             held_out,
             session.recipe.evaluation,
             after_batch,
@@ -421,9 +421,7 @@ class Round:
             session.emit(Evaluating(round=self.number, step=step, done=done, rows=len(held_out.rows), encoder_off=True))
             session.breathe(self.number, self.trainer.step, self._writer.settle)  # the round's end is done again from there
 
-        off = measure_encoder_off(
-            material.model, material.tokenizer, held_out, session.recipe.evaluation, evaluation, after_batch
-        )
+        off = measure_encoder_off(material.model, material.reader, held_out, session.recipe.evaluation, evaluation, after_batch)
         session.emit(
             EncoderOffMeasured(
                 round=self.number,
@@ -476,7 +474,7 @@ class Round:
         self.material.model.config.pretrained_only = False
         self.session.check()
         with complete_or_absent(folder) as draft:
-            save_model(self.material.model, self.material.tokenizer, draft)
+            save_model(self.material.model, self.material.reader, draft)
             save_masks(masks, draft / "masks.safetensors")
             write_predictions(evaluation, draft / "predictions.jsonl")
             facts["digests"] = leftovers.digests(draft, leftovers.ROUND_FILES) | {leftovers.REWIND: self.rewind}

@@ -1,4 +1,4 @@
-"""Gets ready what a run works on: model, tokenizer, rows, and the record of what they were.
+"""Gets ready what a run works on: model, reader, rows, and the record of what they were.
 
 The same recipe on the same files gives the same material, however often a run is taken up again; `meta.json` says what it was at
 the first start, and a run whose data has changed since is refused rather than continued on other rows.
@@ -13,7 +13,6 @@ import time
 from contextlib import suppress
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from ..atomic import complete_or_absent
 from ..compress.masks import Masks, masks_of_zeros, prunable
@@ -22,17 +21,17 @@ from ..errors import DataError, ModelError, RunError, TrainingError
 from ..evaluate.evaluate import as_event, floors_of
 from ..families.config import CodeToTextConfig
 from ..families.device import describe
+from ..families.reader import SPLIT_IDENTIFIERS, Reader, prepared
 from ..families.roberta import CodeToText, set_dropout, start_near_identity
 from ..families.tokenizer import train_tokenizer
 from ..families.weightfiles import find_tokenizer, find_weights
-from ..model import is_finetuned, load_masks, load_model, load_tokenizer
+from ..model import is_finetuned, load_masks, load_model, load_reader
 from ..provenance import versions
 from ..recipe import NEW_MODEL, Architecture, Recipe, recipe_hash
 from ..regularfile import read_facts, reason
-from ..ruby import split_identifiers
 from ..run.events import DataLoaded, FloorsMeasured, Warned
 from ..spec import given
-from ..spec.checkpoint_files import CONFIG, TOKENIZERS
+from ..spec.checkpoint_files import CONFIG, READER, TOKENIZERS
 from ..text.rows import Rows, load_rows
 from . import leftovers
 from .lottery import Material
@@ -58,14 +57,14 @@ def prepare(session: Session) -> Material:
     wanted: dict[str, None] = dict.fromkeys(("train", recipe.evaluation.split))
     splits = {split: _rows(session, split) for split in wanted}
     _record(session, splits)
-    model, tokenizer = start_model(recipe, splits["train"])
+    model, reader = start_model(recipe, splits["train"])
     if recipe.training.dropout >= 0:
         set_dropout(model, recipe.training.dropout)
     _check_lengths(recipe, model.positions)
 
     def encode(rows: Rows) -> Encoded:
         lengths = {"source_length": recipe.data.source_length, "target_length": recipe.data.target_length}
-        return encode_for(model, tokenizer, rows, **lengths, cache=session.paths.cache)
+        return encode_for(model, reader, rows, **lengths, cache=session.paths.cache)
 
     held_out = encode(splits[recipe.evaluation.split])
     held_out = held_out.take(subset(len(held_out.rows), recipe.evaluation.rows, recipe.evaluation.seed))
@@ -76,7 +75,7 @@ def prepare(session: Session) -> Material:
         )
     )
     masks = _given_masks(session, model)
-    material = Material(model, tokenizer, encode(splits["train"]), held_out, floors, masks)
+    material = Material(model, reader, encode(splits["train"]), held_out, floors, masks)
     for warning in given.warnings(recipe, material.counts()) if masks and not session.paths.finished_rounds() else ():
         session.emit(Warned(message=warning))
     model.to(session.accelerator.device)
@@ -127,15 +126,15 @@ def compile_forward(model: CodeToText, backend: str = "inductor") -> None:
     model.compile(dynamic=True, backend=backend)
 
 
-def start_model(recipe: Recipe, train: Rows) -> tuple[CodeToText, PreTrainedTokenizerBase]:
-    """The model and tokenizer that the recipe starts from.
+def start_model(recipe: Recipe, train: Rows) -> tuple[CodeToText, Reader]:
+    """The model and reader that the recipe starts from.
 
     Args:
         recipe: The run's recipe.
         train: Training rows; a new model's tokenizer is trained on them.
 
     Returns:
-        The model on the CPU in fp32, and its tokenizer.
+        The model on the CPU in fp32, and its reader.
 
     Raises:
         ModelError: It cannot be loaded, or the recipe needs a fine-tuned model and this is none.
@@ -155,10 +154,10 @@ def start_model(recipe: Recipe, train: Rows) -> tuple[CodeToText, PreTrainedToke
         raise ModelError(
             f"{path} is quantized ({model.config.quantization}) and cannot be trained.", "Give the model it came from."
         )
-    return model, load_tokenizer(path)
+    return model, load_reader(path)
 
 
-def new_model(shape: Architecture, source_length: int, train: Rows, seed: int) -> tuple[CodeToText, PreTrainedTokenizerBase]:
+def new_model(shape: Architecture, source_length: int, train: Rows, seed: int) -> tuple[CodeToText, Reader]:
     """An untrained model, with a tokenizer trained on the rows; equal arguments give equal weights.
 
     Args:
@@ -168,16 +167,13 @@ def new_model(shape: Architecture, source_length: int, train: Rows, seed: int) -
         seed: Of the weights.
 
     Returns:
-        Model and tokenizer.
+        Model and reader.
     """
-
-    def texts() -> list[str]:
-        sources = [split_identifiers(row.source) if shape.split_identifiers else row.source for row in train.rows]
-        return [*sources, *(row.target for row in train.rows)]
-
-    tokenizer = train_tokenizer(texts(), vocab_size=shape.vocab_size)
+    steps = (SPLIT_IDENTIFIERS,) if shape.split_identifiers else ()
+    texts = [*(prepared(row.source, steps) for row in train.rows), *(row.target for row in train.rows)]
+    reader = Reader(train_tokenizer(texts, vocab_size=shape.vocab_size), steps)
     config = CodeToTextConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=len(reader),
         hidden_size=shape.hidden,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
@@ -190,13 +186,12 @@ def new_model(shape: Architecture, source_length: int, train: Rows, seed: int) -
         decoder_heads=shape.heads,
         decoder_ffn=shape.ffn,
         decoder_dropout=shape.dropout,
-        split_identifiers=shape.split_identifiers,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = CodeToText(config)
         start_near_identity(model)
-    return model, tokenizer
+    return model, reader
 
 
 def _rows(session: Session, split: str) -> Rows:
@@ -266,7 +261,7 @@ def model_digests(recipe: Recipe) -> dict[str, str]:
     weights = tokenizer = find_weights(recipe.model.path)
     with suppress(ModelError):  # without one the model cannot be loaded, and that says more of it
         tokenizer = find_tokenizer(recipe.model.path) / CONFIG
-    names = {name for names in TOKENIZERS for name in names} | {"tokenizer_config.json", "special_tokens_map.json"}
+    names = {name for names in TOKENIZERS for name in names} | {READER, "tokenizer_config.json", "special_tokens_map.json"}
     beside = leftovers.digests(weights.parent, [weights.name, CONFIG, given.MASKS])
     return beside | leftovers.digests(tokenizer.parent, sorted(names))
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from ..atomic import complete_or_absent
-from ..data import BatchOrder, Encoded, encode_texts
+from ..data import BatchOrder, Encoded
 from ..errors import DataError
 from ..families.device import autocast
+from ..families.reader import Reader
 from ..families.roberta import CodeToText
 from ..model import save_model
 from ..recipe import Data
@@ -36,15 +36,14 @@ NEAR = 8
 """Words in a row that are compared to find near-copies of held-out methods."""
 
 
-def build_corpus(session: Session, tokenizer: PreTrainedTokenizerBase, train: Encoded, held: Encoded, *, split: bool) -> Corpus:
+def build_corpus(session: Session, reader: Reader, train: Encoded, held: Encoded) -> Corpus:
     """Gathers the training rows, and the methods of further Ruby files.
 
     Args:
         session: The run; its recipe names the folder of further code.
-        tokenizer: The model's.
+        reader: The model's.
         train: Training rows.
         held: Rows to measure on.
-        split: Whether identifiers are split into words.
 
     Returns:
         What to learn from and what to measure on.
@@ -53,8 +52,8 @@ def build_corpus(session: Session, tokenizer: PreTrainedTokenizerBase, train: En
     pairs = further_code(Path(data.code), {row.source for row in train.rows}, held_out_rows(data)) if data.code else {}
     if data.code:
         prepare.record_code(session, hashlib.sha256(json.dumps(list(pairs.items())).encode()).hexdigest())
-    codes = encode_texts(tokenizer, [split_identifiers(code) if split else code for code in pairs], data.source_length)
-    comments = encode_texts(tokenizer, list(pairs.values()), data.target_length)
+    codes = reader.sources(pairs, data.source_length)
+    comments = reader.ids(list(pairs.values()), data.target_length)
     return Corpus(train.targets + comments, train.sources + codes, held.targets, held.sources, data.source_length)
 
 
@@ -112,13 +111,13 @@ class Pretraining:
     Args:
         session: Journal, commands, recipe, folder.
         model: On its device.
-        tokenizer: Its tokenizer.
+        reader: Its reader.
         objective: What to learn.
     """
 
     session: Session
     model: CodeToText
-    tokenizer: PreTrainedTokenizerBase
+    reader: Reader
     objective: Objective
     _reported: float = 0.0
     _measured: dict[int, tuple[float, float]] = field(default_factory=dict)
@@ -239,7 +238,7 @@ class Pretraining:
         self.model.config.pretrained_only = True
         self.session.check()
         with complete_or_absent(self.session.paths.round(0)) as draft:
-            save_model(self.model, self.tokenizer, draft, decoder=self.objective.trains_decoder)
+            save_model(self.model, self.reader, draft, decoder=self.objective.trains_decoder)
             (draft / "metrics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         self.session.emit(
             RoundFinished(round=0, sparsity=0.0, scores=None, steps=self._trainer.step, seconds=round(self._seconds, 3))
