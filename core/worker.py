@@ -145,7 +145,7 @@ def _work(paths: RunPaths, journal: Journal, control: Control) -> None:
     for folder in (paths.root, paths.rounds, paths.resume):
         remove_unfinished(folder)
     from .families.device import describe, make_accelerator
-    from .train import prepare  # torch and transformers: seconds
+    from .train import prepare  # torch: seconds
     from .train.lottery import run_lottery
     from .train.session import Session
 

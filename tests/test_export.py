@@ -4,6 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from core.export.codexglue import BIAS, HELPER, NOTE, changes, export_codexglue
 from core.export.hub import export_hub
 from core.families.roberta import PAD
 from core.model import load_masks as masks_of
-from core.model import load_model, load_tokenizer, save_model
+from core.model import load_model, load_reader, save_model
 
 PROGRAM = [sys.executable, "-P", "-m", "codeprune_tui.cli.main", "export"]
 PRUNED = ("encoder.encoder.layer.0.attention.self.query.weight", "decoder.layers.1.multihead_attn.out_proj.weight",
@@ -65,7 +66,7 @@ def pruned(dense: Path, tmp_path: Path) -> Path:
     weights = dict(model.named_parameters())
     masks = {name: torch.rand(weights[name].shape, generator=generator) > 0.5 for name in PRUNED}
     apply_masks(weights, masks)
-    save_model(model, load_tokenizer(dense), tmp_path / "pruned")
+    save_model(model, load_reader(dense), tmp_path / "pruned")
     save_masks(masks, tmp_path / "pruned" / "masks.safetensors")
     return tmp_path / "pruned"
 
@@ -82,7 +83,7 @@ def load_held(folder: Path) -> Any:
 def test_their_model_loads_it_strictly_and_has_the_same_loss(dense: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     changed = export_codexglue(dense, out)
-    assert changed == changes(load_model(dense).config)
+    assert changed == changes(load_model(dense).config, load_reader(dense))
     assert any("dim_feedforward=64" in text for text in changed)
     assert any("num_layers=2" in text for text in changed)
     theirs = TheirModel(out, 64, 2)
@@ -93,7 +94,7 @@ def test_their_model_loads_it_strictly_and_has_the_same_loss(dense: Path, tmp_pa
     text = "def add(a, b) a + b end"
     with open(out / NOTE, encoding="utf-8") as note:  # noqa: PTH123
         assert "--load_model_path FOLDER/pytorch_model.bin" in note.read()
-    assert RobertaTokenizer.from_pretrained(out)(text)["input_ids"] == load_tokenizer(dense)(text)["input_ids"]
+    assert RobertaTokenizer.from_pretrained(out)(text)["input_ids"] == load_reader(dense).ids([text], 99)[0]
 
 
 def test_a_round_trip_keeps_every_bit_and_every_mask(pruned: Path, tmp_path: Path) -> None:
@@ -133,11 +134,11 @@ def test_codexglues_own_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     facts = {**json.loads((GOLDEN / "config.json").read_text()), "vocab_size": len(words)}
     torch.manual_seed(0)
     RobertaConfig(**facts).save_pretrained(source)
-    words.save_pretrained(source)
+    replace(words, steps=()).save(source)  # theirs knows of no steps
     first = TheirModel(source, 2048, 6).eval()
     prune.l1_unstructured(first.encoder.encoder.layer[0].output.dense, "weight", 0.3)
     torch.save(first.state_dict(), source / "pytorch_model.bin")
-    assert changes(load_model(source).config) == [] == export_codexglue(source, tmp_path / "out", masks=True)
+    assert changes(load_model(source).config, load_reader(source)) == [] == export_codexglue(source, tmp_path / "out", masks=True)
     second = TheirModel(tmp_path / "out", 2048, 6)
     load_held(tmp_path / "out")(second, tmp_path / "out" / "pytorch_model.bin")
     assert second.eval()(SOURCES, TARGETS).item() == first(SOURCES, TARGETS).item()

@@ -64,7 +64,7 @@ TYPING_S, LOOKING_S = 0.4, 0.25
 """Pauses after which a text is read, and a method commented."""
 RELIST_S = 10
 """How often the models are listed anew while one looks."""
-STAGES = {"libraries": "Loading torch and transformers…", "weights": "Loading weights…", "quantizing": "Quantizing…"}
+STAGES = {"libraries": "Loading torch…", "weights": "Loading weights…", "quantizing": "Quantizing…"}
 
 
 class PlaygroundScreen(ModeScreen):

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from ..atomic import complete_or_absent
 from ..errors import ModelError
-from ..families.roberta import CodeToText, CodeToTextConfig
-from ..model import ENCODER_FIELDS, load_masks, load_model, load_tokenizer
+from ..families.config import CodeToTextConfig
+from ..families.reader import SPLIT_IDENTIFIERS, Reader
+from ..families.roberta import CodeToText
+from ..model import ENCODER_FIELDS, load_masks, load_model, load_reader
 from ..spec.checkpoint_files import CONFIG, WEIGHTS
 
 BIAS = 2048
@@ -66,7 +68,7 @@ def export_codexglue(source: str | Path, folder: Path, *, masks: bool = False) -
         What has to be changed in CodeXGLUE's code, a sentence each; [] where nothing has.
 
     Raises:
-        ModelError: The model cannot be loaded, is quantized, or the folder exists.
+        ModelError: The model cannot be loaded, is quantized, has layers that differ, or the folder exists.
     """
     model = load_model(source)
     if model.config.quantization is not None:
@@ -74,24 +76,29 @@ def export_codexglue(source: str | Path, folder: Path, *, masks: bool = False) -
             f"{source} is quantized ({model.config.quantization}), which CodeXGLUE's code cannot read.",
             "Give the model it came from.",
         )
+    if model.config.heads_by_layer or model.config.neurons_by_layer:
+        raise ModelError(
+            f"The encoder layers of {source} differ in heads or neurons, which CodeXGLUE's code cannot express.",
+            "Give a model from before its heads or neurons were removed.",
+        )
     refuse_existing(folder)
-    tokenizer, kept = load_tokenizer(source), load_masks(source)
+    reader, kept = load_reader(source), load_masks(source)
     tensors = _masked(_state(model), kept) if masks else _state(model)
-    changed = changes(model.config)
+    changed = changes(model.config, reader)
     with complete_or_absent(folder) as draft:
         draft.mkdir(parents=True)
         torch.save(tensors, draft / WEIGHTS[1])
         (draft / CONFIG).write_text(json.dumps(_config(model), indent=1) + "\n", encoding="utf-8")
-        tokenizer.save_pretrained(draft)
-        tokenizer.backend_tokenizer.model.save(str(draft))  # vocab.json and merges.txt, which their tokenizer reads
+        reader.save(draft)
+        reader.tokenizer.model.save(str(draft))  # vocab.json and merges.txt, which their tokenizer reads
         if masks:
             (draft / HELPER).write_text(HELD, encoding="utf-8")
         (draft / NOTE).write_text(_note(changed, held=masks and bool(kept)), encoding="utf-8")
     return changed
 
 
-def changes(config: CodeToTextConfig) -> list[str]:
-    """What CodeXGLUE's code has to be changed in, so that a model of these sizes loads and computes the same."""
+def changes(config: CodeToTextConfig, reader: Reader) -> list[str]:
+    """What CodeXGLUE's code has to be changed in, so that a model of these sizes loads, reads and computes the same."""
     found, heads = [], config.decoder_heads or config.num_attention_heads
     if config.decoder_ffn != DECODER_FFN:
         found.append(f"run.py: dim_feedforward={config.decoder_ffn} as a further argument of nn.TransformerDecoderLayer.")
@@ -99,7 +106,7 @@ def changes(config: CodeToTextConfig) -> list[str]:
         found.append(f"run.py: nhead={heads} in nn.TransformerDecoderLayer; the encoder has {config.num_attention_heads} heads.")
     if config.decoder_layers != DECODER_LAYERS:
         found.append(f"run.py: num_layers={config.decoder_layers} in nn.TransformerDecoder.")
-    if config.split_identifiers:
+    if SPLIT_IDENTIFIERS in reader.steps:
         found.append("run.py: the model reads core.ruby.split_identifiers(code): identifiers split into lower-case words.")
     return found
 

@@ -16,7 +16,7 @@ from ..atomic import complete_or_absent
 from ..compress.masks import save_masks, sparsity_of
 from ..errors import CodepruneError
 from ..families.weightfiles import find_weights
-from ..model import MASKS, is_finetuned, load_masks, load_model, load_tokenizer, save_model
+from ..model import MASKS, is_finetuned, load_masks, load_model, load_reader, save_model
 from ..recipe import NEW_MODEL, Recipe, load_recipe, to_toml
 from ..regularfile import UnfitFileError, read_facts, read_text
 from ..run.encoder_off import DECIDES
@@ -61,7 +61,7 @@ def export_hub(source: str | Path, name: str, folder: Path) -> list[str]:
         ModelError: The model cannot be loaded, or the folder exists.
     """
     refuse_existing(folder)
-    model, tokenizer, masks = load_model(source), load_tokenizer(source), load_masks(source)
+    model, reader, masks = load_model(source), load_reader(source), load_masks(source)
     facts = read_facts_around(find_weights(source).parent, name)
     parameters = sum(weight.numel() for weight in model.parameters())
     about = [
@@ -74,7 +74,7 @@ def export_hub(source: str | Path, name: str, folder: Path) -> list[str]:
         about.append("the decoder is untrained: its comments mean nothing before it is fine-tuned")
     sparsity = {key: (sparsity_of(group), len(group)) for key, group in _by_layer(masks).items()}
     with complete_or_absent(folder) as draft:
-        save_model(model, tokenizer, draft)
+        save_model(model, reader, draft)
         if masks:
             save_masks(masks, draft / MASKS)
         size_bytes = sum(file.stat().st_size for file in draft.iterdir())
@@ -120,8 +120,8 @@ def card(facts: Facts, about: list[str], sparsity: Mapping[str, tuple[float, int
         "tags: [code-to-text, code-summarization, ruby, pruning]", "---", "",
         f"# {_safe(facts.name)}", "", "One Ruby method in, one English comment out.", "", *(f"- {line}" for line in about), "",
         "## How to load it", "",
-        "```python", "from core.model import load_model, load_tokenizer  # pip install codeprune-tui", "",
-        'model, tokenizer = load_model("OWNER/NAME"), load_tokenizer("OWNER/NAME")', "```", "",
+        "```python", "from core.model import load_model, load_reader  # pip install codeprune-tui", "",
+        'model, reader = load_model("OWNER/NAME"), load_reader("OWNER/NAME")', "```", "",
         "or `codeprune-tui comment FILE.rb --model OWNER/NAME`.", "",
     ]  # fmt: skip
     lines += _scores(facts.result) + _sparsity(sparsity) + _origin(facts)

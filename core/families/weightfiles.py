@@ -9,6 +9,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from ..errors import ModelError
 from ..hub import cache_only, why_unreachable
 from ..plainfiles import size_words
-from ..spec.checkpoint_files import CONFIG, INDEXES, TOKENIZERS, WEIGHTS, local_tokenizer, local_weights, no_model
+from ..spec.checkpoint_files import CONFIG, INDEXES, READER, TOKENIZERS, WEIGHTS, local_tokenizer, local_weights, no_model
 from ..spec.configfields import short
 from ..spec.weightheaders import damaged, read_header, shards
 from ..spec.weightheaders import read_json as read_json
@@ -62,8 +63,12 @@ def find_tokenizer(source: str | Path) -> Path:
     Raises:
         ModelError: There is none, or the hub cannot be reached.
     """
-    found = local_tokenizer(source)
-    return found or _fetch(str(source), [(CONFIG,)], TOKENIZERS).parent
+    folder = local_tokenizer(source)
+    if folder is None:
+        folder = _fetch(str(source), [(CONFIG,)], TOKENIZERS).parent
+        with suppress(ModelError):  # only models of this project have one
+            _fetch(str(source), [(READER,)])
+    return folder
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
