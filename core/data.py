@@ -22,7 +22,6 @@ from safetensors.numpy import save
 from .atomic import complete_or_absent
 from .disk import in_words
 from .errors import DataError
-from .families.config import BOS, EOS
 from .families.reader import Reader
 from .families.roberta import CodeToText
 from .regularfile import check_regular
@@ -122,7 +121,9 @@ def encode_rows(
     if cache is None:
         return Encoded(reader.ids(sources, source_length), reader.ids(targets, target_length), rows.rows)
     key = _digest(
-        json.dumps([CACHE_FORMAT, rows.digest, (BOS, EOS), source_length, target_length]).encode(),
+        json.dumps(
+            [CACHE_FORMAT, rows.digest, (reader.special.begin, reader.special.end), source_length, target_length]
+        ).encode(),
         reader.tokenizer.to_str().encode(),
         # The texts as the tokenizer gets them: a change in how names are split must not find yesterday's file.
         json.dumps([sources, targets]).encode(),

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from .errors import ModelError
-from .families.config import BOS, EOS, PAD
 from .families.fitting import batch_that_fits
 from .families.roberta import CodeToText
 from .recipe import Search
@@ -134,7 +133,7 @@ def _in_batches(
 @torch.inference_mode()
 def _decode(model: CodeToText, sources: Sequence[Sequence[int]], search: Search) -> list[list[Hypothesis]]:
     """One batch, the longest source first."""
-    padded = torch.full((len(sources), len(sources[0])), PAD)
+    padded = torch.full((len(sources), len(sources[0])), model.special.pad)
     for row, source in enumerate(sources):
         padded[row, : len(source)] = torch.as_tensor(source)
     was_training = model.training
@@ -153,7 +152,7 @@ def _greedy(model: CodeToText, sources: Tensor, max_length: int) -> list[list[Hy
     totals = [0.0] * len(sources)
     ended = [False] * len(sources)
     going = list(range(len(sources)))
-    token = sources.new_full((len(sources), 1), BOS)
+    token = sources.new_full((len(sources), 1), model.special.begin)
     score = torch.zeros(len(sources), 1, device=sources.device)
     for _ in range(max_length):
         logits = model.step(token, cache)[:, 0].float()
@@ -161,8 +160,8 @@ def _greedy(model: CodeToText, sources: Tensor, max_length: int) -> list[list[Hy
         score = score + best - logits.logsumexp(1, keepdim=True)
         for example, new, total in zip(going, token[:, 0].tolist(), score[:, 0].tolist(), strict=True):
             totals[example] = total
-            ended[example] = new == EOS
-            if new != EOS:
+            ended[example] = new == model.special.end
+            if not ended[example]:
                 written[example].append(new)
         staying = [place for place, example in enumerate(going) if not ended[example]]
         if len(staying) < len(going):
@@ -183,7 +182,7 @@ def _beams(model: CodeToText, sources: Tensor, search: Search) -> list[list[Hypo
     batch = len(sources)
     found: list[list[Hypothesis]] = [[] for _ in sources]
     going = list(range(batch))
-    token = sources.new_full((batch, 1), BOS)
+    token = sources.new_full((batch, 1), model.special.begin)
     score = torch.zeros(batch, 1, device=sources.device)
     tokens = sources.new_empty(batch, max_length, beam)  # what each place held after each step, ...
     parents = torch.empty_like(tokens)  # ... which place it came from ...
@@ -192,9 +191,9 @@ def _beams(model: CodeToText, sources: Tensor, search: Search) -> list[list[Hypo
     count = sources.new_zeros(batch)
     best_ended = score.new_full((batch,), -torch.inf)
     for time in range(max_length):
-        score, parent, token = _advance(model.step(token, cache), score, token, beam)
+        score, parent, token = _advance(model.step(token, cache), score.masked_fill(token == model.special.end, -torch.inf), beam)
         tokens[:, time], parents[:, time], scores[:, time] = token, parent, score
-        end = token == EOS
+        end = token == model.special.end
         top_ended |= end[:, 0]
         count += end.sum(1)
         best_ended = best_ended.maximum(score.masked_fill(~end, -torch.inf).amax(1))
@@ -208,7 +207,7 @@ def _beams(model: CodeToText, sources: Tensor, search: Search) -> list[list[Hypo
             gone = torch.tensor([place for place, leaves in enumerate(leaving) if leaves], device=sources.device)
             trace = (part[gone, : time + 1].tolist() for part in (tokens, parents, scores))
             for place, *history in zip(gone.tolist(), *trace, strict=True):
-                found[going[place]] = _final(*history, search=search)
+                found[going[place]] = _final(*history, search=search, end=model.special.end)
             staying = [place for place, leaves in enumerate(leaving) if not leaves]
             if not staying:
                 break
@@ -223,13 +222,12 @@ def _beams(model: CodeToText, sources: Tensor, search: Search) -> list[list[Hypo
     return [_numbers(hypotheses) for hypotheses in found]
 
 
-def _advance(logits: Tensor, score: Tensor, token: Tensor, beam: int) -> tuple[Tensor, Tensor, Tensor]:
+def _advance(logits: Tensor, score: Tensor, beam: int) -> tuple[Tensor, Tensor, Tensor]:
     """The best ways to add one token.
 
     Args:
         logits: (batch, places, vocab) of the next token.
-        score: (batch, places) float32, of what each place holds.
-        token: (batch, places) int64, the last token of each place; one that has ended gets no children.
+        score: (batch, places) float32, of what each place holds; minus infinity where it has ended and gets no children.
         beam: Places wanted.
 
     Returns:
@@ -237,7 +235,7 @@ def _advance(logits: Tensor, score: Tensor, token: Tensor, beam: int) -> tuple[T
     """
     vocab = logits.shape[2]
     likely = logits.float().log_softmax(2)
-    likely += score.masked_fill(token == EOS, -torch.inf)[..., None]
+    likely += score[..., None]
     best, place = _top(likely.flatten(1), beam)
     parent = place // vocab
     return best, parent, place - parent * vocab
@@ -289,7 +287,9 @@ def _first_of_equals(values: Tensor, smallest: Tensor, k: int) -> Tensor:
     return chosen.nonzero()[:, 1].view(-1, k)
 
 
-def _final(tokens: list[list[int]], parents: list[list[int]], scores: list[list[float]], *, search: Search) -> list[Hypothesis]:
+def _final(
+    tokens: list[list[int]], parents: list[list[int]], scores: list[list[float]], *, search: Search, end: int
+) -> list[Hypothesis]:
     """The hypotheses of one example, in the reference's order.
 
     Args:
@@ -297,16 +297,17 @@ def _final(tokens: list[list[int]], parents: list[list[int]], scores: list[list[
         parents: For each step, the place each place came from.
         scores: For each step, the score of each place.
         search: As for `search_all`.
+        end: The token that ends a sentence.
     """
     last = len(tokens) - 1
-    ended = [(time, place) for time, row in enumerate(tokens) for place, token in enumerate(row) if token == EOS]
+    ended = [(time, place) for time, row in enumerate(tokens) for place, token in enumerate(row) if token == end]
     picked = sorted(ended or [(last, 0)], key=lambda at: -scores[at[0]][at[1]] / (at[0] + 1) ** search.length_penalty)
     unfinished = sorted(
-        ((last, place) for place in range(search.beam) if tokens[last][place] != EOS), key=lambda at: -scores[at[0]][at[1]]
+        ((last, place) for place in range(search.beam) if tokens[last][place] != end), key=lambda at: -scores[at[0]][at[1]]
     )
     found = []
     for time, place in (picked + unfinished)[: search.n_best]:
-        score, finished = scores[time][place], tokens[time][place] == EOS
+        score, finished = scores[time][place], tokens[time][place] == end
         path = []
         for step in range(time, -1, -1):
             path.append(tokens[step][place])
@@ -354,5 +355,5 @@ def _check(model: CodeToText, sources: Sequence[Sequence[int]], search: Search) 
                 f"Source {row} holds token id {wrong}, but the model's vocabulary ends at {vocab - 1}.",
                 "Use the tokenizer that belongs to this model.",
             )
-        if all(token == PAD for token in source):
+        if all(token == model.special.pad for token in source):
             raise ModelError(f"Source {row} holds nothing but padding.", "Give an empty text as <s></s>.")

@@ -13,11 +13,11 @@ from torch import nn
 
 from core.bench import pruning, stored
 from core.bench.measure import Goal, Result, Sample, Table, in_turn
-from core.bench.peer import as_bart, generate
 from core.bench.reference import PaddedTrainer, padded, padded_loss, slow_beam_search
 from core.data import Batch, pad_lists
 from core.decode import beam_search
 from core.errors import DataError, TrainingError
+from core.families.bart import as_bart, generate
 from core.families.config import EOS, PAD
 from core.families.memory import peak_bytes, reset_peak
 from core.families.roberta import CodeToText
@@ -42,7 +42,7 @@ def batch() -> Batch:
 
 def test_the_loss_of_a_batch_is_the_padded_reference_s(model: CodeToText) -> None:
     short = batch()
-    full = padded(short, 20, 16)
+    full = padded(short, PAD, 20, 16)
     assert full.sources.shape == (3, 20)
     assert full.targets.shape == (3, 16)
     with torch.no_grad():
@@ -51,7 +51,7 @@ def test_the_loss_of_a_batch_is_the_padded_reference_s(model: CodeToText) -> Non
 
 
 def test_a_padded_step_trains(model: CodeToText, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.bench.reference.padded", lambda given: padded(given, 20, 16))
+    monkeypatch.setattr("core.bench.reference.padded", lambda given, pad: padded(given, pad, 20, 16))
     reference = PaddedTrainer(model, learning_rate=1e-3)
     losses = [reference.train_step(batch()) for _ in range(8)]
     assert losses[-1] < losses[0]

@@ -109,7 +109,7 @@ def plain_search(model: CodeToText, source: list[int], beam: int, length: int) -
 def next_log_probabilities(model: CodeToText, source: list[int], written: list[int]) -> Tensor:
     ids = torch.tensor([source])
     x = model.decoder(
-        model.encoder.embeddings(torch.tensor([written])), model.encode(ids), torch.ones(1, 1, 1, len(source)).bool()
+        model.encoder.embeddings(torch.tensor([written])), model.encode(ids).states, torch.ones(1, 1, 1, len(source)).bool()
     )
     out: Tensor = model.lm_head(torch.tanh(model.dense(x[0, -1]))).log_softmax(-1)
     return out

@@ -154,7 +154,7 @@ def test_round_0_is_scored_with_its_encoder_off(make: Make) -> None:
     encoded = load_for_evaluation(str(paths.round(0)), DEMO, asked, source_length=48, target_length=24, device="cpu")[2]
     sources = torch.tensor([encoded.sources[0]])
     with without_encoder(model):  # the same rows, decoded here from what the decoder reads
-        assert torch.equal(model.eval().encode(sources), model.encoder.embeddings(sources))
+        assert torch.equal(model.eval().encode(sources).states, model.encoder.embeddings(sources))
         off = [text for source in encoded.sources for text in decode_texts(model, reader, [source], Search(2, 12)).texts]
     wanted = significance.paired_bootstrap(dense.predictions, off, [row.target for row in encoded.rows])
     for name, difference in wanted.items():

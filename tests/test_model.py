@@ -137,7 +137,7 @@ def test_dropout_acts_in_training_only() -> None:
 
 
 def full_logits(model: CodeToText, sources: Tensor, written: Tensor) -> Tensor:
-    memory = model.encode(sources)
+    memory = model.encode(sources).states
     x = model.decoder(model.encoder.embeddings(written), memory, (sources != PAD)[:, None, None])
     out: Tensor = model.lm_head(torch.tanh(model.dense(x)))
     return out
@@ -213,7 +213,7 @@ def test_a_near_identity_start_hands_the_words_of_the_source_to_the_output() -> 
     def reached(model: CodeToText) -> float:
         """Mean logit of the words in each source, over that of all words."""
         with torch.no_grad():
-            memory = model.encode(SOURCES)
+            memory = model.encode(SOURCES).states
             x = model.decoder(model.encoder.embeddings(TARGETS[:, :1]), memory, (SOURCES != PAD)[:, None, None])
             logits = model.lm_head(torch.tanh(model.dense(x)))[:, 0]
         return float((logits.gather(1, SOURCES) - logits.mean(1, keepdim=True))[SOURCES > 3].mean())
@@ -223,7 +223,7 @@ def test_a_near_identity_start_hands_the_words_of_the_source_to_the_output() -> 
     near = copy.deepcopy(usual)
     start_near_identity(near)
     embedded = near.encoder.embeddings(SOURCES)
-    assert torch.allclose(near.encode(SOURCES)[SOURCES != PAD], embedded[SOURCES != PAD], atol=1e-4)
+    assert torch.allclose(near.encode(SOURCES).states[SOURCES != PAD], embedded[SOURCES != PAD], atol=1e-4)
     assert reached(near) > 0.4 > 0.1 > abs(reached(usual))
     assert not near.encoder.embeddings.word_embeddings.weight[PAD].any()
 

@@ -123,7 +123,7 @@ def logits_twice(model: CodeToText, source: list[int]) -> tuple[list[int], Tenso
     tokens = beam_search(model, [source], beam=1, max_length=12)[0][0].tokens
     written, ids = [BOS, *tokens], torch.tensor([source])
     with torch.inference_mode():
-        cache, memory = model.prefill(ids), model.encode(ids)
+        cache, memory = model.prefill(ids), model.encode(ids).states
         mask = torch.ones(1, 1, 1, len(source), dtype=torch.bool)
         fast = torch.stack([model.step(torch.tensor([[token]]), cache)[0, 0] for token in written])
         states = [

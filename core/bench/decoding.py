@@ -5,9 +5,9 @@ as a comment has in the mean.
 """
 
 from ..decode import beam_search
+from ..families.bart import as_bart, generate
 from .ground import Ground
 from .measure import Result, faster, in_turn, timed
-from .peer import as_bart, generate
 from .reference import slow_beam_search
 
 NAME, GENERATE, GREEDY = "decoding", "generate", "greedy"

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 
 from ..data import Batch, BatchOrder, Encoded, collate, encode_for
 from ..errors import ModelError
-from ..families.config import PAD, CodeToTextConfig
+from ..families.config import CODEBERT
 from ..families.reader import Reader
 from ..families.roberta import CodeToText
 from ..model import load_model, load_reader
@@ -25,8 +25,6 @@ from ..train.trainer import Trainer
 
 DATA_VARIABLE = "CODEPRUNE_RUBY_DATA"
 SIZES = ("mini", "base")
-BASE = CodeToTextConfig(max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5)
-"""CodeBERT's sizes."""
 
 
 @dataclass
@@ -94,7 +92,9 @@ class Ground:
         if size != "base":
             raise ModelError(f"There is no size {size!r}.", f"Sizes: {', '.join(SIZES)}.")
         torch.manual_seed(0)
-        deep = replace(BASE, num_hidden_layers=deeper * BASE.num_hidden_layers, decoder_layers=deeper * BASE.decoder_layers)
+        deep = replace(
+            CODEBERT, num_hidden_layers=deeper * CODEBERT.num_hidden_layers, decoder_layers=deeper * CODEBERT.decoder_layers
+        )
         return CodeToText(deep).to(self.device).eval()
 
     @cached_property
@@ -119,7 +119,7 @@ class Ground:
         order = BatchOrder([len(ids) for ids in train.sources], [len(ids) for ids in train.targets], batch_size, 0)
         steps = [(2 * place + 1) * order.steps_per_epoch // (2 * count) for place in range(count)]
         random.Random(0).shuffle(steps)
-        return [collate(train, order.batch(step), PAD) for step in steps]
+        return [collate(train, order.batch(step), self.reader.special.pad) for step in steps]
 
     def sources(self, count: int, batch: int = 1) -> list[list[int]]:
         """Sources spread over the validation rows, in the order of their length.

@@ -13,7 +13,6 @@ import torch
 
 from ..data import Batch, pad_lists
 from ..decode import beam_search
-from ..families.config import BOS, EOS, PAD
 from ..families.memory import give_back, peak_bytes, reset_peak, resident_bytes
 from ..families.roberta import CodeToText
 from .ground import Ground
@@ -99,11 +98,12 @@ def _decode(ground: Ground, model: CodeToText, *, batch: int, source: int, beam:
 def _trained(ground: Ground, model: CodeToText, batch: int, source: int) -> Callable[[], object]:
     """A training step; the optimizer's state is made by the uncounted one."""
     trainer = ground.trainer(model, {})
-    targets = [[BOS, *ids[1:-1], EOS] for ids in ground.train.targets[:batch]]
-    rows = Batch(pad_lists(_sources(ground, batch, source), PAD), pad_lists(targets, PAD), tuple(range(batch)))
+    targets = ground.train.targets[:batch]
+    pad = ground.reader.special.pad
+    rows = Batch(pad_lists(_sources(ground, batch, source), pad), pad_lists(targets, pad), tuple(range(batch)))
     return lambda: trainer.train_step(rows)
 
 
 def _sources(ground: Ground, batch: int, length: int) -> list[list[int]]:
     """Real tokens, each source repeated up to the length."""
-    return [[BOS, *islice(cycle(ids[1:-1] or [EOS]), length - 2), EOS] for ids in ground.sources(batch)]
+    return [[ids[0], *islice(cycle(ids[1:-1] or ids[-1:]), length - 2), ids[-1]] for ids in ground.sources(batch)]

@@ -15,17 +15,17 @@ from torch import Tensor
 
 from ..data import Batch
 from ..decode import Hypothesis
-from ..families.config import BOS, EOS, PAD
+from ..families.family import Memory
 from ..families.roberta import CodeToText
 
 SOURCE_LENGTH, TARGET_LENGTH = 256, 128
 """The reference's fixed lengths in tokens."""
 
 
-def padded(batch: Batch, source_length: int = SOURCE_LENGTH, target_length: int = TARGET_LENGTH) -> Batch:
+def padded(batch: Batch, pad: int, source_length: int = SOURCE_LENGTH, target_length: int = TARGET_LENGTH) -> Batch:
     """The batch at the reference's fixed lengths."""
-    sources = F.pad(batch.sources, (0, source_length - batch.sources.shape[1]), value=PAD)
-    targets = F.pad(batch.targets, (0, target_length - batch.targets.shape[1]), value=PAD)
+    sources = F.pad(batch.sources, (0, source_length - batch.sources.shape[1]), value=pad)
+    targets = F.pad(batch.targets, (0, target_length - batch.targets.shape[1]), value=pad)
     return Batch(sources, targets, batch.rows)
 
 
@@ -39,11 +39,9 @@ def padded_loss(model: CodeToText, batch: Batch) -> Tensor:
     Returns:
         A scalar in float32, nats per token.
     """
-    memory = model.encode(batch.sources)
-    mask = (batch.sources != PAD)[:, None, None]
-    x = model.decoder(model.encoder.embeddings(batch.targets), memory, mask)
-    logits = model.lm_head(torch.tanh(model.dense(x)))[:, :-1].float()  # (batch, target time - 1, vocab)
-    return F.cross_entropy(logits.flatten(0, 1), batch.targets[:, 1:].flatten(), ignore_index=PAD)
+    states = model.decode(model.encode(batch.sources), batch.targets)
+    logits = model.token_logits(states)[:, :-1].float()  # (batch, target time - 1, vocab)
+    return F.cross_entropy(logits.flatten(0, 1), batch.targets[:, 1:].flatten(), ignore_index=model.special.pad)
 
 
 class PaddedTrainer:
@@ -63,7 +61,7 @@ class PaddedTrainer:
         self._model.train()
         device = self._model.device
         moved = Batch(batch.sources.to(device), batch.targets.to(device), batch.rows)
-        loss = padded_loss(self._model, padded(moved))
+        loss = padded_loss(self._model, padded(moved, self._model.special.pad))
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
         self._optimizer.step()
@@ -84,26 +82,27 @@ def slow_beam_search(
         max_length: Tokens to write at most, `</s>` included.
         source_length: What the source is padded to.
     """
-    ids = torch.full((1, max(source_length, len(source))), PAD, device=model.device)
+    special = model.special
+    ids = torch.full((1, max(source_length, len(source))), special.pad, device=model.device)
     ids[0, : len(source)] = torch.tensor(source, device=model.device)
-    memory = model.encode(ids).repeat(beam, 1, 1)
-    mask = (ids != PAD)[:, None, None].repeat(beam, 1, 1, 1)
-    prefix = torch.full((beam, 1), BOS, device=model.device)
+    states, mask = model.encode(ids)
+    memory = Memory(states.repeat(beam, 1, 1), mask.repeat(beam, 1, 1, 1))
+    prefix = torch.full((beam, 1), special.begin, device=model.device)
     score = torch.full((beam,), -torch.inf, device=model.device)
     score[0] = 0.0  # at first all places are alike: only one has children
     ended: list[tuple[float, tuple[int, ...]]] = []
     top_ended = False
     for _ in range(max_length):
-        x = model.decoder(model.encoder.embeddings(prefix), memory, mask)[:, -1]
-        likely = model.lm_head(torch.tanh(model.dense(x))).float().log_softmax(1) + score[:, None]  # (beam, vocab)
-        likely[prefix[:, -1] == EOS] = -torch.inf  # what has ended gets no children
+        logits = model.token_logits(model.decode(memory, prefix)[:, -1])
+        likely = logits.float().log_softmax(1) + score[:, None]  # (beam, vocab)
+        likely[prefix[:, -1] == special.end] = -torch.inf  # what has ended gets no children
         score, place = likely.flatten().topk(beam)
         parent = place // likely.shape[1]
         token = place - parent * likely.shape[1]
         prefix = torch.cat([prefix[parent], token[:, None]], 1)
         tokens = token.tolist()
-        ended += [(float(score[at]), tuple(prefix[at, 1:-1].tolist())) for at in range(beam) if tokens[at] == EOS]
-        top_ended |= tokens[0] == EOS
+        ended += [(float(score[at]), tuple(prefix[at, 1:-1].tolist())) for at in range(beam) if tokens[at] == special.end]
+        top_ended |= tokens[0] == special.end
         if top_ended and len(ended) >= beam:
             break
     if not ended:

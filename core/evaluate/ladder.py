@@ -17,7 +17,6 @@ from ..compress.quantize import UnavailableError, memory_bytes, multiplied_weigh
 from ..compress.quantized_files import stored_bytes
 from ..data import Encoded, pad_lists, subset
 from ..decode import search_all
-from ..families.config import BOS, PAD
 from ..families.reader import Reader
 from ..families.roberta import CodeToText
 from ..recipe import Evaluation as EvaluationRecipe
@@ -94,7 +93,7 @@ def measure(
     made, missing = _made(model, methods)
     first = next(iter(splits.values()))
     timings = _timings(made, first, asked, tell)
-    batches = _batches(first, asked.error_rows, model.device)
+    batches = _batches(first, asked.error_rows, model)
     texts["fp32"] = _scored_texts(model, reader, splits, asked, tell, "fp32")
     found = []
     for name in methods:
@@ -140,7 +139,7 @@ def explain(
     """
     split, encoded = next(iter(splits.items()))
     chosen = subset(len(encoded.rows), asked.explain_rows, asked.evaluation.seed)
-    batches, some = _batches(encoded, asked.error_rows, model.device), {split: encoded.take(chosen)}
+    batches, some = _batches(encoded, asked.error_rows, model), {split: encoded.take(chosen)}
     whole = texts["fp32"][split].predictions
     right = {split: _texts_of([whole[row] for row in chosen], some[split], 0.0)}
     found = []
@@ -178,7 +177,7 @@ def _made(model: CodeToText, methods: Sequence[str]) -> tuple[dict[str, CodeToTe
     for name in methods:
         try:
             quantized = quantize(model, name)
-            search_all(quantized, [[BOS, 5, 2]], Search(beam=1, max_length=2))
+            search_all(quantized, [[model.special.begin, 5, model.special.end]], Search(beam=1, max_length=2))
             made[name] = quantized
         except UnavailableError as error:
             missing[name] = str(error)
@@ -243,9 +242,9 @@ def _once(model: CodeToText, sources: list[list[int]], asked: Asked) -> tuple[fl
     begun = _now(model)
     search_all(model, sources, replace(asked.evaluation.search, batch_size=len(sources)))
     commented = _now(model)
-    cache = model.prefill(pad_lists(sources, PAD).to(model.device))
+    cache = model.prefill(pad_lists(sources, model.special.pad).to(model.device))
     encoded = _now(model)
-    token = torch.full((len(sources), 1), BOS, device=model.device)
+    token = torch.full((len(sources), 1), model.special.begin, device=model.device)
     for _ in range(asked.fixed_tokens):  # an end is a token as any other here: all methods write the same number
         token = model.step(token, cache).argmax(-1)
     return commented - begun, (_now(model) - encoded) / asked.fixed_tokens, encoded - commented
@@ -257,11 +256,11 @@ def _now(model: CodeToText) -> float:
     return time.perf_counter()
 
 
-def _batches(encoded: Encoded, rows: int, device: torch.device) -> list[Batch]:
+def _batches(encoded: Encoded, rows: int, model: CodeToText) -> list[Batch]:
     chosen = range(min(rows, len(encoded.rows)))
     parts = [chosen[start : start + ERROR_BATCH] for start in range(0, len(chosen), ERROR_BATCH)]
     sides = (encoded.sources, encoded.targets)
-    pairs = [[pad_lists([side[row] for row in part], PAD).to(device) for side in sides] for part in parts]
+    pairs = [[pad_lists([side[row] for row in part], model.special.pad).to(model.device) for side in sides] for part in parts]
     return [(sources, targets) for sources, targets in pairs]
 
 

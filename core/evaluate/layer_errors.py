@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..compress.quantize import linear_names, project
-from ..families.config import PAD
-from ..families.roberta import CodeToText
+from ..families.roberta import OUTPUT_LAYER, CodeToText, reads_source
 
 Batch = tuple[Tensor, Tensor]
 """Sources and targets, (batch, time) int64 each, padded."""
@@ -62,7 +61,7 @@ ABLATIONS = {
     "only activations": replace(TORCH, weight_bits=None),
     "only the encoder": replace(TORCH, layers="encoder."),
     "only the decoder": replace(TORCH, layers="decoder."),
-    "only the output layer": replace(TORCH, layers="lm_head"),
+    "only the output layer": replace(TORCH, layers=OUTPUT_LAYER),
     "the decoder's attention too": replace(TORCH, attention=True),
 }
 """What is changed -> roundings; each differs from the first in what its name says."""
@@ -162,10 +161,8 @@ def states(model: CodeToText, batch: Batch) -> dict[str, Tensor]:
 
         return hook
 
-    source, target = sources != PAD, targets[:, :-1] != PAD
-    places: list[tuple[str, nn.Module, Tensor]] = [("embeddings", model.encoder.embeddings, source)]
-    places += [(f"encoder {number}", layer, source) for number, layer in enumerate(model.encoder.encoder.layer)]
-    places += [(f"decoder {number}", layer, target) for number, layer in enumerate(model.decoder.layers)]
+    source, target = (ids != model.special.pad for ids in (sources, targets[:, :-1]))
+    places = [(name, module, source if of_source else target) for name, module, of_source in model.blocks()]
     with _hooks([module.register_forward_hook(keep(name, real)) for name, module, real in places]):
         logits, _ = model.target_logits(sources, targets)
     return kept | {"logits": logits.float()}
@@ -218,11 +215,10 @@ def spreads(model: CodeToText, batch: Batch) -> list[Spread]:
     names = linear_names(copied)
     with _hooks([copied.get_submodule(name).register_forward_pre_hook(keep(name)) for name in names]):
         copied.target_logits(*batch)
-    source, target = batch[0] != PAD, batch[1][:, :-1] != PAD
+    source, target = (ids != model.special.pad for ids in (batch[0], batch[1][:, :-1]))
     found = []
     for name, x in given.items():  # in the order they are asked
-        of_source = name.startswith("encoder.") or name.endswith("multihead_attn.in_key_value")
-        tokens = x if x.dim() == 2 else x[source if of_source else target]  # `dense` and `lm_head` see real tokens only
+        tokens = x if x.dim() == 2 else x[source if reads_source(name) else target]  # the output layers see real tokens only
         found.append(_spread(name, tokens, copied.get_parameter(f"{name}.weight")))
     return found
 

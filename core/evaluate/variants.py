@@ -12,9 +12,8 @@ from typing import Literal
 from ..compress.quantize import UnavailableError, memory_bytes, quantize
 from ..decode import search_all
 from ..errors import ModelError
-from ..families.config import BOS, EOS, CodeToTextConfig
 from ..families.device import choose_device
-from ..families.roberta import CodeToText
+from ..families.roberta import CodeToText, tiny
 from ..recipe import Device, Search
 from ..ruby import methods
 from ..run.exchange import PLAIN
@@ -88,26 +87,13 @@ class Models:
 
     def abilities(self) -> dict[str, str]:
         """Method -> why it does not work on this device; "" where it does. Each method is tried on a tiny model."""
-        device = choose_device(self._device, self._threads)
-        tiny = CodeToText(
-            CodeToTextConfig(
-                vocab_size=64,
-                hidden_size=32,
-                num_hidden_layers=1,
-                num_attention_heads=2,
-                intermediate_size=64,
-                max_position_embeddings=20,
-                decoder_layers=1,
-                decoder_ffn=64,
-            )
-        )
-        tiny = tiny.eval().to(device)
-        return {method: _problem(tiny, method) for method in METHODS}
+        model = tiny().to(choose_device(self._device, self._threads))
+        return {method: _problem(model, method) for method in METHODS}
 
 
-def _problem(tiny: CodeToText, method: str) -> str:
+def _problem(model: CodeToText, method: str) -> str:
     try:
-        search_all(quantize(tiny, method), [[BOS, 5, EOS]], Search(beam=1, max_length=2))
+        search_all(quantize(model, method), [[model.special.begin, 5, model.special.end]], Search(beam=1, max_length=2))
     except ModelError as error:
         return error.problem
     except (RuntimeError, NotImplementedError) as error:  # a device or version without the kernels

@@ -19,7 +19,8 @@ from ..ruby import split_identifiers
 from ..spec.checkpoint_files import CONFIG, READER
 from ..spec.configfields import check_fields, short
 from ..spec.weightheaders import read_json
-from .config import BOS, EOS, PAD
+from .config import BOS, EOS, PAD, SPECIAL
+from .family import Special
 from .tokenizerfile import read_tokenizer, reason_of
 
 SPLIT_IDENTIFIERS = "split-identifiers"
@@ -54,6 +55,11 @@ class Reader:
     def __len__(self) -> int:
         """Entries of the vocabulary, special tokens included."""
         return self.tokenizer.get_vocab_size(with_added_tokens=True)
+
+    @property
+    def special(self) -> Special:
+        """The tokens that are no text."""
+        return SPECIAL
 
     @property
     def mask_id(self) -> int:

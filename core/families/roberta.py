@@ -13,9 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .config import PAD, CodeToTextConfig
+from .config import PAD, SPECIAL, CodeToTextConfig
 from .decoder import Decoder, DecoderCache
 from .encoder import Encoder
+from .family import Memory, Special
+
+OUTPUT_LAYER = "lm_head"
+"""Name of the layer that gives every word its logit."""
 
 
 class CodeToText(nn.Module):
@@ -45,24 +49,32 @@ class CodeToText(nn.Module):
         return self.encoder.embeddings.LayerNorm.weight.device
 
     @property
+    def special(self) -> Special:
+        """Its special tokens."""
+        return SPECIAL
+
+    @property
     def positions(self) -> int:
         """Most tokens that it can read or write."""
         return self.config.positions
 
-    def encode(self, sources: Tensor) -> Tensor:
+    def blocks(self) -> list[tuple[str, nn.Module, bool]]:
+        """Its layers in the order they are computed: name, module, whether its output stands for source tokens."""
+        blocks: list[tuple[str, nn.Module, bool]] = [("embeddings", self.encoder.embeddings, True)]
+        blocks += [(f"encoder {number}", layer, True) for number, layer in enumerate(self.encoder.encoder.layer)]
+        return blocks + [(f"decoder {number}", layer, False) for number, layer in enumerate(self.decoder.layers)]
+
+    def encode(self, sources: Tensor) -> Memory:
         """What the decoder reads of the sources.
 
         Args:
             sources: (batch, source time) int64, `<s>` ... `</s>`, padded with 1.
 
         Returns:
-            (batch, source time, hidden); what stands at padded places means nothing.
+            The states of the tokens, and which of them are real.
         """
-        if self.encoder_off:
-            embedded: Tensor = self.encoder.embeddings(sources)
-            return embedded
-        states: Tensor = self.encoder(sources, (sources != PAD)[:, None, None])
-        return states
+        mask = (sources != PAD)[:, None, None]
+        return Memory(self.encoder.embeddings(sources) if self.encoder_off else self.encoder(sources, mask), mask)
 
     def token_losses(
         self, sources: Tensor, targets: Tensor, label_smoothing: float = 0.0, places: Tensor | None = None
@@ -96,13 +108,29 @@ class CodeToText(nn.Module):
         Returns:
             Logits, (real tokens, vocab), and the tokens that stand there, (real tokens,) int64; `<s>` is not among them.
         """
-        memory = self.encode(sources)
-        mask = (sources != PAD)[:, None, None]
-        x = self.decoder(self.encoder.embeddings(targets[:, :-1]), memory, mask)
+        x = self.decode(self.encode(sources), targets[:, :-1])
         wanted = targets[:, 1:].flatten()
         if places is None:
             places = (wanted != PAD).nonzero()[:, 0]
-        return self.lm_head(torch.tanh(self.dense(x.flatten(0, 1).index_select(0, places)))), wanted.index_select(0, places)
+        return self.token_logits(x.flatten(0, 1).index_select(0, places)), wanted.index_select(0, places)
+
+    def decode(self, memory: Memory, written: Tensor) -> Tensor:
+        """States of the decoder after each token of whole sentences.
+
+        Args:
+            memory: Of the sources.
+            written: (batch, time) int64, `<s>` and what follows.
+
+        Returns:
+            (batch, time, hidden).
+        """
+        states: Tensor = self.decoder(self.encoder.embeddings(written), *memory)
+        return states
+
+    def token_logits(self, states: Tensor) -> Tensor:
+        """What the output layer makes of states, (..., hidden) -> (..., vocab)."""
+        logits: Tensor = self.lm_head(torch.tanh(self.dense(states)))
+        return logits
 
     def forward(self, sources: Tensor, targets: Tensor, label_smoothing: float = 0.0, places: Tensor | None = None) -> Tensor:
         """Mean cross-entropy over the real target tokens; arguments as in `token_losses`.
@@ -123,11 +151,11 @@ class CodeToText(nn.Module):
             A cache with one beam an example, before its first token.
         """
         memory = self.encode(sources)
-        batch, _, hidden = memory.shape
+        batch, _, hidden = memory.states.shape
         return DecoderCache(
-            cross=self.decoder.cross(memory),
-            cross_mask=(sources != PAD)[:, None, None],
-            own=[memory.new_empty(batch, 0, 2 * hidden) for _ in self.decoder.layers],
+            cross=self.decoder.cross(memory.states),
+            cross_mask=memory.mask,
+            own=[memory.states.new_empty(batch, 0, 2 * hidden) for _ in self.decoder.layers],
             seen=sources.new_empty((batch, 1, 0), dtype=torch.bool),
             count=sources.new_zeros((batch, 1)),
         )
@@ -149,8 +177,7 @@ class CodeToText(nn.Module):
         new = torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device).expand(len(tokens), -1, -1)
         cache.seen = torch.cat([cache.seen, new], 2)
         x = self.decoder.step(self.encoder.embeddings(tokens, cache.count * real + PAD), cache)
-        logits: Tensor = self.lm_head(torch.tanh(self.dense(x)))
-        return logits
+        return self.token_logits(x)
 
 
 @contextmanager
@@ -229,3 +256,23 @@ class _NoStartValues(TorchFunctionMode):
         if getattr(func, "__name__", "") in ("normal_", "uniform_"):
             return args[0] if args else (kwargs or {})["tensor"]
         return func(*args, **(kwargs or {}))
+
+
+def reads_source(layer: str) -> bool:
+    """Whether a linear layer is given source tokens, told from its name; keys and values of the look at the source are, too."""
+    return layer.startswith("encoder.") or layer.endswith("multihead_attn.in_key_value")
+
+
+def tiny() -> CodeToText:
+    """The smallest model with everything a large one has, to try something on."""
+    sizes = CodeToTextConfig(
+        vocab_size=64,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=20,
+        decoder_layers=1,
+        decoder_ffn=64,
+    )
+    return CodeToText(sizes).eval()

@@ -226,9 +226,7 @@ def masked_logits(model: CodeToText, masked: Tensor, places: Tensor) -> Tensor:
     Returns:
         (hidden positions, vocabulary).
     """
-    states = model.encode(masked).flatten(0, 1).index_select(0, places)
-    logits: Tensor = model.lm_head(torch.tanh(model.dense(states)))
-    return logits
+    return model.token_logits(model.encode(masked).states.flatten(0, 1).index_select(0, places))
 
 
 def _found(logits: Tensor, wanted: Tensor) -> Found:

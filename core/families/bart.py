@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import BartConfig, BartForConditionalGeneration
 
-from ..data import pad_lists
-from ..families.config import BOS, EOS, PAD
-from ..families.roberta import CodeToText
+from .config import BOS, EOS, PAD
+from .roberta import CodeToText
 
 _ENCODER = {
     "attention.self.query": "self_attn.q_proj",
@@ -62,7 +62,7 @@ def as_bart(model: CodeToText) -> BartForConditionalGeneration:
         BartConfig(
             vocab_size=ours.vocab_size,
             d_model=ours.hidden_size,
-            max_position_embeddings=ours.max_position_embeddings - 2,
+            max_position_embeddings=ours.positions,
             encoder_layers=ours.num_hidden_layers,
             encoder_attention_heads=ours.num_attention_heads,
             encoder_ffn_dim=ours.intermediate_size,
@@ -104,7 +104,7 @@ def generate(
     Returns:
         Token ids without `<s>` and `</s>`.
     """
-    ids = pad_lists([list(source) for source in sources], PAD).to(bart.device)
+    ids = pad_sequence([torch.tensor(source) for source in sources], batch_first=True, padding_value=PAD).to(bart.device)
     more: dict[str, object] = {"length_penalty": 0.0, "early_stopping": True} if beam > 1 else {}
     if not ends:
         more["suppress_tokens"] = [EOS]
