@@ -14,7 +14,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .atomic import remove_unfinished
 from .disk import in_words
@@ -28,10 +27,6 @@ from .run.events import CommandTaken, Event, Failed, Happening, RunStarted, Stop
 from .run.folder import RunPaths, hold_lock
 from .run.holder import Hold, HoldLostError, refuse_second
 from .run.journal import JournalWriter
-
-if TYPE_CHECKING:
-    from .train.lottery import Material
-    from .train.session import Session
 
 NICENESS = 5
 """Of a worker that computes on the CPU: on all cores it would keep the app from answering keys."""
@@ -147,6 +142,7 @@ def _work(paths: RunPaths, journal: Journal, control: Control) -> None:
     from .families.device import describe, make_accelerator
     from .train import prepare  # torch: seconds
     from .train.lottery import run_lottery
+    from .train.pretrain import run_pretraining
     from .train.session import Session
 
     training = recipe.training
@@ -175,22 +171,9 @@ def _work(paths: RunPaths, journal: Journal, control: Control) -> None:
     session = Session(paths, recipe, journal.append, control, accelerator, check=journal.check)
     material = prepare.prepare(session)
     if recipe.kind == "pretrain":
-        pretrain(session, material)
+        run_pretraining(session, material)
     else:
         run_lottery(session, material)
-
-
-def pretrain(session: "Session", material: "Material") -> None:
-    """Does the pre-training that a recipe asks for."""
-    from .train.objectives import make_objective
-    from .train.pretrain import Pretraining, build_corpus
-
-    recipe, reader = session.recipe, material.reader
-    corpus = build_corpus(session, reader, material.train, material.held_out)
-    mask_id, entries = reader.mask_id, len(reader)
-    smoothing = recipe.training.label_smoothing
-    objective = make_objective(recipe.pretraining.objective, material.model, corpus, mask_id, entries, smoothing)
-    Pretraining(session, material.model, reader, objective).run()
 
 
 def _step_back() -> None:

@@ -7,6 +7,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ from core.score import metrics, significance
 from core.spec.schedule import sparsities
 from core.train import lottery
 from core.train.checkpoint import load_checkpoint
+from core.train.loop import Loop
 from core.train.prepare import prepare
 from core.train.session import Session, WorkClock
 from core.train.trainer import Trainer
@@ -69,16 +71,17 @@ BASE: dict[str, dict[str, object]] = {
 Make = Callable[..., RunPaths]
 
 
+def new_run(folder: Path, name: str = "run", kind: str = "lottery", **sections: dict[str, object]) -> RunPaths:
+    asked = {"kind": kind, **{key: {**BASE.get(key, {}), **sections.get(key, {})} for key in {*BASE, *sections}}}
+    paths = RunPaths(folder / name)
+    paths.root.mkdir()
+    paths.recipe.write_text(to_toml(build_recipe(asked)), encoding="utf-8")
+    return paths
+
+
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    def make_run(name: str = "run", kind: str = "lottery", **sections: dict[str, object]) -> RunPaths:
-        asked = {"kind": kind, **{key: {**BASE.get(key, {}), **sections.get(key, {})} for key in {*BASE, *sections}}}
-        paths = RunPaths(tmp_path / name)
-        paths.root.mkdir()
-        paths.recipe.write_text(to_toml(build_recipe(asked)), encoding="utf-8")
-        return paths
-
-    return make_run
+    return partial(new_run, tmp_path)
 
 
 def run(paths: RunPaths) -> list[Event]:
@@ -267,17 +270,15 @@ def test_a_layer_that_collapses_raises_a_warning(make: Make) -> None:
 
 
 def test_without_the_round_befores_weights_there_is_only_no_change(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.train import lottery
+    original = Loop.run
 
-    original = lottery.Round._train
-
-    def train_then_lose(self: lottery.Round) -> None:
+    def train_then_lose(self: Loop) -> None:
         original(self)
-        if self.number == 1:
+        if self.stage.number == 1:
             for name in ("model.safetensors", "masks.safetensors"):
                 (paths.round(0) / name).unlink()
 
-    monkeypatch.setattr(lottery.Round, "_train", train_then_lose)
+    monkeypatch.setattr(Loop, "run", train_then_lose)
     paths = make(pruning={"rounds": 1})
     events = run(paths)
     found = [what for what in of(MatrixMeasured, events) if what.round == 1]
@@ -288,16 +289,14 @@ def test_without_the_round_befores_weights_there_is_only_no_change(make: Make, m
 
 def test_a_rewound_weight_starts_from_its_first_value(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks at the weights that the first step of a pruned round sees."""
-    from core.train import lottery
-
     seen: list[dict[str, torch.Tensor]] = []
-    original = lottery.Round._train
+    original = Loop.run
 
-    def look(self: lottery.Round) -> None:
-        seen.append({name: weight.detach().clone() for name, weight in self.material.model.named_parameters()})
+    def look(self: Loop) -> None:
+        seen.append({name: weight.detach().clone() for name, weight in self.trainer.model.named_parameters()})
         original(self)
 
-    monkeypatch.setattr(lottery.Round, "_train", look)
+    monkeypatch.setattr(Loop, "run", look)
     paths = make()
     run(paths)
     masks = load_masks(paths.round(2) / "masks.safetensors")
@@ -409,24 +408,24 @@ def test_fine_tuning_stops_early_and_keeps_the_best_weights(
 ) -> None:
     """BLEU on the validation rows goes as told; what is on disk afterwards are the weights of the picked step."""
     from core.evaluate import evaluate as evaluation
-    from core.train import lottery
+    from core.train import scoring
     from core.train.checkpoint import weights_of
 
     told = iter([5.0, 8.0, 6.0, 4.0, 9.0, 7.0])
     seen: dict[int, dict[str, torch.Tensor]] = {}
-    measure, measured = lottery.Round._measure, evaluation.evaluate
+    measure, measured = scoring.CommentScores.measure, evaluation.evaluate
 
     def evaluate(*arguments: Any) -> evaluation.Evaluation:
         found = measured(*arguments)
         scores = replace(found.result.scores, bleu=next(told, 0.0))  # the picked weights are measured once more
         return replace(found, result=replace(found.result, scores=scores))
 
-    def look(self: lottery.Round) -> None:
-        measure(self)
-        seen[self.trainer.step] = weights_of(self.material.model)
+    def look(self: scoring.CommentScores, step: int, save: Callable[[], None]) -> None:
+        measure(self, step, save)
+        seen[step] = weights_of(self._material.model)
 
-    monkeypatch.setattr(lottery, "evaluate", evaluate)
-    monkeypatch.setattr(lottery.Round, "_measure", look)
+    monkeypatch.setattr(scoring, "evaluate", evaluate)
+    monkeypatch.setattr(scoring.CommentScores, "measure", look)
     paths = make(picker={"rule": rule, "every": 3}, training={"steps": 18}, kind="finetune")
     events = run(paths)
     facts = json.loads((paths.round(0) / "metrics.json").read_text())
@@ -606,10 +605,11 @@ def test_seconds_go_on_after_a_stop_and_leave_out_what_was_lost_between(make: Ma
 def work(session: Session) -> None:
     """As the worker does it."""
     from core.train.lottery import run_lottery
+    from core.train.pretrain import run_pretraining
 
     material = prepare(session)
     if session.recipe.kind == "pretrain":
-        worker.pretrain(session, material)
+        run_pretraining(session, material)
     else:
         run_lottery(session, material)
 

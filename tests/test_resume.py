@@ -59,7 +59,7 @@ DEATHS = {
     "rewound": {"event": "rewound", "nth": 1, "when": "after"},
     "masks half written": {"call": "core.compress.masks:save_file", "nth": 1, "when": "half"},
     "measuring matrices": {"event": "matrix", "nth": 5, "when": "before"},
-    "a round not yet renamed": {"call": "core.train.lottery:write_predictions", "nth": 2, "when": "before"},
+    "a round not yet renamed": {"call": "core.train.round_end:write_predictions", "nth": 2, "when": "before"},
     "a round done, not journalled": {"event": "round_finished", "nth": 1, "when": "before"},
     "between rounds": {"event": "round_finished", "nth": 2, "when": "after"},
 }

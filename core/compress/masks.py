@@ -7,11 +7,12 @@ then the lower flat index, is pruned first). Knows nothing of criteria beyond ca
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
@@ -272,6 +273,23 @@ def collapsed(masks: Mapping[str, Tensor]) -> list[str]:
     return [name for name, mask in masks.items() if not bool(mask.any())]
 
 
+def to_bits(mask: Tensor) -> npt.NDArray[np.uint8]:
+    """A bool mask of any shape as bits, eight weights a byte, the last byte filled up with zeros."""
+    return np.packbits(mask.cpu().numpy(), axis=None)
+
+
+def from_bits(bits: npt.NDArray[np.uint8], shape: Sequence[int]) -> Tensor:
+    """The bool mask of a shape that `to_bits` made bits of, on the CPU.
+
+    Raises:
+        ValueError: There are more or fewer bytes than the shape needs.
+    """
+    count = math.prod(shape)
+    if bits.shape != ((count + 7) // 8,):
+        raise ValueError(f"a mask of {count} weights has {len(bits)} bytes")
+    return torch.from_numpy(np.unpackbits(bits, count=count).reshape(tuple(shape)).astype(bool))
+
+
 def save_masks(masks: Mapping[str, Tensor], path: Path) -> None:
     """Stores masks as bits, one eighth of a byte a weight; complete or absent.
 
@@ -279,7 +297,7 @@ def save_masks(masks: Mapping[str, Tensor], path: Path) -> None:
         masks: Parameter name -> bool mask.
         path: The file to write.
     """
-    bits = {name: np.packbits(mask.cpu().numpy(), axis=None) for name, mask in masks.items()}
+    bits = {name: to_bits(mask) for name, mask in masks.items()}
     shapes = {name: list(mask.shape) for name, mask in masks.items()}
     with complete_or_absent(path) as draft:
         save_file(bits, draft, metadata={"shapes": json.dumps(shapes)})  # one key: more make the bytes differ
@@ -303,10 +321,7 @@ def load_masks(path: Path) -> Masks:
         with safe_open(path, framework="numpy") as file:
             shapes = json.loads((file.metadata() or {})["shapes"])
             _check_bits(shapes, stored)
-            return {
-                name: torch.from_numpy(np.unpackbits(file.get_tensor(name), count=math.prod(shape)).reshape(shape).astype(bool))
-                for name, shape in shapes.items()
-            }
+            return {name: from_bits(file.get_tensor(name), shape) for name, shape in shapes.items()}
     except (ModelError, OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
         detail = error.problem.removesuffix(".") if isinstance(error, ModelError) else error
         raise ModelError(f"Cannot read the masks in {path}: {detail}.", "Restore the file, or repeat the round.") from error

@@ -1,8 +1,8 @@
 """What a run needs on disk, before it begins.
 
-Follows what is written where: `lottery` and `pretrain` (rounds, rewind weights), `checkpoint` (the resume checkpoint holds the
-weights and AdamW's two moments), `masks` (one bit a prunable weight). Journal, predictions and headers, a few hundred kilobytes
-in all, are left out. Torch-free.
+Follows what is written where: `round_end` and `pretrain` (rounds), `lottery` (rewind weights), `trainer` (the resume checkpoint
+holds the weights, AdamW's two moments and the masks), `masks` (one bit a prunable weight). Journal, predictions and headers, a
+few hundred kilobytes in all, are left out. Torch-free.
 """
 
 from dataclasses import dataclass
@@ -52,11 +52,12 @@ def disk_need(recipe: Recipe, tensors: sizes.Tensors, tokenizer_bytes: int = 0) 
         tokenizer_bytes: Of the tokenizer, which every round holds, too.
     """
     weights, masked = sum(tensors.values()), sizes.prunable(tensors, recipe.pruning.prunable)
-    state = FLOAT_BYTES * (weights + MOMENTS * _trained(recipe, tensors))
+    bits = -(-masked // 8)
+    state = FLOAT_BYTES * (weights + MOMENTS * _trained(recipe, tensors)) + (bits if recipe.rounds else 0)
     best = FLOAT_BYTES * weights if recipe.picker.rule != "last" and recipe.kind != "pretrain" else 0
     one = FLOAT_BYTES * _stored(recipe, tensors) + tokenizer_bytes
     if recipe.kind != "pretrain":
-        one += -(-masked // 8)
+        one += bits
     rewind = 0 if recipe.kind == "pretrain" else FLOAT_BYTES * weights
     return DiskNeed(weights, masked, (recipe.rounds + 1) * one, rewind, state + best, state - one)
 

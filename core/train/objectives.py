@@ -1,6 +1,7 @@
-"""What pre-training minimises: masked tokens found by the encoder, or hidden spans written by the whole model.
+"""What a run minimises: comments written, masked tokens found by the encoder, or hidden spans written by the whole model.
 
-An objective makes the batch of a step from the seed and the step's rows alone, so a run can be taken up anywhere. Masking follows
+Every kind of run has one; another way to train (from a teacher, with masks that grow on the way) is one more of these. An
+objective makes the batch of a step from the seed and the step's rows alone, so a run can be taken up anywhere. Masking follows
 BERT's and RoBERTa's recipe (15 % of the tokens; of these 80 % `<mask>`, 10 % another token, 10 % unchanged; drawn anew each
 time); denoising is in `denoise`. Knows nothing of journals, commands or files.
 """
@@ -14,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..data import Batch, pad_lists, target_places
+from ..compress.masks import Masks
+from ..data import Batch, Encoded, collate, pad_lists, target_places
 from ..families.config import PAD
 from ..families.roberta import CodeToText
 from ..seeds import derive_seed
@@ -59,12 +61,7 @@ class Found:
 
 
 class Objective(Protocol):
-    """What the loop of `pretrain` needs."""
-
-    @property
-    def trains_decoder(self) -> bool:
-        """Whether the decoder learns too; if not, only the encoder is worth saving."""
-        ...
+    """What the training loop needs to know of what is minimised."""
 
     def lengths(self) -> tuple[list[int], list[int]]:
         """Tokens of each example's source and target, about."""
@@ -78,6 +75,29 @@ class Objective(Protocol):
         """Mean loss of a batch on the model's device."""
         ...
 
+    def masks(self, step: int, masks: Masks) -> Masks:
+        """The masks that hold from a step on.
+
+        They must follow from the arguments and the weights alone: a resume point holds what they were.
+
+        Args:
+            step: The step that was just made, from 1.
+            masks: Those that held until then.
+
+        Returns:
+            Parameter name -> bool mask on the weights' device; the very same object where nothing changes.
+        """
+        return masks
+
+
+class HeldOutObjective(Objective, Protocol):
+    """What a pre-training needs of its objective: its progress is measured on held-out tokens."""
+
+    @property
+    def trains_decoder(self) -> bool:
+        """Whether the decoder learns too; if not, only the encoder is worth saving."""
+        ...
+
     def held_out(self) -> list[Batch]:
         """The batches to measure on, the same every time."""
         ...
@@ -88,7 +108,29 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True)
-class MaskTokens:
+class WriteComments(Objective):
+    """The whole model writes the comments of methods: fine-tuning, and every round of pruning."""
+
+    model: CodeToText
+    encoded: Encoded
+    label_smoothing: float = 0.0
+
+    def lengths(self) -> tuple[list[int], list[int]]:
+        """As `Objective.lengths`."""
+        return [len(ids) for ids in self.encoded.sources], [len(ids) for ids in self.encoded.targets]
+
+    def batch(self, rows: Sequence[int], seed: int) -> Batch:
+        """As `Objective.batch`; nothing is drawn."""
+        return collate(self.encoded, rows, PAD)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """As `Objective.loss`."""
+        loss: Tensor = self.model(batch.sources, batch.targets, self.label_smoothing, batch.places)
+        return loss
+
+
+@dataclass(frozen=True)
+class MaskTokens(HeldOutObjective):
     """The encoder finds masked tokens, through the output layer that the decoder will use later.
 
     Positions to find travel in `Batch.targets`: -1 where nothing is hidden, the true token where something is.
@@ -117,12 +159,12 @@ class MaskTokens:
         return F.cross_entropy(masked_logits(self.model, batch.sources, places).float(), wanted)
 
     def held_out(self) -> list[Batch]:
-        """As `Objective.held_out`."""
+        """As `HeldOutObjective.held_out`."""
         slices = _slices(len(self.held_texts))
         return [self._masked(self.held_texts, rows, derive_seed("held out", rows[0])) for rows in slices]
 
     def found(self, batch: Batch) -> Found:
-        """As `Objective.found`."""
+        """As `HeldOutObjective.found`."""
         places = hidden_places(batch)
         return _found(masked_logits(self.model, batch.sources, places), batch.targets.flatten().index_select(0, places))
 
@@ -133,7 +175,7 @@ class MaskTokens:
 
 
 @dataclass(frozen=True)
-class Denoise:
+class Denoise(HeldOutObjective):
     """The whole model writes hidden spans and comments; measured on the comments of held-out methods."""
 
     model: CodeToText
@@ -160,21 +202,21 @@ class Denoise:
         return loss
 
     def held_out(self) -> list[Batch]:
-        """As `Objective.held_out`."""
+        """As `HeldOutObjective.held_out`."""
         codes, comments = self.corpus.held_codes, self.corpus.held_comments
         slices = _slices(len(codes))
         return [_pairs([codes[row] for row in rows], [comments[row] for row in rows], rows) for rows in slices]
 
     def found(self, batch: Batch) -> Found:
-        """As `Objective.found`."""
+        """As `HeldOutObjective.found`."""
         logits, wanted = self.model.target_logits(batch.sources, batch.targets, batch.places)
         return _found(logits, wanted)
 
 
 def make_objective(
     name: str, model: CodeToText, corpus: Corpus, mask_id: int, vocab_size: int, label_smoothing: float
-) -> Objective:
-    """The objective that a recipe names.
+) -> HeldOutObjective:
+    """The objective of a pre-training that a recipe names.
 
     Args:
         name: "mask" or "denoise".

@@ -34,7 +34,7 @@ from ..spec import given
 from ..spec.checkpoint_files import CONFIG, READER, TOKENIZERS
 from ..text.rows import Rows, load_rows
 from . import leftovers
-from .lottery import Material
+from .round import Material
 from .session import Session
 
 COMPILERS = ("g++", "clang++", "c++")

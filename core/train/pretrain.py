@@ -1,21 +1,22 @@
 """Pre-training: a model learns from Ruby code and comments before it learns the task.
 
-Goes through the same trainer, journal, commands and resume as a pruning run, and ends with one folder, `rounds/00`. What is
+Goes through the same loop, journal, commands and resume as a pruning run, and ends with one folder, `rounds/00`. What is
 learned is an objective's business (`objectives`): with masked tokens the folder holds the encoder alone, and whoever loads it
 gets a fresh decoder; with denoising it holds the whole model.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..atomic import complete_or_absent
-from ..data import BatchOrder, Encoded
+from ..data import Encoded
 from ..errors import DataError
 from ..families.device import autocast
 from ..families.reader import Reader
@@ -23,13 +24,14 @@ from ..families.roberta import CodeToText
 from ..model import save_model
 from ..recipe import Data
 from ..ruby import docstring_tokens, parse, source_text, split_identifiers, target_text
-from ..run.events import CheckpointSaved, RoundFinished, RoundStarted, RunFinished, Step, Validated, Warned
-from ..seeds import derive_seed
+from ..run.events import RoundFinished, RoundStarted, RunFinished, Validated, Warned
 from ..text.rows import Row, load_rows
 from . import leftovers, prepare
-from .checkpoint import Checkpoint, CheckpointWriter, load_checkpoint, usable
-from .objectives import Corpus, Objective
-from .session import STEP_EVENT_S, Session
+from .checkpoint import load_checkpoint, usable
+from .loop import Loop, ResumePoint, Stage
+from .objectives import Corpus, HeldOutObjective, make_objective
+from .round import Material
+from .session import Session
 from .trainer import Trainer
 
 NEAR = 8
@@ -104,142 +106,124 @@ def word_runs(source: str) -> set[str]:
     return {" ".join(words[first : first + NEAR]) for first in range(max(1, len(words) - NEAR + 1))}
 
 
-@dataclass
-class Pretraining:
-    """A pre-training run.
+@dataclass(frozen=True)
+class Validation:
+    """How a model did on the held-out tokens after a step."""
+
+    step: int
+    loss: float
+    """Nats a token."""
+    accuracy: float
+    """Share of the tokens that it found, in [0, 1]."""
+
+
+class HeldOutTokens:
+    """The examiner of a pre-training: loss and accuracy on what is held out, the same every time. It never stops a training.
+
+    Args:
+        session: Journal, recipe, precision.
+        model: On its device.
+        objective: What is learned.
+        steps: The training's last step, which is always measured.
+        validations: Those of its resume point, as JSON.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        model: CodeToText,
+        objective: HeldOutObjective,
+        steps: int,
+        validations: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self._session, self._model, self._objective, self._steps = session, model, objective, steps
+        self.validations = [Validation(**validation) for validation in validations]
+
+    @property
+    def measurements(self) -> list[dict[str, Any]]:
+        """As `Examiner.measurements`."""
+        return [asdict(validation) for validation in self.validations]
+
+    @property
+    def stops(self) -> bool:
+        """As `Examiner.stops`."""
+        return False
+
+    def due(self, step: int) -> bool:
+        """As `Examiner.due`."""
+        every = self._session.recipe.picker.every
+        wanted = step == self._steps or (bool(every) and step > 0 and step % every == 0)
+        return wanted and all(validation.step != step for validation in self.validations)
+
+    @torch.inference_mode()
+    def measure(self, step: int, save: Callable[[], None]) -> None:
+        """As `Examiner.measure`; too short to be broken off."""
+        started, device = self._session.clock(), self._model.device
+        self._model.eval()
+        loss, right, count = 0.0, 0, 0
+        for batch in self._objective.held_out():
+            with autocast(self._session.accelerator):
+                found = self._objective.found(batch.to(device))
+            loss, right, count = loss + found.loss, right + found.right, count + found.count
+        self._model.train()
+        validation = Validation(step, loss / max(1, count), right / max(1, count))
+        self.validations.append(validation)
+        seconds = round(self._session.clock() - started, 3)
+        self._session.emit(Validated(round=0, step=step, loss=validation.loss, accuracy=validation.accuracy, seconds=seconds))
+
+
+def run_pretraining(session: Session, material: Material) -> None:
+    """Does the pre-training that a recipe asks for, from the checkpoint where there is one.
 
     Args:
         session: Journal, commands, recipe, folder.
-        model: On its device.
-        reader: Its reader.
-        objective: What to learn.
+        material: Model and data.
+
+    Raises:
+        StopRequested: On command, a checkpoint is on disk.
+        TrainingError: The loss is no finite number.
+        RunError: The run was begun before, and what it left is missing or has changed.
+        DataError: There is no further code where the recipe has it.
     """
+    model, reader, recipe = material.model, material.reader, session.recipe
+    corpus = build_corpus(session, reader, material.train, material.held_out)
+    smoothing = recipe.training.label_smoothing
+    objective = make_objective(recipe.pretraining.objective, model, corpus, reader.mask_id, len(reader), smoothing)
+    if warning := leftovers.check_rounds(session.paths, 0):
+        session.emit(Warned(message=warning))
+    if not session.paths.finished_rounds():
+        _pretrain(session, material, objective)
+    session.emit(RunFinished(rounds=0))
 
-    session: Session
-    model: CodeToText
-    reader: Reader
-    objective: Objective
-    _reported: float = 0.0
-    _measured: dict[int, tuple[float, float]] = field(default_factory=dict)
-    _saved: int = -1
-    _began: float = 0.0
-    """When this process began, less the seconds of those before it."""
 
-    def run(self) -> None:
-        """Trains to the end, from the checkpoint where there is one.
+def _pretrain(session: Session, material: Material, objective: HeldOutObjective) -> None:
+    model, training, began = material.model, session.recipe.training, session.clock()
+    checkpoint = load_checkpoint(session.paths.resume)
+    if checkpoint is None and (warning := leftovers.lost_checkpoint(session.paths, 0)):
+        session.emit(Warned(message=warning))
+    trainer = Trainer(model, objective.loss, {}, training, 1, session.accelerator)
+    with usable(session.paths.resume, f"Delete {session.paths.resume} and resume: the run begins anew."):
+        point = ResumePoint.of(checkpoint)
+        examiner = HeldOutTokens(session, model, objective, training.steps, point.measurements)
+        if checkpoint is not None:
+            trainer.load_state(checkpoint.tensors, point.step)
+    if checkpoint is None:
+        session.emit(RoundStarted(round=0, sparsity=0.0, steps=training.steps))
+        torch.manual_seed(training.seed)
+    stage = Stage(0, training.steps, 0, objective, examiner)
+    loop = Loop(session, stage, trainer, point if checkpoint else None, began)
+    loop.run()
+    loop.settle()
+    _write(session, material, objective, examiner.validations[-1], loop)
 
-        Raises:
-            StopRequested: On command, a checkpoint is on disk.
-        """
-        session, steps = self.session, self.session.recipe.training.steps
-        if warning := leftovers.check_rounds(session.paths, 0):
-            session.emit(Warned(message=warning))
-        if not session.paths.finished_rounds():
-            checkpoint = load_checkpoint(session.paths.resume)
-            if checkpoint is None and (warning := leftovers.lost_checkpoint(session.paths, 0)):
-                session.emit(Warned(message=warning))
-            self._writer = CheckpointWriter(session.paths.resume, self._checkpoint_saved)
-            self._trainer = Trainer(self.model, self.objective.loss, {}, session.recipe.training, 1, session.accelerator)
-            self._start(checkpoint)
-            self._train(steps)
-            self._writer.settle()
-            self._write()
-        session.emit(RunFinished(rounds=0))
 
-    def _start(self, checkpoint: Checkpoint | None) -> None:
-        self._reported = self._began = self.session.clock()
-        if checkpoint is None:
-            self.session.emit(RoundStarted(round=0, sparsity=0.0, steps=self.session.recipe.training.steps))
-            torch.manual_seed(self.session.recipe.training.seed)
-            return
-        resume = self.session.paths.resume
-        with usable(resume, f"Delete {resume} and resume: the run begins anew."):
-            step = checkpoint.facts["step"]
-            assert isinstance(step, int)
-            self._trainer.load_state(checkpoint.tensors, step)
-        self._saved = step
-        seconds = checkpoint.facts.get("seconds", 0.0)  # older versions did not count them
-        assert isinstance(seconds, float)
-        self._began -= seconds
-
-    @property
-    def _seconds(self) -> float:
-        return self.session.clock() - self._began
-
-    def _train(self, steps: int) -> None:
-        recipe, trainer = self.session.recipe, self._trainer
-        order = BatchOrder(*self.objective.lengths(), recipe.training.batch_size, recipe.training.seed)
-        while trainer.step < steps:
-            seed = derive_seed(recipe.training.seed, "mask", trainer.step)
-            trainer.train_step(self.objective.batch(order.batch(trainer.step), seed))
-            now = self.session.clock()
-            if now - self._reported >= STEP_EVENT_S or trainer.step == steps:
-                self._report(now, steps)
-            if trainer.step == steps or (recipe.picker.every and trainer.step % recipe.picker.every == 0):
-                self._validate()
-            if trainer.step % recipe.training.checkpoint_every == 0 or trainer.step == steps:
-                self._save()
-            self._writer.poll()
-            self.session.breathe(0, trainer.step, self._save_now)
-
-    def _report(self, now: float, steps: int) -> None:
-        rates, elapsed = self._trainer.report(), max(1e-6, now - self._reported)
-        self._reported = now
-        self.session.emit(
-            Step(
-                round=0,
-                step=self._trainer.step,
-                steps=steps,
-                loss=rates.loss,
-                learning_rate=rates.learning_rate,
-                tokens_per_second=round(rates.tokens / elapsed, 1),
-                examples_per_second=round(rates.examples / elapsed, 2),
-            )
-        )
-
-    @torch.inference_mode()
-    def _validate(self) -> None:
-        """Loss and accuracy on what is held out, the same every time."""
-        started, step, device = self.session.clock(), self._trainer.step, self.model.device
-        self.model.eval()
-        loss, right, count = 0.0, 0, 0
-        for batch in self.objective.held_out():
-            with autocast(self.session.accelerator):
-                found = self.objective.found(batch.to(device))
-            loss, right, count = loss + found.loss, right + found.right, count + found.count
-        self.model.train()
-        mean, accuracy = self._measured[step] = (loss / max(1, count), right / max(1, count))
-        seconds = round(self.session.clock() - started, 3)
-        self.session.emit(Validated(round=0, step=step, loss=mean, accuracy=accuracy, seconds=seconds))
-
-    def _save_now(self) -> None:
-        self._save()
-        self._writer.settle()
-
-    def _save(self) -> None:
-        if self._trainer.step == self._saved:
-            return
-        self._trainer.check()
-        facts = {"round": 0, "step": self._trainer.step, "seconds": self._seconds}
-        self._writer.write(self._trainer.state(), facts)
-        self._saved = self._trainer.step
-
-    def _checkpoint_saved(self, facts: Mapping[str, object]) -> None:
-        step = facts["step"]
-        assert isinstance(step, int)
-        self.session.emit(CheckpointSaved(round=0, step=step))
-
-    def _write(self) -> None:
-        if self._trainer.step not in self._measured:
-            self._validate()  # resumed at the very end
-        loss, accuracy = self._measured[self._trainer.step]
-        facts = {"round": 0, "sparsity": 0.0, "steps": self._trainer.step, "held_out_loss": loss, "held_out_accuracy": accuracy}
-        facts["seconds"] = round(self._seconds, 3)
-        self.model.config.pretrained_only = True
-        self.session.check()
-        with complete_or_absent(self.session.paths.round(0)) as draft:
-            save_model(self.model, self.reader, draft, decoder=self.objective.trains_decoder)
-            (draft / "metrics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-        self.session.emit(
-            RoundFinished(round=0, sparsity=0.0, scores=None, steps=self._trainer.step, seconds=round(self._seconds, 3))
-        )
+def _write(session: Session, material: Material, objective: HeldOutObjective, last: Validation, loop: Loop) -> None:
+    """Puts the model on disk, as round 0."""
+    facts = {"round": 0, "sparsity": 0.0, "steps": last.step, "held_out_loss": last.loss, "held_out_accuracy": last.accuracy}
+    facts["seconds"] = round(loop.seconds, 3)
+    material.model.config.pretrained_only = True
+    session.check()
+    with complete_or_absent(session.paths.round(0)) as draft:
+        save_model(material.model, material.reader, draft, decoder=objective.trains_decoder)
+        (draft / "metrics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    session.emit(RoundFinished(round=0, sparsity=0.0, scores=None, steps=last.step, seconds=round(loop.seconds, 3)))

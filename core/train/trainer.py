@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..compress.masks import apply_masks
+from ..compress.masks import Masks, apply_masks, from_bits, to_bits
 from ..data import Batch
 from ..errors import TrainingError
 from ..families.config import PAD
@@ -25,6 +25,9 @@ ADAM_EPSILON = 1e-8
 
 ENCODER_LAYERS = "encoder.encoder."
 """Names of the parameters that `hold_encoder` holds begin so; embeddings, which the decoder shares, are not among them."""
+
+MASK = "mask/"
+"""Names of masks in a trainer's state begin so."""
 
 Loss = Callable[[Batch], Tensor]
 """A batch on the model's device -> mean loss, 0-dimensional."""
@@ -77,6 +80,47 @@ def encoder_share(training: Training, step: int) -> float:
     return training.encoder_rate * (min(1.0, max(0, step - hold) / hold) if hold else 1.0)
 
 
+@dataclass(frozen=True)
+class Held:
+    """Masks in the three forms that are needed of them."""
+
+    masks: Masks
+    factors: dict[str, Tensor]
+    """In the weights' own type: multiplying by bools takes four times as long."""
+    bits: dict[str, Tensor]
+    """One bit a weight, for the disk."""
+
+    @staticmethod
+    def of(masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> "Held":
+        """The forms of some masks.
+
+        Args:
+            masks: Parameter name -> bool mask.
+            weights: Parameter name -> weight.
+        """
+        factors = {name: mask.to(weights[name].dtype) for name, mask in masks.items()}
+        return Held(dict(masks), factors, {name: torch.from_numpy(to_bits(mask)) for name, mask in masks.items()})
+
+
+def stored_masks(model: nn.Module, tensors: Mapping[str, Tensor]) -> Masks:
+    """The masks in a trainer's state, on the device of the model.
+
+    Args:
+        model: The model whose weights they are of.
+        tensors: As `Trainer.state` gave them.
+
+    Returns:
+        Parameter name -> bool mask; {} where none was held, or the state is of an older version, which kept none.
+
+    Raises:
+        KeyError: A mask is of no parameter of the model.
+        ValueError: A mask is not of its weight's size.
+    """
+    weights = dict(model.named_parameters())
+    bits = {name.removeprefix(MASK): stored for name, stored in tensors.items() if name.startswith(MASK)}
+    return {name: from_bits(each.numpy(), weights[name].shape).to(weights[name].device) for name, each in bits.items()}
+
+
 class Trainer:
     """Trains a model step by step, its pruned weights held at 0.
 
@@ -92,11 +136,10 @@ class Trainer:
     def __init__(
         self, model: nn.Module, loss: Loss, masks: Mapping[str, Tensor], training: Training, rounds: int, accelerator: Accelerator
     ) -> None:
-        self.step = 0
-        self._model, self._loss, self._training, self._rounds, self._accelerator = model, loss, training, rounds, accelerator
+        self.step, self.model = 0, model
+        self._loss, self._training, self._rounds, self._accelerator = loss, training, rounds, accelerator
         self._weights = dict(model.named_parameters())
-        # In the weights' own type: multiplying by bools takes four times as long.
-        self._masks = {name: mask.to(self._weights[name].dtype) for name, mask in masks.items()}
+        self._masks = Held.of(masks, self._weights)
         held = [weight for name, weight in self._weights.items() if name.startswith(ENCODER_LAYERS)]
         free = [weight for name, weight in self._weights.items() if not name.startswith(ENCODER_LAYERS)]
         self._optimizer = torch.optim.AdamW(
@@ -118,7 +161,7 @@ class Trainer:
         Raises:
             TrainingError: The loss is no finite number (seen here on the CPU, at the next `report` on a GPU).
         """
-        self._model.train()
+        self.model.train()
         rate = learning_rate(self._training, self.step, self._rounds)
         for group in self._optimizer.param_groups:
             group["lr"] = rate * encoder_share(self._training, self.step) if group["held"] else rate
@@ -134,13 +177,27 @@ class Trainer:
             checked = torch.where(torch.isfinite(norm), checked, norm)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        apply_masks(self._weights, self._masks)
+        apply_masks(self._weights, self._masks.factors)
         self.step += 1
         self._pending.append((self.step, batch.rows, checked))
         self._examples += len(batch.rows)
         self._tokens += int((batch.sources != PAD).sum() + (batch.targets != PAD).sum())
         if device.type == "cpu":  # a GPU must not wait for each loss; its losses are looked at in `report`
             self._refuse_nan(self._pending[-1:])
+
+    @property
+    def masks(self) -> Masks:
+        """Parameter name -> bool mask: what is held at 0 now."""
+        return self._masks.masks
+
+    def hold(self, masks: Masks) -> None:
+        """Holds other weights at 0 from now on.
+
+        Args:
+            masks: Parameter name -> bool mask on the weights' device, all of them; a pruned weight should stay pruned.
+        """
+        self._masks = Held.of(masks, self._weights)
+        apply_masks(self._weights, self._masks.factors)
 
     def report(self) -> Rates:
         """Loss, rate and work done since the last report; forgets them.
@@ -164,11 +221,12 @@ class Trainer:
         self._refuse_nan(self._pending)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything needed to go on from here, as tensors: weights, optimizer, random-number generators."""
+        """Everything needed to go on from here, as tensors: weights, masks, optimizer, random-number generators."""
         tensors = {f"weight/{name}": weight.detach() for name, weight in self._weights.items()}
         for name, weight in self._weights.items():
             for key, value in self._optimizer.state.get(weight, {}).items():
                 tensors[f"optimizer/{key}/{name}"] = value
+        tensors |= {f"{MASK}{name}": bits for name, bits in self._masks.bits.items()}
         tensors["rng/cpu"] = torch.get_rng_state()
         if self._accelerator.device.type == "cuda":
             tensors["rng/cuda"] = torch.cuda.get_rng_state(self._accelerator.device)
@@ -179,7 +237,7 @@ class Trainer:
         """Goes back to a saved state.
 
         Args:
-            tensors: As `state` gave them.
+            tensors: As `state` gave them; the masks among them are those that this trainer was made with (`stored_masks`).
             step: The step they were saved after.
         """
         for name, weight in self._weights.items():
@@ -199,7 +257,7 @@ class Trainer:
 
     def _clip(self) -> Tensor:
         # A pruned weight gets a gradient too; it must not count in the norm, or a sparse model would train more slowly.
-        for name, mask in self._masks.items():
+        for name, mask in self._masks.factors.items():
             gradient = self._weights[name].grad
             if gradient is not None:
                 gradient.mul_(mask)

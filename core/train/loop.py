@@ -1,0 +1,208 @@
+"""The training loop: steps, reports, measurements and resume points, one for all kinds of run.
+
+A round of pruning, a fine-tuning and a pre-training differ in what is minimised (an objective) and in how the weights are
+measured between steps (an examiner); both are given. Cut off anywhere and taken up again, a training ends with the same bits.
+Knows nothing of how masks come about, nor of what is done with the weights afterwards.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from ..data import BatchOrder
+from ..run.events import CheckpointSaved, Step
+from ..seeds import derive_seed
+from . import leftovers
+from .checkpoint import Checkpoint, CheckpointWriter, save_tensors, weights_of
+from .objectives import Objective
+from .session import STEP_EVENT_S, Session
+from .trainer import Trainer
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """Where a training stands, beside its weights, masks, optimizer and generators: the facts of its checkpoint."""
+
+    step: int = 0
+    measurements: tuple[Mapping[str, Any], ...] = ()
+    """What its examiner has measured so far, as JSON."""
+    seconds: float = 0.0
+    """Of work, of all processes so far."""
+
+    @staticmethod
+    def of(checkpoint: Checkpoint | None) -> "ResumePoint":
+        """The point of a checkpoint, or the beginning of a training where there is none.
+
+        Raises:
+            KeyError: The checkpoint does not say its step.
+            AssertionError: What it says cannot be.
+        """
+        if checkpoint is None:
+            return ResumePoint()
+        facts = checkpoint.facts
+        # A pre-training of an older version kept neither its measurements nor its seconds.
+        step, seconds, measurements = facts["step"], facts.get("seconds", 0.0), facts.get("measurements", [])
+        assert isinstance(step, int)
+        assert isinstance(seconds, float)
+        assert isinstance(measurements, list)
+        return ResumePoint(step, tuple(measurements), seconds)
+
+
+class Examiner(Protocol):
+    """Measures the weights between steps, and says when a training ends before its last step."""
+
+    @property
+    def measurements(self) -> Sequence[Mapping[str, Any]]:
+        """All of this training so far, as JSON: what a resume point keeps."""
+        ...
+
+    @property
+    def stops(self) -> bool:
+        """Whether the training ends here, whatever steps are left."""
+        ...
+
+    def due(self, step: int) -> bool:
+        """Whether a measurement belongs to this step and has not been made."""
+        ...
+
+    def measure(self, step: int, save: Callable[[], None]) -> None:
+        """Measures the weights as they are.
+
+        Args:
+            step: The step they are of.
+            save: Writes a checkpoint of this point; for measurements that may be broken off.
+
+        Raises:
+            StopRequested: On command, a checkpoint is on disk.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training inside a run: what the loop has to know of it."""
+
+    number: int
+    """Of its round."""
+    steps: int
+    first_batch: int
+    """Its first batch in the run's endless order: a round shorter than an epoch goes on where the one before it ended."""
+    objective: Objective
+    examiner: Examiner
+    rewind_step: int | None = None
+    """After this step the weights are kept as those that later rounds rewind to; None where they are not."""
+
+
+class Loop:
+    """Trains a stage to its end.
+
+    Args:
+        session: Journal, commands, recipe, folder.
+        stage: What is trained.
+        trainer: At the stage's first step, or as it was at the resume point.
+        point: Where the training stands; None where it has no checkpoint yet.
+        began: The session's clock when this process began the round, in seconds.
+        rewind: Digest of the weights that rounds rewind to; "" where nobody needs them, or they are not made yet.
+    """
+
+    def __init__(
+        self, session: Session, stage: Stage, trainer: Trainer, point: ResumePoint | None, began: float, rewind: str = ""
+    ) -> None:
+        self.stage, self.trainer, self.rewind = stage, trainer, rewind
+        self._session, self._training = session, session.recipe.training
+        self._began = began - (point.seconds if point else 0.0)
+        self._reported = session.clock()
+        self._saved = (point.step, len(point.measurements)) if point else None
+        """Step and number of measurements of the newest checkpoint, on disk or on its way there."""
+        self._writer = CheckpointWriter(session.paths.resume, self._checkpoint_saved)
+        self._order = BatchOrder(*stage.objective.lengths(), self._training.batch_size, self._training.seed)
+
+    @property
+    def seconds(self) -> float:
+        """Of work on this stage, of all processes so far."""
+        return self._session.clock() - self._began
+
+    def run(self) -> None:
+        """Trains until all steps are done or the examiner stops; the last point is then on its way to the disk.
+
+        Raises:
+            StopRequested: On command, a checkpoint is on disk.
+            TrainingError: The loss is no finite number.
+        """
+        examiner, trainer = self.stage.examiner, self.trainer
+        while True:
+            if examiner.due(trainer.step):
+                trainer.check()
+                examiner.measure(trainer.step, self.save_now)
+                self._reported = self._session.clock()  # the next rates are of training alone
+                self.save()
+            if trainer.step >= self.stage.steps or examiner.stops:
+                self.save()
+                return
+            self._step()
+            self._after_step()
+
+    def settle(self) -> None:
+        """Waits until everything is on disk."""
+        self._writer.settle()
+
+    def save_now(self) -> None:
+        """As `save`, and waits until it is on disk."""
+        self.save()
+        self.settle()
+
+    def save(self) -> None:
+        """Begins to write a checkpoint of exactly this point, unless there is one.
+
+        Raises:
+            TrainingError: The loss is no finite number.
+        """
+        step, measurements = self.trainer.step, tuple(self.stage.examiner.measurements)
+        if (step, len(measurements)) == self._saved:
+            return
+        self.trainer.check()
+        point = ResumePoint(step, measurements, self.seconds)
+        self._writer.write(self.trainer.state(), {"round": self.stage.number, **asdict(point), "rewind": self.rewind})
+        self._saved = (step, len(measurements))
+
+    def _step(self) -> None:
+        objective, trainer = self.stage.objective, self.trainer
+        place = self.stage.first_batch + trainer.step
+        seed = derive_seed(self._training.seed, "mask", place)
+        trainer.train_step(objective.batch(self._order.batch(place), seed))
+        masks = objective.masks(trainer.step, trainer.masks)
+        if masks is not trainer.masks:
+            trainer.hold(masks)
+
+    def _after_step(self) -> None:
+        step, steps = self.trainer.step, self.stage.steps
+        if step == self.stage.rewind_step:
+            save_tensors(self._session.paths.rewind, weights_of(self.trainer.model))
+            self.rewind = leftovers.digest(self._session.paths.rewind)
+        if self._session.clock() - self._reported >= STEP_EVENT_S or step == steps:
+            self._report()
+        if step % self._training.checkpoint_every == 0 and step < steps:
+            self.save()
+        self._writer.poll()
+        self._session.breathe(self.stage.number, step, self.save_now)
+
+    def _report(self) -> None:
+        now = self._session.clock()
+        rates, elapsed = self.trainer.report(), max(1e-6, now - self._reported)
+        self._reported = now
+        self._session.emit(
+            Step(
+                round=self.stage.number,
+                step=self.trainer.step,
+                steps=self.stage.steps,
+                loss=rates.loss,
+                learning_rate=rates.learning_rate,
+                tokens_per_second=round(rates.tokens / elapsed, 1),
+                examples_per_second=round(rates.examples / elapsed, 2),
+            )
+        )
+
+    def _checkpoint_saved(self, facts: Mapping[str, object]) -> None:
+        step = facts["step"]
+        assert isinstance(step, int)
+        self._session.emit(CheckpointSaved(round=self.stage.number, step=step))

@@ -1,0 +1,154 @@
+"""The end of a round: picks its weights, scores them, measures its matrices, and puts it on disk, complete or absent.
+
+Killed anywhere in between, all of it is done again from the round's last resume point, with the same bits.
+"""
+
+import json
+from dataclasses import asdict
+
+import torch
+
+from ..atomic import complete_or_absent
+from ..compress import figures
+from ..compress.masks import Masks, load_masks, save_masks, sparsity_of
+from ..evaluate.evaluate import Evaluation, Uncertainty, uncertainty, write_predictions
+from ..families.device import describe
+from ..model import save_model
+from ..run.encoder_off import EncoderOff
+from ..run.events import Picked, RoundFinished
+from . import leftovers
+from .checkpoint import load_tensors, one_tensor, set_weights, usable
+from .loop import Loop
+from .round import Round, kept, size
+from .scoring import CommentScores, floors
+
+
+def end_round(round_: Round, loop: Loop, examiner: CommentScores) -> None:
+    """Picks, scores the picked weights and puts the round on disk.
+
+    Args:
+        round_: The round.
+        loop: It has run; its last point is on disk or on its way there.
+        examiner: The loop's.
+
+    Raises:
+        StopRequested: On command, while the weights were scored; the round's last point is on disk.
+        RunError: The picked weights are not there any more.
+    """
+    session, number, last = round_.session, round_.number, loop.trainer.step
+    step, bleu, reason = examiner.picker.pick(last)
+    if step != last:
+        _take_best(round_, examiner, step)
+    session.emit(Picked(round=number, step=step, bleu=bleu, reason=reason))
+    known = examiner.newest if examiner.newest is not None and examiner.newest[0] == step else None
+    evaluation = known[1] if known else examiner.evaluate(step, last, lambda: None)
+    encoder_off = examiner.evaluate_encoder_off(step, last, evaluation, loop.settle) if number == 0 else None
+    own = round_.own_masks(loop.trainer.masks)
+    # Round 0 has masks too, of ones: whoever reads a round need not know that it was the dense one.
+    masks = round_.all_masks(loop.trainer.masks)
+    # Before the round is on disk: killed in between, the round's end is done again, and no figure is missing.
+    _measure_matrices(round_, masks)
+    loop.settle()
+    compared = uncertainty(evaluation, session.paths.round(0) / "predictions.jsonl" if number else None)
+    facts = _mask_facts(round_, own, masks) | {
+        "steps": last,
+        "picked_step": step,
+        "picked_because": reason,
+        "measurements": examiner.measurements,
+        **_score_facts(round_, evaluation, compared, encoder_off),
+        "seconds": round(loop.seconds, 3),
+        "decoding": _decoding(round_, evaluation),
+    }
+    _write(round_, facts, evaluation, masks, loop.rewind)
+    session.emit(
+        RoundFinished(
+            round=number,
+            sparsity=sparsity_of(own),
+            scores=evaluation.scores,
+            steps=last,
+            seconds=round(loop.seconds, 3),
+            size_bytes=_size_bytes(round_, masks),
+            before=sparsity_of(round_.material.masks),
+            against_dense=dict(compared.against_dense),
+        )
+    )
+
+
+def _take_best(round_: Round, examiner: CommentScores, step: int) -> None:
+    """Sets the model to the weights that the picker has as the best."""
+    again = f"Delete {round_.session.paths.resume} and resume: round {round_.number} begins anew."
+    with usable(examiner.best_file, again):
+        facts, best = load_tensors(examiner.best_file)
+        assert (facts["round"], facts["step"]) == (round_.number, step), "it is of another step"
+        set_weights(round_.material.model, best)
+
+
+def _measure_matrices(round_: Round, masks: Masks) -> None:
+    """Journals what a screen shows of each matrix."""
+    number, before = round_.number, round_.session.paths.round(round_.number - 1)
+    weights = dict(round_.material.model.named_parameters())
+    # Somebody may have made room by now and deleted them: that costs figures, not the run.
+    still_there = number > 0 and (before / "masks.safetensors").exists()
+    old = load_masks(before / "masks.safetensors") if still_there else {}
+    for name, mask in masks.items():
+        weight_before = one_tensor(before / "model.safetensors", name) if number > 0 else None
+        known = figures.Before(old.get(name), weight_before)
+        round_.session.emit(figures.measure(number, name, weights[name], mask, known, round_.heads.of(name)))
+
+
+def _size_bytes(round_: Round, masks: Masks) -> int:
+    """Of the model as bitmask and values."""
+    parameters = sum(weight.numel() for weight in round_.material.model.parameters())
+    return figures.sparse_bytes(parameters, size(masks), kept(masks))
+
+
+def _mask_facts(round_: Round, own: Masks, masks: Masks) -> dict[str, object]:
+    return {
+        "round": round_.number,
+        "sparsity": sparsity_of(own),
+        "sparsity_before": sparsity_of(round_.material.masks),
+        "kept": kept(own),
+        "total": size(own),
+        "size_bytes": _size_bytes(round_, masks),
+    }
+
+
+def _score_facts(
+    round_: Round, evaluation: Evaluation, compared: Uncertainty, encoder_off: EncoderOff | None
+) -> dict[str, object]:
+    return {
+        "split": round_.session.recipe.evaluation.split,
+        "rows": len(evaluation.rows),
+        "scores": asdict(evaluation.scores),
+        "floors": {name: asdict(floor) for name, floor in floors(evaluation).items()},
+        "signatures": evaluation.signatures,
+        **compared.facts(),
+        **({"encoder_off": encoder_off.facts()} if encoder_off is not None else {}),
+    }
+
+
+def _decoding(round_: Round, evaluation: Evaluation) -> dict[str, object]:
+    """How long the search for comments took, and on what: times from elsewhere say nothing beside it."""
+    decoded = evaluation.decoded
+    return {
+        "seconds": round(decoded.seconds, 4),
+        "rows": len(decoded.texts),
+        "tokens": decoded.tokens,
+        "beam": round_.session.recipe.evaluation.beam,
+        "batch_size": decoded.batch_size,
+        "device": describe(round_.material.model.device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _write(round_: Round, facts: dict[str, object], evaluation: Evaluation, masks: Masks, rewind: str) -> None:
+    """Puts the round on disk, with the digests of what later rounds read."""
+    model = round_.material.model
+    model.config.pretrained_only = False
+    round_.session.check()
+    with complete_or_absent(round_.session.paths.round(round_.number)) as draft:
+        save_model(model, round_.material.reader, draft)
+        save_masks(masks, draft / "masks.safetensors")
+        write_predictions(evaluation, draft / "predictions.jsonl")
+        facts["digests"] = leftovers.digests(draft, leftovers.ROUND_FILES) | {leftovers.REWIND: rewind}
+        (draft / "metrics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,153 @@
+"""Scores a round's weights by the comments they write: between steps for its picker, and at its end; keeps the best weights.
+
+Journals what it measures, and obeys commands between two batches. Knows nothing of masks, nor of what a round leaves on disk.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError
+from ..evaluate.evaluate import Evaluation, as_event, evaluate, measure_encoder_off
+from ..run.encoder_off import SIGNATURE, EncoderOff
+from ..run.events import EncoderOffMeasured, Evaluated, Evaluating, Scores
+from .checkpoint import BEST_FILE, load_tensors, save_tensors, weights_of
+from .picker import Measurement, Picker
+from .round import Round
+
+SAMPLES = 6
+"""Validation methods whose comments every evaluation event carries."""
+
+
+class CommentScores:
+    """The examiner of a round: scores held-out comments, and lets a picker decide.
+
+    Args:
+        round_: The round.
+        measurements: Of its resume point, as JSON.
+    """
+
+    def __init__(self, round_: Round, measurements: Sequence[Mapping[str, Any]] = ()) -> None:
+        self._round, self._session, self._material = round_, round_.session, round_.material
+        known = tuple(Measurement(**measured) for measured in measurements)
+        self.picker = Picker(round_.session.recipe.picker, known)
+        self.newest: tuple[int, Evaluation] | None = None
+        """The newest evaluation of this process, after its step; not needed to resume."""
+
+    @property
+    def measurements(self) -> list[dict[str, Any]]:
+        """As `Examiner.measurements`."""
+        return [asdict(measured) for measured in self.picker.measurements]
+
+    @property
+    def stops(self) -> bool:
+        """As `Examiner.stops`."""
+        return self.picker.stops
+
+    @property
+    def best_file(self) -> Path:
+        """The weights that the picker has as the best of the round."""
+        return self._session.paths.resume / BEST_FILE
+
+    def due(self, step: int) -> bool:
+        """As `Examiner.due`."""
+        return self.picker.due(step)
+
+    def measure(self, step: int, save: Callable[[], None]) -> None:
+        """Scores the weights as they are, for the picker; keeps them if they are the best so far."""
+        evaluation = self.evaluate(step, step, save)
+        self.picker = self.picker.with_score(step, evaluation.result.scores.bleu)
+        if self.picker.best == self.picker.measurements[-1] and self._session.recipe.picker.rule != "last":
+            save_tensors(self.best_file, weights_of(self._material.model), {"round": self._round.number, "step": step})
+
+    def check_best(self) -> None:
+        """Refuses to go on without the weights that the picker has as the best.
+
+        Raises:
+            RunError: They are missing, or of an earlier step.
+        """
+        best, number = self.picker.best, self._round.number
+        if best is None or self._session.recipe.picker.rule == "last":
+            return
+        start_anew = f"Put it back, or delete {self._session.paths.resume}: round {number} begins again."
+        if not self.best_file.exists():
+            raise RunError(f"{self.best_file} is missing: the weights that the picker has as the best.", start_anew)
+        facts, _ = load_tensors(self.best_file)
+        step = facts.get("step")
+        # Of a later step: killed after it was written and before the checkpoint was; that measurement will be made again.
+        if facts.get("round") != number or not isinstance(step, int) or step < best.step:
+            raise RunError(f"{self.best_file} is not of round {number}, step {best.step}.", start_anew)
+
+    def evaluate(self, step: int, at: int, save: Callable[[], None]) -> Evaluation:
+        """Scores the weights as they are, and journals it.
+
+        Args:
+            step: The step they are of.
+            at: The step where the round stands.
+            save: Writes a checkpoint of where the round stands.
+        """
+        session, material, number = self._session, self._material, self._round.number
+        rows = len(material.held_out.rows)
+
+        def after_batch(done: int) -> None:
+            session.emit(Evaluating(round=number, step=step, done=done, rows=rows))
+            session.breathe(number, at, save)
+
+        recipe = session.recipe.evaluation
+        evaluation = evaluate(
+            material.model, material.reader, material.held_out, recipe, after_batch, material.floors, session.clock
+        )
+        session.emit(
+            Evaluated(
+                round=number,
+                step=step,
+                split=recipe.split,
+                rows=rows,
+                scores=evaluation.scores,
+                floors=floors(evaluation),
+                signatures=evaluation.signatures,
+                seconds=round(evaluation.seconds, 3),
+                samples=evaluation.samples(SAMPLES),
+            )
+        )
+        self.newest = (step, evaluation)
+        return evaluation
+
+    def evaluate_encoder_off(self, step: int, at: int, evaluation: Evaluation, save: Callable[[], None]) -> EncoderOff:
+        """Scores the weights without the encoder's layers: the floor that the whole study is held against.
+
+        Args:
+            step: The step they are of.
+            at: The step where the round stands.
+            evaluation: Of the model as it is.
+            save: Makes sure of a checkpoint of where the round stands.
+        """
+        session, material, number = self._session, self._material, self._round.number
+        rows = len(material.held_out.rows)
+
+        def after_batch(done: int) -> None:
+            session.emit(Evaluating(round=number, step=step, done=done, rows=rows, encoder_off=True))
+            session.breathe(number, at, save)
+
+        recipe = session.recipe.evaluation
+        off = measure_encoder_off(material.model, material.reader, material.held_out, recipe, evaluation, after_batch)
+        session.emit(
+            EncoderOffMeasured(
+                round=number,
+                step=step,
+                split=recipe.split,
+                rows=rows,
+                scores=off.scores,
+                intervals=dict(off.intervals),
+                dense_less=dict(off.dense_less),
+                signatures={**evaluation.signatures, "encoder_off": SIGNATURE},
+                seconds=round(off.seconds, 3),
+            )
+        )
+        return off
+
+
+def floors(evaluation: Evaluation) -> dict[str, Scores]:
+    """What a constant sentence and the method's name score on the same rows, as events carry it."""
+    return {"constant": as_event(evaluation.floors.constant), "name": as_event(evaluation.floors.name)}
