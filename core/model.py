@@ -41,7 +41,7 @@ from .families.weightfiles import (
     read_tensors,
     unpack,
 )
-from .plainfiles import size_words
+from .regularfile import size_words
 from .spec.checkpoint_files import CONFIG, READER, WEIGHTS
 from .spec.configfields import check_fields, short
 

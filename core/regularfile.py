@@ -1,8 +1,8 @@
 """Reading and appending to files that anybody may have put there: regular ones only, no more of them than was expected.
 
-A run folder is a protocol, so whatever lies in one may be a FIFO that never answers, a device, a folder, a link in a circle or
-gigabytes long. Nothing but a regular file is opened here (opening a device can already do something), a link to one counts as
-one, and nothing is waited for. Knows no file of a run.
+Whatever lies in a run's or a model's folder may be a FIFO that never answers, a device, a folder, a link in a circle, gigabytes
+long or all holes. Nothing but a regular file is opened here (opening a device can already do something), a link to one counts as
+one, and nothing is waited for. Knows no file of a run or a model. Torch-free.
 """
 
 import errno
@@ -19,6 +19,8 @@ TOML_BYTES = 64 * 1024
 """Most of a recipe or of settings: ten times the longest."""
 DOTS = 500
 """Most dots in a line of TOML: the time that its parser takes for one key grows with their square."""
+HOLLOW_BYTES = 100_000_000
+"""Larger files of a model must have been written: one that is all holes costs its maker nothing, and its reader memory."""
 NO_WAITING = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -56,6 +58,20 @@ def open_regular(path: str | Path) -> BinaryIO:
         OSError: It is none, not there, or may not be read.
     """
     return os.fdopen(_open(path, os.O_RDONLY), "rb")
+
+
+def open_written(path: str | Path) -> BinaryIO:
+    """Opens a regular file for reading that, if it is large, is not almost all holes: whoever reads it believes its size.
+
+    Raises:
+        OSError: As `open_regular`, or it is hollow.
+    """
+    file = open_regular(path)
+    status = os.fstat(file.fileno())
+    if status.st_size > HOLLOW_BYTES and 0 < status.st_blocks * 512 < status.st_size / 100:
+        file.close()
+        raise UnfitFileError(f"its {size_words(status.st_size)} are almost all holes: little of it was ever written", path)
+    return file
 
 
 def append_regular(path: str | Path, mode: int = 0o666) -> int:
@@ -162,9 +178,18 @@ def real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def reason(error: OSError) -> str:
-    """Why a file could not be read, as the end of a sentence without its full stop."""
-    return error.strerror or str(error)
+def reason(error: Exception) -> str:
+    """Why a file could not be read, as the end of a sentence without its full stop; the first line of a longer text."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text.splitlines()[0][:300] if text else type(error).__name__
+
+
+def size_words(size_bytes: int) -> str:
+    """A size for an error's text: "5.0 MB"."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.1f} {unit}"
+    return f"{size_bytes} bytes"
 
 
 def _open(path: str | Path, flags: int) -> int:
@@ -182,4 +207,4 @@ def _check(status: os.stat_result, path: str | Path) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(status.st_mode):
-        raise UnfitFileError(f"it is {KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, no regular file", path)
+        raise UnfitFileError(f"it is {KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, not a regular file", path)

@@ -157,7 +157,7 @@ def test_comments_that_are_all_empty_are_scored(tmp_path: Path) -> None:
 
 def test_a_pipe_as_file_of_comments_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "out")
-    with pytest.raises(DataError, match="out cannot be read: it is a FIFO, no regular file"):
+    with pytest.raises(DataError, match="out cannot be read: it is a FIFO, not a regular file"):
         read_codexglue_file(tmp_path / "out")
 
 

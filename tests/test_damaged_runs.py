@@ -64,9 +64,9 @@ def long(path: Path) -> None:
 ODD = (fifo, a_folder, device, circle)
 ALL = (*ODD, no_text, deep, long)
 REASONS = {
-    fifo: "it is a FIFO, no regular file",
+    fifo: "it is a FIFO, not a regular file",
     a_folder: "Is a directory",
-    device: "it is a device, no regular file",
+    device: "it is a device, not a regular file",
     circle: "Too many levels of symbolic links",
 }
 READ = ("recipe.toml", "events.jsonl", "meta.json", "rounds/01/metrics.json")
@@ -216,7 +216,7 @@ def test_the_command_line_lists_it_and_the_others(checkpoints: Path) -> None:
     (checkpoints / "a").symlink_to("a")
     words = [sys.executable, "-m", "codeprune_tui.cli.main", "--checkpoints", str(checkpoints), "status"]
     text = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60, cwd=ROOT).stdout
-    assert "bad is damaged: meta.json: it is a FIFO, no regular file." in text
+    assert "bad is damaged: meta.json: it is a FIFO, not a regular file." in text
     assert "a is damaged: events.jsonl: Too many levels of symbolic links" in text
     lines = {line.split()[0]: line.split()[1] for line in text.splitlines()[1:4]}
     assert lines == {"a": "DAMAGED", "bad": "DAMAGED", "good": "DONE"}
@@ -239,7 +239,7 @@ async def test_the_app_lists_it_and_the_others(checkpoints: Path) -> None:
         table = app.screen.query_one("#runs")
         while table.chosen != "bad":  # type: ignore[attr-defined]
             await pilot.press("down")
-        await until_shown(app, "bad: events.jsonl: it is a FIFO, no regular file")
+        await until_shown(app, "bad: events.jsonl: it is a FIFO, not a regular file")
         await until_shown(app, "sparsity is no number that can be")
         for key, title in (("enter", "[2 Live]"), ("3", "[3 Layers]"), ("4", "[4 Compare]"), ("5", "[5 Playground]")):
             await pilot.press(key)
@@ -272,5 +272,5 @@ def test_resuming_a_damaged_run_says_why(checkpoints: Path) -> None:
     paths.recipe.unlink()
     os.mkfifo(paths.recipe)
     paths.journal.write_text("")
-    with pytest.raises(CodepruneError, match="it is a FIFO, no regular file"):
+    with pytest.raises(CodepruneError, match="it is a FIFO, not a regular file"):
         client.resume(paths)

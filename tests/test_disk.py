@@ -123,7 +123,7 @@ def test_a_journal_that_takes_nothing_is_said_in_the_log(
 def test_a_lock_that_cannot_be_taken_is_said(paths: RunPaths, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(paths.lock)
     assert worker.main([str(paths.root)]) == RunError.exit_code
-    assert "it is a FIFO, no regular file" in capsys.readouterr().err
+    assert "it is a FIFO, not a regular file" in capsys.readouterr().err
 
 
 def test_half_a_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

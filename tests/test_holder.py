@@ -199,5 +199,5 @@ def test_a_command_that_nobody_takes_is_told(paths: RunPaths, monkeypatch: pytes
 
 def test_a_pipe_in_the_place_of_the_commands_holds_nobody_up(paths: RunPaths) -> None:
     os.mkfifo(paths.commands)
-    with hold_lock(paths), pytest.raises(RunError, match=r"Cannot write .*commands\.jsonl: it is a FIFO, no regular file"):
+    with hold_lock(paths), pytest.raises(RunError, match=r"Cannot write .*commands\.jsonl: it is a FIFO, not a regular file"):
         client.pause(paths)

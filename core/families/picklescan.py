@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import ModelError
-from ..plainfiles import open_plain, reason
+from ..regularfile import open_written, reason
 
 MOST_BYTES = 16_000_000
 """Of instructions; those of a model with hundreds of tensors take 100 kB."""
@@ -49,7 +49,7 @@ def check_pickle(path: Path) -> None:
         ModelError: It is no such file, is damaged, or holds something else; the text names the file.
     """
     try:
-        with open_plain(path) as file:
+        with open_written(path) as file:
             size_bytes = file.seek(0, io.SEEK_END)
             file.seek(0)
             begin = file.read(2)

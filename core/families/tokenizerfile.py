@@ -15,7 +15,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
 from ..errors import ModelError
-from ..plainfiles import read_plain, reason
+from ..regularfile import read_regular, reason
 from ..spec.configfields import short
 
 ADDED = "added_tokens.json"
@@ -155,7 +155,7 @@ def _many(value: object) -> bool:
 def _of_bpe(folder: Path) -> Tokenizer:
     """A tokenizer of the two files that GPT-2 and RoBERTa came with."""
     vocabulary = _json(folder / "vocab.json")
-    lines = read_plain(folder / "merges.txt", MOST_BYTES).decode("utf-8").split("\n")
+    lines = read_regular(folder / "merges.txt", MOST_BYTES).decode("utf-8").split("\n")
     merges = [tuple(line.split(" ")) for line in lines if line.strip() and not line.startswith("#version")]
     if not isinstance(vocabulary, dict) or not all(type(number) is int for number in vocabulary.values()):
         raise ValueError("vocab.json is no table of tokens and their ids")
@@ -187,4 +187,4 @@ def _add_tokens(backend: Tokenizer, tokens: object, path: Path) -> None:
 
 
 def _json(path: Path) -> object:
-    return json.loads(read_plain(path, MOST_BYTES).decode("utf-8"))
+    return json.loads(read_regular(path, MOST_BYTES).decode("utf-8"))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..hub import cache_only, why_unreachable
-from ..plainfiles import size_words
+from ..regularfile import size_words
 from ..spec.checkpoint_files import CONFIG, INDEXES, READER, TOKENIZERS, WEIGHTS, local_tokenizer, local_weights, no_model
 from ..spec.configfields import short
 from ..spec.weightheaders import damaged, read_header, shards

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ..errors import ModelError
 from ..hub import is_cached
-from ..plainfiles import open_plain, reason
 from ..recipe import FINETUNED, PRETRAINED
+from ..regularfile import open_written, reason
 from ..text.content import HEAD_BYTES, is_lfs_pointer
 from .weightheaders import INDEX, shards
 
@@ -37,7 +37,7 @@ def local_weights(source: str | Path) -> Path | None:
         source: Folder, weights file, index, or hub name.
 
     Raises:
-        ModelError: Something is missing, or is no plain file.
+        ModelError: Something is missing, or is no regular file.
     """
     path = _local(source)
     if path is None:
@@ -45,9 +45,9 @@ def local_weights(source: str | Path) -> Path | None:
     folder = path if path.is_dir() else path.parent
     if not (folder / CONFIG).exists():
         raise ModelError(f"{folder} has no {CONFIG}, so the model's sizes are unknown.", "Put the model's configuration there.")
-    _must_be_plain(folder / CONFIG)
+    _must_be_regular(folder / CONFIG)
     if not path.is_dir():
-        _must_be_plain(path)
+        _must_be_regular(path)
         if path.suffix not in (".bin", ".safetensors") and path.name not in INDEXES:
             raise ModelError(f"{path} is no weights file.", "Give a folder, a .safetensors or a .bin file.")
         weights = path
@@ -58,7 +58,7 @@ def local_weights(source: str | Path) -> Path | None:
             f"{folder} has neither {WEIGHTS[0]} nor {WEIGHTS[1]}.", "Put the model's weights there, or choose another folder."
         )
     for file in shards(weights) if weights.name in INDEXES else [weights]:
-        _must_be_plain(file)
+        _must_be_regular(file)
     return weights
 
 
@@ -82,13 +82,13 @@ def local_tokenizer(source: str | Path) -> Path | None:
             "Copy the tokenizer files of the model that these weights were trained from into the folder.",
         )
     for name in files:
-        _must_be_plain(folder / name)
+        _must_be_regular(folder / name)
     return folder
 
 
-def _must_be_plain(path: Path) -> None:
+def _must_be_regular(path: Path) -> None:
     try:
-        with open_plain(path) as file:
+        with open_written(path) as file:
             head = file.read(HEAD_BYTES)
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {reason(error)}.", "Put the model's own file there.") from error

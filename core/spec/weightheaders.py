@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from ..errors import ModelError
-from ..plainfiles import open_plain, read_plain, reason, size_words
+from ..regularfile import open_written, read_regular, reason, size_words
 from .configfields import short
 
 HEADER_BYTES = 10_000_000
@@ -51,7 +51,7 @@ def read_header(path: Path) -> dict[str, Stored]:
         ModelError: The file is missing, damaged, or no such file.
     """
     try:
-        with open_plain(path) as file:
+        with open_written(path) as file:
             size_bytes = file.seek(0, 2)
             file.seek(0)
             (length,) = struct.unpack("<Q", file.read(8))
@@ -108,10 +108,10 @@ def read_json(path: Path, most_bytes: int = 4_000_000) -> dict[str, object]:
         most_bytes: A larger file is refused.
 
     Raises:
-        ModelError: It is no plain file, too large, or no JSON object.
+        ModelError: It is no regular file, too large, or no JSON object.
     """
     try:
-        facts = json.loads(read_plain(path, most_bytes).decode("utf-8"))
+        facts = json.loads(read_regular(path, most_bytes).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read as JSON: {reason(error)}.", "Copy the file again.") from error
     if not isinstance(facts, dict):
