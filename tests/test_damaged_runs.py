@@ -25,7 +25,7 @@ from core.run.folder import DAMAGED, RunPaths, find_run, hold_lock, is_held, run
 from core.run.journal import JournalReader, append_command, tail_lines
 from core.run.predictions import read_predictions
 from core.run.results import ResultsReader
-from core.study.overlaps import read_bits
+from core.study.overlaps import bits_of
 from core.study.runs import read_run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -192,7 +192,7 @@ def test_every_other_reader_gives_up_at_once(tmp_path: Path, how: Callable[[Path
     how(tmp_path / "file")
     begun = time.process_time()
     assert read_predictions(tmp_path / "file") is None
-    assert read_bits(tmp_path / "file") is None
+    assert bits_of(tmp_path / "file") is None
     assert history.read_history(tmp_path / "file") == []
     assert settings.load(tmp_path / "file")[1]
     (tmp_path / "model").mkdir()

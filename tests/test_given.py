@@ -28,6 +28,7 @@ from core.run.folder import RunPaths, run_info
 from core.run.results import ResultsReader, to_csv
 from core.spec import given
 from core.spec.layout import is_prunable
+from core.spec.maskbits import MASKS, read_bits
 from core.study.timings import Timings
 
 Make = Callable[..., RunPaths]
@@ -194,7 +195,7 @@ def test_where_a_model_is_pruned_in_words(tmp_path: Path) -> None:
     dense = {name: (0, size) for name, (_, size) in counts.items()}
     assert (given.description(dense), given.before(dense), given.warnings(build_recipe(BASE), dense)) == ("", 0.0, [])
     save_masks({query: torch.tensor([[True, False, True], [False, False, True]])}, tmp_path / "masks.safetensors")
-    assert given._packed(tmp_path / "masks.safetensors") == {query: (3, 6)}
+    assert {name: (mask.kept, mask.count) for name, mask in read_bits(tmp_path / MASKS).items()} == {query: (3, 6)}
     assert replace(Pruned(round=1, sparsity=0.5, kept=1, total=2, matrices={}, seconds=0.0)).before == 0.0
 
 

@@ -10,14 +10,14 @@ from test_findings import RIGHT, a_run
 from core.compress.figures import overlap as jaccard
 from core.compress.masks import save_masks
 from core.run.folder import RunPaths
-from core.study.overlaps import Overlap, overlap, overlaps, read_bits
+from core.study.overlaps import Overlap, bits_of, overlap, overlaps
 from core.study.runs import Run, group
 
 
 def bits(tmp_path: Path, **masks: torch.Tensor) -> dict[str, object]:
     path = tmp_path / f"{len(list(tmp_path.iterdir()))}.safetensors"
     save_masks(masks, path)
-    found = read_bits(path)
+    found = bits_of(path)
     assert found is not None
     return found  # type: ignore[return-value]
 
@@ -51,9 +51,9 @@ def test_edges(tmp_path: Path) -> None:
     assert overlap(bits(tmp_path, a=empty), bits(tmp_path, a=full)) == Overlap(0.0, 0.0)
     assert overlap(bits(tmp_path, a=full), bits(tmp_path, b=full)) is None
     assert overlap(bits(tmp_path, a=full), bits(tmp_path, a=full[:2])) is None
-    assert read_bits(tmp_path / "none") is None
+    assert bits_of(tmp_path / "none") is None
     (tmp_path / "damaged").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
-    assert read_bits(tmp_path / "damaged") is None
+    assert bits_of(tmp_path / "damaged") is None
 
 
 def on_disk(run: Run, root: Path, masks: dict[int, torch.Tensor]) -> Run:

@@ -11,20 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from ..atomic import complete_or_absent
 from ..errors import ModelError
 from ..recipe import PrunablePreset, Scope
-from ..regularfile import check_regular
-from ..spec.configfields import short
 from ..spec.layout import is_prunable
-from ..spec.weightheaders import Stored, read_header
+from ..spec.maskbits import SHAPES, Bits, pack, read_bits, unpack
 from .criteria import Criterion
 
 Masks = dict[str, Tensor]
@@ -273,21 +268,18 @@ def collapsed(masks: Mapping[str, Tensor]) -> list[str]:
     return [name for name, mask in masks.items() if not bool(mask.any())]
 
 
-def to_bits(mask: Tensor) -> npt.NDArray[np.uint8]:
+def to_bits(mask: Tensor) -> Bits:
     """A bool mask of any shape as bits, eight weights a byte, the last byte filled up with zeros."""
-    return np.packbits(mask.cpu().numpy(), axis=None)
+    return pack(mask.cpu().numpy())
 
 
-def from_bits(bits: npt.NDArray[np.uint8], shape: Sequence[int]) -> Tensor:
+def from_bits(bits: Bits, shape: Sequence[int]) -> Tensor:
     """The bool mask of a shape that `to_bits` made bits of, on the CPU.
 
     Raises:
         ValueError: There are more or fewer bytes than the shape needs.
     """
-    count = math.prod(shape)
-    if bits.shape != ((count + 7) // 8,):
-        raise ValueError(f"a mask of {count} weights has {len(bits)} bytes")
-    return torch.from_numpy(np.unpackbits(bits, count=count).reshape(tuple(shape)).astype(bool))
+    return torch.from_numpy(unpack(bits, tuple(shape)))
 
 
 def save_masks(masks: Mapping[str, Tensor], path: Path) -> None:
@@ -300,7 +292,7 @@ def save_masks(masks: Mapping[str, Tensor], path: Path) -> None:
     bits = {name: to_bits(mask) for name, mask in masks.items()}
     shapes = {name: list(mask.shape) for name, mask in masks.items()}
     with complete_or_absent(path) as draft:
-        save_file(bits, draft, metadata={"shapes": json.dumps(shapes)})  # one key: more make the bytes differ
+        save_file(bits, draft, metadata={SHAPES: json.dumps(shapes)})
 
 
 def load_masks(path: Path) -> Masks:
@@ -316,25 +308,7 @@ def load_masks(path: Path) -> Masks:
         ModelError: The file is missing or damaged.
     """
     try:
-        check_regular(path)
-        stored = read_header(path)
-        with safe_open(path, framework="numpy") as file:
-            shapes = json.loads((file.metadata() or {})["shapes"])
-            _check_bits(shapes, stored)
-            return {name: from_bits(file.get_tensor(name), shape) for name, shape in shapes.items()}
-    except (ModelError, OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
-        detail = error.problem.removesuffix(".") if isinstance(error, ModelError) else error
+        return {name: from_bits(mask.bits, mask.shape) for name, mask in read_bits(path).items()}
+    except ModelError as error:
+        detail = error.problem.removesuffix(".")
         raise ModelError(f"Cannot read the masks in {path}: {detail}.", "Restore the file, or repeat the round.") from error
-
-
-def _check_bits(shapes: object, stored: Mapping[str, Stored]) -> None:
-    """A ValueError unless every mask's bits are exactly those that its shape asks for: a missing bit would be read as pruned."""
-    if not isinstance(shapes, dict) or shapes.keys() != stored.keys():
-        raise ValueError("it does not say the shapes of the masks in it")
-    for name, shape in shapes.items():
-        if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
-            raise ValueError(f"{short(name)} has no shape")
-        if stored[name].kind != "U8" or stored[name].shape != ((math.prod(shape) + 7) // 8,):
-            raise ValueError(
-                f"{short(name)} is said to be {short(shape)}, which is not what its {stored[name].numbers} bytes hold"
-            )

@@ -4,23 +4,16 @@ Two figures that must not be mixed: how sparse the weights are that the recipe p
 from counts, one pair a matrix, so a recipe can be judged before any worker is there. Reads masks, never a weight; torch-free.
 """
 
-import json
-import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
 
 from ..errors import CodepruneError
 from ..recipe import NEW_MODEL, Recipe
-from . import sizes, weightheaders
+from . import sizes
 from .checkpoint_files import local_weights
 from .layout import is_prunable, locate
+from .maskbits import MASKS, prune_counts, read_bits
 from .schedule import sparsities
-
-MASKS = "masks.safetensors"
-"""Lies beside the weights in every round of a run."""
 
 Counts = Mapping[str, tuple[int, int]]
 """Parameter name -> (weights pruned, weights); of every matrix that a preset can prune, and of every other one with a mask."""
@@ -149,48 +142,7 @@ def _pruned(source: Path) -> dict[str, tuple[int, int]] | None:
         if weights is None or beside is None:
             return None
         if beside.exists():
-            return _packed(beside)
-        return None if weights.suffix == ".bin" else _inside(weights)
-    except (CodepruneError, OSError, ValueError, KeyError, TypeError, struct.error):  # whoever loads it will say what is wrong
+            return {name: (mask.count - mask.kept, mask.count) for name, mask in read_bits(beside).items()}
+        return None if weights.suffix == ".bin" else prune_counts(weights)
+    except (CodepruneError, OSError, ValueError, TypeError):  # whoever loads it will say what is wrong
         return None
-
-
-def _packed(path: Path) -> dict[str, tuple[int, int]]:
-    """Counts from bits, as `masks.save_masks` writes them: the last byte is filled up with 0."""
-    start, header = _header(path)
-    shapes: dict[str, list[int]] = json.loads(header["__metadata__"]["shapes"])
-    counts = {}
-    with path.open("rb") as file:
-        for name, shape in shapes.items():
-            size = int(np.prod(shape))
-            counts[name] = (size - int.from_bytes(_read(file, start, header[name]), "little").bit_count(), size)
-    return counts
-
-
-def _inside(path: Path) -> dict[str, tuple[int, int]]:
-    """Counts from the masks inside a checkpoint of `torch.nn.utils.prune`; {} for one without."""
-    start, header = _header(path)
-    names = [name for name in header if name.endswith("_mask")]
-    counts = {}
-    with path.open("rb") as file:
-        for name in names:
-            size, content = int(np.prod(header[name]["shape"])), _read(file, start, header[name])
-            # Nothing but 0 has no bit set, whatever type of number a mask was saved as.
-            kept = int(np.frombuffer(content, f"u{len(content) // max(1, size)}").astype(bool).sum()) if size else 0
-            counts[name.removeprefix("module.").removesuffix("_mask")] = (size - kept, size)
-    return counts
-
-
-def _header(path: Path) -> tuple[int, Mapping[str, Any]]:
-    """Where a safetensors file's values begin, and what its header says of them."""
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        if length > weightheaders.HEADER_BYTES:
-            raise ValueError("no safetensors header is so long")
-        return 8 + length, json.loads(file.read(length))
-
-
-def _read(file: BinaryIO, start: int, tensor: Mapping[str, Any]) -> bytes:
-    first, last = tensor["data_offsets"]
-    file.seek(start + first)
-    return file.read(last - first)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TypeGuard
+from typing import BinaryIO, TypeGuard
 
 from ..errors import ModelError
 from ..regularfile import open_written, read_regular, reason, size_words
@@ -31,6 +31,8 @@ class Stored:
     shape: tuple[int, ...]
     kind: str
     """Its type as safetensors calls it: F32, I8 and so on."""
+    place: tuple[int, int] = (0, 0)
+    """Its first byte and the one behind its last, counted from the end of the header."""
 
     @property
     def numbers(self) -> int:
@@ -38,14 +40,27 @@ class Stored:
         return prod(self.shape)
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file says of itself."""
+
+    tensors: dict[str, Stored]
+    """In the order of the file; no tensor claims more bytes than the file has."""
+    metadata: dict[str, str]
+    start: int
+    """Where the values begin, in bytes."""
+
+
 def read_header(path: Path) -> dict[str, Stored]:
-    """The tensors of a safetensors file.
+    """The tensors of a safetensors file: name -> shape and kind; raises as `read_file_header`."""
+    return read_file_header(path).tensors
+
+
+def read_file_header(path: Path) -> Header:
+    """The header of a safetensors file.
 
     Args:
         path: The file.
-
-    Returns:
-        Name -> shape and kind, in the order of the file; no tensor claims more bytes than the file has.
 
     Raises:
         ModelError: The file is missing, damaged, or no such file.
@@ -60,10 +75,31 @@ def read_header(path: Path) -> dict[str, Stored]:
             header = json.loads(file.read(length))
         if not isinstance(header, dict):
             raise ValueError("its header is no table")
-        room = size_bytes - 8 - length
-        return {name: _stored(name, facts, room) for name, facts in header.items() if name != "__metadata__"}
+        metadata, room = header.pop("__metadata__", {}), size_bytes - 8 - length
+        if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+            raise ValueError("its metadata is no table of texts")
+        return Header({name: _stored(name, facts, room) for name, facts in header.items()}, metadata, 8 + length)
     except (OSError, struct.error, ValueError, RecursionError) as error:
         raise damaged(path, error) from error
+
+
+def tensor_bytes(file: BinaryIO, header: Header, name: str) -> bytes:
+    """The bytes of one tensor.
+
+    Args:
+        file: Open for reading; the header is its own.
+        header: As `read_file_header` read it.
+        name: A tensor of it.
+
+    Raises:
+        ValueError: The file is shorter than it was.
+    """
+    first, last = header.tensors[name].place
+    file.seek(header.start + first)
+    content = file.read(last - first)
+    if len(content) < last - first:
+        raise ValueError(f"{short(name)} is cut off")
+    return content
 
 
 def shards(index: Path) -> dict[Path, list[str]]:
@@ -135,7 +171,7 @@ def _stored(name: str, facts: Mapping[str, object] | object, room: int) -> Store
         raise ValueError(f"{short(name)} lies outside the file")
     if kind not in _BYTES or prod(shape) * _BYTES[kind] != place[1] - place[0]:
         raise ValueError(f"{short(name)} is said to be {short(shape)} {short(kind)}, which is not what its bytes hold")
-    return Stored(tuple(shape), kind)
+    return Stored(tuple(shape), kind, (place[0], place[1]))
 
 
 def _whole_numbers(value: object) -> TypeGuard[list[int]]:

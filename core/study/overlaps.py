@@ -5,23 +5,21 @@ of kept weights in every matrix would share if each were drawn at random. Masks 
 its rounds is high by construction; seeds and curves are where it means something. Works on the packed bits; needs no torch.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from math import prod
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from ..regularfile import check_regular
+from ..errors import ModelError
+from ..spec import maskbits
 from .runs import Group, Level, Run, Study, level_of
 
 Kind = Literal["rounds", "seeds", "curves"]
-Bits = Mapping[str, tuple[npt.NDArray[np.uint8], int]]
-"""Parameter -> packed bits (the last byte filled up with 0), and how many weights they stand for."""
+Masks = Mapping[str, maskbits.MaskBits]
+"""Parameter name -> its mask."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +46,16 @@ class Compared:
     overlap: Overlap
 
 
-def read_bits(path: Path) -> Bits | None:
-    """Reads the masks of a round as they are stored, or None where they are missing or damaged."""
-    from safetensors import SafetensorError, safe_open  # light, but the app does not need it
-
+def bits_of(path: Path) -> Masks | None:
+    """The masks of a round, or None where they are missing, damaged, or of a matrix without a weight."""
     try:
-        check_regular(path)
-        with safe_open(path, framework="numpy") as file:
-            shapes: dict[str, list[int]] = json.loads((file.metadata() or {})["shapes"])
-            found = {name: (file.get_tensor(name), prod(shape)) for name, shape in shapes.items()}
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        masks = maskbits.read_bits(path)
+    except ModelError:
         return None
-    fits = all(bits.dtype == np.uint8 and bits.shape == ((count + 7) // 8,) and count > 0 for bits, count in found.values())
-    return found if fits else None
+    return masks if all(mask.count for mask in masks.values()) else None
 
 
-def overlap(first: Bits, second: Bits) -> Overlap | None:
+def overlap(first: Masks, second: Masks) -> Overlap | None:
     """What two masks share, over the matrices that both have.
 
     Args:
@@ -75,10 +67,11 @@ def overlap(first: Bits, second: Bits) -> Overlap | None:
     """
     both = either = 0
     expected_both = expected_either = 0.0
-    names = [name for name in first if name in second and first[name][1] == second[name][1]]
+    names = [name for name in first if name in second and first[name].count == second[name].count]
     for name in names:
-        (ours, count), (theirs, _) = first[name], second[name]
-        a, b, shared = (int(np.bitwise_count(bits).sum()) for bits in (ours, theirs, ours & theirs))
+        ours, theirs = first[name], second[name]
+        a, b, count = ours.kept, theirs.kept, ours.count
+        shared = int(np.bitwise_count(ours.bits & theirs.bits).sum())
         both, either = both + shared, either + a + b - shared
         by_chance = a * b / count
         expected_both, expected_either = expected_both + by_chance, expected_either + a + b - by_chance
@@ -125,9 +118,9 @@ def _at_equal_levels(kind: Kind, first: Run, second: Run) -> Iterator[Compared]:
             yield Compared(kind, first.name, second.name, (level, level), shared)
 
 
-def _masks(run: Run) -> Sequence[tuple[Level, Bits]]:
+def _masks(run: Run) -> Sequence[tuple[Level, Masks]]:
     """The pruned rounds whose masks are on disk."""
     if run.paths is None:
         return []
-    places = [(level_of(result.sparsity), run.paths.round(result.round) / "masks.safetensors") for result in run.results]
-    return [(level, bits) for level, path in places if level > 0 and (bits := read_bits(path)) is not None]
+    places = [(level_of(result.sparsity), run.paths.round(result.round) / maskbits.MASKS) for result in run.results]
+    return [(level, bits) for level, path in places if level > 0 and (bits := bits_of(path)) is not None]

@@ -32,6 +32,7 @@ from ..regularfile import read_facts, reason
 from ..run.events import DataLoaded, FloorsMeasured, Warned
 from ..spec import given
 from ..spec.checkpoint_files import CONFIG, READER, TOKENIZERS
+from ..spec.maskbits import MASKS
 from ..text.rows import Rows, load_rows
 from . import leftovers
 from .round import Material
@@ -262,7 +263,7 @@ def model_digests(recipe: Recipe) -> dict[str, str]:
     with suppress(ModelError):  # without one the model cannot be loaded, and that says more of it
         tokenizer = find_tokenizer(recipe.model.path) / CONFIG
     names = {name for names in TOKENIZERS for name in names} | {READER, "tokenizer_config.json", "special_tokens_map.json"}
-    beside = leftovers.digests(weights.parent, [weights.name, CONFIG, given.MASKS])
+    beside = leftovers.digests(weights.parent, [weights.name, CONFIG, MASKS])
     return beside | leftovers.digests(tokenizer.parent, sorted(names))
 
 
