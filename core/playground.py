@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
     asked = parser.parse_args(arguments)
     say = _take_stdout()
     _quiet_libraries()
-    say(Ready("ready", os.getpid(), asked.threads))
+    say(Ready(pid=os.getpid(), threads=asked.threads))
     texts, desk = Texts(say), Desk(say, asked.device, asked.threads)
     threading.Thread(target=_listen, args=(sys.stdin.buffer, texts, desk, say), name="listen", daemon=True).start()
     threading.Thread(target=texts.work, name="read", daemon=True).start()
@@ -144,7 +144,7 @@ class Texts:
                 self.read(request)
             except Exception as error:  # a defect of ours must not end the process: the models in it took long to load
                 traceback.print_exc()
-                self._say(Refused("refused", request.id, f"{type(error).__name__}: {error}"[:300]))
+                self._say(Refused(id=request.id, problem=f"{type(error).__name__}: {error}"[:300]))
 
     def read(self, request: Read) -> None:
         """Finds the methods of one source."""
@@ -159,12 +159,11 @@ class Texts:
         self.last = request.id, shown
         self._say(
             MethodsFound(
-                "methods",
-                request.id,
-                [Found(one.qualified, one.line, one.code[:MOST_CODE], first_paragraph(one.comment)) for one in shown],
-                len(parsed.methods),
-                [str(warning) for warning in parsed.warnings[:MOST_WARNINGS]],
-                len(request.source) - len(source) + request.cut,
+                id=request.id,
+                methods=[Found(one.qualified, one.line, one.code[:MOST_CODE], first_paragraph(one.comment)) for one in shown],
+                total=len(parsed.methods),
+                warnings=[str(warning) for warning in parsed.warnings[:MOST_WARNINGS]],
+                unread=len(request.source) - len(source) + request.cut,
             )
         )
 
@@ -199,7 +198,7 @@ class Desk:
         if isinstance(request, Load):
             variant = Variant(request.model, request.method)
             self._attempt(request.id, variant, lambda: self._kept(request.id, variant))
-            self._say(Done("done", request.id))
+            self._say(Done(id=request.id))
         elif isinstance(request, Abilities):
             self._tell_abilities(request)
         else:
@@ -209,39 +208,39 @@ class Desk:
         try:
             if self._problems is None:
                 self._problems = self._library().abilities()
-            self._say(Able("able", request.id, self._problems))
+            self._say(Able(id=request.id, problems=self._problems))
         except Exception as error:  # no memory left, a library that breaks: the models can still write
             traceback.print_exc()
-            self._say(Refused("refused", request.id, f"{type(error).__name__}: {error}"[:300]))
+            self._say(Refused(id=request.id, problem=f"{type(error).__name__}: {error}"[:300]))
 
     def _comment(self, request: Comment, texts: Texts) -> None:
         reading, methods = texts.last
         if reading != request.reading or not 0 <= request.method < len(methods):
-            self._say(Refused("refused", request.id, f"reading {request.reading} has no method {request.method} (any more)"))
+            self._say(Refused(id=request.id, problem=f"reading {request.reading} has no method {request.method} (any more)"))
             return
         method = methods[request.method]
         for variant in dict.fromkeys(request.models):
             if self._newest != request.id:
                 break
             self._attempt(request.id, variant, partial(self._write, request, variant, method))
-        self._say(Done("done", request.id, superseded=self._newest != request.id))
+        self._say(Done(id=request.id, superseded=self._newest != request.id))
 
     def _attempt(self, number: int, variant: Variant, work: Callable[[], object]) -> None:
         """Does something with one model; what goes wrong concerns that model alone."""
         try:
             work()
         except CodepruneError as error:
-            self._say(ModelFailed("failed", number, variant.model, error.problem, error.fix, variant.method))
+            self._say(ModelFailed(id=number, model=variant.model, problem=error.problem, fix=error.fix, method=variant.method))
         except Exception as error:  # no memory left, a GPU that is gone, a defect: the other models can still write
             traceback.print_exc()
             problem = f"{type(error).__name__}: {error}"[:500]
-            self._say(ModelFailed("failed", number, variant.model, problem, "", variant.method))
+            self._say(ModelFailed(id=number, model=variant.model, problem=problem, fix="", method=variant.method))
 
     def _write(self, request: Comment, variant: Variant, method: "Method") -> None:
         writer = self._kept(request.id, variant).writer
         from .evaluate.comment import own_score, write_comments
 
-        self._say(Writing("writing", request.id, variant.model, variant.method))
+        self._say(Writing(id=request.id, model=variant.model, method=variant.method))
         begun = time.monotonic()
         found = write_comments(writer, [method], request.search)[0]
         seconds = time.monotonic() - begun
@@ -250,7 +249,15 @@ class Desk:
         speed = found[0].tokens / max(seconds, 1e-9)
         self._say(
             Commented(
-                "commented", request.id, variant.model, lines, seconds, speed, bleu, floor, variant.method, writer.finetuned
+                id=request.id,
+                model=variant.model,
+                lines=lines,
+                seconds=seconds,
+                tokens_per_second=speed,
+                bleu=bleu,
+                name_bleu=floor,
+                method=variant.method,
+                finetuned=writer.finetuned,
             )
         )
 
@@ -259,13 +266,24 @@ class Desk:
         model, method = variant.model, variant.method
         begun = time.monotonic()
         if "torch" not in sys.modules:
-            self._say(Loading("loading", number, model, "libraries", method))
+            self._say(Loading(id=number, model=model, stage="libraries", method=method))
         models = self._library()
         known = models.known(model, method)
         if known is None:
-            known = models.load(model, method, lambda stage: self._say(Loading("loading", number, model, stage, method)))
+            known = models.load(
+                model, method, lambda stage: self._say(Loading(id=number, model=model, stage=stage, method=method))
+            )
             seconds = time.monotonic() - begun
-            self._say(Loaded("loaded", number, model, seconds, known.parameters, known.size_bytes, method))
+            self._say(
+                Loaded(
+                    id=number,
+                    model=model,
+                    seconds=seconds,
+                    parameters=known.parameters,
+                    size_bytes=known.size_bytes,
+                    method=method,
+                )
+            )
         return known
 
     def _library(self) -> "Models":

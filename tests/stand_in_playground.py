@@ -46,9 +46,13 @@ def comment(request: Comment, texts: Texts) -> None:
         if "slow" in name:
             return
         if "fail" in name or name.startswith("no-dynamic dynamic"):
-            say(ModelFailed("failed", request.id, model, f"{name} cannot be loaded.", "Choose another.", method_name))
+            say(
+                ModelFailed(
+                    id=request.id, model=model, problem=f"{name} cannot be loaded.", fix="Choose another.", method=method_name
+                )
+            )
             continue
-        say(Loaded("loaded", request.id, model, 1.0, 1000, method=method_name))
+        say(Loaded(id=request.id, model=model, seconds=1.0, parameters=1000, method=method_name))
         best = f"Returns the {method.name} of {name} ."
         if "evil" in method.name:
             best = "[red]x[/] [@click=app.quit]y[/] \x1b]0;title\x07 \u202eabc \x00\x9b31m\x7f\r\n\tz"
@@ -57,14 +61,21 @@ def comment(request: Comment, texts: Texts) -> None:
         own = bool(method.comment)
         say(
             Commented(
-                "commented", request.id, model, lines, 0.5, 14.0, 31.25 if own else None, 12.5 if own else None, method_name
+                id=request.id,
+                model=model,
+                lines=lines,
+                seconds=0.5,
+                tokens_per_second=14.0,
+                bleu=31.25 if own else None,
+                name_bleu=12.5 if own else None,
+                method=method_name,
             )
         )
-    say(Done("done", request.id))
+    say(Done(id=request.id))
 
 
 def main() -> None:
-    say(Ready("ready", os.getpid(), 1))
+    say(Ready(pid=os.getpid(), threads=1))
     texts = Texts(say)
     for line in sys.stdin.buffer:
         if HEARD is not None:
@@ -76,7 +87,11 @@ def main() -> None:
             case Comment():
                 comment(request, texts)
             case Abilities():
-                say(Able("able", request.id, {**dict.fromkeys(METHODS, ""), "llm-int8": "not installed: pip [red]x[/] \x1b[2J"}))
+                say(
+                    Able(
+                        id=request.id, problems={**dict.fromkeys(METHODS, ""), "llm-int8": "not installed: pip [red]x[/] \x1b[2J"}
+                    )
+                )
             case Refused():
                 say(request)
 

@@ -5,7 +5,7 @@ from core.run.exchange import MOST_CHARACTERS, Done, MethodsFound, Variant
 
 
 def found(number: int) -> MethodsFound:
-    return MethodsFound("methods", number, [], 0, [], 0)
+    return MethodsFound(id=number, methods=[], total=0, warnings=[], unread=0)
 
 
 def test_only_replies_to_the_newest_text_as_it_still_is_count() -> None:
@@ -21,8 +21,8 @@ def test_only_replies_to_the_newest_question_count() -> None:
     reading = talk.read("a")
     first, second = (talk.comment(0, [Variant("m")], beam) for beam in (1, 10))
     assert (first.reading, second.n_best, first.n_best) == (reading.id, 5, 1)
-    assert not talk.is_about(Done("done", first.id), "a")
-    assert talk.is_about(Done("done", second.id), "a")
+    assert not talk.is_about(Done(id=first.id), "a")
+    assert talk.is_about(Done(id=second.id), "a")
     assert len({reading.id, first.id, second.id, talk.abilities().id}) == 4
 
 

@@ -32,6 +32,7 @@ from core.run.events import (
     read_line,
     to_line,
 )
+from core.run.exchange import Reply, Request
 
 ROOT = Path(__file__).resolve().parent.parent
 SCORES = Scores(12.5, 1.25, 20.0)
@@ -214,36 +215,51 @@ def test_a_step_as_it_is_written_takes_the_short_way(monkeypatch: pytest.MonkeyP
     assert from_line(STEP_LINE) == from_line(STEP_LINE.rstrip()) == Event(7, 1_750_000_000.125, STEP)
 
 
-def events_built(tree: ast.AST) -> Iterator[ast.Call]:
-    """Every call that builds an event, under whatever name the class was imported."""
-    kinds = {kind.__name__ for kind in get_args(Happening)}
-    imports = (alias for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names)
-    names = {alias.asname or alias.name for alias in imports if alias.name in kinds}
+TAGGED = {
+    "events": ("event", get_args(Happening)),
+    "requests": ("request", get_args(Request)),
+    "replies": ("reply", get_args(Reply)),
+}
+"""What is written as lines of JSON that name themselves -> the key of the name, and the classes."""
+KINDS = {kind.__name__: tag for tag, kinds in TAGGED.values() for kind in kinds}
+
+
+def messages_built(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    """Every call that builds an event, request or reply, under whatever name its class was imported; with its tag."""
+    names = {
+        alias.asname or alias.name: KINDS[alias.name]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").rpartition(".")[2] in ("events", "exchange")
+        for alias in node.names
+        if alias.name in KINDS
+    }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            called = node.func
-            direct = isinstance(called, ast.Name) and called.id in names
-            if direct or (isinstance(called, ast.Attribute) and called.attr in kinds):
-                yield node
+        match node:
+            case ast.Call(func=ast.Name(id=name)) if name in names:
+                yield names[name], node
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="events" | "exchange"), attr=name)) if name in KINDS:
+                yield KINDS[name], node
 
 
 def test_events_are_built_by_keyword_and_never_told_their_own_tag() -> None:
-    built = 0
+    built = dict.fromkeys(("event", "request", "reply"), 0)
     for root in ("core", "codeprune_tui", "tests", "tools", "benchmarks"):
         for path in sorted((ROOT / root).rglob("*.py")):
-            for call in events_built(ast.parse(path.read_text(encoding="utf-8"))):
-                built += 1
+            for tag, call in messages_built(ast.parse(path.read_text(encoding="utf-8"))):
+                built[tag] += 1
                 place = f"{path.relative_to(ROOT)}:{call.lineno}: {ast.unparse(call)[:80]}"
                 assert not call.args, place
-                assert "event" not in [keyword.arg for keyword in call.keywords], place
-    assert built > 150  # or the walk finds nothing
+                assert tag not in [keyword.arg for keyword in call.keywords], place
+    assert built["event"] > 150  # or the walk finds nothing
+    assert min(built["request"], built["reply"]) > 10
 
 
-def test_an_event_takes_no_positions() -> None:
-    for kind in get_args(Happening):
+@pytest.mark.parametrize(("tag", "kinds"), TAGGED.values(), ids=TAGGED)
+def test_an_event_takes_no_positions(tag: str, kinds: tuple[type, ...]) -> None:
+    for kind in kinds:
         fields = dataclasses.fields(kind)
         assert all(field.kw_only for field in fields), kind
-        assert (fields[0].name, fields[0].default) == ("event", get_args(fields[0].type)[0]), kind
+        assert (fields[0].name, fields[0].default) == (tag, get_args(fields[0].type)[0]), kind
         with pytest.raises(TypeError, match="positional"):
             kind("one")
 

@@ -269,5 +269,14 @@ def test_the_playground_says_so(untrained: dict[str, Path], finetuned: bool) -> 
 
     assert load_writer(str(untrained["tuned" if finetuned else "encoder"]), device="cpu", threads=1).finetuned == finetuned
     render: Callable[..., object] = opinion._content
-    commented = Commented("commented", 1, "m", [Line("Text.", -1.0, 2, True)], 1.0, 2.0, None, None, finetuned=finetuned)
+    commented = Commented(
+        id=1,
+        model="m",
+        lines=[Line("Text.", -1.0, 2, True)],
+        seconds=1.0,
+        tokens_per_second=2.0,
+        bleu=None,
+        name_bleu=None,
+        finetuned=finetuned,
+    )
     assert (opinion.UNTRAINED in str(render(commented, None, 0.0, 1))) == (not finetuned)

@@ -82,7 +82,7 @@ class Process:
 
     def read(self, source: str) -> MethodsFound:
         self.number += 1
-        self.send(to_line(Read("read", self.number, source)))
+        self.send(to_line(Read(id=self.number, source=source)))
         found = self.hear()
         assert isinstance(found, MethodsFound)
         assert found.id == self.number
@@ -90,7 +90,7 @@ class Process:
 
     def comment(self, method: int, models: Sequence[str | Variant], **other: int) -> list[Reply]:
         reading, self.number = self.number, self.number + 1
-        self.send(to_line(Comment("comment", self.number, reading, method, _variants(models), **other)))
+        self.send(to_line(Comment(id=self.number, reading=reading, method=method, models=_variants(models), **other)))
         return self.until(Done)
 
     def ended(self) -> int:
@@ -256,7 +256,7 @@ def test_a_failing_quantization_leaves_the_others(process: Process, tiny: str, t
 
 @pytest.mark.slow
 def test_what_this_device_can_do_is_told_and_true(process: Process, tiny: str) -> None:
-    process.send(to_line(Abilities("abilities", 900)))
+    process.send(to_line(Abilities(id=900)))
     able = process.until(Able)[-1]
     assert isinstance(able, Able)
     assert list(able.problems) == list(METHODS)
@@ -283,7 +283,7 @@ def test_the_end_of_stdin_ends_it_at_once_whatever_it_does() -> None:
     process = Process()
     assert isinstance(process.hear(), Ready)
     process.read(SAMPLE)
-    process.send(to_line(Comment("comment", 2, 1, 0, [Variant(MODEL)])))  # it begins to load torch
+    process.send(to_line(Comment(id=2, reading=1, method=0, models=[Variant(MODEL)])))  # it begins to load torch
     assert process.process.stdin is not None
     process.process.stdin.close()
     assert process.ended() == 0
@@ -297,7 +297,7 @@ def test_stdout_is_for_replies_alone() -> None:
         "print('from Python', flush=True); os.write(1, b'from C'); os.system('echo from a child'); say(Done('done', 1))"
     )
     result = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, cwd=ROOT, check=True)
-    assert result.stdout == to_line(Done("done", 1))
+    assert result.stdout == to_line(Done(id=1))
     assert all(text in result.stderr for text in (b"from Python", b"from C", b"from a child"))
 
 
@@ -317,32 +317,32 @@ def test_ready_comes_before_torch() -> None:
 def test_a_newer_question_takes_the_place_of_an_older_one() -> None:
     said: list[Reply] = []
     texts, desk = Texts(said.append), Desk(said.append, "cpu", 1)
-    texts.read(Read("read", 1, "def a; end"))
+    texts.read(Read(id=1, source="def a; end"))
     for number in (2, 3):
-        desk.take(Comment("comment", number, 1, 0, [Variant("/no/such/model")] if number == 2 else []))
+        desk.take(Comment(id=number, reading=1, method=0, models=[Variant("/no/such/model")] if number == 2 else []))
     said.clear()
     desk.work(texts)
-    assert said == [Done("done", 2, superseded=True)]
+    assert said == [Done(id=2, superseded=True)]
     desk.work(texts)
-    assert said[1:] == [Done("done", 3)]
+    assert said[1:] == [Done(id=3)]
 
 
 def test_a_question_about_a_text_that_is_gone_is_refused() -> None:
     said: list[Reply] = []
     texts, desk = Texts(said.append), Desk(said.append, "cpu", 1)
-    texts.read(Read("read", 5, "def a; end"))
+    texts.read(Read(id=5, source="def a; end"))
     for reading, method in ((4, 0), (5, 1), (5, -1)):
-        desk.take(Comment("comment", 6, reading, method, []))
+        desk.take(Comment(id=6, reading=reading, method=method, models=[]))
         desk.work(texts)
         assert isinstance(said[-1], Refused)
 
 
 def test_what_is_too_long_is_said() -> None:
     said: list[Reply] = []
-    Texts(said.append).read(Read("read", 1, "# " + "x" * MOST_CHARACTERS))
+    Texts(said.append).read(Read(id=1, source="# " + "x" * MOST_CHARACTERS))
     assert isinstance(said[0], MethodsFound)
     assert said[0].unread == 2
-    Texts(said.append).read(Read("read", 2, "def a; end", cut=7))
+    Texts(said.append).read(Read(id=2, source="def a; end", cut=7))
     assert isinstance(said[1], MethodsFound)
     assert said[1].unread == 7, "what was not sent was not read either"
 
@@ -351,8 +351,8 @@ def test_a_text_with_more_methods_than_are_listed_is_not_read_to_its_end() -> No
     said: list[Reply] = []
     texts = Texts(said.append)
     dense, sparse = "def a(x) x + 1 end; " * 50_000, f"def first; end\n{'# nothing here' * 40_000}\ndef last; end\n"
-    texts.read(Read("read", 1, dense))
-    texts.read(Read("read", 2, sparse))
+    texts.read(Read(id=1, source=dense))
+    texts.read(Read(id=2, source=sparse))
     first, second = said
     assert isinstance(first, MethodsFound)
     assert isinstance(second, MethodsFound)
@@ -364,12 +364,12 @@ def test_a_text_with_more_methods_than_are_listed_is_not_read_to_its_end() -> No
 @pytest.mark.parametrize(
     "what",
     [
-        Read("read", 1, HOSTILE),
-        Load("load", 2, "m"),
-        Comment("comment", 3, 1, 0, [Variant("m", "int8-weight"), Variant("m")]),
-        Abilities("abilities", 4),
-        MethodsFound("methods", 1, [Found("A.b", 1, HOSTILE, "x")], 1, [], 0),
-        Done("done", 1),
+        Read(id=1, source=HOSTILE),
+        Load(id=2, model="m"),
+        Comment(id=3, reading=1, method=0, models=[Variant("m", "int8-weight"), Variant("m")]),
+        Abilities(id=4),
+        MethodsFound(id=1, methods=[Found("A.b", 1, HOSTILE, "x")], total=1, warnings=[], unread=0),
+        Done(id=1),
     ],
 )
 def test_lines_survive_the_journey(what: Request | MethodsFound | Done) -> None:
@@ -390,16 +390,16 @@ async def test_the_client_reports_a_crash_with_its_last_words_and_starts_again(t
     heard: list[Reply | Gone] = []
     playground = Playground(heard.append, STAND_IN)
     assert playground.pid is None
-    await playground.ask(Read("read", 1, "def a; end"))
+    await playground.ask(Read(id=1, source="def a; end"))
     await until(lambda: [reply for reply in heard if isinstance(reply, MethodsFound)])
     first = playground.pid
-    await playground.ask(Comment("comment", 2, 1, 0, [Variant("crash")]))
+    await playground.ask(Comment(id=2, reading=1, method=0, models=[Variant("crash")]))
     await until(lambda: [reply for reply in heard if isinstance(reply, Gone)])
     gone = heard[-1]
     assert isinstance(gone, Gone)
     assert gone.how.startswith("left with exit code 3")
     assert "Traceback: out of <1B>[31mmemory" in gone.how
-    await playground.ask(Read("read", 3, "def a; end"))
+    await playground.ask(Read(id=3, source="def a; end"))
     await until(lambda: [reply for reply in heard if isinstance(reply, MethodsFound) and reply.id == 3])
     assert playground.pid not in (None, first)
     second = playground.pid
@@ -407,7 +407,7 @@ async def test_the_client_reports_a_crash_with_its_last_words_and_starts_again(t
     assert second is not None
     assert not psutil.pid_exists(second)
     assert [type(reply) for reply in heard].count(Gone) == 1, "who is asked to go is not reported as lost"
-    await playground.ask(Read("read", 4, ""))
+    await playground.ask(Read(id=4, source=""))
     assert playground.pid is None
 
 
@@ -425,7 +425,7 @@ async def test_how_a_process_ended_is_not_lost_to_whoever_waits_for_it(monkeypat
     # Its child holds its stdout until it has ended, so that it can only be killed after that
     program = "import os, time\nme = os.getpid()\nif os.fork(): os._exit(3)\nwhile os.getppid() == me: time.sleep(0.01)"
     playground = Playground(heard.append, [sys.executable, "-c", program])
-    await playground.ask(Read("read", 1, ""))
+    await playground.ask(Read(id=1, source=""))
     await until(lambda: heard)
     (gone,) = heard
     assert isinstance(gone, Gone)
@@ -435,7 +435,7 @@ async def test_how_a_process_ended_is_not_lost_to_whoever_waits_for_it(monkeypat
 async def test_a_playground_that_cannot_start_is_reported() -> None:
     heard: list[Reply | Gone] = []
     playground = Playground(heard.append, ["/no/such/python"])
-    await playground.ask(Read("read", 1, ""))
+    await playground.ask(Read(id=1, source=""))
     (gone,) = heard
     assert isinstance(gone, Gone)
     assert "could not be started" in gone.how

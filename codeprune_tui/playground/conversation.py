@@ -37,17 +37,25 @@ class Conversation:
         """The request to find the methods of a text; only what would be read of it is sent."""
         self.reading, self.sent = self._next(), text
         source = text[:MOST_CHARACTERS]
-        return Read("read", self.reading, source, len(text) - len(source))
+        return Read(id=self.reading, source=source, cut=len(text) - len(source))
 
     def comment(self, method: int, models: Sequence[Variant], beam: int) -> Comment:
         """The request to comment a method of the newest text."""
         self._commenting, n_best = self._next(), min(beam, MOST_ALTERNATIVES)
         longest = Evaluation().max_length
-        return Comment("comment", self._commenting, self.reading, method, list(models), beam, longest, n_best)
+        return Comment(
+            id=self._commenting,
+            reading=self.reading,
+            method=method,
+            models=list(models),
+            beam=beam,
+            max_length=longest,
+            n_best=n_best,
+        )
 
     def abilities(self) -> Abilities:
         """The request to find out what the device can do."""
-        return Abilities("abilities", self._next())
+        return Abilities(id=self._next())
 
     def is_about(self, reply: MethodsFound | Writing | Commented | ModelFailed | Done, text: str) -> bool:
         """Whether a reply is to the newest request of its kind.

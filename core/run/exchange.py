@@ -1,7 +1,8 @@
 """What the playground and whoever started it say to each other: one JSON object a line, as data.
 
 Knows the words, not what is done about them. Requests name themselves by `request` and carry an `id` that their replies
-repeat; replies name themselves by `reply`. Imports no torch: the app speaks this too.
+repeat; replies name themselves by `reply`. Both are built by keyword alone, and know their own name. Imports no torch: the app
+speaks this too.
 """
 
 import json
@@ -31,11 +32,11 @@ class Variant:
     method: str = PLAIN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Read:
     """Find the methods of a Ruby source; a newer source replaces one that still waits."""
 
-    request: Literal["read"]
+    request: Literal["read"] = "read"
     id: int
     source: str
     """Its first characters, at most `MOST_CHARACTERS`: more would not be read."""
@@ -43,30 +44,30 @@ class Read:
     """Characters that it lacks at its end."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Load:
     """Load a model, so that it is there when it is needed."""
 
-    request: Literal["load"]
+    request: Literal["load"] = "load"
     id: int
     model: str
     """Folder or hub name."""
     method: str = PLAIN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Abilities:
     """Find out which quantization methods work on this device; it takes some seconds and is remembered."""
 
-    request: Literal["abilities"]
+    request: Literal["abilities"] = "abilities"
     id: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comment:
     """Comment one method of the last source with several models; a newer request breaks an older one off between two models."""
 
-    request: Literal["comment"]
+    request: Literal["comment"] = "comment"
     id: int
     reading: int
     """Id of the `Read` that found the method."""
@@ -88,11 +89,11 @@ class Comment:
 Request = Read | Load | Abilities | Comment
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ready:
     """The process listens. Its libraries are not loaded yet."""
 
-    reply: Literal["ready"]
+    reply: Literal["ready"] = "ready"
     pid: int
     threads: int
 
@@ -110,11 +111,11 @@ class Found:
     """The first paragraph of the comment above it; empty where there is none."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MethodsFound:
     """The methods of a source."""
 
-    reply: Literal["methods"]
+    reply: Literal["methods"] = "methods"
     id: int
     methods: list[Found]
     """The first ones, at most `MOST_METHODS`."""
@@ -125,22 +126,22 @@ class MethodsFound:
     """Characters at the end of the source that were left out."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Loading:
     """A model is being loaded."""
 
-    reply: Literal["loading"]
+    reply: Literal["loading"] = "loading"
     id: int
     model: str
     stage: Literal["libraries", "weights", "quantizing"]
     method: str = PLAIN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Loaded:
     """A model is there."""
 
-    reply: Literal["loaded"]
+    reply: Literal["loaded"] = "loaded"
     id: int
     model: str
     seconds: float
@@ -151,21 +152,21 @@ class Loaded:
     method: str = PLAIN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Able:
     """Which quantization methods work on this device."""
 
-    reply: Literal["able"]
+    reply: Literal["able"] = "able"
     id: int
     problems: dict[str, str]
     """Method -> why it does not work here; empty where it does."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Writing:
     """A model has begun to write."""
 
-    reply: Literal["writing"]
+    reply: Literal["writing"] = "writing"
     id: int
     model: str
     method: str = PLAIN
@@ -182,11 +183,11 @@ class Line:
     finished: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Commented:
     """A model has written."""
 
-    reply: Literal["commented"]
+    reply: Literal["commented"] = "commented"
     id: int
     model: str
     lines: list[Line]
@@ -203,11 +204,11 @@ class Commented:
     """Whether the model's decoder has learned to write comments."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelFailed:
     """A model could not be loaded, or could not write; the others go on."""
 
-    reply: Literal["failed"]
+    reply: Literal["failed"] = "failed"
     id: int
     model: str
     problem: str
@@ -215,20 +216,20 @@ class ModelFailed:
     method: str = PLAIN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Done:
     """A request is dealt with; `superseded` when a newer one cut it short."""
 
-    reply: Literal["done"]
+    reply: Literal["done"] = "done"
     id: int
     superseded: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Refused:
     """A request that could not be understood; id −1 where it had none."""
 
-    reply: Literal["refused"]
+    reply: Literal["refused"] = "refused"
     id: int
     problem: str
 
@@ -257,7 +258,7 @@ def read_request(line: bytes) -> Request | Refused:
     except (ValueError, RecursionError) as error:
         problem = f"not JSON ({error})"
     given = raw.get("id") if isinstance(raw, dict) else None
-    return Refused("refused", given if type(given) is int else -1, problem[:300])
+    return Refused(id=given if type(given) is int else -1, problem=problem[:300])
 
 
 def read_reply(line: bytes) -> Reply | None:
