@@ -104,23 +104,21 @@ def run_round(round_: Round, rewind: str, checkpoint: Checkpoint | None) -> str:
         TrainingError: The loss is no finite number.
         RunError: What the checkpoint holds or needs is missing or damaged.
     """
-    session, training, number = round_.session, round_.session.recipe.training, round_.number
-    model, began = round_.material.model, session.clock()
+    session, began = round_.session, round_.session.clock()
     if checkpoint is None:
-        session.emit(RoundStarted(round=number, sparsity=_planned(round_), steps=round_.steps))
-    begin_anew = f"Delete {session.paths.resume} and resume: round {number} begins anew."
+        session.emit(RoundStarted(round=round_.number, sparsity=_planned(round_), steps=round_.steps))
+    begin_anew = f"Delete {session.paths.resume} and resume: round {round_.number} begins anew."
     with usable(session.paths.resume, begin_anew):
         point = ResumePoint.of(checkpoint)
         examiner = CommentScores(round_, point.measurements)
-        masks = stored_masks(model, checkpoint.tensors) if checkpoint else {}
+        masks = stored_masks(round_.material.model, checkpoint.tensors) if checkpoint else {}
     masks = masks or _make_masks(round_, announce=checkpoint is None)
-    objective = WriteComments(model, round_.material.train, training.label_smoothing)
-    rewind_step = session.recipe.rewind_step if number == 0 else None
-    stage = Stage(number, round_.steps, number * training.steps, objective, examiner, rewind_step)
-    trainer = Trainer(model, objective.loss, masks, training, _trained_rounds(session), session.accelerator)
+    stage = _stage(round_, examiner)
+    training, objective = session.recipe.training, stage.objective
+    trainer = Trainer(round_.material.model, objective.loss, masks, training, _trained_rounds(session), session.accelerator)
     if checkpoint is None:
         _go_back(round_, masks)
-        torch.manual_seed(derive_seed(training.seed, "dropout", number))
+        torch.manual_seed(derive_seed(training.seed, "dropout", round_.number))
     else:
         with usable(session.paths.resume, begin_anew):
             trainer.load_state(checkpoint.tensors, point.step)
@@ -129,6 +127,14 @@ def run_round(round_: Round, rewind: str, checkpoint: Checkpoint | None) -> str:
     loop.run()
     end_round(round_, loop, examiner)
     return loop.rewind
+
+
+def _stage(round_: Round, examiner: CommentScores) -> Stage:
+    """What the training loop has to know of a round."""
+    recipe, material, number = round_.session.recipe, round_.material, round_.number
+    objective = WriteComments(material.model, material.train, recipe.training.label_smoothing)
+    rewind_step = recipe.rewind_step if number == 0 else None
+    return Stage(number, round_.steps, number * recipe.training.steps, objective, examiner, rewind_step)
 
 
 def _planned(round_: Round) -> float:

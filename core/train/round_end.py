@@ -129,12 +129,13 @@ def _score_facts(
 
 def _decoding(round_: Round, evaluation: Evaluation) -> dict[str, object]:
     """How long the search for comments took, and on what: times from elsewhere say nothing beside it."""
-    decoded = evaluation.decoded
+    asked, decoded = round_.session.recipe.evaluation, evaluation.decoded
     return {
         "seconds": round(decoded.seconds, 4),
         "rows": len(decoded.texts),
         "tokens": decoded.tokens,
-        "beam": round_.session.recipe.evaluation.beam,
+        "beam": asked.beam,
+        **({"length_penalty": asked.length_penalty} if asked.length_penalty else {}),
         "batch_size": decoded.batch_size,
         "device": describe(round_.material.model.device),
         "threads": torch.get_num_threads(),
