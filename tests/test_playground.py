@@ -294,7 +294,7 @@ def test_the_end_of_stdin_ends_it_at_once_whatever_it_does() -> None:
 def test_stdout_is_for_replies_alone() -> None:
     program = (
         "import os\nfrom core.playground import _take_stdout\nfrom core.run.exchange import Done\nsay = _take_stdout()\n"
-        "print('from Python', flush=True); os.write(1, b'from C'); os.system('echo from a child'); say(Done('done', 1))"
+        "print('from Python', flush=True); os.write(1, b'from C'); os.system('echo from a child'); say(Done(id=1))"
     )
     result = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, cwd=ROOT, check=True)
     assert result.stdout == to_line(Done(id=1))
@@ -445,7 +445,7 @@ async def test_a_playground_that_cannot_start_is_reported() -> None:
 def test_it_dies_with_a_parent_that_is_killed() -> None:
     program = (
         "import asyncio\nfrom codeprune_tui.playground.process import Playground\nfrom core.run.exchange import Read\n"
-        "async def main():\n    playground = Playground(lambda reply: None)\n    await playground.ask(Read('read', 1, ''))\n"
+        "async def main():\n    playground = Playground(lambda reply: None)\n    await playground.ask(Read(id=1, source=''))\n"
         "    print(playground.pid, flush=True)\n    await asyncio.sleep(1000)\n"
         "asyncio.run(main())"
     )
