@@ -19,9 +19,9 @@ from pathlib import Path
 
 import psutil
 
-from core.errors import RunError
+from core.errors import RecipeError, RunError
 from core.program import program, run_handle
-from core.recipe import NEW_MODEL, Recipe
+from core.recipe import NEW_MODEL, Recipe, load_recipe
 from core.regularfile import append_regular, open_regular, real, reason
 from core.run.events import (
     CheckpointSaved,
@@ -238,7 +238,7 @@ def resume(paths: RunPaths, command: Sequence[str] = WORKER) -> None:
         command: As for `launch`.
 
     Raises:
-        RunError: The run came with the package or is complete, or no worker could be started.
+        RunError: The run came with the package or is complete, its recipe cannot be read, or no worker could be started.
     """
     bundle.check_writable(paths)
     if is_held(paths):
@@ -248,6 +248,10 @@ def resume(paths: RunPaths, command: Sequence[str] = WORKER) -> None:
             f"{paths.name} is complete, there is nothing to resume.", f"Read it with: {program()} status {run_handle(paths.root)}"
         )
     else:
+        try:
+            load_recipe(paths.recipe)  # a worker would hold the run for a moment before it finds out
+        except RecipeError as error:
+            raise RunError(error.problem, f"Put {paths.recipe.name} back as it was, or start a new run.") from error
         launch(paths, command)
 
 
