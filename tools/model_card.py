@@ -2,8 +2,8 @@
 
     python tools/model_card.py checkpoints/bundled/ruby-mini --data data/ruby [--against OTHER_MODEL]
 
-Every row of valid and test is decoded greedily and with beam 10; intervals are paired bootstraps against the name floor and,
-where asked, against another model with the same beam.
+Every row of valid and test is decoded greedily, with beam 10, and with beam 10 and length penalties; intervals are paired
+bootstraps against the name floor and, where asked, against another model with the same search.
 """
 
 import argparse
@@ -16,12 +16,18 @@ from dataclasses import astuple
 from codeprune_tui.views.encoder_verdict import warning
 from core.evaluate.evaluate import Evaluation, evaluate_model
 from core.recipe import Evaluation as Settings
+from core.score.interval import Difference
 from core.score.metrics import name_prediction, name_words
-from core.score.significance import Difference, paired_bootstrap
+from core.score.significance import paired_bootstrap
 
 SPLITS = ("valid", "test")
-BEAMS = (10, 1)
+SEARCHES = ((10, 0.0), (10, 1.0), (10, 2.0), (1, 0.0))
+"""Beam and length penalty; the first is the paper's."""
+PAPERS = SEARCHES[0]
 SHOWN = 20
+LOOP = re.compile(r"(\b\S+(?: \S+)?)(?: \1){2,}(?= |$)|(\w{2,})\2\2", re.IGNORECASE)
+"""One word, two words, or two letters and more inside a word, three times or more in a row."""
+Search = tuple[int, float]
 WORD = re.compile(r"[^\W\d_]{3,}")
 FUNCTION_WORDS = frozenset(
     re.findall(
@@ -42,28 +48,36 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     asked = parser.parse_args()
 
-    def measured(model: str, split: str, beam: int) -> Evaluation:
-        print(f"{model}, {split}, beam {beam} …", file=sys.stderr)
-        settings = Settings.model_validate({"split": split, "rows": 0, "beam": beam, "max_length": asked.max_length})
-        return evaluate_model(model, asked.data, settings, device="cpu", threads=asked.threads, encoder_off=beam == BEAMS[0])
+    def measured(model: str, split: str, search: Search) -> Evaluation:
+        print(f"{model}, {split}, {title(search)} …", file=sys.stderr)
+        beam, penalty = search
+        fixed = {"split": split, "rows": 0, "max_length": asked.max_length}
+        settings = Settings.model_validate(fixed | {"beam": beam, "length_penalty": penalty})
+        return evaluate_model(model, asked.data, settings, device="cpu", threads=asked.threads, encoder_off=search == PAPERS)
 
-    found = {(split, beam): measured(asked.model, split, beam) for split in SPLITS for beam in BEAMS}
-    less = {split: off.dense_less for split in SPLITS if (off := found[split, BEAMS[0]].encoder_off)}
+    found = {(split, search): measured(asked.model, split, search) for split in SPLITS for search in SEARCHES}
+    less = {split: off.dense_less for split in SPLITS if (off := found[split, PAPERS].encoder_off)}
     for split in SPLITS:
         if silence := warning(less[split], f"On {split}, a study of this model", "model"):
             print(f"{silence}\n")
     print_scores(found)
     for split in SPLITS:
         print_difference(f"{split}: model less encoder off", less[split])
-        ours = found[split, 10]
+        ours = found[split, PAPERS]
         floor = [name_prediction(row.name) for row in ours.rows]
         print_difference(f"{split}: model less name floor", compare(ours, floor))
     if asked.against:
-        other = measured(asked.against, "valid", 10)
-        print_difference("valid: model less the other", compare(found["valid", 10], other.predictions))
+        other = measured(asked.against, "valid", PAPERS)
+        print_difference("valid: model less the other", compare(found["valid", PAPERS], other.predictions))
     for split in SPLITS:
-        print_words(split, found[split, 10])
-    print_outputs(found["valid", 10])
+        print_words(split, found[split, PAPERS])
+    print_outputs(found["valid", PAPERS])
+
+
+def title(search: Search) -> str:
+    """What a table calls a search."""
+    beam, penalty = search
+    return "greedy" if beam == 1 else f"beam {beam}" + (f", length penalty {penalty:g}" if penalty else "")
 
 
 def compare(ours: Evaluation, theirs: "list[str] | tuple[str, ...]") -> dict[str, Difference]:
@@ -71,25 +85,27 @@ def compare(ours: Evaluation, theirs: "list[str] | tuple[str, ...]") -> dict[str
     return paired_bootstrap(ours.predictions, theirs, [row.target for row in ours.rows])
 
 
-def print_scores(found: dict[tuple[str, int], Evaluation]) -> None:
+def print_scores(found: dict[tuple[str, Search], Evaluation]) -> None:
     """One table of all scores and floors."""
-    print("| rows | program | smoothed BLEU-4 | corpus BLEU | chrF | mean words |\n|---|---|---|---|---|---|")
-    for (split, beam), result in found.items():
+    print("| rows | program | smoothed BLEU-4 | corpus BLEU | chrF | mean words | loops |\n|---|---|---|---|---|---|---|")
+    for (split, search), result in found.items():
         words = sum(len(text.split()) for text in result.predictions) / len(result.rows)
         scores = result.scores
         print(
-            f"| {split}, {len(result.rows)} | model, {f'beam {beam}' if beam > 1 else 'greedy'} | {scores.bleu:.2f} | "
-            f"{scores.corpus_bleu:.2f} | {scores.chrf:.1f} | {words:.1f} |"
+            f"| {split}, {len(result.rows)} | model, {title(search)} | {scores.bleu:.2f} | "
+            f"{scores.corpus_bleu:.2f} | {scores.chrf:.1f} | {words:.1f} | {sum(map(loops, result.predictions))} |"
         )
     for split in SPLITS:
-        if off := found[split, 10].encoder_off:
-            rows, scores = len(found[split, 10].rows), off.scores
+        if off := found[split, PAPERS].encoder_off:
+            rows, scores = len(found[split, PAPERS].rows), off.scores
             cells = f"{scores.bleu:.2f} | {scores.corpus_bleu:.2f} | {scores.chrf:.1f}"
-            print(f"| {split}, {rows} | floor: encoder off | {cells} | |")
-        floors = found[split, 10].floors
+            print(f"| {split}, {rows} | floor: encoder off | {cells} | | |")
+        floors = found[split, PAPERS].floors
         for name, floor in (("method's name", floors.name), ("constant sentence", floors.constant)):
-            print(f"| {split}, {floor.rows} | floor: {name} | {floor.bleu:.2f} | {floor.corpus_bleu:.2f} | {floor.chrf:.1f} | |")
-    print("\nSignatures:", " · ".join(f"`{text}`" for text in found["valid", 10].signatures.values()), "\n")
+            print(
+                f"| {split}, {floor.rows} | floor: {name} | {floor.bleu:.2f} | {floor.corpus_bleu:.2f} | {floor.chrf:.1f} | | |"
+            )
+    print("\nSignatures:", " · ".join(f"`{text}`" for text in found["valid", PAPERS].signatures.values()), "\n")
 
 
 def print_difference(title: str, found: Mapping[str, Difference]) -> None:
@@ -112,6 +128,11 @@ def print_words(split: str, result: Evaluation) -> None:
         f"{split}: of {said} content words {right} ({right / said:.1%}) are in the row's own comment, "
         f"{own} ({own / said:.1%}) of them not in the method's name.\n"
     )
+
+
+def loops(text: str) -> bool:
+    """Whether a comment turns in a circle."""
+    return LOOP.search(text) is not None
 
 
 def content_words(text: str) -> set[str]:
