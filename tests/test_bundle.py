@@ -19,6 +19,7 @@ from core.recipe import NEW_MODEL, load_recipe
 from core.run.events import Evaluated, RunStarted, Unknown
 from core.run.folder import RunPaths, State, read_metrics, run_info
 from core.run.journal import read_journal
+from core.run.predictions import read_predictions
 from core.spec.schedule import sparsities
 from core.text.rows import load_rows
 
@@ -134,13 +135,17 @@ def test_the_example_is_small_and_holds_neither_weights_nor_foreign_text() -> No
     example = bundle.example()
     assert example is not None
     files = [file for file in example.root.rglob("*") if file.is_file()]
-    assert sum(file.stat().st_size for file in files) < 1_500_000
-    assert {file.name for file in files} == {"recipe.toml", "events.jsonl", "meta.json", "metrics.json", "masks.safetensors"}
+    assert sum(file.stat().st_size for file in files) < 4_000_000
+    journal = {"recipe.toml", "events.jsonl", "meta.json"}
+    assert {file.name for file in files} == journal | {"metrics.json", "predictions.jsonl", "masks.safetensors"}
     ours = {row.target for row in load_rows(str(BUNDLE / "demo-ruby"), "valid").rows}
     samples = [
         sample for event in read_journal(example.journal) if isinstance(event.what, Evaluated) for sample in event.what.samples
     ]
     assert samples
     assert {sample.reference for sample in samples} <= ours
+    for number in example.finished_rounds():
+        comments = read_predictions(example.round(number) / "predictions.jsonl") or []
+        assert {comment.reference for comment in comments} == ours, number
     for file in files:  # no folder of the machine that made it
         assert file.name == "masks.safetensors" or not re.search(r'"/\w+/', file.read_text()), file

@@ -31,9 +31,10 @@ def test_a_bundled_model_is_small_half_precision_and_documented(name: str) -> No
     assert len(reader) == model.config.vocab_size
     assert is_finetuned(folder) == (name == "ruby-mini")
     card = (folder / "README.md").read_text()
-    for said in ("recipe.toml", "seed", "Limits", "smooth:add1-n2-4", "Apache-2.0", "all-MiniLM-L6-v2"):
+    for said in ("recipe", "seed", "Limits", "smooth:add1-n2-4", "Apache-2.0", "all-MiniLM-L6-v2"):
         assert said in card
-    assert load_recipe(folder / "recipe.toml").kind == ("finetune" if name == "ruby-mini" else "pretrain")
+    recipes = [load_recipe(file) for file in sorted(folder.glob("recipe*.toml"))]
+    assert [recipe.kind for recipe in recipes] == (["finetune"] * 4 if name == "ruby-mini" else ["pretrain"])
 
 
 def test_ruby_mini_is_above_the_name_floor_where_that_can_tell() -> None:
