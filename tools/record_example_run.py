@@ -3,8 +3,8 @@
     make example-run
 
 runs `checkpoints/bundled/recipes/demo.toml` on this machine and puts into `checkpoints/bundled/example-run` what a reader of a
-run needs: recipe, journal, meta.json, metrics and comments of each round, and, newest first, as many rounds' masks as `MOST_BYTES`
-allows. A round's model has 38 MB and does not fit.
+run needs: recipe, journal, meta.json, metrics and comments of each round, and, newest first, as many rounds' masks as
+`MOST_BYTES` allows. A round's model has 38 MB and does not fit.
 The recipe is the shipped one, with paths that hold on every machine; the host's name is left out. Do it again after a change of
 the demo's recipe, of ruby-mini or of the journal's format, and look at the result: make demo, Enter.
 """
