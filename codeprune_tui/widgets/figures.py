@@ -62,7 +62,7 @@ def scores_line(view: RunView) -> Content:
             under = height if name == named else f"{name} {height}"
             named = name
             if measure == "chrf":
-                under += f", encoder off {score(off.chrf if off else None, digits)}"
+                under += f", enc off {score(off.chrf if off else None, digits)}"
             parts.append((f" ({under})", "$text-muted"))
     return Content.assemble(*parts)
 
