@@ -26,7 +26,7 @@ APP_KEYS: list[BindingType] = [
         Binding(mode.key, f"mode('{mode.name}')", mode.title, show=False, tooltip=f"Go to {mode.title}", id=f"app.{mode.name}")
         for mode in MODES.values()
     ),
-    Binding("q", "ask_quit", "Detach", tooltip="Leave the app, asking if a run is at work; it goes on", id="app.quit"),
+    Binding("q", "ask_quit", "Detach", tooltip="Leave the app; asks first while a run is at work, which goes on", id="app.quit"),
     Binding(
         "ctrl+q",
         "quit",

@@ -55,9 +55,9 @@ def load(path: Path) -> tuple[Settings, list[str]]:
     except FileNotFoundError:
         return Settings(), []
     except OSError as error:
-        return Settings(), [f"{path} cannot be read: {reason(error)}. Everything has its default."]
+        return Settings(), [f"{path} cannot be read: {reason(error)}. The defaults are used."]
     except ValueError as error:
-        return Settings(), [f"{path} is not valid TOML: {error}. Everything has its default until that is mended."]
+        return Settings(), [f"{path} is not valid TOML: {error}. The defaults are used until that is mended."]
     try:
         return Settings.model_validate(raw), []
     except ValidationError as error:
@@ -122,4 +122,4 @@ def _sentence(path: Path, key: str, loc: tuple[int | str, ...], value: object) -
         "keymap": 'a table such as [keymap] with lines such as "run.pause" = "x"',
     }[key]
     where = ".".join(str(part) for part in loc)
-    return f"{path}: {where} = {value!r} is not allowed; allowed: {allowed}. It has its default now."
+    return f"{path}: {where} = {value!r} is not allowed; allowed: {allowed}. The default is used."

@@ -234,7 +234,7 @@ class CodepruneApp(App[None]):
         try:
             settings.remember_theme(self.config, theme.name)
         except OSError as error:
-            self.say(f"The theme is not remembered: {self.config}: {error.strerror or error}.", "warning")
+            self.say(f"The theme could not be saved: {self.config}: {error.strerror or error}.", "warning")
         else:
             self.settings = self.settings.model_copy(update={"theme": theme.name})
 
@@ -372,9 +372,7 @@ class CodepruneApp(App[None]):
             elif after.killed:
                 self.say(killed(name, client.undone(after.paths)), "warning")
             else:
-                self.say(
-                    f"{name}: its worker is gone without a word. Press r to go on from the last checkpoint.", "error", bell=True
-                )
+                self.say(f"{name}: its worker died without a message. r resumes from the last checkpoint.", "error", bell=True)
 
     def say(self, text: str, severity: SeverityLevel = "information", bell: bool = False) -> None:
         """Shows a toast: text, never markup; for as long as reading it takes."""
@@ -398,7 +396,7 @@ class CodepruneApp(App[None]):
             self.say(f"{error.problem} {error.fix}".strip(), "error")
         except OSError as error:
             self._expected = None
-            self.say(f"That did not work: {error}", "error")
+            self.say(f"Failed: {error}", "error")
         else:
             if done:
                 self.say(done)

@@ -244,7 +244,7 @@ async def test_an_export_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.
         await open_compare(app, pilot, "a")
         await until_shown(app, "4 rounds of 1 run")
         await pilot.press("e", "enter")
-        await until_shown(app, "That did not work")
+        await until_shown(app, "Failed: ")
         await pilot.press("e", "down", "enter")
         await until(lambda: "Nothing was written:" in shown(app), "its failure was never told", timeout_s=240)
 

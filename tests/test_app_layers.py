@@ -61,7 +61,7 @@ async def test_layers_shows_all_matrices_and_the_chosen_ones_figures(tmp_path: P
         await until_shown(app, "encoder.encoder.layer.0.attention.self.query.weight")
         for text in ("90 % (+30 points since round 2)", "410 of 64 × 64", "0.02000", "12.5 %", "75 %"):
             await until_shown(app, text)
-        for text in ("3 of 64", "4 of 64", "1 of 4", "Dead in all 29 matrices: 87 rows, 116 columns, 8 of 32 heads"):
+        for text in ("3 of 64", "4 of 64", "1 of 4", "87 rows, 116 columns, 8 of 32 heads are dead in the 29 matrices"):
             await until_shown(app, text)
         assert ("through the rounds" in shown(app)) == (size == LARGE)
         await pilot.press("down", "down", "right")

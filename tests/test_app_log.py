@@ -271,7 +271,7 @@ async def test_no_log_yet_and_no_run(tmp_path: Path) -> None:
         await pilot.press("enter")
         await open_log(app, pilot)
         await pilot.press("w")
-        await until_shown(app, "Nothing is in this log yet; w shows the other one.")
+        await until_shown(app, "This log is empty; w shows the other one.")
         await pilot.press("1")
         await until_shown(app, "[1 Runs]")
 

@@ -53,7 +53,7 @@ async def test_an_action_of_another_mode_goes_there_first(tmp_path: Path, size: 
         await pilot.press("enter")
         await until_shown(app, "[2 Live]")
         await until(lambda: app.watched is not None)
-        await choose(app, pilot, "Layers: Earlier", "One round back; stay there")
+        await choose(app, pilot, "Layers: Earlier", "Go one round back and stay there")
         await until(lambda: isinstance(app.screen, LayersScreen))
         await until_shown(app, "round 2")
         await choose(app, pilot, "Live: Whole log", "The whole log on the whole screen")

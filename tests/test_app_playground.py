@@ -148,9 +148,9 @@ async def test_up_to_four_models(tmp_path: Path, stand_in: Path, size: tuple[int
             "01",
         ]
         await pilot.press("plus")
-        await until_shown(app, "4 models side by side are the most.")
+        await until_shown(app, "At most 4 models stand side by side.")
         await pilot.press("minus", "minus", "minus")
-        await until_shown(app, "2 models are the fewest.")
+        await until_shown(app, "At least 2 models stand side by side.")
         assert len(screen.query(Opinion)) == 2
 
 

@@ -180,7 +180,7 @@ async def test_renaming(tmp_path: Path, size: tuple[int, int]) -> None:
         await until_shown(app, "cannot be the name of a run")
         app.screen.query_one(Input).value = "alpha"
         await pilot.press("enter")
-        await until_shown(app, "There is already something called alpha.")
+        await until_shown(app, "The name alpha is taken.")
         assert (tmp_path / "delta").is_dir()
         assert app.screen.query_one(Input).value == "alpha"
         app.screen.query_one(Input).value = "epsilon"
@@ -232,9 +232,13 @@ async def test_a_run_with_a_worker_is_not_deleted_nor_renamed(tmp_path: Path) ->
         async with opened(tmp_path) as (app, pilot):
             await until_shown(app, "RUNNING")
             await pilot.press("D")
-            await until(lambda: any("work has a worker: it cannot be deleted" in told.message for told in app._notifications))
+            await until(
+                lambda: any("work cannot be deleted while its worker is alive" in told.message for told in app._notifications)
+            )
             await pilot.press("R")
-            await until(lambda: any("work has a worker: it cannot be renamed" in told.message for told in app._notifications))
+            await until(
+                lambda: any("work cannot be renamed while its worker is alive" in told.message for told in app._notifications)
+            )
             assert isinstance(app.screen, RunsScreen)
     assert paths.root.is_dir()
 

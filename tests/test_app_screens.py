@@ -211,7 +211,7 @@ async def test_commands_to_a_run_without_a_worker_say_what_to_do(tmp_path: Path,
     async with opened(tmp_path, LARGE) as (app, pilot):
         await until_shown(app, "CRASHED")
         await pilot.press("p")
-        await until_shown(app, "dead has no worker: it is CRASHED.")
+        await until_shown(app, "dead is CRASHED and has no worker. r resumes it.")
         await pilot.press("r")
         await until_shown(app, "[red]out of memory[/red]")
 
@@ -221,7 +221,7 @@ async def test_a_worker_that_vanishes_is_told(tmp_path: Path) -> None:
     async with opened(tmp_path, LARGE) as (app, _):
         with live(paths):
             await until(lambda: "RUNNING" in status(app))
-        await until_shown(app, "its worker is gone without a word")
+        await until_shown(app, "its worker died without a message")
         assert "CRASHED" in status(app)
 
 
@@ -232,10 +232,10 @@ async def test_a_worker_that_was_killed_on_request_did_not_crash(tmp_path: Path)
             await until(lambda: "RUNNING" in status(app))
             paths.killed.touch()
         await until_shown(app, "ruby-1 was killed on request. r resumes")
-        await until_shown(app, "done again: 1 step of round 1")
+        await until_shown(app, "it repeats 1 step of round 1")
         await until(lambda: "KILLED" in status(app))
         await until(lambda: "CRASHED" not in shown(app))
-        assert "without a word" not in shown(app)
+        assert "without a message" not in shown(app)
         await pilot.press("p")
         await until_shown(app, "ruby-1 has no worker: it is KILLED.")
 
@@ -444,7 +444,7 @@ async def test_a_name_that_is_taken_or_impossible(tmp_path: Path) -> None:
         await until_shown(app, "✓ 10 rounds")
         name = app.screen.query_one("#name", Input)
         name.value = "taken"
-        await until_shown(app, "✗ name: there is already a run taken; choose another name")
+        await until_shown(app, "✗ name: taken is taken; choose another name")
         name.value = "../evil"
         await until_shown(app, "✗ name: use letters, digits")
         name.value = "fresh"

@@ -74,7 +74,7 @@ def test_the_encoder_of_a_model_whose_decoder_came_pruned(make: Make, pruned: Ca
     info, view = run_info(paths, 0.0), reduce_all(RunView(), events)
     assert (info.sparsity, info.before, view.sparsity, view.before) == (wanted[1], 0.5, wanted[1], 0.5)
     told = [sentence(event) for event in events]
-    assert any(text.startswith("Comes pruned to 50 %") for text in told)
+    assert any(text.startswith("The model comes pruned to 50 %") for text in told)
     assert any(text.startswith("Round 0 complete at 0 %, before the run 50 %") for text in told)
     assert any(text.startswith("Round 1 complete at 90 %, before the run 50 %") for text in told)
     assert "The model comes pruned: decoder 50 %. What is pruned stays pruned." in view.warnings

@@ -8,7 +8,7 @@ from codeprune_tui.widgets.keytable import KEYS_WIDTH, KeyTable, Line
 
 LINES = [
     Line("1 Runs", "title"),
-    Line("Show only some runs, such as: bleu>10 state=paused", keys="/"),
+    Line("Filter the runs, for example: bleu>10 state=paused", keys="/"),
     Line("Go", keys="Enter"),
     Line(""),
     Line("A run lives in its own process and folder: closing this app stops nothing."),
@@ -40,7 +40,7 @@ class Shown(App[None]):
             120,
             [
                 "1 Runs",
-                "  /            Show only some runs, such as: bleu>10 state=paused",
+                "  /            Filter the runs, for example: bleu>10 state=paused",
                 "  Enter        Go",
                 "",
                 "A run lives in its own process and folder: closing this app stops nothing.",

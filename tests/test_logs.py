@@ -48,7 +48,7 @@ def test_only_the_end_of_a_long_log_is_read_and_it_says_so(tmp_path: Path, monke
     assert lines_of(log) == tuple(f"line {number:05}" for number in range(9_900, 10_000))
     text = log.text("log")
     assert text.before_bytes == 9_900 * 11
-    assert first_words(text, path) == f"… 108.9 kB before this are left out; the whole of it is {path}"
+    assert first_words(text, path) == f"… 108.9 kB above are left out; the whole log is {path}"
     with path.open("a") as file:
         file.write("more\n")
     assert lines_of(log)[-2:] == ("line 09999", "more")
@@ -103,7 +103,7 @@ def test_old_lines_leave_when_there_are_too_many(tmp_path: Path, monkeypatch: py
     assert lines_of(log) == tuple(str(number) for number in range(15, 25))
     assert log.text("log").gone == 15
     assert log.text("log").before_bytes == path.read_bytes().index(b"15\n")
-    assert first_words(log.text("log"), path).startswith("… 0.0 kB before this are left out")
+    assert first_words(log.text("log"), path).startswith("… 0.0 kB above are left out")
 
 
 def test_another_file_or_a_shorter_one_begins_anew(tmp_path: Path) -> None:

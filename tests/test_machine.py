@@ -198,7 +198,7 @@ async def test_a_worker_elsewhere_has_no_figures_here(
         async with opened(tmp_path, size) as (app, pilot):
             await until_shown(app, "ruby-1")
             await pilot.press("2")
-            await until_shown(app, "the worker is on far[red]away<1B>[31m, another machine: no figures")
+            await until_shown(app, "no figures of the machine: the worker runs on far[red]away<1B>[31m")
             assert isinstance(app.screen, LiveScreen)
             assert app.screen._machine._worker is None
             assert "CPU" not in shown(app)
@@ -212,6 +212,6 @@ async def test_a_run_without_a_worker_has_no_figures(tmp_path: Path, size: tuple
             await until_shown(app, "RUNNING")
             await pilot.press("2")
             await until_shown(app, "worker –")
-        await until_shown(app, "no worker, so no figures of its machine")
+        await until_shown(app, "no figures of the machine: the run has no worker")
         assert isinstance(app.screen, LiveScreen)
         assert app.screen._machine._worker is None

@@ -83,7 +83,7 @@ def test_sparsity_its_gain_and_every_figure() -> None:
         "dead heads": "1 of 4",
     }
     assert history(view, QUERY)[2] == ("2", "60 %", "0.0210", "12.5 %", "75 %", "3", "4", "1")
-    assert summary(matrices_of(view, 2)) == "Dead in all 29 matrices: 87 rows, 116 columns, 8 of 32 heads"
+    assert summary(matrices_of(view, 2)) == "87 rows, 116 columns, 8 of 32 heads are dead in the 29 matrices"
 
 
 def test_an_older_run_has_sparsities_and_says_what_is_missing() -> None:

@@ -150,7 +150,7 @@ def table_html(table: Table, style: str = "") -> str:
 
 
 def floors_part(content: Content) -> list[str]:
-    """What programs score that read no code, and the dense models without their encoder."""
+    """Floors: what programs that read no code score, and the dense models without their encoder."""
     parts = [f"<h2>{words.FLOORS}</h2>", *paragraphs_html([words.FLOORS_NOTE]), table_html(floors_table(content.study))]
     parts += [f"<h2>{words.ENCODER_OFF}</h2>", *paragraphs_html([words.ENCODER_OFF_NOTE])]
     return [*parts, table_html(encoder_off_table(content.study))]

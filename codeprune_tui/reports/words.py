@@ -18,7 +18,7 @@ RULES = (
     " seed it does not show at all."
 )
 DISAGREEMENT = "Recovered under smoothed BLEU, lost under chrF"
-FLOORS = "What programs score that read no code"
+FLOORS = "Floors: what programs that read no code score"
 FLOORS_NOTE = (
     "On the rows that the runs were scored on. A smoothed BLEU-4 below these is no sign that a model read anything; the floors "
     "are drawn in every chart."

@@ -197,7 +197,7 @@ def send(paths: RunPaths, command: str, rounds: int | None = None) -> None:
         append_command(paths.commands, {"command": command} if rounds is None else {"command": command, "rounds": rounds})
     except OSError as error:
         raise RunError(
-            f"Cannot write {paths.commands}: {reason(error)}.", "Only who may write into a run's folder may command it."
+            f"Cannot write {paths.commands}: {reason(error)}.", "Commands need write access to the folder of the run."
         ) from error
 
 
@@ -226,7 +226,7 @@ def ask(paths: RunPaths, command: str, rounds: int | None = None) -> None:
     raise NoAnswerError(
         f"The worker of {paths.name} does not answer: {command!r} was not taken within {TAKEN_S:g} s. It may be stopped (as by "
         "Ctrl-Z), in the middle of a long step, or on another host.",
-        "Once it goes on, it does as asked.",
+        "It obeys as soon as it goes on.",
     )
 
 
@@ -289,7 +289,7 @@ def kill(paths: RunPaths) -> None:
     # The id may be that of the worker before, and by now another program's: only who has the lock file open is killed.
     if started is None or not _has_open(started.pid, paths.lock):
         raise RunError(
-            f"The worker of {paths.name} has not yet told its process id.",
+            f"The worker of {paths.name} has not journalled its process id yet.",
             f"Try again in some seconds, or: {program()} stop {run_handle(paths.root)}",
         )
     try:
@@ -298,7 +298,7 @@ def kill(paths: RunPaths) -> None:
     except OSError as error:
         with suppress(OSError):
             paths.killed.unlink(missing_ok=True)
-        raise RunError(f"Cannot kill process {started.pid}: {error.strerror}.", "It belongs to who started it.") from error
+        raise RunError(f"Cannot kill process {started.pid}: {error.strerror}.", "Only its owner can kill it.") from error
 
 
 def undone(paths: RunPaths) -> str:

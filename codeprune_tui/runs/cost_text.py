@@ -14,7 +14,7 @@ from ..views.text import count, duration
 from .costing import Costs
 
 SCHEDULE = "sparsity by round"
-START = "the model it starts from"
+START = "the start model"
 LOOKING = "looking…"
 UNMEASURED = (
     "not known: no run with this kind, model, data, lengths, batch size, device and threads was measured on this machine yet"
@@ -85,7 +85,7 @@ def disk(recipe: Recipe, costs: Costs) -> str:
         return f"unknown: {plain(costs.unknown, 200)}{free}"
     need = costs.need
     warning = "NOT ENOUGH: " if costs.free_bytes is not None and need.peak > costs.free_bytes else ""
-    return f"{warning}about {size(need.total)}, {size(need.peak)} for a moment{free}\n{_made_of(recipe, need)}"
+    return f"{warning}about {size(need.total)}, at most {size(need.peak)} meanwhile{free}\n{_made_of(recipe, need)}"
 
 
 def _made_of(recipe: Recipe, need: DiskNeed) -> str:

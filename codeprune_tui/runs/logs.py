@@ -239,4 +239,4 @@ def first_words(text: LogText, path: Path) -> str:
     if not text.before_bytes:
         return ""
     size = f"{text.before_bytes / 1e6:,.1f} MB" if text.before_bytes >= 1e6 else f"{text.before_bytes / 1e3:,.1f} kB"
-    return f"… {size} before this are left out; the whole of it is {path_end(plain(str(path)), 200)}"
+    return f"… {size} above are left out; the whole log is {path_end(plain(str(path)), 200)}"

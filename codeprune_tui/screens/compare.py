@@ -62,7 +62,7 @@ class CompareScreen(ModeScreen):
     MODE = "compare"
     AUTO_FOCUS = "DataTable"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "mark", "Marks", tooltip="Choose the runs to compare; at first the newest lottery runs", id="compare.mark"),
+        Binding("m", "mark", "Marks", tooltip="Choose the runs to compare; the newest are preset", id="compare.mark"),
         Binding(
             "x",
             "axis",
@@ -75,13 +75,13 @@ class CompareScreen(ModeScreen):
             "g",
             "group",
             "Seeds",
-            tooltip="Runs that differ only in their seed as one curve, or each alone",
+            tooltip="Show runs that differ only in their seed as one curve, or each alone",
             id="compare.group",
         ),
         Binding(
             "o", "sort", "Sort", tooltip="Sort the table by the next column; a click on its title does it, too", id="compare.sort"
         ),
-        Binding("O", "reverse", "Reverse", show=False, tooltip="Turn the order of the table around", id="compare.reverse"),
+        Binding("O", "reverse", "Reverse", show=False, tooltip="Reverse the order of the table", id="compare.reverse"),
         Binding(
             "e",
             "export",
@@ -100,7 +100,7 @@ class CompareScreen(ModeScreen):
                 f"pan({by})",
                 f"Pan {side}",
                 show=False,
-                tooltip=f"What is {side} of the zoomed part; another line brings it back",
+                tooltip=f"Move the zoomed part {side}; another line resets it",
                 id=f"compare.pan-{side}",
             )
             for keys, by, side in (("shift+left,comma", -1, "left"), ("shift+right,full_stop", 1, "right"))

@@ -48,7 +48,7 @@ from .mode import RUN_KEYS, ModeScreen, Target
 PLAY_S = 0.8
 """Seconds that a round stays while they are played."""
 NO_MATRICES = "Dense: nothing is pruned or measured yet."
-NO_COSTS = "What each matrix costs was not measured; the command below does it."
+NO_COSTS = "The cost of each matrix was not measured; the command below measures it."
 NEW_LINE = ("", "mean |w| of kept", "dead rows")
 """Facts that begin a line of a narrow screen."""
 COST = "cost"
@@ -89,7 +89,7 @@ class LayersScreen(ModeScreen):
             "step(-1)",
             "Earlier",
             key_display="[",
-            tooltip="One round back; stay there",
+            tooltip="Go one round back and stay there",
             id="layers.earlier",
         ),
         Binding(
@@ -97,7 +97,7 @@ class LayersScreen(ModeScreen):
             "step(1)",
             "Later",
             key_display="]",
-            tooltip="One round on; the last one follows",
+            tooltip="Go one round on; the last round follows the run",
             id="layers.later",
         ),
         Binding("space", "play", "Play", tooltip="Play through the rounds, or stop playing", id="layers.play"),
@@ -163,7 +163,7 @@ class LayersScreen(ModeScreen):
 
     def on_mount(self) -> None:
         """Names the panes; without a run there are none."""
-        self.query_one("#history").border_title = "through the rounds; rows, columns and heads are dead ones"
+        self.query_one("#history").border_title = "through the rounds; dead rows, columns and heads"
         self.add_class("-no-run")
 
     def on_resize(self) -> None:
@@ -227,7 +227,7 @@ class LayersScreen(ModeScreen):
         matrix = found.get(grid.chosen)
         self._show_chosen(view, number, matrix)
         if not losses:
-            words.border_title = "this measures it, without training; Ctrl-C loses nothing"
+            words.border_title = "this command measures it, without training; Ctrl-C loses nothing"
             words.update(plain(costs.command, 2000) or "looking…")
         elif matrix is not None and (cell := costs.cells.get(matrix.parameter)) is not None:
             retitle(words, f"{title(matrix)}: {costs.of}")

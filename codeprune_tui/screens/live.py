@@ -181,7 +181,7 @@ class LiveScreen(ModeScreen):
             self._previewer.set_run(example)
             self.query_one(ScoreChart).show(view)
         else:
-            self.query_one(ScoreChart).show(self._example, bundle.EXAMPLE, "not your run: its scores follow")
+            self.query_one(ScoreChart).show(self._example, bundle.EXAMPLE, "an example until your run has scores")
 
     def _is_first_demo(self, paths: RunPaths, view: RunView) -> bool:
         demo = self.frame.demo and paths.name.startswith(f"{bundle.DEMO}-")
@@ -266,11 +266,11 @@ class LiveScreen(ModeScreen):
         watched, self._followed, why = self.frame.watched, None, ""
         state = self.frame.standing()
         if watched is None or state.split(" ")[0] not in ALIVE:
-            why = "no worker, so no figures of its machine"
+            why = "no figures of the machine: the run has no worker"
         elif state == "STARTING…" or not watched.view.pid:
-            why = "the worker starts"
+            why = "the worker is starting"
         elif not same_machine(watched.view.host):
-            why = f"the worker is on {plain(watched.view.host, 30)}, another machine: no figures"
+            why = f"no figures of the machine: the worker runs on {plain(watched.view.host, 30)}"
         else:
             self._followed = Worker(watched.view.pid, real(watched.paths.root))
         if why:

@@ -44,13 +44,13 @@ class LogScreen(Screen[None]):
 
     AUTO_FOCUS = "Pager"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "search", "Search", key_display="/", tooltip="Search; capitals count if there are any", id="log.search"),
-        Binding("n", "step(1)", "Next", tooltip="Next line that matches", id="log.next"),
-        Binding("N", "step(-1)", "Prev", tooltip="Line before that matches", id="log.previous"),
-        Binding("g,home", "ends(False)", "Top", tooltip="To the beginning of the log", id="log.top"),
-        Binding("G,end", "ends(True)", "End", tooltip="To the end, and follow it", id="log.end"),
-        Binding("w", "other", "Worker/events", tooltip="What the worker printed, or what happened", id="log.other"),
-        Binding("escape,q", "back", "Back", key_display="Esc", tooltip="Back to Live; first out of the search", id="log.back"),
+        Binding("slash", "search", "Search", key_display="/", tooltip="Search; capitals in a text count", id="log.search"),
+        Binding("n", "step(1)", "Next", tooltip="Next match", id="log.next"),
+        Binding("N", "step(-1)", "Prev", tooltip="Previous match", id="log.previous"),
+        Binding("g,home", "ends(False)", "Top", tooltip="Go to the beginning of the log", id="log.top"),
+        Binding("G,end", "ends(True)", "End", tooltip="Go to the end and follow it", id="log.end"),
+        Binding("w", "other", "Worker/events", tooltip="Switch between the run's events and the worker's output", id="log.other"),
+        Binding("escape,q", "back", "Back", key_display="Esc", tooltip="End the search, or go back to Live", id="log.back"),
     ]
     DEFAULT_CSS = """
     LogScreen {
@@ -117,7 +117,7 @@ class LogScreen(Screen[None]):
         if self._watch is None or message.text.name != self._watch.text_name:
             return
         self._text = message.text
-        empty = "" if message.text.lines else "Nothing is in this log yet; w shows the other one."
+        empty = "" if message.text.lines else "This log is empty; w shows the other one."
         path = self._paths.log if self._printed else self._paths.journal
         self.query_one(Pager).show(message.text, first_words(message.text, path) or empty)
         self._tick()

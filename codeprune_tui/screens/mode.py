@@ -28,10 +28,10 @@ from ..widgets.statusline import ModeTab, StatusLine
 from .ask import Confirm, Enter
 
 RUN_KEYS: list[BindingType] = [
-    Binding("p", "pause", "Pause", tooltip="Pause the run at the next step; again: go on", id="run.pause"),
-    Binding("r", "resume", "Resume", tooltip="Go on: after a pause, a stop, a failure or a crash", id="run.resume"),
-    Binding("n", "rounds", "Rounds", tooltip="Go on for N more rounds, then pause", id="run.rounds"),
-    Binding("s", "stop", "Stop", tooltip="Stop at a checkpoint; asks first; can be resumed", id="run.stop"),
+    Binding("p", "pause", "Pause", tooltip="Pause the run at the next step, or resume it", id="run.pause"),
+    Binding("r", "resume", "Resume", tooltip="Resume the run after a pause, a stop, a failure or a crash", id="run.resume"),
+    Binding("n", "rounds", "Rounds", tooltip="Run N more rounds, then pause", id="run.rounds"),
+    Binding("s", "stop", "Stop", tooltip="Stop the run at a checkpoint, from which it can be resumed; asks first", id="run.stop"),
     Binding("K", "kill", "Kill", tooltip="Kill the worker at once; asks for the run's name", id="run.kill"),
 ]
 """Keys of the modes that are about a run."""
@@ -138,7 +138,7 @@ class ModeScreen(Screen[None]):
             self.frame.say(f"{target.name} is done: nothing is left to do. c under 1 Runs copies its recipe.", "warning")
             return None
         elif not target.alive:
-            self.frame.say(f"{target.name} has no worker: it is {target.state}. Press r to go on with it.", "warning")
+            self.frame.say(f"{target.name} is {target.state} and has no worker. r resumes it.", "warning")
             return None
         return target
 
@@ -180,7 +180,7 @@ class ModeScreen(Screen[None]):
     def action_stop(self) -> None:
         """Asks, then stops at a checkpoint."""
         if target := self._alive():
-            question = f"Stop {target.name}? It saves a checkpoint and its worker leaves; r goes on from there."
+            question = f"Stop {target.name}? Its worker saves a checkpoint and ends; r resumes from there."
             self.app.push_screen(Confirm(question, "Stop"), partial(self._stop_if, target))
 
     def _stop_if(self, target: Target, yes: bool | None) -> None:
@@ -193,7 +193,7 @@ class ModeScreen(Screen[None]):
         if target := self._alive():
             again = client.undone(target.paths) or "what came after its last checkpoint"
             question = (
-                f"Kill {target.name}'s worker at once? Done again when it is resumed: {again}, and what it does meanwhile.\n\n"
+                f"Kill {target.name}'s worker at once? A resumed run repeats {again}, and what it does meanwhile.\n\n"
                 "Type the run's name:"
             )
             self.app.push_screen(Enter(question, partial(_same, target.paths.name), "Kill"), partial(self._kill_if, target))

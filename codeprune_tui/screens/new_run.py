@@ -35,7 +35,7 @@ from .mode import ModeScreen
 from .pick import PickValue
 from .review import Review
 
-NAME_HELP = "Name of the run's folder; empty: made from model and method. Letters, digits, dot, dash, underscore."
+NAME_HELP = "Name of the run's folder; left empty, it is made from model and method. Letters, digits, dot, dash, underscore."
 
 START_HELP = "Enter starts the run and shows it live; ^s does so from any field."
 
@@ -48,18 +48,18 @@ class NewRunScreen(ModeScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "start", "Start", priority=True, tooltip="Start the run and show it live", id="new.start"),
         Binding("ctrl+n", "clear", "Defaults", tooltip="Put every key back to its default", id="new.clear"),
-        Binding("ctrl+f", "fold", "All fields", tooltip="Show the less common fields, too; again: fold them", id="new.fold"),
-        Binding("ctrl+o", "pick", "List", tooltip="Choose a model, or on a data field data, from what there is", id="new.pick"),
+        Binding("ctrl+f", "fold", "All fields", tooltip="Show or fold the less common fields", id="new.fold"),
+        Binding("ctrl+o", "pick", "List", tooltip="Choose a model or data from a list", id="new.pick"),
         Binding(
             "ctrl+y",
             "review",
             "Command",
-            tooltip="Show what it comes to, and the command and TOML to copy",
+            tooltip="Show the run's costs, its command and its TOML, to copy",
             id="new.review",
         ),
         Binding("escape", "app.mode('runs')", "Back", tooltip="Back to the list; the form keeps its entries", id="new.back"),
         Binding("down", "app.focus_next", "Next field", show=False, id="new.next-field"),
-        Binding("up", "app.focus_previous", "Field before", show=False, id="new.previous-field"),
+        Binding("up", "app.focus_previous", "Previous field", show=False, id="new.previous-field"),
     ]
 
     class CostsFound(Message):
@@ -203,7 +203,7 @@ class NewRunScreen(ModeScreen):
         if name and not NAME_PATTERN.fullmatch(name):
             problems.insert(0, "name: use letters, digits, '.', '-' and '_', beginning with a letter or digit, 100 at most")
         elif name and (self.frame.checkpoints / name).exists():
-            problems.insert(0, f"name: there is already a run {name}; choose another name")
+            problems.insert(0, f"name: {name} is taken; choose another name")
         return problems
 
     def _show_outcome(self) -> None:

@@ -184,7 +184,7 @@ class PlaygroundScreen(ModeScreen):
         if self._ruby.excerpt:
             self._ruby.listing.focus()
             size = f"{count(len(text))} characters"
-            self.frame.say(f"{size} are too much to edit or highlight: methods are shown one at a time, read-only. ^n clears.")
+            self.frame.say(f"{size} are too many to edit or highlight: methods are shown one at a time, read-only. ^n clears it.")
 
     def on_ruby_source_typed(self) -> None:
         """Reads the text again once typing pauses."""
@@ -320,7 +320,7 @@ class PlaygroundScreen(ModeScreen):
     async def action_more(self) -> None:
         """Puts another model beside the others."""
         if len(self._opinions.columns) == MOST:
-            self.frame.say(f"{MOST} models side by side are the most.", "warning")
+            self.frame.say(f"At most {MOST} models stand side by side.", "warning")
             return
         await self._opinions.more()
         self._show()
@@ -329,7 +329,7 @@ class PlaygroundScreen(ModeScreen):
     async def action_fewer(self) -> None:
         """Takes a model away."""
         if len(self._opinions.columns) == FEWEST:
-            self.frame.say(f"{FEWEST} models are the fewest.", "warning")
+            self.frame.say(f"At least {FEWEST} models stand side by side.", "warning")
             return
         await self._opinions.fewer()
         self._show()
@@ -401,11 +401,11 @@ class PlaygroundScreen(ModeScreen):
         """Shows what was tried; one of it can be taken up again."""
         entries = await asyncio.to_thread(read_history, history_file())
         if not entries:
-            self.frame.say("Nothing was tried yet: paste Ruby, or type some.", "warning")
+            self.frame.say("The history is empty: paste Ruby, or type some.", "warning")
             return
         now = self.frame.clock()
         answers = {str(number): tried(entry, now) for number, entry in enumerate(entries)}
-        self.app.push_screen(ChooseOne("Take up again what was tried:", answers), partial(self._take_up, entries))
+        self.app.push_screen(ChooseOne("Open which earlier text?", answers), partial(self._take_up, entries))
 
     def _take_up(self, entries: list[Entry], answer: str | None) -> None:
         if answer is not None:

@@ -3,8 +3,8 @@
 from textual.binding import Binding, BindingType
 
 PLAYGROUND_KEYS: list[BindingType] = [
-    Binding("n", "step(1)", "Next", tooltip="Next method", id="playground.next"),
-    Binding("N", "step(-1)", "Prev", show=False, tooltip="Previous method", id="playground.previous"),
+    Binding("n", "step(1)", "Next", tooltip="Show the next method", id="playground.next"),
+    Binding("N", "step(-1)", "Prev", show=False, tooltip="Show the previous method", id="playground.previous"),
     Binding(
         "e",
         "edit",
@@ -12,8 +12,8 @@ PLAYGROUND_KEYS: list[BindingType] = [
         tooltip="Edit the Ruby, or paste into it; Esc leaves. A paste outside of it replaces all",
         id="playground.edit",
     ),
-    Binding("ctrl+n", "clear", "Clear", tooltip="Empty the editor and go there", priority=True, id="playground.clear"),
-    Binding("b", "beam", "Beam", tooltip="Another beam width: 1 (greedy), 5, 10", id="playground.beam"),
+    Binding("ctrl+n", "clear", "Clear", tooltip="Empty the editor and edit", priority=True, id="playground.clear"),
+    Binding("b", "beam", "Beam", tooltip="Next beam width: 1 (greedy), 5, 10", id="playground.beam"),
     Binding("plus", "more", "Model", tooltip="One more model, up to four (Tab goes to its picker)", id="playground.more"),
     Binding(
         "minus",
@@ -30,8 +30,8 @@ PLAYGROUND_KEYS: list[BindingType] = [
         tooltip="Quantize the model with the focus, or the last: INT8, fp16, …",
         id="playground.quantize",
     ),
-    Binding("o", "other", "Other", show=False, tooltip="A model by its folder or hub name", id="playground.other"),
-    Binding("h", "history", "History", tooltip="What was tried; Enter takes it up again", id="playground.history"),
+    Binding("o", "other", "Other", show=False, tooltip="Choose a model by its folder or hub name", id="playground.other"),
+    Binding("h", "history", "History", tooltip="Earlier texts with their comments; Enter opens one", id="playground.history"),
     Binding("y", "copy", "Copy", tooltip="Copy the comments: of the column with the focus, or of all", id="playground.copy"),
     Binding(
         "r",

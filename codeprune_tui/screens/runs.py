@@ -92,7 +92,9 @@ class RunsScreen(ModeScreen):
             yield Static("", markup=False, id="no-match")
             yield Static("", markup=False, id="damage")
             with Vertical(id="filter-bar"):
-                yield Input(placeholder=f"words, and such as {EXAMPLES}", compact=True, select_on_focus=False, id="filter")
+                yield Input(
+                    placeholder=f"words or expressions, such as {EXAMPLES}", compact=True, select_on_focus=False, id="filter"
+                )
                 yield Static("", markup=False, id="filter-problem")
             yield RunPreview()
             if self.frame.demo:
@@ -306,7 +308,9 @@ class RunsScreen(ModeScreen):
         """Pauses all marked runs that are at work; without marks as everywhere."""
         if self._marks:
             at_work = [info for info in self._chosen() if info.state in ("STARTING", "RUNNING", "STALE")]
-            self._to_all(at_work, client.pause, "pause at the next step", "No marked run is at work: there is nothing to pause.")
+            self._to_all(
+                at_work, client.pause, "will pause at the next step", "No marked run is at work: there is nothing to pause."
+            )
         else:
             super().action_pause()
 
@@ -314,15 +318,15 @@ class RunsScreen(ModeScreen):
         """Goes on with all marked runs that can; without marks as everywhere."""
         if self._marks:
             idle = [info for info in self._chosen() if info.state not in ("STARTING", "RUNNING", "STALE", "DONE")]
-            self._to_all(idle, client.resume, "go on", "No marked run can go on: they are at work or done.")
+            self._to_all(idle, client.resume, "will be resumed", "No marked run can go on: they are at work or done.")
         else:
             super().action_resume()
 
     def _to_all(self, infos: list[RunInfo], command: Command, done: str, nobody: str) -> None:
         for info in infos:
-            self.frame.perform(partial(command, info.paths), "" if len(infos) > 3 else f"{plain(info.paths.name, 60)}: {done}.")
+            self.frame.perform(partial(command, info.paths), "" if len(infos) > 3 else f"{plain(info.paths.name, 60)} {done}.")
         if len(infos) > 3:
-            self.frame.say(f"{len(infos)} runs were told: {done}.")
+            self.frame.say(f"{len(infos)} runs {done}.")
         if not infos:
             self.frame.say(nobody, "warning")
 
@@ -350,7 +354,7 @@ class RunsScreen(ModeScreen):
         except RunError as error:
             return str(error)
         taken = name != info.paths.name and os.path.lexists(self.frame.checkpoints / name)
-        return f"There is already something called {plain(name, 60)}. Choose another name." if taken else ""
+        return f"The name {plain(name, 60)} is taken. Choose another one." if taken else ""
 
     def _rename(self, info: RunInfo, name: str | None) -> None:
         if name is not None and name != info.paths.name:
@@ -384,7 +388,7 @@ class RunsScreen(ModeScreen):
                 self.frame.say(f"{name} is an example: it cannot be {done}. {bundle.of_your_own()}", "warning")
                 return False
             if is_held(info.paths):
-                self.frame.say(f"{name} has a worker: it cannot be {done} while it has. s stops it at a checkpoint.", "warning")
+                self.frame.say(f"{name} cannot be {done} while its worker is alive. s stops it at a checkpoint.", "warning")
                 return False
         return True
 

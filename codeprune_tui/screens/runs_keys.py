@@ -9,14 +9,14 @@ from .mode import RUN_KEYS
 
 LIST_KEYS: list[BindingType] = [
     Binding("enter", "open", "Open", priority=False, tooltip="Show the chosen run live", id="runs.open"),
-    Binding("slash", "filter", "Filter", key_display="/", tooltip=f"Show only some runs, such as: {EXAMPLES}", id="runs.filter"),
+    Binding("slash", "filter", "Filter", key_display="/", tooltip=f"Filter the runs, for example: {EXAMPLES}", id="runs.filter"),
     Binding("space", "mark", "Mark", tooltip="Mark the chosen run; commands then go to all marked runs", id="runs.mark"),
     Binding("a", "mark_all", "Mark all", show=False, tooltip="Mark all runs that are shown, or none of them", id="runs.mark-all"),
     Binding("o", "sort", "Sort", tooltip="Sort by the next column; a click on its title does it, too", id="runs.sort"),
-    Binding("O", "reverse", "Reverse", show=False, tooltip="Turn the order around", id="runs.reverse"),
+    Binding("O", "reverse", "Reverse", show=False, tooltip="Reverse the order", id="runs.reverse"),
     *(replace(key, show=key.key == "p") for key in RUN_KEYS if isinstance(key, Binding)),
     Binding("v", "compare", "Compare", tooltip="Compare the marked runs, or the chosen one", id="runs.compare"),
-    Binding("R", "rename", "Rename", show=False, tooltip="Give the chosen run another name", id="runs.rename"),
+    Binding("R", "rename", "Rename", show=False, tooltip="Rename the chosen run", id="runs.rename"),
     Binding(
         "D,delete",
         "delete",
@@ -27,6 +27,6 @@ LIST_KEYS: list[BindingType] = [
     ),
     Binding("c", "copy", "Copy", show=False, tooltip="New run from the chosen run's recipe", id="runs.copy"),
     Binding("t", "ship", "Recipes", show=False, tooltip="New run from a recipe that came with the package", id="runs.recipes"),
-    Binding("escape", "back", "Back", show=False, tooltip="Take away the filter; again: take away all marks", id="runs.back"),
+    Binding("escape", "back", "Back", show=False, tooltip="Clear the filter, then the marks", id="runs.back"),
     Binding("d", "demo", "Demo", tooltip="Prune the bundled model on the bundled corpus, and show it live", id="runs.demo"),
 ]

@@ -31,7 +31,7 @@ class TipsScreen(ModalScreen[Key | None]):
                 Content.assemble(
                     ("codeprune-tui prunes code-to-text models, and shows what is lost.\n\n", "bold $text-primary"),
                     *parts,
-                    ("\nAny key closes this. It is not shown again; Help, i has it.", "$text-muted"),
+                    ("\nAny key closes this. It does not come again; under Help, i shows it.", "$text-muted"),
                 ),
                 markup=False,
             )

@@ -52,7 +52,7 @@ def sentences(error: BaseException, path: Path | None) -> str:
     what = plain(f"{type(error).__name__}: {error}", 300)
     if path is None:
         return f"This is a defect: {what}. Its report could not be written."
-    return f"This is a defect: {what}. Its report, for whoever mends it, is {plain(str(path), 300)}"
+    return f"This is a defect: {what}. A report for the developers is in {plain(str(path), 300)}"
 
 
 def _version(package: str) -> str:

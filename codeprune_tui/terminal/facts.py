@@ -119,7 +119,9 @@ def _multiplexer(environ: Mapping[str, str], tmux: Mapping[str, str] | None) -> 
     if environ.get("TMUX"):
         return _tmux(tmux)
     if environ.get("STY"):
-        advice = "It hands on neither copied texts (they are in a file, too: each toast names it) nor desktop notifications."
+        advice = (
+            "GNU screen passes on neither copied texts (they are in a file, too: each toast names it) nor desktop notifications."
+        )
         return [Fact("screen", "GNU screen is in between", "warning", advice)]
     return [Fact("tmux", "no tmux or screen in between", "good")]
 
@@ -161,7 +163,7 @@ def _option(found: Mapping[str, str], option: str, good: Sequence[str], kind: Li
 def _escape_time(found: Mapping[str, str]) -> Fact:
     value = found.get("escape-time", "")
     if value.isdecimal() and int(value[:9]) > 50:
-        return Fact("tmux", f"escape-time {int(value[:9])} ms", "note", "Esc comes as late as that: tmux set -s escape-time 10")
+        return Fact("tmux", f"escape-time {int(value[:9])} ms", "note", "Esc is delayed by as much: tmux set -s escape-time 10")
     return Fact("tmux", f"escape-time {plain(value, 20) or 'unknown'} ms", "good")
 
 
@@ -169,7 +171,7 @@ def _default_terminal(found: Mapping[str, str]) -> Fact:
     value = found.get("default-terminal", "")
     if "256color" in value or "direct" in value:
         return Fact("tmux", f"default-terminal {plain(value, 30)}", "good")
-    advice = "It has few colours: tmux set -g default-terminal tmux-256color, then a new window."
+    advice = "tmux has few colours: tmux set -g default-terminal tmux-256color, then a new window."
     return Fact("tmux", f"default-terminal {plain(value, 30) or 'unknown'}", "note", advice)
 
 

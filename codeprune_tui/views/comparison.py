@@ -170,7 +170,7 @@ def _note(results: Results, axis: Axis, curves: Sequence[Curve]) -> str:
         return f"Scores that are no numbers are left out: {', '.join(named)}."
     empty = [curve.run for curve in curves if not curve.points and results[curve.run]]
     if empty:
-        return f"Nothing to draw of {', '.join(empty)}: written by an older version."
+        return f"{', '.join(empty)} cannot be drawn: an older version wrote them."
     return ""
 
 

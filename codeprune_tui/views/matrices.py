@@ -155,7 +155,7 @@ def summary(shown: Mapping[str, Matrix]) -> str:
     dead_rows, dead_columns = sum(found.dead_rows for found in measured), sum(found.dead_columns for found in measured)
     dead_heads, heads = sum(found.dead_heads for found in measured), sum(found.heads for found in measured)
     of_heads = f", {count(dead_heads)} of {count(heads)} heads" if heads else ""
-    return f"Dead in all {len(measured)} matrices: {count(dead_rows)} rows, {count(dead_columns)} columns{of_heads}"
+    return f"{count(dead_rows)} rows, {count(dead_columns)} columns{of_heads} are dead in the {len(measured)} matrices"
 
 
 def in_every(shown: Mapping[str, Matrix]) -> str:

@@ -205,7 +205,7 @@ def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
         case Pruned():
             kept = f"{count(what.kept)} of {count(what.total)} weights kept"
             if what.round == 0:
-                return f"Comes pruned to {percent(what.before or what.sparsity)}; what the recipe prunes: {kept}"
+                return f"The model comes pruned to {percent(what.before or what.sparsity)}; of what the recipe prunes, {kept}"
             return f"Pruned to {percent(what.sparsity)}: {kept}, in {duration(what.seconds)}"
         case Rewound():
             return f"Weights rewound ({what.to}), masks kept"
@@ -243,7 +243,8 @@ def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
         case Warned():
             return what.message
         case Stopped():
-            return f"Stopped at round {what.round}, step {what.step}: {what.reason}"
+            by = " on request" if what.reason == "stop" else f" by {what.reason}"
+            return f"Stopped{by} at round {what.round}, step {what.step}"
         case Failed():
             return f"{what.problem} {what.fix}".strip()
         case RunFinished():
@@ -269,7 +270,7 @@ def killed(name: str, again: str) -> str:
         name: Of the run, safe to show.
         again: What is done again, as `client.undone` says it.
     """
-    return f"{name} was killed on request. r resumes from its last checkpoint" + (f"; done again: {again}." if again else ".")
+    return f"{name} was killed on request. r resumes from its last checkpoint" + (f"; it repeats {again}." if again else ".")
 
 
 def reopening(checkpoints: Path) -> tuple[str, str]:
