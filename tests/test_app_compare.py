@@ -106,7 +106,7 @@ async def test_axes_and_scores_switch(tmp_path: Path) -> None:
         await until_shown(app, "─ constant 10.50")
         await pilot.press("y", "x")
         await until_shown(app, "smoothed BLEU-4 by ms per token")
-        await until_shown(app, "Nothing to draw of first")
+        await until_shown(app, "first cannot be drawn")
         await pilot.press("x")
         await until_shown(app, "smoothed BLEU-4 by sparsity %")
 
@@ -174,7 +174,7 @@ async def test_runs_without_weights_or_rounds_on_disk_are_compared(tmp_path: Pat
         await until_shown(app, "no-journal 15.00 → 12.00")
         await pilot.press("x", "x")
         await until_shown(app, "by size MB")
-        await until_shown(app, "Nothing to draw of older, no-journal: written by an older version.")
+        await until_shown(app, "older, no-journal cannot be drawn: an older version wrote them.")
         await pilot.press("y")
         await until_shown(app, "no-rounds 3.00 → 2.40")
 

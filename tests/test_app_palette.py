@@ -59,7 +59,7 @@ async def test_an_action_of_another_mode_goes_there_first(tmp_path: Path, size: 
         await choose(app, pilot, "Live: Whole log", "The whole log on the whole screen")
         await until(lambda: isinstance(app.screen, LogScreen))
         await until_shown(app, "Finished: all 4 rounds are complete")
-        await choose(app, pilot, "Runs: Filter", "Show only some runs")
+        await choose(app, pilot, "Runs: Filter", "Filter the runs")
         await until(lambda: isinstance(app.screen, RunsScreen))
         await until(lambda: app.focused is not None and app.focused.id == "filter")
 

@@ -237,7 +237,7 @@ async def test_a_worker_that_was_killed_on_request_did_not_crash(tmp_path: Path)
         await until(lambda: "CRASHED" not in shown(app))
         assert "without a message" not in shown(app)
         await pilot.press("p")
-        await until_shown(app, "ruby-1 has no worker: it is KILLED.")
+        await until_shown(app, "ruby-1 is KILLED and has no worker. r resumes it.")
 
 
 async def test_a_run_that_ends_is_told(tmp_path: Path) -> None:

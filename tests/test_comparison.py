@@ -145,7 +145,7 @@ def test_a_run_without_sizes_is_told() -> None:
     results["a"] = tuple(replace(found, size_bytes=None) for found in results["a"])
     found = picture(results, AXES["size"], "bleu")
     assert found.curves[1].points == ()
-    assert found.note == "Nothing to draw of a: written by an older version."
+    assert found.note == "a cannot be drawn: an older version wrote them."
     assert picture(results, AXES["round"], "bleu").note == ""
 
 

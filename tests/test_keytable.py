@@ -28,8 +28,9 @@ class Shown(App[None]):
             40,
             [
                 "1 Runs",
-                "  /            Show only some runs, such",
-                "               as: bleu>10 state=paused",
+                "  /            Filter the runs, for",
+                "               example: bleu>10",
+                "               state=paused",
                 "  Enter        Go",
                 "",
                 "A run lives in its own process and",

@@ -145,7 +145,7 @@ def test_after_dialogs_the_screen_is_as_if_painted_anew(tmp_path: Path) -> None:
     terminal = Terminal([sys.executable, "-c", program], folder=ROOT)
     try:
         terminal.until("run-2", "Detach").send("\x1b").until("run-2", gone="any key")
-        for key, there in (("?", "Esc closes this"), ("\x10", "Search for commands"), ("/", "words, and such as")):
+        for key, there in (("?", "Esc closes this"), ("\x10", "Search for commands"), ("/", "words or expressions, such as")):
             terminal.send(key).until(there).send("\x1b[B").send("\x1b").until("run-2", gone=there)
         before = terminal.text
         terminal.send("6").until("[6 New run]", "Start (^s)").send("\x1b").until(before)  # the whole screen, to the last cell
