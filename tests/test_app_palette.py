@@ -56,7 +56,7 @@ async def test_an_action_of_another_mode_goes_there_first(tmp_path: Path, size: 
         await choose(app, pilot, "Layers: Earlier", "Go one round back and stay there")
         await until(lambda: isinstance(app.screen, LayersScreen))
         await until_shown(app, "round 2")
-        await choose(app, pilot, "Live: Whole log", "The whole log on the whole screen")
+        await choose(app, pilot, "Live: Whole log", "Show the whole log, to search")
         await until(lambda: isinstance(app.screen, LogScreen))
         await until_shown(app, "Finished: all 4 rounds are complete")
         await choose(app, pilot, "Runs: Filter", "Filter the runs")

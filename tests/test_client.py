@@ -181,7 +181,7 @@ def test_commands_need_a_worker(paths: RunPaths, ask: Callable[[RunPaths], None]
 
 def test_a_command_that_cannot_be_written_is_told(paths: RunPaths) -> None:
     paths.commands.mkdir()
-    with hold_lock(paths), pytest.raises(RunError, match=r"^Cannot write .*commands\.jsonl: Is a directory\. Commands need write access"):
+    with hold_lock(paths), pytest.raises(RunError, match=r"^Cannot write .*commands\.jsonl: Is a directory\. Commands need"):
         client.pause(paths)
 
 
@@ -281,7 +281,7 @@ def test_kill_spares_a_process_that_is_not_the_worker(paths: RunPaths) -> None:
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         _journal_start(paths, bystander.pid, socket.gethostname())  # of an earlier worker; its id was given away again
-        with hold_lock(paths), pytest.raises(RunError, match=r"^The worker of mine has not journalled its process id yet\. Try again"):
+        with hold_lock(paths), pytest.raises(RunError, match=r"^The worker of mine has not journalled its process id yet\."):
             client.kill(paths)
         assert bystander.poll() is None
     finally:

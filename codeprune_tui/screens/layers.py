@@ -163,7 +163,7 @@ class LayersScreen(ModeScreen):
 
     def on_mount(self) -> None:
         """Names the panes; without a run there are none."""
-        self.query_one("#history").border_title = "through the rounds; dead rows, columns and heads"
+        self.query_one("#history").border_title = "round by round; dead rows, columns, heads"
         self.add_class("-no-run")
 
     def on_resize(self) -> None:
