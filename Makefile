@@ -40,7 +40,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "2/3 Updating pip in it"
 	@$(PIP) install --quiet --upgrade pip==26.3
 	@echo "3/3 Installing what the program and its tests stand on; torch alone has some 200 MB, so this may take minutes"
-	@$(PIP) install --constraint constraints.txt --editable . --group test --group static
+	@$(PIP) install --constraint constraints.txt --editable '.[onnx]' --group test --group static
 	@touch $(READY)
 
 clean:

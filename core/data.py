@@ -22,8 +22,10 @@ from safetensors.numpy import save
 from .atomic import complete_or_absent
 from .disk import in_words
 from .errors import DataError
+from .families.reader import PAPER_SOURCE_LENGTH as PAPER_SOURCE_LENGTH
 from .families.reader import Reader
 from .families.roberta import CodeToText
+from .onnx.session import OnnxModel
 from .regularfile import check_regular
 from .text.rows import Row, Rows
 
@@ -39,8 +41,8 @@ Measured on 15,120 Ruby rows at batch 8, share of padding in sources and targets
 random batches. Sources are four times as long as targets, hence somewhat less than the square root of the pool.
 """
 
-PAPER_SOURCE_LENGTH, PAPER_TARGET_LENGTH = 256, 128
-"""Tokens of a source and of a comment that CodeXGLUE's code lets the model read, `<s>` and `</s>` included."""
+PAPER_TARGET_LENGTH = 128
+"""Tokens of a comment that CodeXGLUE's code lets the model read, `<s>` and `</s>` included."""
 
 CACHE_FORMAT = 1
 """Goes up when the same texts and tokenizer give other ids, or the file looks otherwise."""
@@ -137,7 +139,7 @@ def encode_rows(
 
 
 def encode_for(
-    model: CodeToText,
+    model: CodeToText | OnnxModel,
     reader: Reader,
     rows: Rows,
     *,

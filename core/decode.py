@@ -9,7 +9,6 @@ Knows nothing of text, tokenizers or BLEU. Source: CodeXGLUE, Code-Text/code-to-
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,22 +16,14 @@ from torch import Tensor
 from .errors import ModelError
 from .families.fitting import batch_that_fits
 from .families.roberta import CodeToText
+from .hypotheses import Hypothesis as Hypothesis
+from .hypotheses import check_search, final, numbers
+from .onnx.search import search_batches as onnx_batches
+from .onnx.session import OnnxModel
 from .recipe import Search
 
 CHUNK = 64
 """Neighbouring candidates that `_top` first reduces to their maximum."""
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """One way to write the comment."""
-
-    tokens: tuple[int, ...]
-    """Token ids without the leading `<s>` and the closing `</s>`."""
-    score: float
-    """Sum of the tokens' log-probabilities in nats, that of `</s>` included."""
-    finished: bool
-    """Whether `</s>` came before `max_length` tokens were written."""
 
 
 def beam_search(
@@ -66,7 +57,7 @@ def beam_search(
     return search_all(model, sources, Search(beam, max_length, n_best, batch_size, length_penalty))
 
 
-def search_all(model: CodeToText, sources: Sequence[Sequence[int]], search: Search) -> list[list[Hypothesis]]:
+def search_all(model: CodeToText | OnnxModel, sources: Sequence[Sequence[int]], search: Search) -> list[list[Hypothesis]]:
     """`beam_search` for whoever has its settings in one piece.
 
     Raises:
@@ -80,7 +71,7 @@ def search_all(model: CodeToText, sources: Sequence[Sequence[int]], search: Sear
 
 
 def search_batches(
-    model: CodeToText, sources: Sequence[Sequence[int]], search: Search
+    model: CodeToText | OnnxModel, sources: Sequence[Sequence[int]], search: Search
 ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
     """As `search_all`, batch by batch, so that the caller may stop, wait or note progress in between.
 
@@ -88,7 +79,7 @@ def search_batches(
     longest first: whoever counts batches gets an estimate of the remaining time that errs on the long side.
 
     Args:
-        model: As for `beam_search`; in its own training mode whenever the caller has control.
+        model: As for `beam_search`, in its own training mode whenever the caller has control; or one in ONNX Runtime.
         sources: As for `beam_search`.
         search: Where batches do not fit the device after all, they are halved.
 
@@ -98,7 +89,9 @@ def search_batches(
     Raises:
         ModelError: If a number or a source does not fit the model.
     """
-    _check(model, sources, search)
+    if isinstance(model, OnnxModel):
+        return onnx_batches(model, sources, search)
+    check_search(model.config, model.special, sources, search)
     order = sorted(range(len(sources)), key=lambda row: (-len(sources[row]), row))
     longest = len(sources[order[0]]) if order else 0
     size = search.batch_size or batch_that_fits(model.config, model.device, search.beam, search.max_length, longest)
@@ -172,7 +165,7 @@ def _greedy(model: CodeToText, sources: Tensor, max_length: int) -> list[list[Hy
             token, score = token[kept], score[kept]
             cache.keep(kept)
     found = [[Hypothesis(tuple(written[row]), totals[row], ended[row])] for row in range(len(sources))]
-    return [_numbers(hypotheses) for hypotheses in found]
+    return [numbers(hypotheses) for hypotheses in found]
 
 
 def _beams(model: CodeToText, sources: Tensor, search: Search) -> list[list[Hypothesis]]:
@@ -207,7 +200,7 @@ def _beams(model: CodeToText, sources: Tensor, search: Search) -> list[list[Hypo
             gone = torch.tensor([place for place, leaves in enumerate(leaving) if leaves], device=sources.device)
             trace = (part[gone, : time + 1].tolist() for part in (tokens, parents, scores))
             for place, *history in zip(gone.tolist(), *trace, strict=True):
-                found[going[place]] = _final(*history, search=search, end=model.special.end)
+                found[going[place]] = final(*history, search=search, end=model.special.end)
             staying = [place for place, leaves in enumerate(leaving) if not leaves]
             if not staying:
                 break
@@ -219,7 +212,7 @@ def _beams(model: CodeToText, sources: Tensor, search: Search) -> list[list[Hypo
                 for part in (token, parent, score, tokens, parents, scores, top_ended, count, best_ended)
             )
         cache.reorder(parent)
-    return [_numbers(hypotheses) for hypotheses in found]
+    return [numbers(hypotheses) for hypotheses in found]
 
 
 def _advance(logits: Tensor, score: Tensor, beam: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -285,75 +278,3 @@ def _first_of_equals(values: Tensor, smallest: Tensor, k: int) -> Tensor:
     equal = values == smallest
     chosen = over | (equal & (equal.cumsum(1) <= k - over.sum(1, keepdim=True)))
     return chosen.nonzero()[:, 1].view(-1, k)
-
-
-def _final(
-    tokens: list[list[int]], parents: list[list[int]], scores: list[list[float]], *, search: Search, end: int
-) -> list[Hypothesis]:
-    """The hypotheses of one example, in the reference's order.
-
-    Args:
-        tokens: For each step, the token in each place.
-        parents: For each step, the place each place came from.
-        scores: For each step, the score of each place.
-        search: As for `search_all`.
-        end: The token that ends a sentence.
-    """
-    last = len(tokens) - 1
-    ended = [(time, place) for time, row in enumerate(tokens) for place, token in enumerate(row) if token == end]
-    picked = sorted(ended or [(last, 0)], key=lambda at: -scores[at[0]][at[1]] / (at[0] + 1) ** search.length_penalty)
-    unfinished = sorted(
-        ((last, place) for place in range(search.beam) if tokens[last][place] != end), key=lambda at: -scores[at[0]][at[1]]
-    )
-    found = []
-    for time, place in (picked + unfinished)[: search.n_best]:
-        score, finished = scores[time][place], tokens[time][place] == end
-        path = []
-        for step in range(time, -1, -1):
-            path.append(tokens[step][place])
-            place = parents[step][place]
-        found.append(Hypothesis(tuple(reversed(path[1:] if finished else path)), score, finished))
-    return found
-
-
-def _numbers(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
-    """The hypotheses, if their scores are numbers."""
-    if any(hypothesis.score != hypothesis.score for hypothesis in hypotheses):
-        raise ModelError(
-            "The model's output is not a number (NaN), so no comment can be chosen.",
-            "Its weights are damaged or overflow in half precision: load it in float32, or go back to an earlier round.",
-        )
-    return hypotheses
-
-
-def _check(model: CodeToText, sources: Sequence[Sequence[int]], search: Search) -> None:
-    """Raise ModelError for whatever the search could not work with."""
-    vocab, positions = model.config.vocab_size, model.positions
-    limits = {
-        "beam": (search.beam, vocab, "the vocabulary's size"),
-        "max_length": (search.max_length, positions, "the positions the model has"),
-        "n_best": (search.n_best, search.beam, "the beam"),
-    }
-    if search.batch_size < 0:
-        raise ModelError(f"batch_size is {search.batch_size}, but must be 0 or more.", "0 takes what the device has room for.")
-    for name, (given, most, why) in limits.items():
-        if not 1 <= given <= most:
-            raise ModelError(f"{name} is {given}, but must be between 1 and {most} ({why}).", f"Choose another {name}.")
-    if not 0 <= search.length_penalty <= 10:  # also not a number
-        raise ModelError(
-            f"length_penalty is {search.length_penalty}, but must be between 0 and 10.", "0 is none, 1 a token's mean."
-        )
-    for row, source in enumerate(sources):
-        if not 0 < len(source) <= positions:
-            raise ModelError(
-                f"Source {row} has {len(source)} tokens, but the model reads between 1 and {positions}.",
-                "Cut longer sources, and give an empty text as <s></s>.",
-            )
-        if min(source) < 0 or max(source) >= vocab:
-            wrong = next(token for token in source if not 0 <= token < vocab)
-            raise ModelError(
-                f"Source {row} holds token id {wrong}, but the model's vocabulary ends at {vocab - 1}.",
-                "Use the tokenizer that belongs to this model.",
-            )
-        if all(token == model.special.pad for token in source):
-            raise ModelError(f"Source {row} holds nothing but padding.", "Give an empty text as <s></s>.")

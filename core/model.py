@@ -180,7 +180,7 @@ def save_model(model: CodeToText, reader: Reader | None, folder: str | Path, hal
     folder = Path(folder)
     if model.config.quantization is not None:
         assert reader is not None
-        save_quantized(model, reader, folder, _facts(model))
+        save_quantized(model, reader, folder, config_facts(model))
         return
     _check_replaceable(folder)
     tensors = {
@@ -192,7 +192,7 @@ def save_model(model: CodeToText, reader: Reader | None, folder: str | Path, hal
     with complete_or_absent(folder) as draft:
         draft.mkdir()
         save_file(tensors, draft / WEIGHTS[0], metadata={"format": "pt"})
-        (draft / CONFIG).write_text(json.dumps(_facts(model), indent=1) + "\n", encoding="utf-8")
+        (draft / CONFIG).write_text(json.dumps(config_facts(model), indent=1) + "\n", encoding="utf-8")
         if reader is not None:
             reader.save(draft)
         if folder.exists():
@@ -201,7 +201,7 @@ def save_model(model: CodeToText, reader: Reader | None, folder: str | Path, hal
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _facts(model: CodeToText) -> dict[str, object]:
+def config_facts(model: CodeToText) -> dict[str, object]:
     """The entries of a `config.json` that describe a model's architecture."""
     facts: dict[str, object] = {"model_type": CodeToTextConfig.model_type, "architectures": [type(model).__name__]}
     facts |= {name: getattr(model.config, name) for name in (*ENCODER_FIELDS, *DECODER_FIELDS)}

@@ -10,7 +10,7 @@ from .console import say
 from .models import _quiet_libraries, warn_untrained
 from .runs import app
 
-Target = Literal["codexglue", "hub"]
+Target = Literal["codexglue", "hub", "onnx"]
 
 
 @app.command(
@@ -19,19 +19,24 @@ Target = Literal["codexglue", "hub"]
 )
 def export(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of a model.")],
-    to: Annotated[Target, typer.Option("--to", help="CodeXGLUE's code, or a folder to upload to the hub.")],
+    to: Annotated[Target, typer.Option("--to", help="CodeXGLUE's code, a folder to upload to the hub, or ONNX Runtime.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder to make; must not exist.")],
     masks: Annotated[
         bool, typer.Option("--masks", help="codexglue: pruned matrices as _orig and _mask, so that they stay pruned there.")
     ] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="onnx: half of the numbers' bits.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="onnx: matrices in 8 bits, row by row.")] = False,
 ) -> None:
     """Write a model for use elsewhere.
 
     codexglue: what run.py --load_model_path goes on with; says what to change there, if anything. hub: weights, tokenizer
-    and a card with task, data, recipe, sparsity, scores above their floors, size and speed; nothing is uploaded.
+    and a card with task, data, recipe, sparsity, scores above their floors, size and speed; nothing is uploaded. onnx: a
+    folder that comment, evaluate and the playground run in ONNX Runtime.
     """
     if masks and to != "codexglue":
         raise typer.BadParameter("--masks goes with --to codexglue.")
+    if (fp16 or int8) and (to != "onnx" or (fp16 and int8)):
+        raise typer.BadParameter("--fp16 or --int8, one of them, goes with --to onnx.")
     _quiet_libraries()
     path = client.local_path(model)
     warn_untrained(path, model)
@@ -42,6 +47,12 @@ def export(
         say(f"Wrote {output}; {NOTE} in it says how CodeXGLUE's code goes on with it.")
         for change in changes:
             say(f"To be changed there: {change}")
+    elif to == "onnx":
+        from core.export.onnx import export_onnx
+
+        export_onnx(path, output, "fp16" if fp16 else "int8" if int8 else "fp32")
+        size_bytes = sum(file.stat().st_size for file in output.iterdir())
+        say(f"Wrote {output}, {size_bytes / 1e6:.1f} MB. Use it as any model: comment, evaluate, the playground.")
     else:
         from core.export.hub import export_hub
 

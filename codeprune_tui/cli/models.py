@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,7 +16,9 @@ from core.program import program
 from core.recipe import Data, Device, Evaluation, Model, Recipe, Search, load_recipe, to_toml
 from core.regularfile import read_regular, real, reason
 from core.spec import given
+from core.spec.checkpoint_files import CONFIG, TUNED, is_onnx
 from core.spec.schedule import sparsities
+from core.spec.weightheaders import read_json
 from core.text.content import HEAD_BYTES, oddity
 from core.text.rows import BrokenRow
 
@@ -27,6 +29,9 @@ from ..views.text import percent
 from . import tables
 from .console import counting, say, wants_bar
 from .runs import Json, app
+
+if TYPE_CHECKING:
+    from core.ruby import Method
 
 DEFAULTS = Evaluation()
 NO_METHOD = 8
@@ -135,12 +140,10 @@ def comment(
     finetuned = True
     if parsed.methods:
         _quiet_libraries()
-        from core.evaluate.comment import comment_methods
-
         path = client.local_path(model)
         finetuned = warn_untrained(path, model)
         search = Search(beam, max_length, length_penalty=length_penalty)
-        comments = comment_methods(path, parsed.methods, search, device=device, threads=threads)
+        comments = _comments(path, parsed.methods, search, device, threads)
     else:
         say(f"There is no method in {where}.")
     if as_json:
@@ -182,6 +185,18 @@ def recipe(
         typer.echo(to_toml(Recipe() if show is None else load_recipe(bundle.recipe_file(show)), commented=show is None), nl=False)
 
 
+def _comments(path: str, methods: "Sequence[Method]", search: Search, device: Device, threads: int) -> list[str]:
+    """Comments by a model; torch is imported for those alone that need it."""
+    if is_onnx(path) and device in ("auto", "cpu"):
+        from core.onnx.comment import comment_methods as comment_in_onnx
+        from core.onnx.session import load
+
+        return comment_in_onnx(load(path, threads), methods, search)
+    from core.evaluate.comment import comment_methods
+
+    return comment_methods(path, methods, search, device=device, threads=threads)
+
+
 def warn_untrained(path: str, name: str) -> bool:
     """Whether a model has learned to write comments; says so where it has not.
 
@@ -192,9 +207,12 @@ def warn_untrained(path: str, name: str) -> bool:
     Raises:
         ModelError: It cannot be looked at.
     """
-    from core.model import is_finetuned
+    if is_onnx(path):
+        finetuned = read_json(Path(path) / CONFIG).get(TUNED) is True
+    else:
+        from core.model import is_finetuned
 
-    finetuned = is_finetuned(path)
+        finetuned = is_finetuned(path)
     if not finetuned:
         say(
             f"Warning: {name} never learned to write comments (it is an encoder, to which a random decoder is given, or only "

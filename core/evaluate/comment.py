@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from ..bleu import sentence_bleu
 from ..data import PAPER_SOURCE_LENGTH
 from ..decode import Hypothesis, search_all
-from ..families.device import choose_device
 from ..families.reader import Reader
 from ..families.roberta import CodeToText
-from ..model import is_finetuned, load_model, load_reader
+from ..model import is_finetuned, load_reader
+from ..onnx.session import OnnxModel
 from ..recipe import Device, Search
 from ..ruby import Method, docstring_tokens, source_text, target_text
 from ..score.metrics import name_prediction
+from .evaluate import load_runnable
 
 
 @dataclass(frozen=True)
 class Writer:
     """A model that is ready to write comments."""
 
-    model: CodeToText
-    """On its device."""
+    model: CodeToText | OnnxModel
+    """On its device, or in ONNX Runtime."""
     reader: Reader
     finetuned: bool = True
     """Whether its decoder has learned to write comments; what another one writes means nothing."""
@@ -54,8 +55,9 @@ def load_writer(model_path: str, *, device: Device = "auto", threads: int = 0) -
     Raises:
         CodepruneError: The model cannot be loaded.
     """
-    model = load_model(model_path).to(choose_device(device, threads))
-    return Writer(model, load_reader(model_path), is_finetuned(model_path))
+    model = load_runnable(model_path, device, threads)
+    finetuned = model.finetuned if isinstance(model, OnnxModel) else is_finetuned(model_path)
+    return Writer(model, load_reader(model_path), finetuned)
 
 
 def write_comments(writer: Writer, methods: Sequence[Method], search: Search) -> list[list[Alternative]]:

@@ -14,10 +14,13 @@ from pathlib import Path
 from ..bleu import sentence_bleu
 from ..data import PAPER_SOURCE_LENGTH, PAPER_TARGET_LENGTH, Encoded, encode_for, subset
 from ..decode import search_batches
+from ..errors import ModelError
 from ..families.device import choose_device
 from ..families.reader import Reader
 from ..families.roberta import CodeToText, without_encoder
 from ..model import load_model, load_reader
+from ..onnx.session import OnnxModel
+from ..onnx.session import load as load_onnx
 from ..recipe import Device, Search
 from ..recipe import Evaluation as EvaluationRecipe
 from ..run.encoder_off import EncoderOff
@@ -26,7 +29,8 @@ from ..run.predictions import read_predictions
 from ..score import metrics, significance
 from ..score.interval import Difference, Interval
 from ..score.tally import Tally, joined, scored, tally
-from ..text.rows import BrokenRow, Row, load_rows
+from ..spec.checkpoint_files import is_onnx
+from ..text.rows import BrokenRow, Row, Rows, load_rows
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def as_event(scores: metrics.Scores) -> Scores:
 
 
 def evaluate(
-    model: CodeToText,
+    model: CodeToText | OnnxModel,
     reader: Reader,
     encoded: Encoded,
     recipe: EvaluationRecipe,
@@ -169,7 +173,7 @@ def floors_of(rows: Sequence[Row]) -> metrics.Floors:
 
 
 def decode_texts(
-    model: CodeToText,
+    model: CodeToText | OnnxModel,
     reader: Reader,
     sources: Sequence[Sequence[int]],
     search: Search,
@@ -300,20 +304,15 @@ def evaluate_model(
     Raises:
         CodepruneError: Model or data cannot be loaded.
     """
-    model, reader, chosen = load_for_evaluation(
-        model_path,
-        data_path,
-        recipe,
-        source_length=source_length,
-        target_length=target_length,
-        device=device,
-        threads=threads,
-        skipped=skipped,
-    )
+    read = _read_rows(data_path, recipe, skipped)
+    model = load_runnable(model_path, device, threads)
+    reader, chosen = _encoded(model, model_path, read, recipe, source_length, target_length)
     rows, total = len(chosen.rows), len(chosen.rows) * (2 if encoder_off else 1)
     found = evaluate(model, reader, chosen, recipe, lambda done: progress(done, total))
     if not encoder_off:
         return found
+    if isinstance(model, OnnxModel):
+        raise ModelError(f"{model_path} is an ONNX model, whose encoder cannot be taken out.", "Give the model it came from.")
     off = measure_encoder_off(model, reader, chosen, recipe, found, lambda done: progress(rows + done, total))
     return replace(found, encoder_off=off)
 
@@ -337,11 +336,41 @@ def load_for_evaluation(
     Raises:
         CodepruneError: Model or data cannot be loaded.
     """
-    where = choose_device(device, threads)
+    where, read = choose_device(device, threads), _read_rows(data_path, recipe, skipped)
+    model = load_model(model_path)
+    reader, chosen = _encoded(model, model_path, read, recipe, source_length, target_length)
+    return model.to(where), reader, chosen
+
+
+def load_runnable(model_path: str, device: Device, threads: int) -> CodeToText | OnnxModel:
+    """Loads a model that is to write comments, whichever runtime it is for.
+
+    Args:
+        model_path: Folder or hub name of the model.
+        device: Where to compute; ONNX models run on the CPU alone.
+        threads: CPU threads, 0 = as many as cores.
+
+    Raises:
+        ModelError: It cannot be loaded, or not on this device.
+    """
+    if not is_onnx(model_path):
+        return load_model(model_path).to(choose_device(device, threads))
+    if device not in ("auto", "cpu"):
+        raise ModelError(f"{model_path} is an ONNX model, which runs on the CPU and not on {device}.", "Leave out --device.")
+    return load_onnx(model_path, threads)
+
+
+def _read_rows(data_path: str, recipe: EvaluationRecipe, skipped: Callable[[Sequence[BrokenRow]], None] | None) -> Rows:
     rows = load_rows(data_path, recipe.split, on_broken="stop" if skipped is None else "skip")
     if skipped is not None:
         skipped(rows.broken)
-    model, reader = load_model(model_path), load_reader(model_path)
+    return rows
+
+
+def _encoded(
+    model: CodeToText | OnnxModel, path: str, rows: Rows, recipe: EvaluationRecipe, source_length: int, target_length: int
+) -> tuple[Reader, Encoded]:
+    """The reader of a model, and the rows that the recipe draws."""
+    reader = load_reader(path)
     encoded = encode_for(model, reader, rows, source_length=source_length, target_length=target_length)
-    chosen = encoded.take(subset(len(encoded.rows), recipe.rows, recipe.seed))
-    return model.to(where), reader, chosen
+    return reader, encoded.take(subset(len(encoded.rows), recipe.rows, recipe.seed))

@@ -14,9 +14,11 @@ from ..decode import search_all
 from ..errors import ModelError
 from ..families.device import choose_device
 from ..families.roberta import CodeToText, tiny
+from ..onnx.session import OnnxModel
 from ..recipe import Device, Search
 from ..ruby import methods
 from ..run.exchange import PLAIN
+from ..spec.checkpoint_files import ONNX_FILES, is_onnx
 from ..spec.quantizers import METHODS
 from .comment import Writer, load_writer, write_comments
 
@@ -74,7 +76,7 @@ class Models:
         if base is None:
             begin("weights")
             writer = load_writer(model, device=self._device, threads=self._threads)
-            base = Kept(writer, sum(tensor.numel() for tensor in writer.model.parameters()), memory_bytes(writer.model))
+            base = _kept(writer)
         made = base
         if method != PLAIN:
             begin("quantizing")
@@ -101,7 +103,15 @@ def _problem(model: CodeToText, method: str) -> str:
     return ""
 
 
+def _kept(writer: Writer) -> Kept:
+    if isinstance(writer.model, OnnxModel):
+        return Kept(writer, 0, writer.model.size_bytes)
+    return Kept(writer, sum(tensor.numel() for tensor in writer.model.parameters()), memory_bytes(writer.model))
+
+
 def _quantized(base: Kept, method: str) -> Kept:
+    if isinstance(base.writer.model, OnnxModel):
+        raise ModelError(f"An ONNX model cannot be quantized by {method}.", "Export it again with --int8, or choose fp32.")
     try:
         model = quantize(base.writer.model, method)
     except UnavailableError as error:  # its own advice is for a command line
@@ -125,6 +135,7 @@ def _first_line(error: Exception) -> str:
 
 def _changed(model: str) -> int:
     try:
-        return (Path(model) / "model.safetensors").stat().st_mtime_ns
+        folder = Path(model)
+        return (folder / (ONNX_FILES[0] if is_onnx(folder) else "model.safetensors")).stat().st_mtime_ns
     except (OSError, ValueError):
         return 0

@@ -5,9 +5,10 @@ answers what it is asked (`special`, `positions`, `encode`, `prefill`, `step`, `
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from torch import Tensor
+if TYPE_CHECKING:  # this file is read where torch must not be
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Special:
 class Memory(NamedTuple):
     """What the decoder reads of the sources."""
 
-    states: Tensor
+    states: "Tensor"
     """(batch, source time, hidden); what stands at padded places means nothing."""
-    mask: Tensor
+    mask: "Tensor"
     """(batch, 1, 1, source time) bool, True = a real token."""

@@ -27,6 +27,8 @@ SPLIT_IDENTIFIERS = "split-identifiers"
 STEPS: dict[str, Callable[[str], str]] = {SPLIT_IDENTIFIERS: split_identifiers}
 """Name in `reader.json` -> what becomes of the text of a source."""
 
+PAPER_SOURCE_LENGTH = 256
+"""Tokens of a source that CodeXGLUE's code lets the model read, `<s>` and `</s>` included."""
 CHUNK_TEXTS = 1024
 """Texts tokenized in one call: the tokenizer's own records are large, 15,000 of them at once would take gigabytes."""
 

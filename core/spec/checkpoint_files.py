@@ -21,6 +21,13 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 INDEXES = tuple(f"{name}{INDEX}" for name in WEIGHTS)
 """Names of the index of a model in several files, where there is no single one."""
 
+ONNX_FILES = ("encoder.onnx", "decoder.onnx")
+"""The two graphs of a model that was exported to ONNX."""
+TUNED = "finetuned"
+"""Another: whether its decoder has learned to write comments."""
+PRECISION = "onnx"
+"""Key of such a model's `config.json`: fp32, fp16 or int8."""
+
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 """Files a tokenizer may consist of; the first complete set is taken."""
 
@@ -53,6 +60,11 @@ def local_weights(source: str | Path) -> Path | None:
         weights = path
     else:
         weights = next((folder / name for name in (*WEIGHTS, *INDEXES) if (folder / name).exists()), folder)
+    if weights == folder and is_onnx(folder):
+        raise ModelError(
+            f"{folder} is an ONNX model: it writes comments and is evaluated, and cannot be trained, pruned or quantized.",
+            "Give the model that it was exported from.",
+        )
     if weights == folder:
         raise ModelError(
             f"{folder} has neither {WEIGHTS[0]} nor {WEIGHTS[1]}.", "Put the model's weights there, or choose another folder."
@@ -60,6 +72,15 @@ def local_weights(source: str | Path) -> Path | None:
     for file in shards(weights) if weights.name in INDEXES else [weights]:
         _must_be_regular(file)
     return weights
+
+
+def is_onnx(source: str | Path) -> bool:
+    """Whether `source` is the folder of a model that runs in ONNX Runtime."""
+    try:
+        folder = Path(source).expanduser()
+        return all((folder / name).is_file() for name in ONNX_FILES)
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 def local_tokenizer(source: str | Path) -> Path | None:
