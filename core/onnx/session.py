@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..errors import ModelError
 from ..families.config import CodeToTextConfig
-from ..plainfiles import reason
+from ..regularfile import reason
 from ..spec.checkpoint_files import CONFIG, ONNX_FILES, PRECISION, TUNED
 from ..spec.configfields import check_fields
 from ..spec.weightheaders import read_json
