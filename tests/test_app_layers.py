@@ -63,7 +63,7 @@ async def test_layers_shows_all_matrices_and_the_chosen_ones_figures(tmp_path: P
             await until_shown(app, text)
         for text in ("3 of 64", "4 of 64", "1 of 4", "87 rows, 116 columns, 8 of 32 heads are dead in the 29 matrices"):
             await until_shown(app, text)
-        assert ("through the rounds" in shown(app)) == (size == LARGE)
+        assert ("round by round" in shown(app)) == (size == LARGE)
         await pilot.press("down", "down", "right")
         await until_shown(app, "encoder layer 3, key, round 3")
         await until_shown(app, "has none")
@@ -231,7 +231,7 @@ async def test_a_small_and_a_tiny_terminal(tmp_path: Path) -> None:
         await until_shown(app, "ruby-1")
         await until_shown(app, "This terminal has 50 × 12 characters")
         await pilot.resize_terminal(160, 48)
-        await until_shown(app, "through the rounds")
+        await until_shown(app, "round by round")
         assert "This terminal" not in shown(app)
 
 
