@@ -87,8 +87,8 @@ def _last_words(app: "CodepruneApp") -> int:
     error = app.defect
     if error is not None:
         again, _ = reopening(app.checkpoints)
-        told = sentences(error, write_report(error))
-        print(f"The app has ended. {told}\nNo run is touched by this. Open it again: {again}", file=sys.stderr)
+        lines = sentences(error, write_report(error))
+        print(f"The app has ended. {lines}\nNo run is touched by this. Open it again: {again}", file=sys.stderr)
     return 1
 
 

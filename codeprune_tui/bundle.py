@@ -54,8 +54,8 @@ def find(given: str) -> Path | None:
     """What a path such as `checkpoints/bundled/ruby-mini` means; None for other paths, and where nothing is there."""
     if not given.startswith(PREFIX):
         return None
-    found = folder() / given.removeprefix(PREFIX)
-    return found if found.exists() else None
+    path = folder() / given.removeprefix(PREFIX)
+    return path if path.exists() else None
 
 
 def recipes() -> dict[str, Path]:
@@ -116,12 +116,12 @@ def check_writable(paths: RunPaths) -> None:
 
 def models() -> list[BundledModel]:
     """The models that came with the package, by name."""
-    found = []
+    bundled_models = []
     for weights in sorted(folder().glob(f"*/{WEIGHTS}")):
         facts = read_metrics(weights.parent) or {}
         scores = facts.get("scores")
         rows, split = facts.get("rows"), facts.get("split")
-        found.append(
+        bundled_models.append(
             BundledModel(
                 weights.parent.name,
                 weights.stat().st_size,
@@ -132,7 +132,7 @@ def models() -> list[BundledModel]:
                 floors_in(facts),
             )
         )
-    return found
+    return bundled_models
 
 
 def _count_parameters(weights: Path) -> int:

@@ -41,10 +41,10 @@ def tables() -> dict[str, list[Binding]]:
         "the choice of a method": ChooseMethod,
         "the terminal check": TerminalScreen,
     }
-    found = {mode.title: [*_own(APP_KEYS), *_own(mode.load().BINDINGS)] for mode in MODES.values()}
+    by_screen = {mode.title: [*_own(APP_KEYS), *_own(mode.load().BINDINGS)] for mode in MODES.values()}
     everywhere = [binding for binding in _own(APP_KEYS) if binding.id != "app.quit"]  # q leads back from there
-    found["the whole log"] = [*everywhere, *_own(LogScreen.BINDINGS)]
-    return found | {title: _own(dialog.BINDINGS) for title, dialog in dialogs.items()}
+    by_screen["the whole log"] = [*everywhere, *_own(LogScreen.BINDINGS)]
+    return by_screen | {title: _own(dialog.BINDINGS) for title, dialog in dialogs.items()}
 
 
 def remappable() -> dict[str, tuple[str, str]]:
@@ -118,7 +118,7 @@ def _named(key: str) -> str:
     if len(key) == 1:
         return _character_to_key(key) if key.isprintable() and not key.isspace() else ""
     base = key
-    while modifier := next((found for found in MODIFIERS if base.startswith(found)), ""):
+    while modifier := next((prefix for prefix in MODIFIERS if base.startswith(prefix)), ""):
         base = base.removeprefix(modifier)
     if base in NAMED or key in NAMED or (len(base) == 1 and base.isprintable()):
         return key

@@ -61,9 +61,9 @@ def load(path: Path) -> tuple[Settings, list[str]]:
     try:
         return Settings.model_validate(raw), []
     except ValidationError as error:
-        found = {str(details["loc"][0]): details["loc"] for details in error.errors(include_url=False)}
-    return Settings.model_validate({key: value for key, value in raw.items() if key not in found}), [
-        _sentence(path, key, loc, raw[key]) for key, loc in found.items()
+        places = {str(details["loc"][0]): details["loc"] for details in error.errors(include_url=False)}
+    return Settings.model_validate({key: value for key, value in raw.items() if key not in places}), [
+        _sentence(path, key, loc, raw[key]) for key, loc in places.items()
     ]
 
 

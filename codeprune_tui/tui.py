@@ -139,9 +139,9 @@ class CodepruneApp(App[None]):
         """Sends what the terminal does not show yet."""
         sends = self._running and not self._batch_count and not self.is_headless and self._driver is not None
         if isinstance(renderable, LayoutUpdate | ChopsUpdate) and sends:
-            found = self.painted.changes(renderable, self.size)
+            changes = self.painted.changes(renderable, self.size)
             moved = self.cursor_position != self._previous_cursor_position
-            super()._display(screen, found if found.runs or moved else None)  # type: ignore[arg-type]  # as Textual's own are
+            super()._display(screen, changes if changes.runs or moved else None)  # type: ignore[arg-type]  # as Textual's own are
         else:
             super()._display(screen, renderable)
 
@@ -186,7 +186,7 @@ class CodepruneApp(App[None]):
         """Starts listing runs, and the clock for ages."""
         self.loop = asyncio.get_running_loop()
         example = bundle.example() if self.demo else None
-        self._lister = Lister(self.checkpoints, self.clock, lambda *found: self._publish(RunsListed(*found)), example)
+        self._lister = Lister(self.checkpoints, self.clock, lambda *listing: self._publish(RunsListed(*listing)), example)
         self._lister.start()
         self._ticking = self.set_interval(SLOW_TICK_S if self.slow else 1.0, self._tick)
         self._apply_settings()
@@ -353,9 +353,9 @@ class CodepruneApp(App[None]):
     def _tell(self, before: Watched, after: Watched) -> None:
         name = plain(after.paths.name, 60)
         old, new = before.view, after.view
-        for found in new.finished[len(old.finished) :]:
-            bleu = f": BLEU {held_against(found.scores.bleu, floors_under(new.floors))}" if found.scores else ""
-            self.say(f"{name}: round {found.number} of {new.rounds} is complete{bleu}.", bell=True)
+        for finished in new.finished[len(old.finished) :]:
+            bleu = f": BLEU {held_against(finished.scores.bleu, floors_under(new.floors))}" if finished.scores else ""
+            self.say(f"{name}: round {finished.number} of {new.rounds} is complete{bleu}.", bell=True)
         if new.turn is not None and new.turn is not old.turn:
             state = standing(new, False, self.clock())
             if state == State.DONE:
@@ -438,12 +438,12 @@ class CodepruneApp(App[None]):
 
     def at_work(self) -> list[str]:
         """Names of the runs that have a worker, safe to show; the list may be seconds old, the watched run is not."""
-        found = {info.paths for info in self.runs or [] if info.state in LIVE}
+        working = {info.paths for info in self.runs or [] if info.state in LIVE}
         if self.watched is not None:
-            found.discard(self.watched.paths)
+            working.discard(self.watched.paths)
             if self.standing().split(" ")[0] in ALIVE:
-                found.add(self.watched.paths)
-        return sorted(plain(paths.name, 60) for paths in found)
+                working.add(self.watched.paths)
+        return sorted(plain(paths.name, 60) for paths in working)
 
     def action_ask_quit(self) -> None:
         """Leaves; asks first while something is at work."""
@@ -533,5 +533,5 @@ class CodepruneApp(App[None]):
         self._ticking = self.set_interval(SLOW_TICK_S if self.slow else 1.0, self._tick)
         if self._watcher is not None:
             self._watcher.set_pace(SLOW_POLL_S if self.slow else POLL_S)
-        told = "on: no animations, news every two seconds" if self.slow else "off"
-        self.say(f"Low bandwidth is {told}. low_bandwidth in the settings file keeps it so.")
+        state = "on: no animations, news every two seconds" if self.slow else "off"
+        self.say(f"Low bandwidth is {state}. low_bandwidth in the settings file keeps it so.")

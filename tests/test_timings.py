@@ -304,7 +304,7 @@ def test_no_path_breaks_the_look(tmp_path: Path, path: str) -> None:
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
     costs = work_out(recipe(), tmp_path, Timings(tmp_path, HERE))
     assert costs.need is not None
-    assert costs.need.parameters == 5_516_352
+    assert costs.need.parameters == 19_142_784
     assert "NOT ENOUGH" not in cost_text.disk(recipe(), costs)
     full = replace(costs, free_bytes=costs.need.peak - 1)
     assert cost_text.disk(recipe(), full).startswith("NOT ENOUGH: about ")

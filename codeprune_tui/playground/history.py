@@ -43,10 +43,12 @@ def history_file() -> Path:
 def read_history(path: Path) -> list[Entry]:
     """The entries, newest first; what cannot be read is left out."""
     try:
-        found = read_json(path, MOST_BYTES)
+        content = read_json(path, MOST_BYTES)
     except OSError:
         return []
-    return [entry for facts in found[:MOST_ENTRIES] if (entry := _entry(facts)) is not None] if isinstance(found, list) else []
+    return (
+        [entry for facts in content[:MOST_ENTRIES] if (entry := _entry(facts)) is not None] if isinstance(content, list) else []
+    )
 
 
 def _entry(facts: object) -> Entry | None:

@@ -14,14 +14,14 @@ from ..views.text import age, count
 from .history import Entry
 
 
-def complaints(found: MethodsFound) -> list[str]:
+def complaints(source_methods: MethodsFound) -> list[str]:
     """What is wrong with a text, the weightiest first."""
     lines = []
-    if found.unread:
-        lines.append(f"the last {count(found.unread)} characters were not read")
-    if found.total > len(found.methods):
-        lines.append(f"only {count(len(found.methods))} of {count(found.total)} methods are listed")
-    return [*lines, *found.warnings]
+    if source_methods.unread:
+        lines.append(f"the last {count(source_methods.unread)} characters were not read")
+    if source_methods.total > len(source_methods.methods):
+        lines.append(f"only {count(len(source_methods.methods))} of {count(source_methods.total)} methods are listed")
+    return [*lines, *source_methods.warnings]
 
 
 def listed(method: Found, wide: bool) -> Content:

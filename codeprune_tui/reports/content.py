@@ -27,9 +27,9 @@ class Content:
     @property
     def notes(self) -> list[str]:
         """What is missing, run by run."""
-        found = [f"{run.name}: {note}" for run in self.study.runs for note in run.notes]
+        run_notes = [f"{run.name}: {note}" for run in self.study.runs for note in run.notes]
         # A report without findings is not about the paper, and lacks no ladder.
-        return found if self.ladders or not self.findings else [*found, "There is no quantization ladder."]
+        return run_notes if self.ladders or not self.findings else [*run_notes, "There is no quantization ladder."]
 
     def groups_of(self, experiment: Experiment) -> list[Group]:
         """The curves of an experiment that were run, in its order."""
@@ -68,5 +68,5 @@ def read_content(places: Sequence[Path], ladder_files: Iterable[Path] = ()) -> C
             raise
         study = read_study(find_runs(place for place in places if not find_ladders([place])))
     ladders = read_ladders(files)
-    found = (*findings(study), *ladder_findings(ladders))
-    return Content(study, found, tuple(recoveries(study)), tuple(overlaps(study)), ladders)
+    all_findings = (*findings(study), *ladder_findings(ladders))
+    return Content(study, all_findings, tuple(recoveries(study)), tuple(overlaps(study)), ladders)

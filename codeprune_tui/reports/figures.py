@@ -71,15 +71,15 @@ def quality(key: str, groups: Sequence[Group]) -> str:
 def _panel(axes: "Axes", groups: Sequence[Group], measure: str) -> None:
     for number, group in enumerate(groups):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-        values = {level: found for level in group.levels if (found := curve_values(group, level, measure))}
+        values = {level: scores for level in group.levels if (scores := curve_values(group, level, measure))}
         if not values:
             continue
-        means = [fmean(found) for found in values.values()]
+        means = [fmean(scores) for scores in values.values()]
         axes.plot(list(values), means, color=colour, marker=marker, markersize=4.5, label=_legend(group), zorder=3)
-        if any(len(found) > 1 for found in values.values()):
-            low, high = [min(found) for found in values.values()], [max(found) for found in values.values()]
+        if any(len(scores) > 1 for scores in values.values()):
+            low, high = [min(scores) for scores in values.values()], [max(scores) for scores in values.values()]
             axes.fill_between(list(values), low, high, color=colour, alpha=0.15, linewidth=0)
-            dots = [(level, value) for level, found in values.items() for value in found]
+            dots = [(level, value) for level, scores in values.items() for value in scores]
             across, up = [level for level, _ in dots], [value for _, value in dots]
             axes.scatter(across, up, s=7, color=colour, alpha=0.6, linewidths=0, zorder=2)
         if 0 in values:
@@ -101,7 +101,7 @@ def _draw_floors(axes: "Axes", groups: Sequence[Group], measure: str) -> None:
         number = curves[runs[0]]
         colour = "#555555" if len(sets) == 1 else COLOURS[number % len(COLOURS)]
         whose = "" if len(sets) == 1 else f", on the rows of {_literal(groups[number].title)}"
-        known = next((found for run in runs if (found := telling(results[run])) is not None and found.floors), None)
+        known = next((result for run in runs if (result := telling(results[run])) is not None and result.floors), None)
         for name, floor in (known.floors_of(measure) if known else {}).items():
             line = FLOOR_LINES.get(name, OTHER_LINE)
             axes.axhline(floor, color=colour, linestyle=line, linewidth=1.1, label=f"floor: {FLOORS[name]}{whose}")
@@ -109,7 +109,7 @@ def _draw_floors(axes: "Axes", groups: Sequence[Group], measure: str) -> None:
 
 def _encoder_off(group: Group, measure: str) -> list[float]:
     """The scores of a curve's dense models with their encoder off, where they were measured."""
-    dense = [found.floors.get("encoder_off", {}) for run in group.runs for found in run.results if found.round == 0]
+    dense = [result.floors.get("encoder_off", {}) for run in group.runs for result in run.results if result.round == 0]
     return [each[measure] for each in dense if measure in each]
 
 
@@ -148,7 +148,7 @@ def layer_shares(run: Run) -> tuple[list[str], list[int], list[list[float]]]:
 
     Matrices of a layer are averaged, as the journal tells no sizes here.
     """
-    levels = {found.round: level_of(found.sparsity) for found in run.results}
+    levels = {result.round: level_of(result.sparsity) for result in run.results}
     rounds = [number for number in sorted(run.matrices) if number in levels]
     names: dict[str, list[str]] = {}
     for matrix in next((run.matrices[number] for number in rounds), {}):
@@ -236,4 +236,4 @@ def _svg(key: str, size: tuple[float, float], draw: Callable[["Figure"], None]) 
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     drawing = text.getvalue()
     # Ids are unique within a drawing, but the page holds several.
-    return _ID.sub(lambda found: f"{found[1]}{key}-", drawing[drawing.index("<svg") :]).strip()
+    return _ID.sub(lambda match: f"{match[1]}{key}-", drawing[drawing.index("<svg") :]).strip()

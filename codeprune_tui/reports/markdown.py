@@ -35,8 +35,8 @@ def markdown(content: Content) -> str:
     parts = [f"# {words.TITLE}", words.MADE_BY_MARKDOWN, *map(escape, words.introduction(content))]
     parts += [f"## {words.FINDINGS}", escape(words.RULES), _table(findings_table(content.findings))]
     parts += [f"## {words.DISAGREEMENT}", *map(escape, words.disagreement(content))]
-    if (found := disagreement_table(content.recoveries)).rows:
-        parts.append(_table(found))
+    if (disagreeing := disagreement_table(content.recoveries)).rows:
+        parts.append(_table(disagreeing))
     parts += [f"## {words.FLOORS}", escape(words.FLOORS_NOTE), _table(floors_table(content.study))]
     parts += [f"## {words.ENCODER_OFF}", escape(words.ENCODER_OFF_NOTE), _table(encoder_off_table(content.study))]
     for name, title in MEASURES.items():

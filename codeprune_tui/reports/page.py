@@ -82,8 +82,8 @@ def page(content: Content, *, references: bool = True) -> str:
     body = [f"<h1>{words.TITLE}</h1>", *paragraphs_html(words.introduction(content))]
     body += [f"<h2>{words.FINDINGS}</h2>", _findings(content), *paragraphs_html([words.RULES], "note")]
     body += [f"<h2>{words.DISAGREEMENT}</h2>", *paragraphs_html(words.disagreement(content))]
-    if (found := disagreement_table(content.recoveries)).rows:
-        body.append(table_html(found))
+    if (disagreeing := disagreement_table(content.recoveries)).rows:
+        body.append(table_html(disagreeing))
     body += floors_part(content) + _figures(content) + curves_part(content) + _quantization(content.ladders)
     body += layers_part(content) + masks_part(content) + _samples(content, references) + details_part(content)
     return document(words.TITLE, body)
@@ -117,9 +117,9 @@ def paragraphs_html(texts: Iterable[str], style: str = "") -> list[str]:
 def _findings(content: Content) -> str:
     table = findings_table(content.findings)
     rows = []
-    for found, cells in zip(content.findings, table.rows, strict=True):
+    for finding, cells in zip(content.findings, table.rows, strict=True):
         marked = []
-        for verdict, cell in zip(found.verdicts.values(), cells[1:-1], strict=True):
+        for verdict, cell in zip(finding.verdicts.values(), cells[1:-1], strict=True):
             outcome, _, rest = cell.partition(": ")
             mark = f'<span class="mark {OUTCOMES[verdict.outcome]}">{escape(outcome)}</span>'
             marked.append(f'<td class="text">{mark}<small>{escape(rest)}</small></td>')
@@ -207,22 +207,22 @@ def _quantization(ladders: Ladders) -> list[str]:
 def layers_part(content: Content) -> list[str]:
     """How sparse each layer is, and what the runs warned of."""
     parts = ["<h2>Sparsity of each layer</h2>"]
-    told = []
+    shown = []
     for group in content.study.groups:
         run = next((run for run in group.runs if figures.layer_shares(run)[2]), None)
-        told += [(group.title, run)] if run is not None else []
-    if not told:
+        shown += [(group.title, run)] if run is not None else []
+    if not shown:
         return [*parts, *paragraphs_html(["No journal tells the sparsities of the matrices."])]
     caption = "Pruned share of each layer in percent (its matrices averaged), first seed of each curve. Columns are rounds."
-    return [*parts, figure_html(figures.layers("layers", told), caption), *_warnings(content)]
+    return [*parts, figure_html(figures.layers("layers", shown), caption), *_warnings(content)]
 
 
 def _warnings(content: Content) -> list[str]:
-    found = [f"{run.name}: {warning}" for run in content.study.runs for warning in run.warnings]
-    if not found:
+    warnings = [f"{run.name}: {warning}" for run in content.study.runs for warning in run.warnings]
+    if not warnings:
         return paragraphs_html(["No run warned of a matrix, head or row without a weight."], "note")
-    items = "".join(f"<li>{escape(text)}</li>" for text in found)
-    return [folded_html(f"{len(found)} warnings of the runs", f"<ul>{items}</ul>")]
+    items = "".join(f"<li>{escape(text)}</li>" for text in warnings)
+    return [folded_html(f"{len(warnings)} warnings of the runs", f"<ul>{items}</ul>")]
 
 
 def masks_part(content: Content) -> list[str]:
@@ -248,7 +248,7 @@ def _comments(group: Group, references: bool) -> str:
     run = next((run for run in group.runs if run.predictions), None)
     if run is None:
         return f'<p class="note">{words.NO_ROWS}</p>'
-    levels = {found.round: level_of(found.sparsity) for found in run.results}
+    levels = {result.round: level_of(result.sparsity) for result in run.results}
     first = next(iter(run.predictions.values()))[:SAMPLES]
     parts = []
     for place, row in enumerate(first):

@@ -17,7 +17,7 @@ def tables(ladder: Ladder) -> str:
     parts += [table(size_rows(ladder)), table(time_rows(ladder)), table(error_rows(ladder))]
     if ladder.explanation is not None:
         parts += [table(ablation_rows(ladder.explanation)), table(spread_rows(ladder.explanation))]
-    missing = [f"{found.method}: {plain(found.unavailable)}" for found in ladder.methods if found.unavailable]
+    missing = [f"{line.method}: {plain(line.unavailable)}" for line in ladder.methods if line.unavailable]
     return "\n\n".join([*parts, "\n".join([*missing, *_signatures(ladder), recipe_line(ladder)])])
 
 
@@ -25,7 +25,7 @@ def score_rows(ladder: Ladder, split: str) -> list[list[str]]:
     """Scores of every method on one split, with the difference to fp32 and its interval."""
     heads = [part for name in NAMES.values() for part in (name, "less fp32")]
     rows = [[f"{split}, {ladder.rows[split]:,} rows", *heads, "same text"]]
-    rows += [[found.method, *_scores(found.splits.get(split))] for found in ladder.methods]
+    rows += [[line.method, *_scores(line.splits.get(split))] for line in ladder.methods]
     for name, scores in ladder.floors[split].items():
         rows.append([FLOOR_NAMES.get(name, plain(name)), *(p for key in NAMES for p in (f"{scores[key]:.2f}", "")), ""])
     return rows
@@ -34,57 +34,57 @@ def score_rows(ladder: Ladder, split: str) -> list[list[str]]:
 def size_rows(ladder: Ladder) -> list[list[str]]:
     """Sizes and what share of the multiplied weights is quantized."""
     rows = [["size", "quantized", "disk MB", "share", "memory MB", "share"]]
-    full = next(found for found in ladder.methods if found.method == "fp32")
-    for found in ladder.methods:
+    full = next(line for line in ladder.methods if line.method == "fp32")
+    for line in ladder.methods:
         cells = [NONE] * 5
-        if not found.unavailable:
-            share = found.quantized_weights / max(found.multiplied_weights, 1)
-            cells = [f"{100 * share:.1f} %", *_bytes(found.disk_bytes, full.disk_bytes)]
-            cells += _bytes(found.memory_bytes, full.memory_bytes)
-        rows.append([found.method, *cells])
+        if not line.unavailable:
+            share = line.quantized_weights / max(line.multiplied_weights, 1)
+            cells = [f"{100 * share:.1f} %", *_bytes(line.disk_bytes, full.disk_bytes)]
+            cells += _bytes(line.memory_bytes, full.memory_bytes)
+        rows.append([line.method, *cells])
     return rows
 
 
 def time_rows(ladder: Ladder) -> list[list[str]]:
     """Times of every method at each batch size."""
-    batches = [timing.batch for timing in next((found.timings for found in ladder.methods if found.timings), ())]
+    batches = [timing.batch for timing in next((line.timings for line in ladder.methods if line.timings), ())]
     heads = [f"{what} b{batch}" for batch in batches for what in ("comment ms", "token ms", "encode ms")]
     rows = [["time", *heads]]
-    for found in ladder.methods:
-        cells = [f"{value:.2f}" for timing in found.timings for value in (timing.comment_ms, timing.token_ms, timing.encode_ms)]
-        rows.append([found.method, *(cells or [NONE] * len(heads))])
+    for line in ladder.methods:
+        cells = [f"{value:.2f}" for timing in line.timings for value in (timing.comment_ms, timing.token_ms, timing.encode_ms)]
+        rows.append([line.method, *(cells or [NONE] * len(heads))])
     return rows
 
 
 def error_rows(ladder: Ladder) -> list[list[str]]:
     """Relative error of each layer, in percent; a line is a layer, a column a method."""
-    shown = [found for found in ladder.methods if found.layer_errors]
-    return _errors("error of outputs, %", {found.method: found.layer_errors for found in shown})
+    shown = [line for line in ladder.methods if line.layer_errors]
+    return _errors("error of outputs, %", {line.method: line.layer_errors for line in shown})
 
 
-def ablation_rows(found: Explanation) -> list[list[str]]:
+def ablation_rows(explanation: Explanation) -> list[list[str]]:
     """What each choice costs: error of the encoder's and the decoder's last layer and of the logits, and scores above floors."""
     rows = [["dynamic INT8, but", "encoder %", "decoder %", "logits %", "BLEU", "less fp32", "chrF", "less fp32", "same text"]]
-    for ablation in found.ablations:
+    for ablation in explanation.ablations:
         errors, (scores,) = ablation.layer_errors, ablation.splits.values()
         cells = [f"{100 * errors[name]:.2f}" for name in (_last(errors, "encoder"), _last(errors, "decoder"), "logits")]
         cells += [f"{scores.scores['bleu']:.2f}", _gap(scores.less_fp32.get("bleu"))]
         cells += [f"{scores.scores['chrf']:.2f}", _gap(scores.less_fp32.get("chrf")), _share(scores.same_comments)]
         rows.append([ablation.name, *cells])
-    for floors in found.floors.values():
+    for floors in explanation.floors.values():
         for name, floor in floors.items():
             title = FLOOR_NAMES.get(name, plain(name))
             rows.append([title, "", "", "", f"{floor['bleu']:.2f}", "", f"{floor['chrf']:.2f}", "", ""])
-    if not found.floors:
+    if not explanation.floors:
         rows.append(["floors: not counted by the version that measured this", *[""] * 8])
     return rows
 
 
-def spread_rows(found: Explanation) -> list[list[str]]:
+def spread_rows(explanation: Explanation) -> list[list[str]]:
     """What each linear layer is given, and how coarse rounding of it is."""
     heads = ["largest", "median", "ratio", "feature ratio", "x 7 bit/tensor %", "x 8 bit/token %", "w/tensor %", "w/row %"]
     rows = [["linear layer", *heads]]
-    for spread in found.spreads:
+    for spread in explanation.spreads:
         ratio = spread.largest / max(spread.median, 1e-12)
         cells = [f"{spread.largest:.2f}", f"{spread.median:.3f}", f"{ratio:,.0f}" if ratio < 1e6 else "median is 0"]
         cells.append(f"{spread.feature_ratio:,.1f}" if spread.feature_ratio < 1e6 else "median is 0")
@@ -138,6 +138,6 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def missing(found: MethodFound) -> str:
+def missing(line: MethodFound) -> str:
     """Why a method has no numbers, as an item of a list."""
-    return f"- `{found.method}`: {plain(found.unavailable or '')}"
+    return f"- `{line.method}`: {plain(line.unavailable or '')}"

@@ -66,27 +66,31 @@ def named_by_runs(content: Content) -> Content:
     """The content with its curves called by the names of their runs, not by those that the paper has for them."""
     titles = {group.key: ", ".join(run.name for run in group.runs) for group in content.study.groups}
     groups = tuple(replace(group, title=titles[group.key], curve=None) for group in content.study.groups)
-    recovered = tuple(replace(found, title=titles.get(found.group, found.title)) for found in content.recoveries)
+    recovered = tuple(replace(recovery, title=titles.get(recovery.group, recovery.title)) for recovery in content.recoveries)
     return replace(content, study=Study(groups), recoveries=recovered, findings=())
 
 
 def tables(study: Study) -> list[tuple[str, str, Table]]:
     """Heading, note and table of what is said of the runs beside each other; empty tables are left out."""
-    found = [
+    parts = [
         ("The last complete round of each run", "", last_rounds_table(study)),
         ("One less another", PAIRS_NOTE, pairs_table(study)),
         ("What their recipes differ in", "", recipes_table(study.runs)),
     ]
-    return [entry for entry in found if entry[2].rows]
+    return [entry for entry in parts if entry[2].rows]
 
 
 def pairs_table(study: Study) -> Table:
     """Each curve less each other, under all measures; why not, where they do not compare."""
     rows = []
     for first, second in combinations(study.groups, 2):
-        found = compare(first, second, lambda level: level > 0)
-        cells = [found.why] + [""] * (len(MEASURES) - 1) if found.why else [changed(found.differences[name]) for name in MEASURES]
-        at = ", ".join(f"{level} %" for level in found.levels) or NOTHING
+        difference = compare(first, second, lambda level: level > 0)
+        cells = (
+            [difference.why] + [""] * (len(MEASURES) - 1)
+            if difference.why
+            else [changed(difference.differences[name]) for name in MEASURES]
+        )
+        at = ", ".join(f"{level} %" for level in difference.levels) or NOTHING
         rows.append((first.title, second.title, at, *cells))
     return Table(("First", "Second", "At", *MEASURES.values()), tuple(rows), 4 + len(MEASURES))
 
@@ -101,10 +105,10 @@ def recipes_table(runs: Sequence[Run]) -> Table:
 
 
 def _flat(table: Mapping[str, object], before: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
+    flat: dict[str, str] = {}
     for key, value in table.items():
-        found |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": str(value)}
-    return found
+        flat |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": str(value)}
+    return flat
 
 
 def _chart(study: Study) -> list[str]:
@@ -129,7 +133,7 @@ def _side_by_side(runs: Sequence[Run], references: bool) -> str:
     for place, row in enumerate(next(iter(runs[0].predictions.values()))[:SAMPLES]):
         lines = [("the row's own", "", row.reference)] if references else []
         for run in runs:
-            sparsities = {found.round: found.sparsity for found in run.results}
+            sparsities = {result.round: result.sparsity for result in run.results}
             for number in sorted({min(run.predictions), max(run.predictions)}):
                 said = run.predictions[number]
                 if place < len(said) and said[place].reference == row.reference:
@@ -140,7 +144,9 @@ def _side_by_side(runs: Sequence[Run], references: bool) -> str:
 
 def is_the_papers(content: Content) -> bool:
     """Whether the runs are of the paper's experiments: two curves of one of them, or a ladder of a quantized model."""
-    made = {group.key for group in content.study.groups if any(run.recipe and is_of_the_paper(run.recipe) for run in group.runs)}
+    curves = {
+        group.key for group in content.study.groups if any(run.recipe and is_of_the_paper(run.recipe) for run in group.runs)
+    }
     return bool(content.ladders) or any(
-        len([group for group in content.groups_of(experiment) if group.key in made]) > 1 for experiment in content.experiments
+        len([group for group in content.groups_of(experiment) if group.key in curves]) > 1 for experiment in content.experiments
     )

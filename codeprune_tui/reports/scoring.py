@@ -20,62 +20,62 @@ CLEAR = {"chrf": 2.0, "bleu": 2.0, "corpus_bleu": 5.0, "rouge_l": 2.0}
 """Points that a difference needs to say something of people's opinion, by measure (Roy et al. 2021)."""
 
 
-def text(found: Scoring) -> str:
+def text(scoring: Scoring) -> str:
     """All of it for a terminal or a file."""
-    lines = rows_lines(found)
+    lines = rows_lines(scoring)
     rows = [["", *HEADS.values()]]
-    for one in found.files:
-        mark = "" if len(one.rows) == _wanted(found) else f" ({len(one.rows):,} of {_wanted(found):,} rows)"
+    for one in scoring.files:
+        mark = "" if len(one.rows) == _wanted(scoring) else f" ({len(one.rows):,} of {_wanted(scoring):,} rows)"
         rows.append([_name(one) + mark, *(score(getattr(one.scores, name)) for name in HEADS)])
         rows.append(["95 % interval", *(between(one.intervals.get(name)) for name in HEADS)])
-    if found.floors is not None:
+    if scoring.floors is not None:
         rows += [
             [FLOOR_NAMES[name], *(score(getattr(floor, measure)) for measure in HEADS)]
-            for name, floor in (("name", found.floors.name), ("constant", found.floors.constant))
+            for name, floor in (("name", scoring.floors.name), ("constant", scoring.floors.constant))
         ]
-    for pair in found.compared:
+    for pair in scoring.compared:
         title = f"{_path(pair.first.path)} less {_path(pair.second.path)}, {pair.rows:,} rows, {pair.same:,} alike"
         rows.append([title, *(changed(pair.differences[name]) for name in HEADS)])
-    notes = [f"{name}: {signature}" for name, signature in _signatures(found).items()]
-    if found.floors is None:
+    notes = [f"{name}: {signature}" for name, signature in _signatures(scoring).items()]
+    if scoring.floors is None:
         notes.insert(0, "Floors: not known, for the gold brings no names of methods; --data FOLDER does.")
-    return "\n".join([*lines, table(rows), metrics.TRUST, *map(_verdict, found.compared), *notes])
+    return "\n".join([*lines, table(rows), metrics.TRUST, *map(_verdict, scoring.compared), *notes])
 
 
-def rows_lines(found: Scoring) -> list[str]:
+def rows_lines(scoring: Scoring) -> list[str]:
     """What each file has, lacks and has too often; a file without fault has one line."""
-    gold = found.gold
+    gold = scoring.gold
     expected = ""
-    if found.expected:
-        short = found.expected - len(gold.texts)
-        expected = f", as many as expected ({found.expected:,})"
+    if scoring.expected:
+        short = scoring.expected - len(gold.texts)
+        expected = f", as many as expected ({scoring.expected:,})"
         if short:
-            expected = f", but {found.expected:,} expected: {abs(short):,} too {'few' if short > 0 else 'many'}"
+            expected = f", but {scoring.expected:,} expected: {abs(short):,} too {'few' if short > 0 else 'many'}"
     several = f"; {len(gold.doubled):,} with several references" if gold.doubled else ""
     lines = [f"Gold {_path(gold.path)} ({gold.form}): {len(gold.texts):,} rows{expected}{several}"]
     if gold.empty:
         lines.append(f"  Empty in the gold: {_some(gold.empty)}")
-    for one in found.files:
+    for one in scoring.files:
         lines += _file_lines(one)
-    if not found.is_whole:
+    if not scoring.is_whole:
         lines.append("NOT ALL ROWS were scored, so no score below can be held against one of all rows.")
     return lines
 
 
-def json_facts(found: Scoring) -> dict[str, object]:
+def json_facts(scoring: Scoring) -> dict[str, object]:
     """All of it as data: gold, files, differences, floors, signatures, bootstrap."""
-    gold = found.gold
+    gold = scoring.gold
     return {
         "gold": {
             "path": str(gold.path),
             "form": gold.form,
             "rows": len(gold.texts),
-            "expected": found.expected or None,
+            "expected": scoring.expected or None,
             "several_references": len(gold.doubled),
             "empty": list(gold.empty),
         },
-        "all_rows": found.is_whole,
-        "files": [_file_facts(one) for one in found.files],
+        "all_rows": scoring.is_whole,
+        "files": [_file_facts(one) for one in scoring.files],
         "differences": [
             {
                 "first": str(pair.first.path),
@@ -84,10 +84,10 @@ def json_facts(found: Scoring) -> dict[str, object]:
                 "same_texts": pair.same,
                 **{name: asdict(each) for name, each in pair.differences.items()},
             }
-            for pair in found.compared
+            for pair in scoring.compared
         ],
-        "floors": None if found.floors is None else {name: _scores(each) for name, each in vars(found.floors).items()},
-        "signatures": _signatures(found),
+        "floors": None if scoring.floors is None else {name: _scores(each) for name, each in vars(scoring.floors).items()},
+        "signatures": _signatures(scoring),
         "bootstrap": significance.SIGNATURE,
         "trust": metrics.TRUST,
     }
@@ -129,12 +129,12 @@ def _verdict(pair: Compared) -> str:
     return f"{names}: clear of 0 and large enough under {', '.join(clear)}."
 
 
-def _wanted(found: Scoring) -> int:
-    return found.expected or len(found.gold.texts)
+def _wanted(scoring: Scoring) -> int:
+    return scoring.expected or len(scoring.gold.texts)
 
 
-def _signatures(found: Scoring) -> dict[str, str]:
-    return metrics.signatures(several=bool(found.gold.doubled))
+def _signatures(scoring: Scoring) -> dict[str, str]:
+    return metrics.signatures(several=bool(scoring.gold.doubled))
 
 
 def _scores(scores: metrics.Scores) -> dict[str, float]:

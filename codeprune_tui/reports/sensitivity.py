@@ -20,17 +20,17 @@ PIPE_WIDTH = 200
 
 def place(parameter: str) -> str:
     """Where a matrix stands, such as "encoder layer 3, query"; its parameter where it stands nowhere we know."""
-    found = locate(parameter)
-    if found is None:
+    location = locate(parameter)
+    if location is None:
         return plain(parameter, 80)
-    return found.part if found.part == "pooler" else f"{found.part} layer {found.layer + 1}, {found.matrix}"
+    return location.part if location.part == "pooler" else f"{location.part} layer {location.layer + 1}, {location.matrix}"
 
 
-def table(found: Sensitivity, wishes: Sequence[Wish], width: int = 0) -> str:
+def table(study: Sensitivity, wishes: Sequence[Wish], width: int = 0) -> str:
     """What was asked for, below the model as it is, the model without its encoder, and the floors.
 
     Args:
-        found: All that was measured.
+        study: All that was measured.
         wishes: Which cells to list; those that were not measured are left out.
         width: Columns of the terminal; 0 where there is none.
     """
@@ -43,22 +43,22 @@ def table(found: Sensitivity, wishes: Sequence[Wish], width: int = 0) -> str:
     rows.add_column("pruned at once", no_wrap=True)
     for title in ("share", *(part for name in MEASURES.values() for part in (name, "lost, 95 %")), "tokens", "ended"):
         rows.add_column(title, justify="right")
-    for cells in _rows(found, wishes):
+    for cells in _rows(study, wishes):
         rows.add_row(*(Text(cell) for cell in cells))
     text = io.StringIO()
     Console(file=text, width=width or PIPE_WIDTH, color_system=None, legacy_windows=False).print(rows)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
-    silence = warning(found.encoder_off.loss, "A study of this model", "model") if found.encoder_off is not None else ""
-    return "\n".join([*filter(None, [silence]), *lines, *_notes(found)])
+    silence = warning(study.encoder_off.loss, "A study of this model", "model") if study.encoder_off is not None else ""
+    return "\n".join([*filter(None, [silence]), *lines, *_notes(study)])
 
 
-def _rows(found: Sensitivity, wishes: Sequence[Wish]) -> list[list[str]]:
-    rows = [_row("as it is", "" if not found.sparsity else percent(found.sparsity), found.before, {})]
-    if found.encoder_off is not None:
-        rows.append(_row("encoder off", "", found.encoder_off, found.encoder_off.loss))
-    rows += [[FLOORS[name], "", *_scores(found.floors.get(name, {}), {}), "", ""] for name in FLOORS]
+def _rows(study: Sensitivity, wishes: Sequence[Wish]) -> list[list[str]]:
+    rows = [_row("as it is", "" if not study.sparsity else percent(study.sparsity), study.before, {})]
+    if study.encoder_off is not None:
+        rows.append(_row("encoder off", "", study.encoder_off, study.encoder_off.loss))
+    rows += [[FLOORS[name], "", *_scores(study.floors.get(name, {}), {}), "", ""] for name in FLOORS]
     for wish in wishes:
-        if (cell := found.cell(wish)) is not None:
+        if (cell := study.cell(wish)) is not None:
             name = (
                 f"{place(wish.matrix)} ({wish.criterion})" if wish.matrix else f"{wish.criterion}, {wish.scope}, {wish.prunable}"
             )
@@ -66,8 +66,8 @@ def _rows(found: Sensitivity, wishes: Sequence[Wish]) -> list[list[str]]:
     return rows
 
 
-def _row(name: str, share: str, found: Written, loss: dict[str, Difference]) -> list[str]:
-    return [name, share, *_scores(found.scores, loss), f"{found.mean_tokens:.1f}", percent(found.ended)]
+def _row(name: str, share: str, written: Written, loss: dict[str, Difference]) -> list[str]:
+    return [name, share, *_scores(written.scores, loss), f"{written.mean_tokens:.1f}", percent(written.ended)]
 
 
 def _scores(scores: dict[str, float], loss: dict[str, Difference]) -> list[str]:
@@ -75,22 +75,22 @@ def _scores(scores: dict[str, float], loss: dict[str, Difference]) -> list[str]:
     return [cell for pair in pairs for cell in pair]
 
 
-def _notes(found: Sensitivity) -> list[str]:
-    facts = [f"{name} {value}" for name, value in found.settings.items()]
-    versions = [f"{name} {value}" for name, value in found.versions.items()]
-    recipe = [found.command, *facts, f"threads {found.threads}", *versions, f"weights sha256 {found.weights_sha256[:12]}"]
+def _notes(study: Sensitivity) -> list[str]:
+    facts = [f"{name} {value}" for name, value in study.settings.items()]
+    versions = [f"{name} {value}" for name, value in study.versions.items()]
+    recipe = [study.command, *facts, f"threads {study.threads}", *versions, f"weights sha256 {study.weights_sha256[:12]}"]
     return [
-        f"Nothing was trained. Lost: the model as it is less the pruned one, on the same {found.rows:,} rows.",
+        f"Nothing was trained. Lost: the model as it is less the pruned one, on the same {study.rows:,} rows.",
         plain(f"Recipe: {'; '.join(recipe)}", 2000),
-        *(plain(f"{name}: {signature}", 300) for name, signature in found.signatures.items()),
+        *(plain(f"{name}: {signature}", 300) for name, signature in study.signatures.items()),
     ]
 
 
-def to_csv(found: Sensitivity, wishes: Sequence[Wish]) -> str:
+def to_csv(study: Sensitivity, wishes: Sequence[Wish]) -> str:
     """The same as comma-separated values, a header first; shares in [0, 1], and what does not apply is an empty cell.
 
     Args:
-        found: All that was measured.
+        study: All that was measured.
         wishes: Which cells to list.
     """
     text = io.StringIO()
@@ -99,13 +99,13 @@ def to_csv(found: Sensitivity, wishes: Sequence[Wish]) -> str:
     wish_keys = ["criterion", "scope", "prunable", "sparsity", "matrix", "pruned", "total"]
     writer.writerow(["what", *wish_keys, *MEASURES, *losses, "mean_tokens", "ended", "seconds"])
     none = [""] * len(wish_keys)
-    writer.writerow(["as it is", *none, *_numbers(found.before, {})])
-    if found.encoder_off is not None:
-        writer.writerow(["encoder off", *none, *_numbers(found.encoder_off, found.encoder_off.loss)])
-    for name, scores in found.floors.items():
+    writer.writerow(["as it is", *none, *_numbers(study.before, {})])
+    if study.encoder_off is not None:
+        writer.writerow(["encoder off", *none, *_numbers(study.encoder_off, study.encoder_off.loss)])
+    for name, scores in study.floors.items():
         writer.writerow([f"floor: {name}", *none, *(scores.get(measure, "") for measure in MEASURES)])
     for wish in wishes:
-        if (cell := found.cell(wish)) is not None:
+        if (cell := study.cell(wish)) is not None:
             writer.writerow(["pruned", *_wished(wish, cell), *_numbers(cell, cell.loss)])
     return text.getvalue()
 
@@ -114,7 +114,7 @@ def _wished(wish: Wish, cell: Cell) -> list[object]:
     return [wish.criterion, wish.scope, wish.prunable, wish.sparsity, wish.matrix, cell.pruned, cell.total]
 
 
-def _numbers(found: Written, loss: dict[str, Difference]) -> list[object]:
+def _numbers(written: Written, loss: dict[str, Difference]) -> list[object]:
     lost = [loss.get(name) for name in MEASURES]
     ends = [end for each in lost for end in (("", "", "") if each is None else (each.value, each.low, each.high))]
-    return [*(found.scores.get(name, "") for name in MEASURES), *ends, found.mean_tokens, found.ended, found.seconds]
+    return [*(written.scores.get(name, "") for name in MEASURES), *ends, written.mean_tokens, written.ended, written.seconds]

@@ -36,29 +36,29 @@ class Table:
     """How many columns, from the first, are text; the others are numbers."""
 
 
-def findings_table(found: Iterable[Finding]) -> Table:
+def findings_table(findings: Iterable[Finding]) -> Table:
     """Each finding with its verdict, difference and interval under each score."""
     header = ("The paper's finding", *MEASURES.values(), "Rule")
-    rows = [(each.claim, *(verdict_text(each.verdicts[name]) for name in MEASURES), each.rule) for each in found]
+    rows = [(each.claim, *(verdict_text(each.verdicts[name]) for name in MEASURES), each.rule) for each in findings]
     return Table(header, tuple(rows), len(header))
 
 
-def verdict_text(found: Verdict) -> str:
+def verdict_text(verdict: Verdict) -> str:
     """A verdict in one cell: outcome, difference with interval, the spread of the seeds, and where."""
-    if found.difference is None:
-        return f"{found.outcome}: {found.why}" if found.why else str(found.outcome)
-    parts = [f"{found.outcome}: {changed(found.difference)}"]
-    if len(found.seeds) > 1:
-        parts.append("seeds " + ", ".join(difference(value) for value in found.seeds))
-    elif found.seeds:
+    if verdict.difference is None:
+        return f"{verdict.outcome}: {verdict.why}" if verdict.why else str(verdict.outcome)
+    parts = [f"{verdict.outcome}: {changed(verdict.difference)}"]
+    if len(verdict.seeds) > 1:
+        parts.append("seeds " + ", ".join(difference(value) for value in verdict.seeds))
+    elif verdict.seeds:
         parts.append("one seed")
-    return "; ".join([*parts, *filter(None, [found.why])])
+    return "; ".join([*parts, *filter(None, [verdict.why])])
 
 
 def curve_values(group: Group, level: int, measure: str) -> list[float]:
     """The scores of all seeds of a curve at one sparsity, in percent."""
-    rounds = [found for run in group.runs for found in run.results if level_of(found.sparsity) == level]
-    return [found.scores[measure] for found in rounds if measure in found.scores]
+    rounds = [result for run in group.runs for result in run.results if level_of(result.sparsity) == level]
+    return [result.scores[measure] for result in rounds if measure in result.scores]
 
 
 def curves_table(study: Study, measure: str) -> Table:
@@ -75,23 +75,23 @@ def curves_table(study: Study, measure: str) -> Table:
     return Table(("Curve", "Seeds", "Floors", *(f"{level} %" for level in levels)), tuple(rows))
 
 
-def disagreement_table(found: Sequence[Recovery]) -> Table:
+def disagreement_table(recovered: Sequence[Recovery]) -> Table:
     """Where smoothed BLEU says "recovered" and chrF says that something was lost."""
     rows = [
         (each.title, f"{each.level} %", str(each.seeds), *(changed(each.differences[name]) for name in MEASURES))
-        for each in disagreements(found)
+        for each in disagreements(recovered)
     ]
     return Table(("Curve", "Sparsity", "Seeds", *MEASURES.values()), tuple(rows))
 
 
-def recovery_table(found: Sequence[Recovery]) -> Table:
+def recovery_table(recovered: Sequence[Recovery]) -> Table:
     """Every curve at every sparsity against its own dense model."""
     rows = [
         (
             each.title, f"{each.level} %", str(each.seeds),
             *(f"{each.states[name]}: {changed(each.differences[name])}" for name in MEASURES),
         )
-        for each in found
+        for each in recovered
     ]  # fmt: skip
     return Table(("Curve", "Sparsity", "Seeds", *MEASURES.values()), tuple(rows))
 
@@ -100,7 +100,7 @@ def encoder_off_table(study: Study) -> Table:
     """Each run's dense model with its encoder off, and how far below the dense score that is."""
     rows = []
     for run in study.runs:
-        dense = next((found for found in run.results if found.round == 0), None)
+        dense = next((result for result in run.results if result.round == 0), None)
         if dense is None:
             continue
         off, less = dense.floors.get(ENCODER_OFF, {}), dense.dense_less
@@ -112,8 +112,10 @@ def encoder_off_table(study: Study) -> Table:
 def group_floors(group: Group, measure: str) -> str:
     """The floors on the rows of a curve; of each set of rows where its seeds have several."""
     results = {run.name: run.results for run in group.runs}
-    sets = [next((found for run in runs if (found := telling(results[run])) and found.floors), None) for runs in by_rows(results)]
-    return "; ".join(dict.fromkeys(beside(found.floors_of(measure) if found else {}, every=True) for found in sets)) or NOTHING
+    sets = [
+        next((result for run in runs if (result := telling(results[run])) and result.floors), None) for runs in by_rows(results)
+    ]
+    return "; ".join(dict.fromkeys(beside(result.floors_of(measure) if result else {}, every=True) for result in sets)) or NOTHING
 
 
 def floors_table(study: Study) -> Table:
@@ -121,10 +123,10 @@ def floors_table(study: Study) -> Table:
     runs = {run.name: run.results for run in study.runs}
     sets, rows = by_rows(runs), []
     for names in sets:
-        results = [found for name in names for found in runs[name]]
+        results = [result for name in names for result in runs[name]]
         whose = "" if len(sets) == 1 else f", on the rows of {', '.join(names)}"
         for floor, title in FLOORS.items():
-            if any(floor in found.floors for found in results):
+            if any(floor in result.floors for result in results):
                 rows.append((f"{title}{whose}", *(_above(results, floor, measure) for measure in MEASURES)))
     return Table(("Program that reads no code", *MEASURES.values()), tuple(rows), 4)
 
@@ -132,9 +134,9 @@ def floors_table(study: Study) -> Table:
 def _above(results: Sequence[Result], floor: str, measure: str) -> str:
     """A floor, and how many of the rounds lie above it."""
     both = [
-        (found.scores[measure], found.floors[floor][measure])
-        for found in results
-        if measure in found.scores and measure in found.floors.get(floor, {})
+        (result.scores[measure], result.floors[floor][measure])
+        for result in results
+        if measure in result.scores and measure in result.floors.get(floor, {})
     ]
     above = sum(mine > under for mine, under in both)
     return f"{score(both[0][1] if both else None)} ({above} of {len(both)} rounds above)"
@@ -145,37 +147,37 @@ ROUND_COLUMNS = ("BLEU floors", "BLEU, 95 % interval", "BLEU less dense", "Rows"
 
 def rounds_table(study: Study) -> Table:
     """Every complete round of every run, with its floors, and intervals where the run folder has them."""
-    return _rounds_table(found for run in study.runs for found in run.results)
+    return _rounds_table(result for run in study.runs for result in run.results)
 
 
 def last_rounds_table(study: Study) -> Table:
     """The same of the last round of each run."""
-    return _rounds_table(found for run in study.runs for found in run.results[-1:])
+    return _rounds_table(result for run in study.runs for result in run.results[-1:])
 
 
 def _rounds_table(results: Iterable[Result]) -> Table:
     rows = [
         (
-            found.run, str(found.round), with_before(found.sparsity, found.before),
-            *(score(found.scores.get(name)) for name in MEASURES), beside(found.floors_of("bleu"), every=True),
-            between(found.intervals.get("bleu")), changed(found.against_dense.get("bleu")), f"{found.rows:,}", found.split,
+            result.run, str(result.round), with_before(result.sparsity, result.before),
+            *(score(result.scores.get(name)) for name in MEASURES), beside(result.floors_of("bleu"), every=True),
+            between(result.intervals.get("bleu")), changed(result.against_dense.get("bleu")), f"{result.rows:,}", result.split,
         )
-        for found in results
+        for result in results
     ]  # fmt: skip
     return Table(("Run", "Round", "Sparsity", *MEASURES.values(), *ROUND_COLUMNS), tuple(rows))
 
 
 def signatures_table(study: Study) -> Table:
     """How each score was computed; more than one line where runs differ."""
-    found = {
+    signatures = {
         (MEASURES[name], text)
         for run in study.runs
         for result in run.results
         for name, text in result.signatures.items()
         if name in MEASURES
     }
-    found |= {("intervals", result.bootstrap) for run in study.runs for result in run.results if result.bootstrap}
-    return Table(("Score", "Signature"), tuple(sorted(found)), 2)
+    signatures |= {("intervals", result.bootstrap) for run in study.runs for result in run.results if result.bootstrap}
+    return Table(("Score", "Signature"), tuple(sorted(signatures)), 2)
 
 
 def published_table(ladders: Ladders) -> Table:
@@ -213,11 +215,11 @@ def ladder_table(ladder: Ladder) -> Table:
     return Table(header, tuple(rows))
 
 
-def overlap_table(study: Study, found: Sequence[Compared]) -> Table:
+def overlap_table(study: Study, overlaps: Sequence[Compared]) -> Table:
     """The overlap of masks at equal sparsity, between seeds of a curve and between curves, with chance beside it."""
     groups = {run.name: group.title for group in study.groups for run in group.runs}
     values: dict[tuple[str, str, str], dict[int, list[Compared]]] = {}
-    for each in found:
+    for each in overlaps:
         if each.kind != "rounds":
             key = ("seeds" if each.kind == "seeds" else "curves", groups[each.first], groups[each.second])
             values.setdefault(key, {}).setdefault(each.levels[0], []).append(each)
@@ -229,14 +231,14 @@ def overlap_table(study: Study, found: Sequence[Compared]) -> Table:
     return Table(("Masks compared", *(f"{level} %" for level in levels)), tuple(rows))
 
 
-def _overlap_text(found: Sequence[Compared]) -> str:
+def _overlap_text(overlaps: Sequence[Compared]) -> str:
     """The mean overlap, and that by chance in brackets."""
-    if not found:
+    if not overlaps:
         return NOTHING
-    return f"{fmean(each.overlap.jaccard for each in found):.2f} ({fmean(each.overlap.chance for each in found):.2f})"
+    return f"{fmean(each.overlap.jaccard for each in overlaps):.2f} ({fmean(each.overlap.chance for each in overlaps):.2f})"
 
 
-def csv_files(study: Study, found: Sequence[Finding], recovered: Sequence[Recovery], shared: Sequence[Compared],
+def csv_files(study: Study, findings: Sequence[Finding], recovered: Sequence[Recovery], shared: Sequence[Compared],
               ladders: Ladders) -> dict[str, str]:  # fmt: skip
     """Every number of a report: file name -> comma-separated values."""
     return {
@@ -245,7 +247,7 @@ def csv_files(study: Study, found: Sequence[Finding], recovered: Sequence[Recove
             ("finding", "claim", "rule", "measure", "outcome", "difference", "low", "high", "seeds", "note"),
             [
                 (each.key, each.claim, each.rule, name, verdict.outcome, *_ends(verdict), verdict.why)
-                for each in found
+                for each in findings
                 for name, verdict in each.verdicts.items()
             ],
         ),
@@ -282,10 +284,10 @@ def csv_files(study: Study, found: Sequence[Finding], recovered: Sequence[Recove
     }  # fmt: skip
 
 
-def _ends(found: Verdict) -> tuple[object, ...]:
-    each = found.difference
+def _ends(verdict: Verdict) -> tuple[object, ...]:
+    each = verdict.difference
     ends = ("", "", "") if each is None else (each.value, each.low, each.high)
-    return (*ends, " ".join(map(str, found.seeds)))
+    return (*ends, " ".join(map(str, verdict.seeds)))
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

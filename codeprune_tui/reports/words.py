@@ -56,7 +56,7 @@ def introduction(content: Content) -> list[str]:
     verdicts = [each.verdicts for each in content.findings]
     counts = []
     for name, title in MEASURES.items():
-        outcomes = [str(found[name].outcome) for found in verdicts]
+        outcomes = [str(verdict[name].outcome) for verdict in verdicts]
         said = ", ".join(f"{outcomes.count(word)} {word}" for word in ("held", "did not hold", "undecided", "not tested"))
         counts.append(f"{title}: {said}")
     findings = f"Of {len(verdicts)} findings, under {'; under '.join(counts)}."
@@ -81,14 +81,14 @@ def about_runs(content: Content) -> list[str]:
 
 def _silence(content: Content) -> list[str]:
     """What the runs cannot say of their encoders, before anything else."""
-    return [*filter(None, [warning_of_all(found for run in content.study.runs for found in run.results)])]
+    return [*filter(None, [warning_of_all(result for run in content.study.runs for result in run.results)])]
 
 
 def _what_was_scored(content: Content) -> str:
     study = content.study
     seeds = {group.title: len(group.runs) for group in study.groups}
-    results = [found for run in study.runs for found in run.results]
-    rows = sorted({f"{found.rows:,} rows of {found.split}" for found in results if found.rows and found.split})
+    results = [result for run in study.runs for result in run.results]
+    rows = sorted({f"{result.rows:,} rows of {result.split}" for result in results if result.rows and result.split})
     models = sorted({run.recipe.model.path.rstrip("/").rpartition("/")[2] for run in study.runs if run.recipe})
     return (
         f"{len(study.runs)} runs of {len(seeds)} curves, {len(results)} scored rounds"
@@ -99,7 +99,7 @@ def _what_was_scored(content: Content) -> str:
 
 def _below_floor(content: Content) -> list[str]:
     """The sentence that matters where a program that prints the name scores more than the models."""
-    results = [found for run in content.study.runs for found in run.results if "name" in found.floors]
+    results = [result for run in content.study.runs for result in run.results if "name" in result.floors]
     said = []
     for measure, title in MEASURES.items():
         both = [
@@ -115,13 +115,13 @@ def _below_floor(content: Content) -> list[str]:
 
 def disagreement(content: Content) -> list[str]:
     """Whether smoothed BLEU says that quality is back where chrF says that it is not."""
-    found = disagreements(content.recoveries)
+    cases = disagreements(content.recoveries)
     rule = (
         f"Recovered: the interval excludes a loss of more than {100 * RECOVERED:.0f} % of the dense score (nearly: "
         f"{100 * NEARLY:.0f} %). Lost under chrF: it does not say recovered, and its interval is below 0."
     )
     if not content.recoveries:
         return [rule, "No curve has the comments of both its dense and a pruned model."]
-    if not found:
+    if not cases:
         return [rule, f"None of the {len(content.recoveries)} pairs of curve and sparsity is such a case."]
-    return [rule, f"{len(found)} of {len(content.recoveries)} pairs of curve and sparsity are such cases:"]
+    return [rule, f"{len(cases)} of {len(content.recoveries)} pairs of curve and sparsity are such cases:"]

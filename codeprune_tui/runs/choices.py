@@ -66,16 +66,16 @@ PICKABLE = {"model.path": "Which model?", "data.path": "Which data?", "data.code
 
 def local_models(checkpoints: Path) -> list[Candidate]:
     """The models that came along, an untrained one, and every round of every run that has its weights."""
-    found = [
+    candidates = [
         Candidate(f"{bundle.PREFIX}{model.name}", plain(model.name, LABEL), _about_bundled(model)) for model in bundle.models()
     ]
-    found.append(Candidate(NEW_MODEL, NEW_MODEL, "untrained, with the sizes of [architecture]"))
-    found += [
+    candidates.append(Candidate(NEW_MODEL, NEW_MODEL, "untrained, with the sizes of [architecture]"))
+    candidates += [
         Candidate(shortest(Path(choice.path)), choice.label, "run")
         for choice in models.choices(checkpoints)
         if choice.run and sizes.read_config(Path(choice.path)) is not None
     ]
-    return found
+    return candidates
 
 
 def nearby_models(places: tuple[Path, ...]) -> list[Candidate]:
@@ -99,20 +99,20 @@ def bundled_data() -> list[Candidate]:
 
 def nearby_data(places: tuple[Path, ...]) -> list[Candidate]:
     """Folders with train, valid or test, as rows or as Ruby files."""
-    found = ((folder, splits_of(folder)) for folder in folders(places))
-    return [Candidate(shortest(folder), _label(folder), f"folder · {what}") for folder, what in found if what]
+    splits = ((folder, splits_of(folder)) for folder in folders(places))
+    return [Candidate(shortest(folder), _label(folder), f"folder · {what}") for folder, what in splits if what]
 
 
 def bundled_code() -> list[Candidate]:
     """The training files of the corpus that came along."""
-    found = (folder / "train" for folder in _subfolders(bundle.folder()))
+    train_folders = (folder / "train" for folder in _subfolders(bundle.folder()))
     return [
         Candidate(
             f"{bundle.PREFIX}{folder.parent.name}/train",
             f"{plain(folder.parent.name, LABEL)}/train",
             "came with codeprune-tui · Ruby files",
         )
-        for folder in found
+        for folder in train_folders
         if _has_ruby(folder)
     ]
 
@@ -218,12 +218,12 @@ def _about_bundled(model: bundle.BundledModel) -> str:
     return " · ".join(parts)
 
 
-def matching(found: list[Candidate], text: str) -> list[Candidate]:
+def matching(candidates: list[Candidate], text: str) -> list[Candidate]:
     """The candidates whose label, value or detail has every word of a text, whatever its case; in their order.
 
     Args:
-        found: All of them.
+        candidates: All of them.
         text: What was typed.
     """
     words = text.lower().split()
-    return [each for each in found if all(word in f"{each.label} {each.value} {each.detail}".lower() for word in words)]
+    return [each for each in candidates if all(word in f"{each.label} {each.value} {each.detail}".lower() for word in words)]

@@ -119,10 +119,10 @@ def start(checkpoints: Path, recipe: Recipe, name: str | None = None, command: S
         DataError: The data is not.
         RunError: The name is taken or cannot be one, or the worker did not start; the run folder then stays, with its log.
     """
-    chosen, asked = name or free_name(checkpoints, default_stem(recipe)), anchored(recipe)
-    for error in source_problems(asked).values():
+    chosen, absolute = name or free_name(checkpoints, default_stem(recipe)), anchored(recipe)
+    for error in source_problems(absolute).values():
         raise error  # before there is a folder: a run that can only fail would stay in the list
-    paths = create_run(checkpoints, chosen, asked)
+    paths = create_run(checkpoints, chosen, absolute)
     launch(paths, command)
     return paths
 
@@ -171,12 +171,12 @@ def local_path(given: str) -> str:
         given: A path, absolute or from the working directory or home; `checkpoints/bundled/…` also finds what was installed
             with the package.
     """
-    here = Path(os.path.expanduser(given))  # noqa: PTH111 - Path.expanduser raises where there is no such user
+    path = Path(os.path.expanduser(given))  # noqa: PTH111 - Path.expanduser raises where there is no such user
     try:
-        found = real(here) if here.exists() else bundle.find(given)
+        existing = real(path) if path.exists() else bundle.find(given)
     except (OSError, ValueError):  # too long for a path, or with a NUL in it
-        found = None
-    return given if found is None else str(found)
+        existing = None
+    return given if existing is None else str(existing)
 
 
 def send(paths: RunPaths, command: str, rounds: int | None = None) -> None:

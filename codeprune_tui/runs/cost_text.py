@@ -59,12 +59,12 @@ def line(costs: Costs | None) -> str:
     else:
         full = costs.free_bytes is not None and costs.need.peak > costs.free_bytes
         where = f"{idle}disk {size(costs.need.total)}" + (f", but only {size(costs.free_bytes or 0)} free" if full else "")
-    found = costs.estimate
-    if found is None:
+    estimate = costs.estimate
+    if estimate is None:
         return f"{where} · time not measured yet"
-    if found.total_s is None:
-        return f"{where} · training {duration(found.training_s)}, evaluation not measured; {_source(found)}"
-    return f"{where} · {_most(found)} {duration(found.total_s)}, {_source(found)}"
+    if estimate.total_s is None:
+        return f"{where} · training {duration(estimate.training_s)}, evaluation not measured; {_source(estimate)}"
+    return f"{where} · {_most(estimate)} {duration(estimate.total_s)}, {_source(estimate)}"
 
 
 def steps(recipe: Recipe) -> str:
@@ -98,35 +98,35 @@ def _made_of(recipe: Recipe, need: DiskNeed) -> str:
     return f"{held}{rewind}, to resume from {size(need.resume)} ({model})"
 
 
-def time(recipe: Recipe, found: Estimate | None) -> str:
+def time(recipe: Recipe, estimate: Estimate | None) -> str:
     """How long it will take, and from which runs that is known."""
-    if found is None:
+    if estimate is None:
         return UNMEASURED
-    pace = found.pace
+    pace = estimate.pace
     speeds = [f"{_rate(pace.steps_per_s)} steps/s"]
     if pace.rows_per_s and recipe.kind != "pretrain":
         speeds.append(f"{_rate(pace.rows_per_s)} rows/s evaluated")
     threads = f"{plain(pace.device, 40)}, {pace.threads} thread{'s' if pace.threads != 1 else ''}"
-    source = f"{_source(found)} ({threads}; {', '.join(speeds)})"
-    rest = f"the rest {duration(found.other_s)}"
-    if found.total_s is None or found.evaluation_s is None:
+    source = f"{_source(estimate)} ({threads}; {', '.join(speeds)})"
+    rest = f"the rest {duration(estimate.other_s)}"
+    if estimate.total_s is None or estimate.evaluation_s is None:
         unmeasured = "evaluation not known: not measured with this split, beam, lengths and batch size"
-        return f"training {duration(found.training_s)}, {rest}; {unmeasured}\n{source}"
-    whole = f"{_most(found)} {duration(found.total_s)}"
-    return f"{whole}: training {duration(found.training_s)}, evaluation {duration(found.evaluation_s)}, {rest}\n{source}"
+        return f"training {duration(estimate.training_s)}, {rest}; {unmeasured}\n{source}"
+    whole = f"{_most(estimate)} {duration(estimate.total_s)}"
+    return f"{whole}: training {duration(estimate.training_s)}, evaluation {duration(estimate.evaluation_s)}, {rest}\n{source}"
 
 
 def _rate(value: float) -> str:
     return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
 
 
-def _source(found: Estimate) -> str:
-    names = [plain(name, 40) for name in found.runs]
+def _source(estimate: Estimate) -> str:
+    names = [plain(name, 40) for name in estimate.runs]
     return f"from {', '.join(names)} on this machine"
 
 
-def _most(found: Estimate) -> str:
-    return "at most about" if found.at_most else "about"
+def _most(estimate: Estimate) -> str:
+    return "at most about" if estimate.at_most else "about"
 
 
 def _may_stop(recipe: Recipe) -> bool:

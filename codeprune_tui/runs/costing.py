@@ -94,10 +94,10 @@ def downloaded(name: str) -> Path | None:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = try_to_load_from_cache(name, sizes.CONFIG)
+        config = try_to_load_from_cache(name, sizes.CONFIG)
     except (HFValidationError, OSError, ValueError):
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(config).parent if isinstance(config, str) else None
 
 
 def _tokenizer_bytes(folder: Path, tensors: sizes.Tensors) -> int:

@@ -88,17 +88,17 @@ class LogFile:
         """
         try:
             with open_regular(self._path) as file:
-                found = os.fstat(file.fileno())
+                status = os.fstat(file.fileno())
                 inode, offset = self._file
-                changed = inode != found.st_ino or found.st_size < offset
-                if changed or found.st_size - offset > self._most_bytes:
-                    offset = self._begin(max(0, found.st_size - self._most_bytes))
+                changed = inode != status.st_ino or status.st_size < offset
+                if changed or status.st_size - offset > self._most_bytes:
+                    offset = self._begin(max(0, status.st_size - self._most_bytes))
                 file.seek(offset)
-                while offset < found.st_size and not leave() and (block := file.read(BLOCK_BYTES)):
+                while offset < status.st_size and not leave() and (block := file.read(BLOCK_BYTES)):
                     self._take(block)
                     offset += len(block)
                     changed = True
-                self._file = (found.st_ino, offset)
+                self._file = (status.st_ino, offset)
                 return changed
         except OSError:
             return False
@@ -214,24 +214,24 @@ class LogWatch(threading.Thread):
             self._leave.wait(self._period_s)
 
 
-def matching(lines: tuple[str, ...], wanted: str) -> list[int]:
+def matching(lines: tuple[str, ...], text: str) -> list[int]:
     """Numbers of the lines that hold a text; capitals count only where the text has some."""
-    if not wanted:
+    if not text:
         return []
-    if wanted == wanted.lower():
-        return [number for number, line in enumerate(lines) if wanted in line.lower()]
-    return [number for number, line in enumerate(lines) if wanted in line]
+    if text == text.lower():
+        return [number for number, line in enumerate(lines) if text in line.lower()]
+    return [number for number, line in enumerate(lines) if text in line]
 
 
-def spans(line: str, wanted: str) -> list[tuple[int, int]]:
+def spans(line: str, text: str) -> list[tuple[int, int]]:
     """(begin, end) of every place where a line holds a text; as `matching` compares."""
-    if wanted == wanted.lower() and len(line.lower()) == len(line):
+    if text == text.lower() and len(line.lower()) == len(line):
         line = line.lower()
-    found, at = [], line.find(wanted) if wanted else -1
+    places, at = [], line.find(text) if text else -1
     while at >= 0:
-        found.append((at, at + len(wanted)))
-        at = line.find(wanted, at + len(wanted))
-    return found
+        places.append((at, at + len(text)))
+        at = line.find(text, at + len(text))
+    return places
 
 
 def first_words(text: LogText, path: Path) -> str:

@@ -92,10 +92,10 @@ class MachineWatch(threading.Thread):
                 psutil.cpu_percent()  # the time in which nobody looked must not count
                 self._wake.wait(FIRST_S)
             else:
-                found = (worker, measure(worker, gpus))
-                if found != published and not self._leave:
-                    self._publish(*found)
-                    published = found
+                sample = (worker, measure(worker, gpus))
+                if sample != published and not self._leave:
+                    self._publish(*sample)
+                    published = sample
                 self._wake.wait(self.period_s)
             measured = worker
             self._wake.clear()
@@ -183,8 +183,8 @@ class Gpus:
         )
 
     def _processes(self, handle: object) -> set[int]:
-        found = self._told(self._library.nvmlDeviceGetComputeRunningProcesses, handle)
-        return {process.pid for process in found or ()}
+        processes = self._told(self._library.nvmlDeviceGetComputeRunningProcesses, handle)
+        return {process.pid for process in processes or ()}
 
     def _told(self, question: Callable[..., Any], *arguments: object) -> Any:
         """The answer, or None where this GPU or its driver has none."""

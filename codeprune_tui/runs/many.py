@@ -109,8 +109,8 @@ class Reproduction:
         per_round = self._seconds_per_round()
         left = None
         if per_round is not None:
-            here = [_left_s(job, per_round, now) for job in self.all if not job.failed]
-            left = max([sum(here) / self.jobs, *here])  # the last run does not get quicker by an idle place
+            seconds_left = [_left_s(job, per_round, now) for job in self.all if not job.failed]
+            left = max([sum(seconds_left) / self.jobs, *seconds_left])  # the last run does not get quicker by an idle place
         return Progress(
             sum(job.state is State.DONE for job in self.all),
             len(self.all),
@@ -213,9 +213,9 @@ def _job(folder: Path, planned: Planned) -> Job:
     paths = RunPaths(folder / planned.name)
     if not paths.root.exists():
         return Job(planned, paths, None)
-    found, wanted = _anywhere(load_recipe(paths.recipe)), _anywhere(client.anchored(planned.recipe))
-    if found != wanted:
-        have, want = found.model_dump(), wanted.model_dump()
+    recorded, planned_recipe = _anywhere(load_recipe(paths.recipe)), _anywhere(client.anchored(planned.recipe))
+    if recorded != planned_recipe:
+        have, want = recorded.model_dump(), planned_recipe.model_dump()
         keys = [
             f"{table}.{key}" for table, values in want.items() if isinstance(values, dict)
             for key, value in values.items() if have[table][key] != value
@@ -238,8 +238,8 @@ def _anywhere(recipe: Recipe) -> Recipe:
 
 
 def _count(job: Job) -> None:
-    found = ResultsReader(job.paths).poll()
-    job.rounds_done, job.seconds = len(found), sum(result.seconds for result in found)
+    results = ResultsReader(job.paths).poll()
+    job.rounds_done, job.seconds = len(results), sum(result.seconds for result in results)
 
 
 def _left_s(job: Job, per_round: float, now: float) -> float:

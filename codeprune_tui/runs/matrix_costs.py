@@ -61,9 +61,9 @@ def facts(cell: Cell) -> list[tuple[str, str]]:
     return [("pruned", share), *losses, ("tokens", score(cell.mean_tokens, 1)), ("ended by itself", percent(cell.ended))]
 
 
-def _loss(found: Difference | None) -> str:
-    clear = ", clearly" if found is not None and found.is_clear else ""
-    return f"{changed(found)}{clear}"
+def _loss(difference: Difference | None) -> str:
+    clear = ", clearly" if difference is not None and difference.is_clear else ""
+    return f"{changed(difference)}{clear}"
 
 
 def find(paths: RunPaths, number: int) -> MatrixCosts:
@@ -106,17 +106,24 @@ def _command(paths: RunPaths, number: int, recipe: Recipe | None) -> str:
     model = recipe.model.path if recipe is not None and given else _near([*rounds, paths.round(0)][0])
     words = ["codeprune-tui", "sensitivity", model, "--by", "matrix"]
     if recipe is not None:
-        asked = recipe.evaluation
-        words += ["--data", _near(Path(recipe.data.path)), "--split", asked.split, "--rows", str(asked.rows)]
-        words += ["--beam", str(asked.beam), "--max-length", str(asked.max_length), "--prunable", recipe.pruning.prunable]
+        evaluation = recipe.evaluation
+        words += ["--data", _near(Path(recipe.data.path)), "--split", evaluation.split, "--rows", str(evaluation.rows)]
+        words += [
+            "--beam",
+            str(evaluation.beam),
+            "--max-length",
+            str(evaluation.max_length),
+            "--prunable",
+            recipe.pruning.prunable,
+        ]
     return shlex.join(words)
 
 
 def _near(path: Path) -> str:
     """A path as it is typed in this folder, where it lies below it."""
     whole = os.path.abspath(path)  # noqa: PTH100 - links are to stay as they were given
-    here = os.path.relpath(whole)
-    return whole if here.startswith("..") else here
+    relative = os.path.relpath(whole)
+    return whole if relative.startswith("..") else relative
 
 
 class MatrixCostFinder:
@@ -151,8 +158,8 @@ class MatrixCostFinder:
         self._stale = True
 
     def _look(self, paths: RunPaths, number: int) -> None:
-        found = ((paths, number), find(paths, number))
-        news, self._known, self._looking = found != self._known, found, False
+        costs = ((paths, number), find(paths, number))
+        news, self._known, self._looking = costs != self._known, costs, False
         if news:
             with suppress(RuntimeError):  # the app is gone
                 self._publish()

@@ -50,15 +50,17 @@ class OutlineReader:
 
 def _of_results(view: RunView, results: tuple[Result, ...]) -> RunView:
     rounds = {
-        found.round: RoundView(found.round, found.sparsity, scores=_scores(found.scores), seconds=found.seconds, finished=True)
-        for found in results
+        result.round: RoundView(
+            result.round, result.sparsity, scores=_scores(result.scores), seconds=result.seconds, finished=True
+        )
+        for result in results
     }
-    floors = {name: _scores(scores) for found in results[-1:] for name, scores in found.floors.items()}
+    floors = {name: _scores(scores) for result in results[-1:] for name, scores in result.floors.items()}
     return replace(view, by_round=rounds, rounds=max(rounds, default=0), floors=floors)
 
 
-def _scores(found: Mapping[str, float]) -> Scores:
-    return Scores(**{measure: found.get(measure, math.nan) for measure in MEASURES})
+def _scores(scores: Mapping[str, float]) -> Scores:
+    return Scores(**{measure: scores.get(measure, math.nan) for measure in MEASURES})
 
 
 class Previewer(threading.Thread):

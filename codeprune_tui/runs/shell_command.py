@@ -30,8 +30,8 @@ def portable(recipe: Recipe) -> Recipe:
 
 
 def _came_along(path: str) -> bool:
-    found = bundle.find(path)
-    return found is not None and client.local_path(path) == str(found)
+    bundled = bundle.find(path)
+    return bundled is not None and client.local_path(path) == str(bundled)
 
 
 def command(recipe: Recipe, checkpoints: Path, name: str) -> str:

@@ -73,7 +73,7 @@ class Watcher(threading.Thread):
         follower, view, held, caught_up, probed = Follower(self.paths), RunView(), False, False, -PROBE_S
         killed, taken = False, 0.0
         published: Watched | None = None
-        told = -PAST_S
+        published_at = -PAST_S
         while not self._leave.is_set():
             if (now := time.monotonic()) - probed >= PROBE_S:
                 # Before the journal: a worker that has ended wrote why first.
@@ -87,9 +87,9 @@ class Watcher(threading.Thread):
                 or view is not published.view
                 or (held, caught_up, taken) != (published.held, published.caught_up, published.taken)
             )
-            soon = reading_the_past and published is not None and now - told < PAST_S
+            soon = reading_the_past and published is not None and now - published_at < PAST_S
             if new and not soon and not self._leave.is_set():
-                published, told = Watched(self.paths, view, held, caught_up, killed, taken), now
+                published, published_at = Watched(self.paths, view, held, caught_up, killed, taken), now
                 self._publish(published)
             if not reading_the_past:
                 self._leave.wait(self._poll_s)
@@ -142,12 +142,12 @@ class Lister(threading.Thread):
         while not self._leave.is_set():
             begun = time.thread_time()
             try:
-                found = self.scan(self._clock()), ""
+                news = self.scan(self._clock()), ""
             except OSError as error:  # of the folder of all runs
-                found = [], f"{self._checkpoints} cannot be read: {reason(error)}."
-            if found != published and not self._leave.is_set():
-                self._publish(*found)
-                published = found
+                news = [], f"{self._checkpoints} cannot be read: {reason(error)}."
+            if news != published and not self._leave.is_set():
+                self._publish(*news)
+                published = news
             self._wake.wait(max(self._period_s, 50 * (time.thread_time() - begun)))
             self._wake.clear()
 
@@ -175,10 +175,10 @@ class Lister(threading.Thread):
         return [info for _, info, _ in newest_first]
 
     def _folders(self) -> list[RunPaths]:
-        found = run_folders(self._checkpoints)
-        if self._example is None or self._example.name in {paths.name for paths in found}:  # names are keys here
-            return found
-        return [*found, self._example]
+        runs = run_folders(self._checkpoints)
+        if self._example is None or self._example.name in {paths.name for paths in runs}:  # names are keys here
+            return runs
+        return [*runs, self._example]
 
 
 class Comparer(threading.Thread):
@@ -219,10 +219,10 @@ class Comparer(threading.Thread):
         while not self._leave.is_set():
             if self._front:
                 self._readers = {paths: self._readers.get(paths) or ResultsReader(paths) for paths in self._runs}
-                found = {paths.name: reader.poll() for paths, reader in self._readers.items()}
-                if found != published and not self._leave.is_set():
-                    self._publish(found)
-                    published = found
+                news = {paths.name: reader.poll() for paths, reader in self._readers.items()}
+                if news != published and not self._leave.is_set():
+                    self._publish(news)
+                    published = news
             self._wake.wait(PROBE_S if self._front else None)
             self._wake.clear()
 
@@ -233,10 +233,10 @@ def _aged(info: RunInfo, now: float) -> RunInfo:
 
 def _stamp(path: Path) -> tuple[int, int]:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return (0, 0)
-    return (found.st_mtime_ns, found.st_size)
+    return (status.st_mtime_ns, status.st_size)
 
 
 def catch_up(paths: RunPaths) -> tuple[Follower, RunView]:

@@ -186,12 +186,12 @@ class CompareScreen(ModeScreen):
 
     def _read_keys(self, names: list[str]) -> dict[str, str]:
         """Recipes never change, so each is read once; a run whose recipe cannot be read is alone."""
-        paths, found = {info.paths.name: info.paths for info in self.frame.runs or []}, {}
+        paths, keys = {info.paths.name: info.paths for info in self.frame.runs or []}, {}
         for name in names:
             if name not in self._keys and name in paths:
                 with suppress(CodepruneError):
-                    found[name] = without_seed(load_recipe(paths[name].recipe))
-        return {**{name: key for name, key in self._keys.items() if name in names}, **found}
+                    keys[name] = without_seed(load_recipe(paths[name].recipe))
+        return {**{name: key for name, key in self._keys.items() if name in names}, **keys}
 
     # What is shown
 
@@ -226,7 +226,7 @@ class CompareScreen(ModeScreen):
         self.set_class(nothing, "nothing")
         # Results may come while the screen is being taken down, and then some parts are missing.
         with suppress(NoMatches):
-            tell_verdict(self, warning_of_all(found for rounds in self._results.values() for found in rounds))
+            tell_verdict(self, warning_of_all(result for rounds in self._results.values() for result in rounds))
             self._table.show(self._shown, self._sorted, self._down)
             self._show_chosen()
             if not nothing and self.focused is None and self.app.screen is self:
@@ -234,12 +234,12 @@ class CompareScreen(ModeScreen):
 
     def _show_chosen(self) -> None:
         """The chart, zoomed in on the chosen line where it is zoomed, and what is known of that line."""
-        found, axis = self._table.chosen, AXES[self._axis]
-        across, up = (None, None) if found is None else (axis.value(found), found.scores.get(self._measure))
+        result, axis = self._table.chosen, AXES[self._axis]
+        across, up = (None, None) if result is None else (axis.value(result), result.scores.get(self._measure))
         centre = None if across is None or up is None else (across, up)
         shown = self._shown
-        chosen = None if found is None else [*shown].index(found.run)
-        line = "" if found is None else f"{found.round} {found.run}"
+        chosen = None if result is None else [*shown].index(result.run)
+        line = "" if result is None else f"{result.round} {result.run}"
         if line != self._panned[0] or not self._zoom:
             self._panned = (line, 0)
         self.query_one(CompareChart).show(picture(shown, axis, self._measure), self._zoom, centre, chosen, self._panned[1])

@@ -217,14 +217,14 @@ class LayersScreen(ModeScreen):
 
     def _show_costs(self, view: RunView, costs: MatrixCosts) -> None:
         number = self._number(view)
-        found, grid, losses = matrices(view, number), self.query_one("#grid", LayerGrid), costs.losses
-        places = {name: matrix.place for name, matrix in found.items()}
+        shown, grid, losses = matrices(view, number), self.query_one("#grid", LayerGrid), costs.losses
+        places = {name: matrix.place for name, matrix in shown.items()}
         retitle(grid, plain(costs.title, 200))
         self._show_second(view, number)
         top = max([loss for loss in losses.values() if math.isfinite(loss)], default=0.0)
         grid.show(places, losses, top if top > 0 else 1.0, 10, "" if losses or not costs.command else NO_COSTS)
         words = self.query_one("#facts", Static)
-        matrix = found.get(grid.chosen)
+        matrix = shown.get(grid.chosen)
         self._show_chosen(view, number, matrix)
         if not losses:
             words.border_title = "this command measures it, without training; Ctrl-C loses nothing"
@@ -238,34 +238,34 @@ class LayersScreen(ModeScreen):
             self._show_costs(view, costs or MatrixCosts())
             return
         number = self._number(view)
-        found = matrices(view, number)
+        shown = matrices(view, number)
         measure = MEASURES[self._measure]
-        every = in_every(found) if self._measure != "sparsity" else ""
+        every = in_every(shown) if self._measure != "sparsity" else ""
         grid = self.query_one("#grid", LayerGrid)
         grid.border_title = self._title(view, number)
         grid.show(
-            {name: matrix.place for name, matrix in found.items()},
-            {name: measure.value(matrix) for name, matrix in found.items()},
+            {name: matrix.place for name, matrix in shown.items()},
+            {name: measure.value(matrix) for name, matrix in shown.items()},
             top(view, measure),
             measure.scale,
-            (missing(view, number, measure, found) or f"{every} {summary(found)}".strip()) if found else NO_MATRICES,
+            (missing(view, number, measure, shown) or f"{every} {summary(shown)}".strip()) if shown else NO_MATRICES,
         )
-        self._show_chosen(view, number, found.get(grid.chosen))
+        self._show_chosen(view, number, shown.get(grid.chosen))
         self._show_second(view, number)
 
     def _show_second(self, view: RunView, number: int) -> None:
         """On large screens, figures that are not shown above: what the matrices kept, or how much of them goes."""
         second = self.query_one("#second", LayerGrid)
         if second.display:
-            found = matrices(view, number)
+            shown = matrices(view, number)
             measure = MEASURES["sparsity" if self._measure != "sparsity" else "change" if number else "magnitude"]
             second.border_title = f"{measure.title}, round {number}"
             second.show(
-                {name: matrix.place for name, matrix in found.items()},
-                {name: measure.value(matrix) for name, matrix in found.items()},
+                {name: matrix.place for name, matrix in shown.items()},
+                {name: measure.value(matrix) for name, matrix in shown.items()},
                 top(view, measure),
                 measure.scale,
-                missing(view, number, measure, found) if found else NO_MATRICES,
+                missing(view, number, measure, shown) if shown else NO_MATRICES,
             )
 
     def _title(self, view: RunView, number: int) -> str:
@@ -273,9 +273,9 @@ class LayersScreen(ModeScreen):
         if not known:
             return "layers"
         sign = "▶ " if self._playing is not None else ""
-        here = view.by_round[number]
+        current = view.by_round[number]
         end = "" if complete(view, number) else ", not complete"
-        share = with_before(here.sparsity, here.before)
+        share = with_before(current.sparsity, current.before)
         return f"{sign}{MEASURES[self._measure].title}, round {number}/{max(view.rounds, known[-1])}: {share}{end}"
 
     def _show_chosen(self, view: RunView, number: int, matrix: Matrix | None) -> None:
@@ -415,6 +415,6 @@ def _history(view: RunView, number: int, parameter: str) -> Content:
 
     rows = [Content.styled(line(HISTORY), "$text-muted")]
     for texts in history(view, parameter):
-        here = texts[0] == str(number)
-        rows.append(Content.styled(f"{'▸' if here else ' '}{line(texts)[1:]}", "bold" if here else ""))
+        is_current = texts[0] == str(number)
+        rows.append(Content.styled(f"{'▸' if is_current else ' '}{line(texts)[1:]}", "bold" if is_current else ""))
     return Content("\n").join(rows)

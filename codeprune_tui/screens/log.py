@@ -128,8 +128,8 @@ class LogScreen(Screen[None]):
         pager = self.query_one(Pager)
         at, matches = pager.found
         parts: list[str | tuple[str, str]] = [(self._text.name, "bold")]
-        if wanted := self.query_one("#log-search", Input).value:
-            parts.append(f"  “{plain(wanted, 20)}” {f'match {at} of {matches:,}' if matches else 'not found'}")
+        if text := self.query_one("#log-search", Input).value:
+            parts.append(f"  “{plain(text, 20)}” {f'match {at} of {matches:,}' if matches else 'not found'}")
         parts.append((f"  {len(self._text.lines):,} lines", "$text-muted"))
         parts.append(("  follows the end" if pager.follows else "  G follows the end", "$text-muted"))
         title = Content.assemble(*parts)

@@ -78,11 +78,11 @@ class PickValue(ModalScreen[str | None]):
     def _look(self, post: Callable[[Message], bool]) -> None:
         for number, source in enumerate(self._sources, 1):
             try:
-                found = source()
+                candidates = source()
             except OSError:
-                found = []
+                candidates = []
             try:
-                post(self.Found(found, len(self._sources) - number))
+                post(self.Found(candidates, len(self._sources) - number))
             except RuntimeError:  # the app is gone
                 return
 

@@ -379,12 +379,12 @@ class PlaygroundScreen(ModeScreen):
 
     def action_copy(self) -> None:
         """Copies the comments of the column with the focus, or of all."""
-        here = self._opinions.focused
-        written = self._opinions.written(None if here is None else [here])
+        focused = self._opinions.focused
+        written = self._opinions.written(None if focused is None else [focused])
         if not written:
             self.frame.say("There is no comment to copy yet.", "warning")
             return
-        lines = [comment if here else f"{label}: {comment}" for label, comment in written]
+        lines = [comment if focused else f"{label}: {comment}" for label, comment in written]
         copy(self.app, "\n".join(lines), "comments.txt")
 
     # History

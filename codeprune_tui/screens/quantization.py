@@ -65,11 +65,11 @@ class ChooseMethod(ModalScreen[str | None]):
         if self.is_mounted:
             self._show(self.query_one(OptionList).highlighted)
 
-    def _show(self, here: int | None) -> None:
+    def _show(self, highlighted: int | None) -> None:
         listing = self.query_one(OptionList)
         listing.clear_options()
         listing.add_options(self._options())
-        listing.highlighted = here
+        listing.highlighted = highlighted
         ending = f" {ASKING}" if self._asking else ""
         self.query_one("#question", Static).update(f"Quantize {self._model} in memory, how?{ending}")
 

@@ -172,12 +172,12 @@ class RunsScreen(ModeScreen):
         note.display = bool(text)
         tell(note, text)
 
-    def _show_match(self, found: bool) -> None:
+    def _show_match(self, any_shown: bool) -> None:
         """Says so where the filter lets no run through, instead of a table without lines."""
         note = self.query_one("#no-match", Static)
-        note.display = not found
-        self._table.set_class(not found, "no-lines")
-        if not found:
+        note.display = not any_shown
+        self._table.set_class(not any_shown, "no-lines")
+        if not any_shown:
             text = plain(self._filter.text, 60)
             note.update(Content.assemble(("No run matches ", ""), (text, "bold"), "; ", ("Esc", "bold"), " clears the filter."))
 
@@ -374,11 +374,11 @@ class RunsScreen(ModeScreen):
             question = f"Delete {plain(infos[0].paths.name, 60)}? It has no complete round. This cannot be undone."
             self.app.push_screen(Confirm(question, "Delete"), lambda yes: self._delete(infos, "" if yes else None))
             return
-        wanted = infos[0].paths.name if len(infos) == 1 else f"delete {len(infos)}"
+        expected = infos[0].paths.name if len(infos) == 1 else f"delete {len(infos)}"
         names = ", ".join(plain(info.paths.name, 40) for info in infos[:5]) + (f" and {len(infos) - 5} more" if infos[5:] else "")
-        what = "the run's name" if len(infos) == 1 else wanted
+        what = "the run's name" if len(infos) == 1 else expected
         question = f"Delete {names} with all rounds? This cannot be undone.\n\nType {what}:"
-        self.app.push_screen(Enter(question, partial(_typed, wanted), "Delete"), partial(self._delete, infos))
+        self.app.push_screen(Enter(question, partial(_typed, expected), "Delete"), partial(self._delete, infos))
 
     def _may_change(self, infos: list[RunInfo], done: str) -> bool:
         """Whether none of the runs has a worker or came with the package; says so where one does."""
@@ -428,8 +428,8 @@ class RunsScreen(ModeScreen):
             self._starting = False
 
 
-def _typed(wanted: str, text: str) -> str:
-    return "" if text in (wanted, plain(wanted, 60)) else f"That is not {plain(wanted, 60)}. Type it exactly, or press Esc."
+def _typed(expected: str, text: str) -> str:
+    return "" if text in (expected, plain(expected, 60)) else f"That is not {plain(expected, 60)}. Type it exactly, or press Esc."
 
 
 def _delete_all(checkpoints: Path, infos: list[RunInfo]) -> None:

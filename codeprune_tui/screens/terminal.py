@@ -32,9 +32,9 @@ CLIPBOARD = (
 class TmuxAnswered(Message):
     """tmux has said how it is set."""
 
-    def __init__(self, found: Mapping[str, str]) -> None:
+    def __init__(self, settings: Mapping[str, str]) -> None:
         super().__init__()
-        self.found = found
+        self.found = settings
 
 
 class TerminalScreen(ModalScreen[None]):
@@ -66,10 +66,10 @@ class TerminalScreen(ModalScreen[None]):
             threading.Thread(target=self._ask_tmux, name="ask tmux", daemon=True).start()
 
     def _ask_tmux(self) -> None:
-        found = tmux_settings(os.environ)
+        settings = tmux_settings(os.environ)
         # The loop may be gone by now, and then there is nobody to tell.
         try:
-            self.post_message(TmuxAnswered(found))
+            self.post_message(TmuxAnswered(settings))
         except RuntimeError:
             return
 

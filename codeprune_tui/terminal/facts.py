@@ -75,37 +75,37 @@ def facts(
 
 def size_fact(columns: int, lines: int) -> Fact:
     """The size, and what works at it."""
-    found = f"{columns} × {lines}"
+    size = f"{columns} × {lines}"
     if columns < 60 or lines < 16:
-        return Fact("size", found, "warning", "Only a status line fits. Everything is there from 60 × 16 on; 80 × 24 is better.")
+        return Fact("size", size, "warning", "Only a status line fits. Everything is there from 60 × 16 on; 80 × 24 is better.")
     if columns < 80 or lines < 24:
-        return Fact("size", found, "note", "Everything works, some of it cut or behind a scroll bar; 80 × 24 shows it in full.")
+        return Fact("size", size, "note", "Everything works, some of it cut or behind a scroll bar; 80 × 24 shows it in full.")
     if columns < 120 or lines < 36:
-        return Fact("size", found, "good", "Everything works. From 120 × 36 on, Live has all panes side by side.")
-    return Fact("size", found, "good", "Everything works, all panes side by side.")
+        return Fact("size", size, "good", "Everything works. From 120 × 36 on, Live has all panes side by side.")
+    return Fact("size", size, "good", "Everything works, all panes side by side.")
 
 
 def _terminal(environ: Mapping[str, str]) -> Fact:
     term = environ.get("TERM", "")
     program = " ".join(filter(None, (environ.get("TERM_PROGRAM"), environ.get("TERM_PROGRAM_VERSION"))))
-    found = f"TERM={plain(term, 40)}" + (f", {plain(program, 40)}" if program else "")
+    name = f"TERM={plain(term, 40)}" + (f", {plain(program, 40)}" if program else "")
     if term in ("", "dumb", "unknown"):
-        return Fact("terminal", found, "warning", "TERM names no terminal. Set it to what yours is, such as xterm-256color.")
-    return Fact("terminal", found, "good")
+        return Fact("terminal", name, "warning", "TERM names no terminal. Set it to what yours is, such as xterm-256color.")
+    return Fact("terminal", name, "good")
 
 
 def _colours(environ: Mapping[str, str], colours: str | None) -> Fact:
-    told = f"COLORTERM={plain(environ['COLORTERM'], 20)}" if environ.get("COLORTERM") else "COLORTERM is not set"
+    variable = f"COLORTERM={plain(environ['COLORTERM'], 20)}" if environ.get("COLORTERM") else "COLORTERM is not set"
     if "NO_COLOR" in environ:
         return Fact("colours", "none, since NO_COLOR is set", "note", "Nothing is lost: what colours say stands in words, too.")
     if colours is None:
-        return Fact("colours", f"none ({told})", "note", "Nothing is lost: what colours say stands in words, too.")
+        return Fact("colours", f"none ({variable})", "note", "Nothing is lost: what colours say stands in words, too.")
     if colours == "truecolor":
-        return Fact("colours", f"{COLOURS[colours]} ({told})", "good")
+        return Fact("colours", f"{COLOURS[colours]} ({variable})", "good")
     advice = "If the terminal has more: export COLORTERM=truecolor. All heatmaps are made for 256 colours."
     if colours == "standard":
         advice = "Heatmaps have too few tones. Set TERM=xterm-256color, if the terminal has as many, or COLORTERM=truecolor."
-    return Fact("colours", f"{COLOURS.get(colours, colours)} ({told})", "good" if colours == "256" else "warning", advice)
+    return Fact("colours", f"{COLOURS.get(colours, colours)} ({variable})", "good" if colours == "256" else "warning", advice)
 
 
 def _encoding(encoding: str) -> Fact:
@@ -126,49 +126,49 @@ def _multiplexer(environ: Mapping[str, str], tmux: Mapping[str, str] | None) -> 
     return [Fact("tmux", "no tmux or screen in between", "good")]
 
 
-def _tmux(found: Mapping[str, str] | None) -> list[Fact]:
-    if found is None:
+def _tmux(settings: Mapping[str, str] | None) -> list[Fact]:
+    if settings is None:
         return [Fact("tmux", "asking it…")]
-    if not found:
+    if not settings:
         return [Fact("tmux", "it is in between, but does not answer", "warning", "Ask it yourself: tmux show-options -s")]
-    features = f", the terminal behind it: {plain(found['features'], 80)}" if found.get("features") else ""
+    features = f", the terminal behind it: {plain(settings['features'], 80)}" if settings.get("features") else ""
     return [
-        Fact("tmux", plain(found.get("version", "?"), 30) + features),
+        Fact("tmux", plain(settings.get("version", "?"), 30) + features),
         _option(
-            found,
+            settings,
             "set-clipboard",
             ("on",),
             "warning",
             "Copied texts stop at tmux (they are in a file, too). Turn it on: {set} -s {option} on",
         ),
         _option(
-            found,
+            settings,
             "allow-passthrough",
             ("on", "all"),
             "note",
             "Needed for desktop notifications only (notify in the settings): {set} -g {option} on",
         ),
-        _escape_time(found),
-        _default_terminal(found),
+        _escape_time(settings),
+        _default_terminal(settings),
     ]
 
 
-def _option(found: Mapping[str, str], option: str, good: Sequence[str], kind: Literal["note", "warning"], advice: str) -> Fact:
-    value = found.get(option, "")
+def _option(settings: Mapping[str, str], option: str, good: Sequence[str], kind: Literal["note", "warning"], advice: str) -> Fact:
+    value = settings.get(option, "")
     if value in good:
         return Fact("tmux", f"{option} {value}", "good")
     return Fact("tmux", f"{option} {plain(value, 20) or 'unknown'}", kind, advice.format(set="tmux set", option=option))
 
 
-def _escape_time(found: Mapping[str, str]) -> Fact:
-    value = found.get("escape-time", "")
+def _escape_time(settings: Mapping[str, str]) -> Fact:
+    value = settings.get("escape-time", "")
     if value.isdecimal() and int(value[:9]) > 50:
         return Fact("tmux", f"escape-time {int(value[:9])} ms", "note", "Esc is delayed by as much: tmux set -s escape-time 10")
     return Fact("tmux", f"escape-time {plain(value, 20) or 'unknown'} ms", "good")
 
 
-def _default_terminal(found: Mapping[str, str]) -> Fact:
-    value = found.get("default-terminal", "")
+def _default_terminal(settings: Mapping[str, str]) -> Fact:
+    value = settings.get("default-terminal", "")
     if "256color" in value or "direct" in value:
         return Fact("tmux", f"default-terminal {plain(value, 30)}", "good")
     advice = "tmux has few colours: tmux set -g default-terminal tmux-256color, then a new window."
@@ -186,7 +186,7 @@ def tmux_settings(environ: Mapping[str, str]) -> dict[str, str]:
     command = shutil.which("tmux", path=environ.get("PATH", os.defpath))
     if not environ.get("TMUX") or command is None:
         return {}
-    found = {}
+    settings = {}
     for name, question in TMUX_QUESTIONS.items():
         try:
             answer = subprocess.run(
@@ -199,8 +199,8 @@ def tmux_settings(environ: Mapping[str, str]) -> dict[str, str]:
             )
         except (OSError, subprocess.SubprocessError):
             continue
-        found[name] = answer.stdout.decode("utf-8", "replace").strip()
-    return {} if found.keys() <= {"version"} else found
+        settings[name] = answer.stdout.decode("utf-8", "replace").strip()
+    return {} if settings.keys() <= {"version"} else settings
 
 
 def sample_lines() -> list[str]:
@@ -209,6 +209,6 @@ def sample_lines() -> list[str]:
     return [f"{name:<8} {sample:<{width}} |" for name, sample in SAMPLES]
 
 
-def as_lines(found: Sequence[Fact]) -> list[tuple[Fact, str, str]]:
+def as_lines(checked: Sequence[Fact]) -> list[tuple[Fact, str, str]]:
     """(fact, its line without the advice, its advice)."""
-    return [(fact, f"{SIGN[fact.kind]} {fact.name:<10}{fact.found}", fact.advice) for fact in found]
+    return [(fact, f"{SIGN[fact.kind]} {fact.name:<10}{fact.found}", fact.advice) for fact in checked]

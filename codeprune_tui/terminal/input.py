@@ -103,8 +103,8 @@ class PasteParser(XTermParser):
 
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[Key]:
         """As Textual, which knows nothing of kitty's types of key events and alternate keys: a release is no key."""
-        if ":" in sequence and (found := EXTENDED_KEY.fullmatch(sequence)):
-            code, modifiers, text, end = found.groups(default="")
+        if ":" in sequence and (extended := EXTENDED_KEY.fullmatch(sequence)):
+            code, modifiers, text, end = extended.groups(default="")
             pressed, _, kind = modifiers.partition(":")
             if kind.startswith("3"):
                 return [Key(Keys.Ignore, None)]

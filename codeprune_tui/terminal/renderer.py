@@ -112,22 +112,22 @@ def _pieces(update: LayoutUpdate | ChopsUpdate) -> Iterable[tuple[int, int, Stri
 
 def _stretches(places: Sequence[int]) -> Iterable[tuple[int, int]]:
     """First and last of the places that lie close together."""
-    found: list[tuple[int, int]] = []
+    stretches: list[tuple[int, int]] = []
     for at in places:
-        if found and at - found[-1][1] <= GAP:
-            found[-1] = (found[-1][0], at)
+        if stretches and at - stretches[-1][1] <= GAP:
+            stretches[-1] = (stretches[-1][0], at)
         else:
-            found.append((at, at))
-    return found
+            stretches.append((at, at))
+    return stretches
 
 
 def _cut(segments: Sequence[Segment], first: int, end: int) -> list[Segment]:
     """Those cells, from `first` to before `end`, of segments whose letters take one cell each."""
-    found: list[Segment] = []
+    pieces: list[Segment] = []
     at = 0
     for segment in segments:
         text = segment.text[max(0, first - at) : max(0, end - at)]
         if text:
-            found.append(Segment(text, segment.style))
+            pieces.append(Segment(text, segment.style))
         at += len(segment.text)
-    return found
+    return pieces

@@ -53,10 +53,10 @@ def ticks(low: float, high: float, most: int) -> list[float]:
         for times in (1, 2, 5):
             step = times * 10.0**power
             first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-            found = [round(place * step, max(0, -power)) for place in range(first, min(last, first + 4 * most) + 1)]
-            if len(found) <= most:
-                return [finer[0], finer[-1]] if len(found) < 2 <= min(most, len(finer)) else found
-            finer = found
+            values = [round(place * step, max(0, -power)) for place in range(first, min(last, first + 4 * most) + 1)]
+            if len(values) <= most:
+                return [finer[0], finer[-1]] if len(values) < 2 <= min(most, len(finer)) else values
+            finer = values
     return finer[:most]
 
 
@@ -105,7 +105,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def _unit(size: float) -> tuple[float, str]:
-    return next((found for found in UNITS if size >= max(found[0], SHORTENED)), (1.0, ""))
+    return next((unit for unit in UNITS if size >= max(unit[0], SHORTENED)), (1.0, ""))
 
 
 def _scientific(value: float, digits: int) -> str:

@@ -33,10 +33,10 @@ class Axis:
 
 
 AXES: dict[str, Axis] = {
-    "sparsity": Axis("sparsity %", lambda found: 100 * found.sparsity),
-    "round": Axis("round", lambda found: float(found.round), whole=True),
-    "size": Axis("size MB", lambda found: None if found.size_bytes is None else found.size_bytes / MEGABYTE),
-    "latency": Axis("ms per token", lambda found: found.ms_per_token),
+    "sparsity": Axis("sparsity %", lambda result: 100 * result.sparsity),
+    "round": Axis("round", lambda result: float(result.round), whole=True),
+    "size": Axis("size MB", lambda result: None if result.size_bytes is None else result.size_bytes / MEGABYTE),
+    "latency": Axis("ms per token", lambda result: result.ms_per_token),
 }
 
 
@@ -108,7 +108,7 @@ def _has_results(info: RunInfo) -> bool:
 
 def dense(rounds: Sequence[Result], measure: str) -> float | None:
     """The score of a run's dense model."""
-    return next((found.scores.get(measure) for found in rounds if found.round == 0), None)
+    return next((result.scores.get(measure) for result in rounds if result.round == 0), None)
 
 
 def picture(results: Results, axis: Axis, measure: str) -> Picture:
@@ -121,7 +121,7 @@ def picture(results: Results, axis: Axis, measure: str) -> Picture:
     """
     curves = []
     for run, rounds in results.items():
-        places = [(axis.value(found), found.scores.get(measure)) for found in rounds]
+        places = [(axis.value(result), result.scores.get(measure)) for result in rounds]
         points = tuple((x, y) for x, y in places if x is not None and y is not None)
         curves.append(Curve(run, points, _spread(rounds, axis, measure)))
     levels = tuple(level for runs in by_rows(results) for level in _levels(results, runs, measure))
@@ -148,12 +148,12 @@ def _levels(results: Results, runs: Sequence[str], measure: str) -> list[Level]:
 
 
 def _spread(rounds: Sequence[Result], axis: Axis, measure: str) -> tuple[tuple[float, float, float], ...]:
-    found = []
+    whiskers = []
     for each in rounds:
         x = axis.value(each)
         if isinstance(each, Mean) and x is not None and measure in each.deviation:
-            found.append((x, each.low[measure], each.high[measure]))
-    return tuple(found)
+            whiskers.append((x, each.low[measure], each.high[measure]))
+    return tuple(whiskers)
 
 
 def _note(results: Results, axis: Axis, curves: Sequence[Curve]) -> str:
@@ -162,10 +162,10 @@ def _note(results: Results, axis: Axis, curves: Sequence[Curve]) -> str:
         return f"Rounds of one run were scored on different rows, and do not compare: {', '.join(within)}."
     if len(by_rows(results)) > 1:
         return "Scored on different rows: each run against its own floors, in its colour."
-    settings = {found.decoded_on for rounds in results.values() for found in rounds if found.decoded_on}
+    settings = {result.decoded_on for rounds in results.values() for result in rounds if result.decoded_on}
     if axis is AXES["latency"] and len(settings) > 1:
         return f"Times from different settings do not compare: {'; '.join(sorted(settings))}."
-    lost = {run: sum(found.left_out for found in rounds) for run, rounds in results.items()}
+    lost = {run: sum(result.left_out for result in rounds) for run, rounds in results.items()}
     if named := [f"{number} of {run}" for run, number in lost.items() if number]:
         return f"Scores that are no numbers are left out: {', '.join(named)}."
     empty = [curve.run for curve in curves if not curve.points and results[curve.run]]
@@ -184,40 +184,40 @@ class Column:
 
 
 COLUMNS: dict[str, Column] = {
-    "run": Column("run", lambda found, _: found.run),
-    "round": Column("round", lambda found, _: found.round),
-    "sparsity": Column("sparsity", lambda found, _: found.sparsity),
-    "bleu": Column("BLEU", lambda found, _: found.scores.get("bleu")),
-    "diff": Column("Δ dense", lambda found, dense: change(found, dense)),
-    "over": Column("Δ floor", lambda found, _: over_floor(found)),
-    "corpus_bleu": Column("corpus", lambda found, _: found.scores.get("corpus_bleu")),
-    "chrf": Column("chrF", lambda found, _: found.scores.get("chrf")),
-    "size": Column("MB", lambda found, _: found.size_bytes),
-    "latency": Column("ms/tok", lambda found, _: found.ms_per_token),
+    "run": Column("run", lambda result, _: result.run),
+    "round": Column("round", lambda result, _: result.round),
+    "sparsity": Column("sparsity", lambda result, _: result.sparsity),
+    "bleu": Column("BLEU", lambda result, _: result.scores.get("bleu")),
+    "diff": Column("Δ dense", lambda result, dense: change(result, dense)),
+    "over": Column("Δ floor", lambda result, _: over_floor(result)),
+    "corpus_bleu": Column("corpus", lambda result, _: result.scores.get("corpus_bleu")),
+    "chrf": Column("chrF", lambda result, _: result.scores.get("chrf")),
+    "size": Column("MB", lambda result, _: result.size_bytes),
+    "latency": Column("ms/tok", lambda result, _: result.ms_per_token),
 }
 
 
-def change(found: Result, dense_bleu: float | None) -> float | None:
+def change(result: Result, dense_bleu: float | None) -> float | None:
     """BLEU less that of the run's dense model; None for the dense model itself, and where one is not known."""
-    if isinstance(found, Mean):
-        return found.changed
-    bleu = found.scores.get("bleu")
-    return None if bleu is None or dense_bleu is None or found.round == 0 else bleu - dense_bleu
+    if isinstance(result, Mean):
+        return result.changed
+    bleu = result.scores.get("bleu")
+    return None if bleu is None or dense_bleu is None or result.round == 0 else bleu - dense_bleu
 
 
-def highest_floor(found: Result, measure: str) -> tuple[str, float] | None:
+def highest_floor(result: Result, measure: str) -> tuple[str, float] | None:
     """The highest floor on a result's own rows, with its name; None where no floor is known.
 
     Args:
-        found: The result.
+        result: The result.
         measure: One of `MEASURES`.
     """
-    return max(found.floors_of(measure).items(), key=lambda floor: floor[1], default=None)
+    return max(result.floors_of(measure).items(), key=lambda floor: floor[1], default=None)
 
 
-def over_floor(found: Result) -> float | None:
+def over_floor(result: Result) -> float | None:
     """BLEU less the highest floor on the same rows; None where one of them is not known."""
-    bleu, floor = found.scores.get("bleu"), highest_floor(found, "bleu")
+    bleu, floor = result.scores.get("bleu"), highest_floor(result, "bleu")
     return None if bleu is None or floor is None else bleu - floor[1]
 
 
@@ -229,7 +229,7 @@ def in_order(results: Results, column: str, down: bool) -> list[Result]:
         column: One of `COLUMNS`.
         down: Largest first.
     """
-    rounds = [(found, COLUMNS[column].value(found, dense(of_run, "bleu"))) for of_run in results.values() for found in of_run]
+    rounds = [(result, COLUMNS[column].value(result, dense(of_run, "bleu"))) for of_run in results.values() for result in of_run]
     known = [entry for entry in rounds if entry[1] is not None]
     known.sort(key=lambda entry: entry[1], reverse=down)  # type: ignore[arg-type,return-value]  # None is left out, a column has one type
-    return [found for found, _ in known] + [found for found, value in rounds if value is None]
+    return [result for result, _ in known] + [result for result, value in rounds if value is None]

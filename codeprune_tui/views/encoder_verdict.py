@@ -40,7 +40,7 @@ def warning_of_all(rounds: Iterable[Result]) -> str:
     Args:
         rounds: Of one run or more; each is judged once.
     """
-    studies = {found.run: found.dense_less for found in rounds}
+    studies = {result.run: result.dense_less for result in rounds}
     silent = {run: less for run, less in studies.items() if carries(less) is False}
     if len(studies) == 1:
         return "".join(map(warning, silent.values()))

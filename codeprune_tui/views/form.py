@@ -57,14 +57,14 @@ class Outcome:
 
 def fields() -> dict[str, FieldInfo]:
     """Every key of a recipe with its description, dotted, folded sections last."""
-    found: dict[str, FieldInfo] = {}
+    fields_by_key: dict[str, FieldInfo] = {}
     sections = sorted(Recipe.model_fields.items(), key=lambda item: item[0] in FOLDED)
     for name, info in sections:
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            found |= {f"{name}.{key}": inner for key, inner in info.annotation.model_fields.items()}
+            fields_by_key |= {f"{name}.{key}": inner for key, inner in info.annotation.model_fields.items()}
         else:
-            found[name] = info
-    return found
+            fields_by_key[name] = info
+    return fields_by_key
 
 
 def judge(entries: Mapping[str, Value]) -> Outcome:
@@ -110,10 +110,10 @@ def values(recipe: Recipe) -> dict[str, Value]:
 def told(recipe: Recipe) -> dict[str, Value]:
     """The keys that say something: those that differ from what they would be without being said."""
     silent = values(Recipe.model_validate({"training": {"preset": recipe.training.preset}}))
-    found = {key: value for key, value in values(recipe).items() if value != silent[key]}
+    entries = {key: value for key, value in values(recipe).items() if value != silent[key]}
     if recipe.training.preset != Recipe().training.preset:
-        found["training.preset"] = recipe.training.preset
-    return found
+        entries["training.preset"] = recipe.training.preset
+    return entries
 
 
 def toml(recipe: Recipe) -> str:

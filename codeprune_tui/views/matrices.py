@@ -52,8 +52,8 @@ SAME = 0.001
 
 def _of(name: str) -> Callable[[Matrix], float | None]:
     def value(matrix: Matrix) -> float | None:
-        found = getattr(matrix.measured, name, None)
-        return found if drawable(found) else None  # a damaged journal may hold anything
+        figure = getattr(matrix.measured, name, None)
+        return figure if drawable(figure) else None  # a damaged journal may hold anything
 
     return value
 
@@ -81,35 +81,35 @@ def matrices(view: RunView, number: int) -> dict[str, Matrix]:
     Returns:
         Parameter name -> matrix.
     """
-    here = view.by_round.get(number, RoundView(number))
-    now, before = _sparsities(here), _sparsities(view.by_round.get(number - 1, RoundView(number - 1)))
+    round_view = view.by_round.get(number, RoundView(number))
+    now, before = _sparsities(round_view), _sparsities(view.by_round.get(number - 1, RoundView(number - 1)))
     dense_before = number == 1 and 0 in view.by_round
-    found: dict[str, Matrix] = {}
+    by_name: dict[str, Matrix] = {}
     for parameter, sparsity in now.items():
         place = locate(parameter)
         if place is not None and place.layer < LAYERS:
             last = before.get(parameter, 0.0 if dense_before else None)
             gained = None if last is None else sparsity - last
-            found[parameter] = Matrix(parameter, place, sparsity, gained, here.figures.get(parameter))
-    return found
+            by_name[parameter] = Matrix(parameter, place, sparsity, gained, round_view.figures.get(parameter))
+    return by_name
 
 
 def uniform(shares: Iterable[float]) -> bool:
     """Whether matrices are all equally sparse, as the layer-wise scope makes them: then other figures say more."""
-    found = list(shares)
-    return len(found) > 1 and max(found) > 0 and max(found) - min(found) < SAME
+    sparsities = list(shares)
+    return len(sparsities) > 1 and max(sparsities) > 0 and max(sparsities) - min(sparsities) < SAME
 
 
 def telling(view: RunView, number: int) -> str:
     """The key of `MEASURES` that tells most of a round: sparsity, unless all have the same and their changes differ."""
-    found = matrices(view, number).values()
-    differs = _differs([MEASURES["change"].value(each) for each in found])
-    return "change" if differs and uniform(each.sparsity for each in found) else "sparsity"
+    shown = matrices(view, number).values()
+    differs = _differs([MEASURES["change"].value(each) for each in shown])
+    return "change" if differs and uniform(each.sparsity for each in shown) else "sparsity"
 
 
 def changes(view: RunView, number: int) -> dict[str, float | None]:
     """Parameter name -> how much its kept weights changed since the round before, as a share; None where that is not known."""
-    return {name: MEASURES["change"].value(found) for name, found in matrices(view, number).items()}
+    return {name: MEASURES["change"].value(matrix) for name, matrix in matrices(view, number).items()}
 
 
 def _differs(values: Sequence[float | None]) -> bool:
@@ -122,25 +122,25 @@ def complete(view: RunView, number: int) -> bool:
     return number < view.round or (number in view.by_round and view.by_round[number].finished)
 
 
-def _sparsities(here: RoundView) -> dict[str, float]:
-    measured = {name: 1 - found.kept / max(1, found.rows * found.columns) for name, found in here.figures.items()}
-    return {**here.matrices, **measured}
+def _sparsities(round_view: RoundView) -> dict[str, float]:
+    measured = {name: 1 - figures.kept / max(1, figures.rows * figures.columns) for name, figures in round_view.figures.items()}
+    return {**round_view.matrices, **measured}
 
 
 def top(view: RunView, measure: Measure) -> float:
     """The value with the lightest tone: 1 for shares, else the largest of all rounds, so that rounds can be compared."""
     if measure.bounded:
         return 1.0
-    values = (measure.value(found) for number in rounds(view) for found in matrices(view, number).values())
+    values = (measure.value(matrix) for number in rounds(view) for matrix in matrices(view, number).values())
     return max((value for value in values if value is not None), default=1.0) or 1.0
 
 
 def missing(view: RunView, number: int, measure: Measure, shown: Mapping[str, Matrix]) -> str:
     """Why a round has none of a figure; "" where it has some."""
-    if any(measure.value(found) is not None for found in shown.values()):
+    if any(measure.value(matrix) is not None for matrix in shown.values()):
         return ""
-    here = view.by_round.get(number, RoundView(number))
-    if not here.figures:
+    round_view = view.by_round.get(number, RoundView(number))
+    if not round_view.figures:
         if complete(view, number):
             return f"No {measure.what}: an older version ran this round and did not measure them."
         return f"No {measure.what} yet: they are measured at the end of the round."
@@ -149,11 +149,11 @@ def missing(view: RunView, number: int, measure: Measure, shown: Mapping[str, Ma
 
 def summary(shown: Mapping[str, Matrix]) -> str:
     """What is dead in all matrices of a round together; "" where it was not measured."""
-    measured = [found.measured for found in shown.values() if found.measured is not None]
+    measured = [each.measured for each in shown.values() if each.measured is not None]
     if not measured:
         return ""
-    dead_rows, dead_columns = sum(found.dead_rows for found in measured), sum(found.dead_columns for found in measured)
-    dead_heads, heads = sum(found.dead_heads for found in measured), sum(found.heads for found in measured)
+    dead_rows, dead_columns = sum(each.dead_rows for each in measured), sum(each.dead_columns for each in measured)
+    dead_heads, heads = sum(each.dead_heads for each in measured), sum(each.heads for each in measured)
     of_heads = f", {count(dead_heads)} of {count(heads)} heads" if heads else ""
     return f"{count(dead_rows)} rows, {count(dead_columns)} columns{of_heads} are dead in the {len(measured)} matrices"
 
@@ -183,18 +183,18 @@ def figure(value: float | None, scale: float, digits: int) -> str:
 def facts(view: RunView, number: int, matrix: Matrix) -> list[tuple[str, str]]:
     """All figures of a matrix in a round as (label, text) pairs; what is missing is said in the last one."""
     gained = "" if matrix.gained is None else f" ({points(matrix.gained)} points since round {number - 1})"
-    found = [("sparsity", f"{percent(matrix.sparsity)}{gained}")]
+    lines = [("sparsity", f"{percent(matrix.sparsity)}{gained}")]
     measured = matrix.measured
     if measured is None:
-        return [*found, ("", missing(view, number, MEASURES["magnitude"], {}).replace("magnitudes", "other figures"))]
-    found.append(("kept", f"{count(measured.kept)} of {count(measured.rows)} × {count(measured.columns)}"))
-    found.append(("mean |w| of kept", figure(measured.magnitude, 1, 5)))
-    found.append(("change", NOTHING if measured.change is None else percent(measured.change)))
-    found.append(("overlap", NOTHING if measured.overlap is None else percent(measured.overlap)))
-    found.append(("dead rows", f"{count(measured.dead_rows)} of {count(measured.rows)}"))
-    found.append(("dead columns", f"{count(measured.dead_columns)} of {count(measured.columns)}"))
-    found.append(("dead heads", f"{measured.dead_heads} of {measured.heads}" if measured.heads else "has none"))
-    return found
+        return [*lines, ("", missing(view, number, MEASURES["magnitude"], {}).replace("magnitudes", "other figures"))]
+    lines.append(("kept", f"{count(measured.kept)} of {count(measured.rows)} × {count(measured.columns)}"))
+    lines.append(("mean |w| of kept", figure(measured.magnitude, 1, 5)))
+    lines.append(("change", NOTHING if measured.change is None else percent(measured.change)))
+    lines.append(("overlap", NOTHING if measured.overlap is None else percent(measured.overlap)))
+    lines.append(("dead rows", f"{count(measured.dead_rows)} of {count(measured.rows)}"))
+    lines.append(("dead columns", f"{count(measured.dead_columns)} of {count(measured.columns)}"))
+    lines.append(("dead heads", f"{measured.dead_heads} of {measured.heads}" if measured.heads else "has none"))
+    return lines
 
 
 HISTORY = ("round", "sparsity", "mean |w|", "change", "overlap", "rows", "columns", "heads")
@@ -211,9 +211,9 @@ def history(view: RunView, parameter: str) -> list[tuple[str, ...]]:
     return lines
 
 
-def _measured(found: MatrixMeasured | None) -> tuple[str, ...]:
-    if found is None:
+def _measured(figures: MatrixMeasured | None) -> tuple[str, ...]:
+    if figures is None:
         return (NOTHING,) * 6
-    shares = [NOTHING if value is None else percent(value) for value in (found.change, found.overlap)]
-    dead_heads = str(found.dead_heads) if found.heads else NOTHING
-    return (figure(found.magnitude, 1, 4), *shares, count(found.dead_rows), count(found.dead_columns), dead_heads)
+    shares = [NOTHING if value is None else percent(value) for value in (figures.change, figures.overlap)]
+    dead_heads = str(figures.dead_heads) if figures.heads else NOTHING
+    return (figure(figures.magnitude, 1, 4), *shares, count(figures.dead_rows), count(figures.dead_columns), dead_heads)

@@ -46,8 +46,8 @@ def _whole(value: object) -> bool:
 
 def mended(value: Value) -> Value:
     """The same with NaN for every figure that cannot be; shares of matrices that cannot be are left out."""
-    found: Any = _mended(value)
-    return found  # type: ignore[no-any-return]
+    finite: Any = _mended(value)
+    return finite  # type: ignore[no-any-return]
 
 
 def _mended(value: Any) -> Any:

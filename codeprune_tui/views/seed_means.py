@@ -34,11 +34,11 @@ def curves(keys: Mapping[str, str], runs: Sequence[str]) -> list[tuple[str, ...]
         keys: Run -> what runs of one curve have in common (`experiments.without_seed`); a run that is missing is alone.
         runs: Names.
     """
-    found: dict[str, list[str]] = {}
+    runs_by_curve: dict[str, list[str]] = {}
     for run in runs:
         # A key of a run without a recipe must be nobody else's.
-        found.setdefault(f"curve {keys[run]}" if run in keys else f"run {run}", []).append(run)
-    return [tuple(members) for members in found.values()]
+        runs_by_curve.setdefault(f"curve {keys[run]}" if run in keys else f"run {run}", []).append(run)
+    return [tuple(members) for members in runs_by_curve.values()]
 
 
 def grouped(results: Mapping[str, tuple[Result, ...]], keys: Mapping[str, str]) -> dict[str, tuple[Result, ...]]:
@@ -48,21 +48,21 @@ def grouped(results: Mapping[str, tuple[Result, ...]], keys: Mapping[str, str]) 
         results: Run -> its complete rounds.
         keys: As in `curves`.
     """
-    found: dict[str, tuple[Result, ...]] = {}
+    groups: dict[str, tuple[Result, ...]] = {}
     for members in _on_same_rows(curves(keys, list(results)), results):
         if len(members) == 1:
-            found[members[0]] = results[members[0]]
+            groups[members[0]] = results[members[0]]
             continue
-        title = _title(members, {*results, *found})
+        title = _title(members, {*results, *groups})
         rounds = sorted({each.round for run in members for each in results[run]})
-        found[title] = tuple(_mean(title, number, [results[run] for run in members]) for number in rounds)
-    return found
+        groups[title] = tuple(_mean(title, number, [results[run] for run in members]) for number in rounds)
+    return groups
 
 
-def _on_same_rows(found: Sequence[tuple[str, ...]], results: Mapping[str, tuple[Result, ...]]) -> list[tuple[str, ...]]:
+def _on_same_rows(groups: Sequence[tuple[str, ...]], results: Mapping[str, tuple[Result, ...]]) -> list[tuple[str, ...]]:
     """Curves whose runs share their rows: a mean over others would be held against floors that are not its own."""
     parted: list[tuple[str, ...]] = []
-    for members in found:
+    for members in groups:
         parted += by_rows({run: results[run] for run in members})
         parted += [(run,) for run in members if not results[run]]
     return parted
@@ -84,28 +84,28 @@ def _beginning(names: Sequence[str]) -> str:
 
 
 def _mean(title: str, number: int, runs: Sequence[tuple[Result, ...]]) -> Mean:
-    there = [found for of_run in runs for found in of_run if found.round == number]
+    there = [result for of_run in runs for result in of_run if result.round == number]
     first = there[0]
-    scores = {name: [found.scores[name] for found in there if name in found.scores] for name in MEASURES}
+    scores = {name: [result.scores[name] for result in there if name in result.scores] for name in MEASURES}
     scores = {name: values for name, values in scores.items() if values}
-    size = _average(there, lambda found: found.size_bytes)
-    same = len({found.decoded_on for found in there}) == 1
+    size = _average(there, lambda result: result.size_bytes)
+    same = len({result.decoded_on for result in there}) == 1
     return Mean(
         title,
         number,
-        sparsity=fmean(found.sparsity for found in there),
-        before=fmean(found.before for found in there),
+        sparsity=fmean(result.sparsity for result in there),
+        before=fmean(result.before for result in there),
         scores={name: fmean(values) for name, values in scores.items()},
         floors=_mean_floors(there),
         size_bytes=None if size is None else round(size),
         split=first.split,
         data=first.data,
         rows=first.rows,
-        seconds=fmean(found.seconds for found in there),
+        seconds=fmean(result.seconds for result in there),
         signatures=first.signatures,
-        ms_per_token=_average(there, lambda found: found.ms_per_token),
+        ms_per_token=_average(there, lambda result: result.ms_per_token),
         decoded_on=first.decoded_on if same else "",
-        runs=tuple(sorted(found.run for found in there)),
+        runs=tuple(sorted(result.run for result in there)),
         low={name: min(values) for name, values in scores.items()},
         high={name: max(values) for name, values in scores.items()},
         deviation={name: stdev(values) for name, values in scores.items() if len(values) > 1},
@@ -115,13 +115,13 @@ def _mean(title: str, number: int, runs: Sequence[tuple[Result, ...]]) -> Mean:
 
 def _mean_floors(there: Sequence[Result]) -> Mapping[str, Mapping[str, float]]:
     """Floors are those of the rows, and so of every run; only with the encoder off each model has its own."""
-    off = [found.floors["encoder_off"] for found in there if "encoder_off" in found.floors]
+    off = [result.floors["encoder_off"] for result in there if "encoder_off" in result.floors]
     means = {name: fmean(each[name] for each in off) for name in MEASURES if off and all(name in each for each in off)}
     return {**there[0].floors, "encoder_off": means} if means else there[0].floors
 
 
 def _average(there: Sequence[Result], of: Callable[[Result], float | None]) -> float | None:
-    values = [value for found in there if (value := of(found)) is not None]
+    values = [value for result in there if (value := of(result)) is not None]
     return fmean(values) if values else None
 
 
@@ -129,7 +129,7 @@ def _mean_change(number: int, runs: Sequence[tuple[Result, ...]]) -> float | Non
     """None for the dense round, and where no run has both scores."""
     changes = []
     for of_run in runs:
-        bleu = {found.round: found.scores["bleu"] for found in of_run if "bleu" in found.scores}
+        bleu = {result.round: result.scores["bleu"] for result in of_run if "bleu" in result.scores}
         if number > 0 and {0, number} <= bleu.keys():
             changes.append(bleu[number] - bleu[0])
     return fmean(changes) if changes else None

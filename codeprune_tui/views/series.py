@@ -99,13 +99,13 @@ class _Run:
     def place(self, number: int, step: int, value: float) -> Point:
         if not self.by_round:
             return Point(float(step), value, number, step)
-        here = self.view.by_round.get(number)
-        steps = max(1, here.steps if here and here.steps else self.view.steps)
+        round_view = self.view.by_round.get(number)
+        steps = max(1, round_view.steps if round_view and round_view.steps else self.view.steps)
         return Point(number - 1 + min(1.0, step / steps), value, number, step)
 
     def end(self, number: int, value: float) -> Point:
-        here = self.view.by_round[number]
-        step = here.picked_step or here.steps
+        round_view = self.view.by_round[number]
+        step = round_view.picked_step or round_view.steps
         return Point(float(number if self.by_round else step), value, number, step)
 
 
@@ -123,13 +123,15 @@ def _about_training(view: RunView, key: str) -> tuple[tuple[tuple[str, float | N
 
 
 def _scored(run: _Run, key: str) -> Iterable[Point]:
-    scored = {here.number: getattr(here.scores, key) for here in run.view.finished if here.scores}
+    scored = {each.number: getattr(each.scores, key) for each in run.view.finished if each.scores}
     results = {number: run.end(number, value) for number, value in scored.items() if value is not None}
-    for found in run.view.evaluations:
-        if (value := getattr(found.scores, key)) is None:
+    for evaluation in run.view.evaluations:
+        if (value := getattr(evaluation.scores, key)) is None:
             continue
-        point = run.place(found.round, found.step, value)
-        if found.round not in results or point.x != results[found.round].x:  # what counts there is the picked weights' score
+        point = run.place(evaluation.round, evaluation.step, value)
+        if (
+            evaluation.round not in results or point.x != results[evaluation.round].x
+        ):  # what counts there is the picked weights' score
             yield point
     yield from results.values()
 
@@ -141,24 +143,26 @@ def _about_scores(view: RunView, key: str) -> tuple[tuple[tuple[str, float | Non
 
 def _validated(name: str, scale: float) -> Callable[[_Run, str], Iterable[Point]]:
     def points(run: _Run, _key: str) -> Iterable[Point]:
-        return (run.place(found.round, found.step, scale * getattr(found, name)) for found in run.view.validations)
+        return (
+            run.place(validation.round, validation.step, scale * getattr(validation, name)) for validation in run.view.validations
+        )
 
     return points
 
 
 def _sparsities(run: _Run, _key: str) -> Iterable[Point]:
-    return (run.end(number, 100 * here.sparsity) for number, here in sorted(run.view.by_round.items()))
+    return (run.end(number, 100 * each.sparsity) for number, each in sorted(run.view.by_round.items()))
 
 
 def _seconds(run: _Run, _key: str) -> Iterable[Point]:
-    return (run.end(here.number, here.seconds) for here in run.view.finished)
+    return (run.end(each.number, each.seconds) for each in run.view.finished)
 
 
 def _of_matrix(run: _Run, key: str) -> Iterable[Point]:
     parameter = key.removeprefix(MATRIX)
     for place in masked_rounds(run.view):
-        if (found := matrices(run.view, place).get(parameter)) is not None:
-            yield run.end(place, 100 * found.sparsity)
+        if (matrix := matrices(run.view, place).get(parameter)) is not None:
+            yield run.end(place, 100 * matrix.sparsity)
 
 
 KINDS: dict[str, _Kind] = {
@@ -188,11 +192,11 @@ def titles(view: RunView) -> dict[str, str]:
     """
     pretrained = view.kind == "pretrain"
     hidden = {*MEASURES, "sparsity"} if pretrained else set(PRETRAINED)
-    scored = [here.scores for here in view.finished if here.scores is not None]
+    scored = [each.scores for each in view.finished if each.scores is not None]
     hidden |= {name for name in MEASURES if scored and all(getattr(scores, name) is None for scores in scored)}
     newest = max(masked_rounds(view), default=-1)
     of_matrices = (
-        {f"{MATRIX}{name}": f"sparsity of {matrix_title(found)}" for name, found in matrices(view, newest).items()}
+        {f"{MATRIX}{name}": f"sparsity of {matrix_title(matrix)}" for name, matrix in matrices(view, newest).items()}
         if newest >= 0
         else {}
     )
@@ -216,8 +220,8 @@ def chart(view: RunView, key: str) -> Chart:
     unit, scale = kind.unit, 1.0
     if unit == "s":
         longest = max((point.y for point in points), default=0.0)
-        _, scale, unit = next(found for found in TIMES if longest >= found[0])
-    told = [note, f"{left_out:,} left out: no numbers" if left_out else ""]
+        _, scale, unit = next(entry for entry in TIMES if longest >= entry[0])
+    notes = [note, f"{left_out:,} left out: no numbers" if left_out else ""]
     return Chart(
         key,
         title,
@@ -229,7 +233,7 @@ def chart(view: RunView, key: str) -> Chart:
         right=max((float(max(1, view.rounds if run.by_round else view.steps)), *(point.x for point in points[-1:]))),
         by_round=run.by_round,
         digits=kind.digits,
-        note=" · ".join(filter(None, told)),
+        note=" · ".join(filter(None, notes)),
     )
 
 

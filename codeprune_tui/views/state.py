@@ -188,7 +188,7 @@ class RunView:
     @property
     def before(self) -> float:
         """How sparse the model was before the run; 0 until it is known."""
-        return max((found.before for found in self.by_round.values()), default=0.0)
+        return max((each.before for each in self.by_round.values()), default=0.0)
 
     @property
     def finished(self) -> list[RoundView]:
@@ -198,13 +198,13 @@ class RunView:
     @property
     def masked(self) -> RoundView | None:
         """The newest round that has masks."""
-        masked = [found for found in self.by_round.values() if found.matrices]
-        return max(masked, key=lambda found: found.number, default=None)
+        masked = [each for each in self.by_round.values() if each.matrices]
+        return max(masked, key=lambda each: each.number, default=None)
 
     @property
     def evaluations(self) -> list[Evaluation]:
         """All measurements, in the order of rounds and steps."""
-        return [found for number in sorted(self.by_round) for found in self.by_round[number].evaluations]
+        return [evaluation for number in sorted(self.by_round) for evaluation in self.by_round[number].evaluations]
 
     @property
     def latest(self) -> Scores | None:
@@ -345,11 +345,11 @@ def _start(view: RunView, event: Event, what: RunStarted) -> RunView:
 
 def _forget_after(view: RunView, number: int, step: int) -> RunView:
     """Drops what lies after the point where a worker takes a run up again: it will all be sent once more."""
-    kept = {n: found for n, found in view.by_round.items() if n <= number}
+    kept = {n: of_round for n, of_round in view.by_round.items() if n <= number}
     if number in kept:
-        here = kept[number]
-        past = tuple(found for found in here.evaluations if found.step <= step)
-        kept[number] = replace(here, evaluations=past, finished=False, scores=None, picked_step=None, seconds=0.0, figures={})
+        current = kept[number]
+        past = tuple(evaluation for evaluation in current.evaluations if evaluation.step <= step)
+        kept[number] = replace(current, evaluations=past, finished=False, scores=None, picked_step=None, seconds=0.0, figures={})
     losses = _before(view.losses, number, step)
     if number == 0:  # its end, where the encoder is taken out, is still to come
         view = replace(
@@ -367,7 +367,7 @@ def _forget_after(view: RunView, number: int, step: int) -> RunView:
         losses=losses,
         rates={name: _before(series, number, step) for name, series in view.rates.items()},
         loss=losses.points[-1][2] if losses.points else None,
-        validations=tuple(found for found in view.validations if (found.round, found.step) <= (number, step)),
+        validations=tuple(each for each in view.validations if (each.round, each.step) <= (number, step)),
     )
 
 
@@ -391,42 +391,42 @@ def _turn(view: RunView, event: Event) -> RunView:
 
 
 def _round_event(view: RunView, what: RoundStarted | Pruned | Picked | RoundFinished | Rewound) -> RunView:
-    here = view.by_round.get(what.round, RoundView(what.round))
+    current = view.by_round.get(what.round, RoundView(what.round))
     match what:
         case RoundStarted():
-            here = replace(here, sparsity=what.sparsity, steps=what.steps)
+            current = replace(current, sparsity=what.sparsity, steps=what.steps)
             view = replace(view, round=what.round, step=0, sparsity=what.sparsity, decoding=None)
         case Pruned():
-            here = replace(here, sparsity=what.sparsity, matrices=what.matrices, kept=what.kept, total=what.total)
-            here = replace(here, before=what.before)
+            current = replace(current, sparsity=what.sparsity, matrices=what.matrices, kept=what.kept, total=what.total)
+            current = replace(current, before=what.before)
             view = replace(view, sparsity=what.sparsity)
         case Picked():
-            here = replace(here, picked_step=what.step)
+            current = replace(current, picked_step=what.step)
         case RoundFinished():
-            here = replace(here, sparsity=what.sparsity, scores=what.scores, seconds=what.seconds, finished=True)
-            here = replace(here, before=what.before, against_dense=what.against_dense)
+            current = replace(current, sparsity=what.sparsity, scores=what.scores, seconds=what.seconds, finished=True)
+            current = replace(current, before=what.before, against_dense=what.against_dense)
             view = replace(view, decoding=None)
-    return replace(view, by_round={**view.by_round, what.round: here}, anchor=None)
+    return replace(view, by_round={**view.by_round, what.round: current}, anchor=None)
 
 
 def _measure(view: RunView, events: Sequence[Event]) -> RunView:
     by_round = dict(view.by_round)
     for number, group in groupby((event.what for event in events), key=lambda what: getattr(what, "round", 0)):
-        here = by_round.get(number, RoundView(number))
+        current = by_round.get(number, RoundView(number))
         fresh = {what.parameter: what for what in group if isinstance(what, MatrixMeasured)}
-        by_round[number] = replace(here, figures={**here.figures, **fresh})
+        by_round[number] = replace(current, figures={**current.figures, **fresh})
     return replace(view, by_round=by_round)
 
 
 def _evaluate(view: RunView, what: Evaluated) -> RunView:
-    here = view.by_round.get(what.round, RoundView(what.round))
-    found = Evaluation(what.round, what.step, what.split, what.rows, what.scores, what.signatures, what.seconds)
-    others = tuple(old for old in here.evaluations if old.step != what.step)
-    here = replace(here, evaluations=(*others, found)[-MOST_EVALUATIONS:])
+    current = view.by_round.get(what.round, RoundView(what.round))
+    evaluation = Evaluation(what.round, what.step, what.split, what.rows, what.scores, what.signatures, what.seconds)
+    others = tuple(old for old in current.evaluations if old.step != what.step)
+    current = replace(current, evaluations=(*others, evaluation)[-MOST_EVALUATIONS:])
     samples = tuple(what.samples[:20])
     return replace(
         view,
-        by_round={**view.by_round, what.round: here},
+        by_round={**view.by_round, what.round: current},
         floors={**view.floors, **what.floors},
         decoding=None,
         anchor=None,
@@ -496,8 +496,8 @@ def eta_s(view: RunView, now: float) -> float | None:
     if view.turn is None or isinstance(view.turn.what, RunFinished) or view.last is None:
         return None
     once = view.encoder_off.seconds if view.encoder_off is not None else 0.0  # only round 0 does that
-    seconds = [found.seconds for found in view.finished if found.number > 0]
-    seconds = seconds or [max(0.0, found.seconds - once) for found in view.finished]
+    seconds = [each.seconds for each in view.finished if each.number > 0]
+    seconds = seconds or [max(0.0, each.seconds - once) for each in view.finished]
     evaluation = view.evaluation_s or 0.0
     if view.step_s is not None:
         whole = seconds[-1] if seconds else view.steps * view.step_s + evaluation
@@ -505,8 +505,8 @@ def eta_s(view: RunView, now: float) -> float | None:
         whole = seconds[-1]
     else:
         return None
-    here = view.by_round.get(view.round)
-    done = here is not None and here.finished
+    current = view.by_round.get(view.round)
+    done = current is not None and current.finished
     left = 0.0 if done else _round_left_s(view, whole)
     later = max(0, view.rounds - view.round) * whole
     waiting = isinstance(view.turn.what, Paused | Stopped | Failed)
@@ -521,8 +521,8 @@ def _round_left_s(view: RunView, whole: float) -> float:
         return evaluation * (1 - min(1.0, done / max(1, rows))) + _encoder_off_left_s(view)
     if view.step_s is None:
         return whole
-    here = view.by_round.get(view.round)
-    steps = here.steps if here is not None and here.steps else view.steps
+    current = view.by_round.get(view.round)
+    steps = current.steps if current is not None and current.steps else view.steps
     return max(0, steps - view.step) * view.step_s + evaluation + _encoder_off_left_s(view)
 
 

@@ -113,9 +113,9 @@ def floors_under(floors: Mapping[str, Scores], measure: str = "bleu") -> dict[st
     return {name: value for name, value in known.items() if value is not None}
 
 
-def changed(found: Interval | None) -> str:
+def changed(interval: Interval | None) -> str:
     """A difference of scores with the ends of its interval, or a dash: "−0.22 (−0.71 to +0.26)"."""
-    return f"{difference(found.value)} ({difference(found.low)} to {difference(found.high)})" if found else NOTHING
+    return f"{difference(interval.value)} ({difference(interval.low)} to {difference(interval.high)})" if interval else NOTHING
 
 
 def percent(share: float) -> str:

@@ -21,25 +21,25 @@ MOST = 64
 DEAD = Style(color="#ff5f5f", bgcolor="#000000", bold=True)
 
 
-def map_strips(found: MatrixMeasured, width: int, by_row: bool, tones: Sequence[str] = TONES) -> list[Strip]:
+def map_strips(figures: MatrixMeasured, width: int, by_row: bool, tones: Sequence[str] = TONES) -> list[Strip]:
     """The picture, line by line: column labels, then the blocks.
 
     Args:
-        found: The matrix.
+        figures: The matrix.
         width: Columns of the screen.
         by_row: Whether its heads, if it has any, lie along the rows; else along the columns.
         tones: Eleven colours, from 0 to 100 % pruned.
     """
-    blocks = [row[:MOST] for row in found.density[:MOST]]
+    blocks = [row[:MOST] for row in figures.density[:MOST]]
     across = max((len(row) for row in blocks), default=0)
     if not across:
         return []
     cell = max(4, min(7, (width - LABEL) // across))
-    columns = _labels(found.columns, across, 0 if by_row else found.heads)
+    columns = _labels(figures.columns, across, 0 if by_row else figures.heads)
     every = 1 if max(map(len, columns)) < cell else 2
     heading = "".join(text.rjust(cell - 1) + " " if not i % every else " " * cell for i, text in enumerate(columns))
     strips = [Strip([Segment(" " * LABEL + heading, Style(dim=True))])]
-    for label, row in zip(_labels(found.rows, len(blocks), found.heads if by_row else 0), blocks, strict=True):
+    for label, row in zip(_labels(figures.rows, len(blocks), figures.heads if by_row else 0), blocks, strict=True):
         strips.append(Strip([Segment(f"{label:>{LABEL - 1}} ", Style(dim=True)), *(_block(kept, cell, tones) for kept in row)]))
     return strips
 
@@ -69,16 +69,16 @@ class BlockMap(ScrollView, can_focus=False):
         self._note = ""
         self._strips: Sequence[Strip] = ()
 
-    def show(self, found: MatrixMeasured | None, by_row: bool, note: str) -> None:
+    def show(self, figures: MatrixMeasured | None, by_row: bool, note: str) -> None:
         """Shows another matrix.
 
         Args:
-            found: The matrix; None where it was not measured.
+            figures: The matrix; None where it was not measured.
             by_row: As `map_strips` wants it.
             note: What to say where there is nothing to show.
         """
-        if (found, by_row, note) != (self._found, self._by_row, self._note):
-            self._found, self._by_row, self._note = found, by_row, note
+        if (figures, by_row, note) != (self._found, self._by_row, self._note):
+            self._found, self._by_row, self._note = figures, by_row, note
             self._draw()
 
     def on_resize(self) -> None:

@@ -57,20 +57,18 @@ class Curves:
 def curves(view: RunView) -> Curves:
     """What the chart draws of a run: scores by round, or by step where there is only the dense round."""
     if view.kind == "pretrain":
-        accuracies = tuple((float(found.step), 100 * found.accuracy) for found in view.validations)
+        accuracies = tuple((float(each.step), 100 * each.accuracy) for each in view.validations)
         shown = _drawable(accuracies)
         title, right, left_out = "held-out tokens found, %, by step", float(max(1, view.steps)), len(accuracies) - len(shown)
         return Curves(title, (), (shown,), None, (None, None, None), right, left_out=left_out)
     by_step = view.rounds == 0
     inside: list[Points] = []
-    for number, found in sorted(view.by_round.items()):
-        steps = max(1, found.steps or view.steps)
-        places = [one.step if by_step else number - 1 + min(1.0, one.step / steps) for one in found.evaluations]
-        inside.append(tuple(sorted(zip(places, (one.scores.bleu for one in found.evaluations), strict=True))))
+    for number, each in sorted(view.by_round.items()):
+        steps = max(1, each.steps or view.steps)
+        places = [one.step if by_step else number - 1 + min(1.0, one.step / steps) for one in each.evaluations]
+        inside.append(tuple(sorted(zip(places, (one.scores.bleu for one in each.evaluations), strict=True))))
     results = [
-        (float((found.picked_step or 0) if by_step else found.number), found.scores.bleu)
-        for found in view.finished
-        if found.scores
+        (float((each.picked_step or 0) if by_step else each.number), each.scores.bleu) for each in view.finished if each.scores
     ]
     drawn = [_drawable(line) for line in inside]
     lost = sum(map(len, inside)) - sum(map(len, drawn)) + len(results) - len(_drawable(results))
@@ -206,13 +204,13 @@ class ScoreChart(Vertical):
             owner: Whose scores they are, safe to show, where that does not go without saying.
             note: What is to be said about that, below the legend.
         """
-        found = curves(view)
-        if (found, owner, note) == (self._curves, self._owner, self._note):
+        drawn = curves(view)
+        if (drawn, owner, note) == (self._curves, self._owner, self._note):
             return
-        self._curves, self._owner, self._note = found, owner, note
-        left_out = f" · {found.left_out} left out: no numbers" if found.left_out else ""
-        retitle(self, f"{f'{owner}: ' if owner else ''}{found.title}{left_out}")
-        self._draw(found)
+        self._curves, self._owner, self._note = drawn, owner, note
+        left_out = f" · {drawn.left_out} left out: no numbers" if drawn.left_out else ""
+        retitle(self, f"{f'{owner}: ' if owner else ''}{drawn.title}{left_out}")
+        self._draw(drawn)
         self._name_curves()
 
     def on_resize(self) -> None:
@@ -228,35 +226,35 @@ class ScoreChart(Vertical):
         if self._curves is not None:
             self.query_one("#legend-line", Static).update(_legend(self._curves, self.size.width, self._note))
 
-    def _draw(self, found: Curves) -> None:
+    def _draw(self, drawn: Curves) -> None:
         plot = self.query_one(Plot)
         plot.clear()
-        levels = [found.dense, *found.floors]
-        points = [*found.results, *(point for line in found.inside for point in line)]
+        levels = [drawn.dense, *drawn.floors]
+        points = [*drawn.results, *(point for line in drawn.inside for point in line)]
         heights = [y for _, y in points] + [level for level in levels if level is not None]
         left = min((0.0, *(x for x, _ in points)))
-        plot.set_axes((left, found.right), span(heights), whole=found.by_round)
+        plot.set_axes((left, drawn.right), span(heights), whole=drawn.by_round)
         for level, style in zip(levels, (DENSE, NAME, CONSTANT, ENCODER_OFF), strict=True):
             if level is not None:
-                plot.line([(left, level), (found.right, level)], style)
-        for line in found.inside:
+                plot.line([(left, level), (drawn.right, level)], style)
+        for line in drawn.inside:
             plot.line(line, INSIDE)
-        plot.line(found.results, CURVE)
-        plot.dots(found.results, CURVE)
+        plot.line(drawn.results, CURVE)
+        plot.dots(drawn.results, CURVE)
 
 
-def _legend(found: Curves, width: int, note: str) -> Content:
-    best = max((bleu for _, bleu in found.results), default=None)
+def _legend(drawn: Curves, width: int, note: str) -> Content:
+    best = max((bleu for _, bleu in drawn.results), default=None)
     entries = (
         ("● best ", "ansi_bright_cyan", best),
-        ("─ dense ", "ansi_bright_green", found.dense),
-        ("─ name ", "ansi_bright_yellow", found.floors[0]),
-        ("─ constant ", "ansi_bright_magenta", found.floors[1]),
-        ("─ encoder off ", "ansi_bright_blue", found.floors[2]),
+        ("─ dense ", "ansi_bright_green", drawn.dense),
+        ("─ name ", "ansi_bright_yellow", drawn.floors[0]),
+        ("─ constant ", "ansi_bright_magenta", drawn.floors[1]),
+        ("─ encoder off ", "ansi_bright_blue", drawn.floors[2]),
     )
     shown = [Content.assemble((label, colour), f"{score(level):<5}") for label, colour, level in entries]
     between = "  " if width >= 60 else "\n"
     legend = Content(between).join([shown[0] + Content("  ") + shown[1], shown[2] + Content("  ") + shown[3]])
-    if found.floors[2] is not None:
+    if drawn.floors[2] is not None:
         legend = Content("\n").join([legend, shown[4]])
     return Content.assemble(legend, "\n" if note else "", (note, "$text-warning"))

@@ -63,21 +63,23 @@ class CompareTable(RowTable):
             by: The column to sort by, one of `COLUMNS`.
             down: Largest first.
         """
-        here, width = self.chosen, self.app.size.width
+        chosen, width = self.chosen, self.app.size.width
         self.results = in_order(results, by, down)
-        seeds = any(isinstance(found, Mean) for found in self.results)
-        widths = _widths(width, SEED_WIDTHS if seeds else WIDTHS, before=any(found.before for found in self.results))
+        seeds = any(isinstance(result, Mean) for result in self.results)
+        widths = _widths(width, SEED_WIDTHS if seeds else WIDTHS, before=any(result.before for result in self.results))
         titles = SEED_TITLES if seeds else {}
         self.clear(columns=True)
         for key, room in widths.items():
             arrow = "" if key != by else "↓" if down else "↑"
             self.add_column(_heading(key, arrow, titles), width=room, key=key)
         places = {run: place for place, run in enumerate(results)}
-        for found in self.results:
-            cells = _cells(found, places[found.run], dense(results[found.run], "bleu"))
+        for result in self.results:
+            cells = _cells(result, places[result.run], dense(results[result.run], "bleu"))
             self.add_row(*(cells[key] for key in widths))
         self.border_title = f"{counted(self.results)}, by {COLUMNS[by].title} {'↓' if down else '↑'}"
-        same = [row for row, found in enumerate(self.results) if here and (found.run, found.round) == (here.run, here.round)]
+        same = [
+            row for row, result in enumerate(self.results) if chosen and (result.run, result.round) == (chosen.run, chosen.round)
+        ]
         self.move_cursor(row=same[0] if same else 0, animate=False)
 
     def tell(self, measure: str) -> None:
@@ -86,14 +88,14 @@ class CompareTable(RowTable):
         Args:
             measure: One of `MEASURES`.
         """
-        found = self.chosen
-        self.border_subtitle = "" if found is None else _about(found, measure, self.app.size.width - 6)
+        result = self.chosen
+        self.border_subtitle = "" if result is None else _about(result, measure, self.app.size.width - 6)
 
 
 def counted(results: list[Result]) -> str:
     """How many rounds of how many runs."""
-    rounds, runs = len(results), len({found.run for found in results})
-    if any(isinstance(found, Mean) for found in results):
+    rounds, runs = len(results), len({result.run for result in results})
+    if any(isinstance(result, Mean) for result in results):
         return f"{count(rounds)} round{'s' if rounds != 1 else ''} of {runs} curve{'s' if runs != 1 else ''}, seeds together"
     return f"{count(rounds)} round{'s' if rounds != 1 else ''} of {runs} run{'s' if runs != 1 else ''}"
 
@@ -103,34 +105,34 @@ def between(low: float, high: float) -> str:
     return f"{difference(low)}..{difference(high)}"
 
 
-def deviation(found: Result, measure: str) -> str:
+def deviation(result: Result, measure: str) -> str:
     """The standard deviation of several seeds behind their mean; "" where there is only one score."""
-    return f" ± {found.deviation[measure]:.2f}" if isinstance(found, Mean) and measure in found.deviation else ""
+    return f" ± {result.deviation[measure]:.2f}" if isinstance(result, Mean) and measure in result.deviation else ""
 
 
-def ends(found: Mean, measure: str) -> str:
+def ends(mean: Mean, measure: str) -> str:
     """The lowest and the highest score of several seeds."""
-    return f"{score(found.low[measure])}..{score(found.high[measure])}" if measure in found.deviation else NOTHING
+    return f"{score(mean.low[measure])}..{score(mean.high[measure])}" if measure in mean.deviation else NOTHING
 
 
-def _about(found: Result, measure: str, width: int) -> Text:
+def _about(result: Result, measure: str, width: int) -> Text:
     """The score with the floors on its own rows first: the line is cut at its end."""
-    against, spread = found.against_dense.get(measure), found.intervals.get(measure)
-    parts = [f"round {found.round}"]
-    value = f"{score(found.scores.get(measure))}{deviation(found, measure)}"
-    if isinstance(found, Mean) and measure in found.deviation:
-        value += f", {ends(found, measure)}"
-    parts.append(f"{value} ({beside(found.floors_of(measure), every=width >= ROOMY)})")
+    against, spread = result.against_dense.get(measure), result.intervals.get(measure)
+    parts = [f"round {result.round}"]
+    value = f"{score(result.scores.get(measure))}{deviation(result, measure)}"
+    if isinstance(result, Mean) and measure in result.deviation:
+        value += f", {ends(result, measure)}"
+    parts.append(f"{value} ({beside(result.floors_of(measure), every=width >= ROOMY)})")
     if against is not None:
         parts.append(f"Δ dense {difference(against.value)} ({between(against.low, against.high)})")
     elif spread is not None:
         parts.append(f"interval {score(spread.low)}..{score(spread.high)}")
-    if isinstance(found, Mean):
-        parts.append(f"seeds: {', '.join(found.runs)}")
-    if found.ms_per_token is not None:
-        parts.append(f"{found.ms_per_token:.2f} ms/token ({plain(found.decoded_on, 60)})")
-    off = found.floors.get("encoder_off", {}).get(measure)
-    less = f", dense less it {changed(found.dense_less[measure])}" if measure in found.dense_less else ""
+    if isinstance(result, Mean):
+        parts.append(f"seeds: {', '.join(result.runs)}")
+    if result.ms_per_token is not None:
+        parts.append(f"{result.ms_per_token:.2f} ms/token ({plain(result.decoded_on, 60)})")
+    off = result.floors.get("encoder_off", {}).get(measure)
+    less = f", dense less it {changed(result.dense_less[measure])}" if measure in result.dense_less else ""
     parts.append(f"encoder off {NOT_MEASURED if off is None else score(off)}{less}")
     return Text(plain(" · ".join(parts), max(20, width)))
 
@@ -156,27 +158,27 @@ def _heading(key: str, arrow: str, titles: Mapping[str, str]) -> Text:
     return Text(f"{title}{arrow}", justify="left" if key == "run" else "right")
 
 
-def _cells(found: Result, place: int, dense_bleu: float | None) -> dict[str, Text]:
+def _cells(result: Result, place: int, dense_bleu: float | None) -> dict[str, Text]:
     sign, colour = marker(place)
-    against = found.against_dense.get("bleu")
-    several = found if isinstance(found, Mean) else None
+    against = result.against_dense.get("bleu")
+    several = result if isinstance(result, Mean) else None
     right = {
         "n": str(len(several.runs)) if several else "1",
-        "round": str(found.round),
-        "sparsity": percent(found.sparsity),
-        "before": percent(found.before) if found.before else NOTHING,
-        "bleu": score(found.scores.get("bleu")) + deviation(found, "bleu"),
-        "diff": difference(change(found, dense_bleu)),
-        "over": difference(over_floor(found)),
+        "round": str(result.round),
+        "sparsity": percent(result.sparsity),
+        "before": percent(result.before) if result.before else NOTHING,
+        "bleu": score(result.scores.get("bleu")) + deviation(result, "bleu"),
+        "diff": difference(change(result, dense_bleu)),
+        "over": difference(over_floor(result)),
         "interval": ends(several, "bleu") if several else NOTHING if against is None else between(against.low, against.high),
-        "corpus_bleu": score(found.scores.get("corpus_bleu")),
-        "chrf": score(found.scores.get("chrf"), 1),
-        "size": NOTHING if found.size_bytes is None else f"{found.size_bytes / 1e6:.2f}",
-        "latency": score(found.ms_per_token),
-        **{name: score(found.floors_of("bleu").get(name)) for name in FLOORS},
-        "off": score(found.floors.get("encoder_off", {}).get("chrf"), 1),
-        "rows": count(found.rows) if found.rows else NOTHING,
-        "seconds": f"{found.seconds:.0f}",
+        "corpus_bleu": score(result.scores.get("corpus_bleu")),
+        "chrf": score(result.scores.get("chrf"), 1),
+        "size": NOTHING if result.size_bytes is None else f"{result.size_bytes / 1e6:.2f}",
+        "latency": score(result.ms_per_token),
+        **{name: score(result.floors_of("bleu").get(name)) for name in FLOORS},
+        "off": score(result.floors.get("encoder_off", {}).get("chrf"), 1),
+        "rows": count(result.rows) if result.rows else NOTHING,
+        "seconds": f"{result.seconds:.0f}",
     }
-    run = Text.assemble((f"{sign} ", colour), plain(found.run, 100), no_wrap=True, overflow="ellipsis")
+    run = Text.assemble((f"{sign} ", colour), plain(result.run, 100), no_wrap=True, overflow="ellipsis")
     return {"run": run, **{key: Text(text, justify="right") for key, text in right.items()}}

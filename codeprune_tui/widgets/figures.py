@@ -69,8 +69,8 @@ def scores_line(view: RunView) -> Content:
 
 def progress(view: RunView) -> Content:
     """Where the run is: sparsity, step, loss and rates."""
-    here = view.by_round.get(view.round)
-    steps = here.steps if here and here.steps else view.steps
+    current = view.by_round.get(view.round)
+    steps = current.steps if current and current.steps else view.steps
     parts: list[Part] = [("sparsity ", "$text-muted"), (percent(view.sparsity), "bold")]
     if view.decoding is not None:
         what = "  encoder off " if view.decoding_off else "  evaluating "

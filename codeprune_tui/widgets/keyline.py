@@ -30,16 +30,16 @@ class KeyLine(Footer):
 
     def bindings_changed(self, screen: Screen[object]) -> None:
         """Builds the line anew if what it shows has changed."""
-        wanted: list[tuple[object, ...]] = [
+        shown: list[tuple[object, ...]] = [
             (binding.key, self.app.get_key_display(binding), binding.description, binding.action, enabled, tooltip)
             for _, binding, enabled, tooltip in screen.active_bindings.values()
             if binding.show
         ]
-        wanted.append((self.app.size.width,))
+        shown.append((self.app.size.width,))
         if screen.app.app_focus and self.is_attached and screen is self.screen:
-            if wanted == self._built:
+            if shown == self._built:
                 return
-            self._built = wanted
+            self._built = shown
         super().bindings_changed(screen)
 
 

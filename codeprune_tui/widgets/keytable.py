@@ -51,15 +51,15 @@ class KeyTable(Widget):
     def _lines(self, width: int) -> list[Line]:
         """Every line of the screen by itself."""
         if self._wrapped[0] != width:
-            found: list[Line] = []
+            lines: list[Line] = []
             for part in self._parts:
                 left = max(1, width - (KEYS_WIDTH if part.keys else 0))
                 pieces = textwrap.wrap(part.text, left) or [""]
-                found += [
+                lines += [
                     Line(piece, part.look, (part.keys if at == 0 else " ") if part.keys else "")
                     for at, piece in enumerate(pieces)
                 ]
-            self._wrapped = (width, found)
+            self._wrapped = (width, lines)
         return self._wrapped[1]
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:

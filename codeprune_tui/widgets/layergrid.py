@@ -67,18 +67,18 @@ def lay_out(places: Mapping[str, Place], width: int) -> Layout:
     return Layout(tuple(layers), encoder, decoder, cells, max(4, min(WIDEST, (width - LABEL - gap) // columns)), gap)
 
 
-def neighbour(layout: Layout, here: tuple[int, int], down: int, right: int) -> tuple[int, int]:
+def neighbour(layout: Layout, cell: tuple[int, int], down: int, right: int) -> tuple[int, int]:
     """The cell next to one in a direction, over holes if need be; the same one where there is none."""
-    row, column = here
+    row, column = cell
     if right:
         columns = [c for r, c in layout.cells if r == row and (c - column) * right > 0]
-        return (row, min(columns, key=lambda c: abs(c - column))) if columns else here
+        return (row, min(columns, key=lambda c: abs(c - column))) if columns else cell
     beyond = sorted((r for r, _ in layout.cells if (r - row) * down > 0), key=lambda r: abs(r - row))
     for r in beyond:
         if (r, column) in layout.cells:
             return r, column
     if not beyond:
-        return here
+        return cell
     return beyond[0], min((c for r, c in layout.cells if r == beyond[0]), key=lambda c: abs(c - column))
 
 

@@ -55,8 +55,8 @@ class Opinions(Grid):
     @property
     def focused(self) -> Opinion | None:
         """The column with the focus, if one has it."""
-        here = self.screen.focused
-        return None if here is None else next((column for column in self.columns if column in here.ancestors), None)
+        widget = self.screen.focused
+        return None if widget is None else next((column for column in self.columns if column in widget.ancestors), None)
 
     def offer(self, listed: list[Choice]) -> bool:
         """Offers other models in all columns, beside those that were typed; the first time puts two in.

@@ -57,10 +57,10 @@ class Pager(Following):
         self._headed = first
         self._draw(gone, kept)
 
-    def find(self, wanted: str) -> None:
+    def find(self, text: str) -> None:
         """Marks all places of a text and goes to the first one from the top of the view on; "" takes the marks away."""
-        self._wanted, self._chosen = wanted, None
-        self._matches = matching(self._lines, wanted)
+        self._wanted, self._chosen = text, None
+        self._matches = matching(self._lines, text)
         if self._matches:
             top = self.place(round(self.scroll_offset.y))[0]
             self._go(next((line for line in self._matches if line >= top), self._matches[0]))
@@ -70,11 +70,11 @@ class Pager(Following):
         """Goes to the next line with the text (1) or the one before (-1), round and round."""
         if not self._matches:
             return
-        here = self._chosen if self._chosen is not None else self.place(round(self.scroll_offset.y))[0]
+        current = self._chosen if self._chosen is not None else self.place(round(self.scroll_offset.y))[0]
         if by > 0:
-            self._go(next((line for line in self._matches if line > here), self._matches[0]))
+            self._go(next((line for line in self._matches if line > current), self._matches[0]))
         else:
-            self._go(next((line for line in reversed(self._matches) if line < here), self._matches[-1]))
+            self._go(next((line for line in reversed(self._matches) if line < current), self._matches[-1]))
 
     @property
     def found(self) -> tuple[int, int]:

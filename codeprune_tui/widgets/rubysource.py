@@ -136,8 +136,8 @@ class RubySource(Horizontal):
     def show_methods(self, methods: Sequence[Found]) -> None:
         """Lists the methods of the text."""
         self.methods = list(methods)
-        here = [index for index, method in enumerate(self.methods) if method.qualified == self.wanted]
-        self.at, self.wanted = here[0] if here else min(self.at, max(0, len(self.methods) - 1)), ""
+        same = [index for index, method in enumerate(self.methods) if method.qualified == self.wanted]
+        self.at, self.wanted = same[0] if same else min(self.at, max(0, len(self.methods) - 1)), ""
         if self.editor.has_focus:
             self.at = self._under_cursor()
         self._list()
@@ -168,10 +168,10 @@ class RubySource(Horizontal):
     def on_text_area_selection_changed(self, event: TextArea.SelectionChanged) -> None:
         """Follows the cursor from method to method."""
         event.stop()
-        if self.editor.has_focus and not self.excerpt and self.methods and (here := self._under_cursor()) != self.at:
-            self.at = here
+        if self.editor.has_focus and not self.excerpt and self.methods and (index := self._under_cursor()) != self.at:
+            self.at = index
             with self.prevent(OptionList.OptionHighlighted):
-                self.listing.highlighted = here
+                self.listing.highlighted = index
             self.post_message(self.Turned())
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:

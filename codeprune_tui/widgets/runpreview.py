@@ -58,9 +58,9 @@ class RunPreview(Vertical):
             return
         from .chart import ScoreChart
 
-        made = ScoreChart(id="chosen-chart")
-        panes.mount(made, before=0)
-        made.call_after_refresh(made.show, view, plain(name, 100))
+        score_chart = ScoreChart(id="chosen-chart")
+        panes.mount(score_chart, before=0)
+        score_chart.call_after_refresh(score_chart.show, view, plain(name, 100))
 
 
 def chosen_line(name: str, view: RunView) -> Content:

@@ -51,15 +51,15 @@ class SeriesChart(Vertical, can_focus=True):
         """Takes the room that axis labels would need."""
         self.query_one(Plot).set_up()
 
-    def show(self, found: Chart) -> None:
+    def show(self, chart: Chart) -> None:
         """Shows another series, or more of this one; another one is shown whole."""
-        if found == self._chart:
+        if chart == self._chart:
             return
-        if found.key != self._chart.key or (self._cursor is not None and self._cursor not in found.points):
+        if chart.key != self._chart.key or (self._cursor is not None and self._cursor not in chart.points):
             self._cursor = None
-        if found.key != self._chart.key:
+        if chart.key != self._chart.key:
             self._zoom = 0
-        self._chart, self._under_mouse = found, None
+        self._chart, self._under_mouse = chart, None
         self._draw()
 
     def on_resize(self) -> None:
@@ -146,19 +146,19 @@ class SeriesChart(Vertical, can_focus=True):
         return thinned(part(self._chart.points, *self._ends), 2 * max(20, self.query_one(Plot).size.width))
 
     def _draw(self) -> None:
-        found, plot, (left, right) = self._chart, self.query_one(Plot), self._ends
+        chart, plot, (left, right) = self._chart, self.query_one(Plot), self._ends
         points = self._drawn()
-        lines = by_rounds(points) if found.by_round else [points]
-        low, high = span([*(point.y for point in points), *(level for _, level in found.levels)])
+        lines = by_rounds(points) if chart.by_round else [points]
+        low, high = span([*(point.y for point in points), *(level for _, level in chart.levels)])
         plot.clear()
-        plot.set_axes((left, right), (low, high), whole=found.by_round)
-        for place in {line[-1].round for line in lines if line and found.by_round} if len(lines) <= MOST_MARKS else ():
+        plot.set_axes((left, right), (low, high), whole=chart.by_round)
+        for place in {line[-1].round for line in lines if line and chart.by_round} if len(lines) <= MOST_MARKS else ():
             plot.line([(place, low), (place, high)], MARK)  # first: it must not hide anything
-        for name, level in found.levels:
+        for name, level in chart.levels:
             plot.line([(left, level), (right, level)], LEVELS.get(name, OTHER))
         for line in lines:
-            plot.line([(point.x, point.y) for point in line], INSIDE if found.dotted and found.by_round else CURVE)
-        if found.dotted:
+            plot.line([(point.x, point.y) for point in line], INSIDE if chart.dotted and chart.by_round else CURVE)
+        if chart.dotted:
             plot.line([(line[-1].x, line[-1].y) for line in lines if line], CURVE)
             plot.dots([(point.x, point.y) for point in points], CURVE)
         if self._cursor is not None and left <= self._cursor.x <= right:
@@ -166,20 +166,20 @@ class SeriesChart(Vertical, can_focus=True):
         self._say()
 
     def _say(self) -> None:
-        found = self._chart
+        chart = self._chart
         zoom = f" · zoom ×{2**self._zoom}, 0 shows all" if self._zoom else ""
-        note = f" · {found.note}" if found.note else ""
+        note = f" · {chart.note}" if chart.note else ""
         retitle(
             self,
-            f"{found.title}{f', {found.unit}' if found.unit else ''}, by {'round' if found.by_round else 'step'}{zoom}{note}",
+            f"{chart.title}{f', {chart.unit}' if chart.unit else ''}, by {'round' if chart.by_round else 'step'}{zoom}{note}",
         )
-        point = self._under_mouse or self._cursor or (found.points[-1] if found.points else None)
+        point = self._under_mouse or self._cursor or (chart.points[-1] if chart.points else None)
         levels = [
-            Content.assemble((f"  ─ {name} ", f"ansi_{LEVELS.get(name, OTHER)}"), number(level, found.digits))
-            for name, level in found.levels
+            Content.assemble((f"  ─ {name} ", f"ansi_{LEVELS.get(name, OTHER)}"), number(level, chart.digits))
+            for name, level in chart.levels
         ]
         sign = "mouse " if self._under_mouse else "╋ " if self._cursor else "newest "
-        line = Content.assemble((sign if point else "", "$text-muted"), (found.says(point), "bold"))
+        line = Content.assemble((sign if point else "", "$text-muted"), (chart.says(point), "bold"))
         tell(self.query_one(".value-line", Static), Content("").join([line, *levels]))
 
 
@@ -215,5 +215,5 @@ class Charts(Vertical):
     def next_series(self, by: int) -> None:
         """Goes on to another series of the run; those of single matrices are chosen from the list."""
         keys = list(titles(self._view))
-        here = keys.index(self.chosen.key) if self.chosen.key in keys else -1 if by > 0 else 0
-        self.choose(keys[(here + by) % len(keys)])
+        place = keys.index(self.chosen.key) if self.chosen.key in keys else -1 if by > 0 else 0
+        self.choose(keys[(place + by) % len(keys)])
