@@ -115,12 +115,16 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 SLOW_FIRST = (
     "test_resume",
-    "test_readme",
+    "test_app_playground",
     "test_end_to_end",
-    "test_disk",
+    "test_readme",
+    "test_lottery",
     "test_bundled_models",
-    "test_damaged_runs",
+    "test_disk",
     "test_wheel",
+    "test_app_hostile",
+    "test_app_compare",
+    "test_app_runs",
 )
 """Files that take longest: begun first, none of them is left over when the others are done."""
 

@@ -123,7 +123,7 @@ def test_the_dense_model_is_held_against_the_name() -> None:
 def test_what_cannot_be_compared_is_not_tested() -> None:
     alone = found(a_run("l1-b16-pretrained", 0, {0: RIGHT, 50: some(9)}))
     assert outcomes(alone["l1-random"]) == {"not tested"}
-    assert alone["l1-random"].verdicts["bleu"].why == "The runs that it needs are not here."
+    assert alone["l1-random"].verdicts["bleu"].why == "The runs that it needs are missing."
     others = [f"{text} really" for text in REFERENCES]
     apart = found(
         a_run("l1-b16-pretrained", 0, {0: RIGHT, 50: RIGHT}),

@@ -63,9 +63,9 @@ def test_a_name_that_is_taken(home: Path, mine: RunPaths, kind: str) -> None:
 
 def test_a_run_with_a_worker_stays_as_it_is(home: Path, mine: RunPaths) -> None:
     with hold_lock(mine):
-        with pytest.raises(RunError, match="mine has a worker, and cannot be renamed while it has"):
+        with pytest.raises(RunError, match="mine cannot be renamed while its worker is alive"):
             manage.rename_run(home, mine, "other")
-        with pytest.raises(RunError, match="mine has a worker, and cannot be deleted"):
+        with pytest.raises(RunError, match="mine cannot be deleted while its worker"):
             manage.delete_run(home, mine)
     assert names(home) == ["mine"]
     manage.delete_run(home, mine)

@@ -33,7 +33,7 @@ def reset_peak() -> None:
 
 
 def give_back() -> None:
-    """Returns what nobody needs any more to the system, so that it does not hide what is taken next (glibc; else nothing)."""
+    """Gives memory that is no longer needed back to the system: the next peak then shows (glibc only)."""
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -111,7 +111,7 @@ def delete_run(checkpoints: Path, paths: RunPaths) -> None:
 def _alone(paths: RunPaths, done: str) -> Iterator[None]:
     """Holds the run's lock, or says that a worker does."""
     busy = RunError(
-        f"{paths.name} has a worker, and cannot be {done} while it has.",
+        f"{paths.name} cannot be {done} while its worker is alive.",
         f"Stop it with: {program()} stop {run_handle(paths.root)}",
     )
     if is_held(paths):

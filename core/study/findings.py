@@ -94,10 +94,10 @@ def compare(first: Group | None, second: Group | None, wanted: Callable[[Level],
         any, otherwise all.
     """
     if first is None or second is None:
-        return Comparison(why="The runs that it needs are not here.")
+        return Comparison(why="The runs that it needs are missing.")
     ours, theirs, paired = _sides(first.compared, second.compared)
     if not ours or not theirs:
-        return Comparison(why="The comments of the runs that it needs are not here.")
+        return Comparison(why="The comments of the runs that it needs are missing.")
     if len({run.rows for run in (*ours, *theirs)}) > 1:
         return Comparison(why="The runs were scored on different rows.")
     levels = tuple(level for level in _common([*ours, *theirs]) if wanted(level))
@@ -233,7 +233,8 @@ def _listed(levels: Sequence[Level]) -> str:
 
 def _above_name(study: Study) -> Finding:
     """What no paper asks: whether the dense model beats a program that prints the method's name."""
-    claim, rule = "The dense model beats printing the method's own name", "dense model less the name, on the same rows: above 0"
+    claim = "The dense model beats printing the method's own name"
+    rule = "the dense model's score less the method name's, on the same rows: above 0"
     for name in RECOVERY_CURVES + tuple(group.key for group in study.groups):
         group = study.of_curve(name) or next((each for each in study.groups if each.key == name), None)
         runs = [run for run in group.compared if 0 in run.tallies] if group else []
