@@ -70,7 +70,7 @@ def chosen_line(name: str, view: RunView) -> Content:
         name: The run's name, as it came.
         view: What it has come to.
     """
-    floors = [f"{floor} {score(scores.bleu)}" for floor, scores in view.floors.items()]
+    floors = [f"{floor.replace('_', ' ')} {score(scores.bleu)}" for floor, scores in view.floors.items()]
     last = f"{score(view.latest.bleu)} at {percent(view.sparsity)}" if view.latest else "none yet"
     dense = [f"dense {score(view.dense.bleu)}"] if view.dense else []
     return Content.assemble(
