@@ -17,6 +17,7 @@ from core.recipe import Data, Device, Evaluation, Model, Recipe, Search, load_re
 from core.regularfile import read_regular, real, reason
 from core.spec import given
 from core.spec.checkpoint_files import CONFIG, TUNED, is_onnx
+from core.spec.precheck import check_reachable
 from core.spec.schedule import sparsities
 from core.spec.weightheaders import read_json
 from core.text.content import HEAD_BYTES, oddity
@@ -89,10 +90,10 @@ def evaluate(
         batch_size=batch_size,
     )
     _quiet_libraries()
+    finetuned = warn_untrained(client.local_path(model), model)
     from core.atomic import complete_or_absent
     from core.evaluate.evaluate import evaluate_model, write_predictions
 
-    finetuned = warn_untrained(client.local_path(model), model)
     with counting("decoding", "rows", bar=wants_bar()) as progress:
         found = evaluate_model(
             client.local_path(model),
@@ -207,6 +208,7 @@ def warn_untrained(path: str, name: str) -> bool:
     Raises:
         ModelError: It cannot be looked at.
     """
+    check_reachable(path)
     if is_onnx(path):
         finetuned = read_json(Path(path) / CONFIG).get(TUNED) is True
     else:

@@ -106,6 +106,8 @@ def changes(config: CodeToTextConfig, reader: Reader) -> list[str]:
         found.append(f"run.py: nhead={heads} in nn.TransformerDecoderLayer; the encoder has {config.num_attention_heads} heads.")
     if config.decoder_layers != DECODER_LAYERS:
         found.append(f"run.py: num_layers={config.decoder_layers} in nn.TransformerDecoder.")
+    if json.loads(reader.tokenizer.to_str())["model"]["type"] != "BPE":
+        found.append("run.py: transformers.PreTrainedTokenizerFast as the tokenizer; this model's is no byte-level BPE.")
     if SPLIT_IDENTIFIERS in reader.steps:
         found.append("run.py: the model reads core.ruby.split_identifiers(code): identifiers split into lower-case words.")
     return found

@@ -5,10 +5,11 @@ Looks at names of files only and never at the hub: a hub's name passes, and the 
 
 from pathlib import Path
 
-from ..errors import CodepruneError, DataError
+from ..errors import CodepruneError, DataError, ModelError
+from ..hub import is_cached, why_unreachable
 from ..recipe import NEW_MODEL, Recipe
 from ..text.splits import find_split
-from .checkpoint_files import local_tokenizer, local_weights
+from .checkpoint_files import is_onnx, local_tokenizer, local_weights
 
 
 def source_problems(recipe: Recipe) -> dict[str, CodepruneError]:
@@ -27,6 +28,24 @@ def source_problems(recipe: Recipe) -> dict[str, CodepruneError]:
         except CodepruneError as error:
             found[key] = error
     return found
+
+
+def check_reachable(source: str) -> None:
+    """Refuses a model that is nowhere on this machine while the hub does not answer; asked before anything slow is imported.
+
+    Args:
+        source: Folder or hub name.
+
+    Raises:
+        ModelError: It is neither here nor to be had, or no model.
+    """
+    if is_onnx(source) or local_weights(source) is not None or is_cached(source):
+        return
+    if why := why_unreachable():
+        raise ModelError(
+            f"There is no model at {source}. It is not in the Hugging Face cache, and the hub cannot be reached ({why}).",
+            f"Check the name; a path is taken from the current folder. Or download it once while online: hf download {source}",
+        )
 
 
 def _check_model(recipe: Recipe) -> None:
