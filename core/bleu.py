@@ -77,18 +77,18 @@ def sentence_bleu(prediction: str, references: Sequence[str]) -> float:
     """
     _check_references(references, "sentence_bleu")
     predicted = tokens(prediction)
-    wanted = [tokens(reference) for reference in references]
+    reference_tokens = [tokens(reference) for reference in references]
     log_precision = 0.0
     for n in ORDERS:
         counts = Counter(_ngrams(predicted, n))
         ceiling: Counter[tuple[str, ...]] = Counter()
-        for words in wanted:
+        for words in reference_tokens:
             ceiling |= Counter(_ngrams(words, n))
         matched = (counts & ceiling).total() + _TINY
         possible = max(0, len(predicted) - n + 1) + _TINY
         # Adding one only from bigrams on keeps a prediction without a single right word at practically zero.
         log_precision += math.log(matched / possible if n == 1 else (matched + 1) / (possible + 1))
-    shortest = min(len(words) for words in wanted)
+    shortest = min(len(words) for words in reference_tokens)
     brevity = min(0.0, 1 - (shortest + 1) / (len(predicted) + 1))
     return 100 * math.exp(log_precision / len(ORDERS) + brevity)
 
@@ -170,8 +170,8 @@ def score_files(predictions: Path, references: Path) -> FileScore:
         DataError: A file cannot be read, or the files have no id in common.
     """
     predicted = read_codexglue_file(predictions)
-    wanted = read_codexglue_file(references)
-    shared = [row for row in predicted if row in wanted]
+    targets = read_codexglue_file(references)
+    shared = [row for row in predicted if row in targets]
     if not shared:
         raise DataError(
             f"{predictions} and {references} have no id in common.",
@@ -179,9 +179,9 @@ def score_files(predictions: Path, references: Path) -> FileScore:
         )
     last = [predicted[row][-1].partition("\t")[0] for row in shared]
     return FileScore(
-        bleu=corpus_bleu(last, [wanted[row] for row in shared]),
-        missing=tuple(row for row in wanted if row not in predicted),
-        unknown=tuple(row for row in predicted if row not in wanted),
+        bleu=corpus_bleu(last, [targets[row] for row in shared]),
+        missing=tuple(row for row in targets if row not in predicted),
+        unknown=tuple(row for row in predicted if row not in targets),
     )
 
 

@@ -37,8 +37,8 @@ def system_error(error: Exception, path: Path) -> OSError | None:
         error: What the library raised.
         path: What was being written.
     """
-    found = OF_LIBRARIES.search(str(error))
-    return None if found is None or isinstance(error, OSError) else OSError(int(found[1]), str(error), str(path))
+    match = OF_LIBRARIES.search(str(error))
+    return None if match is None or isinstance(error, OSError) else OSError(int(match[1]), str(error), str(path))
 
 
 def in_words(error: OSError, place: Path, after: str = "") -> tuple[str, str]:

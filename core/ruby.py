@@ -143,12 +143,12 @@ def parse(source: str) -> Parsed:
             if _UNREADABLE.search(content):
                 warnings[line] = "a NUL or half a surrogate pair was replaced"
         text = _UNREADABLE.sub(_REPLACEMENT, text)
-    found: list[Method] = []
+    all_methods: list[Method] = []
     clock = _Clock(_SECONDS + _SECONDS_PER_MB * len(text) / 1e6)
     start = above = 0
     while True:
         reader, methods_of_part, start, stopped = _read_part(text, start, clock)
-        found += (replace(method, line=method.line + above) for method in methods_of_part)
+        all_methods += (replace(method, line=method.line + above) for method in methods_of_part)
         for line, message in reader.warnings.items():
             warnings.setdefault(line + above, message)
         above += len(reader.lines) - 1
@@ -157,7 +157,7 @@ def parse(source: str) -> Parsed:
             break
         if start >= len(text):
             break
-    return Parsed(tuple(found), tuple(RubyWarning(*item) for item in sorted(warnings.items())))
+    return Parsed(tuple(all_methods), tuple(RubyWarning(*item) for item in sorted(warnings.items())))
 
 
 def _read_part(text: str, start: int, clock: "_Clock") -> "tuple[_Reader, list[Method], int, bool]":
@@ -176,12 +176,12 @@ def _read_part(text: str, start: int, clock: "_Clock") -> "tuple[_Reader, list[M
         end = _end_of_part(text, start + length)
         try:
             reader = _Reader(text[start:end], clock)
-            found = sorted([*reader.read(), *reader.rescue()], key=lambda method: method.line)
+            read = sorted([*reader.read(), *reader.rescue()], key=lambda method: method.line)
         except _TooSlowError as error:
             reached = error.reached
             break
         if not reader.warnings or end == len(text) or length >= _PART_LENGTH * 4:
-            return reader, found, end, False
+            return reader, read, end, False
         length *= 2  # something in it is open: maybe it ends a little later
     for share in (2, 4, 16):  # what is slow is so in more than proportion to its length
         end = text.rfind("\n", start, start + reached // share) + 1
@@ -193,8 +193,8 @@ def _read_part(text: str, start: int, clock: "_Clock") -> "tuple[_Reader, list[M
 
 def _end_of_part(text: str, at: int) -> int:
     """Returns the place behind the next `end` at the beginning of a line; the end of the text if there is none."""
-    found = _OUTER_END.search(text, at) if at < len(text) else None
-    return found.end() if found else len(text)
+    match = _OUTER_END.search(text, at) if at < len(text) else None
+    return match.end() if match else len(text)
 
 
 def first_paragraph(comment: str) -> str:

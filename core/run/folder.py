@@ -255,12 +255,12 @@ def is_run(root: Path) -> bool:
     can look into it: what cannot be read must be said, not left out.
     """
     try:
-        found = os.lstat(f"{root}/recipe.toml")
+        status = os.lstat(f"{root}/recipe.toml")
     except (FileNotFoundError, NotADirectoryError):
         return os.path.lexists(f"{root}/events.jsonl")
     except (OSError, ValueError):  # a NUL in a name, or one too long, is nobody's run
         return os.path.lexists(root)
-    return not stat.S_ISDIR(found.st_mode) or os.path.lexists(f"{root}/events.jsonl")
+    return not stat.S_ISDIR(status.st_mode) or os.path.lexists(f"{root}/events.jsonl")
 
 
 def run_folders(checkpoints: Path) -> list[RunPaths]:
@@ -441,16 +441,16 @@ def _end(paths: RunPaths) -> list[Event]:
     Lines between them are not validated: 64 KB of them, a thousand times, take ten seconds.
     """
     lines = tail_lines(paths.journal)
-    found: list[Event] = []
+    events: list[Event] = []
     for line in reversed(lines):
-        if found and not TURN_WORDS.search(line):
+        if events and not TURN_WORDS.search(line):
             continue
         event = from_line(line)
-        if event.seq >= 0 and (not found or isinstance(event.what, TURNS)):
-            found.insert(0, event)
-        if found and isinstance(found[0].what, TURNS):
-            return found
-    return found or [from_line(line) for line in lines[-1:]]
+        if event.seq >= 0 and (not events or isinstance(event.what, TURNS)):
+            events.insert(0, event)
+        if events and isinstance(events[0].what, TURNS):
+            return events
+    return events or [from_line(line) for line in lines[-1:]]
 
 
 def read_metrics(folder: Path) -> dict[str, object] | None:
@@ -481,23 +481,23 @@ def _metrics(paths: RunPaths, number: int, damage: list[str]) -> dict[str, objec
     """The metrics of a round; adds what is wrong with them to `damage`, where they are there."""
     name = f"rounds/{number:02d}/metrics.json"
     try:
-        found = read_facts(f"{paths.root}/{name}")
+        metrics = read_facts(f"{paths.root}/{name}")
     except FileNotFoundError:
         damage.append(f"{name} is missing")
         return None
     except OSError as error:
         damage.append(f"{name}: {reason(error)}")
         return None
-    scores = found.get("scores")
+    scores = metrics.get("scores")
     if scores is not None and not isinstance(scores, dict):
         damage.append(f"{name}: its scores are none")
-    figures = {"sparsity": found.get("sparsity"), "BLEU": scores.get("bleu") if isinstance(scores, dict) else None}
+    figures = {"sparsity": metrics.get("sparsity"), "BLEU": scores.get("bleu") if isinstance(scores, dict) else None}
     damage += [
         f"{name}: its {what} is no number that can be"
         for what, value in figures.items()
         if value is not None and number_of(value) is None
     ]
-    return found
+    return metrics
 
 
 def _journal_damage(path: Path, end: list[Event]) -> list[str]:
@@ -520,15 +520,15 @@ def _asked(paths: RunPaths, damage: list[str]) -> tuple[str, int]:
         # In a text of several lines these could be anything.
         if (lines := RECIPE_LINES.match(text)) and '"""' not in text and "'''" not in text:
             return lines[1], int(lines[2]) if lines[1] == "lottery" else 0
-        asked = parse_toml(text)
+        recipe = parse_toml(text)
     except OSError as error:
         damage.append(f"recipe.toml: {reason(error)}")
         return "?", 0
     except ValueError as error:
         damage.append(f"recipe.toml: it is not valid TOML ({str(error)[:100]})")
         return "?", 0
-    pruning = asked.get("pruning")
-    kind = str(asked.get("kind", "lottery"))[:100]
+    pruning = recipe.get("pruning")
+    kind = str(recipe.get("kind", "lottery"))[:100]
     rounds = pruning.get("rounds", 9) if isinstance(pruning, dict) else 9
     return kind, int(rounds) if kind == "lottery" and isinstance(rounds, int) and 0 <= rounds < LARGEST else 0
 

@@ -45,9 +45,9 @@ def read_predictions(path: Path) -> tuple[Prediction, ...] | None:
         return None
 
 
-def _prediction(found: dict[str, object]) -> Prediction:
-    texts = [found[key] for key in ("name", "prediction", "reference")]
-    index = found["index"]
+def _prediction(row: dict[str, object]) -> Prediction:
+    texts = [row[key] for key in ("name", "prediction", "reference")]
+    index = row["index"]
     if not (isinstance(index, int) and all(isinstance(text, str) for text in texts)):
         raise TypeError("no row of predictions")
     name, prediction, reference = map(str, texts)

@@ -100,8 +100,8 @@ class ResultsReader:
                     self._take(line)
         on_disk = self.paths.finished_rounds()
         for number in on_disk:
-            if number not in self._written and (found := read_metrics(self.paths.round(number))) is not None:
-                self._written[number] = found
+            if number not in self._written and (metrics := read_metrics(self.paths.round(number))) is not None:
+                self._written[number] = metrics
         known = sorted({*self._told, *(number for number in on_disk if number in self._written)})
         return tuple(self._result(number) for number in known)
 
@@ -115,18 +115,18 @@ class ResultsReader:
             self._encoder_off = what
 
     def _result(self, number: int) -> Result:
-        found = Result(self.paths.name, number)
-        if (told := self._told.get(number)) is not None:
-            found = _with_metrics(found, {**asdict(told), "scores": _scores(told.scores), "sparsity_before": told.before})
+        result = Result(self.paths.name, number)
+        if (event := self._told.get(number)) is not None:
+            result = _with_metrics(result, {**asdict(event), "scores": _scores(event.scores), "sparsity_before": event.before})
         if (floors := self._floors) is not None:
             both = {"name": _scores(floors.name), "constant": _scores(floors.constant)}
-            found = replace(found, floors=both, split=floors.split, rows=floors.rows)
+            result = replace(result, floors=both, split=floors.split, rows=floors.rows)
         if (off := self._encoder_off) is not None:
-            found = _with_encoder_off(found, {"encoder_off": asdict(off)})
-        found = _with_encoder_off(found, self._written.get(0, {}))
-        found = _with_metrics(found, self._written.get(number, {}))
-        digest = self._read_digests().get(found.split)
-        return replace(found, data=digest) if isinstance(digest, str) else found
+            result = _with_encoder_off(result, {"encoder_off": asdict(off)})
+        result = _with_encoder_off(result, self._written.get(0, {}))
+        result = _with_metrics(result, self._written.get(number, {}))
+        digest = self._read_digests().get(result.split)
+        return replace(result, data=digest) if isinstance(digest, str) else result
 
     def _read_digests(self) -> Mapping[str, object]:
         if self._digests is None and (meta := _read_meta(self.paths)) is not None:
@@ -145,41 +145,41 @@ def _scores(scores: Scores | None) -> dict[str, float]:
     return _numbers(asdict(scores)) if scores is not None else {}
 
 
-def _with_metrics(found: Result, metrics: Mapping[str, object]) -> Result:
+def _with_metrics(result: Result, metrics: Mapping[str, object]) -> Result:
     """A result with what `metrics.json` says of it; what that lacks stays as it was."""
     floors, signatures = _mapping(metrics.get("floors")), _mapping(metrics.get("signatures"))
     numbers, split, bootstrap = _numbers(metrics), metrics.get("split"), metrics.get("bootstrap")
     lost = [name for name, value in _mapping(metrics.get("scores")).items() if value is not None and number_of(value) is None]
     changes = {name: Difference(**each) for name, each in _each(metrics, "against_dense", ("value", "low", "high"))}
-    scores = {**found.scores, **_numbers(_mapping(metrics.get("scores")))}
+    scores = {**result.scores, **_numbers(_mapping(metrics.get("scores")))}
     spreads = _each(metrics, "intervals", ("low", "high"))
     intervals = {name: Interval(scores[name], **each) for name, each in spreads if name in scores}
     return replace(
-        found,
-        sparsity=numbers.get("sparsity", found.sparsity),
-        before=numbers.get("sparsity_before", found.before),
-        seconds=numbers.get("seconds", found.seconds),
+        result,
+        sparsity=numbers.get("sparsity", result.sparsity),
+        before=numbers.get("sparsity_before", result.before),
+        seconds=numbers.get("seconds", result.seconds),
         scores=scores,
-        floors={**found.floors, **{name: _numbers(_mapping(floors[name])) for name in FLOORS if name in floors}},
-        size_bytes=int(numbers["size_bytes"]) if "size_bytes" in numbers else found.size_bytes,
-        split=split if isinstance(split, str) else found.split,
-        rows=int(numbers.get("rows", found.rows)),
+        floors={**result.floors, **{name: _numbers(_mapping(floors[name])) for name in FLOORS if name in floors}},
+        size_bytes=int(numbers["size_bytes"]) if "size_bytes" in numbers else result.size_bytes,
+        split=split if isinstance(split, str) else result.split,
+        rows=int(numbers.get("rows", result.rows)),
         signatures={measure: str(text) for measure, text in signatures.items()},
-        intervals={**found.intervals, **intervals},
-        against_dense={**found.against_dense, **changes},
-        bootstrap=bootstrap if isinstance(bootstrap, str) else found.bootstrap,
-        left_out=max(found.left_out, len(lost)),
+        intervals={**result.intervals, **intervals},
+        against_dense={**result.against_dense, **changes},
+        bootstrap=bootstrap if isinstance(bootstrap, str) else result.bootstrap,
+        left_out=max(result.left_out, len(lost)),
         **_times(_mapping(metrics.get("decoding"))),
     )
 
 
-def _with_encoder_off(found: Result, dense: Mapping[str, object]) -> Result:
+def _with_encoder_off(result: Result, dense: Mapping[str, object]) -> Result:
     """A result with what round 0 tells of its encoder, which is a floor of every round."""
-    told = _mapping(dense.get("encoder_off"))
-    if not (scores := _numbers(_mapping(told.get("scores")))):
-        return found
-    less = {name: Difference(**each) for name, each in _each(told, "dense_less", ("value", "low", "high"))}
-    return replace(found, floors={**found.floors, "encoder_off": scores}, dense_less=less)
+    measured = _mapping(dense.get("encoder_off"))
+    if not (scores := _numbers(_mapping(measured.get("scores")))):
+        return result
+    less = {name: Difference(**each) for name, each in _each(measured, "dense_less", ("value", "low", "high"))}
+    return replace(result, floors={**result.floors, "encoder_off": scores}, dense_less=less)
 
 
 class _Times(TypedDict, total=False):
@@ -200,12 +200,12 @@ def _times(decoding: Mapping[str, object]) -> _Times:
     return {"ms_per_row": each[0], "ms_per_token": each[1], "decoded_on": on}
 
 
-def _each(metrics: Mapping[str, object], key: str, wanted: tuple[str, ...]) -> Iterator[tuple[str, dict[str, float]]]:
+def _each(metrics: Mapping[str, object], key: str, ends: tuple[str, ...]) -> Iterator[tuple[str, dict[str, float]]]:
     """What a key says of each measure, where all the wanted numbers are there."""
     for measure in MEASURES:
         numbers = _numbers(_mapping(_mapping(metrics.get(key)).get(measure)))
-        if all(name in numbers for name in wanted):
-            yield measure, {name: numbers[name] for name in wanted}
+        if all(name in numbers for name in ends):
+            yield measure, {name: numbers[name] for name in ends}
 
 
 def _mapping(value: object) -> Mapping[str, object]:
@@ -249,29 +249,29 @@ def to_csv(results: Iterable[Result]) -> str:
             *(f"{measure}_dense_less_encoder_off{end}" for measure in MEASURES for end in ("", "_low", "_high")),
         ]
     )  # fmt: skip
-    for found in results:
-        cells = [found.run, found.round, found.sparsity, *(found.scores.get(measure, "") for measure in MEASURES)]
-        cells += ["" if found.size_bytes is None else found.size_bytes]
-        cells += [found.floors.get(name, {}).get(measure, "") for name, measure in floors]
-        cells += [found.split, found.rows, found.seconds, *(found.signatures.get(measure, "") for measure in MEASURES)]
-        cells += ["" if time is None else time for time in (found.ms_per_row, found.ms_per_token)]
-        cells += [found.decoded_on]
+    for result in results:
+        cells = [result.run, result.round, result.sparsity, *(result.scores.get(measure, "") for measure in MEASURES)]
+        cells += ["" if result.size_bytes is None else result.size_bytes]
+        cells += [result.floors.get(name, {}).get(measure, "") for name, measure in floors]
+        cells += [result.split, result.rows, result.seconds, *(result.signatures.get(measure, "") for measure in MEASURES)]
+        cells += ["" if time is None else time for time in (result.ms_per_row, result.ms_per_token)]
+        cells += [result.decoded_on]
         for measure in MEASURES:
-            spread = found.intervals.get(measure)
+            spread = result.intervals.get(measure)
             cells += [spread.low, spread.high] if spread else ["", ""]
         for measure in MEASURES:
-            change = found.against_dense.get(measure)
+            change = result.against_dense.get(measure)
             cells += [change.value, change.low, change.high] if change else ["", "", ""]
-        cells += [found.bootstrap, *(_over(found, name, measure) for name, measure in floors), found.data, found.before]
-        cells += [found.floors.get(ENCODER_OFF, {}).get(measure, "") for measure in MEASURES]
+        cells += [result.bootstrap, *(_over(result, name, measure) for name, measure in floors), result.data, result.before]
+        cells += [result.floors.get(ENCODER_OFF, {}).get(measure, "") for measure in MEASURES]
         for measure in MEASURES:
-            less = found.dense_less.get(measure)
+            less = result.dense_less.get(measure)
             cells += [less.value, less.low, less.high] if less else ["", "", ""]
         writer.writerow(cells)
     return text.getvalue()
 
 
-def _over(found: Result, floor: str, measure: str) -> float | str:
+def _over(result: Result, floor: str, measure: str) -> float | str:
     """A score less one floor on its own rows; an empty cell where one of them is not known."""
-    score, below = found.scores.get(measure), found.floors_of(measure).get(floor)
+    score, below = result.scores.get(measure), result.floors_of(measure).get(floor)
     return "" if score is None or below is None else score - below

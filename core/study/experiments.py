@@ -245,9 +245,9 @@ def curve_of(recipe: Recipe) -> str | None:
     """
     if recipe.kind != "lottery":
         return None
-    asked = recipe.model_dump()
+    settings = recipe.model_dump()
     for name, curve in CURVES.items():
-        same = all(asked[table][key] == value for table, keys in curve.settings.items() for key, value in keys.items())
+        same = all(settings[table][key] == value for table, keys in curve.settings.items() for key, value in keys.items())
         if same and curve.measures == (recipe.picker.every > 0):
             return name
     return None
@@ -285,14 +285,14 @@ def plan(experiments: tuple[str, ...], scale: Scale, seeds: int | None, material
         RecipeError: There is no such experiment.
     """
     chosen = [_experiment(name) for name in experiments] or list(EXPERIMENTS.values())
-    wanted: dict[str, int] = {}
+    rounds_by_run: dict[str, int] = {}
     for experiment in chosen:
         for curve in experiment.curves:
-            wanted[curve] = max(wanted.get(curve, 0), seeds if seeds is not None else experiment.seeds)
+            rounds_by_run[curve] = max(rounds_by_run.get(curve, 0), seeds if seeds is not None else experiment.seeds)
     return [
         Planned(curve, seed, recipe_of(curve, scale, seed, material), f"{scale}-{curve}-s{seed}")
-        for seed in range(max(wanted.values(), default=0))
-        for curve, count in wanted.items()
+        for seed in range(max(rounds_by_run.values(), default=0))
+        for curve, count in rounds_by_run.items()
         if seed < count
     ]
 

@@ -81,13 +81,13 @@ class Comparison:
     """Why there is none."""
 
 
-def compare(first: Group | None, second: Group | None, wanted: Callable[[Level], bool]) -> Comparison:
+def compare(first: Group | None, second: Group | None, is_compared: Callable[[Level], bool]) -> Comparison:
     """Compares two curves on the rows that both were scored on.
 
     Args:
         first: One curve.
         second: The other.
-        wanted: Which sparsities count.
+        is_compared: Which sparsities count.
 
     Returns:
         The mean over the sparsities that all runs have of the mean over seeds; only seeds that both have count, where there are
@@ -100,7 +100,7 @@ def compare(first: Group | None, second: Group | None, wanted: Callable[[Level],
         return Comparison(why="The comments of the runs that it needs are missing.")
     if len({run.rows for run in (*ours, *theirs)}) > 1:
         return Comparison(why="The runs were scored on different rows.")
-    levels = tuple(level for level in _common([*ours, *theirs]) if wanted(level))
+    levels = tuple(level for level in _common([*ours, *theirs]) if is_compared(level))
     if not levels:
         return Comparison(why="The runs have no such sparsity in common.")
     draws = draw(len(ours[0].rows))
@@ -143,7 +143,7 @@ def state_of(difference: Difference, dense: float) -> State:
 
 def recoveries(study: Study) -> list[Recovery]:
     """How every curve at every sparsity stands to its own dense model."""
-    return [found for group in study.groups for found in recovery(group)]
+    return [each for group in study.groups for each in recovery(group)]
 
 
 def recovery(group: Group) -> list[Recovery]:
@@ -151,22 +151,22 @@ def recovery(group: Group) -> list[Recovery]:
     runs = [run for run in group.compared if 0 in run.tallies]
     if not runs or len({run.rows for run in runs}) > 1:
         return []
-    draws, found = draw(len(runs[0].rows)), []
+    draws, recovered = draw(len(runs[0].rows)), []
     dense = mean_scores([run.tallies[0] for run in runs], draws)
     for level in _common(runs):
         if level > 0:
             pruned = mean_scores([run.tallies[level] for run in runs], draws)
             lost = {name: difference_of(pruned[name] - dense[name]) for name in MEASURES}
             states = {name: state_of(each, float(dense[name][0])) for name, each in lost.items()}
-            found.append(Recovery(group.key, group.title, level, states, lost, len(runs)))
-    return found
+            recovered.append(Recovery(group.key, group.title, level, states, lost, len(runs)))
+    return recovered
 
 
-def disagreements(found: Sequence[Recovery]) -> list[Recovery]:
+def disagreements(all_recoveries: Sequence[Recovery]) -> list[Recovery]:
     """Where smoothed BLEU-4 says "recovered" and chrF says that something was clearly lost."""
     return [
         each
-        for each in found
+        for each in all_recoveries
         if each.states["bleu"] == "recovered" and each.states["chrf"] != "recovered" and each.differences["chrf"].high < 0
     ]
 
@@ -175,9 +175,9 @@ def findings(study: Study) -> list[Finding]:
     """The paper's findings about pruning, in its order, after one about the score itself."""
     curve = study.of_curve
 
-    def versus(key: str, claim: str, first: str, second: str, levels: str, wanted: Callable[[Level], bool]) -> Finding:
+    def versus(key: str, claim: str, first: str, second: str, levels: str, is_compared: Callable[[Level], bool]) -> Finding:
         rule = f"{first} less {second}, mean over {levels}: above 0"
-        return _finding(key, claim, rule, compare(curve(first), curve(second), wanted))
+        return _finding(key, claim, rule, compare(curve(first), curve(second), is_compared))
 
     def pruned(level: Level) -> bool:
         return level > 0
@@ -216,12 +216,13 @@ def findings(study: Study) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _finding(key: str, claim: str, rule: str, found: Comparison) -> Finding:
-    if found.why:
-        return Finding(key, claim, rule, {name: Verdict("not tested", why=found.why) for name in MEASURES})
-    at = f"at {_listed(found.levels)} %"
+def _finding(key: str, claim: str, rule: str, comparison: Comparison) -> Finding:
+    if comparison.why:
+        return Finding(key, claim, rule, {name: Verdict("not tested", why=comparison.why) for name in MEASURES})
+    at = f"at {_listed(comparison.levels)} %"
     verdicts = {
-        name: Verdict(judge(each, found.seeds[name]), each, found.seeds[name], at) for name, each in found.differences.items()
+        name: Verdict(judge(each, comparison.seeds[name]), each, comparison.seeds[name], at)
+        for name, each in comparison.differences.items()
     }
     return Finding(key, claim, rule, verdicts)
 
@@ -245,8 +246,8 @@ def _above_name(study: Study) -> Finding:
             names = mean_scores([floor], draws)
             mean = {key: np.mean([scores[key] for scores in ours], axis=0) for key in MEASURES}
             seeds = {key: tuple(float(scores[key][0] - names[key][0]) for scores in ours) for key in MEASURES}
-            found = Comparison({key: difference_of(mean[key] - names[key]) for key in MEASURES}, seeds, (0,))
-            return _finding("above-name", claim, f"{group.key}: {rule}", found)
+            comparison = Comparison({key: difference_of(mean[key] - names[key]) for key in MEASURES}, seeds, (0,))
+            return _finding("above-name", claim, f"{group.key}: {rule}", comparison)
     return _finding("above-name", claim, rule, Comparison(why="No run has the comments of its dense model."))
 
 
@@ -274,36 +275,38 @@ def _near(levels: Mapping[Level, Recovery], wanted: Level) -> Recovery | None:
     return levels[nearest] if nearest is not None and abs(nearest - wanted) <= NEAR else None
 
 
-def _is_recovered(found: Recovery, measure: str) -> Outcome:
-    if found.states[measure] == "recovered":
+def _is_recovered(recovered: Recovery, measure: str) -> Outcome:
+    if recovered.states[measure] == "recovered":
         return "held"
-    return "did not hold" if found.differences[measure].high < 0 else "undecided"
+    return "did not hold" if recovered.differences[measure].high < 0 else "undecided"
 
 
-def _is_nearly(found: Recovery, measure: str) -> Outcome:
-    state = found.states[measure]
+def _is_nearly(recovered: Recovery, measure: str) -> Outcome:
+    state = recovered.states[measure]
     return "held" if state in ("recovered", "nearly") else "did not hold" if state == "lost" else "undecided"
 
 
-def _at(key: str, claim: str, rule: str, found: Recovery | None, outcome: Callable[[Recovery, str], Outcome]) -> Finding:
-    if found is None:
+def _at(key: str, claim: str, rule: str, recovered: Recovery | None, outcome: Callable[[Recovery, str], Outcome]) -> Finding:
+    if recovered is None:
         why = "No run has a round at this sparsity, with its comments and those of its dense model."
         return Finding(key, claim, rule, {name: Verdict("not tested", why=why) for name in MEASURES})
-    at = f"at {found.level} %"
-    return Finding(key, claim, rule, {name: Verdict(outcome(found, name), found.differences[name], why=at) for name in MEASURES})
+    at = f"at {recovered.level} %"
+    return Finding(
+        key, claim, rule, {name: Verdict(outcome(recovered, name), recovered.differences[name], why=at) for name in MEASURES}
+    )
 
 
-def _lost_beyond(at: str, found: Sequence[Recovery]) -> Finding:
+def _lost_beyond(at: str, recovered: Sequence[Recovery]) -> Finding:
     """Above 20 % the score is not recovered: a clear loss everywhere; one recovered round refutes it."""
     claim, rule = "Above 20 % sparsity it is not", f"{at}, each round above 20 %: clearly below the dense model"
-    if not found:
+    if not recovered:
         why = "No run has a round above 20 %, with its comments and those of its dense model."
         return Finding("lost-beyond-20", claim, rule, {name: Verdict("not tested", why=why) for name in MEASURES})
     verdicts = {}
     for name in MEASURES:
-        kept = [each for each in found if each.states[name] == "recovered"]
-        open_ = [each for each in found if each.differences[name].high >= 0]
-        shown = max(kept or found, key=lambda each: each.differences[name].value)
+        kept = [each for each in recovered if each.states[name] == "recovered"]
+        open_ = [each for each in recovered if each.differences[name].high >= 0]
+        shown = max(kept or recovered, key=lambda each: each.differences[name].value)
         outcome: Outcome = "did not hold" if kept else "undecided" if open_ else "held"
         verdicts[name] = Verdict(outcome, shown.differences[name], why=f"the best of them, at {shown.level} %")
     return Finding("lost-beyond-20", claim, rule, verdicts)

@@ -89,14 +89,14 @@ def overlaps(study: Study) -> list[Compared]:
     Returns:
         By kind; rounds that are dense are not compared, for they are all alike.
     """
-    found = [each for group in study.groups for run in group.runs for each in between_rounds(run)]
-    found += [each for group in study.groups for each in _between_seeds(group)]
+    compared = [each for group in study.groups for run in group.runs for each in between_rounds(run)]
+    compared += [each for group in study.groups for each in _between_seeds(group)]
     for first, second in combinations(study.groups, 2):
         shared = {run.seed for run in first.runs} & {run.seed for run in second.runs}
         for seed in sorted(shared)[:1]:  # another seed would say the same again
             sides = [next(run for run in group.runs if run.seed == seed) for group in (first, second)]
-            found += _at_equal_levels("curves", *sides)
-    return found
+            compared += _at_equal_levels("curves", *sides)
+    return compared
 
 
 def between_rounds(run: Run) -> Iterator[Compared]:

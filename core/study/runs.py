@@ -58,27 +58,27 @@ class Run:
     @property
     def notes(self) -> tuple[str, ...]:
         """What of the run is missing, in sentences."""
-        found = []
+        lines = []
         if self.recipe is None:
-            found.append("Its recipe cannot be read.")
+            lines.append("Its recipe cannot be read.")
         if not self.results:
-            found.append("No round is complete.")
+            lines.append("No round is complete.")
         elif not self.is_complete and self.recipe:
-            found.append(f"Only {len(self.results)} of {self.recipe.rounds + 1} rounds are complete.")
+            lines.append(f"Only {len(self.results)} of {self.recipe.rounds + 1} rounds are complete.")
         lost = [str(result.round) for result in self.results if result.round not in self.predictions]
         if lost:
-            found.append(f"The comments of these rounds are missing or damaged: {', '.join(lost)}.")
-        return tuple(found)
+            lines.append(f"The comments of these rounds are missing or damaged: {', '.join(lost)}.")
+        return tuple(lines)
 
     @cached_property
     def tallies(self) -> dict[Level, Tally]:
         """The counts of every round whose comments are there; the first round of a level counts."""
-        found: dict[Level, Tally] = {}
+        by_level: dict[Level, Tally] = {}
         for result in self.results:
             rows = self.predictions.get(result.round)
-            if rows and level_of(result.sparsity) not in found:
-                found[level_of(result.sparsity)] = tally([row.prediction for row in rows], [row.reference for row in rows])
-        return found
+            if rows and level_of(result.sparsity) not in by_level:
+                by_level[level_of(result.sparsity)] = tally([row.prediction for row in rows], [row.reference for row in rows])
+        return by_level
 
     @property
     def rows(self) -> tuple[tuple[int, str], ...]:
@@ -119,8 +119,8 @@ class Study:
 
     def of_curve(self, curve: str) -> Group | None:
         """The group of a curve: where runs of several sizes are of one curve, the one with most runs."""
-        found = [group for group in self.groups if group.curve == curve]
-        return max(found, key=lambda group: len(group.compared), default=None)
+        groups_of_curve = [group for group in self.groups if group.curve == curve]
+        return max(groups_of_curve, key=lambda group: len(group.compared), default=None)
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -145,13 +145,13 @@ def find_runs(places: Iterable[Path]) -> list[RunPaths]:
     Raises:
         RunError: At one of the places is neither.
     """
-    found: dict[Path, RunPaths] = {}
+    by_folder: dict[Path, RunPaths] = {}
     for place in places:
         runs = [RunPaths(place)] if is_run(place) else run_folders(place)
         if not runs:
             raise RunError(f"{place} is no run, and no folder of runs.", "Give run folders, or the folder that they are in.")
-        found |= {real(run.root): RunPaths(real(run.root)) for run in runs}
-    return list(found.values())
+        by_folder |= {real(run.root): RunPaths(real(run.root)) for run in runs}
+    return list(by_folder.values())
 
 
 def read_study(runs: Iterable[RunPaths]) -> Study:
@@ -201,12 +201,12 @@ def _meta(path: Path) -> Mapping[str, object]:
 
 def group(runs: Sequence[Run]) -> Study:
     """Puts seeds of one curve together: runs whose recipes differ only in seed and machine."""
-    found: dict[str, list[Run]] = {}
+    by_curve: dict[str, list[Run]] = {}
     for run in runs:
-        found.setdefault(_without_seed(run), []).append(run)
-    curves = [curve_of(members[0].recipe) if members[0].recipe else None for members in found.values()]
+        by_curve.setdefault(_without_seed(run), []).append(run)
+    curves = [curve_of(members[0].recipe) if members[0].recipe else None for members in by_curve.values()]
     groups = []
-    for members, curve in zip(found.values(), curves, strict=True):
+    for members, curve in zip(by_curve.values(), curves, strict=True):
         alone = curve is not None and curves.count(curve) == 1
         first = min(run.name for run in members)
         title = first if curve is None else CURVES[curve].title + ("" if alone else f" ({first})")

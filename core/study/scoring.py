@@ -61,7 +61,7 @@ class Scoring:
     def is_whole(self) -> bool:
         """Whether every file was scored on all rows that there should be."""
         rows = self.expected or len(self.gold.texts)
-        return all(len(found.rows) == rows for found in self.files)
+        return all(len(each.rows) == rows for each in self.files)
 
 
 def score_comments(

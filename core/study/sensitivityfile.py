@@ -120,15 +120,15 @@ class Sensitivity:
 _ADAPTER = TypeAdapter(Sensitivity)
 
 
-def to_json(found: Sensitivity) -> str:
+def to_json(study: Sensitivity) -> str:
     """The file's text."""
-    return _ADAPTER.dump_json(found, indent=1).decode() + "\n"
+    return _ADAPTER.dump_json(study, indent=1).decode() + "\n"
 
 
-def write_sensitivity(found: Sensitivity, path: Path) -> None:
+def write_sensitivity(study: Sensitivity, path: Path) -> None:
     """Writes the file, complete or absent."""
     with complete_or_absent(path) as draft:
-        draft.write_text(to_json(found), encoding="utf-8")
+        draft.write_text(to_json(study), encoding="utf-8")
 
 
 def read_sensitivity(path: Path) -> Sensitivity:

@@ -61,29 +61,29 @@ class Timings:
         Args:
             recipe: With absolute paths, as run folders have them.
         """
-        found: list[tuple[str, Recipe, Pace]] = []
+        earlier: list[tuple[str, Recipe, Pace]] = []
         for paths, other in self._alike(recipe):
             pace = self._pace(paths)
             if pace is not None and pace.steps:
-                found.append((paths.name, other, pace))
-            if len(found) == ENOUGH:
+                earlier.append((paths.name, other, pace))
+            if len(earlier) == ENOUGH:
                 break
-        if not found:
+        if not earlier:
             return None
         pace = Pace()
-        for _, other, each in found:
+        for _, other, each in earlier:
             pace += each if _searches(other) == _searches(recipe) else _without_evaluation(each, recipe, other)
-        return predict(recipe, tuple(name for name, _, _ in found), pace)
+        return predict(recipe, tuple(name for name, _, _ in earlier), pace)
 
     def _alike(self, recipe: Recipe) -> Iterator[tuple[RunPaths, Recipe]]:
-        wanted = _trains(recipe)
+        trained = _trains(recipe)
         dated = sorted(((_mtime(paths.recipe), paths) for paths in run_folders(self._checkpoints)), key=lambda pair: -pair[0])
         for mtime, paths in dated[:MOST_RUNS]:
             key = (paths.root, mtime)
             if key not in self._recipes:
                 self._recipes[key] = read_recipe(paths)
             other = self._recipes[key]
-            if other is not None and _trains(other) == wanted:
+            if other is not None and _trains(other) == trained:
                 yield paths, other
 
     def _pace(self, paths: RunPaths) -> Pace | None:
@@ -157,8 +157,8 @@ def _trains(recipe: Recipe) -> tuple[object, ...]:
 
 def _searches(recipe: Recipe) -> tuple[object, ...]:
     """What the time of a scored row depends on."""
-    asked = recipe.evaluation
-    return asked.split, asked.beam, asked.max_length, asked.length_penalty, asked.batch_size
+    evaluation = recipe.evaluation
+    return evaluation.split, evaluation.beam, evaluation.max_length, evaluation.length_penalty, evaluation.batch_size
 
 
 def _without_evaluation(pace: Pace, recipe: Recipe, other: Recipe) -> Pace:
