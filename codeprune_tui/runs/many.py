@@ -181,7 +181,7 @@ class Reproduction:
         _count(job)
         if job.state is not State.DONE:
             why = job.view.failure.problem if job.view is not None and job.view.failure is not None else ""
-            job.failed = f"the run is {job.state}{' (' + why + ')' if why else ''}; see {job.paths.log}"
+            job.failed = f"{job.state}{': ' + why if why else ''}; see {job.paths.log}"
             self.tell(f"{job.planned.name}: {job.failed}")
 
 
