@@ -11,7 +11,7 @@ from core.text.rows import load_rows
 
 from ..reports import scoring as report
 from ..runs import client
-from .models import Split
+from .models import Split, _quiet_libraries
 from .runs import Json, app
 from .tables import as_json as to_json
 
@@ -35,6 +35,10 @@ def score(
         str | None, typer.Option("--data", help="Data the rows are from: says how many there should be, and names for floors.")
     ] = None,
     split: Annotated[Split, typer.Option("--split", help="Split of GOLD or --data, where that is a folder.")] = "test",
+    embedder: Annotated[
+        Path | None,
+        typer.Option("--embedder", metavar="FOLDER", help="A sentence-transformers model on disk: also the cosine of meanings."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Score files of comments, whoever wrote them.
@@ -44,6 +48,7 @@ def score(
     (path, form, rows, missing, unknown, doubled, empty, scores, intervals), differences, floors, signatures, bootstrap,
     trust.
     """
+    from core.score.semantic import Embedder
     from core.study.scoring import check_same_length, score_comments
 
     gold = Path(client.local_path(str(gold)))
@@ -52,7 +57,11 @@ def score(
     if by_line:
         check_same_length([right, *files])
     names, rows = _names(data, split) if data is not None else (None, len(right.texts) if gold.is_dir() else 0)
-    found = score_comments(files, right, expected=expect or rows, names=names)
+    model = None
+    if embedder is not None:
+        _quiet_libraries()
+        model = Embedder(embedder)
+    found = score_comments(files, right, expected=expect or rows, names=names, embedder=model)
     typer.echo(to_json(report.json_facts(found)) if as_json else report.text(found))
 
 

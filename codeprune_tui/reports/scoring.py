@@ -23,19 +23,20 @@ CLEAR = {"chrf": 2.0, "bleu": 2.0, "corpus_bleu": 5.0, "rouge_l": 2.0}
 def text(scoring: Scoring) -> str:
     """All of it for a terminal or a file."""
     lines = rows_lines(scoring)
-    rows = [["", *HEADS.values()]]
+    heads = _heads(scoring)
+    rows = [["", *heads.values()]]
     for one in scoring.files:
         mark = "" if len(one.rows) == _wanted(scoring) else f" ({len(one.rows):,} of {_wanted(scoring):,} rows)"
-        rows.append([_name(one) + mark, *(score(getattr(one.scores, name)) for name in HEADS)])
-        rows.append(["95 % interval", *(between(one.intervals.get(name)) for name in HEADS)])
+        rows.append([_name(one) + mark, *(score(one.intervals[name].value) for name in heads)])
+        rows.append(["95 % interval", *(between(one.intervals.get(name)) for name in heads)])
     if scoring.floors is not None:
         rows += [
-            [FLOOR_NAMES[name], *(score(getattr(floor, measure)) for measure in HEADS)]
+            [FLOOR_NAMES[name], *(score(_floor(scoring, name, floor, measure)) for measure in heads)]
             for name, floor in (("name", scoring.floors.name), ("constant", scoring.floors.constant))
         ]
     for pair in scoring.compared:
         title = f"{_path(pair.first.path)} less {_path(pair.second.path)}, {pair.rows:,} rows, {pair.same:,} alike"
-        rows.append([title, *(changed(pair.differences[name]) for name in HEADS)])
+        rows.append([title, *(changed(pair.differences[name]) for name in heads)])
     notes = [f"{name}: {signature}" for name, signature in _signatures(scoring).items()]
     if scoring.floors is None:
         notes.insert(0, "Floors: not known, for the gold brings no names of methods; --data FOLDER does.")
@@ -87,6 +88,7 @@ def json_facts(scoring: Scoring) -> dict[str, object]:
             for pair in scoring.compared
         ],
         "floors": None if scoring.floors is None else {name: _scores(each) for name, each in vars(scoring.floors).items()},
+        "semantic_floors": dict(scoring.semantic_floors),
         "signatures": _signatures(scoring),
         "bootstrap": significance.SIGNATURE,
         "trust": metrics.TRUST,
@@ -102,7 +104,7 @@ def _file_facts(one: Scored) -> dict[str, object]:
         "unknown": list(one.unknown),
         "doubled": list(one.comments.doubled),
         "empty": list(one.comments.empty),
-        "scores": _scores(one.scores),
+        "scores": _scores(one.scores) | {name: each.value for name, each in one.intervals.items() if name == "semantic"},
         "intervals": {name: {"low": each.low, "high": each.high} for name, each in one.intervals.items()},
     }
 
@@ -129,12 +131,22 @@ def _verdict(pair: Compared) -> str:
     return f"{names}: clear of 0 and large enough under {', '.join(clear)}."
 
 
+def _heads(scoring: Scoring) -> dict[str, str]:
+    """The columns: with an embedder one more."""
+    return HEADS | ({"semantic": "semantic"} if scoring.semantic_signature else {})
+
+
+def _floor(scoring: Scoring, name: str, floor: metrics.Scores, measure: str) -> float | None:
+    return scoring.semantic_floors.get(name) if measure == "semantic" else getattr(floor, measure)
+
+
 def _wanted(scoring: Scoring) -> int:
     return scoring.expected or len(scoring.gold.texts)
 
 
 def _signatures(scoring: Scoring) -> dict[str, str]:
-    return metrics.signatures(several=bool(scoring.gold.doubled))
+    known = metrics.signatures(several=bool(scoring.gold.doubled))
+    return known | ({"semantic": scoring.semantic_signature} if scoring.semantic_signature else {})
 
 
 def _scores(scores: metrics.Scores) -> dict[str, float]:

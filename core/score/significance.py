@@ -114,6 +114,16 @@ def mean_scores(runs: Sequence[Tally], draws: Array) -> dict[str, Array]:
     return {name: np.mean([found[name] for found in each], axis=0) for name in each[0]}
 
 
+def mean_interval(values: Array, draws: Array) -> Interval:
+    """The mean of a number that each row has, with its interval.
+
+    Args:
+        values: (N,) one a row.
+        draws: As `draw` makes them.
+    """
+    return Interval(*_middle(draws @ values / len(values)))
+
+
 def difference_of(drawn: Array) -> Difference:
     """A difference from its values: that on the rows themselves, then those of the draws."""
     return Difference(*_middle(drawn))

@@ -5,13 +5,14 @@ or empty is counted here before anything is scored. Equal to that evaluator on i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ..errors import DataError
 from ..score import metrics, significance
 from ..score.interval import Difference, Interval
-from ..score.tally import Tally, scored, tally_of_many
+from ..score.semantic import Embedder
+from ..score.tally import Array, Tally, scored, tally_of_many
 from ..text.comments import NUMBERED, Comments
 
 
@@ -29,6 +30,8 @@ class Scored:
     scores: metrics.Scores
     intervals: Mapping[str, Interval]
     tally: Tally
+    cosines: Array | None = None
+    """Of each row, 0 to 100; None without an embedder."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,9 @@ class Scoring:
     """The first file against each other one."""
     floors: metrics.Floors | None
     """On the rows of the first file; None where the names of the methods are not known."""
+    semantic_floors: Mapping[str, float] = field(default_factory=dict)
+    """Floor -> mean cosine times 100; {} without an embedder or without names."""
+    semantic_signature: str = ""
 
     @property
     def is_whole(self) -> bool:
@@ -65,7 +71,12 @@ class Scoring:
 
 
 def score_comments(
-    files: Sequence[Comments], gold: Comments, *, expected: int = 0, names: Mapping[str, str] | None = None
+    files: Sequence[Comments],
+    gold: Comments,
+    *,
+    expected: int = 0,
+    names: Mapping[str, str] | None = None,
+    embedder: Embedder | None = None,
 ) -> Scoring:
     """Scores files of comments.
 
@@ -74,6 +85,7 @@ def score_comments(
         gold: The comments that people wrote; each further text with an id is one more reference for it.
         expected: How many rows the gold should have; 0 where that is not known.
         names: Row id -> name of the method, for the floors; by default those that the gold tells.
+        embedder: For the cosine of sentence embeddings; None leaves it out.
 
     Returns:
         Scores with intervals, differences, floors, and what of the files was left out.
@@ -81,9 +93,17 @@ def score_comments(
     Raises:
         DataError: A file has no row in common with the gold, or with the first file.
     """
-    scored_files = tuple(_score(comments, gold) for comments in files)
+    scored_files = tuple(_score(comments, gold, embedder) for comments in files)
     compared = tuple(_compare(scored_files[0], other, gold) for other in scored_files[1:])
-    return Scoring(gold, expected, scored_files, compared, _floors(scored_files[0].rows, gold, names or gold.names))
+    rows, names = scored_files[0].rows, names or gold.names
+    floors = _floors(rows, gold, names)
+    if embedder is None:
+        return Scoring(gold, expected, scored_files, compared, floors)
+    texts = {"constant": [metrics.CONSTANT_PREDICTION] * len(rows)}
+    texts |= {"name": [metrics.name_prediction(names[row]) for row in rows]} if floors is not None else {}
+    references = [gold.texts[row] for row in rows]
+    nearness = {name: float(embedder.cosines(each, references).mean()) for name, each in texts.items()}
+    return Scoring(gold, expected, scored_files, compared, floors, nearness, embedder.signature)
 
 
 def check_same_length(files: Sequence[Comments]) -> None:
@@ -105,22 +125,28 @@ def prediction(comments: Comments, row: str) -> str:
     return comments.texts[row][-1].partition("\t")[0]
 
 
-def _score(comments: Comments, gold: Comments) -> Scored:
+def _score(comments: Comments, gold: Comments, embedder: Embedder | None) -> Scored:
     rows = tuple(row for row in comments.texts if row in gold.texts)
     if not rows:
         raise DataError(
             f"{comments.path} and {gold.path} have no id in common: the first begin with {_first(comments)} and {_first(gold)}.",
             NUMBERED,
         )
-    counted = tally_of_many([prediction(comments, row) for row in rows], [gold.texts[row] for row in rows])
+    texts, references = [prediction(comments, row) for row in rows], [gold.texts[row] for row in rows]
+    counted, draws = tally_of_many(texts, references), significance.draw(len(rows))
+    intervals = significance.intervals([counted], draws)
+    cosines = None if embedder is None else embedder.cosines(texts, references)
+    if cosines is not None:
+        intervals["semantic"] = significance.mean_interval(cosines, draws)
     return Scored(
         comments=comments,
         rows=rows,
         missing=tuple(row for row in gold.texts if row not in comments.texts),
         unknown=tuple(row for row in comments.texts if row not in gold.texts),
         scores=scored(counted).scores,
-        intervals=significance.intervals([counted], significance.draw(len(rows))),
+        intervals=intervals,
         tally=counted,
+        cosines=cosines,
     )
 
 
@@ -133,7 +159,11 @@ def _compare(first: Scored, second: Scored, gold: Comments) -> Compared:
         )
     sides = [side.tally.take([places[row] for row in rows]) for side, places in ((first, ours), (second, theirs))]
     same = sum(prediction(first.comments, row) == prediction(second.comments, row) for row in rows)
-    differences = significance.differences([sides[0]], [sides[1]], significance.draw(len(rows)))
+    draws = significance.draw(len(rows))
+    differences = significance.differences([sides[0]], [sides[1]], draws)
+    if first.cosines is not None and second.cosines is not None:
+        less = first.cosines[[ours[row] for row in rows]] - second.cosines[[theirs[row] for row in rows]]
+        differences["semantic"] = significance.difference_of(draws @ less / len(rows))
     return Compared(first.comments, second.comments, len(rows), same, differences)
 
 
