@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from test_pretrain import make, stop_and_resume
 
 from core import worker
+from core.families.config import SPECIAL
 from core.model import is_finetuned, load_model
 from core.recipe import load_recipe
 from core.run.events import Validated
@@ -37,15 +38,15 @@ def restored(source: list[int], target: list[int]) -> list[int]:
 @given(st.lists(st.integers(4, 98), min_size=1, max_size=120), st.integers(0, 2**32 - 1))
 def test_what_was_hidden_can_be_put_back(body: list[int], seed: int) -> None:
     ids = [0, *body, 2]
-    source, target = hide_spans(ids, np.random.default_rng(seed), MASK)
+    source, target = hide_spans(ids, np.random.default_rng(seed), MASK, SPECIAL)
     assert (source[0], source[-1], target[0], target[-1]) == (0, 2, 0, 2)
     assert restored(source, target) == ids
-    assert (source, target) == hide_spans(ids, np.random.default_rng(seed), MASK)
+    assert (source, target) == hide_spans(ids, np.random.default_rng(seed), MASK, SPECIAL)
 
 
 def test_about_the_stated_share_is_hidden() -> None:
     rng, ids = np.random.default_rng(0), [0, *range(4, 84), 2]
-    hidden = [sum(token != MASK for token in hide_spans(ids, rng, MASK)[1][1:-1]) for _ in range(500)]
+    hidden = [sum(token != MASK for token in hide_spans(ids, rng, MASK, SPECIAL)[1][1:-1]) for _ in range(500)]
     # Spans that begin inside another are dropped, so somewhat less than the share.
     assert 0.8 * HIDDEN_SHARE < np.mean(hidden) / 80 <= HIDDEN_SHARE
 
@@ -54,7 +55,7 @@ def test_comments_are_written_from_code_and_texts_from_their_rest() -> None:
     found = denoisings([[0, 7, 2], [0, 2]], [[0, 8, 2], [0, 9, 2]], [[0, 7, 2, 8, 2], [0, 9, 2]])
     comment = Denoising([0, 8, 2], [0, 7, 2])
     assert found == [Denoising([0, 7, 2, 8, 2], None), Denoising([0, 9, 2], None), *[comment] * COMMENT_REPEATS]
-    assert comment.draw(np.random.default_rng(0), MASK) == ([0, 8, 2], [0, 7, 2])
+    assert comment.draw(np.random.default_rng(0), MASK, SPECIAL) == ([0, 8, 2], [0, 7, 2])
 
 
 def test_a_whole_model_is_pretrained_and_counts_as_such(tmp_path: Path) -> None:

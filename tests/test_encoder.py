@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from transformers import RobertaConfig, RobertaModel
 
 from core.errors import ModelError
+from core.families.checkpoint import ENCODER_FIELDS
 from core.families.config import PAD, CodeToTextConfig
 from core.families.encoder import ACTIVATIONS, Encoder
 from core.families.roberta import CodeToText
-from core.model import ENCODER_FIELDS, load_model, save_model
+from core.model import load_model, save_model
 
 NONE = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "decoder_dropout": 0.0}
 OURS_ALONE = {"decoder_layers", "decoder_ffn", "decoder_dropout"}

@@ -155,10 +155,10 @@ def test_the_filter() -> None:
 
 
 def test_the_defaults_of_a_configuration_are_those_of_the_model() -> None:
-    from core.spec.sizes import ROBERTA, _by_shape
+    from core.spec.roberta import DEFAULTS, shapes
 
     defaults = CodeToTextConfig()
-    assert {key: getattr(defaults, key) for key in ROBERTA} == ROBERTA
+    assert {key: getattr(defaults, key) for key in DEFAULTS} == DEFAULTS
     small = CodeToTextConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=1, intermediate_size=16, decoder_layers=1)
-    sizes = {key: getattr(small, key) for key in ROBERTA}
-    assert sum(_by_shape(sizes, 1).values()) == sum(weight.numel() for weight in CodeToText(small).parameters())
+    sizes = {key: getattr(small, key) for key in DEFAULTS}
+    assert sum(shapes(sizes, 1).values()) == sum(weight.numel() for weight in CodeToText(small).parameters())

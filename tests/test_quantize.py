@@ -16,13 +16,13 @@ from core.compress.quantize import (
     UnavailableError,
     memory_bytes,
     multiplied_weights,
-    project,
     quantize,
     quantized_weights,
 )
 from core.decode import beam_search
 from core.errors import ModelError
 from core.families.config import BOS, PAD
+from core.families.projected import project
 from core.families.reader import Reader
 from core.families.roberta import CodeToText
 from core.families.tokenizer import train_tokenizer

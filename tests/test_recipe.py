@@ -27,7 +27,8 @@ from core.recipe import (
     recipe_problems,
     to_toml,
 )
-from core.spec.layout import MATRICES, Place, locate
+from core.spec.layout import Place, locate
+from core.spec.roberta import MATRICES
 from core.spec.schedule import sparsities
 
 NO_SHARE = "is not allowed; final_sparsity must be a number of more than 0 and at most 1"

@@ -12,7 +12,8 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from core.spec.layout import MATRICES, locate
+from core.spec.layout import locate
+from core.spec.roberta import MATRICES
 
 from ..themes import CIVIDIS, COLOUR_BLIND_SAFE
 

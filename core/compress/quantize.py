@@ -5,7 +5,7 @@ Each function quantizes the model that it is given, in place where it likes, and
 What is quantized is the matrices that multiply (`nn.Linear`); embeddings, norms and biases stay in floating point, and since the
 output layer shares its matrix with the word embeddings, that matrix then exists twice: as integers and in fp32. The decoder's
 attention keeps query, key and value in one packed parameter that no library would find; methods that are to reach it get the
-model with linear layers in its place (`ProjectedAttention`), which compute the same.
+model with linear layers in its place (`families.projected`), which compute the same.
 
 Knows nothing of files (`quantfiles`) and of measuring (`ladder`).
 Sources: torch.ao.quantization; torchao; Dettmers et al. 2022, "LLM.int8()" (bitsandbytes).
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from ..families.decoder import Attention
+from ..families.projected import in_decoder_attention, packed_weights, project
 from ..families.roberta import CodeToText
 from ..spec.quantizers import METHODS
 
@@ -42,37 +42,6 @@ class _DynamicLinear(Protocol):
     def bias(self) -> Tensor | None: ...
 
     def set_weight_bias(self, weight: Tensor, bias: Tensor | None) -> None: ...
-
-
-class ProjectedAttention(Attention):
-    """Attention with linear layers instead of packed matrices, for quantizers, which look for linear layers.
-
-    Args:
-        packed: The attention that it takes the place of; output layer and weights are shared with it.
-    """
-
-    def __init__(self, packed: Attention) -> None:
-        nn.Module.__init__(self)  # Attention's own would draw start values
-        self.hidden, self.heads, self.dropout = packed.hidden, packed.heads, packed.dropout
-        self.out_proj = packed.out_proj
-        weight, bias = packed.in_proj_weight.detach(), packed.in_proj_bias.detach()
-        self.in_query = _linear(weight[: self.hidden].clone(), bias[: self.hidden].clone())
-        self.in_key_value = _linear(weight[self.hidden :].clone(), bias[self.hidden :].clone())
-        self.train(packed.training)
-
-    def query(self, x: Tensor) -> Tensor:
-        """As `Attention.query`."""
-        projected: Tensor = self.in_query(x)
-        return projected
-
-    def key_value(self, x: Tensor) -> Tensor:
-        """As `Attention.key_value`."""
-        projected: Tensor = self.in_key_value(x)
-        return projected
-
-    def query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """As `Attention.query_key_value`."""
-        return self.query(x), self.key_value(x)
 
 
 def quantize(model: CodeToText, method: str) -> CodeToText:
@@ -113,17 +82,10 @@ def quantize(model: CodeToText, method: str) -> CodeToText:
     return made
 
 
-def project(model: CodeToText) -> None:
-    """Puts linear layers in the place of the packed matrices of the decoder's attention; outputs stay the same."""
-    for layer in model.decoder.layers:
-        layer.self_attn = ProjectedAttention(layer.self_attn)
-        layer.multihead_attn = ProjectedAttention(layer.multihead_attn)
-
-
 def linear_names(model: CodeToText, *, attention: bool = True) -> list[str]:
     """Names of the linear layers; without `attention` those of the decoder's attention are left out, as torch leaves them."""
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    return [name for name in names if attention or not _in_decoder_attention(name)]
+    return [name for name in names if attention or not in_decoder_attention(name)]
 
 
 def multiplied_weights(model: CodeToText) -> int:
@@ -133,7 +95,7 @@ def multiplied_weights(model: CodeToText) -> int:
         model: Not quantized.
     """
     linear = sum(module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))
-    return linear + sum(module.in_proj_weight.numel() for module in _packed(model))
+    return linear + packed_weights(model)
 
 
 def quantized_weights(model: CodeToText) -> int:
@@ -269,21 +231,6 @@ def llm_int8(model: CodeToText) -> CodeToText:
         parent, _, last = name.rpartition(".")
         setattr(model.get_submodule(parent), last, new.to(device))  # moving it is what quantizes it
     return model
-
-
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    with torch.device("meta"):
-        made = nn.Linear(weight.shape[1], weight.shape[0])
-    made.weight, made.bias = nn.Parameter(weight), nn.Parameter(bias)
-    return made
-
-
-def _packed(model: CodeToText) -> Iterator[Attention]:
-    return (module for module in model.modules() if isinstance(module, Attention) and not isinstance(module, ProjectedAttention))
-
-
-def _in_decoder_attention(name: str) -> bool:
-    return name.startswith("decoder.") and ("_attn." in name)
 
 
 def _is_dynamic(module: object) -> TypeGuard[_DynamicLinear]:

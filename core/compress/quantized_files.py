@@ -18,7 +18,7 @@ from ..atomic import complete_or_absent
 from ..errors import ModelError
 from ..families.config import CodeToTextConfig
 from ..families.reader import Reader
-from ..families.roberta import CodeToText, outline
+from ..families.roberta import OUTPUT_LAYER, CodeToText, outline
 from ..spec.checkpoint_files import CONFIG, WEIGHTS
 from ..spec.quantizers import METHODS
 from .quantize import all_codes, quantize, set_codes
@@ -26,7 +26,6 @@ from .quantize import all_codes, quantize, set_codes
 KEY = "quantization"
 """Entry of `config.json`: the method's name."""
 
-_TIED, _EMBEDDINGS = "lm_head.weight", "encoder.embeddings.word_embeddings.weight"
 _SCALE = ".weight_scale"
 
 
@@ -72,8 +71,8 @@ def stored(model: CodeToText) -> dict[str, Tensor]:
         found[f"{layer}.weight"], found[f"{layer}{_SCALE}"] = integers, scale
         if bias is not None:
             found[f"{layer}.bias"] = bias
-    if _TIED.rpartition(".")[0] not in codes:
-        found.pop(_TIED, None)
+    if OUTPUT_LAYER not in codes:
+        found.pop(f"{OUTPUT_LAYER}.weight", None)
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in found.items()}
 
 
@@ -147,7 +146,7 @@ def _zeros(config: CodeToTextConfig) -> CodeToText:
 
 def _check_size(config: CodeToTextConfig, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Raises ModelError where the configuration asks for more weights than are there, before room is made for them."""
-    claimed = sum(tensor.numel() for name, tensor in outline(config).state_dict().items() if name != _TIED)
+    claimed = sum(tensor.numel() for name, tensor in outline(config).state_dict().items() if name != f"{OUTPUT_LAYER}.weight")
     stored_numbers = sum(tensor.numel() for tensor in tensors.values())
     if claimed > stored_numbers:
         raise ModelError(

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..compress.quantize import linear_names, project
+from ..compress.quantize import linear_names
+from ..families.projected import project
 from ..families.roberta import OUTPUT_LAYER, CodeToText, reads_source
 
 Batch = tuple[Tensor, Tensor]

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from ..atomic import complete_or_absent
 from ..errors import ModelError
+from ..families.checkpoint import ENCODER_FIELDS
 from ..families.config import CodeToTextConfig
 from ..families.reader import SPLIT_IDENTIFIERS, Reader
 from ..families.roberta import CodeToText
-from ..model import ENCODER_FIELDS, load_masks, load_model, load_reader
+from ..model import load_masks, load_model, load_reader
 from ..spec.checkpoint_files import CONFIG, WEIGHTS
 
 BIAS = 2048

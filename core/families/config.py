@@ -7,13 +7,14 @@ by `core.spec.configfields`.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..spec.roberta import BOS as BOS
+from ..spec.roberta import EOS as EOS
+from ..spec.roberta import PAD as PAD
+from ..spec.roberta import positions
 from .family import Special
 
-PAD, BOS, EOS = 1, 0, 2
-"""Token ids of RoBERTa's `<pad>`, `<s>` and `</s>`; every model and tokenizer here must agree with them."""
-
 SPECIAL = Special(pad=PAD, begin=BOS, end=EOS)
-"""The same, as the rest asks for them."""
+"""RoBERTa's special tokens, as the rest asks for them."""
 
 
 @dataclass
@@ -80,7 +81,7 @@ class CodeToTextConfig:
     @property
     def positions(self) -> int:
         """Most tokens that the model can read or write: RoBERTa counts from the position behind `<pad>`'s."""
-        return self.max_position_embeddings - PAD - 1
+        return positions(self.max_position_embeddings)
 
 
 CODEBERT = CodeToTextConfig(max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5)

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..recipe import Architecture
+from ..spec.roberta import table_rows
 from .config import PAD, SPECIAL, CodeToTextConfig
 from .decoder import Decoder, DecoderCache
 from .encoder import Encoder
@@ -276,3 +278,34 @@ def tiny() -> CodeToText:
         decoder_ffn=64,
     )
     return CodeToText(sizes).eval()
+
+
+def fresh(shape: Architecture, words: int, tokens: int, seed: int) -> CodeToText:
+    """An untrained model on the CPU; equal arguments give equal weights.
+
+    Args:
+        shape: Sizes.
+        words: Entries of the vocabulary.
+        tokens: Most that it is to read or write.
+        seed: Of the weights; torch's global generators are left as they are.
+    """
+    config = CodeToTextConfig(
+        vocab_size=words,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.ffn,
+        hidden_dropout_prob=shape.dropout,
+        attention_probs_dropout_prob=shape.dropout,
+        max_position_embeddings=table_rows(tokens),
+        type_vocab_size=1,
+        decoder_layers=shape.decoder_layers,
+        decoder_heads=shape.heads,
+        decoder_ffn=shape.ffn,
+        decoder_dropout=shape.dropout,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = CodeToText(config)
+        start_near_identity(model)
+    return model

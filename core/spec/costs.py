@@ -8,7 +8,7 @@ few hundred kilobytes in all, are left out. Torch-free.
 from dataclasses import dataclass
 
 from ..recipe import Recipe
-from . import sizes
+from . import roberta, sizes
 
 FLOAT_BYTES = 4
 """Everything is stored in float32, whatever precision it was trained in."""
@@ -74,7 +74,5 @@ def _trained(recipe: Recipe, tensors: sizes.Tensors) -> int:
         return 0
     encoder_only = recipe.kind == "pretrain" and recipe.pretraining.objective == "mask"
     return sum(
-        size
-        for name, size in tensors.items()
-        if not name.startswith("encoder.pooler.") and not (encoder_only and name.startswith("decoder."))
+        size for name, size in tensors.items() if roberta.is_trained(name) and not (encoder_only and roberta.in_decoder(name))
     )

@@ -1,36 +1,15 @@
 """Where a parameter stands in the model, read off its name.
 
-Follows the state-dict names of CodeXGLUE's code-to-text models; knows names only, no tensors, so that a screen can lay out a
-heatmap without torch.
+The names are the family's (`roberta`); here stands what is asked of them. No tensors, so that a screen can lay out a heatmap
+without torch.
 """
 
-import re
 from dataclasses import dataclass
-from typing import Literal
 
 from ..recipe import PrunablePreset
+from . import roberta
+from .roberta import Part
 
-Part = Literal["encoder", "pooler", "decoder"]
-
-_ENCODER = re.compile(
-    r"encoder\.encoder\.layer\.(\d{1,6})\.(attention\.self\.(?:query|key|value)|attention\.output\.dense|intermediate\.dense|output\.dense)\.weight"
-)
-_DECODER = re.compile(r"decoder\.layers\.(\d{1,6})\.(self_attn\.out_proj|multihead_attn\.out_proj|linear1|linear2)\.weight")
-_POOLER = "encoder.pooler.dense.weight"
-
-MATRICES: dict[str, str] = {
-    "attention.self.query": "query",
-    "attention.self.key": "key",
-    "attention.self.value": "value",
-    "attention.output.dense": "output",
-    "intermediate.dense": "ffn-in",
-    "output.dense": "ffn-out",
-    "self_attn.out_proj": "self-out",
-    "multihead_attn.out_proj": "cross-out",
-    "linear1": "ffn-in",
-    "linear2": "ffn-out",
-}
-"""Module path inside a layer -> the short name on screen."""
 HEAD_ROWS = {"query", "key", "value"}
 """Matrices whose rows belong to attention heads, one head after the other."""
 HEAD_COLUMNS = {"output", "self-out", "cross-out"}
@@ -55,7 +34,7 @@ class Place:
     layer: int
     """Number of the layer in its part, 0 for the pooler."""
     matrix: str
-    """Short name of the matrix, one of `MATRICES`' values or "pooler"."""
+    """Short name of the matrix, one of `roberta.MATRICES`' values or "pooler"."""
 
 
 def locate(parameter: str) -> Place | None:
@@ -67,13 +46,8 @@ def locate(parameter: str) -> Place | None:
     Returns:
         Part, layer and short name.
     """
-    if parameter == _POOLER:
-        return Place("pooler", 0, "pooler")
-    if found := _ENCODER.fullmatch(parameter):
-        return Place("encoder", int(found[1]), MATRICES[found[2]])
-    if found := _DECODER.fullmatch(parameter):
-        return Place("decoder", int(found[1]), MATRICES[found[2]])
-    return None
+    place = roberta.place(parameter)
+    return None if place is None else Place(*place)
 
 
 def is_prunable(parameter: str, preset: PrunablePreset) -> bool:

@@ -10,24 +10,13 @@ from pathlib import Path
 from ..errors import ModelError
 from ..recipe import NEW_MODEL, Architecture, PrunablePreset, Recipe
 from ..regularfile import read_facts
-from . import weightheaders
+from . import roberta, weightheaders
 from .configfields import field_problem
 from .layout import is_prunable
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 OWN_TYPES = ("roberta", "codeprune-code-to-text")
 """Values of `model_type` that can be loaded."""
-ROBERTA = {
-    "vocab_size": 50265,
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "intermediate_size": 3072,
-    "max_position_embeddings": 512,
-    "type_vocab_size": 2,
-    "decoder_ffn": 2048,
-}
-"""What a configuration means where it says nothing: the defaults of transformers' RobertaConfig and of our decoder."""
-
 Tensors = Mapping[str, int]
 """Parameter name -> how many weights it has; tied ones once."""
 
@@ -50,16 +39,12 @@ def of_new(shape: Architecture, source_length: int) -> Tensors:
         shape: Sizes. Few rows may fill fewer entries of the vocabulary than it asks for.
         source_length: Longest source in tokens.
     """
-    config = {
-        "vocab_size": shape.vocab_size,
-        "hidden_size": shape.hidden,
-        "num_hidden_layers": shape.layers,
-        "intermediate_size": shape.ffn,
-        "max_position_embeddings": max(source_length, 256) + 2,
-        "type_vocab_size": 1,
-        "decoder_ffn": shape.ffn,
-    }
-    return _by_shape(config, shape.decoder_layers)
+    return roberta.shapes(roberta.new(shape, new_positions(source_length)), shape.decoder_layers)
+
+
+def new_positions(source_length: int) -> int:
+    """Tokens that an untrained model can read: its sources, and room to be taken further."""
+    return max(source_length, 256)
 
 
 def of_folder(folder: Path, decoder_layers: int) -> Tensors | None:
@@ -74,10 +59,10 @@ def of_folder(folder: Path, decoder_layers: int) -> Tensors | None:
         return None
     index = folder / f"{WEIGHTS}{weightheaders.INDEX}"
     header = (_read_shards(index) if index.exists() and not (folder / WEIGHTS).exists() else read_header(folder / WEIGHTS)) or {}
-    if any(name.startswith("decoder.layers.") for name in header):
-        return {_plain(name): size for name, size in header.items() if not name.endswith(("lm_head.weight", "_mask"))}
-    sizes = {key: value if isinstance(value := config.get(key), int) else default for key, default in ROBERTA.items()}
-    return _by_shape(sizes, decoder_layers)
+    if roberta.has_decoder(header):
+        return {roberta.plain(name): size for name, size in header.items() if roberta.counts(name)}
+    sizes = {key: value if isinstance(value := config.get(key), int) else default for key, default in roberta.DEFAULTS.items()}
+    return roberta.shapes(sizes, decoder_layers)
 
 
 def prunable(tensors: Tensors, preset: PrunablePreset) -> int:
@@ -121,48 +106,3 @@ def bytes_by_width(weights: Path) -> dict[int, int]:
     except ModelError:
         return {}
     return sizes
-
-
-def _plain(name: str) -> str:
-    return name.removesuffix("_orig")  # as torch.nn.utils.prune calls a weight under a mask
-
-
-def _by_shape(config: Mapping[str, int], decoder_layers: int) -> Tensors:
-    hidden = config["hidden_size"]
-    embeddings = ("vocab_size", "max_position_embeddings", "type_vocab_size")
-    names = ("word_embeddings", "position_embeddings", "token_type_embeddings")
-    found = {f"encoder.embeddings.{name}.weight": config[key] * hidden for name, key in zip(names, embeddings, strict=True)}
-    found |= _norm("encoder.embeddings.LayerNorm", hidden)
-    for layer in range(config["num_hidden_layers"]):
-        found |= _encoder_layer(f"encoder.encoder.layer.{layer}", hidden, config["intermediate_size"])
-    found |= _linear("encoder.pooler.dense", hidden, hidden)
-    for layer in range(decoder_layers):
-        found |= _decoder_layer(f"decoder.layers.{layer}", hidden, config["decoder_ffn"])
-    return found | _linear("dense", hidden, hidden)
-
-
-def _encoder_layer(name: str, hidden: int, inner: int) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for matrix in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
-        found |= _linear(f"{name}.{matrix}", hidden, hidden)
-    found |= _linear(f"{name}.intermediate.dense", inner, hidden) | _linear(f"{name}.output.dense", hidden, inner)
-    return found | _norm(f"{name}.attention.output.LayerNorm", hidden) | _norm(f"{name}.output.LayerNorm", hidden)
-
-
-def _decoder_layer(name: str, hidden: int, inner: int) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for attention in ("self_attn", "multihead_attn"):
-        found |= {f"{name}.{attention}.in_proj_weight": 3 * hidden * hidden, f"{name}.{attention}.in_proj_bias": 3 * hidden}
-        found |= _linear(f"{name}.{attention}.out_proj", hidden, hidden)
-    found |= _linear(f"{name}.linear1", inner, hidden) | _linear(f"{name}.linear2", hidden, inner)
-    for norm in ("norm1", "norm2", "norm3"):
-        found |= _norm(f"{name}.{norm}", hidden)
-    return found
-
-
-def _linear(name: str, rows: int, columns: int) -> dict[str, int]:
-    return {f"{name}.weight": rows * columns, f"{name}.bias": rows}
-
-
-def _norm(name: str, width: int) -> dict[str, int]:
-    return {f"{name}.weight": width, f"{name}.bias": width}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..families.config import BOS, EOS
+from ..families.family import Special
 
 HIDDEN_SHARE = 0.25
 """Share of the tokens that is hidden; T5 hides 0.15, but a short text would then teach next to nothing."""
@@ -37,9 +37,9 @@ class Denoising:
         hidden = round(HIDDEN_SHARE * len(self.text) * (1 + 1 / MEAN_SPAN))
         return len(self.text), hidden if self.wanted is None else len(self.wanted)
 
-    def draw(self, rng: np.random.Generator, mask_id: int) -> tuple[list[int], list[int]]:
+    def draw(self, rng: np.random.Generator, mask_id: int, special: Special) -> tuple[list[int], list[int]]:
         """Source and target, `<s> … </s>` each, as the generator has it this time."""
-        return (self.text, self.wanted) if self.wanted is not None else hide_spans(self.text, rng, mask_id)
+        return (self.text, self.wanted) if self.wanted is not None else hide_spans(self.text, rng, mask_id, special)
 
 
 def denoisings(comments: Sequence[list[int]], codes: Sequence[list[int]], texts: Sequence[list[int]]) -> list[Denoising]:
@@ -57,13 +57,14 @@ def denoisings(comments: Sequence[list[int]], codes: Sequence[list[int]], texts:
     return [Denoising(text, None) for text in texts] + COMMENT_REPEATS * from_code
 
 
-def hide_spans(ids: list[int], rng: np.random.Generator, mask_id: int) -> tuple[list[int], list[int]]:
+def hide_spans(ids: list[int], rng: np.random.Generator, mask_id: int, special: Special) -> tuple[list[int], list[int]]:
     """Hides about a quarter of the tokens, in spans.
 
     Args:
         ids: `<s> … </s>` with a token between them at least, which may be `</s>` too.
         rng: Draws the spans.
         mask_id: Id of `<mask>`.
+        special: The model's special tokens.
 
     Returns:
         The ids with one `<mask>` for each span; and `<s>`, then for each span a `<mask>` and its tokens, then `</s>`.
@@ -72,11 +73,11 @@ def hide_spans(ids: list[int], rng: np.random.Generator, mask_id: int) -> tuple[
     count = max(1, round(HIDDEN_SHARE * len(body) / MEAN_SPAN))
     starts = np.sort(rng.choice(len(body), size=min(count, len(body)), replace=False)).tolist()
     sizes = rng.integers(1, 2 * MEAN_SPAN, size=len(starts)).tolist()
-    source, target, at = [BOS], [BOS], 0
+    source, target, at = [special.begin], [special.begin], 0
     for start, size in zip(starts, sizes, strict=True):
         if start < at:  # inside the span before it
             continue
         source += [*body[at:start], mask_id]
         at = min(len(body), start + size)
         target += [mask_id, *body[start:at]]
-    return [*source, *body[at:], EOS], [*target, EOS]
+    return [*source, *body[at:], special.end], [*target, special.end]

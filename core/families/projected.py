@@ -1,0 +1,67 @@
+"""The decoder's attention with linear layers instead of packed matrices, for quantizers, which look for linear layers.
+
+Outputs stay the same; names and weights of the packed matrices are this family's business, so they are taken apart here. Knows
+nothing of quantizing.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from .decoder import Attention
+from .roberta import CodeToText
+
+
+class ProjectedAttention(Attention):
+    """Attention with linear layers instead of packed matrices, for quantizers, which look for linear layers.
+
+    Args:
+        packed: The attention that it takes the place of; output layer and weights are shared with it.
+    """
+
+    def __init__(self, packed: Attention) -> None:
+        nn.Module.__init__(self)  # Attention's own would draw start values
+        self.hidden, self.heads, self.dropout = packed.hidden, packed.heads, packed.dropout
+        self.out_proj = packed.out_proj
+        weight, bias = packed.in_proj_weight.detach(), packed.in_proj_bias.detach()
+        self.in_query = _linear(weight[: self.hidden].clone(), bias[: self.hidden].clone())
+        self.in_key_value = _linear(weight[self.hidden :].clone(), bias[self.hidden :].clone())
+        self.train(packed.training)
+
+    def query(self, x: Tensor) -> Tensor:
+        """As `Attention.query`."""
+        projected: Tensor = self.in_query(x)
+        return projected
+
+    def key_value(self, x: Tensor) -> Tensor:
+        """As `Attention.key_value`."""
+        projected: Tensor = self.in_key_value(x)
+        return projected
+
+    def query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Attention.query_key_value`."""
+        return self.query(x), self.key_value(x)
+
+
+def project(model: CodeToText) -> None:
+    """Puts linear layers in the place of the packed matrices of the decoder's attention; outputs stay the same."""
+    for layer in model.decoder.layers:
+        layer.self_attn = ProjectedAttention(layer.self_attn)
+        layer.multihead_attn = ProjectedAttention(layer.multihead_attn)
+
+
+def packed_weights(model: CodeToText) -> int:
+    """How many weights stand in packed matrices, which are no linear layers."""
+    packed = (m for m in model.modules() if isinstance(m, Attention) and not isinstance(m, ProjectedAttention))
+    return sum(module.in_proj_weight.numel() for module in packed)
+
+
+def in_decoder_attention(name: str) -> bool:
+    """Whether a linear layer belongs to the decoder's attention, told from its name."""
+    return name.startswith("decoder.") and ("_attn." in name)
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    with torch.device("meta"):
+        made = nn.Linear(weight.shape[1], weight.shape[0])
+    made.weight, made.bias = nn.Parameter(weight), nn.Parameter(bias)
+    return made
