@@ -84,6 +84,8 @@ class Batch:
     places: torch.Tensor | None = None
     """(real target tokens,) int64: where in the flattened targets the model is to say something; None = read off the targets,
     for which a GPU has to be waited for."""
+    tokens: int = 0
+    """Of sources and targets, padding not counted."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device; the copy to a GPU does not wait for what that still has to do."""
@@ -92,7 +94,7 @@ class Batch:
             return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
         places = None if self.places is None else moved(self.places)
-        return Batch(moved(self.sources), moved(self.targets), self.rows, places)
+        return Batch(moved(self.sources), moved(self.targets), self.rows, places, self.tokens)
 
 
 def encode_rows(
@@ -308,9 +310,26 @@ def collate(encoded: Encoded, rows: Sequence[int], pad_id: int) -> Batch:
     Returns:
         Sources and targets, each padded to the longest among these rows and no further.
     """
-    sources = pad_lists([encoded.sources[row] for row in rows], pad_id)
-    targets = pad_lists([encoded.targets[row] for row in rows], pad_id)
-    return Batch(sources, targets, tuple(encoded.rows[row].index for row in rows), target_places(targets, pad_id))
+    return side_by_side(
+        [encoded.sources[row] for row in rows],
+        [encoded.targets[row] for row in rows],
+        tuple(encoded.rows[row].index for row in rows),
+        pad_id,
+    )
+
+
+def side_by_side(sources: list[list[int]], targets: list[list[int]], rows: tuple[int, ...], pad_id: int) -> Batch:
+    """A batch of sources and targets, each padded to its longest.
+
+    Args:
+        sources: Ids of each row's source.
+        targets: Ids of each row's target.
+        rows: Places of the rows in their split.
+        pad_id: What fills up the shorter ones.
+    """
+    padded = pad_lists(targets, pad_id)
+    tokens = sum(map(len, sources)) + sum(map(len, targets))
+    return Batch(pad_lists(sources, pad_id), padded, rows, target_places(padded, pad_id), tokens)
 
 
 def target_places(targets: torch.Tensor, pad_id: int) -> torch.Tensor:

@@ -344,6 +344,7 @@ def test_a_batch_is_padded_to_its_longest_row_and_no_further() -> None:
     encoded = Encoded([[0, 5, 2], [0, 5, 6, 7, 2], [0, 2]], [[0, 9, 2], [0, 2], [0, 8, 9, 2]], rows)
     batch = collate(encoded, (2, 0), pad_id=1)
     assert batch.rows == (5, 0)  # as they stand in the file: an error that names them must not mislead
+    assert batch.tokens == int((batch.sources != 1).sum() + (batch.targets != 1).sum()) == batch.to(torch.device("cpu")).tokens
     assert batch.sources.dtype == batch.targets.dtype == torch.long
     assert batch.sources.tolist() == [[0, 2, 1], [0, 5, 2]]
     assert batch.targets.tolist() == [[0, 8, 9, 2], [0, 9, 2, 1]]

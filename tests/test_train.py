@@ -36,7 +36,10 @@ class Net(nn.Module):
 def batch(step: int) -> Batch:
     generator = torch.Generator().manual_seed(step)
     return Batch(
-        torch.randint(2, 9, (5, 6), generator=generator), torch.randint(2, 5, (5, 3), generator=generator), (1, 2, 3, 4, 5)
+        torch.randint(2, 9, (5, 6), generator=generator),
+        torch.randint(2, 5, (5, 3), generator=generator),
+        (1, 2, 3, 4, 5),
+        tokens=45,
     )
 
 
