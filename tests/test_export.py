@@ -20,7 +20,7 @@ from core.compress.masks import apply_masks, load_masks, save_masks
 from core.errors import ModelError
 from core.export.codexglue import BIAS, HELPER, NOTE, changes, export_codexglue
 from core.export.hub import export_hub
-from core.families.roberta import PAD
+from core.families.config import PAD
 from core.model import load_masks as masks_of
 from core.model import load_model, load_reader, save_model
 

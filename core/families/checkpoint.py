@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from ..plainfiles import size_words
+from ..regularfile import size_words
 from ..spec.checkpoint_files import CONFIG
 from ..spec.configfields import check_fields, short
 from .config import BOS, EOS, PAD, CodeToTextConfig

@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..compress.masks import Masks
-from ..data import Batch, Encoded, collate, pad_lists, target_places
-from ..families.config import PAD
+from ..data import Batch, Encoded, collate, pad_lists, side_by_side
 from ..families.roberta import CodeToText
 from ..seeds import derive_seed
 from .denoise import Denoising, denoisings
@@ -121,7 +120,7 @@ class WriteComments(Objective):
 
     def batch(self, rows: Sequence[int], seed: int) -> Batch:
         """As `Objective.batch`; nothing is drawn."""
-        return collate(self.encoded, rows, PAD)
+        return collate(self.encoded, rows, self.model.special.pad)
 
     def loss(self, batch: Batch) -> Tensor:
         """As `Objective.loss`."""
@@ -169,9 +168,11 @@ class MaskTokens(HeldOutObjective):
         return _found(masked_logits(self.model, batch.sources, places), batch.targets.flatten().index_select(0, places))
 
     def _masked(self, texts: Sequence[list[int]], rows: Sequence[int], seed: int) -> Batch:
-        plain = pad_lists([texts[row] for row in rows], PAD)
+        chosen = [texts[row] for row in rows]
+        plain = pad_lists(chosen, self.model.special.pad)
         masked, hidden = mask_tokens(plain, seed, self.mask_id, self.vocab_size)
-        return Batch(masked, torch.where(hidden, plain, -1), tuple(rows), hidden.flatten().nonzero()[:, 0])
+        places = hidden.flatten().nonzero()[:, 0]
+        return Batch(masked, torch.where(hidden, plain, -1), tuple(rows), places, sum(map(len, chosen)) + len(places))
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,8 @@ class Denoise(HeldOutObjective):
     def batch(self, rows: Sequence[int], seed: int) -> Batch:
         """As `Objective.batch`."""
         rng = np.random.default_rng(seed)
-        pairs = [self.examples[row].draw(rng, self.mask_id) for row in rows]
-        return _pairs([source for source, _ in pairs], [target for _, target in pairs], rows)
+        pairs = [self.examples[row].draw(rng, self.mask_id, self.model.special) for row in rows]
+        return side_by_side([source for source, _ in pairs], [target for _, target in pairs], tuple(rows), self.model.special.pad)
 
     def loss(self, batch: Batch) -> Tensor:
         """As `Objective.loss`."""
@@ -205,7 +206,8 @@ class Denoise(HeldOutObjective):
         """As `HeldOutObjective.held_out`."""
         codes, comments = self.corpus.held_codes, self.corpus.held_comments
         slices = _slices(len(codes))
-        return [_pairs([codes[row] for row in rows], [comments[row] for row in rows], rows) for rows in slices]
+        pad = self.model.special.pad
+        return [side_by_side([codes[row] for row in rows], [comments[row] for row in rows], tuple(rows), pad) for rows in slices]
 
     def found(self, batch: Batch) -> Found:
         """As `HeldOutObjective.found`."""
@@ -278,8 +280,3 @@ def _found(logits: Tensor, wanted: Tensor) -> Found:
 
 def _slices(count: int) -> list[range]:
     return [range(first, min(first + VALIDATION_BATCH, count)) for first in range(0, count, VALIDATION_BATCH)]
-
-
-def _pairs(sources: list[list[int]], targets: list[list[int]], rows: Sequence[int]) -> Batch:
-    padded = pad_lists(targets, PAD)
-    return Batch(pad_lists(sources, PAD), padded, tuple(rows), target_places(padded, PAD))

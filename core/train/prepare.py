@@ -19,10 +19,9 @@ from ..compress.masks import Masks, masks_of_zeros, prunable
 from ..data import Encoded, encode_for, subset
 from ..errors import DataError, ModelError, RunError, TrainingError
 from ..evaluate.evaluate import as_event, floors_of
-from ..families.config import CodeToTextConfig
 from ..families.device import describe
 from ..families.reader import SPLIT_IDENTIFIERS, Reader, prepared
-from ..families.roberta import CodeToText, set_dropout, start_near_identity
+from ..families.roberta import CodeToText, fresh, set_dropout
 from ..families.tokenizer import train_tokenizer
 from ..families.weightfiles import find_tokenizer, find_weights
 from ..model import is_finetuned, load_masks, load_model, load_reader
@@ -33,6 +32,7 @@ from ..run.events import DataLoaded, FloorsMeasured, Warned
 from ..spec import given
 from ..spec.checkpoint_files import CONFIG, READER, TOKENIZERS
 from ..spec.maskbits import MASKS
+from ..spec.sizes import new_positions
 from ..text.rows import Rows, load_rows
 from . import leftovers
 from .round import Material
@@ -173,26 +173,7 @@ def new_model(shape: Architecture, source_length: int, train: Rows, seed: int) -
     steps = (SPLIT_IDENTIFIERS,) if shape.split_identifiers else ()
     texts = [*(prepared(row.source, steps) for row in train.rows), *(row.target for row in train.rows)]
     reader = Reader(train_tokenizer(texts, vocab_size=shape.vocab_size), steps)
-    config = CodeToTextConfig(
-        vocab_size=len(reader),
-        hidden_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=shape.ffn,
-        hidden_dropout_prob=shape.dropout,
-        attention_probs_dropout_prob=shape.dropout,
-        max_position_embeddings=max(source_length, 256) + 2,  # RoBERTa counts positions from 2
-        type_vocab_size=1,
-        decoder_layers=shape.decoder_layers,
-        decoder_heads=shape.heads,
-        decoder_ffn=shape.ffn,
-        decoder_dropout=shape.dropout,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = CodeToText(config)
-        start_near_identity(model)
-    return model, reader
+    return fresh(shape, len(reader), new_positions(source_length), seed), reader
 
 
 def _rows(session: Session, split: str) -> Rows:

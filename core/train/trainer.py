@@ -16,15 +16,12 @@ from torch import Tensor, nn
 from ..compress.masks import Masks, apply_masks, from_bits, to_bits
 from ..data import Batch
 from ..errors import TrainingError
-from ..families.config import PAD
 from ..families.device import autocast
 from ..recipe import Training
+from ..spec.roberta import in_encoder_layers
 
 ADAM_EPSILON = 1e-8
 """The paper's, and torch's default."""
-
-ENCODER_LAYERS = "encoder.encoder."
-"""Names of the parameters that `hold_encoder` holds begin so; embeddings, which the decoder shares, are not among them."""
 
 MASK = "mask/"
 """Names of masks in a trainer's state begin so."""
@@ -41,7 +38,7 @@ class Rates:
     learning_rate: float
     examples: int
     tokens: int
-    """Real source and target tokens, padding not counted."""
+    """Of sources and targets, padding not counted."""
 
 
 def learning_rate(training: Training, step: int, rounds: int) -> float:
@@ -140,8 +137,8 @@ class Trainer:
         self._loss, self._training, self._rounds, self._accelerator = loss, training, rounds, accelerator
         self._weights = dict(model.named_parameters())
         self._masks = Held.of(masks, self._weights)
-        held = [weight for name, weight in self._weights.items() if name.startswith(ENCODER_LAYERS)]
-        free = [weight for name, weight in self._weights.items() if not name.startswith(ENCODER_LAYERS)]
+        held = [weight for name, weight in self._weights.items() if in_encoder_layers(name)]
+        free = [weight for name, weight in self._weights.items() if not in_encoder_layers(name)]
         self._optimizer = torch.optim.AdamW(
             [{"params": weights, "held": weights is held} for weights in (held, free) if weights],
             lr=training.learning_rate,
@@ -181,7 +178,7 @@ class Trainer:
         self.step += 1
         self._pending.append((self.step, batch.rows, checked))
         self._examples += len(batch.rows)
-        self._tokens += int((batch.sources != PAD).sum() + (batch.targets != PAD).sum())
+        self._tokens += batch.tokens
         if device.type == "cpu":  # a GPU must not wait for each loss; its losses are looked at in `report`
             self._refuse_nan(self._pending[-1:])
 
