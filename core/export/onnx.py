@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from ..atomic import complete_or_absent
 from ..errors import ModelError
-from ..families.config import PAD
+from ..families.checkpoint import config_facts
 from ..families.decoder import DecoderCache
 from ..families.roberta import CodeToText
-from ..model import config_facts, is_finetuned, load_model, load_reader
+from ..model import is_finetuned, load_model, load_reader
 from ..onnx.session import INSTALL
 from ..spec.checkpoint_files import CONFIG, ONNX_FILES, PRECISION, TUNED
 from .codexglue import refuse_existing
@@ -63,11 +63,9 @@ class _Step(nn.Module):
         cross: list[Tensor],
         wanted: Tensor,
     ) -> tuple[Tensor, ...]:
-        model = self.model
         pairs = [(cross[place], cross[place + 1]) for place in range(0, len(cross), 2)]
         cache = DecoderCache(pairs, source_mask[:, None, None], list(own), seen, count=positions, branched=True)
-        x = model.decoder.step(model.encoder.embeddings(tokens, positions), cache)
-        likely = model.token_logits(x).float().log_softmax(-1)
+        likely = self.model.step_at(tokens, positions, cache).float().log_softmax(-1)
         best, following = likely.topk(wanted.shape[0], dim=-1)
         return best, following, *cache.own
 
@@ -111,7 +109,7 @@ def _export(model: CodeToText, graph: str, path: Path) -> None:
     layers, width = len(model.decoder.layers), 2 * model.config.hidden_size
     batch, time, beams, slots = 2, 7, 3, 5  # no two alike, none 1, and no tensor twice: the exporter takes such for the same
     sources = torch.full((batch, time), 5)
-    sources[1, -2:] = PAD
+    sources[1, -2:] = model.special.pad
     cross = [f"cross_{number}" for number in range(2 * layers)]
     with _quiet(), torch.no_grad():
         encoder = _Encoder(model)
@@ -123,7 +121,7 @@ def _export(model: CodeToText, graph: str, path: Path) -> None:
         else:
             tokens, seen = torch.full((batch, beams), 5), torch.ones(batch, beams, slots + beams, dtype=torch.bool)
             own = [torch.zeros(batch, slots, width) for _ in range(layers)]
-            given = (tokens, tokens - 2, seen, sources != PAD, own, list(encoder(sources)), torch.zeros(4))
+            given = (tokens, tokens - 2, seen, sources != model.special.pad, own, list(encoder(sources)), torch.zeros(4))
             two = {0: FREE, 1: FREE}
             free = (two, two, {**two, 2: FREE}, two, [two] * layers, [{0: FREE, 2: FREE}] * (2 * layers), {0: FREE})
             own_names = [f"own_{number}" for number in range(layers)]

@@ -178,8 +178,20 @@ class CodeToText(nn.Module):
         cache.count = cache.count + real
         new = torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device).expand(len(tokens), -1, -1)
         cache.seen = torch.cat([cache.seen, new], 2)
-        x = self.decoder.step(self.encoder.embeddings(tokens, cache.count * real + PAD), cache)
-        return self.token_logits(x)
+        return self.step_at(tokens, cache.count * real + PAD, cache)
+
+    def step_at(self, tokens: Tensor, positions: Tensor, cache: DecoderCache) -> Tensor:
+        """`step` for whoever keeps count himself.
+
+        Args:
+            tokens: (batch, beams) int64.
+            positions: The same: where they stand.
+            cache: What came before, with room for these tokens in `seen`; keys and values are added in place.
+
+        Returns:
+            Logits of the next token, (batch, beams, vocab).
+        """
+        return self.token_logits(self.decoder.step(self.encoder.embeddings(tokens, positions), cache))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..families.config import BOS, EOS, PAD, SPECIAL
+from ..families.config import SPECIAL
 from ..hypotheses import Hypothesis, check_search, final, numbers
 from ..recipe import Search
 from .session import Array, Bools, Ints, OnnxModel
@@ -63,11 +63,11 @@ class _Beams:
 
     def step(self, model: OnnxModel, wanted: int) -> tuple[Array, Ints]:
         """Log-probabilities and ids of the likeliest next tokens of every beam."""
-        real = self.token != PAD
+        real = self.token != SPECIAL.pad
         self.count = self.count + real
         batch, beams = self.token.shape
         self.seen = np.concatenate([self.seen, np.broadcast_to(np.eye(beams, dtype=bool), (batch, beams, beams))], 2)
-        positions = self.count * real + PAD
+        positions = self.count * real + SPECIAL.pad
         likely, following, self.own = model.step(
             self.token, positions, self.seen, self.source_mask, self.own, self.cross, wanted
         )  # fmt: skip
@@ -76,7 +76,7 @@ class _Beams:
     def advance(self, likely: Array, following: Ints, beam: int) -> Ints:
         """Puts the best ways to add one token in the places of the old ones; returns their parents, (batch, beam)."""
         batch, beams, wanted = likely.shape
-        closed = np.where(self.token == EOS, np.float32(-np.inf), self.score)
+        closed = np.where(self.token == SPECIAL.end, np.float32(-np.inf), self.score)
         total = (closed[..., None] + likely).reshape(batch, -1)
         tokens = following.reshape(batch, -1)
         parents = np.broadcast_to(np.repeat(np.arange(beams), wanted), total.shape)
@@ -109,16 +109,16 @@ class _Beams:
 
 def _start(model: OnnxModel, sources: Sequence[Sequence[int]]) -> _Beams:
     batch = len(sources)
-    padded = np.full((batch, len(sources[0])), PAD, np.int64)
+    padded = np.full((batch, len(sources[0])), SPECIAL.pad, np.int64)
     for row, source in enumerate(sources):
         padded[row, : len(source)] = source
     return _Beams(
         cross=model.encode(padded),
-        source_mask=padded != PAD,
+        source_mask=padded != SPECIAL.pad,
         own=[np.empty((batch, 0, width), np.float32) for width in model.own_widths()],
         seen=np.empty((batch, 1, 0), bool),
         count=np.zeros((batch, 1), np.int64),
-        token=np.full((batch, 1), BOS, np.int64),
+        token=np.full((batch, 1), SPECIAL.begin, np.int64),
         score=np.zeros((batch, 1), np.float32),
     )
 
@@ -132,7 +132,7 @@ def _decode(model: OnnxModel, sources: Sequence[Sequence[int]], search: Search) 
     best_ended = np.full(len(sources), -np.inf, np.float32)
     for time in range(search.max_length):
         parents = beams.advance(*beams.step(model, beam), beam)
-        end, score = beams.token == EOS, beams.score
+        end, score = beams.token == SPECIAL.end, beams.score
         top_ended |= end[:, 0]
         count += end.sum(1)
         best_ended = np.maximum(best_ended, np.where(end, score, -np.inf).max(1))
@@ -143,7 +143,7 @@ def _decode(model: OnnxModel, sources: Sequence[Sequence[int]], search: Search) 
             done[:] = True
         for place in np.flatnonzero(done):
             history = [[part[place].tolist() for part in parts] for parts in zip(*beams.history, strict=True)]
-            hypotheses[going[place]] = final(*history, search=search, end=EOS)
+            hypotheses[going[place]] = final(*history, search=search, end=SPECIAL.end)
         staying = np.flatnonzero(~done).tolist()
         if not staying:
             break
