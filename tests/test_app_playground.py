@@ -469,7 +469,7 @@ async def test_what_was_tried_can_be_taken_up_again(tmp_path: Path, stand_in: Pa
         screen = await go(app, pilot)
         await until(lambda: column(screen, 2).best is not None)
         await pilot.press("h")
-        await until_shown(app, "Nothing was tried yet")  # the sample does not count
+        await until_shown(app, "The history is empty")  # the sample does not count
         await paste(app, TWO)
         await until(lambda: column(screen, 2).best == "Returns the add of 02 .")
         await pilot.press("n")
@@ -490,14 +490,14 @@ async def test_what_was_tried_can_be_taken_up_again(tmp_path: Path, stand_in: Pa
 
 @SIZES
 async def test_in_help_and_the_palette(tmp_path: Path, stand_in: Path, size: tuple[int, int]) -> None:
-    assert "Next method" in dict(dict(sections({}))["5 Playground"]).values()
+    assert "Show the next method" in dict(dict(sections({}))["5 Playground"]).values()
     async with opened(tmp_path, size) as (app, pilot):
         await go(app, pilot)
         titles = {command.title for command in app.get_system_commands(app.screen)}
         assert {"Playground", "Beam", "Copy", "Model", "Restart"} <= titles
         await pilot.press("question_mark")
         await until_shown(app, "5 Playground")
-        await until_shown(app, "Next method")
+        await until_shown(app, "Show the next method")
 
 
 async def test_every_size_and_no_colour(tmp_path: Path, stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
