@@ -8,6 +8,7 @@ what it minimises is passed in, so that fine-tuning, pruning and pre-training sh
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from accelerate import Accelerator
@@ -84,8 +85,11 @@ class Held:
     masks: Masks
     factors: dict[str, Tensor]
     """In the weights' own type: multiplying by bools takes four times as long."""
-    bits: dict[str, Tensor]
-    """One bit a weight, for the disk."""
+
+    @cached_property
+    def bits(self) -> dict[str, Tensor]:
+        """One bit a weight, for the disk; packed when the first checkpoint asks for them, on the CPU."""
+        return {name: torch.from_numpy(to_bits(mask)) for name, mask in self.masks.items()}
 
     @staticmethod
     def of(masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> "Held":
@@ -96,7 +100,7 @@ class Held:
             weights: Parameter name -> weight.
         """
         factors = {name: mask.to(weights[name].dtype) for name, mask in masks.items()}
-        return Held(dict(masks), factors, {name: torch.from_numpy(to_bits(mask)) for name, mask in masks.items()})
+        return Held(dict(masks), factors)
 
 
 def stored_masks(model: nn.Module, tensors: Mapping[str, Tensor]) -> Masks:
