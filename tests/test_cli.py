@@ -202,7 +202,7 @@ def test_run_whose_worker_dies_says_so(tmp_path: Path, run_cli: Cli, stand_in_st
     stand_in_start("die")
     result = run_cli("run", recipe_file(tmp_path), "--name", "mine")
     assert result.code == 6
-    assert "Error: mine is CRASHED, its log is checkpoints/mine/worker.log. Go on with: codeprune-tui resume " in result.err
+    assert "Error: mine is CRASHED; its log is checkpoints/mine/worker.log. Go on with: codeprune-tui resume " in result.err
 
 
 def test_run_whose_worker_does_not_start_shows_its_log(
@@ -238,7 +238,10 @@ def test_ctrl_c_detaches_and_the_run_goes_on(endless: RunPaths, tmp_path: Path) 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, "")
-    assert err == "Detached, the run goes on. Attach: codeprune-tui status mine --follow; end it: codeprune-tui stop mine\n"
+    assert (
+        err
+        == "Detached: the run goes on. Follow it with: codeprune-tui status mine --follow; end it with: codeprune-tui stop mine\n"
+    )
     assert is_held(endless)
 
 
@@ -250,7 +253,7 @@ def test_following_a_run_from_another_process_ends_with_it(endless: RunPaths, tm
     client.stop(endless)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 6
-    assert "Error: mine is STOPPED, its log is" in err
+    assert "Error: mine is STOPPED; its log is" in err
     assert "Go on with: codeprune-tui resume mine" in err
 
 
@@ -262,7 +265,7 @@ def test_pause_and_stop_return_when_it_has_happened(endless: RunPaths, run_cli: 
     assert (paused.code, paused.out, paused.err) == (0, "", "mine is paused; go on with: codeprune-tui resume mine\n")
     assert run_cli("pause", "mine").err == "mine is paused already\n"
     later = run_cli("pause", "mine", "--after", "2")
-    assert (later.code, later.err) == (0, "mine will pause when its rounds to come are complete: 2\n")
+    assert (later.code, later.err) == (0, "mine will pause after 2 more rounds\n")
     stopped = run_cli("stop", "mine")
     assert (stopped.code, stopped.err) == (0, "mine is STOPPED; go on with: codeprune-tui resume mine\n")
     assert not is_held(endless)
@@ -278,7 +281,7 @@ def test_a_worker_that_does_not_answer_is_told(tmp_path: Path, run_cli: Cli, mon
         result = run_cli("pause", "mine")
     assert result.code == 6
     assert (
-        "Error: The worker of mine has not answered in 0 s; it may still do as asked. See: codeprune-tui status mine"
+        "Error: The worker of mine has not answered in 0 s; it may still carry out the command. See: codeprune-tui status mine"
         in result.err
     )
 
@@ -470,7 +473,7 @@ def test_a_shipped_recipe_is_taken_by_its_name(tmp_path: Path, run_cli: Cli, sta
     changed = run_cli("run", "demo", "--set", "pruning.rounds=3", "--name", "pruned", "--detach")
     assert changed.code == 0
     assert load_recipe(tmp_path / "checkpoints" / "pruned" / "recipe.toml").pruning.rounds == 3
-    assert run_cli("recipe", "--check", "demo").err.startswith("demo is right: lottery, sparsity by round 0 %, ")
+    assert run_cli("recipe", "--check", "demo").err.startswith("demo is valid: lottery, sparsity by round 0 %, ")
     assert 'path = "checkpoints/bundled/ruby-mini"' in run_cli("recipe", "--show", "demo").out
     nowhere = run_cli("run", "demmo")
     assert nowhere.code == 3
@@ -528,7 +531,7 @@ def test_recipe_prints_a_commented_template_that_is_right(run_cli: Cli, tmp_path
     (tmp_path / "mine.toml").write_text(result.out)
     check = run_cli("recipe", "--check", "mine.toml")
     assert (check.code, check.out) == (0, "")
-    assert check.err.startswith("mine.toml is right: lottery, sparsity by round 0 %, 10 %, 20 %")
+    assert check.err.startswith("mine.toml is valid: lottery, sparsity by round 0 %, 10 %, 20 %")
 
 
 def test_recipe_shows_what_is_filled_in(run_cli: Cli, tmp_path: Path) -> None:
@@ -687,7 +690,7 @@ def test_a_terminal_gets_a_bar_with_rate_and_time_left(endless: RunPaths, tmp_pa
     child.expect("Paused at round 0, step 1", timeout=20)
     child.expect(r"round 0/2 step 1/4 .*loss 3\.000, 1,000/s tokens", timeout=20)
     child.sendintr()
-    child.expect("Detached, the run goes on", timeout=20)
+    child.expect("Detached: the run goes on", timeout=20)
     child.expect(pexpect.EOF, timeout=20)
     child.close()
     assert child.exitstatus == 130

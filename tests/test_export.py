@@ -207,7 +207,7 @@ def test_the_command(dense: Path, tmp_path: Path) -> None:
 
     done = run("--to", "codexglue", "--masks", "-o", str(tmp_path / "a"))
     assert done.returncode == 0, done.stderr
-    assert "To be changed there: run.py: num_layers=2" in done.stderr
+    assert "Change there: run.py: num_layers=2" in done.stderr
     done = run("--to", "hub", "-o", str(tmp_path / "b"))
     assert done.returncode == 0, done.stderr
     assert "hf upload OWNER/NAME" in done.stderr

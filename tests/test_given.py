@@ -229,7 +229,7 @@ def test_a_recipe_is_checked_against_the_model_that_it_starts_from(
     with pytest.raises(SystemExit):
         main.main()
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].endswith("is right: lottery, sparsity by round 50 %, 50 %, 80 %")
+    assert lines[0].endswith("is valid: lottery, sparsity by round 50 %, 50 %, 80 %")
     assert lines[1:] == [
         "The model comes pruned: encoder 50 %. What is pruned stays pruned.",
         "The recipe prunes nothing until round 2: its weights come at 50 % already.",

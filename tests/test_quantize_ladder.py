@@ -221,7 +221,7 @@ def test_comment_divides_scores_by_length_where_that_is_asked_for(
 
 
 def test_refusals(run_cli: Callable[..., Result], folder: Path, tmp_path: Path) -> None:
-    assert "there is no method 'int3'; there are: fp32, fp16" in " ".join(
+    assert "there is no quantizer 'int3'; there are: fp32, fp16" in " ".join(
         run_cli("quantize", str(folder), "--methods", "int3").err.split()
     )
     assert "there is no split 'dev'" in run_cli("quantize", str(folder), "--split", "dev").err
@@ -229,7 +229,7 @@ def test_refusals(run_cli: Callable[..., Result], folder: Path, tmp_path: Path) 
     assert run_cli("quantize", str(folder), "-o", "nowhere/x.json").code == 4
     refused = run_cli("quantize", str(folder), "--method", "llm-int9", "--save", "x")
     assert refused.code == 2
-    assert "Invalid value for --method: there is no method 'llm-int9'; there are: fp32" in refused.err
+    assert "Invalid value for --method: there is no quantizer 'llm-int9'; there are: fp32" in refused.err
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(DataError, match="codeprune-tui quantize MODEL"):
         read_ladder(tmp_path / "bad.json")

@@ -239,7 +239,7 @@ def test_ctrl_c_keeps_what_was_measured(
     monkeypatch.setattr(engine, "_evaluate", evaluate)
     result = run_cli(*arguments)
     assert result.code == 130
-    assert "Interrupted. What was measured is kept in kept.json; the same command goes on from there." in result.err
+    assert "Interrupted. kept.json keeps what was measured; the same command goes on from there." in result.err
     assert len(read_sensitivity(tmp_path / "kept.json").cells) == 1
     assert run_cli(*arguments).code == 0
     assert calls == 4 + 3

@@ -1,7 +1,6 @@
-"""The subcommand that measures how fast the engine is, against what users have otherwise.
+"""The subcommand that measures how fast the engine is, compared with what users have otherwise.
 
-Measuring is `core.bench`'s; here stand its options, the table, and what is stored. torch is only imported when something is to be
-measured.
+`core.bench` measures; this module has the options, the table, and what is stored. torch is imported only to measure.
 """
 
 from collections.abc import Iterator
@@ -30,11 +29,11 @@ FOLDER = Path("docs/benchmarks")
 
 @app.command(epilog="\b\nExample:\n  codeprune-tui bench training decoding --size mini")
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help=f"Of {', '.join(NAMES)}; all if none.")] = None,
-    size: Annotated[
-        str, typer.Option("--size", help="mini, base or mini,base; base is not measured with --quick by itself.")
-    ] = "",
-    quick: Annotated[bool, typer.Option("--quick", help="Under a minute, and less exact; stored apart.")] = False,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME...", help=f"Comparisons, of {', '.join(NAMES)}; all if none is named.")
+    ] = None,
+    size: Annotated[str, typer.Option("--size", help="mini, base or mini,base; with --quick, mini if not given.")] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="Take under a minute, less exactly; results are stored apart.")] = False,
     threads: Threads = 0,
     json: Json = False,
     check: Annotated[bool, typer.Option("--check", help="Fail where a ratio is over 20 % worse than in the last run.")] = False,
@@ -43,11 +42,11 @@ def bench(
         Path | None, typer.Option("--docs", metavar="FILE", help="Measure nothing: write the stored runs into a page.")
     ] = None,
 ) -> None:
-    """Measure the engine side by side with other ways.
+    """Measure the engine's speed beside other ways.
 
-    The other sides are the reference's algorithms and other libraries.
+    The other ways are the reference's algorithms and other libraries.
 
-    Each comparison runs both sides in turn and gives the ratio of their medians. Takes some minutes on an idle machine.
+    Each comparison runs both sides in turn and gives the ratio of their medians. It takes minutes on an idle machine.
     """
     if docs is not None:
         _write_page(output, docs)
@@ -55,15 +54,15 @@ def bench(
     worse: list[str] = []
     sizes = [part.strip() for part in (size or ("mini" if quick else "mini,base")).split(",")]
     for before, now in _measure(names or [], sizes, quick=quick, threads=threads, folder=output):
-        found = stored.regressions(before, now.results)
+        regressions = stored.regressions(before, now.results)
         file = stored.file_of(output, now.facts)
-        if found and check:
+        if regressions and check:
             say(f"{file} stays as it is")  # or the next check would find nothing
         else:
             stored.write(stored.merged(before, now), file)
             say(f"Stored in {file}")
         typer.echo(stored.to_json(now) if json else _table(now), nl=not json)
-        worse += found
+        worse += regressions
     if worse:
         text = f"Worse than the last stored run by more than 20 %: {'; '.join(worse)}."
         if check:
@@ -78,7 +77,7 @@ def _measure(
     from core.bench import suite
 
     if "cuda" not in suite.devices():
-        say("CUDA: not measured, for there is no GPU")
+        say("CUDA is not measured: there is no GPU")
     for device in suite.devices():
         if plan := suite.planned(names, sizes, device):
             ground = suite.make_ground(bundle.folder(), device, threads, quick=quick)
@@ -95,16 +94,16 @@ def _measure_on(ground: "Ground", plan: list[tuple[str, str]], folder: Path) -> 
     tables: list[Table] = []
     for number, (name, at) in enumerate(plan, start=1):
         say(f"{number}/{len(plan)} {name} {at}".rstrip())
-        for found in suite.measure(ground, [(name, at)]):
-            if isinstance(found, Table):
-                tables.append(found)
+        for measured in suite.measure(ground, [(name, at)]):
+            if isinstance(measured, Table):
+                tables.append(measured)
             else:
-                results.append(found)
+                results.append(measured)
     return before, stored.Run(facts, commit(), tuple(results), tuple(tables))
 
 
 def _table(run: stored.Run) -> str:
-    """What is printed: every result, notes, and the tables of growth."""
+    """The text that is printed: every result, notes, and the tables of growth."""
     parts = [table([stored.COLUMNS, *(stored.cells(result) for result in run.results)], left=3)]
     notes = [f"{result.name}, {result.what}: {result.note}" for result in run.results if result.note]
     parts += ["\n".join(notes)] if notes else []

@@ -10,15 +10,15 @@ from .runs import app
 def config() -> None:
     """Print a commented template of the settings file.
 
-    The template goes to stdout, the path where the app looks for it to stderr; what is wrong in the file that lies
-    there is told, too.
+    The template goes to stdout. The path where the app looks for the file, and what is wrong in the file that lies
+    there, go to stderr.
     """
     from .. import settings
     from ..keymap import judge, remappable
 
     path = settings.config_path()
-    found, problems = settings.load(path)
+    chosen, problems = settings.load(path)
     say(str(path))
-    for problem in [*problems, *judge(found.keymap)[1]]:
+    for problem in [*problems, *judge(chosen.keymap)[1]]:
         say(problem)
     typer.echo(settings.template(remappable()), nl=False)

@@ -1,4 +1,4 @@
-"""Tells on stderr how a run or an evaluation goes: a progress bar on a terminal, plain lines elsewhere.
+"""Shows on stderr how a run or an evaluation goes: a progress bar on a terminal, plain lines elsewhere.
 
 Follows a run until its worker is gone, through the same reducer as the app. Knows nothing of commands and exit codes.
 """
@@ -21,16 +21,16 @@ from ..views.text import clock, duration, rate, sentence
 
 POLL_S = 0.2
 LINE_EVERY_S = 10.0
-"""How often plain lines tell of steps; a log of a night is to stay readable."""
+"""Seconds between plain lines about steps: the log of a night has to stay readable."""
 LONG_WORD, KEPT = re.compile(r"\S{1000,}"), 200
-"""No path that is in use is so long; of what is, so much of either end is told."""
+"""No path in use is so long; of a longer word, this many characters of either end are shown."""
 
 Show = Callable[[RunView, Event | None], None]
-"""Takes the run as it is now, and the event that made it so; None at the beginning."""
+"""Takes the run as it is now, and the event that led to it; None at the beginning."""
 
 
 def say(text: str) -> None:
-    """Writes lines of narration or an error to stderr, whatever is in them."""
+    """Writes lines of narration or an error to stderr; any text is safe."""
     short = LONG_WORD.sub(lambda word: f"{word[0][:KEPT]}…{word[0][-KEPT:]}", text)
     print(plain_lines(short, limit=4000, most=200), file=sys.stderr, flush=True)
 
@@ -45,13 +45,13 @@ def wants_bar() -> bool:
 
 
 def follow(paths: RunPaths, follower: Follower, view: RunView, *, bar: bool) -> RunView:
-    """Tells what happens in a run until its worker is gone.
+    """Shows what happens in a run until its worker is gone.
 
     Args:
         paths: The run.
-        follower: What to read from.
-        view: The run as it was when the follower was where it is.
-        bar: Draw a progress bar, else write lines.
+        follower: Reads the run's journal.
+        view: The run after all events that the follower has read.
+        bar: Draw a progress bar; else write lines.
 
     Returns:
         The run as it ended.
@@ -75,12 +75,12 @@ def counting(label: str, unit: str, *, bar: bool) -> Iterator[Callable[[int, int
     """Shows how far a count is, with its rate and the time left.
 
     Args:
-        label: What is counted, such as "decoding".
-        unit: What one of them is called, in the plural.
-        bar: Draw a progress bar, else write a line now and then.
+        label: What is going on, such as "decoding".
+        unit: What is counted, in the plural.
+        bar: Draw a progress bar; else write a line now and then.
 
     Yields:
-        To be called with (done, total).
+        A function that takes (done, total).
     """
     begun = time.monotonic()
     last = begun - LINE_EVERY_S
@@ -104,7 +104,7 @@ def counting(label: str, unit: str, *, bar: bool) -> Iterator[Callable[[int, int
 
 
 def doing(view: RunView) -> str:
-    """What a run does at the moment, with its progress, such as "round 2/5 step 120/500"."""
+    """What a run is doing, with its progress, such as "round 2/5 step 120/500"."""
     if view.decoding is not None:
         done, rows = view.decoding
         how = " with the encoder off" if view.decoding_off else ""
@@ -113,7 +113,7 @@ def doing(view: RunView) -> str:
 
 
 def speed(view: RunView, now: float) -> str:
-    """How fast a run goes and when it will end, as far as is known."""
+    """How fast a run is and how long it will take, as far as is known."""
     words = []
     if view.decoding is None and view.loss is not None:
         words = [f"loss {view.loss:.3f}", f"{rate(view.tokens_per_second)} tokens"]
@@ -152,19 +152,19 @@ def _bar() -> Iterator[Show]:
 
 
 def _is_news(event: Event) -> bool:
-    """Whether an event is a line of its own; progress moves a bar, and a failure is told as the error at the end."""
+    """Whether an event gets a line of its own; progress moves a bar, and a failure is the error at the end."""
     return not isinstance(event.what, Step | Evaluating | MatrixMeasured | Failed)
 
 
 class Drawing:
-    """One progress bar at the foot of the terminal; it is gone when the block ends."""
+    """One progress bar at the foot of the terminal; it disappears when the block ends."""
 
     def __enter__(self) -> Self:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
         label, words = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[words]}", markup=False)
-        # Whatever else is printed meanwhile goes its own way: rich would take the escapes in it for styles.
+        # Other output does not pass through rich, which would take the escapes in it for styles.
         self._progress = Progress(
             label,
             BarColumn(30),

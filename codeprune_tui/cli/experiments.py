@@ -1,6 +1,6 @@
 """The subcommands about the paper's experiments: list them, print one of their recipes, make their runs.
 
-Stateless: what is done stands in the run folders.
+The commands keep no state: the run folders say what is done.
 """
 
 import shlex
@@ -29,27 +29,27 @@ from .runs import _folder as folder_of
 
 QUANTIZATION = "quantization"
 AtScale = Annotated[
-    Scale, typer.Option("--scale", help="small: minutes a run on two CPU cores; paper: 3,000 steps a round, all rows.")
+    Scale, typer.Option("--scale", help="small: a run takes minutes on two CPU cores; paper: 3,000 steps a round, all rows.")
 ]
 DataPath = Annotated[str, typer.Option("--data", help="Folder or hub name of the rows.")]
-Pretrained = Annotated[str, typer.Option("--pretrained", help="Model that rewinds to pre-trained weights start from.")]
+Pretrained = Annotated[str, typer.Option("--pretrained", help="Model that runs rewound to pre-trained weights start from.")]
 Finetuned = Annotated[str, typer.Option("--finetuned", help="Model that the other runs start from, and that is quantized.")]
 
 
 @app.command(epilog="\b\nExample:\n  codeprune-tui recipes l1-b8-finetuned --scale paper > mine.toml")
 def recipes(
-    name: Annotated[str | None, typer.Argument(metavar="RECIPE", help="Print this one instead of listing all.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="RECIPE", help="Recipe to print; without it, all are listed.")] = None,
     scale: AtScale = "small",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed that the recipe is to have.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the printed recipe.")] = 0,
     data: DataPath = Material.data,
     pretrained: Pretrained = PRETRAINED,
     finetuned: Finetuned = FINETUNED,
 ) -> None:
-    """List the recipes there are, or print one.
+    """List the recipes, or print one.
 
-    Each stands with what it shows.
+    The list says what each recipe shows.
 
-    The paper's experiments each compare some curves; a curve is a recipe, and `reproduce` makes the runs of an experiment.
+    Each of the paper's experiments compares some curves; a curve is a recipe, and `reproduce` makes an experiment's runs.
     """
     shipped = bundle.recipes()
     if name is None:
@@ -73,27 +73,27 @@ def recipes(
 def reproduce(
     context: typer.Context,
     experiments: Annotated[
-        list[str] | None, typer.Argument(metavar="EXPERIMENT...", help="Which; all where none is named.")
+        list[str] | None, typer.Argument(metavar="EXPERIMENT...", help="Experiments to run; all if none is named.")
     ] = None,
     scale: AtScale = "small",
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, max=100, help="Runs of every curve; each experiment has its own number.")
+        int | None, typer.Option("--seeds", min=1, max=100, help="Runs of every curve; each experiment has its own default.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, max=64, help="Workers at a time; as many as fit where not given.")
+        int | None, typer.Option("--jobs", min=1, max=64, help="Workers at a time; as many as fit if not given.")
     ] = None,
     data: DataPath = Material.data,
     pretrained: Pretrained = PRETRAINED,
     finetuned: Finetuned = FINETUNED,
     checkpoints: Checkpoints = None,
     lines: Lines = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs and how they stand.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs and their states.")] = False,
 ) -> None:
     """Make the runs of the paper's experiments.
 
-    What is missing is started, what was cut off resumed, what is done left as it is; so it can be interrupted and started
-    again at any time. Disk, data and models are checked before the first is started. Ctrl-C leaves the workers at work.
-    Their table and figures come with `report`.
+    Missing runs are started, interrupted ones resumed, finished ones left as they are: the command can be interrupted and
+    started again at any time. Disk, data and models are checked before the first run starts. Ctrl-C leaves the workers at
+    work. `report` makes the runs' table and figures.
     """
     folder, material = folder_of(context, checkpoints), Material(data, pretrained, finetuned)
     chosen = tuple(experiments or ())
@@ -115,18 +115,18 @@ def reproduce(
     say(f"Figures and findings: {program()} report {shlex.quote(str(folder))} -o report.html")
     if doing.failures:
         names = ", ".join(job.planned.name for job in doing.failures)
-        raise TrainingError(f"These runs did not come to their end: {names}.", "Start the same command again to resume them.")
+        raise TrainingError(f"These runs did not finish: {names}.", "Start the same command again to resume them.")
 
 
 def _make(doing: Reproduction, lines: bool) -> None:
-    """Makes the runs, telling how far it is."""
+    """Makes the runs and shows the progress."""
     say(f"{len(doing.all)} runs in {doing.folder}, {doing.jobs} at a time; Ctrl-C leaves them at work")
     try:
         with _shown(doing, bar=not lines and wants_bar()) as show:
             follow(doing, show)
     except KeyboardInterrupt as error:
         running = ", ".join(doing.running) or "none"
-        say(f"Interrupted. Still at work: {running}. The same command takes up the rest; end one with: {program()} stop RUN")
+        say(f"Interrupted. Still at work: {running}. The same command makes the rest; end one with: {program()} stop RUN")
         raise typer.Exit(130) from error
 
 
@@ -150,7 +150,7 @@ def _shown(doing: Reproduction, *, bar: bool) -> Iterator[Callable[[Progress], N
 
 
 def _words(at: Progress) -> str:
-    return "time left unknown yet" if at.eta_s is None else f"{duration(at.eta_s)} left"
+    return "time left not known yet" if at.eta_s is None else f"{duration(at.eta_s)} left"
 
 
 def _standing(doing: Reproduction) -> str:
@@ -165,16 +165,16 @@ def _quantize_arguments(material: Material, file: Path) -> list[str]:
 
 
 def _quantize(file: Path, material: Material) -> None:
-    """Quantizes the fine-tuned model in a process of its own, unless that was done.
+    """Quantizes the fine-tuned model in a process of its own, unless the file exists.
 
     Raises:
-        RunError: It failed; what it said stands above.
+        RunError: The process failed; its own error was printed before.
     """
     if file.exists():
-        say(f"{file} is there already")
+        say(f"{file} exists already")
         return
     say(f"Quantizing {material.finetuned}")
-    file.parent.mkdir(parents=True, exist_ok=True)  # nobody may have made a run there yet
+    file.parent.mkdir(parents=True, exist_ok=True)  # there may be no run yet
     command = [sys.executable, "-P", "-m", "codeprune_tui.cli.main", *_quantize_arguments(material, file)]
     if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
         raise RunError(
@@ -185,10 +185,10 @@ def _quantize(file: Path, material: Material) -> None:
 
 def _experiments() -> str:
     lines = []
-    for found in EXPERIMENTS.values():
-        where = f" ({found.figure})" if found.figure else ""
-        lines.append(f"{found.name}{where}: {found.shows}")
-        lines += [f"    {name:<32}{CURVES[name].title}" for name in found.curves]
+    for experiment in EXPERIMENTS.values():
+        where = f" ({experiment.figure})" if experiment.figure else ""
+        lines.append(f"{experiment.name}{where}: {experiment.shows}")
+        lines += [f"    {name:<32}{CURVES[name].title}" for name in experiment.curves]
     return "\n".join(["The paper's experiments, each for `codeprune-tui reproduce`, with their recipes:", *lines])
 
 

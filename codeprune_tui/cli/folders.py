@@ -1,4 +1,4 @@
-"""The subcommands about run folders: rename one, delete some. What they do is `core.run.manage`', as in the app."""
+"""The subcommands about run folders: rename one, delete some. `core.run.manage` does the work, as in the app."""
 
 import sys
 from pathlib import Path
@@ -20,12 +20,12 @@ from .runs import Checkpoints, Run, _folder, app
 def rename(
     context: typer.Context,
     name: Run,
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The run's new name.")],
     checkpoints: Checkpoints = None,
 ) -> None:
     """Give a run another name.
 
-    Refused while a worker is at work on it, and for a name that is taken.
+    A run that has a worker is not renamed, and a name that is taken is refused.
     """
     folder = _folder(context, checkpoints)
     paths = _own(folder, name)
@@ -38,11 +38,12 @@ def delete(
     context: typer.Context,
     names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names of runs.")],
     checkpoints: Checkpoints = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed without a terminal.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking; needed without a terminal.")] = False,
 ) -> None:
     """Delete runs with all their rounds.
 
-    Asks for the run's name first, for several for their number. Nothing is deleted where one of them has a worker.
+    The command first asks you to type the run's name, or, for several runs, their number. If one of them has a worker,
+    nothing is deleted.
     """
     folder = _folder(context, checkpoints)
     chosen = list({paths.root: paths for paths in (_own(folder, name) for name in names)}.values())
@@ -50,7 +51,7 @@ def delete(
         manage.check_own(folder, paths)
         if is_held(paths):
             raise RunError(
-                f"{paths.name} has a worker, and cannot be deleted while it has. Nothing was deleted.",
+                f"{paths.name} has a worker, and cannot be deleted as long as it has one. Nothing was deleted.",
                 f"Stop it with: {program()} stop {run_handle(paths.root)}",
             )
     if not yes:
@@ -61,22 +62,22 @@ def delete(
 
 
 def _own(folder: Path, name: str) -> RunPaths:
-    """The run of that name, its path unresolved: a link must be seen as one.
+    """The run of that name, with its path unresolved: a link must stay visible as one.
 
     Raises:
-        RunError: There is none, or it came with the package.
+        RunError: No run has that name, or the run came with the package.
     """
     paths = next((RunPaths(root) for root in (folder / name, Path(name)) if is_run(root)), None)
-    paths = paths or find_run(folder, name)  # which says what is near
+    paths = paths or find_run(folder, name)  # its error names similar runs
     bundle.check_writable(paths)
     return paths
 
 
 def _confirm(chosen: list[RunPaths]) -> None:
-    wanted = chosen[0].name if len(chosen) == 1 else f"delete {len(chosen)}"
+    phrase = chosen[0].name if len(chosen) == 1 else f"delete {len(chosen)}"
     if not sys.stdin.isatty():
         raise CodepruneError("Deleting asks first, and there is no terminal to ask on.", "Repeat the command with --yes.")
     say(f"This deletes {', '.join(paths.name for paths in chosen)} with all rounds.")
-    say(f"Type {wanted} to go on:")
-    if sys.stdin.readline().strip() != wanted:
-        raise CodepruneError("Nothing was deleted: that was not what had to be typed.")
+    say(f"Type {phrase} to go on:")
+    if sys.stdin.readline().strip() != phrase:
+        raise CodepruneError("Nothing was deleted: the text that was typed is another one.")

@@ -1,16 +1,16 @@
-"""The command line's front door: checks what it stands on, runs a command, turns errors into texts and exit codes.
+"""The command line's entry point: checks its environment, runs a command, turns errors into texts and exit codes.
 
 | code | means |
 |---|---|
 | 0 | done |
-| 1 | an error of a kind that is none of these, or a defect |
-| 2 | wrong usage; also: the app was asked for without a terminal |
-| 3 | a recipe that cannot be read, or asks for what cannot be |
+| 1 | an error of no kind below, or a defect |
+| 2 | wrong usage; also: the app was started without a terminal |
+| 3 | a recipe that cannot be read, or that asks for something impossible |
 | 4 | data that is missing or broken |
 | 5 | a model that cannot be loaded |
 | 6 | a run that is missing, busy, stopped or crashed, or whose worker does not answer |
 | 7 | a run that failed |
-| 130 | interrupted by Ctrl-C; a run that was being followed goes on |
+| 130 | interrupted by Ctrl-C; a run that the command followed goes on |
 
 Data goes to stdout, narration and errors to stderr. Neither torch nor Textual is imported before a command needs it.
 """
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from typer.models import CommandInfo, TyperInfo
 
 COMPLETE_VARIABLE = "_CODEPRUNE_TUI_COMPLETE"
-"""Set by the shell's completion script when it asks for words."""
+"""The shell's completion script sets it when it asks for words."""
 
 
 def main() -> None:
-    """Runs `codeprune-tui` with the arguments of this process, and leaves with the exit code of the table above."""
+    """Runs `codeprune-tui` with the arguments of this process, and exits with a code of the table above."""
     if getattr(core, "OWNER", None) != "codeprune-tui":
         where = getattr(core, "__file__", None) or list(core.__path__)
         print(
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _program_in_help(app: "typer.Typer") -> str:
-    """Puts how we are called from here into the examples of every command's help, and returns it for its first line.
+    """Puts the words that call this program into the examples of every command's help, and returns them.
 
     Shell completion is asked for by the bare name, which shells also look up for a path that ends with it.
     """

@@ -1,6 +1,6 @@
 """The subcommands about models and recipes: score a model, comment a file, write or check a recipe.
 
-torch is imported by `evaluate` and `comment` alone, inside them; the rest of the command line stays quick without it.
+Only `evaluate` and `comment` import torch, inside; the rest of the command line stays quick without it.
 """
 
 import os
@@ -36,13 +36,14 @@ if TYPE_CHECKING:
 
 DEFAULTS = Evaluation()
 NO_METHOD = 8
-"""Exit code where a file holds no method: nothing failed, and there is nothing to show."""
+"""Exit code for a file that holds no method: nothing failed, and there is nothing to show."""
 Split = Literal["train", "valid", "test"]
 DATA, MODEL = Data().path, Model().path
 Beam = Annotated[int, typer.Option("--beam", min=1, max=100, help="Beam width; 1 is greedy.")]
 MaxLength = Annotated[int, typer.Option("--max-length", min=1, max=1024, help="Most tokens of a comment, the end included.")]
 LengthPenalty = Annotated[
-    float, typer.Option("--length-penalty", min=0, max=10, help="Divide scores by length to this power; the paper has 0, none.")
+    float,
+    typer.Option("--length-penalty", min=0, max=10, help="Power of the length that scores are divided by; the paper has 0."),
 ]
 OnDevice = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, max=1024, help="CPU threads; 0 = as many as cores.")]
@@ -61,26 +62,25 @@ def evaluate(
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=0, max=1024, help="Rows decoded together; 0 = as many as the device has room for.")
     ] = 0,
-    encoder_off: Annotated[
-        bool, typer.Option("--encoder-off", help="Also score the model with its encoder layers taken out.")
-    ] = False,
+    encoder_off: Annotated[bool, typer.Option("--encoder-off", help="Also score the model without its encoder layers.")] = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out and count rows that cannot be used.")] = False,
     device: OnDevice = "auto",
     threads: Threads = 0,
     predictions: Annotated[
-        Path | None, typer.Option("--predictions", metavar="OUT.jsonl", help="Also write every comment, one JSON object a row.")
+        Path | None,
+        typer.Option("--predictions", metavar="OUT.jsonl", help="Also write every comment, one JSON object for each row."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Score a model on a data set.
 
-    Its scores stand above the floors: what programs that read no code score on the same rows. The JSON has model,
+    The model's scores stand above the floors: the scores, on the same rows, of programs that read no code. The JSON has model,
     finetuned, data, split, seed, beam, max_length, length_penalty, rows, scores, intervals, bootstrap, floors, signatures,
-    seconds; and with --encoder-off, encoder_off: scores, intervals, dense_less (this model less that), signature.
+    seconds; and with --encoder-off, encoder_off: scores, intervals, dense_less (this model's scores less those), signature.
     """
     if predictions is not None and not real(predictions).parent.is_dir():
         raise DataError(f"There is no folder {real(predictions).parent} for the predictions.", "Make it, or give another path.")
-    asked = Evaluation(
+    evaluation = Evaluation(
         split=split,
         rows=rows,
         seed=seed,
@@ -95,10 +95,10 @@ def evaluate(
     from core.evaluate.evaluate import evaluate_model, write_predictions
 
     with counting("decoding", "rows", bar=wants_bar()) as progress:
-        found = evaluate_model(
+        scored = evaluate_model(
             client.local_path(model),
             client.local_path(data),
-            asked,
+            evaluation,
             device=device,
             threads=threads,
             encoder_off=encoder_off,
@@ -107,12 +107,12 @@ def evaluate(
         )
     if predictions is not None:
         with complete_or_absent(predictions) as draft:
-            write_predictions(found, draft)
-        say(f"Wrote {len(found.rows)} predictions to {predictions}")
-    facts = {"model": model, "finetuned": finetuned, "data": data, "split": split} | asked.model_dump(
+            write_predictions(scored, draft)
+        say(f"Wrote {len(scored.rows)} predictions to {predictions}")
+    facts = {"model": model, "finetuned": finetuned, "data": data, "split": split} | evaluation.model_dump(
         include={"seed", "beam", "max_length", "length_penalty"}
     )
-    typer.echo(tables.evaluation_json(found, facts) if as_json else tables.evaluation(found, model))
+    typer.echo(tables.evaluation_json(scored, facts) if as_json else tables.evaluation(scored, model))
 
 
 @app.command(epilog="\b\nExample:\n  codeprune-tui comment lib/user.rb\n  git show HEAD:lib/user.rb | codeprune-tui comment -")
@@ -128,9 +128,9 @@ def comment(
 ) -> None:
     """Comment every method of a Ruby file.
 
-    Prints a line `LINE NAME: COMMENT` for each. What is not valid Ruby is told on stderr; the methods that can be
-    read are commented all the same. The JSON has file, model, finetuned, beam, length_penalty, and methods: line, name,
-    comment, own_comment.
+    Prints a line `LINE NAME: COMMENT` for each. Warnings on stderr name lines that are not valid Ruby; methods that can
+    be read are commented all the same. The JSON has file, model, finetuned, beam, length_penalty, and methods: line,
+    name, comment, own_comment.
     """
     from core.ruby import parse
 
@@ -148,12 +148,12 @@ def comment(
     else:
         say(f"There is no method in {where}.")
     if as_json:
-        found = [
+        commented = [
             {"line": method.line, "name": method.qualified, "comment": text, "own_comment": method.comment}
             for method, text in zip(parsed.methods, comments, strict=True)
         ]
         facts = {"file": file, "model": model, "finetuned": finetuned, "beam": beam, "length_penalty": length_penalty}
-        typer.echo(tables.comments_json(facts, found))
+        typer.echo(tables.comments_json(facts, commented))
     else:
         for method, text in zip(parsed.methods, comments, strict=True):
             typer.echo(plain(f"{method.line} {method.qualified}: {text}"))
@@ -166,7 +166,7 @@ def recipe(
     template: Annotated[
         bool, typer.Option("--template", help="Print a commented recipe of defaults (also without any option).")
     ] = False,
-    check: Annotated[Path | None, typer.Option("--check", metavar="FILE", help="Only say whether a recipe is right.")] = None,
+    check: Annotated[Path | None, typer.Option("--check", metavar="FILE", help="Only say whether a recipe is valid.")] = None,
     show: Annotated[
         Path | None, typer.Option("--show", metavar="FILE", help="Print a recipe with every default filled in.")
     ] = None,
@@ -175,11 +175,11 @@ def recipe(
     if sum((template, check is not None, show is not None)) > 1:
         raise typer.BadParameter("Give only one of --template, --check, --show.")
     if check is not None:
-        asked = load_recipe(bundle.recipe_file(check))
-        anchored = client.anchored(asked)
+        loaded = load_recipe(bundle.recipe_file(check))
+        anchored = client.anchored(loaded)
         counts = given.counts_of(anchored)
-        shares = given.reached(asked, counts) if counts else sparsities(asked)
-        say(f"{check} is right: {asked.kind}, sparsity by round {', '.join(map(percent, shares))}")
+        shares = given.reached(loaded, counts) if counts else sparsities(loaded)
+        say(f"{check} is valid: {loaded.kind}, sparsity by round {', '.join(map(percent, shares))}")
         for warning in given.warnings(anchored, counts):
             say(warning)
     else:
@@ -187,7 +187,7 @@ def recipe(
 
 
 def _comments(path: str, methods: "Sequence[Method]", search: Search, device: Device, threads: int) -> list[str]:
-    """Comments by a model; torch is imported for those alone that need it."""
+    """Comments by a model; torch is imported only for a model that needs it."""
     if is_onnx(path) and device in ("auto", "cpu"):
         from core.onnx.comment import comment_methods as comment_in_onnx
         from core.onnx.session import load
@@ -199,14 +199,14 @@ def _comments(path: str, methods: "Sequence[Method]", search: Search, device: De
 
 
 def warn_untrained(path: str, name: str) -> bool:
-    """Whether a model has learned to write comments; says so where it has not.
+    """Whether a model has learned to write comments; warns if it has not.
 
     Args:
         path: Folder or hub name of the model.
-        name: What the user called it.
+        name: The user's name for it.
 
     Raises:
-        ModelError: It cannot be looked at.
+        ModelError: The model cannot be read.
     """
     check_reachable(path)
     if is_onnx(path):
@@ -224,7 +224,7 @@ def warn_untrained(path: str, name: str) -> bool:
 
 
 def _tell_skipped(rows: Sequence[BrokenRow]) -> None:
-    """Counts the rows that were left out, and names the first of them."""
+    """Says how many rows were left out, and names the first of them."""
     for row in rows[:5]:
         say(f"Row left out: {row.file}, line {row.line}: {row.problem}")
     if rows:
@@ -232,7 +232,7 @@ def _tell_skipped(rows: Sequence[BrokenRow]) -> None:
 
 
 def _quiet_libraries() -> None:
-    """Keeps what the libraries tell their developers out of the narration; must come before they are imported."""
+    """Keeps the libraries' messages for developers out of the narration; call it before they are imported."""
     for name, value in (
         ("TRANSFORMERS_VERBOSITY", "error"),
         ("HF_HUB_DISABLE_PROGRESS_BARS", "1"),
@@ -249,7 +249,7 @@ def _source(file: str) -> str:
     except OSError as error:
         raise DataError(f"Cannot read {file}: {reason(error)}.", "Give a Ruby file, or - for stdin.") from error
     if len(content) > SOURCE_BYTES:
-        raise DataError(f"What stdin holds is longer than {SOURCE_BYTES / 1e6:g} MB.", "Give one Ruby file after the other.")
+        raise DataError(f"What stdin holds is longer than {SOURCE_BYTES / 1e6:g} MB.", "Give one Ruby file at a time.")
     if (odd := oddity(content[:HEAD_BYTES], file)) is not None:
         raise DataError(f"{'What stdin holds' if file == '-' else file} {odd[0]}.", f"{odd[1]}.")
-    return content.decode("utf-8", "surrogateescape")  # the parser shows the lines of what is no text
+    return content.decode("utf-8", "surrogateescape")  # the parser shows the lines that are no text

@@ -1,6 +1,6 @@
-"""What all runs of a plan need, looked at once and in earnest before there is a folder of any: disk, data, models.
+"""Checks what all runs of a plan need, once, before the first folder is made: disk, data, models.
 
-A worker would find the same out, but each for itself and after its start. Loads the models, so it imports torch, inside.
+Each worker would find the same, but only after its start. The check loads the models, so a function here imports torch.
 """
 
 import os
@@ -25,14 +25,14 @@ def check(
     """Refuses a plan that could only fail.
 
     Args:
-        folder: Where the run folders are to be; it is not made here.
-        recipes: Of the runs that are still to be made.
-        material: What they are run on.
-        splits: Those that are quantized on; none where that is not to be done.
+        folder: Where the run folders will be; it is not made here.
+        recipes: Recipes of the runs that are still missing.
+        material: Data and models of the runs.
+        splits: Splits that the quantizers are scored on; none if nothing is quantized.
         tell: Takes lines of news.
 
     Raises:
-        CodepruneError: The first thing that is missing, broken or too small, of the kind that it is of.
+        CodepruneError: Something is missing, broken or too small; the first of them, in its own subclass.
     """
     if not recipes and not splits:
         return
@@ -70,13 +70,13 @@ def _check_disk(folder: Path, recipes: Sequence[Recipe]) -> None:
 def _check_data(material: Material, recipes: Sequence[Recipe], splits: Sequence[str]) -> None:
     """Reads every split to its last row: one that is broken would stop every run."""
     path = client.local_path(material.data)
-    wanted: set[tuple[str, Literal["stop", "skip"], int]] = {
+    reads: set[tuple[str, Literal["stop", "skip"], int]] = {
         (split, recipe.data.on_broken_row, recipe.data.shortest_comment if split == "train" else 0)
         for recipe in recipes
         for split in ("train", recipe.evaluation.split)
     }
-    wanted |= {(split, "stop", 0) for split in splits}
-    for split, on_broken, shortest in sorted(wanted):
+    reads |= {(split, "stop", 0) for split in splits}
+    for split, on_broken, shortest in sorted(reads):
         load_rows(path, split, on_broken=on_broken, shortest=shortest)
 
 

@@ -1,6 +1,6 @@
-"""The subcommand that quantizes: measures the ladder of methods on a model, or saves the model quantized by one of them.
+"""The subcommand that quantizes: measures the ladder of quantizers on a model, or saves the model quantized by one of them.
 
-torch is imported inside the command alone.
+Only the command itself imports torch.
 """
 
 import shlex
@@ -44,29 +44,33 @@ if TYPE_CHECKING:
 def quantize(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of a model.")] = MODEL,
     data: Annotated[str, typer.Option("--data", help="Folder or hub name of the data.")] = DATA,
-    methods: Annotated[str, typer.Option("--methods", help=f"Which, by commas: {', '.join(METHODS)}.")] = ",".join(METHODS),
-    split: Annotated[list[str] | None, typer.Option("--split", help="Split to score, may be repeated; valid and test.")] = None,
+    methods: Annotated[
+        str, typer.Option("--methods", help=f"Quantizers to measure, separated by commas: {', '.join(METHODS)}.")
+    ] = ",".join(METHODS),
+    split: Annotated[
+        list[str] | None, typer.Option("--split", help="Split to score, may be repeated; valid and test if not given.")
+    ] = None,
     rows: Annotated[int, typer.Option("--rows", min=0, help="Rows drawn from each split; 0 = all.")] = 0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of that draw.")] = 0,
     beam: Beam = DEFAULTS.beam,
     max_length: MaxLength = DEFAULTS.max_length,
     length_penalty: LengthPenalty = DEFAULTS.length_penalty,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, max=1024, help="Rows decoded together.")] = 16,
-    repeats: Annotated[int, typer.Option("--repeats", min=1, max=1000, help="Times each time is taken.")] = 5,
-    explain: Annotated[bool, typer.Option("--explain", help="Also measure which choice of dynamic INT8 costs what.")] = False,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, max=1000, help="How often each time is measured.")] = 5,
+    explain: Annotated[bool, typer.Option("--explain", help="Also measure what each choice of dynamic INT8 costs.")] = False,
     device: OnDevice = "auto",
     threads: Threads = 0,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Also write the JSON.")] = None,
     as_json: Json = False,
-    method: Annotated[str | None, typer.Option("--method", help="With --save: the method.")] = None,
+    method: Annotated[str | None, typer.Option("--method", help="With --save: the quantizer.")] = None,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="DIR", help="Save the quantized model and measure nothing.")
     ] = None,
 ) -> None:
-    """Measure quantization methods, or save a model quantized.
+    """Measure quantizers, or save a model quantized.
 
-    For each method: scores on each split with the difference to fp32, sizes, times, and how far each layer is off. A
-    method that this machine cannot do is a line that says why.
+    Prints for each quantizer its scores on each split with the difference to fp32, sizes, times, and the error of each
+    layer. For a quantizer that this machine cannot run, a line says why.
     """
     if (method is None) != (save is None):
         raise typer.BadParameter("--method and --save go together.")
@@ -87,15 +91,15 @@ def quantize(
     evaluation = Evaluation(
         rows=rows, seed=seed, beam=beam, max_length=max_length, length_penalty=length_penalty, batch_size=batch_size
     )
-    splits, asked = _splits(split), Asked(evaluation, repeats=repeats)
+    splits, settings = _splits(split), Asked(evaluation, repeats=repeats)
     warn_untrained(path, model)
     ladder = measure_ladder(
         path,
         client.local_path(data),
         splits,
         chosen,
-        asked,
-        Shown(shown(model), shown(data), _command(model, data, splits, chosen, asked, explain=explain)),
+        settings,
+        Shown(shown(model), shown(data), _command(model, data, splits, chosen, settings, explain=explain)),
         device=device,
         threads=threads,
         explain=explain,
@@ -109,7 +113,7 @@ def quantize(
 
 
 def _chosen(methods: str) -> list[str]:
-    """The methods asked for, fp32 first: all others are compared with it."""
+    """The quantizers of the option, fp32 first: all others are compared with it."""
     names = [name.strip() for name in methods.split(",") if name.strip()]
     for name in names:
         _check_method(name, "--methods")
@@ -118,11 +122,11 @@ def _chosen(methods: str) -> list[str]:
 
 def _check_method(name: str, option: str) -> None:
     if name not in METHODS:
-        raise typer.BadParameter(f"there is no method {name!r}; there are: {', '.join(METHODS)}", param_hint=option)
+        raise typer.BadParameter(f"there is no quantizer {name!r}; there are: {', '.join(METHODS)}", param_hint=option)
 
 
-def _splits(asked: list[str] | None) -> list[Split]:
-    names = list(dict.fromkeys(asked or ["valid", "test"]))
+def _splits(given: list[str] | None) -> list[Split]:
+    names = list(dict.fromkeys(given or ["valid", "test"]))
     for name in names:
         if name not in get_args(Split):
             raise typer.BadParameter(f"there is no split {name!r}; there are: {', '.join(get_args(Split))}", param_hint="--split")
@@ -130,24 +134,24 @@ def _splits(asked: list[str] | None) -> list[Split]:
 
 
 def shown(given: str) -> str:
-    """A path as a file may carry it to another machine: absolute ones and those outside lose all but their last part."""
+    """A path as a file may carry it to another machine: only the last part of an absolute path, or of one outside."""
     path = Path(given)
     return path.name if path.is_absolute() or given.startswith(("~", "..")) else given
 
 
-def _command(model: str, data: str, splits: list[Split], methods: list[str], asked: "Asked", *, explain: bool) -> str:
+def _command(model: str, data: str, splits: list[Split], methods: list[str], settings: "Asked", *, explain: bool) -> str:
     words = ["codeprune-tui", "quantize", shown(model), "--data", shown(data)]
     words += [word for split in splits for word in ("--split", split)]
     if methods != list(METHODS):
         words += ["--methods", ",".join(methods)]
     for option, value, usual in (
-        ("--rows", asked.evaluation.rows, 0),
-        ("--seed", asked.evaluation.seed, 0),
-        ("--beam", asked.evaluation.beam, DEFAULTS.beam),
-        ("--max-length", asked.evaluation.max_length, DEFAULTS.max_length),
-        ("--length-penalty", asked.evaluation.length_penalty, DEFAULTS.length_penalty),
-        ("--batch-size", asked.evaluation.batch_size, 16),
-        ("--repeats", asked.repeats, 5),
+        ("--rows", settings.evaluation.rows, 0),
+        ("--seed", settings.evaluation.seed, 0),
+        ("--beam", settings.evaluation.beam, DEFAULTS.beam),
+        ("--max-length", settings.evaluation.max_length, DEFAULTS.max_length),
+        ("--length-penalty", settings.evaluation.length_penalty, DEFAULTS.length_penalty),
+        ("--batch-size", settings.evaluation.batch_size, 16),
+        ("--repeats", settings.repeats, 5),
     ):
         if value != usual:
             words += [option, str(value)]

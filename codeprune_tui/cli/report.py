@@ -18,30 +18,34 @@ def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN_OR_FOLDER...", help="Run folders, or folders of runs.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE.html", help="The page to write.")] = None,
     markdown: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE.md", help="Also, or only, write findings and curves as Markdown.")
+        Path | None,
+        typer.Option(
+            "--markdown", metavar="FILE.md", help="Write findings and curves as Markdown; without -o, no page is written."
+        ),
     ] = None,
     csv_dir: Annotated[Path | None, typer.Option("--csv-dir", metavar="DIR", help="Write every number as CSV files.")] = None,
     ladder: Annotated[
         list[Path] | None,
-        typer.Option("--ladder", metavar="FILE.json", help="A quantization ladder; those that lie beside the runs are found."),
+        typer.Option("--ladder", metavar="FILE.json", help="A quantization ladder; those beside the runs are read anyway."),
     ] = None,
     findings: Annotated[
         bool | None,
         typer.Option(
             "--findings/--no-findings",
-            help="Hold the runs against the paper's findings; by itself only where they are of its experiments.",
+            help="Check the runs against the paper's findings; by default only runs of its experiments are checked.",
             show_default=False,
         ),
     ] = None,
     references: Annotated[
-        bool, typer.Option("--references/--no-references", help="Show the rows' own comments, which may not be yours to publish.")
+        bool,
+        typer.Option("--references/--no-references", help="Show the rows' own comments; check first that you may publish them."),
     ] = True,
 ) -> None:
     """Write a report on runs: curves, floors, comments, masks.
 
-    Where the runs are of the paper's experiments it is about the paper: for each finding, whether it held, did not hold
-    or is undecided, under three scores, with intervals. The page stands alone; the same run folders give the same file.
-    Without -o, --markdown or --csv-dir it writes report.html.
+    If the runs are of the paper's experiments, the report says for each of its findings whether it held, did not hold or
+    is undecided, under three scores, with intervals. The page needs no other file; the same run folders give the same
+    page. Without -o, --markdown or --csv-dir the command writes report.html.
     """
     if output is None and markdown is None and csv_dir is None:
         output = Path("report.html")

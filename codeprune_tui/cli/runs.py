@@ -1,7 +1,7 @@
 """The subcommands about runs: each reads its options, calls what the app calls too, and prints.
 
-Stateless: whatever is known of a run stands in its folder. Exit codes are in `cli`, tables and JSON in `report`, narration in
-`console`, the subcommands about models and recipes in `model_commands`.
+The commands keep no state: a run's folder holds all that is known of it. Exit codes are in `main`, tables and JSON in `tables`,
+narration in `console`, the subcommands about models and recipes in `models`.
 """
 
 import importlib.metadata
@@ -32,7 +32,7 @@ from . import tables
 from .console import follow, say, wants_bar
 
 ANSWER_S = 120.0
-"""How long a command waits for a worker to answer: one training step or evaluation batch may take long on a slow machine."""
+"""How long a command waits for a worker's answer: a training step or an evaluation batch takes long on a slow machine."""
 POLL_S = 0.1
 EXIT_CODES = """\b
 Exit codes:
@@ -45,38 +45,36 @@ Exit codes:
 EXAMPLES = """\b
 Examples:
   codeprune-tui                               open the app
-  codeprune-tui demo                          try it at once, on what came with it
+  codeprune-tui demo                          try it on the bundled model and data
   codeprune-tui recipe > mine.toml            write a commented recipe
   codeprune-tui run mine.toml --detach        start a run and return
-  codeprune-tui status --json                 how all runs stand
+  codeprune-tui status --json                 print the state of all runs
 """
 
 app = typer.Typer(
     add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    # color: escapes in a name stay in a file or pipe as they are; on a terminal `streams` makes them harmless.
+    # color: a file or pipe gets escapes in a name as they are; on a terminal `streams` makes them harmless.
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "color": True},
     epilog=f"{EXAMPLES}\n{EXIT_CODES}",
 )
 
 Checkpoints = Annotated[Path | None, typer.Option("--checkpoints", metavar="DIR", help="Folder of the runs.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or path of its folder.")]
-RecipeFile = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help="Recipe file, or the name of one that came with it, such as demo.")
-]
-Name = Annotated[str | None, typer.Option("--name", help="Name of the run; made from the recipe where not given.")]
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file, or the name of a bundled recipe, such as demo.")]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the run; made from the recipe if not given.")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a key of the recipe; may be repeated.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the recipe; may be repeated.")
 ]
-Detach = Annotated[bool, typer.Option("--detach", help="Return as soon as the worker has the run.")]
-Lines = Annotated[bool, typer.Option("--plain", help="Lines instead of a progress bar, as without a terminal.")]
-LowBandwidth = Annotated[bool, typer.Option("--low-bandwidth", help="For slow lines: the app sends less.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Return once the worker has started.")]
+Lines = Annotated[bool, typer.Option("--plain", help="Print lines instead of a progress bar, as without a terminal.")]
+LowBandwidth = Annotated[bool, typer.Option("--low-bandwidth", help="Send less to the terminal, for slow lines.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"codeprune-tui {importlib.metadata.version('codeprune-tui')}")
         raise typer.Exit
 
@@ -93,7 +91,7 @@ def open_app(
     low_bandwidth: LowBandwidth = False,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
-    """Prune, evaluate and try code-to-text models; without a command, in an app in this terminal."""
+    """Prune, evaluate and try code-to-text models. Without a command, an app opens in this terminal."""
     context.obj = checkpoints
     if context.invoked_subcommand is not None:
         return
@@ -120,8 +118,8 @@ def run(
 ) -> None:
     """Start a run and follow it.
 
-    How it goes is told on stderr, its table of rounds printed on stdout. Paths in the recipe count from the
-    working directory. Ctrl-C detaches: the run goes on.
+    Progress goes to stderr, the table of rounds to stdout. Paths in the recipe count from the working directory.
+    Ctrl-C detaches: the run goes on.
     """
     _start(_folder(context, checkpoints), _recipe_with(recipe, settings or []), name, detach, lines)
 
@@ -138,10 +136,10 @@ def pretrain(
 ) -> None:
     """Start a pre-training run and follow it.
 
-    As `run`, but refuses a recipe whose kind is not "pretrain".
+    The command works as `run`, but refuses a recipe whose kind is not "pretrain".
     """
-    asked = _of_kind("pretrain", _recipe_with(recipe, settings or []), recipe)
-    _start(_folder(context, checkpoints), asked, name, detach, lines)
+    chosen = _of_kind("pretrain", _recipe_with(recipe, settings or []), recipe)
+    _start(_folder(context, checkpoints), chosen, name, detach, lines)
 
 
 @app.command(epilog="\b\nExample:\n  codeprune-tui finetune demo-finetune --set picker.rule=best-no-stop")
@@ -156,11 +154,11 @@ def finetune(
 ) -> None:
     """Start a fine-tuning run and follow it.
 
-    As `run`, but refuses a recipe whose kind is not "finetune". With picker.rule = "best" it stops early: once BLEU
-    on the validation rows is below both measurements before it; the best weights are kept.
+    The command works as `run`, but refuses a recipe whose kind is not "finetune". With picker.rule = "best" the run stops
+    early, once BLEU on the validation rows is below both measurements before it; the best weights are kept.
     """
-    asked = _of_kind("finetune", _recipe_with(recipe, settings or []), recipe)
-    _start(_folder(context, checkpoints), asked, name, detach, lines)
+    chosen = _of_kind("finetune", _recipe_with(recipe, settings or []), recipe)
+    _start(_folder(context, checkpoints), chosen, name, detach, lines)
 
 
 @app.command()
@@ -171,17 +169,17 @@ def demo(
     lines: Lines = False,
     low_bandwidth: LowBandwidth = False,
 ) -> None:
-    """Try it on the model and data that came with it.
+    """Try the program on the bundled model and data.
 
-    On a terminal: opens the app with a finished example; d starts a run that prunes the bundled model up to 95 %.
-    With --plain, or without a terminal: starts that run, tells how it goes and prints its table, as `run demo` does.
+    On a terminal, the app opens with a finished example; d starts a run that prunes the bundled model up to 95 %. With
+    --plain, or without a terminal, the command starts that run, follows it and prints its table, as `run demo` does.
     """
     folder = _folder(context, checkpoints)
     if not lines and sys.stdin.isatty() and sys.stdout.isatty():
         from ..app import run_app
 
-        asked = context.parent.params if context.parent is not None else {}
-        run_app(folder, demo=True, low_bandwidth=low_bandwidth or bool(asked.get("low_bandwidth")))
+        options = context.parent.params if context.parent is not None else {}
+        run_app(folder, demo=True, low_bandwidth=low_bandwidth or bool(options.get("low_bandwidth")))
     else:
         _start(folder, bundle.demo_recipe(), name or free_name(folder, bundle.DEMO), detach=False, lines=lines)
 
@@ -192,7 +190,7 @@ def resume(
 ) -> None:
     """Let a run go on and follow it.
 
-    A paused worker is told to go on; a stopped, failed or crashed run is given a new one.
+    A paused worker goes on; a stopped, failed or crashed run gets a new worker.
     """
     paths = _find(_folder(context, checkpoints), name)
     follower, view = catch_up(paths)
@@ -207,18 +205,18 @@ def pause(
     context: typer.Context,
     name: Run,
     after: Annotated[
-        int | None, typer.Option("--after", min=1, metavar="N", help="Only once N more rounds are complete.")
+        int | None, typer.Option("--after", min=1, metavar="N", help="Pause once N more rounds are complete.")
     ] = None,
     checkpoints: Checkpoints = None,
 ) -> None:
     """Pause a run.
 
-    Returns once it has paused, with --after once the worker knows.
+    The command returns once the run has paused; with --after, once the worker has taken the command.
     """
     paths = _find(_folder(context, checkpoints), name)
     if after is not None:
         _ask(paths, lambda: client.pause_after(paths, after), lambda event: isinstance(event.what, CommandTaken))
-        say(f"{paths.name} will pause when its rounds to come are complete: {after}")
+        say(f"{paths.name} will pause after {after} more {'round' if after == 1 else 'rounds'}")
         return
     if run_info(paths, time.time()).state is State.PAUSED:
         say(f"{paths.name} is paused already")
@@ -231,7 +229,7 @@ def pause(
 def stop(context: typer.Context, name: Run, checkpoints: Checkpoints = None) -> None:
     """End a run's worker at a checkpoint.
 
-    Returns once it is gone; `resume` goes on from there.
+    The command returns once the worker is gone; `resume` goes on from the checkpoint.
     """
     paths = _find(_folder(context, checkpoints), name)
     _ask(paths, lambda: client.stop(paths), None)
@@ -240,7 +238,7 @@ def stop(context: typer.Context, name: Run, checkpoints: Checkpoints = None) -> 
     say(f"{paths.name} is {state}{again}")
 
 
-STATUS_HELP = f"""Print how all runs stand, or one in detail.
+STATUS_HELP = f"""Print the state of all runs, or of one in detail.
 
 The JSON has "schema": 1; under it keys may be added, but none changes. All runs: "runs", a list; one: "run". Each has
 {json_help()}; one alone also progress, results, evaluated, floors, encoder_off, signatures, failure, warnings.
@@ -253,12 +251,10 @@ def status(
     name: Annotated[str | None, typer.Argument(metavar="RUN", help="Name of a run, or path of its folder.")] = None,
     checkpoints: Checkpoints = None,
     as_json: Json = False,
-    watch: Annotated[
-        bool, typer.Option("--follow", help="Tell how the run goes until its worker is gone, as `run` does.")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--follow", help="Follow the run until its worker is gone, as `run` does.")] = False,
     lines: Lines = False,
 ) -> None:
-    """Print how all runs stand, or one in detail."""
+    """Print the state of all runs, or of one in detail."""
     folder, now = _folder(context, checkpoints), time.time()
     if name is None:
         if watch:
@@ -284,14 +280,16 @@ def compare(
     context: typer.Context,
     names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Names of runs, or paths of their folders.")],
     checkpoints: Checkpoints = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values, all that is known of each round.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print everything that is known of each round, as comma-separated values.")
+    ] = False,
 ) -> None:
     """Print the complete rounds of some runs beside each other.
 
-    Weights are not needed: journal and metrics.json are enough.
+    The command needs no weights: journal and metrics.json are enough.
     """
     runs = [_find(_folder(context, checkpoints), name) for name in names]
-    rounds = [found for paths in runs for found in ResultsReader(paths).poll()]
+    rounds = [result for paths in runs for result in ResultsReader(paths).poll()]
     if not rounds:
         say(f"No complete round yet: {', '.join(names)}")
     if rounds or as_csv:
@@ -305,14 +303,14 @@ def _folder(context: typer.Context, given: Path | None) -> Path:
 
 
 def _find(folder: Path, name: str) -> RunPaths:
-    """The run of that name; the example that came with the package is found from anywhere, too."""
-    found = bundle.example() if name == bundle.EXAMPLE and not (folder / name).exists() else None
-    return found or find_run(folder, name)
+    """The run of that name; any folder also has the example that came with the package."""
+    example = bundle.example() if name == bundle.EXAMPLE and not (folder / name).exists() else None
+    return example or find_run(folder, name)
 
 
-def _start(folder: Path, asked: Recipe, name: str | None, detach: bool, lines: bool) -> None:
+def _start(folder: Path, recipe: Recipe, name: str | None, detach: bool, lines: bool) -> None:
     """Starts a run and, unless detached, follows it to its end."""
-    paths = client.start(folder, asked, name)
+    paths = client.start(folder, recipe, name)
     say(f"Started {paths.name} in {paths.root}")
     if detach:
         typer.echo(paths.name)
@@ -320,25 +318,25 @@ def _start(folder: Path, asked: Recipe, name: str | None, detach: bool, lines: b
         _follow_to_end(paths, client.Follower(paths), RunView(), lines)
 
 
-def _of_kind(kind: Kind, asked: Recipe, path: Path) -> Recipe:
+def _of_kind(kind: Kind, recipe: Recipe, path: Path) -> Recipe:
     """The recipe, if it is of that kind.
 
     Raises:
-        RecipeError: It is of another one.
+        RecipeError: The recipe is of another kind.
     """
-    if asked.kind != kind:
-        command = asked.kind if asked.kind != "lottery" else "run"
+    if recipe.kind != kind:
+        command = recipe.kind if recipe.kind != "lottery" else "run"
         raise RecipeError(
-            f'{path} asks for kind = "{asked.kind}", but this command only takes "{kind}".',
+            f'{path} asks for kind = "{recipe.kind}", but this command only takes "{kind}".',
             f"Start it with: {program()} {command} {shlex.quote(str(path))}, or set the kind: --set kind={kind}",
         )
-    return asked
+    return recipe
 
 
 def _recipe_with(path: Path, settings: list[str]) -> Recipe:
-    """The recipe of a file with some keys replaced; their values are read as a form's: 500, true or a word."""
+    """The recipe of a file with some keys replaced; their values are read as in the form: 500, true or a word."""
     text = _given_text(bundle.recipe_file(path))
-    recipe = parse_recipe(text, str(path))  # the file is to be right by itself
+    recipe = parse_recipe(text, str(path))  # the file must be valid by itself
     if not settings:
         return recipe
     given = parse_toml(text)
@@ -356,10 +354,10 @@ def _recipe_with(path: Path, settings: list[str]) -> Recipe:
 
 
 def _given_text(path: Path) -> str:
-    """The text of a recipe that was named by whoever called: it may come through a pipe, as from <(…).
+    """The text of a recipe that the user named: it may come through a pipe, as from <(…).
 
     Raises:
-        RecipeError: It cannot be read.
+        RecipeError: The recipe cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -372,13 +370,13 @@ def _given_text(path: Path) -> str:
 
 
 def _follow_to_end(paths: RunPaths, follower: client.Follower, view: RunView, lines: bool) -> None:
-    """Tells how a run goes, prints its table, and raises where it did not end well."""
+    """Follows a run, prints its table, and raises an error unless the run is done."""
     try:
         say(f"Following {paths.name}; Ctrl-C detaches, the run goes on")
         view = follow(paths, follower, view, bar=not lines and wants_bar())
     except KeyboardInterrupt as error:
         run = run_handle(paths.root)
-        say(f"Detached, the run goes on. Attach: {program()} status {run} --follow; end it: {program()} stop {run}")
+        say(f"Detached: the run goes on. Follow it with: {program()} status {run} --follow; end it with: {program()} stop {run}")
         raise typer.Exit(130) from error
     if text := tables.results(view):
         typer.echo(text)
@@ -390,21 +388,21 @@ def _follow_to_end(paths: RunPaths, follower: client.Follower, view: RunView, li
         raise TrainingError(f"{paths.name} failed: {view.failure.problem}", view.failure.fix)
     if state is not State.DONE:
         raise RunError(
-            f"{paths.name} is {info.words}, its log is {paths.log}.", f"Go on with: {program()} resume {run_handle(paths.root)}"
+            f"{paths.name} is {info.words}; its log is {paths.log}.", f"Go on with: {program()} resume {run_handle(paths.root)}"
         )
 
 
 def _ask(paths: RunPaths, command: Callable[[], None], answers: Callable[[Event], bool] | None) -> None:
-    """Sends a command and waits for the event that answers it, or (None) for the end of the worker.
+    """Sends a command and waits for the event that answers it; with None, for the end of the worker.
 
     Raises:
-        RunError: No worker lives, it ended instead, or nothing came for `ANSWER_S`.
+        RunError: There is no worker, it ended instead, or no answer came for `ANSWER_S`.
     """
     follower = client.Follower(paths, from_now=True)
     try:
         command()
     except client.NoAnswerError as error:  # a step may be long
-        say(f"{error.problem} Waiting on.")
+        say(f"{error.problem} The command keeps waiting.")
     deadline = time.monotonic() + ANSWER_S
     while time.monotonic() < deadline:
         held = is_held(paths)
@@ -416,6 +414,6 @@ def _ask(paths: RunPaths, command: Callable[[], None], answers: Callable[[Event]
             raise RunError(f"The worker of {paths.name} ended instead.", f"See: {program()} status {run_handle(paths.root)}")
         time.sleep(POLL_S)
     raise RunError(
-        f"The worker of {paths.name} has not answered in {ANSWER_S:.0f} s; it may still do as asked.",
+        f"The worker of {paths.name} has not answered in {ANSWER_S:.0f} s; it may still carry out the command.",
         f"See: {program()} status {run_handle(paths.root)}, and {paths.log}",
     )

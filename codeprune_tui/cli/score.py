@@ -1,4 +1,4 @@
-"""The subcommand that scores files of comments, whoever wrote them. Loads no torch."""
+"""The subcommand that scores files of comments, whoever wrote them. It imports no torch."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,30 +21,34 @@ from .tables import as_json as to_json
     "  codeprune-tui score checkpoints/mine/rounds/05/predictions.jsonl data/ruby --split valid"
 )
 def score(
-    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="File of comments, one a row.")],
-    gold: Annotated[Path, typer.Argument(metavar="GOLD", help="The comments people wrote: a file, or a folder of data.")],
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="File of comments, one for each row.")],
+    gold: Annotated[Path, typer.Argument(metavar="GOLD", help="The comments that people wrote: a file, or a folder of data.")],
     others: Annotated[
-        list[Path] | None, typer.Argument(metavar="OTHER...", help="More predictions, each held against the first.")
+        list[Path] | None, typer.Argument(metavar="OTHER...", help="More predictions, each compared with the first.")
     ] = None,
-    field: Annotated[str, typer.Option("--field", help="JSON field of a prediction.")] = "prediction",
-    gold_field: Annotated[str, typer.Option("--gold-field", help="JSON field of the gold.")] = "reference",
-    id_field: Annotated[str, typer.Option("--id-field", help="JSON field of the row's id; else index, idx or id.")] = "",
-    by_line: Annotated[bool, typer.Option("--by-line", help="Files without ids: line N belongs to line N.")] = False,
-    expect: Annotated[int, typer.Option("--expect", min=0, help="How many rows there should be; 0 = not known.")] = 0,
+    field: Annotated[str, typer.Option("--field", help="JSON field that holds a prediction.")] = "prediction",
+    gold_field: Annotated[str, typer.Option("--gold-field", help="JSON field that holds a gold comment.")] = "reference",
+    id_field: Annotated[
+        str, typer.Option("--id-field", help="JSON field that holds the row's id; index, idx or id if not given.")
+    ] = "",
+    by_line: Annotated[bool, typer.Option("--by-line", help="The files have no ids: line N belongs to line N.")] = False,
+    expect: Annotated[int, typer.Option("--expect", min=0, help="Number of rows there should be; 0 = not known.")] = 0,
     data: Annotated[
-        str | None, typer.Option("--data", help="Data the rows are from: says how many there should be, and names for floors.")
+        str | None, typer.Option("--data", help="Data that the rows are from; it gives their number, and the floors' names.")
     ] = None,
     split: Annotated[Split, typer.Option("--split", help="Split of GOLD or --data, where that is a folder.")] = "test",
     embedder: Annotated[
         Path | None,
-        typer.Option("--embedder", metavar="FOLDER", help="A sentence-transformers model on disk: also the cosine of meanings."),
+        typer.Option(
+            "--embedder", metavar="FOLDER", help="A sentence-transformers model on disk, to score the cosine of meanings, too."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Score files of comments, whoever wrote them.
 
     Reads CodeXGLUE's id<TAB>text, predictions.jsonl of a run, JSON lines, and plain lines with --by-line; as GOLD also
-    CodeXGLUE's rows. Rows that are missing, unknown, doubled or empty are told first. The JSON has gold, all_rows, files
+    CodeXGLUE's rows. Rows that are missing, unknown, doubled or empty are listed first. The JSON has gold, all_rows, files
     (path, form, rows, missing, unknown, doubled, empty, scores, intervals), differences, floors, signatures, bootstrap,
     trust.
     """
@@ -61,11 +65,11 @@ def score(
     if embedder is not None:
         _quiet_libraries()
         model = Embedder(embedder)
-    found = score_comments(files, right, expected=expect or rows, names=names, embedder=model)
-    typer.echo(to_json(report.json_facts(found)) if as_json else report.text(found))
+    scoring = score_comments(files, right, expected=expect or rows, names=names, embedder=model)
+    typer.echo(to_json(report.json_facts(scoring)) if as_json else report.text(scoring))
 
 
 def _names(data: str, split: str) -> tuple[dict[str, str], int]:
-    """Row -> name, and the number of rows, as the data has them."""
+    """The method name of each row that has one, by row, and the number of rows in the data."""
     rows = load_rows(client.local_path(data), split).rows
     return {str(row.index): row.name for row in rows if row.name}, len(rows)

@@ -1,6 +1,6 @@
 """The subcommand that prunes a model at once, without training, and measures what that costs.
 
-torch is imported inside the command alone.
+Only the command itself imports torch.
 """
 
 import os
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 By = Literal["sparsity", "matrix"]
 CRITERIA = {"sparsity": "magnitude,random", "matrix": "magnitude"}
-"""What is measured where nothing else is asked for."""
+"""Criteria that are measured by default."""
 SPARSITIES = "20,40,60,80,90"
 Save = Callable[[Sensitivity], None]
 
@@ -57,13 +57,20 @@ def sensitivity(
     split: Annotated[Split, typer.Option("--split", help="Split to score.")] = "valid",
     rows: Annotated[int, typer.Option("--rows", min=0, help="Rows drawn from the split; 0 = all.")] = 0,
     criteria: Annotated[
-        str | None, typer.Option("--criteria", help="By commas; magnitude,random, with --by matrix magnitude alone.")
+        str | None,
+        typer.Option(
+            "--criteria", help="Criteria, separated by commas; if not given, magnitude,random, with --by matrix only magnitude."
+        ),
     ] = None,
-    sparsities: Annotated[str, typer.Option("--sparsities", help="In percent, by commas.")] = SPARSITIES,
-    sparsity: Annotated[float, typer.Option("--sparsity", min=0, max=100, help="With --by matrix: percent of each.")] = 50.0,
-    scope: Annotated[Scope, typer.Option("--scope", help="Whether all weights compete, or those of one matrix.")] = "global",
+    sparsities: Annotated[str, typer.Option("--sparsities", help="Sparsities in percent, separated by commas.")] = SPARSITIES,
+    sparsity: Annotated[
+        float, typer.Option("--sparsity", min=0, max=100, help="With --by matrix: sparsity of each matrix, in percent.")
+    ] = 50.0,
+    scope: Annotated[
+        Scope, typer.Option("--scope", help="global: all weights compete; layerwise: only those of the same matrix.")
+    ] = "global",
     preset: Annotated[PrunablePreset, typer.Option("--prunable", help="Which matrices are pruned.")] = "encoder",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draw of rows and of random pruning.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw of rows and of random pruning.")] = 0,
     beam: Beam = DEFAULTS.beam,
     max_length: MaxLength = DEFAULTS.max_length,
     batch_size: Annotated[
@@ -73,16 +80,18 @@ def sensitivity(
     threads: Threads = 0,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE.json", help=f"Where results are kept; else {NAME} beside MODEL."),
+        typer.Option(
+            "-o", "--output", metavar="FILE.json", help=f"File that keeps the results; {NAME} beside MODEL if not given."
+        ),
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure what pruning costs a model if nothing is trained.
+    """Measure what pruning costs a model without training.
 
-    Prints scores, what of them is lost with its interval, how long comments get, and how many the model ends itself;
-    above them the model as it is, with its encoder off, and the floors. What was measured is kept, also after Ctrl-C:
-    the same command goes on from there, and Layers (3) shows what each matrix costs.
+    Prints scores, each loss with its interval, the length of comments, and how many of them the model ends itself; above
+    them the model as it is, with its encoder off, and the floors. Measurements are kept, also after Ctrl-C: the same
+    command goes on from there, and Layers (3) shows what each matrix costs.
     """
     names = _criteria(criteria or CRITERIA[by])
     shares = [sparsity / 100] if by == "matrix" else _shares(sparsities)
@@ -90,36 +99,36 @@ def sensitivity(
     file = output or default_file(path)
     if not file.resolve().parent.is_dir():
         raise DataError(f"There is no folder {file.resolve().parent} for {file.name}.", "Make it, or give another path.")
-    asked = Evaluation(split=split, rows=rows, seed=seed, beam=beam, max_length=max_length, batch_size=batch_size)
+    evaluation = Evaluation(split=split, rows=rows, seed=seed, beam=beam, max_length=max_length, batch_size=batch_size)
     _quiet_libraries()
     from core.evaluate import sensitivity as engine
 
-    ground = _ground(path, model, client.local_path(data), asked, device, threads)
+    ground = _ground(path, model, client.local_path(data), evaluation, device, threads)
     wishes = (
         engine.by_matrix(ground.model, names, scope, preset, shares[0])
         if by == "matrix"
         else engine.by_sparsity(names, scope, preset, shares)
     )
     try:
-        found = _measure(ground, path, wishes, file, _first(ground, model, data), seed)
+        measured = _measure(ground, path, wishes, file, _first(ground, model, data), seed)
     except KeyboardInterrupt as error:
-        say(f"Interrupted. What was measured is kept in {file}; the same command goes on from there.")
+        say(f"Interrupted. {file} keeps what was measured; the same command goes on from there.")
         raise typer.Exit(130) from error
     if as_json:
-        typer.echo(to_json(found), nl=False)
+        typer.echo(to_json(measured), nl=False)
     elif as_csv:
-        typer.echo(sensitivity_report.to_csv(found, wishes), nl=False)
+        typer.echo(sensitivity_report.to_csv(measured, wishes), nl=False)
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-        typer.echo(sensitivity_report.table(found, wishes, width))
-    say(f"Kept in {file}")
+        typer.echo(sensitivity_report.table(measured, wishes, width))
+    say(f"Results are kept in {file}")
 
 
 def default_file(model: str) -> Path:
-    """Where results are kept: beside the weights, or, where nothing may be written there, in the current folder.
+    """The file that keeps results: beside the weights, or in the current folder if nothing may be written there.
 
     Args:
-        model: As `client.local_path` gives it.
+        model: Path of the model, from `client.local_path`.
     """
     path = Path(model)
     folder = path if path.is_dir() else path.parent
@@ -140,7 +149,7 @@ def _criteria(given: str) -> list[str]:
 
 
 def _shares(given: str) -> list[float]:
-    """Percentages by commas as shares in (0, 1]."""
+    """Percentages, separated by commas, as shares in (0, 1]."""
     try:
         shares = [float(part) / 100 for part in given.split(",") if part.strip()]
     except ValueError:
@@ -150,27 +159,27 @@ def _shares(given: str) -> list[float]:
     return shares
 
 
-def _ground(path: str, model: str, data: str, asked: Evaluation, device: str, threads: int) -> "Ground":
+def _ground(path: str, model: str, data: str, evaluation: Evaluation, device: str, threads: int) -> "Ground":
     from core.evaluate.evaluate import floors_of, load_for_evaluation
     from core.evaluate.sensitivity import Ground, refuse_quantized
     from core.model import load_masks
 
-    loaded, reader, encoded = load_for_evaluation(path, data, asked, device=device, threads=threads)  # type: ignore[arg-type]  # typer checked it
+    loaded, reader, encoded = load_for_evaluation(path, data, evaluation, device=device, threads=threads)  # type: ignore[arg-type]  # typer checked it
     refuse_quantized(loaded, model)
     masks = {name: mask.to(loaded.device) for name, mask in load_masks(path).items()}
-    return Ground(loaded, reader, encoded, asked, floors_of(encoded.rows), masks)
+    return Ground(loaded, reader, encoded, evaluation, floors_of(encoded.rows), masks)
 
 
 def _settings(ground: "Ground") -> Settings:
     from core.evaluate.sensitivity import rows_digest
     from core.families.device import describe
 
-    asked = ground.recipe.model_dump(include={"split", "rows", "seed", "beam", "max_length", "batch_size"})
-    return {**asked, "data": rows_digest(ground.encoded), "device": describe(ground.model.device)}
+    settings = ground.recipe.model_dump(include={"split", "rows", "seed", "beam", "max_length", "batch_size"})
+    return {**settings, "data": rows_digest(ground.encoded), "device": describe(ground.model.device)}
 
 
 def _first(ground: "Ground", model: str, data: str) -> Callable[[str, Callable[[int], None]], Sensitivity]:
-    """Makes the file's beginning, by measuring the model as it is."""
+    """Returns what makes the file's beginning: it measures the model as it is."""
 
     def begin(weights: str, after_batch: Callable[[int], None]) -> Sensitivity:
         import torch
@@ -210,7 +219,7 @@ def _measure(
     begin: Callable[[str, Callable[[int], None]], Sensitivity],
     seed: int,
 ) -> Sensitivity:
-    """Measures what is missing in the file, and keeps each cell there as it comes."""
+    """Measures what the file lacks, and writes each cell there once it is measured."""
     from core.evaluate.sensitivity import measure_cells, measure_off
     from core.families.weightfiles import find_weights
 
@@ -236,6 +245,6 @@ def _measure(
             known,
             wishes,
             seed,
-            lambda found: write_sensitivity(found, file),
+            lambda so_far: write_sensitivity(so_far, file),
             lambda cell, done: progress(before + rows * cell + done, total),
         )

@@ -1,7 +1,7 @@
 """Runs and scores as text tables and as JSON: what the command line prints on stdout.
 
-Pure functions from what was read to what is printed. Text from outside is made harmless in tables; JSON escapes it itself. The
-JSON carries `"schema": 1`: keys may be added under that number, but none is renamed, removed or changes its meaning.
+Pure functions. Tables make text from outside harmless; JSON escapes it by itself. The JSON carries `"schema": 1`: keys may be
+added under that number, but none is renamed, removed or changes its meaning.
 """
 
 import json
@@ -33,7 +33,7 @@ HEADS = {"bleu": "BLEU", "corpus_bleu": "corpus BLEU", "chrf": "chrF", "rouge_l"
 
 
 def results(view: RunView) -> str:
-    """The final table of a run: each complete round with its scores, the floors under them, and how they were computed.
+    """The final table of a run: each complete round with its scores, the floors below, and how scores were computed.
 
     Args:
         view: The run.
@@ -43,9 +43,9 @@ def results(view: RunView) -> str:
     """
     if not view.finished:
         return ""
-    measures = _known(found.scores for found in view.finished)
+    measures = _known(result.scores for result in view.finished)
     rows = [["round", "sparsity", *(HEADS[measure] for measure in measures)]]
-    rows += [[str(found.number), percent(found.sparsity), *_cells(found.scores, measures)] for found in view.finished]
+    rows += [[str(result.number), percent(result.sparsity), *_cells(result.scores, measures)] for result in view.finished]
     pruned = f"The model came pruned to {percent(view.before)}; sparsity is of the weights that the recipe prunes."
     rows += [[FLOOR_NAMES.get(name, plain(name)), "", *_cells(scores, measures)] for name, scores in view.floors.items()]
     less = view.encoder_off.dense_less if view.encoder_off is not None else {}
@@ -58,57 +58,57 @@ def results(view: RunView) -> str:
         last = view.evaluations[-1]
         notes += [f"Scored on {last.rows:,} rows of {plain(last.split)}, on {plain(view.device)}.", *_signatures(last.signatures)]
     notes += [
-        f"Masked tokens: accuracy {percent(found.accuracy)}, loss {found.loss:.3f} (step {found.step})"
-        for found in view.validations[-1:]
+        f"Masked tokens: accuracy {percent(validation.accuracy)}, loss {validation.loss:.3f} (step {validation.step})"
+        for validation in view.validations[-1:]
     ]
     return "\n".join([*filter(None, [warning(less)]), table(rows), *notes])
 
 
-def evaluation(found: "Evaluation", model: str) -> str:
+def evaluation(scored: "Evaluation", model: str) -> str:
     """The scores of one model with their intervals, above the floors on the same rows."""
-    spreads = _intervals(found)
-    rows = [["", *HEADS.values()], [plain(model), *_cells(found.scores)]]
+    spreads = _intervals(scored)
+    rows = [["", *HEADS.values()], [plain(model), *_cells(scored.scores)]]
     rows += [["95 % interval", *(between(spreads.get(measure)) for measure in MEASURES)]]
     less = {}
-    if (off := found.encoder_off) is not None:
+    if (off := scored.encoder_off) is not None:
         less = dict(off.dense_less)
         rows += [[FLOOR_NAMES["encoder_off"], *_cells(off.scores)]]
         rows += [["95 % interval", *(between(off.intervals.get(measure)) for measure in MEASURES)]]
         rows += [["model less encoder off", *(changed(less.get(measure)) for measure in MEASURES)]]
-    rows += [[FLOOR_NAMES[name], *_cells(scores)] for name, scores in _floors(found).items()]
+    rows += [[FLOOR_NAMES[name], *_cells(scores)] for name, scores in _floors(scored).items()]
     first = warning(less, "A study of this model", "model")
     return "\n".join(
         [
             *filter(None, [first]),
             table(rows),
-            *_signatures(found.signatures),
-            f"{len(found.rows):,} rows in {duration(found.seconds)}",
+            *_signatures(scored.signatures),
+            f"{len(scored.rows):,} rows in {duration(scored.seconds)}",
         ]
     )
 
 
-def evaluation_json(found: "Evaluation", asked: Mapping[str, object]) -> str:
-    """The scores of one model as JSON: what was asked, scores, intervals, floors, signatures, seconds."""
+def evaluation_json(scored: "Evaluation", facts: Mapping[str, object]) -> str:
+    """The scores of one model as JSON: the given facts, scores, intervals, floors, signatures, seconds."""
     from core.score.significance import SIGNATURE
 
     return as_json(
         {
-            **asked,
-            "rows": len(found.rows),
-            "scores": _scores(found.scores),
-            "intervals": {name: {"low": each.low, "high": each.high} for name, each in _intervals(found).items()},
+            **facts,
+            "rows": len(scored.rows),
+            "scores": _scores(scored.scores),
+            "intervals": {name: {"low": each.low, "high": each.high} for name, each in _intervals(scored).items()},
             "bootstrap": SIGNATURE,
-            "floors": {name: _scores(scores) for name, scores in _floors(found).items()},
-            **({"encoder_off": found.encoder_off.facts()} if found.encoder_off is not None else {}),
-            "signatures": found.signatures,
-            "seconds": round(found.seconds, 3),
+            "floors": {name: _scores(scores) for name, scores in _floors(scored).items()},
+            **({"encoder_off": scored.encoder_off.facts()} if scored.encoder_off is not None else {}),
+            "signatures": scored.signatures,
+            "seconds": round(scored.seconds, 3),
         }
     )
 
 
-def comments_json(asked: Mapping[str, object], methods: Iterable[Mapping[str, object]]) -> str:
+def comments_json(facts: Mapping[str, object], methods: Iterable[Mapping[str, object]]) -> str:
     """Comments of the methods of one file as JSON."""
-    return as_json({**asked, "methods": list(methods)})
+    return as_json({**facts, "methods": list(methods)})
 
 
 def run_list(infos: Sequence[RunInfo], now: float) -> str:
@@ -123,13 +123,13 @@ def run_list(infos: Sequence[RunInfo], now: float) -> str:
 
 
 def run_detail(info: RunInfo, view: RunView, eta: float | None, now: float) -> str:
-    """How one run stands, then its table of results."""
+    """The state of one run, then its table of results."""
     where = f"round {view.round}/{view.rounds}, step {view.step}/{view.steps}"
     lines = [f"{plain(info.paths.name)}: {info.words}, {where}, last event {age(info.changed, now)} ago"]
     if info.damage:
         lines.append(f"Damaged: {plain(info.damage)}")
     if info.killed:
-        lines.append("Its worker was killed on request; resume goes on from its last checkpoint")
+        lines.append("The worker was killed on request; resume goes on from the run's last checkpoint")
     if eta is not None:
         lines.append(f"About {duration(eta)} left, on {plain(view.device)}")
     if view.failure is not None:
@@ -139,34 +139,34 @@ def run_detail(info: RunInfo, view: RunView, eta: float | None, now: float) -> s
 
 
 def comparison(rounds: Sequence[Result]) -> str:
-    """Rounds of several runs as one table, each with the floors on its own rows; what they cannot say of the encoder comes first.
+    """Rounds of several runs as one table, each with the floors on its own rows; a warning about the encoder comes first.
 
     Args:
         rounds: At least one, in the order of the lines.
     """
-    known = any(found.intervals for found in rounds)  # older runs have none: no empty columns then
-    measures = [measure for measure in MEASURES if any(measure in found.scores for found in rounds)]
-    pruned = any(found.before for found in rounds)
+    known = any(result.intervals for result in rounds)  # older runs have none: no empty columns then
+    measures = [measure for measure in MEASURES if any(measure in result.scores for result in rounds)]
+    pruned = any(result.before for result in rounds)
     rows = [["run", "round", "sparsity", *(["before"] if pruned else []), *(HEADS[measure] for measure in measures)]]
     rows[0] += [*(f"floor: {name}" for name in FLOORS), "over floor", "encoder off"]
     rows[0] += ["rows", "MB", *(["BLEU, 95 % interval", "less dense"] if known else [])]
-    for found in rounds:
-        scores = [score(found.scores.get(measure)) for measure in measures]
-        floors, size = [score(found.floors_of("bleu").get(name)) for name in FLOORS], found.size_bytes
-        shares = [percent(found.sparsity), *([_before(found.before)] if pruned else [])]
-        cells = [plain(found.run), str(found.round), *shares, *scores, *floors, difference(over_floor(found))]
-        off = found.floors.get(ENCODER_OFF, {}).get("bleu")
+    for result in rounds:
+        scores = [score(result.scores.get(measure)) for measure in measures]
+        floors, size = [score(result.floors_of("bleu").get(name)) for name in FLOORS], result.size_bytes
+        shares = [percent(result.sparsity), *([_before(result.before)] if pruned else [])]
+        cells = [plain(result.run), str(result.round), *shares, *scores, *floors, difference(over_floor(result))]
+        off = result.floors.get(ENCODER_OFF, {}).get("bleu")
         cells.append(NOT_MEASURED if off is None else score(off))
-        cells += [f"{found.rows:,}", NOTHING if size is None else f"{size / 1e6:.2f}"]
+        cells += [f"{result.rows:,}", NOTHING if size is None else f"{size / 1e6:.2f}"]
         if known:
-            cells += [between(found.intervals.get("bleu")), changed(found.against_dense.get("bleu"))]
+            cells += [between(result.intervals.get("bleu")), changed(result.against_dense.get("bleu"))]
         rows.append(cells)
     lines = [*filter(None, [plain(warning_of_all(rounds), 2000)]), table(rows)]
     groups = by_rows(_by_run(rounds))
     if len(groups) < 2:
         return "\n".join(lines)
     parts = "; ".join(", ".join(plain(run) for run in runs) for runs in groups)
-    lines.append(f"Scored on different rows, so held against their own floors only: {parts}")
+    lines.append(f"These runs were scored on different rows and are compared only with their own floors: {parts}")
     return "\n".join(lines)
 
 
@@ -190,13 +190,13 @@ def run_detail_json(info: RunInfo, view: RunView, eta: float | None) -> str:
     """One run as JSON: the keys of the list, and progress, results, floors, signatures, failure, warnings."""
     results = [
         {
-            "round": found.number,
-            "sparsity": found.sparsity,
-            "sparsity_before": found.before,
-            "scores": _scores(found.scores),
-            "seconds": found.seconds,
+            "round": result.number,
+            "sparsity": result.sparsity,
+            "sparsity_before": result.before,
+            "scores": _scores(result.scores),
+            "seconds": result.seconds,
         }
-        for found in view.finished
+        for result in view.finished
     ]
     last = view.evaluations[-1] if view.evaluations else None
     detail: dict[str, object] = {
@@ -226,15 +226,15 @@ def _encoder_off(view: RunView) -> dict[str, object] | None:
     return EncoderOff(off.scores, off.intervals, off.dense_less, off.seconds).facts()
 
 
-def _intervals(found: "Evaluation") -> "dict[str, Interval]":
+def _intervals(scored: "Evaluation") -> "dict[str, Interval]":
     from core.score.significance import bootstrap  # numpy and sacrebleu, which only an evaluation needs
 
-    return bootstrap(found.predictions, [row.target for row in found.rows])
+    return bootstrap(scored.predictions, [row.target for row in scored.rows])
 
 
-def _known(found: Iterable[Scores | None]) -> list[str]:
+def _known(scores_of_rounds: Iterable[Scores | None]) -> list[str]:
     """The measures that some scores have; runs of older versions lack one."""
-    known = [scores for scores in found if scores is not None]
+    known = [scores for scores in scores_of_rounds if scores is not None]
     return [measure for measure in MEASURES if not known or any(getattr(scores, measure) is not None for scores in known)]
 
 
@@ -246,10 +246,10 @@ def _scores(scores: Scores | None) -> dict[str, float] | None:
     return {name: value for name, value in asdict(scores).items() if value is not None} if scores else None
 
 
-def _floors(found: "Evaluation") -> dict[str, Scores]:
-    from core.evaluate.evaluate import as_event  # loaded long since: it made what was found
+def _floors(scored: "Evaluation") -> dict[str, Scores]:
+    from core.evaluate.evaluate import as_event  # loaded already: it made the evaluation
 
-    return {"constant": as_event(found.floors.constant), "name": as_event(found.floors.name)}
+    return {"constant": as_event(scored.floors.constant), "name": as_event(scored.floors.name)}
 
 
 def _signatures(signatures: Mapping[str, str]) -> list[str]:
@@ -257,7 +257,7 @@ def _signatures(signatures: Mapping[str, str]) -> list[str]:
 
 
 def as_json(content: Mapping[str, object]) -> str:
-    """What a command prints with `--json`: the schema's number, then what it found; null for numbers that JSON does not know."""
+    """The text that a command prints with `--json`: the schema's number, then the content; null for what JSON cannot write."""
     return json.dumps(_finite({"schema": SCHEMA, **content}), indent=2, allow_nan=False)
 
 

@@ -13,7 +13,7 @@ from .runs import app
 def terminal() -> None:
     """Check the terminal: size, colours, tmux, characters.
 
-    Prints what the app shows under Help, t. Samples need the eye: whether they look right no program can tell.
+    Prints what the app shows under Help, t. No program can say whether the samples look right: look at them yourself.
     """
     from rich.console import Console
     from rich.text import Text
@@ -22,11 +22,11 @@ def terminal() -> None:
     from ..widgets.heatmap import TONES, tone_style
 
     console = Console(file=trusted(sys.stdout), highlight=False, soft_wrap=True)
-    # As the app does it: it always writes to a terminal, whereas this output may go into a file.
+    # The app always writes to a terminal, whereas this output may go into a file: ask as the app does.
     colours = None if "NO_COLOR" in os.environ else Console(force_terminal=True).color_system
     tmux = facts.tmux_settings(os.environ)
-    found = facts.facts(os.environ, _size(), colours, sys.stdout.encoding or "", tmux)
-    for _, line, advice in facts.as_lines(found):
+    checked = facts.facts(os.environ, _size(), colours, sys.stdout.encoding or "", tmux)
+    for _, line, advice in facts.as_lines(checked):
         console.print(Text(plain(line)))
         if advice:
             console.print(Text(f"            {plain(advice)}", "dim"))
