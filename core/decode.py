@@ -110,7 +110,7 @@ def _in_batches(
     while start < len(order):
         rows = order[start : start + size]
         try:
-            found = decode(rows)
+            hypotheses = decode(rows)
         except torch.OutOfMemoryError as error:
             if len(rows) == 1:
                 raise ModelError(
@@ -119,7 +119,7 @@ def _in_batches(
                 ) from error
             size = len(rows) // 2
             continue
-        yield rows, found
+        yield rows, hypotheses
         start += len(rows)
 
 
@@ -164,8 +164,7 @@ def _greedy(model: CodeToText, sources: Tensor, max_length: int) -> list[list[Hy
             kept = torch.tensor(staying, device=sources.device)
             token, score = token[kept], score[kept]
             cache.keep(kept)
-    found = [[Hypothesis(tuple(written[row]), totals[row], ended[row])] for row in range(len(sources))]
-    return [numbers(hypotheses) for hypotheses in found]
+    return [numbers([Hypothesis(tuple(written[row]), totals[row], ended[row])]) for row in range(len(sources))]
 
 
 def _beams(model: CodeToText, sources: Tensor, search: Search) -> list[list[Hypothesis]]:
@@ -173,7 +172,7 @@ def _beams(model: CodeToText, sources: Tensor, search: Search) -> list[list[Hypo
     beam, max_length = search.beam, search.max_length
     cache = model.prefill(sources)
     batch = len(sources)
-    found: list[list[Hypothesis]] = [[] for _ in sources]
+    results: list[list[Hypothesis]] = [[] for _ in sources]
     going = list(range(batch))
     token = sources.new_full((batch, 1), model.special.begin)
     score = torch.zeros(batch, 1, device=sources.device)
@@ -200,7 +199,7 @@ def _beams(model: CodeToText, sources: Tensor, search: Search) -> list[list[Hypo
             gone = torch.tensor([place for place, leaves in enumerate(leaving) if leaves], device=sources.device)
             trace = (part[gone, : time + 1].tolist() for part in (tokens, parents, scores))
             for place, *history in zip(gone.tolist(), *trace, strict=True):
-                found[going[place]] = final(*history, search=search, end=model.special.end)
+                results[going[place]] = final(*history, search=search, end=model.special.end)
             staying = [place for place, leaves in enumerate(leaving) if not leaves]
             if not staying:
                 break
@@ -212,7 +211,7 @@ def _beams(model: CodeToText, sources: Tensor, search: Search) -> list[list[Hypo
                 for part in (token, parent, score, tokens, parents, scores, top_ended, count, best_ended)
             )
         cache.reorder(parent)
-    return [numbers(hypotheses) for hypotheses in found]
+    return [numbers(hypotheses) for hypotheses in results]
 
 
 def _advance(logits: Tensor, score: Tensor, beam: int) -> tuple[Tensor, Tensor, Tensor]:

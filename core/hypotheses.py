@@ -45,15 +45,15 @@ def final(
     unfinished = sorted(
         ((last, place) for place in range(search.beam) if tokens[last][place] != end), key=lambda at: -scores[at[0]][at[1]]
     )
-    found = []
+    results = []
     for time, place in (picked + unfinished)[: search.n_best]:
         score, finished = scores[time][place], tokens[time][place] == end
         path = []
         for step in range(time, -1, -1):
             path.append(tokens[step][place])
             place = parents[step][place]
-        found.append(Hypothesis(tuple(reversed(path[1:] if finished else path)), score, finished))
-    return found
+        results.append(Hypothesis(tuple(reversed(path[1:] if finished else path)), score, finished))
+    return results
 
 
 def numbers(hypotheses: list[Hypothesis]) -> list[Hypothesis]:

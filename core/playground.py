@@ -67,11 +67,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -P -m core.playground", description="Comments Ruby methods; JSON lines.")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads, 0 = as many as cores")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     say = _take_stdout()
     _quiet_libraries()
-    say(Ready(pid=os.getpid(), threads=asked.threads))
-    texts, desk = Texts(say), Desk(say, asked.device, asked.threads)
+    say(Ready(pid=os.getpid(), threads=options.threads))
+    texts, desk = Texts(say), Desk(say, options.device, options.threads)
     threading.Thread(target=_listen, args=(sys.stdin.buffer, texts, desk, say), name="listen", daemon=True).start()
     threading.Thread(target=texts.work, name="read", daemon=True).start()
     while True:
@@ -242,11 +242,11 @@ class Desk:
 
         self._say(Writing(id=request.id, model=variant.model, method=variant.method))
         begun = time.monotonic()
-        found = write_comments(writer, [method], request.search)[0]
+        alternatives = write_comments(writer, [method], request.search)[0]
         seconds = time.monotonic() - begun
-        bleu, floor = own_score(found[0].text, method) or (None, None)
-        lines = [Line(one.text, one.score, one.tokens, one.finished) for one in found]
-        speed = found[0].tokens / max(seconds, 1e-9)
+        bleu, floor = own_score(alternatives[0].text, method) or (None, None)
+        lines = [Line(one.text, one.score, one.tokens, one.finished) for one in alternatives]
+        speed = alternatives[0].tokens / max(seconds, 1e-9)
         self._say(
             Commented(
                 id=request.id,

@@ -34,7 +34,7 @@ from .models import (
 from .runs import Json, app
 
 if TYPE_CHECKING:
-    from core.evaluate.ladder import Asked
+    from core.evaluate.ladder import LadderSettings
 
 
 @app.command(
@@ -78,7 +78,7 @@ def quantize(
     if output is not None and not real(output).parent.is_dir():
         raise DataError(f"There is no folder {real(output).parent} for {output.name}.", "Make it, or give another path.")
     _quiet_libraries()
-    from core.evaluate.ladder import Asked
+    from core.evaluate.ladder import LadderSettings
     from core.evaluate.quantized import Shown, measure_ladder, save_quantized_copy
 
     path = client.local_path(model)
@@ -91,7 +91,7 @@ def quantize(
     evaluation = Evaluation(
         rows=rows, seed=seed, beam=beam, max_length=max_length, length_penalty=length_penalty, batch_size=batch_size
     )
-    splits, settings = _splits(split), Asked(evaluation, repeats=repeats)
+    splits, settings = _splits(split), LadderSettings(evaluation, repeats=repeats)
     warn_untrained(path, model)
     ladder = measure_ladder(
         path,
@@ -139,7 +139,7 @@ def shown(given: str) -> str:
     return path.name if path.is_absolute() or given.startswith(("~", "..")) else given
 
 
-def _command(model: str, data: str, splits: list[Split], methods: list[str], settings: "Asked", *, explain: bool) -> str:
+def _command(model: str, data: str, splits: list[Split], methods: list[str], settings: "LadderSettings", *, explain: bool) -> str:
     words = ["codeprune-tui", "quantize", shown(model), "--data", shown(data)]
     words += [word for split in splits for word in ("--split", split)]
     if methods != list(METHODS):

@@ -74,25 +74,25 @@ def greedy(ground: Ground, size: str) -> list[Result]:
 def _generate(ground: Ground, size: str, name: str, beam: int, batch: int, least: float) -> Result:
     model, most = ground.model(size), length(ground, size)
     bart, sources = as_bart(model), ground.sources(batch * groups_of(ground, size), batch)
-    found: dict[str, list[tuple[int, ...]]] = {}
+    written: dict[str, list[tuple[int, ...]]] = {}
 
     def ours(turn: int) -> float:
         def decode() -> None:
             best = beam_search(model, sources, beam=beam, max_length=most, batch_size=batch)
-            found["ours"] = [hypotheses[0].tokens for hypotheses in best]
+            written["ours"] = [hypotheses[0].tokens for hypotheses in best]
 
         return timed(decode, ground.synchronise) / len(sources)
 
     def theirs(turn: int) -> float:
         def decode() -> None:
             parts = [sources[first : first + batch] for first in range(0, len(sources), batch)]
-            found["theirs"] = [tokens for part in parts for tokens in generate(bart, part, beam=beam, max_length=most)]
+            written["theirs"] = [tokens for part in parts for tokens in generate(bart, part, beam=beam, max_length=most)]
 
         return timed(decode, ground.synchronise) / len(sources)
 
     times = 1 if ground.quick else 5 if size == "mini" else 2
     sides = in_turn(ours, theirs, times, warm=not ground.quick and size == "mini")
-    note = _same(list(zip(found["ours"], found["theirs"], strict=True)))
+    note = _same(list(zip(written["ours"], written["theirs"], strict=True)))
     how = f"beam {beam}" if beam > 1 else "greedy"
     what = f"{how}, batch {batch}, at most {most} tokens"
     return faster(name, size, what, "transformers generate", sides, least, note=note)

@@ -24,14 +24,14 @@ def evaluation(ground: Ground, size: str) -> list[Result]:
     recipe = EvaluationRecipe(rows=0, beam=BEAM, max_length=LONGEST, batch_size=32)
     model = ground.model(size)
     floors = floors_of(chosen.rows)
-    found = evaluate(model, ground.reader, chosen, recipe, floors=floors)
-    whole = sample([found.seconds])
+    evaluated = evaluate(model, ground.reader, chosen, recipe, floors=floors)
+    whole = sample([evaluated.seconds])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "predictions.jsonl"
-        write_predictions(found, file)
+        write_predictions(evaluated, file)
         again = sample([timed(lambda: _score_again(file)) for _ in range(3)])
-    floors = found.floors
-    note = f"BLEU {found.result.scores.bleu:.2f} (name {floors.name.bleu:.2f}, constant {floors.constant.bleu:.2f})"
+    floors = evaluated.floors
+    note = f"BLEU {evaluated.result.scores.bleu:.2f} (name {floors.name.bleu:.2f}, constant {floors.constant.bleu:.2f})"
     goal = Goal(60.0, at_least=False) if rows == ROWS else None
     what = f"BLEU of {rows:,} rows, beam {BEAM}"
     return [

@@ -52,8 +52,8 @@ class Ground:
     @property
     def device(self) -> torch.device:
         """Where models compute."""
-        found: torch.device = self.accelerator.device
-        return found
+        device: torch.device = self.accelerator.device
+        return device
 
     @property
     def mini_path(self) -> Path:
@@ -128,10 +128,10 @@ class Ground:
             count: How many, a multiple of `batch`.
             batch: So many neighbours stand together, as in an evaluation, where rows of like length are decoded together.
         """
-        found, groups = sorted(self.valid.sources, key=len), count // batch
-        middles = [(2 * group + 1) * len(found) // (2 * groups) for group in range(groups)]
-        starts = [min(max(0, middle - batch // 2), len(found) - batch) for middle in middles]
-        return [source for start in starts for source in found[start : start + batch]]
+        by_length, groups = sorted(self.valid.sources, key=len), count // batch
+        middles = [(2 * group + 1) * len(by_length) // (2 * groups) for group in range(groups)]
+        starts = [min(max(0, middle - batch // 2), len(by_length) - batch) for middle in middles]
+        return [source for start in starts for source in by_length[start : start + batch]]
 
     @property
     def usual_length(self) -> int:

@@ -62,17 +62,17 @@ def _rounds(ground: Ground) -> Table:
 def _table(ground: Ground, model: CodeToText, what: str, thing: str, values: tuple[int, ...]) -> Table:
     rows = []
     for value in values:
-        asked = USUAL | {thing: value}
+        sizes = USUAL | {thing: value}
         action = (
-            _trained(ground, model, asked["batch"], asked["source"]) if what == "training" else _decoded(ground, model, asked)
+            _trained(ground, model, sizes["batch"], sizes["source"]) if what == "training" else _decoded(ground, model, sizes)
         )
-        rows.append((str(value), *_measured(ground, action, asked["batch"])))
+        rows.append((str(value), *_measured(ground, action, sizes["batch"])))
     rest = {name: usual for name, usual in USUAL.items() if name != thing and not (what == "training" and name == "beam")}
     return Table(NAME, f"{what.capitalize()} mini by {thing}, {_words(rest)}", (thing, *COLUMNS), tuple(rows))
 
 
-def _words(asked: dict[str, int]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in asked.items())
+def _words(sizes: dict[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in sizes.items())
 
 
 def _measured(ground: Ground, action: Callable[[], object], examples: int = USUAL["batch"]) -> tuple[str, str]:
@@ -87,8 +87,8 @@ def _measured(ground: Ground, action: Callable[[], object], examples: int = USUA
     return f"{examples / seconds:.3g}", f"{max(0, peak - before) / 1e6:.0f}"
 
 
-def _decoded(ground: Ground, model: CodeToText, asked: dict[str, int]) -> Callable[[], object]:
-    return lambda: _decode(ground, model, **asked)
+def _decoded(ground: Ground, model: CodeToText, sizes: dict[str, int]) -> Callable[[], object]:
+    return lambda: _decode(ground, model, **sizes)
 
 
 def _decode(ground: Ground, model: CodeToText, *, batch: int, source: int, beam: int) -> object:

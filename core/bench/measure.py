@@ -95,12 +95,12 @@ def in_turn(
     """
     if warm:
         ours(0), theirs(0)
-    found: tuple[list[float], list[float]] = ([], [])
+    seconds: tuple[list[float], list[float]] = ([], [])
     for turn in range(times):
-        sides = [(found[0], ours), (found[1], theirs)]
+        sides = [(seconds[0], ours), (seconds[1], theirs)]
         for values, side in sides if turn % 2 == 0 else reversed(sides):
             values.append(side(turn))
-    return sample(found[0]), sample(found[1])
+    return sample(seconds[0]), sample(seconds[1])
 
 
 def timed(action: Callable[[], object], synchronise: Callable[[], None] = lambda: None) -> float:

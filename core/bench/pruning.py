@@ -27,11 +27,11 @@ SPARSITY = 0.5
 def pruning(ground: Ground, size: str = "") -> list[Result]:
     """Time and extra memory of global magnitude pruning."""
     matrices, times = (2, 1) if ground.quick else (MATRICES, 2)
-    found: dict[str, list[tuple[float, float]]] = {"ours": [], "theirs": []}
+    pairs: dict[str, list[tuple[float, float]]] = {"ours": [], "theirs": []}
     for _ in range(times):
-        for side in found:
-            found[side].append(_in_a_process(side, matrices, ground.threads))
-    seconds, extra = ([sample([pair[part] for pair in found[side]]) for side in found] for part in (0, 1))
+        for side in pairs:
+            pairs[side].append(_in_a_process(side, matrices, ground.threads))
+    seconds, extra = ([sample([pair[part] for pair in pairs[side]]) for side in pairs] for part in (0, 1))
     what = f"global magnitude over {matrices * 768 * 3072 / 1e6:.0f} M weights"
     against = "torch.nn.utils.prune.global_unstructured"
     return [

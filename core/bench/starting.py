@@ -41,9 +41,9 @@ def starting(ground: Ground, size: str = "") -> list[Result]:
 def _result(what: str, action: Callable[[], float], times: int, most: float | None) -> Result:
     if times > 1:
         action()
-    found = sample([action() for _ in range(times)])
+    measured = sample([action() for _ in range(times)])
     goal = None if most is None else Goal(most, at_least=False)
-    return Result(NAME, "", what, "", "s", found, None, found.median, is_ratio=False, goal=goal)
+    return Result(NAME, "", what, "", "s", measured, None, measured.median, is_ratio=False, goal=goal)
 
 
 def command(*arguments: str) -> list[str]:
@@ -135,15 +135,15 @@ def resident_after_rounds(ground: Ground, checkpoints: Path, rounds: int) -> lis
     tables: dict[str, dict[str, object]] = {"pruning": {"rounds": rounds}, "training": {"steps": 2}}
     paths = create_run(checkpoints, "rounds", build_recipe(recipe(ground, **tables), "bench"))
     worker = subprocess.Popen([sys.executable, "-P", "-m", "core.worker", str(paths.root)], stderr=subprocess.DEVNULL)
-    found: list[tuple[int, int]] = []
+    resident: list[tuple[int, int]] = []
     try:
         journal = JournalReader(paths.journal)
         while worker.poll() is None:
             done = [event.what for event in journal.poll() if isinstance(event.what, RoundFinished)]
             if done and (held := resident_bytes(worker.pid)):
-                found.append((done[-1].round, held))
+                resident.append((done[-1].round, held))
             time.sleep(0.01)
-        return found
+        return resident
     finally:
         worker.kill()
         worker.wait()

@@ -66,7 +66,7 @@ def regressions(before: Run | None, now: Iterable[Result]) -> list[str]:
         One sentence each.
     """
     known = {key(result): result for result in before.results} if before else {}
-    found = []
+    slower = []
     for result in now:
         old = known.get(key(result))
         if old is None or not result.is_ratio or not old.value or not result.value:
@@ -74,8 +74,8 @@ def regressions(before: Run | None, now: Iterable[Result]) -> list[str]:
         more_is_better = result.goal is None or result.goal.at_least
         if (old.value / result.value if more_is_better else result.value / old.value) > WORSE:
             subject = ", ".join(filter(None, (result.name, result.size, result.what)))
-            found.append(f"{subject}: {result.value:.2f} ×, but {old.value:.2f} × in the last stored run")
-    return found
+            slower.append(f"{subject}: {result.value:.2f} ×, but {old.value:.2f} × in the last stored run")
+    return slower
 
 
 def merged(before: Run | None, now: Run) -> Run:

@@ -47,12 +47,12 @@ def prunable(model: nn.Module, preset: PrunablePreset) -> dict[str, nn.Parameter
     Raises:
         ModelError: The model has none of them, or one is tied to another weight.
     """
-    found = {name: weight for name, weight in model.named_parameters() if is_prunable(name, preset)}
-    if not found:
+    weights = {name: weight for name, weight in model.named_parameters() if is_prunable(name, preset)}
+    if not weights:
         presets = ", ".join(get_args(PrunablePreset))
         raise ModelError(f'The model has no weights that prunable = "{preset}" names.', f"Presets: {presets}.")
-    refuse_tied(model, found)
-    return found
+    refuse_tied(model, weights)
+    return weights
 
 
 def refuse_tied(model: nn.Module, names: Iterable[str]) -> None:
@@ -97,9 +97,9 @@ def keep(
     for names in groups:
         total = sum(weights[name].numel() for name in names)
         pruned = total - sum(int(masks[name].sum()) if name in masks else weights[name].numel() for name in names)
-        wanted = round(sparsity * total) - pruned
+        missing = round(sparsity * total) - pruned
         group = _Group({name: weights[name] for name in names}, masks, criterion)
-        kept.update(group.masks_without_lowest(wanted) if wanted > 0 else group.masks_now())
+        kept.update(group.masks_without_lowest(missing) if missing > 0 else group.masks_now())
     return kept
 
 
@@ -121,15 +121,15 @@ class _Group:
         }
 
     def masks_without_lowest(self, count: int) -> Masks:
-        found = _Threshold.of(self._bracketed(count), count) or _Threshold.of(self._counted(count), count)
-        assert found is not None, "counting always finds it"
+        threshold = _Threshold.of(self._bracketed(count), count) or _Threshold.of(self._counted(count), count)
+        assert threshold is not None, "counting always finds it"
         kept: Masks = {}
-        ties = found.ties
+        ties = threshold.ties
         for name in self._weights:
-            scores = _numbers(self._scores(name)) if math.isinf(found.score) else self._scores(name)
-            kept[name] = (scores <= found.score).logical_not_()  # so written, what is no number is kept
-            if found.equal > found.ties:  # the first `ties` of those equal to it are pruned, the others stay
-                equal = self._only_kept(name, scores == found.score).flatten().nonzero().flatten()
+            scores = _numbers(self._scores(name)) if math.isinf(threshold.score) else self._scores(name)
+            kept[name] = (scores <= threshold.score).logical_not_()  # so written, what is no number is kept
+            if threshold.equal > threshold.ties:  # the first `ties` of those equal to it are pruned, the others stay
+                equal = self._only_kept(name, scores == threshold.score).flatten().nonzero().flatten()
                 kept[name].view(-1)[equal[ties:]] = True
                 ties -= min(ties, equal.numel())
             if name in self._masks:
@@ -252,9 +252,9 @@ def masks_of_zeros(weights: Mapping[str, Tensor]) -> Masks:
         Parameter name -> bool mask; only matrices of which a share of `ZEROS` or more is 0, but not all: one may be held at
         0 on purpose.
     """
-    found = {name: weight != 0 for name, weight in weights.items()}
-    kept = {name: int(mask.count_nonzero()) for name, mask in found.items()}
-    return {name: mask for name, mask in found.items() if 0 < kept[name] <= (1 - ZEROS) * mask.numel()}
+    masks = {name: weight != 0 for name, weight in weights.items()}
+    kept = {name: int(mask.count_nonzero()) for name, mask in masks.items()}
+    return {name: mask for name, mask in masks.items() if 0 < kept[name] <= (1 - ZEROS) * mask.numel()}
 
 
 def sparsity_of(masks: Mapping[str, Tensor]) -> float:

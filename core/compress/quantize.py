@@ -64,12 +64,12 @@ def quantize(model: CodeToText, method: str) -> CodeToText:
         raise ModelError(
             f"The model is quantized already ({model.config.quantization}).", "Give the model that it was quantized from."
         )
-    made = copy.deepcopy(model).eval()
+    quantized = copy.deepcopy(model).eval()
     if METHODS[method].projects:
-        project(made)
+        project(quantized)
     try:
         quantizer: Callable[[CodeToText], CodeToText] = globals()[METHODS[method].function]
-        made = quantizer(made)
+        quantized = quantizer(quantized)
     except (RuntimeError, NotImplementedError, AttributeError, ImportError) as error:  # what a version or device cannot do
         if isinstance(error, torch.OutOfMemoryError):
             raise
@@ -77,9 +77,9 @@ def quantize(model: CodeToText, method: str) -> CodeToText:
         raise UnavailableError(
             f"{method} does not work here (torch {torch.__version__}, {model.device.type}): {first}"
         ) from error
-    made.config.quantization = None if method == "fp32" else method
-    made.requires_grad_(False)
-    return made
+    quantized.config.quantization = None if method == "fp32" else method
+    quantized.requires_grad_(False)
+    return quantized
 
 
 def linear_names(model: CodeToText, *, attention: bool = True) -> list[str]:
@@ -126,14 +126,14 @@ def memory_bytes(model: CodeToText) -> int:
 
 def all_codes(model: CodeToText) -> dict[str, tuple[Tensor, Tensor]]:
     """The integers of a quantized model: name of the layer -> (out, in) int8, and scales, (out, 1) or () float32."""
-    found = {}
+    codes = {}
     for name, module in model.named_modules():
         if _is_dynamic(module):
             weight = module.weight()
-            found[name] = (weight.int_repr(), torch.tensor(weight.q_scale(), dtype=torch.float64))
+            codes[name] = (weight.int_repr(), torch.tensor(weight.q_scale(), dtype=torch.float64))
         elif isinstance(module, nn.Linear) and hasattr(module.weight, "qdata"):
-            found[name] = (_part(module.weight, "qdata"), _part(module.weight, "scale"))
-    return found
+            codes[name] = (_part(module.weight, "qdata"), _part(module.weight, "scale"))
+    return codes
 
 
 def set_codes(model: CodeToText, codes: Mapping[str, tuple[Tensor, Tensor]], biases: Mapping[str, Tensor]) -> None:
@@ -185,11 +185,11 @@ def dynamic_int8(model: CodeToText) -> CodeToText:
             raise UnavailableError(
                 f"torch {torch.__version__} has no torch.ao.quantization any more.", "Install torch 2.13."
             ) from error
-        wanted = dict.fromkeys(linear_names(model, attention=False), default_dynamic_qconfig)
-        made: CodeToText = quantize_dynamic(  # type: ignore[no-untyped-call]  # torch has no types for it
-            model, wanted, dtype=torch.qint8, inplace=True
+        layers = dict.fromkeys(linear_names(model, attention=False), default_dynamic_qconfig)
+        quantized: CodeToText = quantize_dynamic(  # type: ignore[no-untyped-call]  # torch has no types for it
+            model, layers, dtype=torch.qint8, inplace=True
         )
-    return made
+    return quantized
 
 
 def int8_weight(model: CodeToText) -> CodeToText:

@@ -58,22 +58,22 @@ def save_quantized(model: CodeToText, reader: Reader, folder: Path, facts: Mappi
 def stored(model: CodeToText) -> dict[str, Tensor]:
     """What a quantized model's weights file holds: name -> tensor on the CPU, none twice."""
     codes = all_codes(model)
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
         layer = name.rpartition(".")[0]
         packed = layer.removesuffix("._packed_params") in codes
-        if isinstance(tensor, Tensor) and name not in found and not packed and layer not in codes:
-            found[name] = tensor
+        if isinstance(tensor, Tensor) and name not in tensors and not packed and layer not in codes:
+            tensors[name] = tensor
     for layer, (integers, scale) in codes.items():
         module = model.get_submodule(layer)
         bias = module.bias() if callable(module.bias) else module.bias
         assert bias is None or isinstance(bias, Tensor)
-        found[f"{layer}.weight"], found[f"{layer}{_SCALE}"] = integers, scale
+        tensors[f"{layer}.weight"], tensors[f"{layer}{_SCALE}"] = integers, scale
         if bias is not None:
-            found[f"{layer}.bias"] = bias
+            tensors[f"{layer}.bias"] = bias
     if OUTPUT_LAYER not in codes:
-        found.pop(f"{OUTPUT_LAYER}.weight", None)
-    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in found.items()}
+        tensors.pop(f"{OUTPUT_LAYER}.weight", None)
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
 
 
 def stored_bytes(model: CodeToText) -> int:
@@ -157,15 +157,15 @@ def _check_size(config: CodeToTextConfig, tensors: Mapping[str, Tensor], path: P
 
 def _check(model: CodeToText, tensors: Mapping[str, Tensor], scales: Mapping[str, Tensor], path: Path) -> None:
     """Raises ModelError unless the tensors are those that a model of this shape and method stores."""
-    wanted = stored(model)
-    for names, problem in ((wanted.keys() - tensors.keys(), "lacks"), (tensors.keys() - wanted.keys(), "holds also")):
+    expected = stored(model)
+    for names, problem in ((expected.keys() - tensors.keys(), "lacks"), (tensors.keys() - expected.keys(), "holds also")):
         if names:
             raise ModelError(
                 f"{path} {problem} {', '.join(sorted(names)[:3])}, so it is no {KEY} of this kind.", "Quantize the model again."
             )
     for name, tensor in tensors.items():
-        if tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype:
-            other = wanted[name]
+        if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
+            other = expected[name]
             raise ModelError(
                 f"In {path} {name} is {tuple(tensor.shape)} {tensor.dtype}, not {tuple(other.shape)} {other.dtype}.",
                 f"Put the {CONFIG} that belongs to these weights beside them.",

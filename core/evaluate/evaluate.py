@@ -308,13 +308,13 @@ def evaluate_model(
     model = load_runnable(model_path, device, threads)
     reader, chosen = _encoded(model, model_path, read, recipe, source_length, target_length)
     rows, total = len(chosen.rows), len(chosen.rows) * (2 if encoder_off else 1)
-    found = evaluate(model, reader, chosen, recipe, lambda done: progress(done, total))
+    whole = evaluate(model, reader, chosen, recipe, lambda done: progress(done, total))
     if not encoder_off:
-        return found
+        return whole
     if isinstance(model, OnnxModel):
         raise ModelError(f"{model_path} is an ONNX model, whose encoder cannot be taken out.", "Give the model it came from.")
-    off = measure_encoder_off(model, reader, chosen, recipe, found, lambda done: progress(rows + done, total))
-    return replace(found, encoder_off=off)
+    off = measure_encoder_off(model, reader, chosen, recipe, whole, lambda done: progress(rows + done, total))
+    return replace(whole, encoder_off=off)
 
 
 def load_for_evaluation(

@@ -41,7 +41,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Asked:
+class LadderSettings:
     """How a ladder is measured."""
 
     evaluation: EvaluationRecipe
@@ -72,7 +72,7 @@ def measure(
     reader: Reader,
     splits: Mapping[str, Encoded],
     methods: Sequence[str],
-    asked: Asked,
+    settings: LadderSettings,
     texts: Written,
     tell: Tell = lambda line: None,
 ) -> list[MethodFound]:
@@ -83,27 +83,27 @@ def measure(
         reader: Its reader.
         splits: Split -> rows to score; the first one also serves for layer errors and times.
         methods: Names from `METHODS`, in the order they are to be listed.
-        asked: How.
+        settings: How.
         texts: Empty; keeps the comments of all methods, for `explain`.
         tell: Called before each part.
 
     Returns:
         One entry a method; one that cannot be had says why.
     """
-    made, missing = _made(model, methods)
+    copies, missing = _quantized(model, methods)
     first = next(iter(splits.values()))
-    timings = _timings(made, first, asked, tell)
-    batches = _batches(first, asked.error_rows, model)
-    texts["fp32"] = _scored_texts(model, reader, splits, asked, tell, "fp32")
-    found = []
+    timings = _timings(copies, first, settings, tell)
+    batches = _batches(first, settings.error_rows, model)
+    texts["fp32"] = _scored_texts(model, reader, splits, settings, tell, "fp32")
+    results = []
     for name in methods:
         if name in missing:
-            found.append(MethodFound(name, METHODS[name].does, unavailable=missing[name]))
+            results.append(MethodFound(name, METHODS[name].does, unavailable=missing[name]))
             continue
-        quantized = made[name]
+        quantized = copies[name]
         if name not in texts:
-            texts[name] = _scored_texts(quantized, reader, splits, asked, tell, name)
-        found.append(
+            texts[name] = _scored_texts(quantized, reader, splits, settings, tell, name)
+        results.append(
             MethodFound(
                 name,
                 METHODS[name].does,
@@ -116,14 +116,14 @@ def measure(
                 layer_errors={} if name == "fp32" else layer_errors(model, quantized, batches),
             )
         )
-    return found
+    return results
 
 
 def explain(
     model: CodeToText,
     reader: Reader,
     splits: Mapping[str, Encoded],
-    asked: Asked,
+    settings: LadderSettings,
     texts: Written,
     tell: Tell = lambda line: None,
 ) -> Explanation:
@@ -133,31 +133,31 @@ def explain(
         model: In float32, on its device.
         reader: Its reader.
         splits: Split -> rows; some of the first one are scored.
-        asked: How.
+        settings: How.
         texts: As `measure` left it.
         tell: Called before each part.
     """
     split, encoded = next(iter(splits.items()))
-    chosen = subset(len(encoded.rows), asked.explain_rows, asked.evaluation.seed)
-    batches, some = _batches(encoded, asked.error_rows, model), {split: encoded.take(chosen)}
+    chosen = subset(len(encoded.rows), settings.explain_rows, settings.evaluation.seed)
+    batches, some = _batches(encoded, settings.error_rows, model), {split: encoded.take(chosen)}
     whole = texts["fp32"][split].predictions
     right = {split: _texts_of([whole[row] for row in chosen], some[split], 0.0)}
-    found = []
+    ablations = []
     for name, rounding in ABLATIONS.items():
         changed = ablated(model, rounding)
-        written = _scored_texts(changed, reader, some, asked, tell, name)
-        found.append(AblationFound(name, layer_errors(model, changed, batches), _split_scores(written, right, some)))
+        written = _scored_texts(changed, reader, some, settings, tell, name)
+        ablations.append(AblationFound(name, layer_errors(model, changed, batches), _split_scores(written, right, some)))
     spread_of = tuple(LayerSpread(**asdict(spread)) for spread in spreads(model, batches[0]))
-    return Explanation(tuple(found), spread_of, floors(some))
+    return Explanation(tuple(ablations), spread_of, floors(some))
 
 
 def floors(splits: Mapping[str, Encoded]) -> dict[str, dict[str, dict[str, float]]]:
     """Split -> floor -> scores."""
-    found = {}
+    scores = {}
     for split, encoded in splits.items():
         both = floors_of(encoded.rows)
-        found[split] = {"constant": _three(both.constant), "name": _three(both.name)}
-    return found
+        scores[split] = {"constant": _three(both.constant), "name": _three(both.name)}
+    return scores
 
 
 def digest(path: Path) -> str:
@@ -170,31 +170,31 @@ def digest(path: Path) -> str:
     return total.hexdigest()
 
 
-def _made(model: CodeToText, methods: Sequence[str]) -> tuple[dict[str, CodeToText], dict[str, str]]:
+def _quantized(model: CodeToText, methods: Sequence[str]) -> tuple[dict[str, CodeToText], dict[str, str]]:
     """The quantized models, and why others cannot be had; one forward pass tells whether a method works here."""
-    made: dict[str, CodeToText] = {}
+    copies: dict[str, CodeToText] = {}
     missing: dict[str, str] = {}
     for name in methods:
         try:
             quantized = quantize(model, name)
             search_all(quantized, [[model.special.begin, 5, model.special.end]], Search(beam=1, max_length=2))
-            made[name] = quantized
+            copies[name] = quantized
         except UnavailableError as error:
             missing[name] = str(error)
         except (RuntimeError, NotImplementedError) as error:  # a device or version without the kernels
             missing[name] = f"does not run here: {str(error).splitlines()[0]}"
-    return made, missing
+    return copies, missing
 
 
 def _scored_texts(
-    model: CodeToText, reader: Reader, splits: Mapping[str, Encoded], asked: Asked, tell: Tell, name: str
+    model: CodeToText, reader: Reader, splits: Mapping[str, Encoded], settings: LadderSettings, tell: Tell, name: str
 ) -> dict[str, _Texts]:
-    found = {}
+    texts = {}
     for split, encoded in splits.items():
         tell(f"{name}: {len(encoded.rows):,} rows of {split}")
-        done = evaluate(model, reader, encoded, asked.evaluation, floors=_NO_FLOORS)
-        found[split] = _Texts(done.predictions, done.result.scores, done.seconds)
-    return found
+        done = evaluate(model, reader, encoded, settings.evaluation, floors=_NO_FLOORS)
+        texts[split] = _Texts(done.predictions, done.result.scores, done.seconds)
+    return texts
 
 
 def _texts_of(predictions: Sequence[str], encoded: Encoded, seconds: float) -> _Texts:
@@ -204,7 +204,7 @@ def _texts_of(predictions: Sequence[str], encoded: Encoded, seconds: float) -> _
 def _split_scores(
     texts: Mapping[str, _Texts], right: Mapping[str, _Texts], splits: Mapping[str, Encoded]
 ) -> dict[str, SplitScores]:
-    found = {}
+    scores = {}
     for split, encoded in splits.items():
         one, other, references = texts[split], right[split], [row.target for row in encoded.rows]
         gaps: dict[str, Gap] = {}
@@ -214,40 +214,42 @@ def _split_scores(
             gaps = {name: Gap(gap.value, gap.low, gap.high) for name, gap in drawn.items()}
             same = sum(a == b for a, b in zip(one.predictions, other.predictions, strict=True)) / len(references)
         own = {name: Gap(score.value, score.low, score.high) for name, score in bootstrap(one.predictions, references).items()}
-        found[split] = SplitScores(_three(one.scores), gaps, same, round(one.seconds, 2), own)
-    return found
+        scores[split] = SplitScores(_three(one.scores), gaps, same, round(one.seconds, 2), own)
+    return scores
 
 
-def _timings(made: Mapping[str, CodeToText], encoded: Encoded, asked: Asked, tell: Tell) -> dict[str, tuple[Timing, ...]]:
-    found: dict[str, list[Timing]] = {name: [] for name in made}
+def _timings(
+    copies: Mapping[str, CodeToText], encoded: Encoded, settings: LadderSettings, tell: Tell
+) -> dict[str, tuple[Timing, ...]]:
+    timings_of: dict[str, list[Timing]] = {name: [] for name in copies}
     for size in BATCHES:
         sources = sorted(encoded.sources[:size], key=len, reverse=True)
-        tell(f"times at batch {len(sources)}, {asked.repeats} repeats of every method in turns")
-        taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in made}
-        for repeat in range(asked.repeats + 1):
-            for name, model in made.items():
-                once = _once(model, sources, asked)
+        tell(f"times at batch {len(sources)}, {settings.repeats} repeats of every method in turns")
+        taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in copies}
+        for repeat in range(settings.repeats + 1):
+            for name, model in copies.items():
+                once = _once(model, sources, settings)
                 if repeat:  # the first one warms up
                     taken[name].append(once)
         for name, times in taken.items():
-            found[name].append(
+            timings_of[name].append(
                 Timing(len(sources), *(round(1000 * statistics.median(part), 3) for part in zip(*times, strict=True)))
             )
-    return {name: tuple(timings) for name, timings in found.items()}
+    return {name: tuple(timings) for name, timings in timings_of.items()}
 
 
 @torch.inference_mode()
-def _once(model: CodeToText, sources: list[list[int]], asked: Asked) -> tuple[float, float, float]:
+def _once(model: CodeToText, sources: list[list[int]], settings: LadderSettings) -> tuple[float, float, float]:
     """Seconds for the comments, for one forced step, and for encoding."""
     begun = _now(model)
-    search_all(model, sources, replace(asked.evaluation.search, batch_size=len(sources)))
+    search_all(model, sources, replace(settings.evaluation.search, batch_size=len(sources)))
     commented = _now(model)
     cache = model.prefill(pad_lists(sources, model.special.pad).to(model.device))
     encoded = _now(model)
     token = torch.full((len(sources), 1), model.special.begin, device=model.device)
-    for _ in range(asked.fixed_tokens):  # an end is a token as any other here: all methods write the same number
+    for _ in range(settings.fixed_tokens):  # an end is a token as any other here: all methods write the same number
         token = model.step(token, cache).argmax(-1)
-    return commented - begun, (_now(model) - encoded) / asked.fixed_tokens, encoded - commented
+    return commented - begun, (_now(model) - encoded) / settings.fixed_tokens, encoded - commented
 
 
 def _now(model: CodeToText) -> float:

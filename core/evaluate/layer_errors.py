@@ -111,17 +111,17 @@ def ablated(model: CodeToText, rounding: Rounding) -> CodeToText:
         model: In float32.
         rounding: How, and which.
     """
-    made = copy.deepcopy(model)
-    made.eval()
+    changed = copy.deepcopy(model)
+    changed.eval()
     if rounding.attention:
-        project(made)
-    for name in linear_names(made, attention=rounding.attention):
+        project(changed)
+    for name in linear_names(changed, attention=rounding.attention):
         if rounding.covers(name):
             parent, _, last = name.rpartition(".")
-            layer = made.get_submodule(name)
+            layer = changed.get_submodule(name)
             assert isinstance(layer, nn.Linear)
-            setattr(made.get_submodule(parent), last, Rounded(layer, rounding))
-    return made
+            setattr(changed.get_submodule(parent), last, Rounded(layer, rounding))
+    return changed
 
 
 def layer_errors(model: CodeToText, quantized: CodeToText, batches: Sequence[Batch]) -> dict[str, float]:
@@ -140,10 +140,10 @@ def layer_errors(model: CodeToText, quantized: CodeToText, batches: Sequence[Bat
     off: dict[str, float] = {}
     size: dict[str, float] = {}
     for batch in batches:
-        right, found = states(model, batch), states(quantized, batch)
-        for name, wanted in right.items():
-            off[name] = off.get(name, 0.0) + float((found[name] - wanted).double().square().sum())
-            size[name] = size.get(name, 0.0) + float(wanted.double().square().sum())
+        right, actual = states(model, batch), states(quantized, batch)
+        for name, expected in right.items():
+            off[name] = off.get(name, 0.0) + float((actual[name] - expected).double().square().sum())
+            size[name] = size.get(name, 0.0) + float(expected.double().square().sum())
     return {name: (off[name] / size[name]) ** 0.5 for name in off}
 
 
@@ -217,11 +217,11 @@ def spreads(model: CodeToText, batch: Batch) -> list[Spread]:
     with _hooks([copied.get_submodule(name).register_forward_pre_hook(keep(name)) for name in names]):
         copied.target_logits(*batch)
     source, target = (ids != model.special.pad for ids in (batch[0], batch[1][:, :-1]))
-    found = []
+    measured = []
     for name, x in given.items():  # in the order they are asked
         tokens = x if x.dim() == 2 else x[source if reads_source(name) else target]  # the output layers see real tokens only
-        found.append(_spread(name, tokens, copied.get_parameter(f"{name}.weight")))
-    return found
+        measured.append(_spread(name, tokens, copied.get_parameter(f"{name}.weight")))
+    return measured
 
 
 def _spread(name: str, tokens: Tensor, weight: Tensor) -> Spread:
@@ -239,8 +239,8 @@ def _spread(name: str, tokens: Tensor, weight: Tensor) -> Spread:
     )
 
 
-def _relative(found: Tensor, wanted: Tensor) -> float:
-    return float((found - wanted).norm() / wanted.norm())
+def _relative(actual: Tensor, expected: Tensor) -> float:
+    return float((actual - expected).norm() / expected.norm())
 
 
 def _rounded_weight(weight: Tensor, rounding: Rounding) -> Tensor:

@@ -23,7 +23,7 @@ from ..spec.sizes import bytes_by_width
 from ..study.ladderfile import Ladder
 from ..text.rows import load_rows
 from . import ladder
-from .ladder import Asked, Tell
+from .ladder import LadderSettings, Tell
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def measure_ladder(
     data_path: str,
     splits: Sequence[str],
     methods: Sequence[str],
-    asked: Asked,
+    settings: LadderSettings,
     shown: Shown,
     *,
     device: Device = "auto",
@@ -89,7 +89,7 @@ def measure_ladder(
         data_path: Folder or hub name of the data.
         splits: Splits to score.
         methods: Names from `METHODS`, fp32 first: all others are compared with it.
-        asked: How.
+        settings: How.
         shown: How the ladder names model, data and command.
         device: Where to compute.
         threads: CPU threads, 0 = as many as cores.
@@ -108,28 +108,28 @@ def measure_ladder(
     encoded: dict[str, Encoded] = {}
     for split in splits:
         rows = encode_for(model, reader, load_rows(data_path, split))
-        encoded[split] = rows.take(subset(len(rows.rows), asked.evaluation.rows, asked.evaluation.seed))
+        encoded[split] = rows.take(subset(len(rows.rows), settings.evaluation.rows, settings.evaluation.seed))
     model = model.to(chosen)
     texts: ladder.Written = {}
-    measured = ladder.measure(model, reader, encoded, methods, asked, texts, tell)
+    measured = ladder.measure(model, reader, encoded, methods, settings, texts, tell)
     where = describe(model.device)
     whole = Ladder(
         model=shown.model,
         data=shown.data,
         command=shown.command,
-        recipe=_recipe(asked, explain=explain),
+        recipe=_recipe(settings, explain=explain),
         device=f"{where}, {processor()}" if model.device.type == "cpu" else where,
         versions=quantizing_versions(),
         weights_sha256=ladder.digest(find_weights(model_path)),
         rows={split: len(rows.rows) for split, rows in encoded.items()},
         floors=ladder.floors(encoded),
-        signatures=metrics.signatures() | asked.evaluation.search.signature,
+        signatures=metrics.signatures() | settings.evaluation.search.signature,
         methods=tuple(measured),
     )
     if not explain:
         return whole
     keep(whole)
-    return replace(whole, explanation=ladder.explain(model, reader, encoded, asked, texts, tell))
+    return replace(whole, explanation=ladder.explain(model, reader, encoded, settings, texts, tell))
 
 
 def quantizing_versions() -> dict[str, str]:
@@ -138,10 +138,10 @@ def quantizing_versions() -> dict[str, str]:
     return {**known, "commit": checkout} if checkout else known
 
 
-def _recipe(asked: Asked, *, explain: bool) -> dict[str, int | float | str | list[str]]:
-    facts: dict[str, int | float | str | list[str]] = asked.evaluation.model_dump(
+def _recipe(settings: LadderSettings, *, explain: bool) -> dict[str, int | float | str | list[str]]:
+    facts: dict[str, int | float | str | list[str]] = settings.evaluation.model_dump(
         include={"seed", "beam", "max_length", "length_penalty", "batch_size"}
     )
-    facts |= {"repeats": asked.repeats, "fixed_tokens": asked.fixed_tokens, "error_rows": asked.error_rows}
-    facts |= {"explain_rows": asked.explain_rows} if explain else {}
+    facts |= {"repeats": settings.repeats, "fixed_tokens": settings.fixed_tokens, "error_rows": settings.error_rows}
+    facts |= {"explain_rows": settings.explain_rows} if explain else {}
     return {**facts, "threads": torch.get_num_threads()}

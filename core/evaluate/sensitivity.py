@@ -82,9 +82,9 @@ def measure_before(ground: Ground, after_batch: Callable[[int], None]) -> Before
         ground: The model and its rows.
         after_batch: Called with the number of rows decoded so far.
     """
-    found = _evaluate(ground, after_batch)
-    spreads = significance.intervals([found.tally], significance.draw(len(found.rows)))
-    return Before(**asdict(_written(found)), intervals=spreads, texts=found.predictions)
+    evaluation = _evaluate(ground, after_batch)
+    spreads = significance.intervals([evaluation.tally], significance.draw(len(evaluation.rows)))
+    return Before(**asdict(_written(evaluation)), intervals=spreads, texts=evaluation.predictions)
 
 
 def measure_off(ground: Ground, known: Sensitivity, after_batch: Callable[[int], None]) -> Cell:
@@ -96,8 +96,8 @@ def measure_off(ground: Ground, known: Sensitivity, after_batch: Callable[[int],
         after_batch: As for `measure_before`.
     """
     with without_encoder(ground.model):
-        found = _evaluate(ground, after_batch)
-    return Cell(**asdict(_written(found)), loss=_loss(ground, known, found))
+        evaluation = _evaluate(ground, after_batch)
+    return Cell(**asdict(_written(evaluation)), loss=_loss(ground, known, evaluation))
 
 
 def measure_cells(
@@ -105,7 +105,7 @@ def measure_cells(
     known: Sensitivity,
     wishes: Sequence[Wish],
     seed: int,
-    save: Callable[[Sensitivity], None] = lambda found: None,
+    save: Callable[[Sensitivity], None] = lambda known: None,
     after_batch: Callable[[int, int], None] = lambda cell, done: None,
 ) -> Sensitivity:
     """Measures what of the wishes has not been measured yet.
@@ -125,11 +125,11 @@ def measure_cells(
     for place, wish in enumerate(missing):
         masks = masks_of(ground, wish, seed)
         with pruned(ground.model, masks):
-            found = _evaluate(ground, partial(after_batch, place))
+            evaluation = _evaluate(ground, partial(after_batch, place))
         total = sum(mask.numel() for mask in masks.values())
         kept = sum(int(mask.sum()) for mask in masks.values())
-        loss = _loss(ground, known, found)
-        cell = Cell(**asdict(_written(found)), loss=loss, wish=wish, pruned=total - kept, total=total)
+        loss = _loss(ground, known, evaluation)
+        cell = Cell(**asdict(_written(evaluation)), loss=loss, wish=wish, pruned=total - kept, total=total)
         known = replace(known, cells=(*known.cells, cell))
         save(known)
     return known
@@ -180,13 +180,13 @@ def refuse_quantized(model: CodeToText, shown: str) -> None:
         )
 
 
-def _written(found: Evaluation) -> Written:
-    rows = len(found.rows)
+def _written(evaluation: Evaluation) -> Written:
+    rows = len(evaluation.rows)
     return Written(
-        scores=asdict(found.scores),
-        mean_tokens=found.decoded.tokens / rows,
-        ended=found.decoded.ended / rows,
-        seconds=round(found.seconds, 3),
+        scores=asdict(evaluation.scores),
+        mean_tokens=evaluation.decoded.tokens / rows,
+        ended=evaluation.decoded.ended / rows,
+        seconds=round(evaluation.seconds, 3),
     )
 
 
@@ -194,6 +194,6 @@ def _evaluate(ground: Ground, after_batch: Callable[[int], None]) -> Evaluation:
     return evaluate(ground.model, ground.reader, ground.encoded, ground.recipe, after_batch, ground.floors)
 
 
-def _loss(ground: Ground, known: Sensitivity, found: Evaluation) -> dict[str, Difference]:
+def _loss(ground: Ground, known: Sensitivity, evaluation: Evaluation) -> dict[str, Difference]:
     before = tally(known.before.texts, [row.target for row in ground.encoded.rows])
-    return significance.differences([before], [found.tally], significance.draw(len(before)))
+    return significance.differences([before], [evaluation.tally], significance.draw(len(before)))

@@ -77,15 +77,15 @@ class Models:
             begin("weights")
             writer = load_writer(model, device=self._device, threads=self._threads)
             base = _kept(writer)
-        made = base
+        variant = base
         if method != PLAIN:
             begin("quantizing")
-            made = _quantized(base, method)
-        _warm_up(made.writer, method)
+            variant = _quantized(base, method)
+        _warm_up(variant.writer, method)
         while len(self._kept) >= KEPT:
             del self._kept[next(iter(self._kept))]
-        self._kept[model, method, _changed(model)] = made
-        return made
+        self._kept[model, method, _changed(model)] = variant
+        return variant
 
     def abilities(self) -> dict[str, str]:
         """Method -> why it does not work on this device; "" where it does. Each method is tried on a tiny model."""

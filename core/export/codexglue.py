@@ -100,18 +100,18 @@ def export_codexglue(source: str | Path, folder: Path, *, masks: bool = False) -
 
 def changes(config: CodeToTextConfig, reader: Reader) -> list[str]:
     """What CodeXGLUE's code has to be changed in, so that a model of these sizes loads, reads and computes the same."""
-    found, heads = [], config.decoder_heads or config.num_attention_heads
+    needed, heads = [], config.decoder_heads or config.num_attention_heads
     if config.decoder_ffn != DECODER_FFN:
-        found.append(f"run.py: dim_feedforward={config.decoder_ffn} as a further argument of nn.TransformerDecoderLayer.")
+        needed.append(f"run.py: dim_feedforward={config.decoder_ffn} as a further argument of nn.TransformerDecoderLayer.")
     if heads != config.num_attention_heads:
-        found.append(f"run.py: nhead={heads} in nn.TransformerDecoderLayer; the encoder has {config.num_attention_heads} heads.")
+        needed.append(f"run.py: nhead={heads} in nn.TransformerDecoderLayer; the encoder has {config.num_attention_heads} heads.")
     if config.decoder_layers != DECODER_LAYERS:
-        found.append(f"run.py: num_layers={config.decoder_layers} in nn.TransformerDecoder.")
+        needed.append(f"run.py: num_layers={config.decoder_layers} in nn.TransformerDecoder.")
     if json.loads(reader.tokenizer.to_str())["model"]["type"] != "BPE":
-        found.append("run.py: transformers.PreTrainedTokenizerFast as the tokenizer; this model's is no byte-level BPE.")
+        needed.append("run.py: transformers.PreTrainedTokenizerFast as the tokenizer; this model's is no byte-level BPE.")
     if SPLIT_IDENTIFIERS in reader.steps:
-        found.append("run.py: the model reads core.ruby.split_identifiers(code): identifiers split into lower-case words.")
-    return found
+        needed.append("run.py: the model reads core.ruby.split_identifiers(code): identifiers split into lower-case words.")
+    return needed
 
 
 def refuse_existing(folder: Path) -> None:

@@ -99,12 +99,12 @@ def read_facts_around(folder: Path, name: str) -> Facts:
 
 def gaps(facts: Facts) -> list[str]:
     """What the card lacks."""
-    found = {
+    missing = {
         "the licence of what it was made from: write it into the card's first lines": not facts.licence,
         "scores: evaluate MODEL --json > metrics.json beside the weights": facts.result is None or not facts.result.scores,
         "recipe and data, which only a round of a run has": facts.recipe is None or facts.meta is None,
     }
-    return [text for text, is_missing in found.items() if is_missing]
+    return [text for text, is_missing in missing.items() if is_missing]
 
 
 def card(facts: Facts, about: list[str], sparsity: Mapping[str, tuple[float, int]]) -> str:
@@ -211,8 +211,8 @@ def _licence(folder: Path) -> str:
     except (OSError, UnfitFileError):
         return ""
     head = text.split("\n---", 1)[0] if text.startswith("---") else ""
-    found = _LICENCE.search(head)
-    return found[1] if found else ""
+    entry = _LICENCE.search(head)
+    return entry[1] if entry else ""
 
 
 def _by_layer(masks: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -109,10 +109,10 @@ def generate(
     if not ends:
         more["suppress_tokens"] = [EOS]
     with torch.inference_mode():
-        found = bart.generate(
+        generated = bart.generate(
             input_ids=ids, attention_mask=(ids != PAD).long(), num_beams=beam, do_sample=False, max_new_tokens=max_length, **more
         )
-    return [_written(row) for row in found.tolist()]
+    return [_written(row) for row in generated.tolist()]
 
 
 def _written(row: list[int]) -> tuple[int, ...]:
@@ -127,22 +127,22 @@ def _weights(model: CodeToText) -> dict[str, Tensor]:
     positions = (
         state["encoder.embeddings.position_embeddings.weight"] + state["encoder.embeddings.token_type_embeddings.weight"][0]
     )
-    found = {"shared.weight": words}
+    weights = {"shared.weight": words}
     for half in ("encoder", "decoder"):
-        found[f"{half}.embed_tokens.weight"] = words
-        found[f"{half}.embed_positions.weight"] = positions
+        weights[f"{half}.embed_tokens.weight"] = words
+        weights[f"{half}.embed_positions.weight"] = positions
         for kind in ("weight", "bias"):
-            found[f"{half}.layernorm_embedding.{kind}"] = state[f"encoder.embeddings.LayerNorm.{kind}"]
+            weights[f"{half}.layernorm_embedding.{kind}"] = state[f"encoder.embeddings.LayerNorm.{kind}"]
     for number in range(model.config.num_hidden_layers):
-        found |= _renamed(state, f"encoder.encoder.layer.{number}", f"encoder.layers.{number}", _ENCODER)
+        weights |= _renamed(state, f"encoder.encoder.layer.{number}", f"encoder.layers.{number}", _ENCODER)
     for number in range(model.config.decoder_layers):
-        found |= _renamed(state, f"decoder.layers.{number}", f"decoder.layers.{number}", _DECODER)
+        weights |= _renamed(state, f"decoder.layers.{number}", f"decoder.layers.{number}", _DECODER)
         for own, theirs in (("self_attn", "self_attn"), ("multihead_attn", "encoder_attn")):
             for kind in ("weight", "bias"):
                 parts = state[f"decoder.layers.{number}.{own}.in_proj_{kind}"].chunk(3)
                 for part, letter in zip(parts, "qkv", strict=True):
-                    found[f"decoder.layers.{number}.{theirs}.{letter}_proj.{kind}"] = part
-    return found
+                    weights[f"decoder.layers.{number}.{theirs}.{letter}_proj.{kind}"] = part
+    return weights
 
 
 def _renamed(state: Mapping[str, Tensor], ours: str, theirs: str, names: Mapping[str, str]) -> dict[str, Tensor]:

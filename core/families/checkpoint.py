@@ -172,11 +172,11 @@ def fresh_parts(config: CodeToTextConfig, encoder: Mapping[str, Tensor], path: P
     Raises:
         ModelError: The encoder is not the one that the configuration describes, or there is no memory for so wide a decoder.
     """
-    wanted = {name: tensor.shape for name, tensor in outline(config).state_dict().items() if name != TIED}
-    given = {name: shape for name, shape in wanted.items() if name.startswith("encoder.") and not name.startswith(_POOLER)}
-    pooler = {name: shape for name, shape in wanted.items() if name.startswith(_POOLER)}
+    shapes = {name: tensor.shape for name, tensor in outline(config).state_dict().items() if name != TIED}
+    given = {name: shape for name, shape in shapes.items() if name.startswith("encoder.") and not name.startswith(_POOLER)}
+    pooler = {name: shape for name, shape in shapes.items() if name.startswith(_POOLER)}
     _check_tensors(given | (pooler if any(name.startswith(_POOLER) for name in encoder) else {}), encoder, path)
-    needed, free = 4 * sum(shape.numel() for name, shape in wanted.items() if name not in given), available_bytes()
+    needed, free = 4 * sum(shape.numel() for name, shape in shapes.items() if name not in given), available_bytes()
     if free and needed > free:
         raise ModelError(
             f"{path.parent / CONFIG} asks for a decoder of {size_words(needed)}, but {size_words(free)} of memory are free.",
@@ -210,11 +210,11 @@ def assemble(config: CodeToTextConfig, weights: dict[str, Tensor], path: Path) -
     return model
 
 
-def _check_tensors(wanted: Mapping[str, torch.Size], given: Mapping[str, Tensor], path: Path) -> None:
+def _check_tensors(shapes: Mapping[str, torch.Size], given: Mapping[str, Tensor], path: Path) -> None:
     """Raise ModelError unless the same tensors are given as wanted, in the same shapes."""
     problems = (
-        (wanted.keys() - given.keys(), "lacks {} tensors of this architecture"),
-        (given.keys() - wanted.keys(), "holds {} tensors that this architecture does not have"),
+        (shapes.keys() - given.keys(), "lacks {} tensors of this architecture"),
+        (given.keys() - shapes.keys(), "holds {} tensors that this architecture does not have"),
     )
     for names, problem in problems:
         if names:
@@ -223,9 +223,9 @@ def _check_tensors(wanted: Mapping[str, torch.Size], given: Mapping[str, Tensor]
                 f"Check that {CONFIG} belongs to these weights and that they are a RoBERTa or CodeXGLUE code-to-text checkpoint.",
             )
     for name, tensor in given.items():
-        if tensor.shape != wanted[name]:
+        if tensor.shape != shapes[name]:
             raise ModelError(
-                f"In {path} {name} has the shape {tuple(tensor.shape)}, but {CONFIG} asks for {tuple(wanted[name])}.",
+                f"In {path} {name} has the shape {tuple(tensor.shape)}, but {CONFIG} asks for {tuple(shapes[name])}.",
                 f"Put the {CONFIG} that belongs to these weights beside them.",
             )
 

@@ -192,13 +192,13 @@ class DecoderCache:
         if slots < 4 * parents.shape[1]:
             return
         alive = self.seen.any(1)  # (batch, slots)
-        wanted = int(alive.sum(1).max())
-        if wanted + 2 * parents.shape[1] > slots:  # a few dead slots cost less than moving the others
+        seen_slots = int(alive.sum(1).max())
+        if seen_slots + 2 * parents.shape[1] > slots:  # a few dead slots cost less than moving the others
             return
-        order = alive.int().argsort(dim=1, descending=True, stable=True)[:, :wanted]
+        order = alive.int().argsort(dim=1, descending=True, stable=True)[:, :seen_slots]
         self.seen = self.seen.gather(2, order[:, None].expand(-1, parents.shape[1], -1))
         flat = (order + torch.arange(len(order), device=order.device)[:, None] * slots).flatten()
-        self.own = [kv.flatten(0, 1).index_select(0, flat).view(len(order), wanted, -1) for kv in self.own]
+        self.own = [kv.flatten(0, 1).index_select(0, flat).view(len(order), seen_slots, -1) for kv in self.own]
 
     def keep(self, examples: Tensor) -> None:
         """Drop the examples that are done.

@@ -62,6 +62,6 @@ def in_decoder_attention(name: str) -> bool:
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     with torch.device("meta"):
-        made = nn.Linear(weight.shape[1], weight.shape[0])
-    made.weight, made.bias = nn.Parameter(weight), nn.Parameter(bias)
-    return made
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
+    layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
+    return layer

@@ -94,9 +94,9 @@ class CodeToText(nn.Module):
         Returns:
             The sum in float32 (nats), and the number of target tokens after `<s>`.
         """
-        logits, wanted = self.target_logits(sources, targets, places)
-        losses = F.cross_entropy(logits.float(), wanted, reduction="sum", label_smoothing=label_smoothing)
-        return losses, len(wanted)
+        logits, following = self.target_logits(sources, targets, places)
+        losses = F.cross_entropy(logits.float(), following, reduction="sum", label_smoothing=label_smoothing)
+        return losses, len(following)
 
     def target_logits(self, sources: Tensor, targets: Tensor, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What the model expects at each real target token, given those before it.
@@ -111,10 +111,10 @@ class CodeToText(nn.Module):
             Logits, (real tokens, vocab), and the tokens that stand there, (real tokens,) int64; `<s>` is not among them.
         """
         x = self.decode(self.encode(sources), targets[:, :-1])
-        wanted = targets[:, 1:].flatten()
+        following = targets[:, 1:].flatten()
         if places is None:
-            places = (wanted != PAD).nonzero()[:, 0]
-        return self.token_logits(x.flatten(0, 1).index_select(0, places)), wanted.index_select(0, places)
+            places = (following != PAD).nonzero()[:, 0]
+        return self.token_logits(x.flatten(0, 1).index_select(0, places)), following.index_select(0, places)
 
     def decode(self, memory: Memory, written: Tensor) -> Tensor:
         """States of the decoder after each token of whole sentences.

@@ -95,9 +95,9 @@ def _check_part(part: object, key: str, allowed: frozenset[str], path: Path) -> 
 def _keeps_length(step: dict[str, object]) -> bool:
     """Whether a step puts one character in the place of one: what a decoder needs that begins sentences with a capital."""
     pattern, content = step.get("pattern"), step.get("content")
-    found = pattern.get("Regex", pattern.get("String")) if isinstance(pattern, dict) and len(pattern) == 1 else None
+    regex = pattern.get("Regex", pattern.get("String")) if isinstance(pattern, dict) and len(pattern) == 1 else None
     return (
-        isinstance(found, str) and isinstance(content, str) and len(content) == 1 and re.fullmatch(r"\^?[a-z]", found) is not None
+        isinstance(regex, str) and isinstance(content, str) and len(content) == 1 and re.fullmatch(r"\^?[a-z]", regex) is not None
     )
 
 

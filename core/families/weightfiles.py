@@ -216,12 +216,12 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _fetch(name: str, *wanted: Sequence[Sequence[str]]) -> Path:
+def _fetch(name: str, *file_sets: Sequence[Sequence[str]]) -> Path:
     """Get files from the hub or its cache.
 
     Args:
         name: Hub name.
-        wanted: Several choices; of each the first complete set of files is taken.
+        file_sets: Several choices; of each the first complete set of files is taken.
 
     Returns:
         The last file fetched; the others lie beside it.
@@ -230,18 +230,18 @@ def _fetch(name: str, *wanted: Sequence[Sequence[str]]) -> Path:
 
     if why := why_unreachable():  # or the hub's library would ask again and again, for half a minute
         with cache_only(constants):
-            return _download(name, wanted, f"the hub cannot be reached ({why})")
-    return _download(name, wanted, "the hub cannot be reached (offline?)")
+            return _download(name, file_sets, f"the hub cannot be reached ({why})")
+    return _download(name, file_sets, "the hub cannot be reached (offline?)")
 
 
-def _download(name: str, wanted: Sequence[Sequence[Sequence[str]]], unreached: str) -> Path:
+def _download(name: str, file_sets: Sequence[Sequence[Sequence[str]]], unreached: str) -> Path:
     """As `_fetch`; `unreached` is what an error says of the hub where it is out of reach."""
     missing = no_model(Path(name))
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     last = Path(name)
-    for choices in wanted:
+    for choices in file_sets:
         unreachable: Exception | None = None
         for files in choices:
             try:

@@ -61,7 +61,7 @@ class _Beams:
     history: list[tuple[Ints, Ints, Array]] = field(default_factory=list)
     """After each step, tokens, parents and scores, (batch, beams) each."""
 
-    def step(self, model: OnnxModel, wanted: int) -> tuple[Array, Ints]:
+    def step(self, model: OnnxModel, choices: int) -> tuple[Array, Ints]:
         """Log-probabilities and ids of the likeliest next tokens of every beam."""
         real = self.token != SPECIAL.pad
         self.count = self.count + real
@@ -69,17 +69,17 @@ class _Beams:
         self.seen = np.concatenate([self.seen, np.broadcast_to(np.eye(beams, dtype=bool), (batch, beams, beams))], 2)
         positions = self.count * real + SPECIAL.pad
         likely, following, self.own = model.step(
-            self.token, positions, self.seen, self.source_mask, self.own, self.cross, wanted
+            self.token, positions, self.seen, self.source_mask, self.own, self.cross, choices
         )  # fmt: skip
         return likely, following
 
     def advance(self, likely: Array, following: Ints, beam: int) -> Ints:
         """Puts the best ways to add one token in the places of the old ones; returns their parents, (batch, beam)."""
-        batch, beams, wanted = likely.shape
+        batch, beams, choices = likely.shape
         closed = np.where(self.token == SPECIAL.end, np.float32(-np.inf), self.score)
         total = (closed[..., None] + likely).reshape(batch, -1)
         tokens = following.reshape(batch, -1)
-        parents = np.broadcast_to(np.repeat(np.arange(beams), wanted), total.shape)
+        parents = np.broadcast_to(np.repeat(np.arange(beams), choices), total.shape)
         best = np.lexsort((tokens, parents, -total))[:, :beam]
         self.token, self.score = np.take_along_axis(tokens, best, 1), np.take_along_axis(total, best, 1)
         parent: Ints = np.take_along_axis(parents, best, 1)
@@ -92,10 +92,10 @@ class _Beams:
         self.seen = np.take_along_axis(self.seen, parents[..., None], 1)
         alive = self.seen.any(1)  # (batch, slots)
         slots, beams = alive.shape[1], parents.shape[1]
-        wanted = int(alive.sum(1).max())
-        if slots < 4 * beams or wanted + 2 * beams > slots:  # a few dead slots cost less than moving the others
+        seen_slots = int(alive.sum(1).max())
+        if slots < 4 * beams or seen_slots + 2 * beams > slots:  # a few dead slots cost less than moving the others
             return
-        order = np.argsort(~alive, axis=1, kind="stable")[:, :wanted]
+        order = np.argsort(~alive, axis=1, kind="stable")[:, :seen_slots]
         self.seen = np.take_along_axis(self.seen, order[:, None], 2)
         self.own = [np.take_along_axis(each, order[..., None], 1) for each in self.own]
 

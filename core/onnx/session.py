@@ -73,7 +73,7 @@ class OnnxModel:
         source_mask: Bools,
         own: Sequence[Array],
         cross: Sequence[Array],
-        wanted: int,
+        choices: int,
     ) -> tuple[Array, Ints, list[Array]]:
         """One more token for every beam.
 
@@ -84,7 +84,7 @@ class OnnxModel:
             source_mask: (batch, source time), True = a real token.
             own: Per layer, keys and values of the tokens so far, (batch, slots, width).
             cross: As `encode` gives it.
-            wanted: How many next tokens of each beam are wanted.
+            choices: How many next tokens of each beam are wanted.
 
         Returns:
             Log-probabilities of the likeliest next tokens, (batch, beams, wanted), the best first and among equal ones the lowest
@@ -93,7 +93,7 @@ class OnnxModel:
         feeds: dict[str, npt.NDArray[Any]] = {"tokens": tokens, "positions": positions, "seen": seen, "source_mask": source_mask}
         feeds |= {f"own_{layer}": each for layer, each in enumerate(own)}
         feeds |= {f"cross_{place}": each for place, each in enumerate(cross)}
-        likely, following, *kept = self._decoder.run(None, {**feeds, "wanted": np.zeros(wanted, np.float32)})
+        likely, following, *kept = self._decoder.run(None, {**feeds, "wanted": np.zeros(choices, np.float32)})
         return likely, following, kept
 
 

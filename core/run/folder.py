@@ -411,7 +411,7 @@ def _read_info(paths: RunPaths, now: float) -> RunInfo:
     finished = paths.finished_rounds()
     results = {number: result for number in finished if (result := _metrics(paths, number, damage)) is not None}
     scores = [bleu for result in results.values() if (bleu := _bleu(result)) is not None]
-    kind, rounds = _asked(paths, damage)
+    kind, rounds = _kind_and_rounds(paths, damage)
     last = results[max(results)] if results else {}
     taken = taken_at(paths) if held else 0.0
     state = run_state(end, held, now, taken)
@@ -513,7 +513,7 @@ def _journal_damage(path: Path, end: list[Event]) -> list[str]:
     return [f"{path.name}: no line at its end can be read"] if unreadable else []
 
 
-def _asked(paths: RunPaths, damage: list[str]) -> tuple[str, int]:
+def _kind_and_rounds(paths: RunPaths, damage: list[str]) -> tuple[str, int]:
     """Kind and rounds from the recipe; read loosely, since parsing a thousand recipes takes a second."""
     try:
         text = read_text(paths.recipe, TOML_BYTES)

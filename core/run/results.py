@@ -84,7 +84,7 @@ class ResultsReader:
     def __init__(self, paths: RunPaths) -> None:
         self.paths = paths
         self._lines = LineReader(paths.journal)
-        self._told: dict[int, RoundFinished] = {}
+        self._journalled: dict[int, RoundFinished] = {}
         self._floors: FloorsMeasured | None = None
         self._encoder_off: EncoderOffMeasured | None = None
         self._written: dict[int, dict[str, object]] = {}
@@ -102,13 +102,13 @@ class ResultsReader:
         for number in on_disk:
             if number not in self._written and (metrics := read_metrics(self.paths.round(number))) is not None:
                 self._written[number] = metrics
-        known = sorted({*self._told, *(number for number in on_disk if number in self._written)})
+        known = sorted({*self._journalled, *(number for number in on_disk if number in self._written)})
         return tuple(self._result(number) for number in known)
 
     def _take(self, line: bytes) -> None:
         what = from_line(line).what
         if isinstance(what, RoundFinished) and 0 <= what.round < LARGEST:
-            self._told[what.round] = what
+            self._journalled[what.round] = what
         elif isinstance(what, FloorsMeasured):
             self._floors = what
         elif isinstance(what, EncoderOffMeasured):
@@ -116,7 +116,7 @@ class ResultsReader:
 
     def _result(self, number: int) -> Result:
         result = Result(self.paths.name, number)
-        if (event := self._told.get(number)) is not None:
+        if (event := self._journalled.get(number)) is not None:
             result = _with_metrics(result, {**asdict(event), "scores": _scores(event.scores), "sparsity_before": event.before})
         if (floors := self._floors) is not None:
             both = {"name": _scores(floors.name), "constant": _scores(floors.constant)}

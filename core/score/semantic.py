@@ -78,6 +78,6 @@ class Embedder:
         """(N, width) of length 1; equal texts are embedded once."""
         unique = sorted(set(texts))
         places = {text: place for place, text in enumerate(unique)}
-        found = np.asarray(self._model.encode(unique, show_progress_bar=False, convert_to_numpy=True), np.float64)
-        found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-        return found[[places[text] for text in texts]]
+        vectors = np.asarray(self._model.encode(unique, show_progress_bar=False, convert_to_numpy=True), np.float64)
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return vectors[[places[text] for text in texts]]

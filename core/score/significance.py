@@ -111,7 +111,7 @@ def differences(first: Sequence[Tally], second: Sequence[Tally], draws: Array) -
 def mean_scores(runs: Sequence[Tally], draws: Array) -> dict[str, Array]:
     """The scores of each draw, averaged over some runs: field of `metrics.Scores` -> (D,)."""
     each = [scores(run, draws) for run in runs]
-    return {name: np.mean([found[name] for found in each], axis=0) for name in each[0]}
+    return {name: np.mean([means[name] for means in each], axis=0) for name in each[0]}
 
 
 def mean_interval(values: Array, draws: Array) -> Interval:

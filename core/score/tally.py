@@ -110,14 +110,14 @@ def joined(parts: Sequence[tuple[Sequence[int], Tally]]) -> Tally:
 
 def scored(side: Tally) -> metrics.ScoredPredictions:
     """The scores of all rows, exactly as `metrics.score` counts them from the texts."""
-    found = {
+    corpus = {
         # Again sacrebleu's inner door: the sums of what it counted itself.
         name: metric._aggregate_and_compute(getattr(side, field).astype(int).tolist()).score
         for field, (name, metric) in zip(("bleu", "chrf"), metrics.corpus_metrics().items(), strict=True)
     }
     sentences = tuple(side.sentences.tolist())
     means = {"bleu": math.fsum(sentences) / len(side), "rouge_l": math.fsum(side.rouge_l.tolist()) / len(side)}
-    return metrics.ScoredPredictions(metrics.Scores(**means, **found, rows=len(side)), sentences)
+    return metrics.ScoredPredictions(metrics.Scores(**means, **corpus, rows=len(side)), sentences)
 
 
 def scores(side: Tally, draws: Array) -> dict[str, Array]:
@@ -140,11 +140,11 @@ def scores(side: Tally, draws: Array) -> dict[str, Array]:
 
 def _bleu(sums: Array) -> Array:
     """Corpus BLEU of (D, 10) sums: an order without a match counts as half of one match, the next as a quarter, and so on."""
-    length, wanted, matched, possible = sums[:, 0], sums[:, 1], sums[:, 2 : 2 + ORDERS], sums[:, 2 + ORDERS :]
+    length, reference_length, matched, possible = sums[:, 0], sums[:, 1], sums[:, 2 : 2 + ORDERS], sums[:, 2 + ORDERS :]
     none = matched == 0  # (D, 4)
     halves = np.exp2(np.cumsum(none, axis=1))
     precision = np.where(none, 1 / halves, matched) / np.maximum(possible, 1)
-    brevity = np.minimum(0.0, 1 - wanted / np.maximum(length, 1))
+    brevity = np.minimum(0.0, 1 - reference_length / np.maximum(length, 1))
     value = 100 * np.exp(np.log(precision).mean(axis=1) + brevity)
     # Without a match of any order, or n-grams of the longest one, sacrebleu says 0.
     return np.where(none.all(axis=1) | (possible == 0).any(axis=1), 0.0, value)

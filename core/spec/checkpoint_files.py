@@ -122,10 +122,10 @@ def _must_be_regular(path: Path) -> None:
 
 def no_model(path: Path) -> ModelError:
     """The error for a path that is not there, with the nearest name that is."""
-    existing, wanted = path.parent, path.name
+    existing, missing = path.parent, path.name
     while not existing.is_dir():
-        existing, wanted = existing.parent, existing.name
-    near = difflib.get_close_matches(wanted, [entry.name for entry in existing.iterdir()], n=1)
+        existing, missing = existing.parent, existing.name
+    near = difflib.get_close_matches(missing, [entry.name for entry in existing.iterdir()], n=1)
     hint = f"Did you mean {existing / near[0]}?" if near else "Check the name; a path is taken from the current folder."
     return ModelError(f"There is no model at {path}.", hint)
 

@@ -21,13 +21,13 @@ def source_problems(recipe: Recipe) -> dict[str, CodepruneError]:
     Returns:
         Dotted key -> the error; {} where every place on this machine holds what is needed.
     """
-    found: dict[str, CodepruneError] = {}
+    problems: dict[str, CodepruneError] = {}
     for key, check in {"model.path": _check_model, "data.path": _check_data, "data.code": _check_code}.items():
         try:
             check(recipe)
         except CodepruneError as error:
-            found[key] = error
-    return found
+            problems[key] = error
+    return problems
 
 
 def check_reachable(source: str) -> None:

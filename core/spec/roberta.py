@@ -78,10 +78,10 @@ def place(parameter: str) -> tuple[Part, int, str] | None:
     """Part, number of the layer and short name of a prunable matrix; None for everything else."""
     if parameter == _POOLER:
         return "pooler", 0, "pooler"
-    if found := _ENCODER.fullmatch(parameter):
-        return "encoder", int(found[1]), MATRICES[found[2]]
-    if found := _DECODER.fullmatch(parameter):
-        return "decoder", int(found[1]), MATRICES[found[2]]
+    if match := _ENCODER.fullmatch(parameter):
+        return "encoder", int(match[1]), MATRICES[match[2]]
+    if match := _DECODER.fullmatch(parameter):
+        return "decoder", int(match[1]), MATRICES[match[2]]
     return None
 
 
@@ -125,33 +125,33 @@ def shapes(config: Mapping[str, int], decoder_layers: int) -> dict[str, int]:
     hidden = config["hidden_size"]
     embeddings = ("vocab_size", "max_position_embeddings", "type_vocab_size")
     names = ("word_embeddings", "position_embeddings", "token_type_embeddings")
-    found = {f"encoder.embeddings.{name}.weight": config[key] * hidden for name, key in zip(names, embeddings, strict=True)}
-    found |= _norm("encoder.embeddings.LayerNorm", hidden)
+    sizes = {f"encoder.embeddings.{name}.weight": config[key] * hidden for name, key in zip(names, embeddings, strict=True)}
+    sizes |= _norm("encoder.embeddings.LayerNorm", hidden)
     for layer in range(config["num_hidden_layers"]):
-        found |= _encoder_layer(f"encoder.encoder.layer.{layer}", hidden, config["intermediate_size"])
-    found |= _linear("encoder.pooler.dense", hidden, hidden)
+        sizes |= _encoder_layer(f"encoder.encoder.layer.{layer}", hidden, config["intermediate_size"])
+    sizes |= _linear("encoder.pooler.dense", hidden, hidden)
     for layer in range(decoder_layers):
-        found |= _decoder_layer(f"decoder.layers.{layer}", hidden, config["decoder_ffn"])
-    return found | _linear("dense", hidden, hidden)
+        sizes |= _decoder_layer(f"decoder.layers.{layer}", hidden, config["decoder_ffn"])
+    return sizes | _linear("dense", hidden, hidden)
 
 
 def _encoder_layer(name: str, hidden: int, inner: int) -> dict[str, int]:
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for matrix in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
-        found |= _linear(f"{name}.{matrix}", hidden, hidden)
-    found |= _linear(f"{name}.intermediate.dense", inner, hidden) | _linear(f"{name}.output.dense", hidden, inner)
-    return found | _norm(f"{name}.attention.output.LayerNorm", hidden) | _norm(f"{name}.output.LayerNorm", hidden)
+        sizes |= _linear(f"{name}.{matrix}", hidden, hidden)
+    sizes |= _linear(f"{name}.intermediate.dense", inner, hidden) | _linear(f"{name}.output.dense", hidden, inner)
+    return sizes | _norm(f"{name}.attention.output.LayerNorm", hidden) | _norm(f"{name}.output.LayerNorm", hidden)
 
 
 def _decoder_layer(name: str, hidden: int, inner: int) -> dict[str, int]:
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for attention in ("self_attn", "multihead_attn"):
-        found |= {f"{name}.{attention}.in_proj_weight": 3 * hidden * hidden, f"{name}.{attention}.in_proj_bias": 3 * hidden}
-        found |= _linear(f"{name}.{attention}.out_proj", hidden, hidden)
-    found |= _linear(f"{name}.linear1", inner, hidden) | _linear(f"{name}.linear2", hidden, inner)
+        sizes |= {f"{name}.{attention}.in_proj_weight": 3 * hidden * hidden, f"{name}.{attention}.in_proj_bias": 3 * hidden}
+        sizes |= _linear(f"{name}.{attention}.out_proj", hidden, hidden)
+    sizes |= _linear(f"{name}.linear1", inner, hidden) | _linear(f"{name}.linear2", hidden, inner)
     for norm in ("norm1", "norm2", "norm3"):
-        found |= _norm(f"{name}.{norm}", hidden)
-    return found
+        sizes |= _norm(f"{name}.{norm}", hidden)
+    return sizes
 
 
 def _linear(name: str, rows: int, columns: int) -> dict[str, int]:

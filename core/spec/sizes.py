@@ -73,10 +73,10 @@ def prunable(tensors: Tensors, preset: PrunablePreset) -> int:
 def read_config(folder: Path) -> dict[str, object] | None:
     """The `config.json` of a folder if it describes a model that can be loaded, else None."""
     try:
-        found = read_facts(folder / CONFIG)
+        config = read_facts(folder / CONFIG)
     except OSError:
         return None
-    return found if found.get("model_type", "roberta") in OWN_TYPES else None
+    return config if config.get("model_type", "roberta") in OWN_TYPES else None
 
 
 def read_header(weights: Path) -> Tensors | None:

@@ -119,21 +119,21 @@ def shards(index: Path) -> dict[Path, list[str]]:
     if not isinstance(places, dict) or not places:
         raise ModelError(f"{index} has no weight_map, so it does not say where the tensors are.", "Copy the file again.")
     suffix = Path(index.name.removesuffix(INDEX)).suffix
-    found: dict[Path, list[str]] = {}
+    names_of: dict[Path, list[str]] = {}
     for name, file in places.items():
         if not isinstance(file, str) or Path(file).name != file or Path(file).suffix != suffix:
             raise ModelError(
                 f"{index} names {short(file)} for {short(name)}, but only {suffix} files beside it can be meant.",
                 "Copy the index again from where the model came from.",
             )
-        found.setdefault(index.parent / file, []).append(name)
-    for file in found:
+        names_of.setdefault(index.parent / file, []).append(name)
+    for file in names_of:
         if not file.is_file():
             raise ModelError(
                 f"{index} names {short(file.name)}, which is not in {index.parent}.",
                 "Copy all files of the model into the folder.",
             )
-    return found
+    return names_of
 
 
 def read_json(path: Path, most_bytes: int = 4_000_000) -> dict[str, object]:

@@ -252,7 +252,7 @@ def _above_name(study: Study) -> Finding:
 
 
 def _recovery_findings(study: Study) -> list[Finding]:
-    group = next((found for name in RECOVERY_CURVES if (found := study.of_curve(name)) and recovery(found)), None)
+    group = next((curve for name in RECOVERY_CURVES if (curve := study.of_curve(name)) and recovery(curve)), None)
     levels = {each.level: each for each in recovery(group)} if group else {}
     at = group.key if group else "no curve"
     return [
@@ -270,9 +270,9 @@ def _recovery_findings(study: Study) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _near(levels: Mapping[Level, Recovery], wanted: Level) -> Recovery | None:
-    nearest = min(levels, key=lambda level: abs(level - wanted), default=None)
-    return levels[nearest] if nearest is not None and abs(nearest - wanted) <= NEAR else None
+def _near(levels: Mapping[Level, Recovery], target: Level) -> Recovery | None:
+    nearest = min(levels, key=lambda level: abs(level - target), default=None)
+    return levels[nearest] if nearest is not None and abs(nearest - target) <= NEAR else None
 
 
 def _is_recovered(recovered: Recovery, measure: str) -> Outcome:

@@ -138,9 +138,9 @@ def _id(record: Mapping[str, object], id_field: str, path: Path, number: int) ->
     chosen = id_field or next((name for name in ID_FIELDS if name in record), "")
     row = record.get(chosen)
     if isinstance(row, bool) or not isinstance(row, int | str):
-        wanted = repr(id_field) if id_field else ", ".join(ID_FIELDS)
+        fields = repr(id_field) if id_field else ", ".join(ID_FIELDS)
         raise DataError(
-            f"Line {number} of {path} has no id ({wanted}); its fields: {_names(record)}.",
+            f"Line {number} of {path} has no id ({fields}); its fields: {_names(record)}.",
             "Say where the ids stand with --id-field. " + NUMBERED,
         )
     return str(row)

@@ -112,7 +112,7 @@ def load_rows(
     rows: list[Row] = []
     broken: list[BrokenRow] = []
     longest = 0
-    for row in _found(path, split, hub_config, unpack_limit):
+    for row in _rows_of(path, split, hub_config, unpack_limit):
         if isinstance(row, Row):
             words = len(row.target.split())
             longest = max(longest, words)
@@ -157,7 +157,7 @@ def read_rows(file: Path, unpack_limit: int = UNPACK_LIMIT) -> Iterator[Row]:
         yield row
 
 
-def _found(path: str, split: str, hub_config: str, unpack_limit: int) -> Iterator[Row | BrokenRow]:
+def _rows_of(path: str, split: str, hub_config: str, unpack_limit: int) -> Iterator[Row | BrokenRow]:
     """Rows of whatever `path` is; the folder is looked up at once, its rows are read as they are asked for."""
     place = find_split(path, split)
     if place is None:

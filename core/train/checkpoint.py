@@ -1,8 +1,8 @@
-"""The resume checkpoint: one file with everything needed to go on inside a round, and the rewind weights.
+"""The resume checkpoint, one file with everything needed to resume inside a round; and the rewind weights.
 
-Complete or absent: a kill at any moment leaves the last whole checkpoint. All of it is safetensors with one JSON metadata
-entry; nothing is pickled. A checkpoint is copied at once and written beside the training, for a disk can be slow and the copy is
-exact. Knows tensors and facts, not what they mean.
+A checkpoint is complete or absent: a kill at any moment leaves the last whole one. It is a safetensors file with one JSON
+metadata entry; nothing is pickled. The tensors are copied at once and written while training continues, for a disk can be slow
+and the copy is exact. Knows tensors and facts, not what they mean.
 """
 
 import json
@@ -25,7 +25,7 @@ from ..regularfile import check_regular
 
 STATE_FILE = "state.safetensors"
 BEST_FILE = "best.safetensors"
-"""Beside it: the weights that the picker has as the best of the round."""
+"""Beside `STATE_FILE`: the best weights of the round so far, by its picker."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Checkpoint:
     """A point inside a round."""
 
     facts: dict[str, object]
-    """Round, step and what else the loop needs, as JSON."""
+    """Round, step and whatever else the loop needs, as JSON."""
     tensors: dict[str, Tensor]
 
 
@@ -45,12 +45,12 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[
         tensors: Name -> tensor, any device.
         facts: JSON values.
     """
-    folder.mkdir(exist_ok=True)  # not what it lies in: a run folder that was deleted must not come back in parts
+    folder.mkdir(exist_ok=True)  # without its parents: a run folder that was deleted must not come back in parts
     save_tensors(folder / STATE_FILE, tensors, facts)
 
 
 class CheckpointWriter:
-    """Writes checkpoints beside the training, one at a time.
+    """Writes checkpoints while training continues, one at a time.
 
     Args:
         folder: The run's `resume/`.
@@ -63,16 +63,16 @@ class CheckpointWriter:
         self._pending: tuple[Future[None], Mapping[str, object]] | None = None
 
     def write(self, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
-        """Takes a copy and begins to write it, after the one before is on disk.
+        """Copies the tensors and begins to write the copy, once the previous checkpoint is on disk.
 
-        Where memory is too short for a copy, the caller waits until all is written.
+        Where memory is too short for a copy, the call returns only after everything is written.
 
         Args:
             tensors: Name -> tensor, any device; may change as soon as this returns.
             facts: JSON values.
 
         Raises:
-            OSError: The checkpoint before could not be written.
+            OSError: The previous checkpoint could not be written.
         """
         self.settle()
         if psutil.virtual_memory().available > 2 * sum(tensor.nbytes for tensor in tensors.values()):
@@ -83,7 +83,7 @@ class CheckpointWriter:
             self._saved(facts)
 
     def poll(self) -> None:
-        """Tells `saved` if a checkpoint has got to the disk; does not wait.
+        """Calls `saved` if a checkpoint has reached the disk; does not wait.
 
         Raises:
             OSError: It could not be written.
@@ -117,7 +117,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def checkpoint_facts(folder: Path) -> dict[str, object]:
-    """Only the facts of the checkpoint in `folder`, quickly; empty where there is none.
+    """Only the facts of the checkpoint in `folder`, without reading its tensors; empty where there is none.
 
     Raises:
         RunError: The checkpoint is damaged.
@@ -150,10 +150,10 @@ def load_tensors(path: Path) -> tuple[dict[str, object], dict[str, Tensor]]:
 
 @contextmanager
 def usable(path: Path, fix: str) -> Iterator[None]:
-    """Says of a file or folder of a run that it cannot be used, whatever is wrong with what the block takes from it.
+    """Turns whatever goes wrong while the block uses a file or folder of a run into one error that names it.
 
     Raises:
-        RunError: With the reason and the fix.
+        RunError: Names the path, the reason and the fix.
     """
     try:
         yield
@@ -164,7 +164,7 @@ def usable(path: Path, fix: str) -> Iterator[None]:
 
 
 def one_tensor(path: Path, name: str) -> Tensor | None:
-    """One tensor of a safetensors file, or None where the file or the tensor is not there (any more)."""
+    """One tensor of a safetensors file, or None where the file or the tensor is missing or unreadable."""
     try:
         check_regular(path)
         with safe_open(path, framework="pt") as file:
@@ -174,7 +174,7 @@ def one_tensor(path: Path, name: str) -> Tensor | None:
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter once, by name, as copies."""
+    """Copies of all parameters by name, tied ones once."""
     return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 
@@ -197,7 +197,7 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, object], dict[str, Te
             facts = json.loads((file.metadata() or {})["facts"])
             if not isinstance(facts, dict):
                 raise ValueError("its facts are no JSON object")
-            # Cloned: tensors that point into the mapped file would change with it.
+            # Cloned, because tensors that point into the mapped file would change with it.
             return facts, {name: file.get_tensor(name).clone() for name in file.keys()} if tensors else {}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise RunError(

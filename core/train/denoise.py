@@ -1,8 +1,8 @@
-"""Denoising: what a whole model, encoder and decoder, learns from while it is pre-trained.
+"""Denoising: what a whole model, encoder and decoder, learns from in pre-training.
 
-From a text, spans are hidden, each behind one `<mask>`, and the decoder writes what they were, each after a `<mask>` of its own;
-of a method with a comment, the comment as a whole is one such span, written from the code alone. What is hidden depends on the
-seed alone. Follows T5's span corruption (Raffel et al. 2020) without its numbered sentinels: the order of the spans is enough.
+Spans of a text are hidden, each behind one `<mask>`, and the decoder writes them, each after a `<mask>` of its own. Where a
+method has a comment, the whole comment is one more such span, written from the code alone. What is hidden depends only on the
+seed. Follows T5's span corruption (Raffel et al. 2020) without its numbered sentinels: the order of the spans is enough.
 Knows nothing of models or of training.
 """
 
@@ -16,34 +16,34 @@ from ..families.family import Special
 HIDDEN_SHARE = 0.25
 """Share of the tokens that is hidden; T5 hides 0.15, but a short text would then teach next to nothing."""
 MEAN_SPAN = 4
-"""Tokens of a span on average, drawn evenly between 1 and twice this less one."""
+"""Tokens of a span on average; its length is drawn evenly from 1 to twice this less one."""
 
 COMMENT_REPEATS = 2
-"""How often a pass holds the writing of each comment, for every time that it holds the spans of each text."""
+"""How often each comment is written in a pass in which the spans of each text are written once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Denoising:
-    """One thing to learn."""
+    """One training example, before anything is drawn for it."""
 
     text: list[int]
     """`<s> … </s>`: what the encoder reads, before anything is hidden."""
-    wanted: list[int] | None
-    """`<s> … </s>`: what the decoder has to write; None where that is what will be hidden."""
+    target: list[int] | None
+    """`<s> … </s>`: what the decoder has to write; None where it writes the spans that will be hidden."""
 
     @property
     def lengths(self) -> tuple[int, int]:
-        """Tokens of source and target, about, for putting like with like into a batch."""
+        """About how many tokens source and target have, so that examples of like length share a batch."""
         hidden = round(HIDDEN_SHARE * len(self.text) * (1 + 1 / MEAN_SPAN))
-        return len(self.text), hidden if self.wanted is None else len(self.wanted)
+        return len(self.text), hidden if self.target is None else len(self.target)
 
     def draw(self, rng: np.random.Generator, mask_id: int, special: Special) -> tuple[list[int], list[int]]:
-        """Source and target, `<s> … </s>` each, as the generator has it this time."""
-        return (self.text, self.wanted) if self.wanted is not None else hide_spans(self.text, rng, mask_id, special)
+        """Source and target, `<s> … </s>` each, with spans drawn from the generator."""
+        return (self.text, self.target) if self.target is not None else hide_spans(self.text, rng, mask_id, special)
 
 
 def denoisings(comments: Sequence[list[int]], codes: Sequence[list[int]], texts: Sequence[list[int]]) -> list[Denoising]:
-    """Everything there is to learn from some methods: the spans of each text, and each comment from its code.
+    """All training examples of some methods: the spans of each text, and each comment from its code.
 
     Args:
         comments: `<s> … </s>` each, `<s> </s>` where there is none.
@@ -61,7 +61,7 @@ def hide_spans(ids: list[int], rng: np.random.Generator, mask_id: int, special: 
     """Hides about a quarter of the tokens, in spans.
 
     Args:
-        ids: `<s> … </s>` with a token between them at least, which may be `</s>` too.
+        ids: `<s> … </s>` with at least one token between them, which may itself be `</s>`.
         rng: Draws the spans.
         mask_id: Id of `<mask>`.
         special: The model's special tokens.

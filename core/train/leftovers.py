@@ -1,8 +1,8 @@
-"""What a run that is taken up again must find as it left it: refused by name where it is missing or has changed.
+"""The files that a resumed run must find as it left them; one that is missing or has changed is refused by name.
 
 The digests were recorded when the files were written: those of a round in its `metrics.json`, that of the rewind point there and
-in the resume checkpoint, those of the model that the run starts from in `meta.json`. Runs of older versions have none; of them
-only presence can be checked. Knows files, not what is in them; torch-free.
+in the resume checkpoint, those of the model that the run starts from in `meta.json`. Runs of older versions have no digests, so
+only the presence of their files can be checked. Knows files, not what is in them; torch-free.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from ..run.journal import LineReader
 REWIND = "rewind.safetensors"
 NEW_RUN = "Put it back, or start a new run with the same recipe."
 ROUND_FILES = ("model.safetensors", "masks.safetensors", "predictions.jsonl")
-"""What the rounds to come read of a round."""
+"""The files of a round that later rounds read."""
 
 
 def digest(path: Path) -> str:
     """sha256 (hex) of a file's content."""
-    with open_regular(path) as file:  # a pipe in its place would hold up whoever reads it
+    with open_regular(path) as file:  # a pipe in its place would block the reader
         content = hashlib.sha256()
         while block := file.read(1 << 20):
             content.update(block)
@@ -31,12 +31,12 @@ def digest(path: Path) -> str:
 
 
 def digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """File name -> digest, of those that are there."""
+    """File name -> digest, for the files that exist."""
     return {name: digest(folder / name) for name in names if (folder / name).is_file()}
 
 
 def check_file(path: Path, recorded: str | None, what: str, fix: str = NEW_RUN) -> None:
-    """Refuses to go on without a file, or with another one.
+    """Refuses to resume where a file is missing or is not the one that was written.
 
     Args:
         path: The file.
@@ -58,22 +58,22 @@ def check_file(path: Path, recorded: str | None, what: str, fix: str = NEW_RUN) 
 
 
 def check_rounds(paths: RunPaths, rounds: int) -> str:
-    """Refuses to go on where something is gone that the rounds to come read of the complete ones.
+    """Refuses to resume where a file of a complete round is missing that later rounds read.
 
-    The folder of the last round, as a whole, is not needed: the round is done again, and gives the same bits.
+    The folder of the last round may be missing as a whole: that round is done again, and gives the same bits.
 
     Args:
         paths: The run.
         rounds: Number of its last round.
 
     Returns:
-        What to warn of: a complete round whose folder is gone, and which is done again; "" where there is none.
+        A warning that names a complete round whose folder is gone and which is done again; "" where there is none.
 
     Raises:
         RunError: Names what is missing or has changed.
     """
     done = paths.finished_rounds()
-    again = [number for number in sorted(_told(paths)[0]) if number >= paths.next_round]
+    again = [number for number in sorted(_journalled(paths)[0]) if number >= paths.next_round]
     warning = f"{paths.round(again[0])} is missing, though round {again[0]} was complete: it is done again." if again else ""
     if not done or done[-1] >= rounds:
         return warning
@@ -89,7 +89,7 @@ def _check_round(paths: RunPaths, number: int, names: Iterable[str], what: str) 
 
 
 def _redo(paths: RunPaths, number: int) -> str:
-    """How to have a round done again, where that is possible: only the last complete one can be."""
+    """How to have a round done again, where that is possible: only the last complete one can be repeated."""
     folder = paths.round(number)
     if number == 0 or number != max(paths.finished_rounds(), default=-1):
         return NEW_RUN
@@ -97,10 +97,10 @@ def _redo(paths: RunPaths, number: int) -> str:
 
 
 def recorded_digests(paths: RunPaths, number: int) -> Mapping[str, str]:
-    """File name -> digest as a round's `metrics.json` has them; {} for rounds of older versions.
+    """File name -> digest, as recorded in a round's `metrics.json`; {} for rounds of older versions.
 
     Raises:
-        RunError: The file is missing or damaged, so nobody knows.
+        RunError: `metrics.json` is missing or damaged.
     """
     metrics = read_metrics(paths.round(number))
     if metrics is None:
@@ -108,25 +108,25 @@ def recorded_digests(paths: RunPaths, number: int) -> Mapping[str, str]:
             f"{paths.round(number) / 'metrics.json'} is missing or damaged: the results of round {number}.",
             "Put it back, or start a new run with the same recipe.",
         )
-    found = metrics.get("digests")
-    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+    recorded = metrics.get("digests")
+    return {str(name): str(value) for name, value in recorded.items()} if isinstance(recorded, dict) else {}
 
 
 def lost_checkpoint(paths: RunPaths, number: int) -> str:
-    """What to say where the journal has a checkpoint inside a round that is not on disk any more; "" where all is well.
+    """A warning where the journal names a checkpoint inside a round that is no longer on disk; "" where all is well.
 
     Args:
         paths: The run; there is no checkpoint of this round.
-        number: The round that is next.
+        number: The next round.
     """
-    _, newest = _told(paths)
+    _, newest = _journalled(paths)
     if newest is None or newest.round != number:
         return ""
     return f"The checkpoint of round {number}, step {newest.step} is not in {paths.resume} any more: round {number} begins again."
 
 
-def _told(paths: RunPaths) -> tuple[set[int], CheckpointSaved | None]:
-    """The rounds that the journal has as complete, and the newest checkpoint that it tells of."""
+def _journalled(paths: RunPaths) -> tuple[set[int], CheckpointSaved | None]:
+    """The complete rounds and the newest checkpoint, as the journal has them."""
     lines, complete, newest = LineReader(paths.journal), set[int](), None
     while batch := lines.poll():
         for line in batch:

@@ -1,8 +1,8 @@
-"""The training loop: steps, reports, measurements and resume points, one for all kinds of run.
+"""The training loop for all kinds of run: steps, reports, measurements and resume points.
 
-A round of pruning, a fine-tuning and a pre-training differ in what is minimised (an objective) and in how the weights are
-measured between steps (an examiner); both are given. Cut off anywhere and taken up again, a training ends with the same bits.
-Knows nothing of how masks come about, nor of what is done with the weights afterwards.
+A pruning round, a fine-tuning and a pre-training differ in what is minimised (an objective) and in how the weights are measured
+between steps (an examiner); both are passed in. A training that is interrupted anywhere and resumed ends with the same bits.
+Knows nothing of how masks are made, nor of what is done with the weights afterwards.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,21 +21,21 @@ from .trainer import Trainer
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where a training stands, beside its weights, masks, optimizer and generators: the facts of its checkpoint."""
+    """How far a training has come: the facts of its checkpoint, beside weights, masks, optimizer and generators."""
 
     step: int = 0
     measurements: tuple[Mapping[str, Any], ...] = ()
-    """What its examiner has measured so far, as JSON."""
+    """The measurements of its examiner so far, as JSON."""
     seconds: float = 0.0
-    """Of work, of all processes so far."""
+    """Seconds of work, all processes so far."""
 
     @staticmethod
     def of(checkpoint: Checkpoint | None) -> "ResumePoint":
-        """The point of a checkpoint, or the beginning of a training where there is none.
+        """The resume point of a checkpoint, or the beginning of a training where there is none.
 
         Raises:
             KeyError: The checkpoint does not say its step.
-            AssertionError: What it says cannot be.
+            AssertionError: Its facts are impossible.
         """
         if checkpoint is None:
             return ResumePoint()
@@ -53,12 +53,12 @@ class Examiner(Protocol):
 
     @property
     def measurements(self) -> Sequence[Mapping[str, Any]]:
-        """All of this training so far, as JSON: what a resume point keeps."""
+        """All measurements of this training so far, as JSON: what a resume point keeps."""
         ...
 
     @property
     def stops(self) -> bool:
-        """Whether the training ends here, whatever steps are left."""
+        """Whether the training ends here, whatever number of steps is left."""
         ...
 
     def due(self, step: int) -> bool:
@@ -70,7 +70,7 @@ class Examiner(Protocol):
 
         Args:
             step: The step they are of.
-            save: Writes a checkpoint of this point; for measurements that may be broken off.
+            save: Writes a checkpoint of this point; for measurements that may be interrupted.
 
         Raises:
             StopRequested: On command, a checkpoint is on disk.
@@ -80,17 +80,17 @@ class Examiner(Protocol):
 
 @dataclass(frozen=True)
 class Stage:
-    """One training inside a run: what the loop has to know of it."""
+    """One training inside a run, as far as the loop has to know it."""
 
     number: int
-    """Of its round."""
+    """Number of its round."""
     steps: int
     first_batch: int
-    """Its first batch in the run's endless order: a round shorter than an epoch goes on where the one before it ended."""
+    """Its first batch in the run's endless order: a round shorter than an epoch continues where the previous one ended."""
     objective: Objective
     examiner: Examiner
     rewind_step: int | None = None
-    """After this step the weights are kept as those that later rounds rewind to; None where they are not."""
+    """The step after which the weights are saved as the rewind point of later rounds; None where they are not."""
 
 
 class Loop:
@@ -99,10 +99,10 @@ class Loop:
     Args:
         session: Journal, commands, recipe, folder.
         stage: What is trained.
-        trainer: At the stage's first step, or as it was at the resume point.
-        point: Where the training stands; None where it has no checkpoint yet.
+        trainer: At the stage's first step, or restored to the resume point.
+        point: How far the training has come; None where it has no checkpoint yet.
         began: The session's clock when this process began the round, in seconds.
-        rewind: Digest of the weights that rounds rewind to; "" where nobody needs them, or they are not made yet.
+        rewind: Digest of the weights that rounds rewind to; "" where they are not needed, or not made yet.
     """
 
     def __init__(
@@ -113,17 +113,17 @@ class Loop:
         self._began = began - (point.seconds if point else 0.0)
         self._reported = session.clock()
         self._saved = (point.step, len(point.measurements)) if point else None
-        """Step and number of measurements of the newest checkpoint, on disk or on its way there."""
+        """Step and number of measurements of the newest checkpoint, which is on disk or being written."""
         self._writer = CheckpointWriter(session.paths.resume, self._checkpoint_saved)
         self._order = BatchOrder(*stage.objective.lengths(), self._training.batch_size, self._training.seed)
 
     @property
     def seconds(self) -> float:
-        """Of work on this stage, of all processes so far."""
+        """Seconds of work on this stage, all processes so far."""
         return self._session.clock() - self._began
 
     def run(self) -> None:
-        """Trains until all steps are done or the examiner stops; the last point is then on its way to the disk.
+        """Trains until all steps are done or the examiner stops; the last resume point is then being written.
 
         Raises:
             StopRequested: On command, a checkpoint is on disk.
@@ -134,7 +134,7 @@ class Loop:
             if examiner.due(trainer.step):
                 trainer.check()
                 examiner.measure(trainer.step, self.save_now)
-                self._reported = self._session.clock()  # the next rates are of training alone
+                self._reported = self._session.clock()  # so that the next rates count training alone
                 self.save()
             if trainer.step >= self.stage.steps or examiner.stops:
                 self.save()
@@ -147,12 +147,12 @@ class Loop:
         self._writer.settle()
 
     def save_now(self) -> None:
-        """As `save`, and waits until it is on disk."""
+        """Saves as `save` does, and waits until the checkpoint is on disk."""
         self.save()
         self.settle()
 
     def save(self) -> None:
-        """Begins to write a checkpoint of exactly this point, unless there is one.
+        """Begins to write a checkpoint of exactly this point, unless there is one already.
 
         Raises:
             TrainingError: The loss is no finite number.

@@ -3,10 +3,10 @@
     masks = keep(scores, masks, scope, sparsity)
     round = train(rewind(model), masks, objective)
 
-Round 0 is dense. A later round is pruned from the weights that the round before it picked, then all weights go back to the
-rewind point. Which round is next is read off the disk: rounds are complete there or absent, and `resume/` holds a point inside
-the next one, masks included. So a run that is killed anywhere and started again ends with the same bits. A run without pruning
-rounds is a fine-tuning. Follows the paper (see `docs/`); how a round trains is `loop`'s, how it ends `round_end`'s.
+Round 0 is dense. A later round is pruned from the weights that the previous round picked, then all weights are rewound. The next
+round is read off the disk: rounds are complete there or absent, and `resume/` holds a point inside the next one, masks included.
+So a run that is killed anywhere and resumed ends with the same bits. A run without pruning rounds is a fine-tuning. Follows the
+paper (see `docs/`); how a round trains is `loop`'s business, how it ends `round_end`'s.
 """
 
 import torch
@@ -42,7 +42,7 @@ def run_lottery(session: Session, material: Material) -> None:
     Raises:
         StopRequested: On command, a checkpoint is on disk.
         TrainingError: The loss is no finite number.
-        RunError: The run was begun before, and what it left is missing or has changed.
+        RunError: A file that an earlier process of the run left is missing or has changed.
     """
     if warning := leftovers.check_rounds(session.paths, session.recipe.rounds):
         session.emit(Warned(message=warning))
@@ -64,13 +64,13 @@ def run_lottery(session: Session, material: Material) -> None:
 
 
 def _rewind_point(session: Session, material: Material, number: int, checkpoint: Checkpoint | None) -> str:
-    """Makes sure of the weights that later rounds rewind to; returns the digest of their file.
+    """Makes sure that the weights that later rounds rewind to are on disk; returns the digest of their file.
 
     Args:
         session: The run.
         material: With the weights that the run starts from.
-        number: The round that is next.
-        checkpoint: The point inside it, if there is one.
+        number: The next round.
+        checkpoint: The resume point inside it, if there is one.
     """
     paths, recipe = session.paths, session.recipe
     if number == 0 and checkpoint is None:
@@ -89,20 +89,20 @@ def _rewind_point(session: Session, material: Material, number: int, checkpoint:
 
 
 def run_round(round_: Round, rewind: str, checkpoint: Checkpoint | None) -> str:
-    """Does a round, or the rest of it, and puts it on disk.
+    """Runs a round, or the rest of it, and writes it to disk.
 
     Args:
-        round_: Which one.
-        rewind: Digest of the weights that rounds rewind to; "" where nobody needs them, or they are not made yet.
-        checkpoint: The point inside the round where it was cut off; None at its beginning.
+        round_: The round.
+        rewind: Digest of the weights that rounds rewind to; "" where they are not needed, or not made yet.
+        checkpoint: The point inside the round where it was interrupted; None at its beginning.
 
     Returns:
-        `rewind` as it is then.
+        The digest as it is after the round.
 
     Raises:
         StopRequested: On command, a checkpoint is on disk.
         TrainingError: The loss is no finite number.
-        RunError: What the checkpoint holds or needs is missing or damaged.
+        RunError: The checkpoint, or a file that it needs, is missing or damaged.
     """
     session, began = round_.session, round_.session.clock()
     if checkpoint is None:
@@ -138,7 +138,7 @@ def _stage(round_: Round, examiner: CommentScores) -> Stage:
 
 
 def _planned(round_: Round) -> float:
-    """The sparsity that the recipe wants of a round, in [0, 1]."""
+    """The sparsity that the recipe plans for a round, in [0, 1]."""
     recipe, material = round_.session.recipe, round_.material
     planned = given.reached(recipe, material.counts()) if material.masks else sparsities(recipe)
     return planned[round_.number]
@@ -150,7 +150,7 @@ def _trained_rounds(session: Session) -> int:
 
 
 def _make_masks(round_: Round, *, announce: bool) -> Masks:
-    """A round's masks, made from the weights that the last round picked; the same whenever it is asked."""
+    """A round's masks, made from the weights that the previous round picked; equal arguments give equal masks."""
     session, model, number = round_.session, round_.material.model, round_.number
     if number == 0:
         masks = {name: mask.to(model.device) for name, mask in round_.material.masks.items()}
@@ -164,7 +164,7 @@ def _make_masks(round_: Round, *, announce: bool) -> Masks:
     weights = prunable(model, recipe.pruning.prunable)
     old = {name: mask.to(model.device) for name, mask in load_masks(before / "masks.safetensors").items()}
     criterion = CRITERIA[recipe.pruning.criterion](derive_seed(recipe.training.seed, "criterion", number))
-    # Masks of matrices that this preset leaves alone, as a model pruned elsewhere may have, are kept as they are.
+    # A model that was pruned elsewhere may have masks on matrices that this preset leaves alone; those stay as they are.
     masks = old | keep(weights, old, criterion, recipe.pruning.scope, sparsities(recipe)[number])
     if announce:
         _announce_masks(round_, masks, session.clock() - started)
@@ -191,7 +191,7 @@ def _announce_masks(round_: Round, masks: Masks, seconds: float) -> None:
 
 
 def _go_back(round_: Round, masks: Masks) -> None:
-    """Sets a round's weights to those that it begins with: the rewind point's, or the ones they are; pruned ones to 0."""
+    """Sets the weights that a round begins with: those of the rewind point, or the present ones; pruned ones are 0."""
     session, model, to = round_.session, round_.material.model, round_.session.recipe.rewind.to
     if round_.number > 0 and to != "none":
         with usable(session.paths.rewind, "Restore it, or start a new run with the same recipe."):

@@ -1,7 +1,7 @@
-"""What a run minimises: comments written, masked tokens found by the encoder, or hidden spans written by the whole model.
+"""Objectives: what a run minimises. Writing comments, predicting masked tokens, or writing hidden spans.
 
-Every kind of run has one; another way to train (from a teacher, with masks that grow on the way) is one more of these. An
-objective makes the batch of a step from the seed and the step's rows alone, so a run can be taken up anywhere. Masking follows
+Every kind of run has one; another way to train (from a teacher, with masks that grow on the way) is one more of them. An
+objective makes the batch of a step from the seed and the step's rows alone, so a run can be resumed anywhere. Masking follows
 BERT's and RoBERTa's recipe (15 % of the tokens; of these 80 % `<mask>`, 10 % another token, 10 % unchanged; drawn anew each
 time); denoising is in `denoise`. Knows nothing of journals, commands or files.
 """
@@ -27,7 +27,7 @@ VALIDATION_BATCH = 32
 
 @dataclass(frozen=True)
 class Corpus:
-    """Methods to learn from and methods to measure on, as token ids `<s> … </s>`; an empty comment is `<s> </s>`."""
+    """Training methods and held-out methods as token ids `<s> … </s>`; an empty comment is `<s> </s>`."""
 
     comments: list[list[int]]
     codes: list[list[int]]
@@ -37,11 +37,11 @@ class Corpus:
     """Tokens of comment and code together at most."""
 
     def texts(self) -> list[list[int]]:
-        """`<s> comment </s> code </s>` of each method to learn from; without a comment, `<s> code </s>`."""
+        """`<s> comment </s> code </s>` of each training method; without a comment, `<s> code </s>`."""
         return self._joined(self.comments, self.codes)
 
     def held_texts(self) -> list[list[int]]:
-        """The same of the methods to measure on."""
+        """The same for the held-out methods."""
         return self._joined(self.held_comments, self.held_codes)
 
     def _joined(self, comments: list[list[int]], codes: list[list[int]]) -> list[list[int]]:
@@ -50,8 +50,8 @@ class Corpus:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """How a model does on a batch: sums over its targets."""
+class TokenSums:
+    """Loss and right guesses of a model on a batch: sums over its target tokens."""
 
     loss: float
     """Nats."""
@@ -60,10 +60,10 @@ class Found:
 
 
 class Objective(Protocol):
-    """What the training loop needs to know of what is minimised."""
+    """What the training loop needs of an objective."""
 
     def lengths(self) -> tuple[list[int], list[int]]:
-        """Tokens of each example's source and target, about."""
+        """About how many tokens each example's source and target have."""
         ...
 
     def batch(self, rows: Sequence[int], seed: int) -> Batch:
@@ -75,13 +75,13 @@ class Objective(Protocol):
         ...
 
     def masks(self, step: int, masks: Masks) -> Masks:
-        """The masks that hold from a step on.
+        """The masks to hold after a step.
 
-        They must follow from the arguments and the weights alone: a resume point holds what they were.
+        They must depend on the arguments and the weights alone: a resume point holds the masks of its step.
 
         Args:
-            step: The step that was just made, from 1.
-            masks: Those that held until then.
+            step: The step just made, from 1.
+            masks: The masks held until then.
 
         Returns:
             Parameter name -> bool mask on the weights' device; the very same object where nothing changes.
@@ -90,7 +90,7 @@ class Objective(Protocol):
 
 
 class HeldOutObjective(Objective, Protocol):
-    """What a pre-training needs of its objective: its progress is measured on held-out tokens."""
+    """What a pre-training needs of its objective, for its progress is measured on held-out tokens."""
 
     @property
     def trains_decoder(self) -> bool:
@@ -101,14 +101,14 @@ class HeldOutObjective(Objective, Protocol):
         """The batches to measure on, the same every time."""
         ...
 
-    def found(self, batch: Batch) -> Found:
-        """How the model does on one of those, on its device."""
+    def sums(self, batch: Batch) -> TokenSums:
+        """Loss and right guesses of the model on one of these batches, on the model's device."""
         ...
 
 
 @dataclass(frozen=True)
 class WriteComments(Objective):
-    """The whole model writes the comments of methods: fine-tuning, and every round of pruning."""
+    """The whole model writes the comments of methods: the objective of fine-tuning and of every pruning round."""
 
     model: CodeToText
     encoded: Encoded
@@ -130,9 +130,9 @@ class WriteComments(Objective):
 
 @dataclass(frozen=True)
 class MaskTokens(HeldOutObjective):
-    """The encoder finds masked tokens, through the output layer that the decoder will use later.
+    """The encoder predicts masked tokens, through the output layer that the decoder will use later.
 
-    Positions to find travel in `Batch.targets`: -1 where nothing is hidden, the true token where something is.
+    `Batch.targets` holds the true token at each hidden position, and -1 at all others.
     """
 
     model: CodeToText
@@ -154,18 +154,18 @@ class MaskTokens(HeldOutObjective):
     def loss(self, batch: Batch) -> Tensor:
         """As `Objective.loss`."""
         places = hidden_places(batch)
-        wanted = batch.targets.flatten().index_select(0, places)
-        return F.cross_entropy(masked_logits(self.model, batch.sources, places).float(), wanted)
+        hidden = batch.targets.flatten().index_select(0, places)
+        return F.cross_entropy(masked_logits(self.model, batch.sources, places).float(), hidden)
 
     def held_out(self) -> list[Batch]:
         """As `HeldOutObjective.held_out`."""
         slices = _slices(len(self.held_texts))
         return [self._masked(self.held_texts, rows, derive_seed("held out", rows[0])) for rows in slices]
 
-    def found(self, batch: Batch) -> Found:
-        """As `HeldOutObjective.found`."""
+    def sums(self, batch: Batch) -> TokenSums:
+        """As `HeldOutObjective.sums`."""
         places = hidden_places(batch)
-        return _found(masked_logits(self.model, batch.sources, places), batch.targets.flatten().index_select(0, places))
+        return _sums(masked_logits(self.model, batch.sources, places), batch.targets.flatten().index_select(0, places))
 
     def _masked(self, texts: Sequence[list[int]], rows: Sequence[int], seed: int) -> Batch:
         chosen = [texts[row] for row in rows]
@@ -209,10 +209,10 @@ class Denoise(HeldOutObjective):
         pad = self.model.special.pad
         return [side_by_side([codes[row] for row in rows], [comments[row] for row in rows], tuple(rows), pad) for rows in slices]
 
-    def found(self, batch: Batch) -> Found:
-        """As `HeldOutObjective.found`."""
-        logits, wanted = self.model.target_logits(batch.sources, batch.targets, batch.places)
-        return _found(logits, wanted)
+    def sums(self, batch: Batch) -> TokenSums:
+        """As `HeldOutObjective.sums`."""
+        logits, targets = self.model.target_logits(batch.sources, batch.targets, batch.places)
+        return _sums(logits, targets)
 
 
 def make_objective(
@@ -234,16 +234,16 @@ def make_objective(
 
 
 def mask_tokens(ids: Tensor, seed: int, mask_id: int, vocab_size: int) -> tuple[Tensor, Tensor]:
-    """Hides tokens for the model to find.
+    """Hides tokens for the model to predict.
 
     Args:
         ids: (batch, time) int64 on the CPU; 0 to 4 are special tokens and never hidden.
-        seed: Decides which; equal arguments, equal result.
+        seed: Decides which are hidden; equal arguments give equal results.
         mask_id: Id of `<mask>`.
         vocab_size: Tokens to draw replacements from.
 
     Returns:
-        The ids with hidden tokens replaced, and (batch, time) bool: which positions are to be found.
+        The ids with hidden tokens replaced, and (batch, time) bool: which positions are to be predicted.
     """
     generator = torch.Generator().manual_seed(seed)
     chance = torch.rand(ids.shape, generator=generator)
@@ -273,9 +273,9 @@ def masked_logits(model: CodeToText, masked: Tensor, places: Tensor) -> Tensor:
     return model.token_logits(model.encode(masked).states.flatten(0, 1).index_select(0, places))
 
 
-def _found(logits: Tensor, wanted: Tensor) -> Found:
-    loss = F.cross_entropy(logits.float(), wanted, reduction="sum")
-    return Found(float(loss), int((logits.argmax(-1) == wanted).sum()), len(wanted))
+def _sums(logits: Tensor, targets: Tensor) -> TokenSums:
+    loss = F.cross_entropy(logits.float(), targets, reduction="sum")
+    return TokenSums(float(loss), int((logits.argmax(-1) == targets).sum()), len(targets))
 
 
 def _slices(count: int) -> list[range]:

@@ -1,4 +1,4 @@
-"""Pickers: from which weights of a round the next one is pruned.
+"""Pickers choose the weights of a round from which the next round is pruned.
 
 Follows Experiment 3 of the paper: BLEU every so many steps; *last* and *best* stop once a score is below the two before it,
 *best-no-stop* trains all steps. Knows scores and step numbers, not weights.
@@ -19,7 +19,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Picker:
-    """What a round's measurements so far mean."""
+    """A round's measurements so far, and what its picker makes of them."""
 
     recipe: PickerRecipe
     measurements: tuple[Measurement, ...] = ()

@@ -1,7 +1,7 @@
-"""Gets ready what a run works on: model, reader, rows, and the record of what they were.
+"""Prepares the material of a run: model, reader and rows, and the record of what they were.
 
-The same recipe on the same files gives the same material, however often a run is taken up again; `meta.json` says what it was at
-the first start, and a run whose data has changed since is refused rather than continued on other rows.
+The same recipe on the same files gives the same material, however often a run is resumed. `meta.json` records what it was at the
+first start, and a run whose data has changed since is refused rather than continued on other rows.
 """
 
 import json
@@ -39,24 +39,24 @@ from .round import Material
 from .session import Session
 
 COMPILERS = ("g++", "clang++", "c++")
-"""What torch.compile makes code for the CPU with; any of them will do."""
+"""C++ compilers that torch.compile can use on the CPU; one of them is enough."""
 
 
 def prepare(session: Session) -> Material:
-    """Loads model and data, checks that they fit the recipe, and journals what was found.
+    """Loads model and data, checks that they fit the recipe, and journals what they are.
 
     Args:
         session: The run.
 
     Returns:
-        What the round loop works on, the model on its device.
+        The material of the round loop, with the model on its device.
 
     Raises:
         CodepruneError: Something is missing, broken, or does not fit.
     """
     recipe = session.recipe
-    wanted: dict[str, None] = dict.fromkeys(("train", recipe.evaluation.split))
-    splits = {split: _rows(session, split) for split in wanted}
+    needed: dict[str, None] = dict.fromkeys(("train", recipe.evaluation.split))
+    splits = {split: _rows(session, split) for split in needed}
     _record(session, splits)
     model, reader = start_model(recipe, splits["train"])
     if recipe.training.dropout >= 0:
@@ -86,7 +86,7 @@ def prepare(session: Session) -> Material:
 
 
 def _given_masks(session: Session, model: CodeToText) -> Masks:
-    """What the model that the recipe starts from was pruned with; zeros without masks are told, or taken for masks where asked.
+    """The masks that the recipe's model was pruned with; zeros without masks give a warning, or masks where the recipe says so.
 
     Args:
         session: The run.
@@ -108,13 +108,13 @@ def _counted(mask: torch.Tensor) -> tuple[int, int]:
 
 
 def compile_forward(model: CodeToText, backend: str = "inductor") -> None:
-    """Lets torch.compile make the model's training pass; decoding stays as it is.
+    """Lets torch.compile compile the model's training pass; decoding stays as it is.
 
     One graph serves all batch sizes and lengths: without that, every new pair of lengths would be compiled anew.
 
     Args:
         model: On its device; compiled when it is first called.
-        backend: As torch.compile has it.
+        backend: A backend of torch.compile.
 
     Raises:
         TrainingError: There is no compiler for this device.
@@ -132,7 +132,7 @@ def start_model(recipe: Recipe, train: Rows) -> tuple[CodeToText, Reader]:
 
     Args:
         recipe: The run's recipe.
-        train: Training rows; a new model's tokenizer is trained on them.
+        train: Training rows; the tokenizer of a new model is trained on them.
 
     Returns:
         The model on the CPU in fp32, and its reader.
@@ -207,7 +207,7 @@ def _check_lengths(recipe: Recipe, longest: int) -> None:
 
 
 def _record(session: Session, splits: dict[str, Rows]) -> None:
-    """Writes `meta.json` at the first start; later compares with it."""
+    """Writes `meta.json` at the first start, and compares with it at every later one."""
     path, digests = session.paths.meta, {split: rows.digest for split, rows in splits.items()}
     if not path.exists() and (session.paths.finished_rounds() or session.paths.resume.exists()):
         raise RunError(
@@ -233,7 +233,7 @@ def _record(session: Session, splits: dict[str, Rows]) -> None:
 
 
 def model_digests(recipe: Recipe) -> dict[str, str]:
-    """File name -> digest of what the model that a recipe starts from is loaded from; {} for a new one.
+    """File name -> digest of the files that the recipe's model is loaded from; {} for a new model.
 
     Raises:
         ModelError: There are no weights, or the hub cannot be reached.
@@ -241,7 +241,7 @@ def model_digests(recipe: Recipe) -> dict[str, str]:
     if recipe.model.path == NEW_MODEL:
         return {}
     weights = tokenizer = find_weights(recipe.model.path)
-    with suppress(ModelError):  # without one the model cannot be loaded, and that says more of it
+    with suppress(ModelError):  # a model without one cannot be loaded, and the error of loading says more
         tokenizer = find_tokenizer(recipe.model.path) / CONFIG
     names = {name for names in TOKENIZERS for name in names} | {READER, "tokenizer_config.json", "special_tokens_map.json"}
     beside = leftovers.digests(weights.parent, [weights.name, CONFIG, MASKS])
@@ -249,11 +249,11 @@ def model_digests(recipe: Recipe) -> dict[str, str]:
 
 
 def record_code(session: Session, digest: str) -> None:
-    """Notes the further Ruby code of a pre-training in `meta.json`; later compares with it.
+    """Records the further Ruby code of a pre-training in `meta.json`, and compares with it at every later start.
 
     Args:
         session: The run, prepared.
-        digest: Of the methods that were found.
+        digest: Of the methods in that code.
 
     Raises:
         DataError: They have changed since the run began.
@@ -291,7 +291,7 @@ def _compare(then: dict[str, object], now: dict[str, object], session: Session) 
         )
     if then.get("data") != now["data"]:
         raise DataError(f"The data of {name} has changed since the run began.", "Restore it, or start a new run.")
-    if isinstance(was := then.get("model"), dict) and was != (model := now["model"]):  # older versions did not note it
+    if isinstance(was := then.get("model"), dict) and was != (model := now["model"]):  # older versions did not record it
         assert isinstance(model, dict)
         names = sorted(file for file in was | model if was.get(file) != model.get(file))
         where = f"{', '.join(names)} in {session.recipe.model.path}"

@@ -1,8 +1,8 @@
 """Pre-training: a model learns from Ruby code and comments before it learns the task.
 
-Goes through the same loop, journal, commands and resume as a pruning run, and ends with one folder, `rounds/00`. What is
-learned is an objective's business (`objectives`): with masked tokens the folder holds the encoder alone, and whoever loads it
-gets a fresh decoder; with denoising it holds the whole model.
+A pre-training uses the same loop, journal, commands and resume points as a pruning run, and ends with one folder, `rounds/00`.
+What is learned is an objective's business (`objectives`): after masked tokens the folder holds the encoder alone, and a model
+loaded from it gets a fresh decoder; after denoising it holds the whole model.
 """
 
 import hashlib
@@ -35,11 +35,11 @@ from .session import Session
 from .trainer import Trainer
 
 NEAR = 8
-"""Words in a row that are compared to find near-copies of held-out methods."""
+"""Length of the runs of words that are compared to find near-copies of held-out methods."""
 
 
 def build_corpus(session: Session, reader: Reader, train: Encoded, held: Encoded) -> Corpus:
-    """Gathers the training rows, and the methods of further Ruby files.
+    """Gathers the training rows and the methods of further Ruby files.
 
     Args:
         session: The run; its recipe names the folder of further code.
@@ -48,7 +48,7 @@ def build_corpus(session: Session, reader: Reader, train: Encoded, held: Encoded
         held: Rows to measure on.
 
     Returns:
-        What to learn from and what to measure on.
+        The training methods and the held-out ones.
     """
     data = session.recipe.data
     pairs = further_code(Path(data.code), {row.source for row in train.rows}, held_out_rows(data)) if data.code else {}
@@ -60,22 +60,22 @@ def build_corpus(session: Session, reader: Reader, train: Encoded, held: Encoded
 
 
 def held_out_rows(data: Data) -> list[Row]:
-    """All rows that no model may learn from: those of `valid` and of `test`, where the data has them."""
+    """The rows that no model may learn from: those of `valid` and `test`, where the data has these splits."""
     rows: list[Row] = []
     for split in ("valid", "test"):
-        with suppress(DataError):  # a data set may do without a test split
+        with suppress(DataError):  # a data set need not have a test split
             rows += load_rows(data.path, split, on_broken="skip", hub_config=data.hub_config, unpack_limit=data.unpack_limit).rows
     return rows
 
 
 def further_code(folder: Path, known: set[str], held: Sequence[Row]) -> dict[str, str]:
-    """The methods in the Ruby files below a folder, documented or not, each code once.
+    """The methods in the Ruby files below a folder, documented or not; equal code counts once.
 
     Args:
-        folder: Searched through and through for `*.rb`.
-        known: Source texts of rows that are used otherwise, to leave out.
-        held: Rows that no model may learn from: their methods are left out, and near-copies of them, that is methods of whose
-            runs of 8 words, names split, more than half stand in held-out ones.
+        folder: Searched for `*.rb`, subfolders included.
+        known: Source texts of rows that are used elsewhere and left out.
+        held: Rows that no model may learn from. Their methods are left out, and so are near-copies: methods of whose runs of 8
+            words, names split, more than half stand in held-out ones.
 
     Returns:
         Source text -> comment text, in the order of the files' paths.
@@ -108,24 +108,24 @@ def word_runs(source: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Validation:
-    """How a model did on the held-out tokens after a step."""
+    """Loss and accuracy on the held-out tokens after a step."""
 
     step: int
     loss: float
     """Nats a token."""
     accuracy: float
-    """Share of the tokens that it found, in [0, 1]."""
+    """Share of the tokens that the model predicted right, in [0, 1]."""
 
 
 class HeldOutTokens:
-    """The examiner of a pre-training: loss and accuracy on what is held out, the same every time. It never stops a training.
+    """The examiner of a pre-training: loss and accuracy on the same held-out tokens each time. It never stops a training.
 
     Args:
         session: Journal, recipe, precision.
         model: On its device.
         objective: What is learned.
         steps: The training's last step, which is always measured.
-        validations: Those of its resume point, as JSON.
+        validations: The measurements of its resume point, as JSON.
     """
 
     def __init__(
@@ -152,19 +152,19 @@ class HeldOutTokens:
     def due(self, step: int) -> bool:
         """As `Examiner.due`."""
         every = self._session.recipe.picker.every
-        wanted = step == self._steps or (bool(every) and step > 0 and step % every == 0)
-        return wanted and all(validation.step != step for validation in self.validations)
+        is_due = step == self._steps or (bool(every) and step > 0 and step % every == 0)
+        return is_due and all(validation.step != step for validation in self.validations)
 
     @torch.inference_mode()
     def measure(self, step: int, save: Callable[[], None]) -> None:
-        """As `Examiner.measure`; too short to be broken off."""
+        """As `Examiner.measure`; too short to be interrupted."""
         started, device = self._session.clock(), self._model.device
         self._model.eval()
         loss, right, count = 0.0, 0, 0
         for batch in self._objective.held_out():
             with autocast(self._session.accelerator):
-                found = self._objective.found(batch.to(device))
-            loss, right, count = loss + found.loss, right + found.right, count + found.count
+                sums = self._objective.sums(batch.to(device))
+            loss, right, count = loss + sums.loss, right + sums.right, count + sums.count
         self._model.train()
         validation = Validation(step, loss / max(1, count), right / max(1, count))
         self.validations.append(validation)
@@ -173,7 +173,7 @@ class HeldOutTokens:
 
 
 def run_pretraining(session: Session, material: Material) -> None:
-    """Does the pre-training that a recipe asks for, from the checkpoint where there is one.
+    """Runs the pre-training of a recipe, from the checkpoint where there is one.
 
     Args:
         session: Journal, commands, recipe, folder.
@@ -182,8 +182,8 @@ def run_pretraining(session: Session, material: Material) -> None:
     Raises:
         StopRequested: On command, a checkpoint is on disk.
         TrainingError: The loss is no finite number.
-        RunError: The run was begun before, and what it left is missing or has changed.
-        DataError: There is no further code where the recipe has it.
+        RunError: A file that an earlier process of the run left is missing or has changed.
+        DataError: The folder that the recipe names for further code holds none.
     """
     model, reader, recipe = material.model, material.reader, session.recipe
     corpus = build_corpus(session, reader, material.train, material.held_out)
@@ -218,7 +218,7 @@ def _pretrain(session: Session, material: Material, objective: HeldOutObjective)
 
 
 def _write(session: Session, material: Material, objective: HeldOutObjective, last: Validation, loop: Loop) -> None:
-    """Puts the model on disk, as round 0."""
+    """Writes the model to disk as round 0."""
     facts = {"round": 0, "sparsity": 0.0, "steps": last.step, "held_out_loss": last.loss, "held_out_accuracy": last.accuracy}
     facts["seconds"] = round(loop.seconds, 3)
     material.model.config.pretrained_only = True

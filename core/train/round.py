@@ -1,4 +1,4 @@
-"""A round of a run: what it works on, and which of its masks are counted. Holds nothing that changes; does nothing."""
+"""A round of a run: its material, and which of its masks are counted. Holds nothing that changes; does nothing."""
 
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from .session import Session
 
 @dataclass(frozen=True)
 class Material:
-    """What a run works on."""
+    """Model, reader and rows of a run."""
 
     model: CodeToText
     """On its device; at the start of the run's weights."""
@@ -28,7 +28,7 @@ class Material:
     floors: metrics.Floors
     """Of `held_out`."""
     masks: Masks = field(default_factory=dict)
-    """What the model was pruned with before this run began; that stays pruned."""
+    """The masks that the model was pruned with before this run began; those weights stay pruned."""
 
     def counts(self) -> given.Counts:
         """How many weights of each matrix were pruned before this run began."""
@@ -47,7 +47,7 @@ class Round:
 
     @property
     def steps(self) -> int:
-        """Steps that it trains at most; 0 where the dense model is given."""
+        """Most steps that it trains; 0 where the dense model is given."""
         recipe = self.session.recipe
         dense_is_given = recipe.kind == "lottery" and recipe.order == "prune-first" and self.number == 0
         return 0 if dense_is_given else recipe.training.steps
@@ -59,12 +59,12 @@ class Round:
         return figures.Heads(config.num_attention_heads, config.decoder_heads or config.num_attention_heads)
 
     def all_masks(self, masks: Masks) -> Masks:
-        """The round's masks, with ones for what the recipe prunes in later rounds."""
+        """The round's masks, with ones for the matrices that the recipe prunes in later rounds."""
         weights = prunable(self.material.model, self.session.recipe.pruning.prunable)
         return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()} | masks
 
     def own_masks(self, masks: Masks) -> Masks:
-        """Those of the weights that the recipe prunes; where it prunes none, those that the model came with."""
+        """The masks of the weights that the recipe prunes; where it prunes none, those that the model came with."""
         recipe = self.session.recipe
         if recipe.rounds == 0:
             return masks

@@ -1,6 +1,6 @@
-"""The end of a round: picks its weights, scores them, measures its matrices, and puts it on disk, complete or absent.
+"""The end of a round: picks its weights, scores them, measures its matrices, and writes it to disk, complete or absent.
 
-Killed anywhere in between, all of it is done again from the round's last resume point, with the same bits.
+After a kill anywhere in between, all of it is done again from the round's last resume point, with the same bits.
 """
 
 import json
@@ -24,16 +24,16 @@ from .scoring import CommentScores, floors
 
 
 def end_round(round_: Round, loop: Loop, examiner: CommentScores) -> None:
-    """Picks, scores the picked weights and puts the round on disk.
+    """Picks the round's weights, scores them, and writes the round to disk.
 
     Args:
         round_: The round.
-        loop: It has run; its last point is on disk or on its way there.
+        loop: After its training; its last resume point is on disk or being written.
         examiner: The loop's.
 
     Raises:
         StopRequested: On command, while the weights were scored; the round's last point is on disk.
-        RunError: The picked weights are not there any more.
+        RunError: The picked weights are missing.
     """
     session, number, last = round_.session, round_.number, loop.trainer.step
     step, bleu, reason = examiner.picker.pick(last)
@@ -44,9 +44,9 @@ def end_round(round_: Round, loop: Loop, examiner: CommentScores) -> None:
     evaluation = known[1] if known else examiner.evaluate(step, last, lambda: None)
     encoder_off = examiner.evaluate_encoder_off(step, last, evaluation, loop.settle) if number == 0 else None
     own = round_.own_masks(loop.trainer.masks)
-    # Round 0 has masks too, of ones: whoever reads a round need not know that it was the dense one.
+    # Round 0 has masks too, of ones, so that a reader of rounds need not treat the dense one differently.
     masks = round_.all_masks(loop.trainer.masks)
-    # Before the round is on disk: killed in between, the round's end is done again, and no figure is missing.
+    # Before the round is on disk: after a kill in between, the round's end is done again, and no figure is missing.
     _measure_matrices(round_, masks)
     loop.settle()
     compared = uncertainty(evaluation, session.paths.round(0) / "predictions.jsonl" if number else None)
@@ -75,7 +75,7 @@ def end_round(round_: Round, loop: Loop, examiner: CommentScores) -> None:
 
 
 def _take_best(round_: Round, examiner: CommentScores, step: int) -> None:
-    """Sets the model to the weights that the picker has as the best."""
+    """Sets the model to the best weights of the round, by its picker."""
     again = f"Delete {round_.session.paths.resume} and resume: round {round_.number} begins anew."
     with usable(examiner.best_file, again):
         facts, best = load_tensors(examiner.best_file)
@@ -84,10 +84,10 @@ def _take_best(round_: Round, examiner: CommentScores, step: int) -> None:
 
 
 def _measure_matrices(round_: Round, masks: Masks) -> None:
-    """Journals what a screen shows of each matrix."""
+    """Journals the figures of each matrix that the screens show."""
     number, before = round_.number, round_.session.paths.round(round_.number - 1)
     weights = dict(round_.material.model.named_parameters())
-    # Somebody may have made room by now and deleted them: that costs figures, not the run.
+    # They may have been deleted to make room: that costs figures, not the run.
     still_there = number > 0 and (before / "masks.safetensors").exists()
     old = load_masks(before / "masks.safetensors") if still_there else {}
     for name, mask in masks.items():
@@ -97,7 +97,7 @@ def _measure_matrices(round_: Round, masks: Masks) -> None:
 
 
 def _size_bytes(round_: Round, masks: Masks) -> int:
-    """Of the model as bitmask and values."""
+    """Bytes of the model, stored as a bitmask and values."""
     parameters = sum(weight.numel() for weight in round_.material.model.parameters())
     return figures.sparse_bytes(parameters, size(masks), kept(masks))
 
@@ -128,14 +128,14 @@ def _score_facts(
 
 
 def _decoding(round_: Round, evaluation: Evaluation) -> dict[str, object]:
-    """How long the search for comments took, and on what: times from elsewhere say nothing beside it."""
-    asked, decoded = round_.session.recipe.evaluation, evaluation.decoded
+    """How long decoding took, and on which device: times from another one cannot be compared with it."""
+    settings, decoded = round_.session.recipe.evaluation, evaluation.decoded
     return {
         "seconds": round(decoded.seconds, 4),
         "rows": len(decoded.texts),
         "tokens": decoded.tokens,
-        "beam": asked.beam,
-        **({"length_penalty": asked.length_penalty} if asked.length_penalty else {}),
+        "beam": settings.beam,
+        **({"length_penalty": settings.length_penalty} if settings.length_penalty else {}),
         "batch_size": decoded.batch_size,
         "device": describe(round_.material.model.device),
         "threads": torch.get_num_threads(),
@@ -143,7 +143,7 @@ def _decoding(round_: Round, evaluation: Evaluation) -> dict[str, object]:
 
 
 def _write(round_: Round, facts: dict[str, object], evaluation: Evaluation, masks: Masks, rewind: str) -> None:
-    """Puts the round on disk, with the digests of what later rounds read."""
+    """Writes the round to disk, with the digests of the files that later rounds read."""
     model = round_.material.model
     model.config.pretrained_only = False
     round_.session.check()

@@ -1,6 +1,6 @@
-"""Scores a round's weights by the comments they write: between steps for its picker, and at its end; keeps the best weights.
+"""Scores a round's weights by their comments, between steps for its picker and at its end; keeps the best weights.
 
-Journals what it measures, and obeys commands between two batches. Knows nothing of masks, nor of what a round leaves on disk.
+Journals the scores, and obeys commands between two batches. Knows nothing of masks, nor of what a round leaves on disk.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from .picker import Measurement, Picker
 from .round import Round
 
 SAMPLES = 6
-"""Validation methods whose comments every evaluation event carries."""
+"""Number of validation methods whose comments every evaluation event carries."""
 
 
 class CommentScores:
@@ -25,7 +25,7 @@ class CommentScores:
 
     Args:
         round_: The round.
-        measurements: Of its resume point, as JSON.
+        measurements: Those of its resume point, as JSON.
     """
 
     def __init__(self, round_: Round, measurements: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -47,7 +47,7 @@ class CommentScores:
 
     @property
     def best_file(self) -> Path:
-        """The weights that the picker has as the best of the round."""
+        """File of the best weights of the round, by its picker."""
         return self._session.paths.resume / BEST_FILE
 
     def due(self, step: int) -> bool:
@@ -62,10 +62,10 @@ class CommentScores:
             save_tensors(self.best_file, weights_of(self._material.model), {"round": self._round.number, "step": step})
 
     def check_best(self) -> None:
-        """Refuses to go on without the weights that the picker has as the best.
+        """Refuses to resume without the best weights of the round, by its picker.
 
         Raises:
-            RunError: They are missing, or of an earlier step.
+            RunError: The weights are missing, or of an earlier step.
         """
         best, number = self.picker.best, self._round.number
         if best is None or self._session.recipe.picker.rule == "last":
@@ -75,12 +75,12 @@ class CommentScores:
             raise RunError(f"{self.best_file} is missing: the weights that the picker has as the best.", start_anew)
         facts, _ = load_tensors(self.best_file)
         step = facts.get("step")
-        # Of a later step: killed after it was written and before the checkpoint was; that measurement will be made again.
+        # Weights of a later step: the run was killed before the checkpoint was written, and will measure that step again.
         if facts.get("round") != number or not isinstance(step, int) or step < best.step:
             raise RunError(f"{self.best_file} is not of round {number}, step {best.step}.", start_anew)
 
     def evaluate(self, step: int, at: int, save: Callable[[], None]) -> Evaluation:
-        """Scores the weights as they are, and journals it.
+        """Scores the weights as they are, and journals the scores.
 
         Args:
             step: The step they are of.
@@ -115,13 +115,13 @@ class CommentScores:
         return evaluation
 
     def evaluate_encoder_off(self, step: int, at: int, evaluation: Evaluation, save: Callable[[], None]) -> EncoderOff:
-        """Scores the weights without the encoder's layers: the floor that the whole study is held against.
+        """Scores the weights without the encoder's layers: the floor that the whole study is compared with.
 
         Args:
             step: The step they are of.
             at: The step where the round stands.
             evaluation: Of the model as it is.
-            save: Makes sure of a checkpoint of where the round stands.
+            save: Makes sure that there is a checkpoint of where the round stands.
         """
         session, material, number = self._session, self._material, self._round.number
         rows = len(material.held_out.rows)
@@ -149,5 +149,5 @@ class CommentScores:
 
 
 def floors(evaluation: Evaluation) -> dict[str, Scores]:
-    """What a constant sentence and the method's name score on the same rows, as events carry it."""
+    """The scores of a constant sentence and of the method's name on the same rows, as events carry them."""
     return {"constant": as_event(evaluation.floors.constant), "name": as_event(evaluation.floors.name)}

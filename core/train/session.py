@@ -1,4 +1,4 @@
-"""One worker's stay at a run: what the verbs need to journal, to obey commands and to save.
+"""One worker's session with a run: what the verbs need to journal, to obey commands and to save.
 
 Everything is passed in; nothing here trains or prunes.
 """
@@ -22,27 +22,27 @@ PAUSE_POLL_S = 0.1
 
 @dataclass
 class WorkClock:
-    """Seconds of work: stands still while the run is paused, so that no duration holds a pause.
+    """Seconds of work: the clock stands still while the run is paused, so that no duration includes a pause.
 
     Args:
-        source: Seconds that never stand still.
+        source: A clock that never stands still, in seconds.
     """
 
     source: Callable[[], float] = time.monotonic
     _paused_s: float = 0.0
 
     def __call__(self) -> float:
-        """Seconds; only differences mean anything."""
+        """Seconds of work so far; only differences mean anything."""
         return self.source() - self._paused_s
 
     def skip(self, seconds: float) -> None:
-        """Leaves out what has just passed."""
+        """Leaves out the seconds that have just passed."""
         self._paused_s += seconds
 
 
 @dataclass(frozen=True)
 class Session:
-    """What a worker hands to the loop it runs."""
+    """Everything that a worker hands to its loop."""
 
     paths: RunPaths
     recipe: Recipe
@@ -52,19 +52,19 @@ class Session:
     clock: WorkClock = field(default_factory=WorkClock)
     """For rates and durations only."""
     check: Callable[[], None] = lambda: None
-    """Raises where the run is not this worker's any more (`holder.Hold.check`)."""
+    """Raises where the run no longer belongs to this worker (`holder.Hold.check`)."""
 
     def breathe(self, round_number: int, step: int, save: Callable[[], None]) -> None:
         """Obeys commands; called between two steps and between two batches of an evaluation.
 
         Args:
-            round_number: Where the run stands.
-            step: Where the round stands.
+            round_number: The round where the run stands.
+            step: The step where the round stands.
             save: Writes a checkpoint of exactly this point.
 
         Raises:
             StopRequested: After the checkpoint is on disk.
-            HoldLostError: The run is not this worker's any more; nothing was saved.
+            HoldLostError: The run no longer belongs to this worker; nothing was saved.
         """
         self.check()
         self.control.poll()

@@ -1,4 +1,4 @@
-"""Training: optimizer, learning rate and one step at a time, with masks held.
+"""Training one step at a time: optimizer and learning rate, with pruned weights held at 0.
 
 A trainer can be stopped after any step and rebuilt from its state, bit for bit. It knows nothing of rounds, pickers or files;
 what it minimises is passed in, so that fine-tuning, pruning and pre-training share it. The settings of both presets are in
@@ -25,7 +25,7 @@ ADAM_EPSILON = 1e-8
 """The paper's, and torch's default."""
 
 MASK = "mask/"
-"""Names of masks in a trainer's state begin so."""
+"""Prefix of the names of masks in a trainer's state."""
 
 Loss = Callable[[Batch], Tensor]
 """A batch on the model's device -> mean loss, 0-dimensional."""
@@ -33,13 +33,13 @@ Loss = Callable[[Batch], Tensor]
 
 @dataclass(frozen=True)
 class Rates:
-    """Means since the last report."""
+    """Loss, learning rate and work since the last report."""
 
     loss: float
     learning_rate: float
     examples: int
     tokens: int
-    """Of sources and targets, padding not counted."""
+    """Tokens of sources and targets, padding not counted."""
 
 
 def learning_rate(training: Training, step: int, rounds: int) -> float:
@@ -70,7 +70,7 @@ def encoder_share(training: Training, step: int) -> float:
         step: Number of the step in its round, 0-based.
 
     Returns:
-        0 while they are held, rising to `encoder_rate` over as many steps again.
+        0 while the encoder is held, then rising to `encoder_rate` over as many steps again.
 
     Source: Liu and Lapata 2019, Text Summarization with Pretrained Encoders, delays one half's rate for the same reason.
     """
@@ -80,20 +80,20 @@ def encoder_share(training: Training, step: int) -> float:
 
 @dataclass(frozen=True)
 class Held:
-    """Masks in the three forms that are needed of them."""
+    """Masks in the three forms that a trainer needs."""
 
     masks: Masks
     factors: dict[str, Tensor]
-    """In the weights' own type: multiplying by bools takes four times as long."""
+    """The masks in the weights' own type: multiplying by bools takes four times as long."""
 
     @cached_property
     def bits(self) -> dict[str, Tensor]:
-        """One bit a weight, for the disk; packed when the first checkpoint asks for them, on the CPU."""
+        """The masks in one bit a weight, for the disk; packed on the CPU when the first checkpoint asks for them."""
         return {name: torch.from_numpy(to_bits(mask)) for name, mask in self.masks.items()}
 
     @staticmethod
     def of(masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> "Held":
-        """The forms of some masks.
+        """Masks in all three forms.
 
         Args:
             masks: Parameter name -> bool mask.
@@ -107,15 +107,15 @@ def stored_masks(model: nn.Module, tensors: Mapping[str, Tensor]) -> Masks:
     """The masks in a trainer's state, on the device of the model.
 
     Args:
-        model: The model whose weights they are of.
+        model: The model that the masks belong to.
         tensors: As `Trainer.state` gave them.
 
     Returns:
-        Parameter name -> bool mask; {} where none was held, or the state is of an older version, which kept none.
+        Parameter name -> bool mask; {} where none was held, or where the state is of an older version, which kept none.
 
     Raises:
-        KeyError: A mask is of no parameter of the model.
-        ValueError: A mask is not of its weight's size.
+        KeyError: A mask belongs to no parameter of the model.
+        ValueError: A mask does not have its weight's size.
     """
     weights = dict(model.named_parameters())
     bits = {name.removeprefix(MASK): stored for name, stored in tensors.items() if name.startswith(MASK)}
@@ -183,16 +183,16 @@ class Trainer:
         self._pending.append((self.step, batch.rows, checked))
         self._examples += len(batch.rows)
         self._tokens += batch.tokens
-        if device.type == "cpu":  # a GPU must not wait for each loss; its losses are looked at in `report`
+        if device.type == "cpu":  # a GPU must not wait for each loss: `report` checks its losses
             self._refuse_nan(self._pending[-1:])
 
     @property
     def masks(self) -> Masks:
-        """Parameter name -> bool mask: what is held at 0 now."""
+        """Parameter name -> bool mask: the masks held now."""
         return self._masks.masks
 
     def hold(self, masks: Masks) -> None:
-        """Holds other weights at 0 from now on.
+        """Holds these masks from now on.
 
         Args:
             masks: Parameter name -> bool mask on the weights' device, all of them; a pruned weight should stay pruned.
@@ -201,7 +201,7 @@ class Trainer:
         apply_masks(self._weights, self._masks.factors)
 
     def report(self) -> Rates:
-        """Loss, rate and work done since the last report; forgets them.
+        """Loss, learning rate and work since the last report; resets them.
 
         Raises:
             TrainingError: A loss since then was no finite number.
@@ -222,7 +222,7 @@ class Trainer:
         self._refuse_nan(self._pending)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything needed to go on from here, as tensors: weights, masks, optimizer, random-number generators."""
+        """Everything needed to resume from here, as tensors: weights, masks, optimizer, random-number generators."""
         tensors = {f"weight/{name}": weight.detach() for name, weight in self._weights.items()}
         for name, weight in self._weights.items():
             for key, value in self._optimizer.state.get(weight, {}).items():
@@ -238,7 +238,7 @@ class Trainer:
         """Goes back to a saved state.
 
         Args:
-            tensors: As `state` gave them; the masks among them are those that this trainer was made with (`stored_masks`).
+            tensors: As `state` gave them; their masks are those that this trainer was made with (`stored_masks`).
             step: The step they were saved after.
         """
         for name, weight in self._weights.items():
@@ -257,7 +257,7 @@ class Trainer:
         self.step = step
 
     def _clip(self) -> Tensor:
-        # A pruned weight gets a gradient too; it must not count in the norm, or a sparse model would train more slowly.
+        # A pruned weight gets a gradient too, which must not count in the norm, or a sparse model would train more slowly.
         for name, mask in self._masks.factors.items():
             gradient = self._weights[name].grad
             if gradient is not None:
