@@ -1,4 +1,4 @@
-"""Opens the app, and sees to it that it always leaves cleanly.
+"""Opens the app, and makes sure that it always leaves cleanly.
 
 A terminal can go away at any moment (SIGHUP, end of input), the system can ask to leave (SIGTERM): the app is gone within a
 second, with the terminal restored, and the workers never notice. Knows signals and terminals, but no run.
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
     from .tui import CodepruneApp
 
 GRACE_S = 0.7
-"""After that the process ends whatever hangs: a dead terminal blocks Textual's writer, and with it the event loop."""
+"""Seconds after which the process ends, whatever hangs: a dead terminal blocks Textual's writer, and with it the event loop."""
 FRAMES_PER_S = "120"
 """At most; a key's answer waits for the next frame."""
 SWITCH_S = 0.001
-"""How long the threads that read runs may go on while a key waits; Python's default is five times that."""
+"""Seconds that the threads that read runs may go on while a key waits; Python's default is five times that."""
 RESTORE = (
     "\x1b\\\x1b[?2004l\x1b[?7h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1004l\x1b[?2048l"
     "\x1b[<u\x1b[?1049l\x1b[?25h"
 )
-"""An end of whatever was half written; bracketed paste, mouse, focus reports and keyboard protocol off, line wrap on; back from
-the alternate screen, cursor on."""
+"""Ends whatever was half written; turns bracketed paste, mouse, focus reports and keyboard protocol off and line wrap on; leaves
+the alternate screen and shows the cursor."""
 
 
 def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) -> None:
-    """Runs the app until it is left; what was running goes on.
+    """Runs the app until the user leaves it; runs at work go on.
 
     Args:
         checkpoints: Folder of all runs; it need not exist yet.
         demo: Also show what came with the package.
-        low_bandwidth: For slow lines, whatever the settings say.
+        low_bandwidth: Spare a slow line, whatever the settings say.
 
     Raises:
-        SystemExit: There is no terminal, or the `core` that would be used isn't ours; with a text that says what to do.
+        SystemExit: There is no terminal, or the `core` that would be used isn't ours; its text says what to do.
     """
     if getattr(core, "OWNER", None) != "codeprune-tui":
         raise SystemExit(
@@ -73,7 +73,7 @@ def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) 
     threading.excepthook = partial(_tell_of_thread, app)
     try:
         app.run()
-    except Exception as error:  # whatever it is, the terminal is to be usable afterwards
+    except Exception as error:  # whatever it is, the terminal must be usable afterwards
         app.defect = error
     if app.defect is not None or app.return_code:
         leaving.restore()
@@ -83,7 +83,7 @@ def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) 
 
 
 def _last_words(app: "CodepruneApp") -> int:
-    """Says what ended the app; the exit code."""
+    """Says what ended the app, and returns the exit code."""
     error = app.defect
     if error is not None:
         again, _ = reopening(app.checkpoints)
@@ -103,7 +103,7 @@ def _tell_of_thread(app: "CodepruneApp", failure: threading.ExceptHookArgs) -> N
 def _say_goodbye(app: "CodepruneApp") -> None:
     if live := app.at_work():
         again, where = reopening(app.checkpoints)
-        # Each command on a line of its own: it is to be copied, and a terminal breaks what is long.
+        # Each command has a line of its own: the user copies it, and a terminal breaks long lines.
         print(f"Still at work in {plain(where, 300)}: {', '.join(live)}.\nWatch again: {again}\nStop: {again} stop {live[0]}")
 
 
@@ -116,7 +116,7 @@ class Leaving:
 
     def __init__(self, app: "CodepruneApp") -> None:
         self._app = app
-        # Taken now: once Textual runs, sys.stderr is its own and has no descriptor.
+        # The descriptors are taken now: once Textual runs, sys.stderr is its own and has none.
         self._input, self._output = sys.stdin.fileno(), sys.stderr.fileno()
         self._terminal = termios.tcgetattr(self._input)
         self.began = False
@@ -139,7 +139,7 @@ class Leaving:
                 loop.call_soon_threadsafe(self._app.exit)
 
     def _await_hangup(self) -> None:
-        # Only the hang-up itself is waited for: input is Textual's, whose own thread would spin on the end of it.
+        # This thread waits for the hang-up alone: Textual reads the input, and its thread would spin at the end of it.
         poller = select.poll()
         poller.register(self._input, 0)
         while not poller.poll():
@@ -163,7 +163,7 @@ class Leaving:
                 written = os.write(self._output, RESTORE.encode())
             except BlockingIOError:
                 written = 0
-            if written < len(RESTORE):  # nobody reads what was painted: that makes room
+            if written < len(RESTORE):  # nobody reads what was painted: dropping it makes room
                 termios.tcflush(self._output, termios.TCOFLUSH)
                 os.write(self._output, RESTORE.encode())
         with suppress(OSError):

@@ -1,7 +1,7 @@
-"""What comes with the package: models, a corpus, recipes, and a finished run as an example. None of it is ever written to.
+"""The bundle that comes with the package: models, a corpus, recipes, and a finished run as an example. Nothing writes to it.
 
-It lies in the checkout under `checkpoints/bundled`, and in the wheel beside this file; a path that begins with the one means the
-other as well. Reads sizes and scores without torch. Knows neither Textual nor workers.
+The bundle lies in the checkout under `checkpoints/bundled`, and in the wheel beside this file; a path that begins with the first
+also means the second. Reads sizes and scores without torch. Knows neither Textual nor workers.
 """
 
 import json
@@ -18,10 +18,10 @@ from core.regularfile import real
 from core.run.folder import RunPaths, floors_in, number_of, read_metrics
 
 PREFIX = "checkpoints/bundled/"
-"""Paths that begin so also mean what was installed with the package."""
+"""Paths that begin with this also mean what was installed with the package."""
 EXAMPLE = "example-run"
 DEMO = "demo"
-"""Name of the demo's recipe, and of the runs made from it, less their number."""
+"""Name of the demo's recipe; the runs made from it append a number."""
 WEIGHTS = "model.safetensors"
 
 
@@ -31,14 +31,14 @@ class BundledModel:
 
     name: str
     size_bytes: int
-    """Of the weights on disk."""
+    """Size of the weights on disk."""
     parameters: int
     bleu: float | None
-    """From the `metrics.json` beside the weights, as `codeprune-tui evaluate --json` prints it; None where it has none."""
+    """Score from the `metrics.json` beside the weights, as `codeprune-tui evaluate --json` writes it; None if it has none."""
     held_out_accuracy: float | None
-    """Share of held-out tokens found, of a model that was pre-trained; else None."""
+    """Share of held-out tokens that a pre-trained model predicts; None for other models."""
     scored_on: str
-    """The rows of the score, such as "1,400 valid rows"; empty where it is not told."""
+    """The rows of the score, such as "1,400 valid rows"; empty if they are not known."""
     floors: Mapping[str, float] = field(default_factory=dict)
     """Floor -> its BLEU on these rows."""
 
@@ -51,7 +51,7 @@ def folder() -> Path:
 
 
 def find(given: str) -> Path | None:
-    """What a path such as `checkpoints/bundled/ruby-mini` means; None for other paths, and where nothing is there."""
+    """The bundled file or folder that a path such as `checkpoints/bundled/ruby-mini` means; None if there is none."""
     if not given.startswith(PREFIX):
         return None
     path = folder() / given.removeprefix(PREFIX)
@@ -64,13 +64,13 @@ def recipes() -> dict[str, Path]:
 
 
 def recipe_file(given: Path) -> Path:
-    """The file that a recipe argument means: what lies there, else the recipe of that name that came with the package.
+    """The file that a recipe argument means: the file at that path, else the bundled recipe of that name.
 
     Args:
         given: A path, or a name such as "demo".
 
     Raises:
-        RecipeError: Neither; the text names the recipes there are.
+        RecipeError: The argument is neither; the text names the bundled recipes.
     """
     if given.exists() and not given.is_dir():
         return given
@@ -84,12 +84,12 @@ def recipe_file(given: Path) -> Path:
 
 
 def demo_recipe() -> Recipe:
-    """What the demo runs."""
+    """The demo's recipe."""
     return load_recipe(recipe_file(Path(DEMO)))
 
 
 def example() -> RunPaths | None:
-    """The finished run that came with the package, where it did."""
+    """The finished run that came with the package; None if the package has none."""
     paths = RunPaths(folder() / EXAMPLE)
     return paths if paths.recipe.is_file() else None
 
@@ -108,7 +108,7 @@ def check_writable(paths: RunPaths) -> None:
     """Refuses a run that came with the package.
 
     Raises:
-        RunError: It did.
+        RunError: The run came with the package.
     """
     if is_read_only(paths):
         raise RunError(f"{paths.name} came with codeprune-tui as an example: it can be read, not changed.", of_your_own())
@@ -136,7 +136,7 @@ def models() -> list[BundledModel]:
 
 
 def _count_parameters(weights: Path) -> int:
-    """Weights in a safetensors file, read off its header: 8 bytes of length, then JSON with the shapes."""
+    """The number of weights in a safetensors file, from its header: 8 bytes of length, then JSON with the shapes."""
     with weights.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))

@@ -1,6 +1,6 @@
-"""Whether this is the first start: remembered by an empty file in the platform's place for an app's state.
+"""Whether this is the first start: an empty file in the platform's folder for an app's state remembers it.
 
-Where nothing can be remembered, no start is the first: tips that come back every time would be worse than none.
+If the file cannot be written, no start is the first: tips that come back every time would be worse than none.
 """
 
 from pathlib import Path
@@ -16,10 +16,10 @@ def marker() -> Path:
 
 
 def claim(path: Path) -> bool:
-    """Whether nobody was here before; from now on somebody was.
+    """Whether this is the first start; every later call says no.
 
     Args:
-        path: The marker. Whatever lies there, a folder or a dead link, counts as somebody.
+        path: The marker. Whatever lies there, even a folder or a dead link, means that the app has started before.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

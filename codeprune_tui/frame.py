@@ -1,6 +1,6 @@
-"""What a screen may ask of the app, so that screens need not know the app itself.
+"""The part of the app that screens may use, so that they need not know the app itself.
 
-Knows no screen. The app (`tui`) fulfils `Frame`; whoever adds a screen finds here all that there is to ask for.
+Knows no screen. The app (`tui`) implements `Frame`; a new screen can use all of it.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from .modes import MODES
 from .runs.watch import Watched
 
 SLOW_POLL_S, SLOW_TICK_S = 2.0, 5.0
-"""How often a run's news and ages are shown over a slow line."""
+"""Seconds between two updates of a run's news, and of ages, over a slow line."""
 ALIVE = ("RUNNING", "PAUSED", "PAUSING…", "STOPPING…", "STARTING…", "STALE")
 """First words of the states in which a worker is there."""
 
@@ -49,7 +49,7 @@ class Frame(Protocol):
     clock: Callable[[], float]
     """Seconds since 1970."""
     demo: bool
-    """Whether what came with the package is shown, too."""
+    """Whether the bundled models and example are shown, too."""
     slow: bool
     """Whether the line to the terminal is slow."""
     keymap: dict[str, str]
@@ -57,9 +57,9 @@ class Frame(Protocol):
     watched: Watched | None
     """The run that is followed."""
     runs: list[RunInfo] | None
-    """Newest first; None until they have been listed once."""
+    """All runs, newest first; None until they have been listed once."""
     runs_problem: str
-    """Why the folder of all runs cannot be listed; empty where it can."""
+    """Why the folder of all runs cannot be listed; empty if it can."""
 
     def standing(self) -> str:
         """The watched run's state in words; a command on its way counts as taken."""
@@ -74,11 +74,11 @@ class Frame(Protocol):
         ...
 
     def perform(self, work: Callable[[], object], done: str) -> None:
-        """Does something that may take a moment in a thread, and says how it went."""
+        """Does some work in a thread, since it may take a moment, and reports its outcome."""
         ...
 
     def expect(self, paths: RunPaths, state: str) -> None:
-        """Shows a state that was asked for until the worker answers."""
+        """Shows the state that a command asks for until the worker answers."""
         ...
 
     def open_run(self, paths: RunPaths) -> None:

@@ -1,6 +1,6 @@
-"""Which keys there are, by the ids of their bindings, and whether a keymap of the user's can work.
+"""The app's keys, by the ids of their bindings, and the check of a user's keymap against them.
 
-Reads the binding tables of all screens, and therefore imports them all: only who has a keymap, or asks for help, pays for it.
+Reads the binding tables of all screens, and therefore imports them all: only a user with a keymap, or who opens Help, pays.
 """
 
 import difflib
@@ -58,13 +58,13 @@ def remappable() -> dict[str, tuple[str, str]]:
 
 
 def judge(keymap: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Takes from a keymap what can work.
+    """Takes the valid entries of a keymap.
 
     Args:
         keymap: Id of a binding -> keys, with commas between several.
 
     Returns:
-        The entries that are good, with keys as Textual names them, and a sentence for each one that is left out.
+        The valid entries, with keys as Textual names them, and a sentence for each entry that is left out.
     """
     known, problems, good = remappable(), [], {}
     for name, keys in keymap.items():
@@ -114,7 +114,7 @@ def _split(keys: str) -> list[str]:
 
 
 def _named(key: str) -> str:
-    """A key as Textual calls it, or "" where there is none of that name."""
+    """A key as Textual calls it, or "" if no key has that name."""
     if len(key) == 1:
         return _character_to_key(key) if key.isprintable() and not key.isspace() else ""
     base = key

@@ -16,23 +16,23 @@ class Mode:
     """One mode of the app."""
 
     name: str
-    """How code, keymap and settings call it."""
+    """The mode's name in code, keymap and settings."""
     key: str
     """The key that leads there."""
     title: str
-    """How the screen calls it."""
+    """The mode's name on the screen."""
     screen: str
     """Module below `screens`, a colon, and the class of its screen."""
     lists_runs: bool = False
-    """Whether it shows the list of runs, which is read more often while such a mode is in front."""
+    """Whether the mode shows the list of runs, which is read more often while such a mode is in front."""
 
     def load(self) -> "type[Screen[None]]":
-        """Imports and gives the class of its screen."""
+        """Imports and returns the class of the mode's screen."""
         module, name = self.screen.split(":")
         return cast("type[Screen[None]]", getattr(import_module(f".screens.{module}", __package__), name))
 
     def open(self) -> "Screen[object]":
-        """A new screen of it."""
+        """A new screen of the mode."""
         return cast("Screen[object]", self.load()())
 
 

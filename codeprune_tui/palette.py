@@ -1,6 +1,6 @@
-"""Every action by name, for the command palette: those of the modes that are not in front, too.
+"""Every action by name, for the command palette, also those of modes that are not in front.
 
-Read off the binding tables, and therefore imports all screens: only who opens the palette pays for it.
+Reads the binding tables, and therefore imports all screens: only a user who opens the palette pays.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from textual.binding import Binding
 from .modes import MODES
 
 ORDER = sorted(MODES, key=lambda name: name != "live")
-"""Live first: what Runs and Live share goes to the run of the status line, and not to the one under a cursor out of sight."""
+"""Live first: an action of both Runs and Live goes to the run of the status line, not to one under a cursor out of sight."""
 
 
 def elsewhere(seen: set[str]) -> Iterator[tuple[str, str, Binding]]:

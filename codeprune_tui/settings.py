@@ -1,7 +1,7 @@
-"""What the user has set once for the app, in a TOML file in the platform's place for settings.
+"""The user's settings of the app, in a TOML file in the platform's folder for settings.
 
-A wrong key never keeps the app from starting: that key has its default, and a sentence says which it is and what would be right.
-Knows neither Textual nor the keys that exist; `keys` judges the keymap, the app the theme.
+A wrong key never keeps the app from starting: it gets its default, and a sentence names the key and what it allows.
+Knows neither Textual nor the keys that exist; `keymap` judges the keymap, the app the theme.
 """
 
 import difflib
@@ -37,7 +37,7 @@ class Settings(BaseModel):
 
 
 def config_path() -> Path:
-    """Where the settings lie on this platform; the file need not exist."""
+    """The path of the settings file on this platform; the file need not exist."""
     return platformdirs.user_config_path(APP) / "config.toml"
 
 
@@ -45,10 +45,10 @@ def load(path: Path) -> tuple[Settings, list[str]]:
     """Reads the settings.
 
     Args:
-        path: The file; where there is none, every setting has its default.
+        path: The file; without one, every setting has its default.
 
     Returns:
-        The settings, and a sentence for everything that is wrong in the file and was left out.
+        The settings, and a sentence for each wrong entry of the file, which was left out.
     """
     try:
         raw = parse_toml(read_regular(path, TOML_BYTES).decode("utf-8"))
@@ -68,7 +68,7 @@ def load(path: Path) -> tuple[Settings, list[str]]:
 
 
 def remember_theme(path: Path, theme: str) -> None:
-    """Writes the theme into the file, which keeps its comments and all else.
+    """Writes the theme into the file, whose comments and other entries stay.
 
     Args:
         path: The file; made if missing.
@@ -91,7 +91,7 @@ def remember_theme(path: Path, theme: str) -> None:
 
 
 def template(ids: dict[str, tuple[str, str]]) -> str:
-    """A settings file in which every key stands with its default, commented out.
+    """A settings file that has every key with its default, commented out.
 
     Args:
         ids: Name of an action -> (its keys, what it does).

@@ -1,7 +1,7 @@
 """The Textual app: its modes, its keys, and the run it watches.
 
-It holds what is known (the watched run, the list of runs) and hands it to the screen in front; it reads no files itself (`watch`
-does, in threads) and starts no workers (`client` does). Quitting never touches a worker.
+The app holds what is known (the watched run, the list of runs) and hands it to the screen in front. It reads no files itself
+(`watch` does, in threads) and starts no workers (`client` does). Quitting never touches a worker.
 """
 
 import asyncio
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     from .screens.mode import ModeScreen
 
 EXPECT_S = 15.0
-"""How long the status line shows a command as on its way before it believes the journal's silence."""
+"""Seconds for which the status line shows a command as on its way, before it believes the journal's silence."""
 LETTERS_A_SECOND = 20
-"""How fast a toast is read, by somebody who was looking elsewhere."""
+"""Speed at which somebody who was looking elsewhere reads a toast."""
 
 
 LIVE = (State.STARTING, State.RUNNING, State.PAUSED, State.STALE)
@@ -83,14 +83,14 @@ class RunsListed(Message):
 
 
 class CodepruneApp(App[None]):
-    """Renders run folders; the workers live without it.
+    """Shows run folders; the workers live without it.
 
     Args:
         checkpoints: Folder of all runs.
         clock: Seconds since 1970; tests stop it.
         demo: Also show what came with the package: its models, and a finished run.
         config: The settings file; None for defaults that are never written.
-        low_bandwidth: For slow lines, whatever the settings say.
+        low_bandwidth: Spare a slow line, whatever the settings say.
     """
 
     TITLE = "codeprune-tui"
@@ -119,9 +119,9 @@ class CodepruneApp(App[None]):
         self.clock = clock
         self.watched: Watched | None = None
         self.runs: list[RunInfo] | None = None
-        """Newest first; None until they have been listed once."""
+        """All runs, newest first; None until they have been listed once."""
         self.runs_problem = ""
-        """Why the folder of all runs cannot be read; empty where it can."""
+        """Why the folder of all runs cannot be read; empty if it can."""
         self.keymap: dict[str, str] = {}
         """Id of a binding -> the keys that the user's settings give it."""
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -136,7 +136,7 @@ class CodepruneApp(App[None]):
         self._tidying = Tidying()
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
-        """Sends what the terminal does not show yet."""
+        """Sends the cells that the terminal does not show yet."""
         sends = self._running and not self._batch_count and not self.is_headless and self._driver is not None
         if isinstance(renderable, LayoutUpdate | ChopsUpdate) and sends:
             changes = self.painted.changes(renderable, self.size)
@@ -146,11 +146,11 @@ class CodepruneApp(App[None]):
             super()._display(screen, renderable)
 
     def fail(self, error: Exception) -> None:
-        """Ends the app by an error of its own, from wherever it was raised."""
+        """Ends the app because of an error of its own, wherever it was raised."""
         self._handle_exception(error)
 
     def _fatal_error(self) -> None:
-        # Not Textual's: its traceback shows values of variables, with whatever escapes are in them.
+        # Textual's own traceback shows values of variables, with whatever escapes are in them.
         self.defect = self._exception
         self._close_messages_no_wait()
 
@@ -161,16 +161,16 @@ class CodepruneApp(App[None]):
         super().panic(*renderables)
 
     def delay_update(self, delay: float = 0.001) -> None:
-        """Holds back what is painted while screens change, and for no longer: Textual waits for as long as a key may take."""
+        """Holds back painting only while screens change: Textual would hold it back for as long as a key may take."""
         super().delay_update(delay)
 
     def clear_selection(self) -> None:
-        """Clears what is selected, if there is a screen yet: from Python 3.12 on, fields are there before the first one."""
+        """Clears the selection if there is a screen yet: from Python 3.12 on, fields exist before the first screen."""
         if self.screen_stack:
             super().clear_selection()
 
     async def on_event(self, event: Event) -> None:
-        """Handles what comes from the terminal, keys one after the other."""
+        """Handles events from the terminal, keys one at a time."""
         if isinstance(event, Key | Paste):
             self._tidying.touched()
         if self._keys.begin(event):
@@ -179,7 +179,7 @@ class CodepruneApp(App[None]):
             self._keys.handed_on(event, target)
 
     def on_key_passed(self, message: KeyPassed) -> None:
-        """A key has done what it does."""
+        """The effect of a key is complete."""
         self._keys.passed(message)
 
     def on_mount(self) -> None:
@@ -193,7 +193,7 @@ class CodepruneApp(App[None]):
         self.call_after_refresh(self._welcome)
 
     def _welcome(self) -> None:
-        """Shows the tips at the very first start, where there is room for them."""
+        """Shows the tips at the very first start, if there is room for them."""
         if self.config is None or not self.settings.tips or self.size.width < LEAST[0] or self.size.height < LEAST[1]:
             return
         if first_start.claim(first_start.marker()):
@@ -202,12 +202,12 @@ class CodepruneApp(App[None]):
             self.push_screen(TipsScreen(), self._pass_on)
 
     def _pass_on(self, key: Key | None) -> None:
-        """Has a key that closed the tips do what it does."""
+        """Gives the key that closed the tips its usual effect."""
         if key is not None:
             self.post_message(Key(key.key, key.character))
 
     def _apply_settings(self) -> None:
-        """Takes up the user's settings, and says what of them cannot be."""
+        """Applies the user's settings, and says which of them are wrong."""
         self.register_theme(COLOUR_BLIND_SAFE)
         if self.slow:
             self.animation_level = "none"
@@ -239,7 +239,7 @@ class CodepruneApp(App[None]):
             self.settings = self.settings.model_copy(update={"theme": theme.name})
 
     def on_unmount(self) -> None:
-        """Lets the threads go."""
+        """Ends the threads."""
         for thread in (self._watcher, self._lister):
             if thread is not None:
                 thread.stop()
@@ -263,7 +263,7 @@ class CodepruneApp(App[None]):
     # What is known
 
     def on_runs_listed(self, message: RunsListed) -> None:
-        """Keeps the list; with nothing watched yet, the newest live run is."""
+        """Keeps the list; if no run is watched yet, watches the newest live run."""
         self.runs, self.runs_problem = message.runs, message.problem
         if self.watched is None and self._watcher is None:
             live = [info for info in message.runs if info.state in LIVE]
@@ -273,7 +273,7 @@ class CodepruneApp(App[None]):
             self._front(lambda screen: screen.refresh_all())
 
     def on_run_changed(self, message: RunChanged) -> None:
-        """Keeps the run's state, tells of what is new, and hands it to the mode in front."""
+        """Keeps the run's state, announces news, and hands the state to the mode in front."""
         watched, before = message.watched, self.watched
         if self._watcher is None or watched.paths != self._watcher.paths:
             return
@@ -313,7 +313,7 @@ class CodepruneApp(App[None]):
         return state
 
     def expect(self, paths: RunPaths, state: str) -> None:
-        """Shows a state that was asked for until the worker answers."""
+        """Shows the state that a command asks for until the worker answers."""
         view = self.watched.view if self.watched is not None and self.watched.paths == paths else None
         self._expected = (paths.root, state, view, self.clock() + EXPECT_S)
         self._tick()
@@ -342,7 +342,7 @@ class CodepruneApp(App[None]):
         self._tidying.look()
 
     def _front(self, show: "Callable[[ModeScreen], None]") -> None:
-        """Lets the mode in front show something; it is there below any dialog."""
+        """Lets the mode in front show something, also below a dialog."""
         from .screens.mode import ModeScreen
 
         if isinstance(screen := self._mode(), ModeScreen) and screen.is_mounted:
@@ -375,7 +375,7 @@ class CodepruneApp(App[None]):
                 self.say(f"{name}: its worker died without a message. r resumes from the last checkpoint.", "error", bell=True)
 
     def say(self, text: str, severity: SeverityLevel = "information", bell: bool = False) -> None:
-        """Shows a toast: text, never markup; for as long as reading it takes."""
+        """Shows a toast, text and never markup, for as long as reading it takes."""
         shown = short_paths(plain_lines(text, most=12))
         seconds = max(10 if severity == "error" else 5, len(shown) / LETTERS_A_SECOND)
         self.notify(shown, severity=severity, markup=False, timeout=seconds)
@@ -385,7 +385,7 @@ class CodepruneApp(App[None]):
             self._driver.write(notification(self.settings.notify, self.TITLE or "", text, "TMUX" in os.environ))
 
     def perform(self, work: Callable[[], object], done: str) -> None:
-        """Does something that may take a moment in a thread, and says how it went."""
+        """Does some work in a thread, since it may take a moment, and reports its outcome."""
         threading.Thread(target=self._perform, args=(work, done), daemon=True).start()
 
     def _perform(self, work: Callable[[], object], done: str) -> None:
@@ -408,7 +408,7 @@ class CodepruneApp(App[None]):
         while len(self.screen_stack) > 1:
             self.pop_screen()
         self.switch_mode(mode)
-        self.painted.forget()  # a terminal that something else has written to is put right by any change of mode
+        self.painted.forget()  # any change of mode repairs a terminal that something else has written to
         if self._lister is not None:
             self._lister.set_front(MODES[mode].lists_runs)
 
@@ -437,7 +437,7 @@ class CodepruneApp(App[None]):
         self.exit()
 
     def at_work(self) -> list[str]:
-        """Names of the runs that have a worker, safe to show; the list may be seconds old, the watched run is not."""
+        """Names of the runs that have a worker, safe to show; the list may be seconds old, the watched run is current."""
         working = {info.paths for info in self.runs or [] if info.state in LIVE}
         if self.watched is not None:
             working.discard(self.watched.paths)
@@ -446,7 +446,7 @@ class CodepruneApp(App[None]):
         return sorted(plain(paths.name, 60) for paths in working)
 
     def action_ask_quit(self) -> None:
-        """Leaves; asks first while something is at work."""
+        """Leaves the app; asks first while a run is at work."""
         from .screens.ask import Confirm
 
         if names := self.at_work():
@@ -510,15 +510,15 @@ class CodepruneApp(App[None]):
         for key, title in titles(self.watched.view if self.watched is not None else RunView()).items():
             yield SystemCommand(f"Chart: {plain(title, 100)}", "Show it as a chart under 2 Live", partial(self.show_series, key))
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
-        yield SystemCommand("Terminal check", "What this terminal can do, and what to set", self.action_terminal)
-        yield SystemCommand("First-start tips", "A few keys to begin with", self.action_tips)
+        yield SystemCommand("Terminal check", "Show what this terminal can do, and what to set", self.action_terminal)
+        yield SystemCommand("First-start tips", "Show a few keys to begin with", self.action_tips)
         turn = "off" if self.slow else "on"
         yield SystemCommand(
-            f"Low bandwidth: {turn}", "For slow lines: no animations, news every two seconds", self.action_low_bandwidth
+            f"Low bandwidth: {turn}", "Spare a slow line: no animations, news every two seconds", self.action_low_bandwidth
         )
 
     async def act_in(self, mode: str, action: str) -> None:
-        """Goes to a mode and does something there, once it shows what it is about."""
+        """Goes to a mode and performs an action there once the mode shows its content."""
         self.action_mode(mode)
         if (screen := self._mode()) is not None:
             act = partial(self.run_action, action, screen)
@@ -526,7 +526,7 @@ class CodepruneApp(App[None]):
             screen.call_later(partial(screen.call_after_refresh, act))
 
     def action_low_bandwidth(self) -> None:
-        """Spares the line, or no longer."""
+        """Turns low bandwidth on or off."""
         self.slow = not self.slow
         self.animation_level = "none" if self.slow else constants.TEXTUAL_ANIMATIONS
         self._ticking.stop()

@@ -161,7 +161,7 @@ async def test_names_of_run_folders_on_every_screen(tmp_path: Path, size: tuple[
             await until_shown(app, text)
             assert_harmless(shown(app))
         await pilot.press("4", "m")
-        await until_shown(app, "Compare which runs?")
+        await until_shown(app, "Which runs should be compared?")
         assert_harmless(shown(app))
         assert app.is_running
 

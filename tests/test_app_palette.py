@@ -102,7 +102,7 @@ async def test_low_bandwidth_on_and_off(tmp_path: Path) -> None:
         await until_shown(app, "ruby-1")
         await pilot.press("enter")
         await until(lambda: app.watched is not None)
-        await choose(app, pilot, "Low bandwidth", "For slow lines")
+        await choose(app, pilot, "Low bandwidth", "Spare a slow line")
         await until_shown(app, "Low bandwidth is on")
         assert app.slow
         assert app.animation_level == "none"
@@ -110,7 +110,7 @@ async def test_low_bandwidth_on_and_off(tmp_path: Path) -> None:
         assert app._watcher._poll_s == 2.0
         assert app._ticking._interval == SLOW_TICK_S
         app.clear_notifications()
-        await choose(app, pilot, "Low bandwidth", "For slow lines")
+        await choose(app, pilot, "Low bandwidth", "Spare a slow line")
         await until_shown(app, "Low bandwidth is off")
         assert not app.slow
         assert app.animation_level == "full"

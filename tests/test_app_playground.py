@@ -175,7 +175,7 @@ async def test_a_model_is_quantized_in_memory(tmp_path: Path, stand_in: Path, si
         screen = await go(app, pilot)
         await until(lambda: column(screen, 1).best is not None and column(screen, 2).best is not None)
         await pilot.press("i")
-        await until_shown(app, "Quantize column 2, ruby-1 · round 2 · 90 %, in memory, how?")
+        await until_shown(app, "How should column 2, ruby-1 · round 2 · 90 %, be quantized in memory?")
         await until_shown(app, "✗ not installed: pip [red]x[/] <1B>[2J")
         assert_harmless(shown(app))
         await pilot.press("down", "down", "down")

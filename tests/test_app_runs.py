@@ -250,7 +250,7 @@ async def test_a_new_run_from_a_shipped_recipe_and_from_a_run(tmp_path: Path, si
     async with opened(tmp_path, size) as (app, pilot):
         await until_shown(app, "old")
         await pilot.press("t")
-        await until_shown(app, "New run from which recipe?")
+        await until_shown(app, "Which recipe should the new run start from?")
         await until_shown(app, "demo-finetune")
         await pilot.press("down", "enter")
         await until(lambda: isinstance(app.screen, NewRunScreen))

@@ -282,7 +282,7 @@ async def test_a_pretraining_run_shows_its_accuracy(tmp_path: Path) -> None:
         await until_shown(app, "pre")
         await pilot.press("enter")
         await until_shown(app, "held-out tokens: loss 2.250, accuracy 54.3 %")
-        await until_shown(app, "held-out tokens found, %, by step")
+        await until_shown(app, "held-out accuracy, %, by step")
 
 
 async def test_below_60_by_16_there_is_one_status_and_it_comes_back(tmp_path: Path) -> None:

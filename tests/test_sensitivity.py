@@ -343,7 +343,7 @@ async def test_layers_shows_what_a_matrix_costs_or_how_to_measure_it(
         await until_shown(app, "codeprune-tui sensitivity runs/run/rounds/00 --by matrix")
         assert "The cost of each matrix was not measured" in shown(app)
         write_sensitivity(with_weights(found, b"dense"), paths.round(0) / NAME)
-        await until_shown(app, "chrF lost ×10 when 50 % of a matrix go (magnitude), round 0")  # it comes by itself
+        await until_shown(app, "chrF lost ×10 when 50 % of a matrix are pruned (magnitude), round 0")  # it comes by itself
         assert "12.5" in shown(app)
         assert "+1.25 (+0.50 to +2.00), clearly" in shown(app)
         await pilot.press("v")

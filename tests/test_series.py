@@ -63,7 +63,7 @@ def test_runs_without_rounds_go_by_step() -> None:
     found = chart(view, "held_out_accuracy")
     assert (found.by_round, found.left, found.right, found.unit) == (False, 0, 100, "%")
     assert found.points == ((50.0, 25.0, 0, 50),)
-    assert found.says(found.points[0]) == "step 50: held-out tokens found 25 %"
+    assert found.says(found.points[0]) == "step 50: held-out accuracy 25 %"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1e308, 1e308])

@@ -32,7 +32,7 @@ class MatrixCosts:
     """What each matrix of a model costs."""
 
     cells: Mapping[str, Cell] = field(default_factory=dict)
-    """Parameter -> what was lost when a share of it went; empty where nothing was measured."""
+    """Parameter -> the loss when a share of it is pruned; empty if nothing was measured."""
     of: str = ""
     """Whose model it is: "round 2", "round 0" or "the model at the start"."""
     rows: int = 0
@@ -50,7 +50,7 @@ class MatrixCosts:
         wish = next((cell.wish for cell in self.cells.values()), None)
         if wish is None:
             return "cost of each matrix: not measured"
-        what = f"{MEASURES[DRAWN]} lost ×10 when {percent(wish.sparsity)} of a matrix go ({wish.criterion})"
+        what = f"{MEASURES[DRAWN]} lost ×10 when {percent(wish.sparsity)} of a matrix are pruned ({wish.criterion})"
         return f"{what}, {self.of}, {self.rows:,} rows"
 
 

@@ -1,6 +1,6 @@
-"""Dialogs that ask before something happens: yes or no, or a text that has to be right.
+"""Dialogs that ask before something happens: yes or no, or a text that a check has to accept.
 
-They know nothing of runs; questions and checks are passed in. What they show is text, never markup.
+They know nothing of runs; questions and checks are passed in. They show text, never markup.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ class Confirm(ModalScreen[bool]):
     """Asks a question that is answered by yes or no.
 
     Args:
-        question: What is asked, one or two sentences.
-        yes: What the button that does it says.
+        question: The question, one or two sentences.
+        yes: Label of the button that says yes.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -51,13 +51,13 @@ class Confirm(ModalScreen[bool]):
 
 
 class Enter(ModalScreen[str | None]):
-    """Asks for a text and lets it go only when it is right; None when it was given up.
+    """Asks for a text and takes it only if the check accepts it; answers None if the user gives up.
 
     Args:
-        question: What is asked.
-        check: From a text to what is wrong with it; "" where nothing is.
-        do: What the button says.
-        value: What the field holds at first.
+        question: The question.
+        check: Returns the problem of a text; "" if it has none.
+        do: Label of the button.
+        value: The field's first value.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "give_up", "Cancel", id="ask.cancel")]
@@ -80,15 +80,15 @@ class Enter(ModalScreen[str | None]):
                 yield Button("Cancel (Esc)", id="no")
 
     def on_input_changed(self) -> None:
-        """Takes back the complaint: the text is another one now."""
+        """Clears the complaint: the text has changed."""
         self.query_one(".problem", Static).update("")
 
     def on_input_submitted(self) -> None:
-        """Enter does it, if the text is right."""
+        """Enter answers with the text, if the check accepts it."""
         self._try()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """So does the button."""
+        """The button does the same as Enter."""
         if event.button.id == "yes":
             self._try()
         else:
@@ -107,11 +107,11 @@ class Enter(ModalScreen[str | None]):
 
 
 class Choose(ModalScreen[str | None]):
-    """Asks for one of some names; None when it was given up.
+    """Asks for one of some names; answers None if the user gives up.
 
     Args:
-        question: What is asked.
-        names: What there is to choose from.
+        question: The question.
+        names: The names to choose from.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "give_up", "Cancel", id="ask.leave")]

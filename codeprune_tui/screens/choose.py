@@ -1,4 +1,4 @@
-"""A dialog that asks for one of a few things. Knows nothing of what they are; what it shows is text, never markup."""
+"""A dialog that asks for one of a few things. It does not know what they are, and shows text, never markup."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -13,11 +13,11 @@ from textual.widgets.option_list import Option
 
 
 class ChooseOne(ModalScreen[str | None]):
-    """Asks for one; None when it was given up.
+    """Asks for one of some things; answers None if the user gives up.
 
     Args:
-        question: What is asked.
-        answers: Key -> what is shown of it, safe to show; the first is highlighted.
+        question: The question.
+        answers: Key -> its text, safe to show; the first is highlighted.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "give_up", "Cancel", id="choose.cancel")]
@@ -37,7 +37,7 @@ class ChooseOne(ModalScreen[str | None]):
             yield OptionList(*(Option(Content(text)) for text in self._answers.values()), markup=False)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter or a click takes one."""
+        """Enter or a click answers with one."""
         self.dismiss(list(self._answers)[event.option_index])
 
     def action_give_up(self) -> None:

@@ -1,6 +1,6 @@
 """Mode 4: any runs on one chart and in one sortable table; scores against sparsity, round or size.
 
-The results come from journals and `metrics.json` (a thread of its own reads them): no weights are needed, and none are read.
+A thread reads the results from journals and `metrics.json`; weights are neither needed nor read.
 """
 
 from contextlib import suppress
@@ -35,7 +35,7 @@ from .marks import MarkRuns
 from .mode import ModeScreen
 
 ZOOM_MOST = 6
-"""Halvings; more shows nothing between two points."""
+"""Most halvings of the chart; beyond them it shows nothing between two points."""
 EMPTY = Content.assemble(
     ("Nothing to compare yet.\n\n", "bold"),
     "Runs appear here with their first complete round. ",
@@ -136,7 +136,7 @@ class CompareScreen(ModeScreen):
     def __init__(self) -> None:
         super().__init__()
         self._marked: list[str] | None = None
-        """What was marked; None means the newest."""
+        """Names of the marked runs; None means the newest."""
         self._results: Results = {}
         self._keys: dict[str, str] = {}
         self._grouped = False
@@ -145,7 +145,7 @@ class CompareScreen(ModeScreen):
         self._sorted, self._down = "run", False
         self._zoom = 0
         self._panned = ("", 0)
-        """Chosen line, and by how many half widths the zoomed part was moved away from it."""
+        """The chosen line, and by how many half widths the zoomed part is moved away from it."""
         self._comparer = Comparer(self._publish)
 
     def body(self) -> ComposeResult:
@@ -162,11 +162,11 @@ class CompareScreen(ModeScreen):
         self._comparer.start()
 
     def on_unmount(self) -> None:
-        """Lets the thread go."""
+        """Ends the thread."""
         self._comparer.stop()
 
     def on_screen_suspend(self) -> None:
-        """Nobody looks: reads nothing."""
+        """Stops reading while nobody looks."""
         self._comparer.set_front(False)
 
     def on_screen_resume(self, event: ScreenResume) -> None:
@@ -196,7 +196,7 @@ class CompareScreen(ModeScreen):
     # What is shown
 
     def show_news(self) -> None:
-        """Compares what is marked now, as far as it is still there."""
+        """Compares the marked runs, as far as they still exist."""
         there = {info.paths.name: info.paths for info in self.frame.runs or []}
         self._comparer.set_runs(tuple(there[name] for name in self._marks() if name in there))
 
@@ -210,7 +210,7 @@ class CompareScreen(ModeScreen):
 
     @property
     def _shown(self) -> Results:
-        """What chart and table show: runs, or curves of several seeds."""
+        """The results that chart and table show: of runs, or of curves of several seeds."""
         return grouped(self._results, self._keys) if self._grouped else self._results
 
     def action_group(self) -> None:
@@ -233,7 +233,7 @@ class CompareScreen(ModeScreen):
                 self._table.focus()
 
     def _show_chosen(self) -> None:
-        """The chart, zoomed in on the chosen line where it is zoomed, and what is known of that line."""
+        """Shows the chart, zoomed in on the chosen line if it is zoomed, and the facts of that line."""
         result, axis = self._table.chosen, AXES[self._axis]
         across, up = (None, None) if result is None else (axis.value(result), result.scores.get(self._measure))
         centre = None if across is None or up is None else (across, up)
@@ -288,12 +288,12 @@ class CompareScreen(ModeScreen):
         self._show()
 
     def action_reverse(self) -> None:
-        """Turns the order around."""
+        """Reverses the order."""
         self._down = not self._down
         self._show()
 
     def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
-        """Sorts by the clicked column; a second click turns the order around."""
+        """Sorts by the clicked column; a second click reverses the order."""
         if (key := event.column_key.value) in COLUMNS:
             self._down = not self._down if key == self._sorted else False
             self._sorted = key
@@ -324,7 +324,7 @@ class CompareScreen(ModeScreen):
             self._show_chosen()
 
     def action_export(self) -> None:
-        """Asks as what, then writes what is shown."""
+        """Asks for a format, then writes what is shown."""
         if self._table.results:
             self.app.push_screen(ChooseOne("Write into the current folder as:", ENDINGS), self._export)
         else:
@@ -333,7 +333,7 @@ class CompareScreen(ModeScreen):
     def _export(self, ending: str | None) -> None:
         if ending is None:
             return
-        # Tables hold what was measured, run by run; whoever wants means can take them.
+        # Tables hold the measurements run by run; a reader can take means of them.
         path, rows = free_file(Path.cwd(), ending), in_order(self._results, self._sorted, self._down)
         shown = picture(self._shown, AXES[self._axis], self._measure)
         folders = [info.paths.root.absolute() for info in self.frame.runs or [] if info.paths.name in self._results]

@@ -11,10 +11,10 @@ from ..widgets.field import FieldRow
 
 
 class Fold(Collapsible):
-    """Keys that are seldom changed, out of view until asked for.
+    """Keys that are seldom changed, out of view until the user opens the fold.
 
     Args:
-        title: What it says while folded.
+        title: The title while the fold is closed.
         keys: Dotted names.
     """
 
@@ -24,12 +24,12 @@ class Fold(Collapsible):
         self.keys = tuple(keys)
 
     def scroll_visible(self, *given: object, **options: object) -> None:
-        """Scrolls to the fold that is being opened by itself; when all open at once, the view stays with the focus."""
+        """Scrolls to a fold that is opened alone; when all open at once, the view stays with the focus."""
         if self.has_focus_within:
             super().scroll_visible(*given, **options)  # type: ignore[arg-type]  # passed on as they came
 
     def take_keys(self) -> list[str]:
-        """The keys the first time, nothing after that."""
+        """Returns the keys the first time, nothing after that."""
         keys, self._keys = self._keys, []
         return keys
 

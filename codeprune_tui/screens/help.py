@@ -1,4 +1,4 @@
-"""All keys, read off the binding tables: what is bound is what is explained."""
+"""All keys, read from the binding tables, so that every binding is explained."""
 
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, cast
@@ -82,7 +82,7 @@ def sections(keymap: Mapping[str, str]) -> Iterable[tuple[str, list[tuple[str, s
 
 
 class HelpScreen(ModalScreen[None]):
-    """The keys, in front of whatever was there."""
+    """The keys, in front of the screen that was there."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,enter", "dismiss", "Close", id="help.close"),
@@ -95,7 +95,7 @@ class HelpScreen(ModalScreen[None]):
         self._first = f"{MODES[mode].key} {MODES[mode].title}" if mode in MODES else ""
 
     def compose(self) -> ComposeResult:
-        """What scrolls: the keys of the mode that was left, then all others."""
+        """The text that scrolls: the keys of the mode that was in front, then all others."""
         keymap = cast("Frame", self.app).keymap
         tables = list(sections(keymap))
         close, terminal, tips = (

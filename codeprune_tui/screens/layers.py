@@ -1,6 +1,6 @@
-"""Mode 3: the watched run matrix by matrix: a heatmap with a cursor, one matrix as a block map, and the steps through rounds.
+"""Mode 3: the watched run matrix by matrix: a heatmap with a cursor, one matrix as a block map, and steps through rounds.
 
-Shows what the worker journalled; runs of older versions lack most of it, and then the screen says so.
+The screen shows what the worker journalled; runs of older versions lack most of it, and then the screen says so.
 """
 
 import math
@@ -46,19 +46,19 @@ from .live import NO_RUN
 from .mode import RUN_KEYS, ModeScreen, Target
 
 PLAY_S = 0.8
-"""Seconds that a round stays while they are played."""
+"""Seconds for which each round is shown while rounds are played."""
 NO_MATRICES = "Dense: nothing is pruned or measured yet."
 NO_COSTS = "The cost of each matrix was not measured; the command below measures it."
 NEW_LINE = ("", "mean |w| of kept", "dead rows")
 """Facts that begin a line of a narrow screen."""
 COST = "cost"
-"""The figure that no round measures: what a matrix costs when half of it go, by `codeprune-tui sensitivity`."""
+"""The figure that no round measures: the cost of pruning half of a matrix, by `codeprune-tui sensitivity`."""
 LEAST = 76
-"""Columns that all facts need to stand on four lines."""
+"""Columns of the screen that all facts need to fit on four lines."""
 
 
 class CostsFound(Message):
-    """What matrices cost was looked up."""
+    """The costs of matrices were looked up."""
 
 
 class LayersScreen(ModeScreen):
@@ -139,9 +139,9 @@ class LayersScreen(ModeScreen):
     def __init__(self) -> None:
         super().__init__()
         self._chosen_measure = ""
-        """What the user switched to; until then what tells most of the round is shown."""
+        """The figure that the user switched to; until then the one that tells most of the round is shown."""
         self._at: int | None = None
-        """The round that was stepped to; None follows the newest."""
+        """The round that the user stepped to; None follows the newest."""
         self._run = ""
         self._shown: tuple[object, ...] = ()
         self._playing: Timer | None = None
@@ -167,12 +167,12 @@ class LayersScreen(ModeScreen):
         self.add_class("-no-run")
 
     def on_resize(self) -> None:
-        """The facts are arranged by the room there is."""
+        """Arranges the facts by the room there is."""
         self._shown = ()
         self.call_after_refresh(self.refresh_all)
 
     def on_screen_suspend(self) -> None:
-        """Nobody looks: stops playing."""
+        """Stops playing while nobody looks."""
         self._stop_playing()
 
     def target(self) -> Target | None:
@@ -199,7 +199,7 @@ class LayersScreen(ModeScreen):
             self._shown = (*state, self.query_one("#grid", LayerGrid).chosen)
 
     def show_time(self) -> None:
-        """Somebody may measure costs beside the app."""
+        """Looks the costs up again: somebody may measure them beside the app."""
         if self._measure == COST:
             self._finder.forget()
             self.refresh_all()
@@ -212,7 +212,7 @@ class LayersScreen(ModeScreen):
             return
 
     def on_costs_found(self) -> None:
-        """Shows what was found."""
+        """Shows the costs that were found."""
         self.refresh_all()
 
     def _show_costs(self, view: RunView, costs: MatrixCosts) -> None:
@@ -254,7 +254,7 @@ class LayersScreen(ModeScreen):
         self._show_second(view, number)
 
     def _show_second(self, view: RunView, number: int) -> None:
-        """On large screens, figures that are not shown above: what the matrices kept, or how much of them goes."""
+        """Shows, on large screens, another figure of the matrices than the one above: sparsity, change or magnitude."""
         second = self.query_one("#second", LayerGrid)
         if second.display:
             shown = matrices(view, number)
@@ -314,7 +314,7 @@ class LayersScreen(ModeScreen):
         self.refresh_all()
 
     def on_layer_grid_opened(self) -> None:
-        """A second click opens."""
+        """A second click opens the matrix."""
         self.action_open()
 
     # Keys
@@ -324,13 +324,13 @@ class LayersScreen(ModeScreen):
         self.query_one("#grid", LayerGrid).move(down, right)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offers only what does something: an opened matrix can be closed, and its map shows no other figures."""
+        """Offers only keys with an effect: an opened matrix can be closed, and its map shows no other figures."""
         if action in ("open", "measure"):
             return not self.has_class("opened")
         return self.has_class("opened") if action == "close" else super().check_action(action, parameters)
 
     def on_key(self, event: Key) -> None:
-        """Enter also closes what it has opened; its binding is not offered then."""
+        """Enter also closes the matrix that it has opened; its binding is not offered then."""
         if event.key == "enter" and self.has_class("opened"):
             event.stop()
             self.action_close()
@@ -374,7 +374,7 @@ class LayersScreen(ModeScreen):
         self.refresh_all()
 
     def _step(self, by: int) -> bool:
-        """Whether there was a round to go to; the last one is followed as it becomes another."""
+        """Goes to another round if there is one, and says whether it is not the last; the last one follows the run."""
         watched = self.frame.watched
         known = rounds(watched.view) if watched is not None else []
         if watched is None or not known:
@@ -396,7 +396,7 @@ def _facts(pairs: list[tuple[str, str]], matrix: Matrix, *, width: int, wide: bo
         lines = [Content.assemble((f"{label:<17}", "$text-muted"), text) for label, text in pairs]
         return Content("\n").join([name, Content(""), *lines])
     lines = [name]
-    if width < LEAST:  # something has to go: the name says what the title does, and what is kept follows from the sparsity
+    if width < LEAST:  # too narrow: the title has the name, and the kept share follows from the sparsity
         lines, pairs = [], [(label, text) for label, text in pairs if label != "kept"]
     beginning = True
     for label, text in pairs:

@@ -1,6 +1,6 @@
 """Mode 2: the watched run, live: heatmap, scores by round, loss, comments, log.
 
-Shows the run's view and nothing else; every pane takes the whole view and repaints only what differs.
+The screen shows the run's view and nothing else; every pane takes the whole view and repaints only what differs.
 """
 
 from typing import ClassVar
@@ -49,7 +49,7 @@ NO_RUN = Content.assemble(
 
 
 class MachineMeasured(Message):
-    """There are new figures of the machine."""
+    """The machine was measured again."""
 
     def __init__(self, worker: Worker, figures: Figures) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class ExampleRead(Message):
 
 
 class LiveScreen(ModeScreen):
-    """One run as it goes."""
+    """One run while it is at work."""
 
     MODE = "live"
     AUTO_FOCUS = "RunLog"
@@ -78,9 +78,9 @@ class LiveScreen(ModeScreen):
         self._shown: RunView | None = None
         self._machine = MachineWatch(self._measured)
         self._followed: Worker | None = None
-        """The worker whose machine is measured."""
+        """The worker whose machine the thread measures."""
         self._example: RunView | None = None
-        """What the demo's first minutes show; read when it is wanted."""
+        """The example run that the demo's first minutes show; read when it is needed."""
         self._previewer = Previewer(self._read_example)
 
     def body(self) -> ComposeResult:
@@ -113,16 +113,16 @@ class LiveScreen(ModeScreen):
         self._previewer.start()
 
     def on_unmount(self) -> None:
-        """Lets the thread go."""
+        """Ends the thread."""
         self._machine.stop()
         self._previewer.stop()
 
     def on_screen_suspend(self) -> None:
-        """Nobody looks: measures nothing."""
+        """Stops measuring while nobody looks."""
         self._machine.follow(None)
 
     def on_resize(self) -> None:
-        """Some panes say more where there is more room."""
+        """Shows more in some panes if there is more room."""
         self._shown = None
         self.call_after_refresh(self.refresh_all)
 
@@ -174,7 +174,7 @@ class LiveScreen(ModeScreen):
     # The demo's first minutes
 
     def _show_scores(self, view: RunView) -> None:
-        """The run's scores; for as long as a demo run has none, those of the example, which says whose they are."""
+        """Shows the run's scores; until a demo run has some, those of the example, under the example's name."""
         paths = self.frame.watched.paths if self.frame.watched is not None else None
         example = bundle.example() if paths is not None and self._is_first_demo(paths, view) else None
         if example is None or self._example is None:
@@ -195,7 +195,7 @@ class LiveScreen(ModeScreen):
             return
 
     def on_example_read(self, message: ExampleRead) -> None:
-        """Keeps it: it never changes."""
+        """Keeps the example run: it never changes."""
         self._example = message.view
         self._previewer.set_run(None)
         if self._shown is not None:
@@ -204,12 +204,12 @@ class LiveScreen(ModeScreen):
     # Charts
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What is done with charts is done while they are there."""
+        """Offers the keys of charts only while charts are shown."""
         there = self.has_class("charts")
         return there or (action not in CHART_ACTIONS and (action != "leave_charts" or self.maximized is not None))
 
     def action_charts(self) -> None:
-        """Shows two series as charts instead of the panes, or the panes again."""
+        """Shows two series as charts in place of the panes, or the panes again."""
         self.minimize()
         self.toggle_class("charts")
         self._shown = None
@@ -252,7 +252,7 @@ class LiveScreen(ModeScreen):
         self.query_one(Charts).chosen.zoom(by)
 
     def action_chart_pan(self, by: int) -> None:
-        """Goes along the chosen chart."""
+        """Moves the zoomed part of the chosen chart."""
         self.query_one(Charts).chosen.pan(by)
 
     def action_chart_move(self, by: int) -> None:
@@ -262,7 +262,7 @@ class LiveScreen(ModeScreen):
     # The machine
 
     def _follow_machine(self) -> None:
-        """Has the worker's machine measured if it is this one; says why not otherwise."""
+        """Measures the worker's machine if it is this one; else says why it is not measured."""
         watched, self._followed, why = self.frame.watched, None, ""
         state = self.frame.standing()
         if watched is None or state.split(" ")[0] not in ALIVE:
@@ -303,7 +303,7 @@ class LiveScreen(ModeScreen):
         return None if watched is None else Target(watched.paths, self.frame.standing())
 
     def action_freeze(self) -> None:
-        """Freezes what is shown, or lets it go on."""
+        """Freezes the view, or thaws it."""
         if self._frozen is not None:
             self._thaw()
             self.refresh_all()
@@ -318,7 +318,7 @@ class LiveScreen(ModeScreen):
         self.remove_class("frozen")
 
     def action_other(self) -> None:
-        """Shows the log or the comments, where only one of them fits."""
+        """Shows the log or the comments, if only one of them fits."""
         self.toggle_class("show-samples")
 
     def action_whole_log(self) -> None:

@@ -1,4 +1,4 @@
-"""The keys of the live view; what they do is `screens.live`'s."""
+"""The keys of the live view; `screens.live` has their actions."""
 
 from textual.binding import Binding, BindingType
 
@@ -55,4 +55,4 @@ LIVE_KEYS: list[BindingType] = [
 ]
 
 CHART_ACTIONS = ("series", "choose_series", "chart_move", "chart_zoom", "chart_pan")
-"""What only charts can do."""
+"""Actions that only charts have."""

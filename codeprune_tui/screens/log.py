@@ -1,6 +1,6 @@
 """The whole log of a run on the whole screen: what happened, in sentences, or what its worker printed; `/` searches.
 
-Reads nothing itself; a thread hands it the text.
+The screen reads nothing itself; a thread hands it the text.
 """
 
 from typing import ClassVar, cast
@@ -92,7 +92,7 @@ class LogScreen(Screen[None]):
         self.set_interval(1.0, self._tick)
 
     def on_unmount(self) -> None:
-        """Lets the thread go."""
+        """Ends the thread."""
         if self._watch is not None:
             self._watch.stop()
 
@@ -113,7 +113,7 @@ class LogScreen(Screen[None]):
             return
 
     def on_log_read(self, message: LogRead) -> None:
-        """Shows what was read, unless the other log was asked for since."""
+        """Shows the text that was read, unless the user has switched to the other log since."""
         if self._watch is None or message.text.name != self._watch.text_name:
             return
         self._text = message.text
@@ -123,7 +123,7 @@ class LogScreen(Screen[None]):
         self._tick()
 
     def _tick(self) -> None:
-        """Shows how the run stands, and where in the log one is; repaints only what differs."""
+        """Shows the run's state, and the place in the log; repaints only what differs."""
         self.query_one(StatusLine).show(self.frame.status())
         pager = self.query_one(Pager)
         at, matches = pager.found
@@ -140,7 +140,7 @@ class LogScreen(Screen[None]):
     # Keys
 
     def action_search(self) -> None:
-        """Asks what to look for."""
+        """Asks for the text to search for."""
         self.add_class("searching")
         self.query_one("#log-search", Input).focus()
 
@@ -175,7 +175,7 @@ class LogScreen(Screen[None]):
         self._read()
 
     def action_back(self) -> None:
-        """Out of the search field, then out of the search, then out of the log."""
+        """Leaves the search field, then the search, then the log."""
         search = self.query_one("#log-search", Input)
         if self.has_class("searching"):
             self._leave_search()

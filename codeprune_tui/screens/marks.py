@@ -18,11 +18,11 @@ from ..views.text import held_against
 
 
 class MarkRuns(ModalScreen[list[str] | None]):
-    """Asks for one to `MOST` runs; None when it was given up.
+    """Asks for one to `MOST` runs; answers None if the user gives up.
 
     Args:
         infos: All runs.
-        marked: Names of those that are marked now.
+        marked: Names of the runs that are marked now.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -40,9 +40,11 @@ class MarkRuns(ModalScreen[list[str] | None]):
         self._marked = [name for name in marked if name in {info.paths.name for info in infos}]
 
     def compose(self) -> ComposeResult:
-        """What to do, the runs, a complaint."""
+        """The question, the runs, a complaint."""
         with Vertical(classes="dialog"):
-            yield Static(f"Compare which runs? Space marks, Enter compares, Esc leaves it; {MOST} at most.", markup=False)
+            yield Static(
+                f"Which runs should be compared? Space marks, Enter compares, Esc leaves it; {MOST} at most.", markup=False
+            )
             yield OptionList(*(Option(_prompt(info, info.paths.name in self._marked)) for info in self._infos), markup=False)
             yield Static("", markup=False, classes="problem")
 
@@ -51,7 +53,7 @@ class MarkRuns(ModalScreen[list[str] | None]):
         self.dismiss(None)
 
     def action_turn(self) -> None:
-        """Marks the highlighted run, or takes its mark away; earlier marks keep their order, and so their markers."""
+        """Marks the highlighted run, or removes its mark; earlier marks keep their order, and so their markers."""
         options = self.query_one(OptionList)
         if options.highlighted is not None:
             info = self._infos[options.highlighted]
@@ -66,7 +68,7 @@ class MarkRuns(ModalScreen[list[str] | None]):
         self.action_turn()
 
     def action_take(self) -> None:
-        """Compares what is marked."""
+        """Answers with the marked runs."""
         if 0 < len(self._marked) <= MOST:
             self.dismiss(self._marked)
         else:

@@ -1,7 +1,7 @@
-"""What every mode shares: the status line on top, the keys at the bottom, and the commands to the run it is about.
+"""The parts that every mode shares: the status line on top, the keys at the bottom, and the commands to its run.
 
-Which run that is, the mode says (`target`). Commands go through the client in a thread of their own, since starting a worker
-takes a moment; what went wrong comes back as a toast with its fix.
+The mode says which run that is (`target`). Commands go through the client in a thread of their own, since starting a worker
+takes a moment; an error comes back as a toast with its fix.
 """
 
 from contextlib import suppress
@@ -43,11 +43,11 @@ class Target:
 
     paths: RunPaths
     state: str
-    """In the words of the status line."""
+    """The run's state, in the words of the status line."""
 
     @property
     def alive(self) -> bool:
-        """Whether a worker is there to take commands."""
+        """Whether the run has a worker to take commands."""
         return self.state.split(" ")[0] in ALIVE
 
     @property
@@ -77,7 +77,7 @@ class ModeScreen(Screen[None]):
         yield KeyLine()
 
     def on_mount(self) -> None:
-        """Puts toasts below the body, and so above whatever else stands at the bottom; Textual has them first."""
+        """Puts toasts after the body, and so above everything else at the bottom; Textual puts them first."""
         for rack in self.query_children(ToastRack):
             self.move_child(rack, after=len(self.children) - 1)
 
@@ -86,9 +86,9 @@ class ModeScreen(Screen[None]):
         raise NotImplementedError
 
     def on_screen_resume(self, event: ScreenResume) -> None:
-        """Shows what has come while another mode was in front.
+        """Shows the news that came while another mode was in front.
 
-        The styles of all widgets are found anew only if the app as a whole has changed: its widgets keep theirs up to date.
+        Textual computes the styles of all widgets again only if the app as a whole has changed: widgets keep theirs up to date.
         """
         look = (self.app.pseudo_classes, self.app.classes)
         event.refresh_styles = look != self._styled_for
@@ -103,20 +103,20 @@ class ModeScreen(Screen[None]):
             self.show_news()
 
     def tick(self) -> None:
-        """Once a second: shows what changes by time alone."""
+        """Shows, once a second, what changes by time alone."""
         with suppress(NoMatches):
             self.show_status()
             self.show_time()
 
     def show_status(self) -> None:
-        """Shows how the watched run stands."""
+        """Shows the watched run's state."""
         self.query_one(StatusLine).show(self.frame.status())
 
     def show_news(self) -> None:
-        """Shows what the app knows now; a mode without any has nothing to do."""
+        """Shows what the app knows now; a mode that shows none of it does nothing."""
 
     def show_time(self) -> None:
-        """Shows ages; a mode without any has nothing to do."""
+        """Shows ages; a mode without ages does nothing."""
 
     def target(self) -> Target | None:
         """The run that commands go to."""
@@ -127,7 +127,7 @@ class ModeScreen(Screen[None]):
         self.frame.action_mode(event.mode)
 
     def _alive(self) -> Target | None:
-        """The target if it has a worker; otherwise says what to do."""
+        """The target if it has a worker; else a toast says what to do."""
         target = self.target()
         if target is None:
             self.frame.say("There is no run to command. Choose one under 1 Runs, or start one under 6 New run.", "warning")
@@ -143,7 +143,7 @@ class ModeScreen(Screen[None]):
         return target
 
     def action_pause(self) -> None:
-        """Pauses, or goes on."""
+        """Pauses the run, or lets it go on."""
         if target := self._alive():
             if target.state in ("PAUSED", "PAUSING…"):
                 self.frame.perform(partial(client.resume, target.paths), f"{target.name} goes on.")
@@ -152,7 +152,7 @@ class ModeScreen(Screen[None]):
                 self.frame.perform(partial(client.pause, target.paths), "")
 
     def action_resume(self) -> None:
-        """Goes on with a run that has no worker, or that is paused."""
+        """Lets a run go on that has no worker, or that is paused."""
         target = self.target()
         if target is None or bundle.is_read_only(target.paths):
             self._alive()
@@ -200,7 +200,7 @@ class ModeScreen(Screen[None]):
 
     def _kill_if(self, target: Target, answer: str | None) -> None:
         if answer is not None:
-            # Of the run that is watched, the app tells once its worker is gone.
+            # Once the worker of the watched run is gone, the app says so.
             watched = self.frame.watched is not None and self.frame.watched.paths == target.paths
             done = "" if watched else killed(target.name, client.undone(target.paths))
             self.frame.perform(partial(client.kill, target.paths), done)

@@ -1,7 +1,7 @@
-"""Mode 6: a form over the whole recipe, judged while one types, and the start of the run.
+"""Mode 6: a form for the whole recipe, checked while the user types, and the start of the run.
 
-The rows are made from the recipe's own fields, so a new key appears here by itself. What is sent is exactly what the preview
-shows; the same run can be had from the command line, and how is shown, too. What it costs, `costing` looks up.
+The rows follow from the recipe's own fields, so a new key appears by itself. The run gets exactly the recipe that the preview
+shows; the screen also shows the command that starts the same run. `costing` looks up the costs.
 """
 
 from dataclasses import replace
@@ -63,7 +63,7 @@ class NewRunScreen(ModeScreen):
     ]
 
     class CostsFound(Message):
-        """A look at the costs of a recipe is over."""
+        """The costs of a recipe have been looked up."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,11 +73,11 @@ class NewRunScreen(ModeScreen):
         self._starting = False
         self._empty_rows = False
         self.is_built = False
-        """Whether the rows are there; keys wait for them."""
+        """Whether the form has its rows; keys wait for them."""
         self._wanted = ""
 
     def body(self) -> ComposeResult:
-        """The form, the preview, and what is judged."""
+        """The form, the preview, and the verdict."""
         with Horizontal(id="body"):
             with VerticalScroll(id="form", can_focus=False):
                 with Horizontal(classes="field"):
@@ -107,7 +107,7 @@ class NewRunScreen(ModeScreen):
                 yield Fold(f"more: {', '.join(key.rpartition('.')[2] for key in folded)}", folded)
 
     async def on_collapsible_expanded(self, event: Collapsible.Expanded) -> None:
-        """Makes the rows of a fold when it is opened for the first time: half of the form is seldom looked at."""
+        """Makes the rows of a fold when it is first opened: half of the form is seldom looked at."""
         if isinstance(event.collapsible, Fold) and (keys := event.collapsible.take_keys()):
             await event.collapsible.query_one(Collapsible.Contents).mount_all(rows_of(keys))
             self._empty_rows = True
@@ -130,7 +130,7 @@ class NewRunScreen(ModeScreen):
         self.call_after_refresh(self._build)
 
     async def _build(self) -> None:
-        """Makes the rows, which takes a moment, once it is to be seen that they are being made."""
+        """Makes the rows, which takes a moment, once the screen says so."""
         await self.query_one("#form").mount_all(self._sections())
         await self.query_one("#loading").remove()
         self.is_built = True
@@ -151,7 +151,7 @@ class NewRunScreen(ModeScreen):
         self._judge(show_all=True)
 
     def on_field_row_edited(self, event: FieldRow.Edited) -> None:
-        """Judges again with the new entry."""
+        """Checks the recipe again with the new entry."""
         if event.value == "":
             self._entries.pop(event.key, None)
         else:
@@ -159,7 +159,7 @@ class NewRunScreen(ModeScreen):
         self._judge()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """The run's name is no key of the recipe; it is judged all the same."""
+        """Checks the run's name, too, which is no key of the recipe."""
         self._show_outcome()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -181,7 +181,7 @@ class NewRunScreen(ModeScreen):
             self.query_one("#hint", Static).update(Content.assemble("Enter opens or closes: ", plain(", ".join(row.keys), 400)))
 
     def on_descendant_blur(self, event: DescendantBlur) -> None:
-        """A line that was left empty shows its default again."""
+        """Shows the default again in a line that was left empty."""
         if isinstance(row := event.widget.parent, FieldRow) and row.key not in self._entries:
             self.call_after_refresh(self._judge)
 
@@ -190,8 +190,8 @@ class NewRunScreen(ModeScreen):
         recipe = self._outcome.recipe
         shown = values(recipe) if recipe else {**values(Recipe()), **self._entries} if show_all else {}
         for row in self.query(FieldRow):
-            # A key that nobody has entered shows what it will be, which may depend on others, such as the preset.
-            # The one that is being typed into stays as it is, even empty.
+            # A key without an entry shows the value that it will have, which may depend on others, such as the preset.
+            # The line that the user is typing into stays as it is, even empty.
             if row.key in shown and (show_all or (row.key not in self._entries and not row.has_focus_within)):
                 row.show_value(shown[row.key], over=show_all and over)
             row.show_problem(self._outcome.problems.get(row.key, ""))
@@ -248,24 +248,24 @@ class NewRunScreen(ModeScreen):
         return typed or free_name(self.frame.checkpoints, client.default_stem(recipe))
 
     def on_new_run_screen_costs_found(self) -> None:
-        """Shows them, or what was entered meanwhile is looked up next."""
+        """Shows the costs, or looks up those of entries that came meanwhile."""
         self._show_outcome()
 
     def on_screen_resume(self, event: ScreenResume) -> None:
-        """Another run may have been measured meanwhile."""
+        """Looks the costs up again: another run may have been measured meanwhile."""
         if self._finder is not None:
             self._finder.forget()
             self._show_outcome()
 
     def action_fold(self) -> None:
-        """Opens every fold, or closes them all when all are open."""
+        """Opens every fold, or closes all if all are open."""
         folds = list(self.query(Fold))
         collapse = all(not fold.collapsed for fold in folds)
         for fold in folds:
             fold.collapsed = collapse
 
     def action_pick(self) -> None:
-        """Lists what the field in focus may be set to; elsewhere, the models."""
+        """Lists values for the field in focus; elsewhere, the models."""
         row = self.focused.parent if self.focused is not None else None
         keys = row.keys if isinstance(row, Fold) else (row.key,) if isinstance(row, FieldRow) else ()
         of_data = keys[:1] and keys[0].startswith("data.")
@@ -281,7 +281,7 @@ class NewRunScreen(ModeScreen):
                     row.show_value(value, over=True)
 
     def action_review(self) -> None:
-        """Shows what it comes to, and how to start it from a shell."""
+        """Shows the run's costs, and the command that starts it from a shell."""
         recipe, problems = self._outcome.recipe, self._problems()
         if problems or recipe is None:
             self.frame.say(problems[0], "error")
@@ -296,7 +296,7 @@ class NewRunScreen(ModeScreen):
         self.action_start()
 
     def action_start(self) -> None:
-        """Starts the run, if nothing is wrong."""
+        """Starts the run, if its recipe is valid."""
         recipe, problems = self._outcome.recipe, self._problems()
         if problems or recipe is None:
             self.frame.say(problems[0], "error")
@@ -308,7 +308,7 @@ class NewRunScreen(ModeScreen):
             self.frame.perform(lambda: self._start(recipe, name), "")
 
     def _go_to(self, key: str) -> None:
-        """Puts the focus on a key's control; on one that is folded, once its fold is open."""
+        """Puts the focus on a key's control, once its fold is open."""
         self._wanted = ""
         if key == "name":
             self.query_one("#name").focus()

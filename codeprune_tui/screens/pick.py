@@ -1,6 +1,6 @@
-"""A dialog that finds a value while one types: a list that grows as threads find things, a filter, and the text itself.
+"""A dialog that finds a value while the user types: a list that grows as threads find things, a filter, and the text itself.
 
-Knows candidates, not what they are for. Everything found is text, never markup.
+Knows candidates, not what they are for. Every candidate is text, never markup.
 """
 
 import threading
@@ -20,15 +20,15 @@ from ..runs.choices import Candidate, Source, matching
 from ..views.plain import plain
 
 MOST_SHOWN = 300
-"""More than anybody looks through; the filter finds the rest."""
+"""Most candidates in the list, more than anybody looks through; the filter finds the rest."""
 
 
 class PickValue(ModalScreen[str | None]):
-    """Asks for a value; None when it was given up.
+    """Asks for a value; answers None if the user gives up.
 
     Args:
-        question: What is asked.
-        sources: Each gives some candidates; called in a thread, one after the other.
+        question: The question.
+        sources: Functions that return some candidates each; a thread calls them in turn.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -60,9 +60,9 @@ class PickValue(ModalScreen[str | None]):
         self._shown: list[str] = []
 
     def compose(self) -> ComposeResult:
-        """Question, filter, list, and how far the search is."""
+        """Question, filter, list, and the progress of the search."""
         with Vertical(classes="dialog"):
-            yield Static(f"{self._question} Type to filter, or a name or path of your own. Enter takes it.", markup=False)
+            yield Static(f"{self._question} Type to filter, or type a name or path of your own; Enter takes it.", markup=False)
             yield Input(placeholder="filter, hub name or path", compact=True, id="filter")
             yield OptionList(markup=False)
             yield Static("", markup=False, classes="state")
@@ -72,7 +72,7 @@ class PickValue(ModalScreen[str | None]):
         self.query_one(OptionList).can_focus = False  # the filter keeps the keyboard
         self.query_one("#filter").focus()
         self._show()
-        # Not Textual's own worker: its threads are waited for when the app ends, and a slow disk must not hold that up.
+        # A thread, not Textual's own worker: the app waits for those when it ends, and a slow disk must not hold it up.
         threading.Thread(target=self._look, args=(self.post_message,), name="pick", daemon=True).start()
 
     def _look(self, post: Callable[[Message], bool]) -> None:
@@ -87,7 +87,7 @@ class PickValue(ModalScreen[str | None]):
                 return
 
     def on_pick_value_found(self, event: Found) -> None:
-        """Adds what was found, each value once."""
+        """Adds candidates, each value once."""
         event.stop()
         known = {each.value for each in self._found}
         self._found += [each for each in event.candidates if each.value not in known]
@@ -100,7 +100,7 @@ class PickValue(ModalScreen[str | None]):
         self._show()
 
     def _show(self) -> None:
-        """Shows what fits the filter, and the typed text itself; the highlight stays on its value where that is still there."""
+        """Shows the candidates that match the filter, and the typed text; the highlight stays on its value if that is there."""
         typed = self.query_one("#filter", Input).value.strip()
         options = self.query_one(OptionList)
         before = self._shown[options.highlighted] if options.highlighted is not None else None
@@ -129,7 +129,7 @@ class PickValue(ModalScreen[str | None]):
             self.dismiss(self._shown[options.highlighted])
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """So does a click."""
+        """A click takes a value, too."""
         self.dismiss(self._shown[event.option_index])
 
     def action_give_up(self) -> None:

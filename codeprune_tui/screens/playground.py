@@ -1,6 +1,6 @@
 """Mode 5: paste Ruby, and see what two to four models write about each method, side by side.
 
-The text is the user's, the methods and comments come from the playground process: this screen sends requests and shows replies.
+The screen sends the user's text to the playground process and shows its replies: methods and comments.
 It works with a run, beside a run and without one.
 """
 
@@ -58,12 +58,12 @@ from .quantization import ChooseMethod
 
 SAMPLE = "demo-ruby/test/game_dice.rb"
 SAMPLE_METHOD = 3
-"""The first one shown: short, and with a comment of its own."""
+"""The method that is shown first: short, and with a comment of its own."""
 BEAMS = (1, 5, Evaluation().beam)
 TYPING_S, LOOKING_S = 0.4, 0.25
-"""Pauses after which a text is read, and a method commented."""
+"""Seconds without a key after which a text is read, and a method commented."""
 RELIST_S = 10
-"""How often the models are listed anew while one looks."""
+"""Seconds between two listings of the models while the screen is in front."""
 STAGES = {"libraries": "Loading torch…", "weights": "Loading weights…", "quantizing": "Quantizing…"}
 
 
@@ -87,18 +87,18 @@ class PlaygroundScreen(ModeScreen):
         self._playground = Playground(self._hear)
         self._talk = Conversation()
         self._found = -1
-        """Number of the text that the listed methods are from."""
+        """Number of the text that the listed methods come from."""
         self._tried = ("", "")
         """Qualified name and source of the method that was last commented."""
         self._sample = ""
-        """The text that was there at first."""
+        """The text that the screen began with."""
         self._remark = ""
-        """What the editor's title says beside the method."""
+        """The remark in the editor's title, beside the method."""
         self._warnings: Sequence[str] = ()
         self._gone = ""
         self._beam = Evaluation().beam
         self._abilities: dict[str, str] | None = None
-        """Quantization method -> why it does not work on this device; None until it was found out."""
+        """Quantizer -> why it does not work on this device; None until that is known."""
         self._timer: Timer | None = None
         self._ticks = 0
 
@@ -121,7 +121,7 @@ class PlaygroundScreen(ModeScreen):
 
     @property
     def _whole(self) -> bool:
-        """Whether the widgets are there: while the app leaves they go before their screen does."""
+        """Whether the widgets exist: when the app ends, they are removed before their screen."""
         return self.is_mounted and bool(self.query(RubySource)) and self._ruby.whole
 
     # Coming and going
@@ -136,7 +136,7 @@ class PlaygroundScreen(ModeScreen):
         self._take(sample, SAMPLE_METHOD)
 
     async def on_unmount(self) -> None:
-        """Takes the process along."""
+        """Ends the process together with the app."""
         await self._playground.close()
 
     def on_resize(self) -> None:
@@ -144,11 +144,11 @@ class PlaygroundScreen(ModeScreen):
         self._opinions.fit()
 
     def show_news(self) -> None:
-        """Looks for rounds that have come since."""
+        """Lists the models again: new rounds may have come."""
         self._list_models()
 
     def show_time(self) -> None:
-        """Seconds of what takes a while; now and then, models that have come."""
+        """Shows the seconds of work in progress; now and then, lists new models."""
         self._ticks += 1
         if self._ticks % RELIST_S == 0:
             self.show_news()
@@ -164,17 +164,17 @@ class PlaygroundScreen(ModeScreen):
     # The text
 
     def _take(self, text: str, at: int = 0) -> None:
-        """Puts another text in place of the old one, and has it read."""
+        """Puts a text in place of the old one, and has it read."""
         self._ruby.take(text, at)
         self._read()
 
     def on_paste(self, event: Paste) -> None:
-        """A paste outside of the editor replaces everything."""
+        """Replaces everything by a paste outside of the editor."""
         event.stop()
         self._take_pasted(event.text)
 
     def on_ruby_editor_pasted(self, event: RubyEditor.Pasted) -> None:
-        """So does one that is too large for the editor."""
+        """Replaces everything by a paste that is too large for the editor."""
         self._take_pasted(event.text)
 
     def _take_pasted(self, text: str) -> None:
@@ -187,7 +187,7 @@ class PlaygroundScreen(ModeScreen):
             self.frame.say(f"{size} are too many to edit or highlight: methods are shown one at a time, read-only. ^n clears it.")
 
     def on_ruby_source_typed(self) -> None:
-        """Reads the text again once typing pauses."""
+        """Has the text read again once typing pauses."""
         self._remark = ""
         self._later(TYPING_S, self._read)
 
@@ -253,7 +253,7 @@ class PlaygroundScreen(ModeScreen):
         self.frame.say(f"The playground process {first}. Press r to start it again; runs are not touched.", "error")
 
     def action_restart(self) -> None:
-        """Starts the process again; it was lost, or it shall begin anew."""
+        """Starts the process again, after its end or on request."""
         if self._gone:
             self._gone = ""
             self._read()
@@ -261,12 +261,12 @@ class PlaygroundScreen(ModeScreen):
     # Methods
 
     def on_ruby_source_turned(self) -> None:
-        """Another method is shown."""
+        """Has the method commented that is now shown."""
         self._show()
         self._comment_soon()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter on a method goes to it in the editor."""
+        """Goes to the method in the editor, on Enter."""
         event.stop()
         self.action_edit()
 
@@ -295,7 +295,7 @@ class PlaygroundScreen(ModeScreen):
             self._later(LOOKING_S, self._ask)
 
     def _ask(self) -> None:
-        """Asks those columns whose comment is not about what is shown now."""
+        """Asks the columns whose comment is not about the method that is shown."""
         question, method = Question(self._talk.reading, self._ruby.at, self._beam), self._ruby.method
         if method is None or self._gone or self._found != self._talk.reading:  # a newer text is still being read
             return
@@ -312,7 +312,7 @@ class PlaygroundScreen(ModeScreen):
         self._comment_soon()
 
     def action_beam(self) -> None:
-        """Searches more widely, or less."""
+        """Takes the next beam width."""
         self._beam = BEAMS[(BEAMS.index(self._beam) + 1) % len(BEAMS)]
         self._show()
         self._comment_soon()
@@ -327,7 +327,7 @@ class PlaygroundScreen(ModeScreen):
         self._comment_soon()
 
     async def action_fewer(self) -> None:
-        """Takes a model away."""
+        """Removes a model."""
         if len(self._opinions.columns) == FEWEST:
             self.frame.say(f"At least {FEWEST} models stand side by side.", "warning")
             return
@@ -351,7 +351,7 @@ class PlaygroundScreen(ModeScreen):
     # Quantized variants
 
     def action_quantize(self) -> None:
-        """Asks how to quantize the model with the focus, or the last one; first use finds out what this device can do."""
+        """Asks how to quantize the model with the focus, or the last; the first use finds out what this device can run."""
         column = self._opinions.focused or self._opinions.columns[-1]
         if column.choice is None:
             self.frame.say("Choose a model first: Tab goes to its picker.", "warning")
@@ -371,7 +371,7 @@ class PlaygroundScreen(ModeScreen):
             self._comment_soon()
 
     def _know(self, problems: dict[str, str]) -> None:
-        """Keeps what this device can do; a dialog that waits for it shows it."""
+        """Keeps what this device can run; a dialog that waits for it shows it."""
         self._abilities = problems
         for dialog in self.app.screen_stack:
             if isinstance(dialog, ChooseMethod):
@@ -390,7 +390,7 @@ class PlaygroundScreen(ModeScreen):
     # History
 
     def _remember(self) -> None:
-        """Keeps what was tried, once all models have answered; the sample is nobody's text."""
+        """Adds the text to the history once all models have answered; the sample is left out."""
         (method, source), written = self._tried, self._opinions.written()
         if written and source != self._sample:
             entry = Entry(self.frame.clock(), method, source, tuple(written))
@@ -398,14 +398,14 @@ class PlaygroundScreen(ModeScreen):
 
     @work(group="history", exclusive=True)
     async def action_history(self) -> None:
-        """Shows what was tried; one of it can be taken up again."""
+        """Shows the history; the user can open one of its texts again."""
         entries = await asyncio.to_thread(read_history, history_file())
         if not entries:
             self.frame.say("The history is empty: paste Ruby, or type some.", "warning")
             return
         now = self.frame.clock()
         answers = {str(number): tried(entry, now) for number, entry in enumerate(entries)}
-        self.app.push_screen(ChooseOne("Open which earlier text?", answers), partial(self._take_up, entries))
+        self.app.push_screen(ChooseOne("Which earlier text should be opened?", answers), partial(self._take_up, entries))
 
     def _take_up(self, entries: list[Entry], answer: str | None) -> None:
         if answer is not None:

@@ -1,4 +1,4 @@
-"""The keys of the playground; what they do is `screens.playground`'s."""
+"""The keys of the playground; `screens.playground` has their actions."""
 
 from textual.binding import Binding, BindingType
 

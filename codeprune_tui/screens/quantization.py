@@ -1,6 +1,6 @@
-"""The dialog that asks how a model of the playground is to be quantized; what cannot be done here says why.
+"""The dialog that asks how a model of the playground should be quantized; a quantizer that cannot run here says why.
 
-Knows the methods by name; who finds out what this device can do tells it, also while it is open.
+Knows the quantizers by name; the caller tells it what this device can run, also while the dialog is open.
 """
 
 from collections.abc import Mapping
@@ -22,17 +22,17 @@ from ..views.quantization_text import does, title
 ASKING = "Finding out what this machine can do…"
 NAME_WIDTH = 18
 WIDTH = 76
-"""Of the dialog, in columns."""
+"""Width of the dialog, in columns."""
 
 
 class ChooseMethod(ModalScreen[str | None]):
-    """Asks for a method; None when it was given up.
+    """Asks for a quantizer; answers None if the user gives up.
 
     Args:
-        model: Which model, safe to show.
-        chosen: Its method now.
-        problems: Method -> why it cannot be had; others can.
-        asking: Whether it is still being found out what works here.
+        model: The model's name, safe to show.
+        chosen: The model's present quantizer.
+        problems: Quantizer -> why it cannot be chosen; others can.
+        asking: Whether the device is still being checked.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "give_up", "Cancel", id="quantize.cancel")]
@@ -48,19 +48,19 @@ class ChooseMethod(ModalScreen[str | None]):
         self._problems, self._asking = problems, asking
 
     def compose(self) -> ComposeResult:
-        """The question, the methods, what the highlighted one does."""
+        """The question, the quantizers, what the highlighted one does."""
         with Vertical(classes="dialog"):
             yield Static("", markup=False, id="question")
             yield OptionList(markup=False)
             yield Static("", markup=False, id="does")
 
     def on_mount(self) -> None:
-        """Begins at the method that the model has now."""
+        """Begins at the quantizer that the model has now."""
         self.query_one(".dialog").styles.width = WIDTH  # the reasons need room
         self._show(list(METHODS).index(self._chosen) if self._chosen in METHODS else 0)
 
     def know(self, problems: Mapping[str, str]) -> None:
-        """Shows what has been found out; the highlight stays."""
+        """Shows which quantizers this device can run; the highlight stays."""
         self._problems, self._asking = problems, False
         if self.is_mounted:
             self._show(self.query_one(OptionList).highlighted)
@@ -71,7 +71,7 @@ class ChooseMethod(ModalScreen[str | None]):
         listing.add_options(self._options())
         listing.highlighted = highlighted
         ending = f" {ASKING}" if self._asking else ""
-        self.query_one("#question", Static).update(f"Quantize {self._model} in memory, how?{ending}")
+        self.query_one("#question", Static).update(f"How should {self._model} be quantized in memory?{ending}")
 
     def _options(self) -> list[Option]:
         return [Option(self._prompt(method), disabled=method in self._problems) for method in METHODS]
@@ -84,12 +84,12 @@ class ChooseMethod(ModalScreen[str | None]):
         return Content.assemble(name, (f"✗ {plain(problem, 300)}", "$text-warning"))
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Says what the highlighted method does."""
+        """Says what the highlighted quantizer does."""
         event.stop()
         self.query_one("#does", Static).update(does(list(METHODS)[event.option_index]))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter or a click takes one."""
+        """Enter or a click answers with one."""
         event.stop()
         self.dismiss(list(METHODS)[event.option_index])
 

@@ -1,6 +1,6 @@
-"""A dialog with what a run comes to, the command that starts the same run, and its recipe; both can be copied.
+"""A dialog with a run's costs, the command that starts the same run, and its recipe; the last two can be copied.
 
-Shows text that was made for it (`summary`, `equivalent`); computes nothing.
+The dialog shows finished text (`cost_text`, `shell_command`) and computes nothing.
 """
 
 from typing import ClassVar
@@ -17,7 +17,7 @@ from ..views.plain import plain_lines
 
 
 class Review(ModalScreen[None]):
-    """Shows and copies.
+    """Shows the texts and copies them.
 
     Args:
         parts: Heading and text of each part of the summary, safe to show.

@@ -1,6 +1,6 @@
-"""Mode 1: every run folder with how it stands, and the keys to command the marked ones, or the one under the cursor.
+"""Mode 1: every run folder with its state, and the keys that command the marked runs, or the one under the cursor.
 
-Shows the list that the app keeps, filtered and in order; the cursor stays on its run whatever comes and goes.
+The screen shows the list that the app keeps, filtered and sorted; the cursor stays on its run whatever comes and goes.
 """
 
 import os
@@ -42,7 +42,7 @@ from .runs_keys import LIST_KEYS
 
 
 class Previewed(Message):
-    """It is known what the run under the cursor has come to; newer news replace older ones that wait."""
+    """The results of the run under the cursor were read; newer news replace older ones that wait."""
 
     def __init__(self, paths: RunPaths, view: RunView) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class RunsScreen(ModeScreen):
         self._previewer = Previewer(self._publish)
 
     def body(self) -> ComposeResult:
-        """The table, and what stands there while it is empty."""
+        """The table, and the text in its place while it is empty."""
         with Vertical(id="body"):
             yield Static("", markup=False, id="empty")
             yield RunTable(id="runs")
@@ -112,11 +112,11 @@ class RunsScreen(ModeScreen):
         self._previewer.start()
 
     def on_unmount(self) -> None:
-        """Lets the thread go."""
+        """Ends the thread."""
         self._previewer.stop()
 
     def on_screen_suspend(self) -> None:
-        """Nobody looks: reads nothing."""
+        """Stops reading while nobody looks."""
         self._previewer.set_run(None)
 
     def on_screen_resume(self, event: ScreenResume) -> None:
@@ -138,7 +138,7 @@ class RunsScreen(ModeScreen):
             self.show_runs(self.frame.runs)
 
     def show_time(self) -> None:
-        """Ages grow by themselves."""
+        """Shows ages, which grow by themselves."""
         if self.frame.runs is not None:
             self._fill(self.frame.runs)
 
@@ -166,14 +166,14 @@ class RunsScreen(ModeScreen):
         self._show_damage()
 
     def _show_damage(self) -> None:
-        """Says below the table what is damaged of the run under the cursor."""
+        """Says below the table which files of the run under the cursor are damaged."""
         note, info = self.query_one("#damage", Static), self._runs.get(self._table.chosen)
         text = f"{plain(info.paths.name, 60)}: {plain(info.damage, 400)}" if info is not None and info.damage else ""
         note.display = bool(text)
         tell(note, text)
 
     def _show_match(self, any_shown: bool) -> None:
-        """Says so where the filter lets no run through, instead of a table without lines."""
+        """Says that no run matches the filter, in place of a table without lines."""
         note = self.query_one("#no-match", Static)
         note.display = not any_shown
         self._table.set_class(not any_shown, "no-lines")
@@ -182,7 +182,7 @@ class RunsScreen(ModeScreen):
             note.update(Content.assemble(("No run matches ", ""), (text, "bold"), "; ", ("Esc", "bold"), " clears the filter."))
 
     def _told(self, number: int) -> str:
-        """How many runs there are, which of them are shown, and in what order."""
+        """Says how many runs there are, which of them are shown, and in what order."""
         number_of = f"{count(len(self._table.cells))} of {count(number)}" if self._filter.tests else count(number)
         marked = f" · {count(len(self._marks))} marked" if self._marks else ""
         filtered = f" · filter: {plain(self._filter.text, 40)}" if self._filter.tests else ""
@@ -194,7 +194,7 @@ class RunsScreen(ModeScreen):
         return None if info is None else Target(info.paths, info.words)
 
     def _chosen(self) -> list[RunInfo]:
-        """The marked runs, in the order of the list; where none is marked, the one under the cursor."""
+        """The marked runs, in the order of the list; if none is marked, the run under the cursor."""
         cells = self._table.cells
         marked = [name for name in cells if name in self._marks] + sorted(self._marks - cells.keys())
         return [self._runs[name] for name in marked or [self._table.chosen] if name in self._runs]
@@ -220,7 +220,7 @@ class RunsScreen(ModeScreen):
             return
 
     def on_previewed(self, message: Previewed) -> None:
-        """Shows what the run has come to, if the cursor is still on it."""
+        """Shows the run's results, if the cursor is still on it."""
         info = self._runs.get(self._table.chosen)
         if info is not None and info.paths == message.paths:
             preview = self.query_one(RunPreview)
@@ -230,7 +230,7 @@ class RunsScreen(ModeScreen):
     # Filter, order, marks
 
     def action_filter(self) -> None:
-        """Lets one type a filter."""
+        """Opens the field for a filter."""
         self._show_filter(True)
         self.set_focus(self.query_one("#filter", Input))  # at once: what is typed next belongs there
 
@@ -238,7 +238,7 @@ class RunsScreen(ModeScreen):
         self.query_one("#filter-bar").display = there
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Filters while one types; a filter that cannot be read leaves the list as it was, and says what to do."""
+        """Filters while the user types; a filter that cannot be read leaves the list as it was, and says what to do."""
         try:
             self._filter = parse(event.value)
         except FilterError as error:
@@ -248,12 +248,12 @@ class RunsScreen(ModeScreen):
         self._fill(list(self.frame.runs or []))
 
     def on_input_submitted(self) -> None:
-        """Back to the list, with the filter."""
+        """Goes back to the list and keeps the filter."""
         self.set_focus(self._table)
         self._show_filter(bool(self.query_one("#filter", Input).value.strip()))
 
     def action_back(self) -> None:
-        """Takes the filter away, or else the marks."""
+        """Clears the filter, or else the marks."""
         if self.query_one("#filter-bar").display:
             self.query_one("#filter", Input).value = ""
             self.set_focus(self._table)
@@ -263,14 +263,14 @@ class RunsScreen(ModeScreen):
             self._fill(list(self.frame.runs or []))
 
     def action_mark(self) -> None:
-        """Marks the chosen run or takes its mark away, and goes to the next."""
+        """Marks the chosen run or removes its mark, and goes to the next."""
         if name := self._table.chosen:
             self._marks ^= {name}
             self._fill(list(self.frame.runs or []))
             self._table.move_cursor(row=min(self._table.cursor_row + 1, len(self._table.cells) - 1), animate=False)
 
     def action_mark_all(self) -> None:
-        """Marks all runs that are shown, or takes their marks away where all have one."""
+        """Marks all runs that are shown, or removes their marks if all have one."""
         shown = set(self._table.cells)
         self._marks = self._marks - shown if shown <= self._marks else self._marks | shown
         self._fill(list(self.frame.runs or []))
@@ -281,7 +281,7 @@ class RunsScreen(ModeScreen):
         self._sort(names[(names.index(self._table.order) + 1) % len(names)])
 
     def action_reverse(self) -> None:
-        """Turns the order around."""
+        """Reverses the order."""
         self._sort(self._table.order, not self._table.down)
 
     def _sort(self, order: str, down: bool | None = None) -> None:
@@ -289,7 +289,7 @@ class RunsScreen(ModeScreen):
         self._fill(list(self.frame.runs or []))
 
     def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
-        """Sorts by the clicked column; a second click turns the order around."""
+        """Sorts by the clicked column; a second click reverses the order."""
         if (key := event.column_key.value) in ORDERS:
             self._sort(key, not self._table.down if key == self._table.order else None)
 
@@ -305,7 +305,7 @@ class RunsScreen(ModeScreen):
             self.frame.open_run(target.paths)
 
     def action_pause(self) -> None:
-        """Pauses all marked runs that are at work; without marks as everywhere."""
+        """Pauses all marked runs that are at work; without marks, the run under the cursor."""
         if self._marks:
             at_work = [info for info in self._chosen() if info.state in ("STARTING", "RUNNING", "STALE")]
             self._to_all(
@@ -315,7 +315,7 @@ class RunsScreen(ModeScreen):
             super().action_pause()
 
     def action_resume(self) -> None:
-        """Goes on with all marked runs that can; without marks as everywhere."""
+        """Resumes all marked runs that can go on; without marks, the run under the cursor."""
         if self._marks:
             idle = [info for info in self._chosen() if info.state not in ("STARTING", "RUNNING", "STALE", "DONE")]
             self._to_all(idle, client.resume, "will be resumed", "No marked run can go on: they are at work or done.")
@@ -348,7 +348,7 @@ class RunsScreen(ModeScreen):
             )
 
     def _name_problem(self, info: RunInfo, name: str) -> str:
-        """What is wrong with a new name, said while it can still be mended."""
+        """The problem of a new name, said while it can still be mended."""
         try:
             manage.check_name(name)
         except RunError as error:
@@ -366,7 +366,7 @@ class RunsScreen(ModeScreen):
             self.frame.perform(rename, f"{plain(info.paths.name, 60)} is now {name}.")
 
     def action_delete(self) -> None:
-        """Asks for the name, or for several runs how many, and deletes them."""
+        """Asks for the run's name, or for the number of several runs, and deletes them."""
         infos = self._chosen()
         if not infos or not self._may_change(infos, "deleted"):
             return
@@ -381,7 +381,7 @@ class RunsScreen(ModeScreen):
         self.app.push_screen(Enter(question, partial(_typed, expected), "Delete"), partial(self._delete, infos))
 
     def _may_change(self, infos: list[RunInfo], done: str) -> bool:
-        """Whether none of the runs has a worker or came with the package; says so where one does."""
+        """Whether no run has a worker or came with the package; else a toast names one that does."""
         for info in infos:
             name = plain(info.paths.name, 60)
             if bundle.is_read_only(info.paths):
@@ -399,7 +399,9 @@ class RunsScreen(ModeScreen):
 
     def action_ship(self) -> None:
         """Asks for a recipe that came with the package and opens the form with it."""
-        self.app.push_screen(Choose("New run from which recipe?", list(bundle.recipes())), self._new_from_shipped)
+        self.app.push_screen(
+            Choose("Which recipe should the new run start from?", list(bundle.recipes())), self._new_from_shipped
+        )
 
     def _new_from_shipped(self, name: str | None) -> None:
         if name is not None:

@@ -1,4 +1,4 @@
-"""The keys of the list of runs; what they do is `screens.runs`'s."""
+"""The keys of the list of runs; `screens.runs` has their actions."""
 
 from dataclasses import replace
 

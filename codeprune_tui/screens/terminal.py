@@ -1,4 +1,4 @@
-"""What this terminal can do: size, colours, clipboard, tmux, characters, keys; and what to set where it could do more."""
+"""The terminal check: what this terminal can do (size, colours, clipboard, tmux, characters, keys), and what to set."""
 
 import locale
 import os
@@ -30,7 +30,7 @@ CLIPBOARD = (
 
 
 class TmuxAnswered(Message):
-    """tmux has said how it is set."""
+    """tmux has answered with its settings."""
 
     def __init__(self, settings: Mapping[str, str]) -> None:
         super().__init__()
@@ -53,14 +53,14 @@ class TerminalScreen(ModalScreen[None]):
         self._tmux: Mapping[str, str] | None = None
 
     def compose(self) -> ComposeResult:
-        """What was found, samples, and the last key."""
+        """The facts, samples, and the last key."""
         with VerticalScroll(classes="dialog help"):
             yield Static("", markup=False, id="terminal-key")
             yield Static("", markup=False, id="terminal-facts")
             yield Static("", markup=False, id="terminal-samples")
 
     def on_mount(self) -> None:
-        """Asks tmux, if it is there, and shows what is known until then."""
+        """Asks tmux, if it is there, and shows what is known meanwhile."""
         self._show_key("–")
         if "TMUX" in os.environ:
             threading.Thread(target=self._ask_tmux, name="ask tmux", daemon=True).start()
@@ -79,17 +79,17 @@ class TerminalScreen(ModalScreen[None]):
         self._show()
 
     def on_resize(self) -> None:
-        """The size is one of the facts."""
+        """Shows the facts again: the size is one of them."""
         self._show()
 
     def notify_style_update(self) -> None:
-        """The ramp is that of the theme."""
+        """Shows the facts again: the colour ramp is the theme's."""
         super().notify_style_update()
         if self.is_mounted:
             self._show()
 
     def found(self) -> list[Fact]:
-        """What is known now."""
+        """The facts that are known now."""
         size = (self.app.size.width, self.app.size.height)
         colours = None if self.app.no_color else self.app.console.color_system
         return facts(os.environ, size, colours, locale.getpreferredencoding(False), self._tmux)
@@ -122,7 +122,7 @@ class TerminalScreen(ModalScreen[None]):
         return "".join(f"{line}\n" for line in lines)
 
     def on_key(self, event: Key) -> None:
-        """Shows how the key is called."""
+        """Shows the key's name."""
         self._show_key(event.key)
 
     def _show_key(self, key: str) -> None:

@@ -1,4 +1,4 @@
-"""What somebody needs who sees the app for the first time: five keys. Any key closes it, and still does what it does."""
+"""Five keys for a user who sees the app for the first time. Any key closes the tips and still has its effect."""
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -19,7 +19,7 @@ CLOSING = ("escape", "enter", "space")
 
 
 class TipsScreen(ModalScreen[Key | None]):
-    """The tips; gives the key that closed them, where it is to do something."""
+    """The tips; answers with the key that closed them, if that key has an effect."""
 
     def compose(self) -> ComposeResult:
         """A few lines."""

@@ -174,7 +174,7 @@ KINDS: dict[str, _Kind] = {
     "sparsity": _Kind("sparsity", _sparsities, "%"),
     "seconds": _Kind("time of a round", _seconds, "s"),
     "held_out_loss": _Kind("loss on held-out tokens", _validated("loss", 1.0), digits=3),
-    "held_out_accuracy": _Kind("held-out tokens found", _validated("accuracy", 100.0), "%"),
+    "held_out_accuracy": _Kind("held-out accuracy", _validated("accuracy", 100.0), "%"),
 }
 """Key -> series, in the order in which one goes through them."""
 PRETRAINED = ("held_out_loss", "held_out_accuracy")

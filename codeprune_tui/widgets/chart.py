@@ -59,7 +59,7 @@ def curves(view: RunView) -> Curves:
     if view.kind == "pretrain":
         accuracies = tuple((float(each.step), 100 * each.accuracy) for each in view.validations)
         shown = _drawable(accuracies)
-        title, right, left_out = "held-out tokens found, %, by step", float(max(1, view.steps)), len(accuracies) - len(shown)
+        title, right, left_out = "held-out accuracy, %, by step", float(max(1, view.steps)), len(accuracies) - len(shown)
         return Curves(title, (), (shown,), None, (None, None, None), right, left_out=left_out)
     by_step = view.rounds == 0
     inside: list[Points] = []
