@@ -1,4 +1,4 @@
-"""Which numbers can be drawn, where the ticks of an axis stand and how they read. Pure; knows no widgets.
+"""The numbers that can be drawn, the places of an axis's ticks, and their labels. Pure; knows no widgets.
 
 Ticks stand at 1, 2 or 5 times a power of ten, as far apart as there is room; all labels of an axis have the same decimals.
 """
@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 from .text import NOTHING
 
 LARGEST = 1e15
-"""A number beyond this is damage; drawn, it would flatten all others, or overflow."""
+"""Largest number that is drawn; a larger one is damage, and would flatten all others, or overflow."""
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 MOST_DECIMALS = 17
-"""A float has no more."""
+"""Most decimals of a label: a float has no more."""
 SHORTENED = 10_000
 """From here on numbers are written in thousands, millions and so on."""
 
 
 def usable(value: float | None) -> bool:
-    """Whether a number can be drawn; damaged journals hold infinite ones, and such as are none."""
+    """Whether a number can be drawn; damaged journals hold infinite numbers and NaN."""
     return value is not None and abs(value) < LARGEST  # which no NaN is, either
 
 
@@ -61,7 +61,7 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def labels(values: Sequence[float]) -> list[str]:
-    """How ticks read: with the same unit and decimals, and no more of them than they need.
+    """The labels of ticks: all with the same unit and decimals, and no more decimals than they need.
 
     Args:
         values: Ticks, ascending.

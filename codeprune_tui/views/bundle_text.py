@@ -1,4 +1,4 @@
-"""What stands below the list of runs in the demo: the models that came with the package, and what to press. Pure."""
+"""The text below the list of runs in the demo: the models that came with the package, and the keys to press. Pure."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ KEY = "bold $footer-key-foreground"
 
 
 def bundled(models: Sequence[BundledModel], demo: Recipe) -> Content:
-    """The models that came with the package, and what to press."""
+    """The models that came with the package, and the keys to press."""
     parts: list[str | tuple[str, str]] = []
     width = max((len(model.name) for model in models), default=0)
     for model in models:

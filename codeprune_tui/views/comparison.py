@@ -1,4 +1,4 @@
-"""Which runs are compared, and what is drawn and listed of them: pure functions from results.
+"""The runs that are compared, and what chart and table show of them: pure functions from results.
 
 Knows neither Textual nor files.
 """
@@ -13,9 +13,9 @@ from core.run.rowsets import by_rows, mixed, telling
 from .seed_means import Mean
 
 NEWEST = 4
-"""How many runs are compared before somebody marks others."""
+"""Number of runs that are compared before the user marks others."""
 MOST = 8
-"""More curves than this cannot be told apart."""
+"""Most runs that can be compared: more curves could not be told apart."""
 MEGABYTE = 1e6
 
 Results = Mapping[str, tuple[Result, ...]]
@@ -24,7 +24,7 @@ Results = Mapping[str, tuple[Result, ...]]
 
 @dataclass(frozen=True)
 class Axis:
-    """What lies along the horizontal axis."""
+    """A horizontal axis."""
 
     title: str
     value: Callable[[Result], float | None]
@@ -56,7 +56,7 @@ DENSE = "dense"
 
 @dataclass(frozen=True)
 class Level:
-    """A score that curves are held against, and whose it is."""
+    """A score that curves are compared with, and its curves."""
 
     name: str
     """`DENSE`, `ENCODER_OFF` or one of `FLOORS`."""
@@ -74,7 +74,7 @@ class Picture:
     levels: tuple[Level, ...]
     """Dense scores and floors, group of rows by group of rows."""
     note: str
-    """What to mind; "" where there is nothing."""
+    """A caution for the reader; "" if there is none."""
     whole: bool
 
     @property

@@ -12,8 +12,8 @@ def differing(text: str, other: str) -> list[Part]:
     """Cuts a text into runs of words that the other one has, too, and runs that it hasn't.
 
     Args:
-        text: What is shown.
-        other: What it is held against.
+        text: The text that is shown.
+        other: The text that it is compared with.
 
     Returns:
         The parts in order, alternating; joined with blanks they are the text.

@@ -1,4 +1,4 @@
-"""What a study can say of its encoder, in one sentence: held against the dense model with its encoder off.
+"""Whether a study can say anything of its encoder, in one sentence: its dense model compared with the encoder off.
 
 `core.run.encoder_off.carries` decides; every screen, table and page takes its words from here. Pure functions.
 """
@@ -12,18 +12,18 @@ from core.score.interval import Difference
 from .text import changed
 
 NOT_MEASURED = "not measured"
-"""Stands where a run of an older version has no figure."""
+"""Shown for a run of an older version, which has no figure."""
 NAMED = 6
 """Most studies that are named; the others are counted."""
 
 
 def warning(dense_less: Mapping[str, Difference], subject: str = "This study", model: str = "dense") -> str:
-    """The sentence that comes before everything else where the encoder carries nothing; "" where it does, or is not known.
+    """The sentence that comes before everything else if the encoder carries nothing; "" if it does, or if that is not known.
 
     Args:
-        dense_less: Measure -> dense score less that with the encoder off.
-        subject: What cannot say anything.
-        model: What the difference is of; a model that is scored alone need not be dense.
+        dense_less: Measure -> dense score less the score with the encoder off.
+        subject: Subject of the sentence, which can say nothing.
+        model: Name of the model whose score the difference is of; a model that is scored alone need not be dense.
     """
     if carries(dense_less) is not False:
         return ""
@@ -38,7 +38,7 @@ def warning_of_all(rounds: Iterable[Result]) -> str:
     """The same for several studies in one sentence.
 
     Args:
-        rounds: Of one run or more; each is judged once.
+        rounds: Rounds of one run or more; each run is judged once.
     """
     studies = {result.run: result.dense_less for result in rounds}
     silent = {run: less for run, less in studies.items() if carries(less) is False}

@@ -1,4 +1,4 @@
-"""What the New run form makes of its entries: a recipe, or what is wrong; and how that reads. Pure functions.
+"""The entries of the New run form turned into a recipe, or into problems, and both into text. Pure functions.
 
 Follows `core.recipe` in everything: the form has no rules of its own.
 """
@@ -48,11 +48,11 @@ FOLDED = ("architecture",)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the entries amount to."""
+    """The recipe that the entries make, or their problems."""
 
     recipe: Recipe | None
     problems: Mapping[str, str] = field(default_factory=dict)
-    """Key -> what is wrong with it; a combination stands under the key that is named first, or under "" where none is."""
+    """Key -> its problem; that of a combination stands under the key that is named first, or under "" if none is."""
 
 
 def fields() -> dict[str, FieldInfo]:
@@ -71,7 +71,7 @@ def judge(entries: Mapping[str, Value]) -> Outcome:
     """Builds the recipe from the entries, or says what is wrong.
 
     Args:
-        entries: Dotted key -> what was entered; keys that are missing have their defaults.
+        entries: Dotted key -> entry; keys that are missing have their defaults.
     """
     try:
         return Outcome(Recipe.model_validate(_nested(entries)))
@@ -83,7 +83,7 @@ def judge(entries: Mapping[str, Value]) -> Outcome:
 
 
 def _first_named(section: str, sentence: str) -> str:
-    """The key that a sentence about several of them names first, so that it can stand beside it; "" where it names none."""
+    """The key that a sentence about several keys names first, so that it can stand beside that key; "" if it names none."""
     places = {key: sentence.find(key if "." in key and not section else f"{key.rpartition('.')[2]} =") for key in fields()}
     named = {key: at for key, at in places.items() if at >= 0 and key.startswith(section)}
     return min(named, key=lambda key: (named[key], -len(key)), default="")
@@ -108,7 +108,7 @@ def values(recipe: Recipe) -> dict[str, Value]:
 
 
 def told(recipe: Recipe) -> dict[str, Value]:
-    """The keys that say something: those that differ from what they would be without being said."""
+    """The keys that have to be written: their values differ from the ones that they would have by default."""
     silent = values(Recipe.model_validate({"training": {"preset": recipe.training.preset}}))
     entries = {key: value for key, value in values(recipe).items() if value != silent[key]}
     if recipe.training.preset != Recipe().training.preset:
@@ -117,7 +117,7 @@ def told(recipe: Recipe) -> dict[str, Value]:
 
 
 def toml(recipe: Recipe) -> str:
-    """The recipe as TOML, with only the keys that say something."""
+    """The recipe as TOML, with only the keys that have to be written."""
     order = list(fields())
     return tomlkit.dumps(_nested(dict(sorted(told(recipe).items(), key=lambda item: order.index(item[0])))))
 
@@ -136,7 +136,7 @@ def verdict(recipe: Recipe) -> str:
 
 
 def schedule_text(planned: Sequence[float], most: int = 12) -> str:
-    """The sparsity after each round, the middle left out where there are many."""
+    """The sparsity after each round; the middle is left out if there are many."""
     shares = [percent(share).replace(" %", "") for share in planned]
     if len(shares) > most:
         shares = [*shares[: most - 2], "…", shares[-1]]

@@ -1,6 +1,6 @@
-"""From which sparsity on a run has lost something that can be measured, in one sentence: each round held against the dense one.
+"""The sparsity from which on a run has a measurable loss, in one sentence: each round is compared with the dense one.
 
-A loss is measurable where the whole interval of a round's score less the dense one lies below 0, as the report has it.
+A loss is measurable if the whole interval of a round's score less the dense score lies below 0, as in the report.
 Pure functions.
 """
 
@@ -10,18 +10,18 @@ from .state import RoundView, RunView
 from .text import changed, percent
 
 LEADING = "chrf"
-"""The measure that is named first, and alone where there is little room."""
+"""The measure that is named first, and alone if there is little room."""
 
 
 def loss_sentence(view: RunView, *, short: bool = False) -> str:
-    """From where on the loss is measurable, under each measure.
+    """The sparsity from which on the loss is measurable, under each measure.
 
     Args:
         view: A run.
         short: One measure only, for small screens.
 
     Returns:
-        The sentence; "" before any pruned round was held against the dense one.
+        The sentence; "" before any pruned round was compared with the dense one.
     """
     rounds = _compared(view)
     if not rounds:
@@ -32,14 +32,14 @@ def loss_sentence(view: RunView, *, short: bool = False) -> str:
 
 
 def first_loss(rounds: list[RoundView], measure: str) -> RoundView | None:
-    """The round from which on every one has a measurable loss.
+    """The first round of those at the end that all have a measurable loss.
 
     Args:
-        rounds: Pruned rounds that were held against the dense one, in order.
+        rounds: Pruned rounds that were compared with the dense one, in order.
         measure: One of `MEASURES`.
 
     Returns:
-        The first of them; None where the last one has no measurable loss.
+        The round; None if the last round has no measurable loss.
     """
     first = None
     for round_view in reversed(rounds):

@@ -1,7 +1,7 @@
-"""What is known of each matrix in each round, ready to be laid out: pure functions from a run's view.
+"""The figures of each matrix in each round, ready to be laid out: pure functions from a run's view.
 
-Sparsities come from the event that made the masks, all else from what the worker measured at the end of the round; where that
-is missing, it says why. Knows neither Textual nor colours.
+Sparsities come from the event that made the masks, all else from the worker's measurements at the end of the round; if those
+are missing, a sentence says why. Knows neither Textual nor colours.
 """
 
 import math
@@ -27,7 +27,7 @@ class Matrix:
     place: Place
     sparsity: float
     gained: float | None
-    """Sparsity less that of the round before; None where that is not known."""
+    """Sparsity less that of the round before; None if that is not known."""
     measured: MatrixMeasured | None
 
 
@@ -36,18 +36,18 @@ class Measure:
     """One of the figures that the heatmap can show."""
 
     title: str
-    """With the unit that `scale` gives."""
+    """Title, with the unit that `scale` gives."""
     value: Callable[[Matrix], float | None]
     scale: float
-    """What a value is multiplied with to be shown in a narrow cell."""
+    """Factor by which a value is multiplied to be shown in a narrow cell."""
     bounded: bool
     """Whether values are shares, so that the tones run from 0 to 1; else to the largest value of the run."""
     what: str
-    """As part of a sentence."""
+    """Its name within a sentence."""
 
 
 SAME = 0.001
-"""Shares that differ by less are one number: of small matrices no exact share can be pruned."""
+"""Shares that differ by less count as equal: no exact share of a small matrix can be pruned."""
 
 
 def _of(name: str) -> Callable[[Matrix], float | None]:
@@ -67,12 +67,12 @@ MEASURES: dict[str, Measure] = {
 
 
 def rounds(view: RunView) -> list[int]:
-    """Numbers of the rounds of which anything is known by matrix, ascending."""
+    """Numbers of the rounds that have any figure by matrix, ascending."""
     return [number for number in sorted(view.by_round) if view.by_round[number].matrices or view.by_round[number].figures]
 
 
 def matrices(view: RunView, number: int) -> dict[str, Matrix]:
-    """What is known of a round's matrices, those left out that stand nowhere we know.
+    """The figures of a round's matrices; matrices without a known place are left out.
 
     Args:
         view: The run.
@@ -118,7 +118,7 @@ def _differs(values: Sequence[float | None]) -> bool:
 
 
 def complete(view: RunView, number: int) -> bool:
-    """Whether a round is over: it said so, or a later one has begun (a worker that was killed may not have said it)."""
+    """Whether a round is over: its end was journalled, or a later round has begun (a killed worker may not have written it)."""
     return number < view.round or (number in view.by_round and view.by_round[number].finished)
 
 
@@ -136,7 +136,7 @@ def top(view: RunView, measure: Measure) -> float:
 
 
 def missing(view: RunView, number: int, measure: Measure, shown: Mapping[str, Matrix]) -> str:
-    """Why a round has none of a figure; "" where it has some."""
+    """Why a round lacks a figure; "" if it has it."""
     if any(measure.value(matrix) is not None for matrix in shown.values()):
         return ""
     round_view = view.by_round.get(number, RoundView(number))
@@ -148,7 +148,7 @@ def missing(view: RunView, number: int, measure: Measure, shown: Mapping[str, Ma
 
 
 def summary(shown: Mapping[str, Matrix]) -> str:
-    """What is dead in all matrices of a round together; "" where it was not measured."""
+    """The dead rows, columns and heads of all matrices of a round together; "" if they were not counted."""
     measured = [each.measured for each in shown.values() if each.measured is not None]
     if not measured:
         return ""
@@ -165,7 +165,7 @@ def in_every(shown: Mapping[str, Matrix]) -> str:
 
 
 def title(matrix: Matrix) -> str:
-    """Where a matrix stands, such as "encoder layer 3, query"."""
+    """The place of a matrix, such as "encoder layer 3, query"."""
     place = matrix.place
     return place.part if place.part == "pooler" else f"{place.part} layer {place.layer + 1}, {place.matrix}"
 
@@ -181,7 +181,7 @@ def figure(value: float | None, scale: float, digits: int) -> str:
 
 
 def facts(view: RunView, number: int, matrix: Matrix) -> list[tuple[str, str]]:
-    """All figures of a matrix in a round as (label, text) pairs; what is missing is said in the last one."""
+    """All figures of a matrix in a round as (label, text) pairs; the last pair says what is missing."""
     gained = "" if matrix.gained is None else f" ({points(matrix.gained)} points since round {number - 1})"
     lines = [("sparsity", f"{percent(matrix.sparsity)}{gained}")]
     measured = matrix.measured

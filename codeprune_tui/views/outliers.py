@@ -1,7 +1,7 @@
-"""Numbers that no chart can take: endless ones, those that are none, those beyond all measure. A journal may hold any of them.
+"""Numbers that no chart can take: infinite ones, NaN, and absurdly large ones. A journal may hold any of them.
 
-What is counted must be countable, or the event is damage; any other figure that cannot be becomes NaN, which every screen leaves
-out. Pure; the reducer asks, so that nothing behind it needs to know.
+A count must be countable, or its event is damage; any other impossible figure becomes NaN, which every screen leaves out. Pure;
+the reducer calls it, so that nothing behind the reducer needs to know.
 """
 
 import math
@@ -45,7 +45,7 @@ def _whole(value: object) -> bool:
 
 
 def mended(value: Value) -> Value:
-    """The same with NaN for every figure that cannot be; shares of matrices that cannot be are left out."""
+    """The same event with NaN for every impossible figure; impossible shares of matrices are left out."""
     finite: Any = _mended(value)
     return finite  # type: ignore[no-any-return]
 

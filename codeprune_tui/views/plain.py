@@ -37,7 +37,7 @@ def plain_lines(text: str, limit: int = LIMIT, most: int = 50) -> str:
 
 
 def harmless(text: str) -> str:
-    """A text of several lines for a terminal: as it is, but that nothing in it is more than a letter, a line end or a tab."""
+    """A text of several lines for a terminal: unchanged, except that only letters, line ends and tabs are left in it."""
     if text.replace("\n", "").isprintable():
         return text
     return "".join(letter if letter in "\n\t" else _visible(letter) for letter in text)

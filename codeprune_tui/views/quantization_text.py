@@ -1,4 +1,4 @@
-"""The quantization methods in words for the screen. Pure; knows no widgets."""
+"""The quantizers in words for the screen. Pure; knows no widgets."""
 
 from core.run.exchange import PLAIN
 from core.spec.quantizers import METHODS
@@ -7,26 +7,26 @@ from .plain import plain
 
 
 def title(method: str) -> str:
-    """A method's name on the screen; one that this version does not know is safe to show."""
+    """A quantizer's name on the screen; a name that this version does not know is made safe to show."""
     return METHODS[method].title if method in METHODS else plain(method, 20)
 
 
 def titled(label: str, method: str) -> str:
-    """A model's name with its method; a model that is as its folder has it stands alone."""
+    """A model's name with its quantizer; without one, the model's name alone."""
     return label if method in ("", PLAIN) else f"{label} · {title(method)}"
 
 
 def does(method: str) -> str:
-    """What a method does, one sentence."""
+    """What a quantizer does, in one sentence."""
     return METHODS[method].does
 
 
 def problems_of(saved_as: str, known: dict[str, str] | None) -> dict[str, str]:
-    """Method -> why it cannot be had for a model; only those that cannot.
+    """Quantizer -> why it cannot be chosen for a model; only those that cannot.
 
     Args:
-        saved_as: The method that the model's folder was quantized with; "" where it was not.
-        known: What does not work on this device; None while nobody has found out.
+        saved_as: The quantizer of the model's folder; "" if it was not quantized.
+        known: Quantizers that do not work on this device; None while that is not known.
     """
     if saved_as:
         why = f"its folder holds it quantized already ({title(saved_as)})"

@@ -1,4 +1,4 @@
-"""What is known of a run, in one table: the list of runs, its filter and orders, `status`, its JSON and its help follow from it.
+"""The facts of a run, in one table: the list of runs, its filter and orders, `status`, its JSON and its help follow from it.
 
 Data in, text out; knows no widgets. To add a column is to add an entry to `COLUMNS`.
 """
@@ -17,7 +17,7 @@ from .plain import plain
 from .text import NOTHING, age, beside, difference, percent, score, tone
 
 NOW_S = 10.0
-"""Younger than this is "now"."""
+"""Seconds; an age below this reads "now"."""
 STYLES = {
     "$text-success": "green",
     "$text-warning": "yellow",
@@ -39,28 +39,28 @@ class Field:
     key: str
     value: Callable[[RunInfo], object]
     note: str = ""
-    """What the help says of it, where its name does not say enough."""
+    """Its explanation in the help, if its name does not say enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One thing that is known of a run."""
+    """One fact of a run."""
 
     value: Callable[[RunInfo], str | float | None]
-    """What the filter compares, and what runs are sorted by; None where a run lacks it."""
+    """The value that the filter compares and runs are sorted by; None if a run lacks it."""
     type: Literal["text", "number", "share", "age"]
-    """How the filter reads a value of it."""
+    """The kind of value, which the filter reads."""
     digits: int = 0
-    """Of a number: those behind the point that are shown, and so compared."""
+    """Of a number: the digits behind the point that are shown, and so compared."""
     choices: tuple[str, ...] = ()
     """Of a text: the only values that a run can have."""
     example: str = "10"
-    """Of a number: one that a filter may hold it against."""
+    """Of a number: an example for a filter."""
     cell: Cell = lambda info, now: ""
-    """As it is shown; a figure stands at the right end of its column."""
+    """The text that is shown; a figure stands at the right end of its column."""
     heading: str = ""
     width: int = 0
-    """In the app's list; 0 where it has no such column. That of the run is the least: it takes what is left."""
+    """Width in the app's list; 0 if the list has no such column. The run's own is the least: it takes the room that is left."""
     room: Room = "always"
     order: str = ""
     """The order of the list by it, in words."""
@@ -69,7 +69,7 @@ class Column:
     status: str = ""
     """Its heading in the table of `status`; empty where it has no such column."""
     status_cell: Cell | None = None
-    """As `status` prints it, where that differs."""
+    """The text that `status` prints, if that differs."""
     json: tuple[Field, ...] = ()
 
 
@@ -105,7 +105,7 @@ def _share(info: RunInfo, now: float) -> str:
 
 
 def _share_and_before(info: RunInfo, now: float) -> str:
-    """Of what the recipe prunes, and in brackets, in whole percent, how sparse its model came: "90 (50) %"."""
+    """The sparsity of what the recipe prunes, and in brackets, in whole percent, that of its model before: "90 (50) %"."""
     share = _share(info, now)
     return share.replace(" %", f" ({100 * info.before:.0f}) %") if info.before else share
 
@@ -268,10 +268,10 @@ COLUMNS: dict[str, Column] = {
         json=(Field("device", lambda info: info.device),),
     ),
 }
-"""Key, as the filter takes it -> column; in the order of all lists."""
+"""Key of the filter -> column, in the order of all lists."""
 
 BEFORE = ("pruned(was)", 12)
-"""Heading and width of the sparsity where a run's model was pruned before the run: "90 (50) %"."""
+"""Heading and width of the sparsity if a run's model was pruned before the run: "90 (50) %"."""
 
 
 def json_of(info: RunInfo) -> dict[str, object]:

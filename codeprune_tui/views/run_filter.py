@@ -1,7 +1,7 @@
 """The filter of the list of runs: words and expressions such as `ruby bleu>10 state=paused sparsity>=50% age<2h`.
 
-All of them have to hold. A word without an operator is looked for in what is shown of a run as text. A number is compared as it
-is shown, so that `bleu=12.00` finds the run that reads 12.00; a run without the number never matches. Pure; knows no widgets.
+A run has to match all of them. A word without an operator is searched in the text that is shown of a run. A number is compared
+as it is shown, so that `bleu=12.00` finds the run that reads 12.00; a run without the number never matches. Pure.
 """
 
 import difflib
@@ -38,10 +38,10 @@ class FilterError(CodepruneError):
 
 @dataclass(frozen=True)
 class Filter:
-    """What runs have to be like; an empty one lets all through."""
+    """The conditions that runs have to meet; an empty filter lets all through."""
 
     text: str = ""
-    """As it was typed."""
+    """The text that was typed."""
     tests: tuple[Test, ...] = ()
 
     def matches(self, info: RunInfo, now: float) -> bool:
@@ -88,7 +88,7 @@ def _text(key: str, info: RunInfo) -> str:
 
 
 def _nearest(given: str, names: list[str]) -> str:
-    """The fix for a name that there is not."""
+    """The fix for an unknown name."""
     near = difflib.get_close_matches(given, names, n=1)
     hint = f"Did you mean {near[0]}? " if near else ""
     return f"{hint}There are: {', '.join(names)}."

@@ -12,7 +12,7 @@ from core.run.folder import RunInfo
 from .run_columns import COLUMNS, Column
 
 NEWEST = "newest"
-"""The order that the list comes in."""
+"""The list's first order."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Order:
     title: str
     key: Callable[[RunInfo], str | float | None]
     down: bool
-    """Whether the largest stands first until one turns it around."""
+    """Whether the largest stands first until the user reverses the order."""
 
 
 def _key(column: Column) -> Callable[[RunInfo], str | float | None]:

@@ -1,7 +1,7 @@
-"""Runs that differ only in their seed as one curve: means, their spread, and of how many runs. Pure functions from results.
+"""Runs that differ only in their seed as one curve: means, their spread, and the number of runs. Pure functions from results.
 
-A mean is over the runs that have the round; how many these are stands with it. Its difference to dense is the mean of the runs'
-own differences, so that a run that is not as far as the others does not shift it. Knows neither Textual nor files.
+A mean is over the runs that have the round; their number stands with it. Its difference to dense is the mean of the runs' own
+differences, so that a run that is not as far as the others does not shift it. Knows neither Textual nor files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from core.run.rowsets import by_rows
 
 @dataclass(frozen=True)
 class Mean(Result):
-    """One round of several runs; what it inherits are means."""
+    """One round of several runs; the inherited fields are means."""
 
     runs: tuple[str, ...] = ()
     """The runs that have the round."""
@@ -31,7 +31,7 @@ def curves(keys: Mapping[str, str], runs: Sequence[str]) -> list[tuple[str, ...]
     """The runs by curve, in their order.
 
     Args:
-        keys: Run -> what runs of one curve have in common (`experiments.without_seed`); a run that is missing is alone.
+        keys: Run -> the key that runs of one curve share (`experiments.without_seed`); a run that is missing is alone.
         runs: Names.
     """
     runs_by_curve: dict[str, list[str]] = {}
@@ -60,7 +60,7 @@ def grouped(results: Mapping[str, tuple[Result, ...]], keys: Mapping[str, str]) 
 
 
 def _on_same_rows(groups: Sequence[tuple[str, ...]], results: Mapping[str, tuple[Result, ...]]) -> list[tuple[str, ...]]:
-    """Curves whose runs share their rows: a mean over others would be held against floors that are not its own."""
+    """Curves whose runs share their rows: a mean over other runs would be compared with floors that are not its own."""
     parted: list[tuple[str, ...]] = []
     for members in groups:
         parted += by_rows({run: results[run] for run in members})
@@ -69,7 +69,7 @@ def _on_same_rows(groups: Sequence[tuple[str, ...]], results: Mapping[str, tuple
 
 
 def _title(members: Sequence[str], taken: set[str]) -> str:
-    """What the names begin with, and how many they are; never the name of another run or curve."""
+    """The common beginning of the names, and their number; never the name of another run or curve."""
     title = f"{_beginning(members) or members[0][:12]}* ×{len(members)}"
     while title in taken:
         title += "'"
@@ -77,7 +77,7 @@ def _title(members: Sequence[str], taken: set[str]) -> str:
 
 
 def _beginning(names: Sequence[str]) -> str:
-    """What all the names begin with."""
+    """The common beginning of all names."""
     first, last = min(names), max(names)
     same = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
     return first[:same]

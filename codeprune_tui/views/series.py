@@ -1,7 +1,7 @@
-"""Everything in a run's journal that can be drawn as a series: its points, its unit, what it is held against. Pure.
+"""Everything in a run's journal that can be drawn as a series: its points, its unit, its levels. Pure.
 
-From a run's view to `Chart`, a frozen value that a widget draws as it is. Values that are no numbers, or absurd ones, never get
-into it; they are counted. Knows neither Textual nor the journal.
+Turns a run's view into a `Chart`, a frozen value that a widget draws as it is. NaN and absurd values never get into it; they
+are counted. Knows neither Textual nor the journal.
 """
 
 from bisect import bisect_left, bisect_right
@@ -47,7 +47,7 @@ class Chart:
     dotted: bool = False
     """Whether each point is a measurement of its own, and not one of very many."""
     levels: tuple[tuple[str, float], ...] = ()
-    """(name, value) of what the series is held against."""
+    """(name, value) of the levels that the series is compared with."""
     left: float = 0.0
     right: float = 1.0
     """Where the horizontal axis ends."""
@@ -55,7 +55,7 @@ class Chart:
     digits: int = 3
     """Decimals of a value."""
     note: str = ""
-    """What of it is not drawn, or what a point stands for."""
+    """A remark: values that are not drawn, or the meaning of a point."""
 
     def near(self, x: float) -> Point | None:
         """The point next to a place on the horizontal axis; None without points."""
@@ -176,7 +176,7 @@ KINDS: dict[str, _Kind] = {
     "held_out_loss": _Kind("loss on held-out tokens", _validated("loss", 1.0), digits=3),
     "held_out_accuracy": _Kind("held-out accuracy", _validated("accuracy", 100.0), "%"),
 }
-"""Key -> series, in the order in which one goes through them."""
+"""Key -> series, in the order in which the app goes through them."""
 PRETRAINED = ("held_out_loss", "held_out_accuracy")
 """Series of runs that are pre-trained; the scores are those of all others."""
 
@@ -188,7 +188,7 @@ def titles(view: RunView) -> dict[str, str]:
         view: The run.
 
     Returns:
-        Key -> title, in the order in which one goes through them; those of single matrices come last.
+        Key -> title, in the order in which the app goes through them; those of single matrices come last.
     """
     pretrained = view.kind == "pretrain"
     hidden = {*MEASURES, "sparsity"} if pretrained else set(PRETRAINED)
@@ -262,7 +262,7 @@ def thinned(points: Sequence[Point], most: int) -> list[Point]:
 
 
 def by_rounds(points: Iterable[Point]) -> list[list[Point]]:
-    """Points round by round: what is trained anew each time is no line from one round to the next."""
+    """Points round by round: each round trains anew, so no line leads from one round to the next."""
     return [list(group) for _, group in groupby(points, key=lambda point: point.round)]
 
 

@@ -1,4 +1,4 @@
-"""Texts cut to a width so that what tells them apart stays: both ends of a name, the end of a path. Pure."""
+"""Texts cut to a width so that they can still be told apart: both ends of a name, the end of a path. Pure."""
 
 import re
 from collections import defaultdict
@@ -12,7 +12,7 @@ LONGEST_PATH = 240
 
 
 def middle_out(text: str, width: int) -> str:
-    """A text in at most `width` columns; what tells names apart stands at both ends of them."""
+    """A text in at most `width` columns; both ends stay, since names differ there."""
     if cell_len(text) <= width:
         return text
     tail = _end(text, (width - 1) // 2)
@@ -48,7 +48,7 @@ def _alike(shown: Mapping[str, str], words: bool = True) -> list[list[str]]:
 
 
 def _told_apart(group: list[str], width: int, words: bool = True) -> dict[str, str]:
-    """Cuts names that look alike around what they do not share; those that still look alike, again among themselves."""
+    """Cuts names that look alike around their difference, and those that still look alike again among themselves."""
     first = _shared(group)
     last = _shared([name[len(first) :][::-1] for name in group])[::-1]
     if words:  # whole ones, so that "layerwise" and "linear" don't lose their common letter
@@ -71,7 +71,7 @@ def _shared(texts: list[str]) -> str:
 
 
 def _around(core: str, first: str, last: str, width: int) -> str:
-    """What tells a name apart, with as much of its beginning and end as there is room for."""
+    """The distinct part of a name, with as much of its beginning and end as there is room for."""
     room = max(0, width - cell_len(core))
     tail = last if cell_len(last) <= room // 3 else f"…{_end(last, room // 3 - 1)}" if room >= 6 else ""
     head = room - cell_len(tail)

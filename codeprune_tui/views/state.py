@@ -1,7 +1,7 @@
-"""How a run looks: one frozen value, made from the events of its journal by pure functions.
+"""The state of a run: one frozen value, made from the events of its journal by pure functions.
 
-`reduce(view, event)` is the whole of it; `reduce_all` is the same for many events, fast enough for a journal of 200,000. Knows
-neither Textual, threads nor the clock: whoever asks for an ETA passes the time in. Everything that grows with a run's length is
+`reduce(view, event)` does it all; `reduce_all` does the same for many events, fast enough for a journal of 200,000. Knows
+neither Textual, threads nor the clock: the caller of an ETA passes the time in. Everything that grows with a run's length is
 bounded here, so that a week of training costs no more memory than an hour.
 """
 
@@ -46,7 +46,7 @@ from .outliers import MOST, countable, drawable, mended
 from .text import duration, sentence
 
 LOSS_POINTS = 1000
-"""Points of the loss series: thinned to half of it whenever it holds twice as many."""
+"""Points of the loss series, which is thinned to so many whenever it holds twice as many."""
 RATES = ("learning_rate", "tokens_per_second", "examples_per_second")
 LOG_LINES = 500
 MOST_EVALUATIONS = 400
@@ -67,7 +67,7 @@ class LogLine:
     time: float
     level: Level
     text: str
-    """As it came; not yet safe for a terminal."""
+    """The text as it came; not yet safe for a terminal."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class RoundView:
-    """What is known of one round."""
+    """The facts of one round."""
 
     number: int
     sparsity: float = 0.0
@@ -93,7 +93,7 @@ class RoundView:
     matrices: Mapping[str, float] = field(default_factory=dict)
     """Parameter name -> sparsity; empty for a dense round."""
     figures: Mapping[str, MatrixMeasured] = field(default_factory=dict)
-    """Parameter name -> what was measured of it at the end of the round; empty before, and in journals of older versions."""
+    """Parameter name -> its measurements at the end of the round; empty before, and in journals of older versions."""
     kept: int = 0
     total: int = 0
     before: float = 0.0
@@ -101,7 +101,7 @@ class RoundView:
     evaluations: tuple[Evaluation, ...] = ()
     picked_step: int | None = None
     scores: Scores | None = None
-    """Of the picked weights; None until the round is complete."""
+    """Scores of the picked weights; None until the round is complete."""
     against_dense: Mapping[str, Difference] = field(default_factory=dict)
     """Measure -> `scores` less those of the dense round, with its interval; empty where it is not known."""
     seconds: float = 0.0
@@ -110,7 +110,7 @@ class RoundView:
 
 @dataclass(frozen=True)
 class Series:
-    """A thinned series of what training measured: every point is the mean of `stride` consecutive values."""
+    """A thinned series of training's measurements: every point is the mean of `stride` consecutive values."""
 
     points: tuple[tuple[int, int, float], ...] = ()
     """(round, step, value), oldest first."""
@@ -118,7 +118,7 @@ class Series:
     waiting: tuple[float, ...] = ()
     """Values of the point that is not complete yet."""
     left_out: int = 0
-    """Values that are no numbers, or absurd ones."""
+    """Number of values that are NaN or absurd."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class RunView:
     """(time, round, step) of the last step event, from which the next one's duration is measured."""
 
     floors: Mapping[str, Scores] = field(default_factory=dict)
-    """"constant" and "name": what programs without a model score on the same rows; "encoder_off" once that is measured."""
+    """"constant" and "name": scores of programs without a model on the same rows; "encoder_off" once that is measured."""
     encoder_off: EncoderOffMeasured | None = None
     """None until round 0 has measured it, and in runs of older versions."""
     validations: tuple[Validated, ...] = ()
@@ -208,7 +208,7 @@ class RunView:
 
     @property
     def latest(self) -> Scores | None:
-        """The newest scores there are."""
+        """The newest scores."""
         evaluations = self.evaluations
         if evaluations:
             return evaluations[-1].scores
@@ -217,7 +217,7 @@ class RunView:
 
 
 def reduce(view: RunView, event: Event) -> RunView:
-    """The view after one more event; an event that was seen already changes nothing."""
+    """The view after one more event; a repeated event changes nothing."""
     return reduce_all(view, (event,))
 
 
@@ -344,7 +344,7 @@ def _start(view: RunView, event: Event, what: RunStarted) -> RunView:
 
 
 def _forget_after(view: RunView, number: int, step: int) -> RunView:
-    """Drops what lies after the point where a worker takes a run up again: it will all be sent once more."""
+    """Drops everything after the point where a worker resumes the run: the worker will send it again."""
     kept = {n: of_round for n, of_round in view.by_round.items() if n <= number}
     if number in kept:
         current = kept[number]
@@ -532,7 +532,7 @@ def _encoder_off_left_s(view: RunView) -> float:
 
 
 def standing(view: RunView, held: bool, now: float, taken: float = 0.0) -> str:
-    """How the run stands, in the words of the status line, such as RUNNING, PAUSING… or STALE 42 s.
+    """The run's state in the words of the status line, such as RUNNING, PAUSING… or STALE 42 s.
 
     Args:
         view: The run.

@@ -1,4 +1,4 @@
-"""How numbers, times and events read on the screen: pure functions from data to text.
+"""Numbers, times and events as the screen shows them: pure functions from data to text.
 
 Knows neither Textual nor colours. Shares are in [0, 1] and become % only here; times are seconds.
 """
@@ -46,7 +46,7 @@ NOTHING = "–"
 """Stands where there is no number (yet)."""
 
 FLOOR_NAMES = {name: f"floor: {title}" for name, title in (FLOORS | {ENCODER_OFF: "encoder off"}).items()}
-"""What is below every score: programs that read no code, and the same model without its encoder layers."""
+"""The floors of every score: programs that read no code, and the same model without its encoder layers."""
 
 TONES: dict[str, tuple[str, str]] = {
     "RUNNING": ("●", "$text-success"),
@@ -67,7 +67,7 @@ TONES: dict[str, tuple[str, str]] = {
 
 
 def _is_number(value: float) -> bool:
-    """Whether it can be written in a cell; no NaN can, nor what has hundreds of digits."""
+    """Whether a number can be written in a cell; NaN cannot, nor a number of hundreds of digits."""
     return abs(value) < LARGEST
 
 
@@ -98,7 +98,7 @@ def beside(floors: Floors, *, every: bool = False, digits: int = 2) -> str:
 
 
 def held_against(value: float | None, floors: Floors, *, every: bool = False, digits: int = 2) -> str:
-    """A score with what it is held against: "11.72 (name 13.16)"; a dash where there is no score."""
+    """A score with the floors to compare it with: "11.72 (name 13.16)"; a dash if there is no score."""
     return NOTHING if value is None else f"{score(value, digits)} ({beside(floors, every=every, digits=digits)})"
 
 
@@ -124,7 +124,7 @@ def percent(share: float) -> str:
 
 
 def with_before(sparsity: float, before: float) -> str:
-    """The sparsity of what a recipe prunes, and behind it how sparse the model came: "90 %, before the run 50 %"."""
+    """The sparsity of what a recipe prunes, and behind it the model's own before: "90 %, before the run 50 %"."""
     return f"{percent(sparsity)}, before the run {percent(before)}" if before else percent(sparsity)
 
 
@@ -181,7 +181,7 @@ def clock(time: float) -> str:
 
 
 def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
-    """What an event says, for a person; text from outside is still in it as it came.
+    """An event as a sentence for a person; text from outside is still in it as it came.
 
     Args:
         event: The event.
@@ -264,17 +264,17 @@ def _evaluated(what: Evaluated) -> str:
 
 
 def killed(name: str, again: str) -> str:
-    """What is said of a run whose worker was killed on request.
+    """The sentence about a run whose worker was killed on request.
 
     Args:
-        name: Of the run, safe to show.
-        again: What is done again, as `client.undone` says it.
+        name: Name of the run, safe to show.
+        again: The work that is done again, in the words of `client.undone`.
     """
     return f"{name} was killed on request. r resumes from its last checkpoint" + (f"; it repeats {again}." if again else ".")
 
 
 def reopening(checkpoints: Path) -> tuple[str, str]:
-    """How the app is opened again on a folder of runs, and where that holds.
+    """The command that opens the app again on a folder of runs, and the folder.
 
     Args:
         checkpoints: Folder of all runs.

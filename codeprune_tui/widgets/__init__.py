@@ -1,1 +1,1 @@
-"""Widgets of the app: each shows one thing it is given, and computes nothing about runs."""
+"""Widgets of the app: each shows one thing that it is given, and computes nothing about runs."""

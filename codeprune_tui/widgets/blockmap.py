@@ -17,7 +17,7 @@ from .heatmap import TONES, tone_style, tones_of
 
 LABEL = 6
 MOST = 64
-"""Blocks along a side that are drawn at most; a damaged journal may hold more."""
+"""Most blocks that are drawn along a side; a damaged journal may hold more."""
 DEAD = Style(color="#ff5f5f", bgcolor="#000000", bold=True)
 
 
@@ -27,7 +27,7 @@ def map_strips(figures: MatrixMeasured, width: int, by_row: bool, tones: Sequenc
     Args:
         figures: The matrix.
         width: Columns of the screen.
-        by_row: Whether its heads, if it has any, lie along the rows; else along the columns.
+        by_row: Whether the matrix's heads, if it has any, lie along the rows; else along the columns.
         tones: Eleven colours, from 0 to 100 % pruned.
     """
     blocks = [row[:MOST] for row in figures.density[:MOST]]

@@ -1,4 +1,4 @@
-"""BLEU by round with what it has to be held against: the dense model and the floors.
+"""BLEU by round, beside the scores to compare it with: the dense model's and the floors.
 
 Follows textual-plot's PlotWidget; it is redrawn only when a score arrives, not on a timer. The line of text below the plot
 names the curves with their figures, so that nothing depends on telling colours apart.
@@ -36,7 +36,7 @@ Points = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Curves:
-    """All that the chart draws."""
+    """Everything that the chart draws."""
 
     title: str
     results: Points
@@ -45,13 +45,13 @@ class Curves:
     """Measurements inside each round, at fractions of a round; without rounds, by step."""
     dense: float | None
     floors: tuple[float | None, float | None, float | None]
-    """Name, constant, encoder off."""
+    """The floors: name, constant, encoder off."""
     right: float
-    """Where the horizontal axis ends."""
+    """End of the horizontal axis."""
     by_round: bool = False
     """Whether the horizontal axis counts rounds, so that only whole numbers belong on it."""
     left_out: int = 0
-    """How many points cannot be drawn, their score being no number that can be."""
+    """Number of points that cannot be drawn, since their score is no usable number."""
 
 
 def curves(view: RunView) -> Curves:
@@ -126,11 +126,11 @@ class Plot(PlotWidget):  # type: ignore[misc]  # textual_plot is not followed: i
         yield Static(id="legend")
 
     def _zoom_with_mouse(self, event: MouseScrollDown | MouseScrollUp, factor: float) -> None:
-        """Tells that the wheel was turned: PlotWidget keeps the event, and would zoom without a limit."""
+        """Reports that the wheel was turned: PlotWidget keeps the event, and would zoom without a limit."""
         self.post_message(self.Wheel(1 if isinstance(event, MouseScrollUp) else -1, event.screen_offset))
 
     def set_up(self) -> None:
-        """Takes the room that labels of axes would need; they stand in the title."""
+        """Takes the room that labels of axes would need; the title has them."""
         self.can_focus = False  # its zoom keys would shadow the app's
         self.margin_top, self.margin_bottom, self.margin_left = 0, 1, 5
         self.set_x_formatter(Labels())
@@ -201,8 +201,8 @@ class ScoreChart(Vertical):
 
         Args:
             view: The run.
-            owner: Whose scores they are, safe to show, where that does not go without saying.
-            note: What is to be said about that, below the legend.
+            owner: Name of the scores' run, safe to show, if it is not the watched run.
+            note: A remark about that, below the legend.
         """
         drawn = curves(view)
         if (drawn, owner, note) == (self._curves, self._owner, self._note):

@@ -1,7 +1,7 @@
 """Several runs on one chart, each with a marker of its own, above a legend with names and figures.
 
 A floor that belongs to all runs has a colour of its own; where runs were scored on different rows, the highest floor of each
-group is drawn in the colour of its first run. The right end of every line says what it is and whose: nothing depends on colours.
+group is drawn in the colour of its first run. The right end of every line names it and its runs: nothing depends on colours.
 Follows textual-plot through `chart.Plot`; drawn when something changes, not on a timer.
 """
 
@@ -35,7 +35,7 @@ def marker(place: int) -> tuple[str, str]:
 
 
 def limits(values: list[float], room: float, least: float = 0.0) -> tuple[float, float]:
-    """Where an axis begins and ends, with some room around what is on it; never an empty range."""
+    """The ends of an axis, with some room around its values; never an empty range."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     around = max(room * (high - low), 0.02 * abs(high), 1e-3)
     start = max(least, low - around)
@@ -48,7 +48,7 @@ def window(full: tuple[float, float], centre: float, zoom: int) -> tuple[float, 
     Args:
         full: The whole axis.
         centre: The place.
-        zoom: How often it was halved.
+        zoom: How often the axis was halved.
     """
     half = (full[1] - full[0]) / 2 ** (zoom + 1)
     middle = min(max(centre, full[0] + half), full[1] - half)
@@ -56,11 +56,11 @@ def window(full: tuple[float, float], centre: float, zoom: int) -> tuple[float, 
 
 
 def lines(picture: Picture, chosen: int | None) -> list[tuple[str, str, float]]:
-    """The horizontal lines that are drawn: what stands at their end, colour, score.
+    """The horizontal lines that are drawn: text at the end, colour, score.
 
     Args:
-        picture: All that could be drawn.
-        chosen: Place of the chosen curve. Where dense models differ, only its own is drawn: each curve begins at its own anyway.
+        picture: Everything that could be drawn.
+        chosen: Place of the chosen curve. If dense models differ, only its own is drawn: each curve begins at its own anyway.
     """
     shown = [level for level in picture.dense if len(picture.dense) == 1 or chosen in level.curves]
     groups = dict.fromkeys(level.curves for level in picture.floors)
@@ -84,7 +84,7 @@ def _colour(picture: Picture, level: Level) -> str:
 
 
 class LabelledPlot(Plot):
-    """A plot whose horizontal lines say at their right end what they are."""
+    """A plot whose horizontal lines have their names at the right end."""
 
     labels: tuple[tuple[str, str, float], ...] = ()
     """Text, colour, height."""
@@ -134,11 +134,11 @@ class CompareChart(Vertical):
         """Shows other runs, another axis or another score, or another part of them.
 
         Args:
-            picture: What to draw.
+            picture: The curves and levels to draw.
             zoom: How often both axes are halved.
             centre: (horizontal, score) to zoom in on; None for the middle.
             chosen: Place of the chosen curve.
-            panned: By how many half widths of what is shown the centre is moved to the right.
+            panned: By how many half widths of the part shown the centre is moved to the right.
         """
         part = (zoom, centre if zoom else None, panned if zoom else 0)
         if (picture, part, chosen) != (self._picture, self._zoom, self._chosen):
@@ -185,9 +185,9 @@ class CompareChart(Vertical):
 
 
 def legend(picture: Picture, width: int) -> Content:
-    """Levels with their scores, markers with names and first and last scores, and what to mind.
+    """Levels with their scores, markers with names and first and last scores, and a note.
 
-    Where that would take more than `LINES` lines, names stand alone, then they are cut: the table has the figures, too.
+    If that would take more than `LINES` lines, names stand alone, then they are cut: the table has the figures, too.
     """
     levels = _level_entries(picture)
     for longest, scores in ((24, True), (24, False), (12, False), (6, False)):

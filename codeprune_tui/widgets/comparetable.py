@@ -1,4 +1,4 @@
-"""All rounds of all compared runs in one sortable table, and in words what is known of the chosen one.
+"""All rounds of all compared runs in one sortable table, and a line of text about the chosen one.
 
 Knows results, and neither files nor the chart.
 """
@@ -18,28 +18,28 @@ from .comparechart import marker
 from .rowtable import RowTable
 
 WIDTHS = {"run": 12, "round": 7, "sparsity": 10, "bleu": 7, "diff": 9, "over": 9, "corpus_bleu": 8, "chrf": 7, "size": 8}
-"""Column -> width; that of the run is the least, it takes what is left."""
+"""Column -> width; the run's column has at least this width, and takes the room that is left."""
 WIDE_WIDTHS = {"interval": 16, "latency": 7, **dict.fromkeys(FLOORS, 9), "off": 9, "rows": 8, "seconds": 9}
 """Only on wide screens: the interval of Δ dense, ms a token, the BLEU of each floor, chrF with
 the encoder off, scored rows, seconds of the round."""
 OFF_FROM = 132
-"""Columns of a screen from which on there is room for all of them."""
+"""Width of a screen, in columns, from which on there is room for all of them."""
 BEFORE = ("before", 7)
-"""Where a model was pruned before its run: how sparse it came. Its width is what an 80-column terminal has left."""
+"""The sparsity of a model that was pruned before its run. Its width is what an 80-column terminal has left."""
 TITLES = {
     "before": "before", "interval": "interval", **{name: name for name in FLOORS}, "off": "chrF off",
     "rows": "rows", "seconds": "seconds",
 }  # fmt: skip
-"""Of the columns that cannot be sorted by."""
+"""Headings of the columns that cannot be sorted by."""
 SEED_WIDTHS = {
     "run": 12, "round": 6, "n": 3, "sparsity": 9, "bleu": 13, "diff": 8, "over": 8, "corpus_bleu": 7, "chrf": 6, "size": 6,
 }  # fmt: skip
-"""The same where seeds are one curve: how many they are, and room for the standard deviation."""
+"""The same if seeds are one curve: their number, and room for the standard deviation."""
 SEED_TITLES = {"interval": "lowest..highest", "bleu": "BLEU ± sd", "n": "n"}
 ROOMY = 100
-"""Columns from which on the chosen line's floors are all told; below, the interval needs the room."""
+"""Width from which on the chosen line names all floors; below, the interval needs the room."""
 BESIDE = "interval"
-"""Of the wide columns, the one that stands right after what it belongs to."""
+"""The wide column that stands right after the one it belongs to."""
 
 
 class CompareTable(RowTable):
@@ -83,7 +83,7 @@ class CompareTable(RowTable):
         self.move_cursor(row=same[0] if same else 0, animate=False)
 
     def tell(self, measure: str) -> None:
-        """Says of the chosen round, on the table's lower edge, what its line has no room for.
+        """Shows on the table's lower edge the facts of the chosen round that its line has no room for.
 
         Args:
             measure: One of `MEASURES`.

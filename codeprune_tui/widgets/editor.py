@@ -1,7 +1,7 @@
 """A Ruby editor: highlighted, for text of any kind and a size that people write.
 
-Text that is longer, or has very long lines, is not for editing: Textual would lay out and highlight all of it at each key. Who
-pastes such a text gets it whole in a message; this editor then shows an excerpt, read-only. Knows no methods or models.
+Longer text, or text with very long lines, cannot be edited: Textual would lay out and highlight all of it at each key. A message
+carries such a paste whole; this editor then shows an excerpt, read-only. Knows no methods or models.
 """
 
 import re
@@ -102,12 +102,12 @@ class RubyEditor(TextArea):
         self.load_text(_SURROGATE.sub("\ufffd", text))
 
     def get_line(self, line_index: int) -> Text:
-        """One line as it is drawn: what would act on the terminal is drawn as a sign of the same length."""
+        """One line as it is drawn: a character that would act on the terminal becomes a sign of the same length."""
         line = self.document.get_line(line_index)
         return Text(line if line.isprintable() else "".join(map(_drawn, line)), end="", no_wrap=True)
 
     def on_paste(self, event: Paste) -> None:
-        """Passes on what is too large to be edited."""
+        """Passes on a paste that is too large to be edited."""
         if self.read_only or not editable(event.text) or len(event.text) + len(self.text) > MOST_CHARACTERS:
             event.stop()
             event.prevent_default()

@@ -76,15 +76,15 @@ class FieldRow(Horizontal):
         return line(compact=True, classes="control", select_on_focus=False)
 
     def show_value(self, value: object, over: bool = False) -> None:
-        """Puts a value into the control, as if nobody had typed it; typing that is not told of yet stays, unless `over`.
+        """Puts a value into the control without reporting an edit; typing that was not reported yet stays, unless `over`.
 
         Args:
-            value: What to show.
-            over: Whether it replaces whatever was typed.
+            value: The value to show.
+            over: Whether the value replaces whatever was typed.
         """
         if not over and self._shown is not None and self._held() != self._shown:
             return
-        # What is shown is what is compared: a value that holds control characters must not count as edited by being shown.
+        # The shown values are compared: showing a value that holds control characters must not count as an edit.
         text: str | bool = value if isinstance(value, bool) else plain(_text(value))
         self._shown = text
         match self.query_one(".control"):
@@ -103,7 +103,7 @@ class FieldRow(Horizontal):
         return control.value
 
     def show_problem(self, problem: str) -> None:
-        """Complains, or helps again where the problem is ""."""
+        """Shows a problem, or the help again if the problem is ""."""
         self.set_class(bool(problem), "wrong")
         tell(self.query_one(".note", Static), f"✗ {plain(problem)}" if problem else self.help_text)
 
@@ -124,7 +124,7 @@ class FieldRow(Horizontal):
         self._edited(event.value)
 
     def _edited(self, value: str | bool) -> None:
-        # Setting a control's value makes it report a change as well: only what nobody has put there is an edit.
+        # A control also reports a change when its value is set: only a value that was not set here is an edit.
         if self._shown is not None and value != self._shown:
             self._shown = value
             self.post_message(self.Edited(self.key, value))

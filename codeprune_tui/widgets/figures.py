@@ -20,7 +20,7 @@ Part = str | tuple[str, str]
 
 
 FLOOR_STYLES = {"name": "ansi_bright_yellow", "constant": "ansi_bright_magenta"}
-"""The colours that the chart has for them, too."""
+"""Colours of the scores, the same as in the chart."""
 _NO_FLOORS: list[tuple[str, str, Scores | None]] = [(name, style, None) for name, style in FLOOR_STYLES.items()]
 
 
@@ -47,9 +47,9 @@ def _triple(scores: Scores | None) -> str:
 
 
 def scores_line(view: RunView) -> Content:
-    """The newest scores on one line, each beside the highest floor, for small screens; the chart's legend has all of them.
+    """The newest scores on one line, each beside the highest floor, for small screens; the chart's legend has all floors.
 
-    A floor is named once, and again where another is the highest; in the last brackets stands chrF with the encoder off.
+    A floor is named once, and again where another is the highest; the last brackets hold chrF with the encoder off.
     """
     parts: list[Part] = []
     named = ""
@@ -68,7 +68,7 @@ def scores_line(view: RunView) -> Content:
 
 
 def progress(view: RunView) -> Content:
-    """Where the run is: sparsity, step, loss and rates."""
+    """The run's progress: sparsity, step, loss and rates."""
     current = view.by_round.get(view.round)
     steps = current.steps if current and current.steps else view.steps
     parts: list[Part] = [("sparsity ", "$text-muted"), (percent(view.sparsity), "bold")]

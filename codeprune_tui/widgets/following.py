@@ -1,6 +1,6 @@
-"""A scroll view that keeps its place: the line at its top stays there, or the end does, whatever comes and however wide it is.
+"""A scroll view that keeps its place: its top line, or its end, stays in view whatever lines come and however wide it is.
 
-Knows how many rows each line takes, not what stands in them.
+Knows how many rows each line takes, not their text.
 """
 
 from bisect import bisect_right
@@ -22,14 +22,14 @@ class Following(ScrollView, can_focus=True):
         """(line, row of it) at the top."""
         self._at_end = True
         self._settled: Size | None = None
-        """The size for which the place holds; while it is another, whatever moves is not the reader's doing."""
+        """The size for which the place holds; at another size, it is not the reader who moves the view."""
 
     def lay_out(self, rows: Iterable[int], gone: int = 0) -> None:
         """Takes other lines, or the same ones at another width, and goes back to the place.
 
         Args:
             rows: How many rows each line takes.
-            gone: How many lines that were there have left at the beginning.
+            gone: How many lines have been dropped at the beginning.
         """
         line, row = self._top
         self._top = (line - gone, row) if line >= gone else (0, 0)
@@ -44,7 +44,7 @@ class Following(ScrollView, can_focus=True):
         self._top, self._at_end = (0, 0), True
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Remembers where the reader goes."""
+        """Remembers the place that the reader scrolls to."""
         super().watch_scroll_y(old_value, new_value)
         if self._settled == self.size:
             self._at_end = round(new_value) >= self.max_scroll_y

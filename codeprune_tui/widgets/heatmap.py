@@ -45,7 +45,7 @@ MEANINGS = {
     "self-out": "self-attention output",
     "cross-out": "cross-attention output",
 }
-"""What the names of columns stand for."""
+"""Meanings of the columns' names."""
 LABEL = 5
 """Columns of a row's label."""
 GAP, WIDE_GAP = 2, 6
@@ -57,7 +57,7 @@ Grid = dict[str, dict[tuple[int, str], float]]
 
 
 def arrange(matrices: Mapping[str, float]) -> Grid:
-    """Sorts sparsities by where their matrices stand; what stands nowhere we know is left out.
+    """Sorts sparsities by the places of their matrices; a matrix without a known place is left out.
 
     Args:
         matrices: Parameter name -> sparsity, share in [0, 1].
@@ -85,7 +85,7 @@ class Heatmap(ScrollView, can_focus=True):
 
         Args:
             matrices: Parameter name -> sparsity; empty for a dense model.
-            note: What to say where there are none.
+            note: The text to show if there are none.
         """
         if matrices != self._matrices or note != self._note:
             self._matrices, self._note = matrices, note
@@ -161,7 +161,7 @@ def header(encoder: list[str], decoder: list[str], cell: int, gap: int) -> Strip
 
 
 def meanings(names: Sequence[str], cell: int, width: int) -> list[Strip]:
-    """What columns mean whose names had to be cut, in as many lines as it takes.
+    """The meanings of columns whose names had to be cut, in as many lines as that takes.
 
     Args:
         names: The matrices that have a column.

@@ -1,8 +1,8 @@
 """The keys at the bottom.
 
 Textual's own line builds all its parts anew whenever a screen comes to the front or the focus moves, which takes a good share of
-the time until a key is answered; this one does so only when there are other keys to show. Where there are more keys than room,
-whole ones are left out, and never the one that tells of all others.
+the time until a key is answered; this one does so only when there are other keys to show. If there are more keys than room,
+whole ones are left out, and never Help, which shows all others.
 """
 
 from rich.cells import cell_len

@@ -15,7 +15,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 KEYS_WIDTH = 15
-"""Columns of the keys, with what parts them from what they do."""
+"""Width of the column of keys, including the gap before their explanations."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Line:
 
 
 class KeyTable(Widget):
-    """The lines, wrapped; second lines of what a key does stand under the first.
+    """The lines, wrapped; the second line of an explanation stands under its first.
 
     Args:
         lines: From top to bottom; "" as a text makes an empty line.
@@ -63,7 +63,7 @@ class KeyTable(Widget):
         return self._wrapped[1]
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """How many lines they are at a width."""
+        """The number of lines at a width."""
         return len(self._lines(width))
 
     def render_line(self, y: int) -> Strip:

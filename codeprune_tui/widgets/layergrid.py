@@ -1,7 +1,7 @@
 """Layers × matrices with a cursor: any figure, its number in every cell.
 
-Lays the matrices out as `heatmap` does and paints by the line API for the same reason. It knows numbers and positions, not what
-they mean. The cursor is marked by brackets as well as by colour.
+The grid lays the matrices out as `heatmap` does and paints by the line API for the same reason. It knows numbers and positions,
+not their meaning. Brackets mark the cursor as well as colour.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ HEADER_LINES = 1
 
 @dataclass(frozen=True)
 class Layout:
-    """Which matrix stands where, and how wide a cell is."""
+    """The place of each matrix, and the width of a cell."""
 
     rows: tuple[int | str, ...]
     """Layers from 0, then the pooler."""
@@ -120,8 +120,8 @@ class LayerGrid(ScrollView, can_focus=False):
             places: Parameter name -> where it stands.
             values: Parameter name -> figure; None or missing where it is not known.
             top: The figure with the lightest tone.
-            scale: What figures are multiplied with to be written.
-            note: What to say below, such as why there are none.
+            scale: Factor by which figures are multiplied to be written.
+            note: The text below, such as why there are none.
         """
         new = (places, values, top, scale, note)
         if new != (self._places, self._values, self._top, self._scale, self._note):

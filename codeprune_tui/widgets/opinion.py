@@ -1,6 +1,6 @@
 """One model's column in the playground: which model it is, what it writes about the method, and how it got there.
 
-Shows what it is told; it asks for nothing. The words that the neighbour hasn't are underlined, so that colour isn't needed.
+The column shows what it is given, and asks for nothing. Words that the neighbour hasn't are underlined: colour isn't needed.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ NO_MODEL = Content.assemble(
 
 @dataclass(frozen=True)
 class Waiting:
-    """Something that takes a while, and since when."""
+    """Work in progress, and its begin."""
 
     what: str
     since: float
@@ -117,7 +117,7 @@ class Opinion(Vertical):
 
     @property
     def variant(self) -> Variant | None:
-        """What the playground's process is to let write."""
+        """The model that the playground's process should load."""
         return None if self.choice is None else Variant(self.choice.path, self.method)
 
     @property
@@ -148,16 +148,16 @@ class Opinion(Vertical):
 
     @property
     def best(self) -> str | None:
-        """Its comment, if it has written one."""
+        """The model's comment, if it has written one."""
         return self.state.lines[0].text if isinstance(self.state, Commented) and self.state.lines else None
 
     def show(self, other: str | None, now: float, number: int = 0) -> None:
-        """Shows how it stands.
+        """Shows the model's state.
 
         Args:
             other: The comment to mark the differences from, or None.
             now: Seconds since 1970.
-            number: Of the column that the other comment stands in.
+            number: Number of the other comment's column.
         """
         retitle(self, Content(self._head()))
         with suppress(NoMatches):  # it is being built, or taken away

@@ -1,6 +1,6 @@
-"""The columns of the playground: two to four models beside each other, and who of them still has to be asked.
+"""The columns of the playground: two to four models beside each other, and which of them still have to be asked.
 
-Knows no process and no editor: it is told questions and replies, and says which models to ask.
+Knows no process and no editor: the columns take questions and replies, and say which models to ask.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ FEWEST, MOST = 2, 4
 
 @dataclass(frozen=True)
 class Question:
-    """What the columns are asked: their answers to another one are out of date."""
+    """The question to the columns: answers to another question are out of date."""
 
     reading: int
     method: int
@@ -84,7 +84,7 @@ class Opinions(Grid):
             column.offer(self.known, width / across < 60)
 
     async def more(self) -> None:
-        """One column more, with the first model that none of the others has."""
+        """Adds a column, with the first model that none of the others has."""
         columns = self.columns
         shown = {column.choice.path for column in columns if column.choice is not None}
         new = Opinion(len(columns) + 1)
@@ -93,7 +93,7 @@ class Opinions(Grid):
         new.choose(next((choice for choice in self.known if choice.path not in shown), None))
 
     async def fewer(self) -> None:
-        """One column less: that with the focus, or the last one."""
+        """Removes a column: that with the focus, or the last one."""
         await (self.focused or self.columns[-1]).remove()
         for number, column in enumerate(self.columns, 1):
             column.number = number
@@ -107,14 +107,14 @@ class Opinions(Grid):
         self.fit()
 
     def ask(self, question: Question, now: float) -> list[Variant]:
-        """Makes those wait whose comment is not about the question.
+        """Makes the columns wait whose comment is not about the question.
 
         Args:
-            question: What is shown now.
+            question: The present question.
             now: Seconds since 1970.
 
         Returns:
-            Their models.
+            The models of these columns.
         """
         if all(column.choice is None or _asked(column, question) for column in self.columns):
             return []
@@ -127,24 +127,24 @@ class Opinions(Grid):
         return list(dict.fromkeys(column.variant for column in waiting if column.variant is not None))
 
     def set(self, variant: Variant, state: State) -> None:
-        """Says how a model stands, wherever it is."""
+        """Shows a model's state in every column that has it."""
         for column in self.columns:
             if column.variant == variant:
                 column.state = state
 
     def lose(self, why: str) -> None:
-        """The process is gone: none will answer."""
+        """Shows that the process is gone, and no model will answer."""
         for column in self.columns:
             column.asked, column.state = None, why
 
     def clear(self) -> None:
-        """Takes away what was written: the text that it was about is gone."""
+        """Clears the comments: their text is gone."""
         for column in self.columns:
             column.asked = column.state = None
             column.show(None, 0.0)
 
     def show(self, now: float) -> None:
-        """Shows all as they stand: two mark their differences from each other, more of them those from the first."""
+        """Shows all columns: two mark their differences from each other, more than two those from the first."""
         columns = self.columns
         for column in columns:
             first = column is columns[0]
@@ -152,7 +152,7 @@ class Opinions(Grid):
             column.show(None if other is None else other.best, now, 0 if other is None else other.number)
 
     def count_seconds(self, now: float) -> None:
-        """Shows again what takes a while."""
+        """Shows the seconds of work in progress."""
         for column in self.columns:
             if isinstance(column.state, Waiting):
                 column.show(None, now)

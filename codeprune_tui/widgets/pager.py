@@ -1,6 +1,6 @@
 """A long text to read and search: lines wrapped at the width, matches marked, the place kept.
 
-Only the lines in view are wrapped and drawn; of the others it knows how many rows they take.
+Only the lines in view are wrapped and drawn; of the others the pager knows how many rows they take.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Pager(Following):
         self._wanted = ""
         self._matches: list[int] = []
         self._chosen: int | None = None
-        """Number of the line that was gone to."""
+        """Number of the line that the search went to."""
 
     def show(self, text: LogText, heading: str) -> None:
         """Shows another state of a log, or another log.
@@ -102,7 +102,7 @@ class Pager(Following):
         return self._strip(line, begin, pieces[at]).crop_extend(0, width, style).apply_style(style)
 
     def _strip(self, line: int, begin: int, piece: str) -> Strip:
-        """A row of a line, with the parts of it marked that were looked for; a match may go on in the next row."""
+        """A row of a line, with its matches marked; a match may go on in the next row."""
         mark, segments, at = CHOSEN if line == self._chosen else FOUND, [], 0
         for first, last in spans(self._lines[line], self._wanted):
             left, right = max(first - begin, at), min(last - begin, len(piece))

@@ -1,7 +1,7 @@
 """The Ruby of the playground: the list of its methods beside the editor, and which of the methods is shown.
 
-Holds the text; who reads it, and what is written about a method, is not its business. A text too large to be edited is shown
-one method at a time.
+The widget holds the text; it does not read it, and knows no comments. A text too large to be edited is shown one method at a
+time.
 """
 
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ class RubySource(Horizontal):
     """
 
     class Typed(Message):
-        """The text is another one, by typing."""
+        """The user has changed the text."""
 
     class Turned(Message):
         """Another method is shown, or the same of another text."""
@@ -79,7 +79,7 @@ class RubySource(Horizontal):
         yield RubyEditor(id="editor")
 
     def on_mount(self) -> None:
-        """Says what the list is."""
+        """Gives the list its title."""
         self.listing.border_title = "methods"
 
     @property
@@ -94,7 +94,7 @@ class RubySource(Horizontal):
 
     @property
     def whole(self) -> bool:
-        """Whether the widgets are there: while the app leaves they go before their screen does."""
+        """Whether the widgets exist: when the app ends, they are removed before their screen."""
         return self.is_mounted and bool(self.query(OptionList)) and bool(self.query(RubyEditor))
 
     @property
@@ -120,7 +120,7 @@ class RubySource(Horizontal):
                 self.editor.show(text)
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
-        """Keeps what was typed."""
+        """Keeps the edited text."""
         event.stop()
         if not self.excerpt and self.editor.text != self.text:
             self.text = self.editor.text
@@ -198,7 +198,7 @@ class RubySource(Horizontal):
         """Says which method is shown.
 
         Args:
-            remark: What the editor's title says beside the method.
+            remark: The remark in the editor's title, beside the method.
         """
         method = self.method
         self.listing.border_title = f"method {count(self.at + 1)} of {count(len(self.methods))}" if method else "methods"

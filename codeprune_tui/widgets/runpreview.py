@@ -1,6 +1,6 @@
-"""What the run under the cursor has come to: its scores by round, its floors, its last comments; on small screens, two lines.
+"""The results of the run under the cursor: its scores by round, its floors, its last comments; on small screens, two lines.
 
-Shows a run's view; reads nothing.
+The preview shows a run's view and reads nothing.
 """
 
 from typing import TYPE_CHECKING, cast
@@ -39,7 +39,7 @@ class RunPreview(Vertical):
 
         Args:
             name: The run's name, as it came.
-            view: What it has come to.
+            view: The results of the run so far.
         """
         tell(self.query_one("#chosen-line", Static), chosen_line(name, view))
         self._show_chart(name, view)
@@ -64,11 +64,11 @@ class RunPreview(Vertical):
 
 
 def chosen_line(name: str, view: RunView) -> Content:
-    """A run in two lines: its whole name, and its last score with what it is held against.
+    """A run in two lines: its whole name, and its last score with the scores to compare it with.
 
     Args:
         name: The run's name, as it came.
-        view: What it has come to.
+        view: The results of the run so far.
     """
     floors = [f"{floor.replace('_', ' ')} {score(scores.bleu)}" for floor, scores in view.floors.items()]
     last = f"{score(view.latest.bleu)} at {percent(view.sparsity)}" if view.latest else "none yet"

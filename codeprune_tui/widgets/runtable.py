@@ -1,6 +1,6 @@
-"""The table of runs: one line a run, in one of the orders; the cursor stays on its run whatever comes and goes.
+"""The table of runs: one line for each run, in one of the orders; the cursor stays on its run whatever comes and goes.
 
-Is told which runs to show; knows neither the filter nor what is done with them.
+The table is given the runs to show; it knows neither the filter nor the commands.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,10 +31,10 @@ class RunTable(RowTable):
         """Where the cursor goes once it is listed."""
         self.order, self.down = NEWEST, False
         self._cells: dict[str, tuple[RunInfo, str, bool, str, dict[str, Text]]] = {}
-        """Cells as they were made, and from what: a thousand runs would take a third of each second."""
+        """The cells of each run, and the facts they were made from: a thousand runs would take a third of each second."""
         self._name_width = COLUMNS["run"].width
         self._cursor_run = ""
-        """Where the cursor stood before the lines were taken away."""
+        """Place of the cursor before the lines were removed."""
         self._before = False
         """Whether a listed run's model was pruned before the run."""
         self._cut: tuple[tuple[str, ...], int, dict[str, str]] = ((), 0, {})
@@ -126,7 +126,7 @@ class RunTable(RowTable):
                     self.update_cell(name, column, text)
 
     def _names(self, names: tuple[str, ...]) -> dict[str, str]:
-        """Name -> what of it fits; names are long where they are made from model and method, and differ somewhere inside."""
+        """Name -> the part of it that fits; names made from model and criterion are long, and differ somewhere inside."""
         if self._cut[:2] != (names, self._name_width):
             safe = {name: plain(name, 100) for name in names}
             cut = apart(set(safe.values()), self._name_width)

@@ -19,12 +19,12 @@ from .comparechart import window
 from .telling import retitle, tell
 
 LEVELS = {"dense": DENSE, "name": NAME, "constant": CONSTANT}
-"""Colours of what a score is held against; others have that of the axes."""
+"""Colours of the levels that a score is compared with; others have the colour of the axes."""
 MARK, OTHER = "bright_black", "white"
 MOST_ZOOM = 10
-"""Halvings; more shows nothing between two points."""
+"""Most halvings of the chart; beyond them it shows nothing between two points."""
 MOST_MARKS = 30
-"""Marks of rounds; more would be a wall."""
+"""Most marks of rounds; more would be a wall."""
 
 
 class SeriesChart(Vertical, can_focus=True):
@@ -85,7 +85,7 @@ class SeriesChart(Vertical, can_focus=True):
         self._draw()
 
     def pan(self, by: int) -> None:
-        """Goes on to the left or right by a quarter of what is shown."""
+        """Moves the part that is shown to the left or right by a quarter of its width."""
         left, right = self._ends
         self._centre = (
             sum(window((self._chart.left, self._chart.right), (left + right) / 2 + by * (right - left) / 4, self._zoom)) / 2
@@ -135,7 +135,7 @@ class SeriesChart(Vertical, can_focus=True):
             self._draw()
 
     def on_plot_wheel(self, event: Plot.Wheel) -> None:
-        """Enlarges what is under the mouse, or shows more around it again."""
+        """Zooms in on the place under the mouse, or out again."""
         event.stop()
         if (at := self._at(event.at)) is not None:
             self.zoom(event.by, at)

@@ -1,6 +1,6 @@
-"""The line at the top of every mode: where one is, and how the watched run stands.
+"""The line at the top of every mode: the modes, and the watched run's state.
 
-Knows the modes by name only. On a screen too small for anything else it is all there is, and then it takes several lines.
+Knows the modes by name only. On a screen too small for anything else it stands alone, and then it takes several lines.
 """
 
 from rich.cells import cell_len
@@ -16,9 +16,9 @@ from ..views.shorten import middle_out
 from .telling import tell
 
 SHORT = {"playground": "Play", "new": "New"}
-"""Titles that are shorter where there is less room; the others have but one."""
+"""Short titles for less room; the other modes have only one title."""
 LEAST_NAME = 20
-"""Columns of the run's name that are not given up for titles of modes."""
+"""Columns of the run's name that titles of modes never take."""
 
 LEAST = (60, 16)
 """Columns and rows below which there is only the status line."""
@@ -47,7 +47,7 @@ class ModeTab(Static):
         return (f" {key} {title} ", f" {key} {SHORT.get(self.mode, title)}", f" {key} ")[form]
 
     def fit(self, form: int) -> None:
-        """Takes a form; paints only where it is another one."""
+        """Takes a form; paints only if the form has changed."""
         if str(self.content) != (text := self.text(form)):
             self.update(text)
 
@@ -92,7 +92,7 @@ class StatusLine(Horizontal):
             self._fit()
 
     def _fit(self) -> None:
-        """Gives the modes their titles as far as all that is said of the run has room beside them."""
+        """Gives the modes titles as long as the text about the run leaves room for."""
         (name, style), *others = self._shown or (("", ""),)
         tabs = list(self.query(ModeTab))
         free = self.app.size.width - 2 - sum(cell_len(text) for text, _ in others)
