@@ -1,1 +1,1 @@
-"""What makes a model smaller: who goes, what counts, what is left."""
+"""Making a model smaller: criteria, masks and their figures, quantizers."""

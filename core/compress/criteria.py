@@ -1,7 +1,7 @@
-"""Criteria: what says which weight goes first.
+"""Criteria: a criterion decides which weights are pruned first.
 
-A criterion gives one weight tensor its scores, low goes first. It is pure: asked twice, it gives the same scores, so that a
-ranking over all weights can pass over them several times instead of keeping a second copy of them. It knows nothing of masks,
+A criterion gives one weight tensor its scores; the lowest are pruned first. It is pure: equal arguments give equal scores, so
+that a ranking over all weights can pass over them several times instead of keeping a second copy of them. It knows nothing of masks,
 scopes or shares. A new criterion is one function and one line in `CRITERIA`.
 """
 
@@ -20,7 +20,7 @@ def magnitude(seed: int) -> Criterion:
     """Scores a weight by its absolute value (L1).
 
     Args:
-        seed: Not used; magnitude has no chance in it.
+        seed: Not used; nothing is drawn.
 
     Returns:
         The criterion.

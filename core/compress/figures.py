@@ -1,4 +1,4 @@
-"""Figures of masks and weights, matrix by matrix: what a screen shows of a round without ever loading it.
+"""Figures of masks and weights, matrix by matrix, so that a screen can show a round without loading it.
 
 The worker measures them at the end of a round and journals one small event a matrix. Nothing here draws a random number or
 changes a tensor, so a run with these figures has the same bits as one without. Knows neither rounds nor files: the weights and
@@ -17,7 +17,7 @@ from ..run.events import MatrixMeasured
 from ..spec.layout import HEAD_COLUMNS, HEAD_ROWS, locate
 
 BLOCKS = 16
-"""Most blocks along one side of a density map: enough to see a pattern, and it fits an 80-column terminal with figures."""
+"""Most blocks along one side of a density map: enough to show a pattern, and narrow enough for 80 columns with figures."""
 FLOAT_BYTES = 4
 NAMED = 3
 """Most matrices that a warning names."""
@@ -25,13 +25,13 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Heads:
-    """How many attention heads there are."""
+    """Number of attention heads in each half of a model."""
 
     encoder: int
     decoder: int
 
     def of(self, parameter: str) -> tuple[int, int]:
-        """Heads of a matrix and the axis they lie along, 0 for rows and 1 for columns; (0, 0) where it has none."""
+        """The number of heads of a matrix and their axis, 0 for rows and 1 for columns; (0, 0) where it has none."""
         place = locate(parameter)
         if place is None or place.matrix not in HEAD_ROWS | HEAD_COLUMNS:
             return 0, 0
@@ -40,7 +40,7 @@ class Heads:
 
 @dataclass(frozen=True)
 class Before:
-    """The round before; None for what is not known of it."""
+    """A matrix one round earlier; None for what is not known."""
 
     mask: Tensor | None = None
     weight: Tensor | None = None
@@ -115,7 +115,7 @@ def density(mask: Tensor, sides: tuple[int, int]) -> list[list[int]]:
         sides: Blocks down and across; block i begins at row `i * rows // sides[0]`, and so for columns.
 
     Returns:
-        sides[0] lists of sides[1] numbers; 0 means that nothing is kept and 100 that all is, exactly.
+        sides[0] lists of sides[1] numbers; 0 means that exactly nothing is kept, 100 that everything is.
     """
     edges = [np.arange(side) * size // side for side, size in zip(sides, mask.shape, strict=True)]
     down = np.add.reduceat(mask.cpu().numpy(), edges[0], axis=0, dtype=np.int64)
@@ -127,13 +127,13 @@ def density(mask: Tensor, sides: tuple[int, int]) -> list[list[int]]:
 
 
 def _fitting(mask: Tensor, heads: tuple[int, int]) -> tuple[int, int]:
-    """The heads, unless they do not divide the matrix, as where some were cut out of it: then they can't be told apart."""
+    """The heads, or (0, 0) where they do not divide the matrix, as after some were cut out: they cannot be told apart then."""
     count, axis = heads
     return heads if count and mask.shape[axis] % count == 0 else (0, 0)
 
 
 def _sides(mask: Tensor, heads: tuple[int, int]) -> tuple[int, int]:
-    """Blocks down and across: no more than there are rows, and where there are heads, edges that fall on theirs."""
+    """Blocks down and across: no more than rows and columns, and where there are heads, their edges are edges of blocks."""
     sides = [min(BLOCKS, size) for size in mask.shape]
     count, axis = heads
     if 0 < count <= sides[axis] and mask.shape[axis] % (count * (sides[axis] // count)) == 0:
@@ -142,7 +142,7 @@ def _sides(mask: Tensor, heads: tuple[int, int]) -> tuple[int, int]:
 
 
 def collapse(masks: Mapping[str, Tensor], before: Mapping[str, Tensor], heads: Callable[[str], tuple[int, int]]) -> str:
-    """What lost its last weight in a round: heads and rows, by matrix, as part of a sentence.
+    """The heads and rows that lost their last weight in a round, by matrix, as part of a sentence.
 
     Args:
         masks: Parameter name -> bool mask.
@@ -150,8 +150,8 @@ def collapse(masks: Mapping[str, Tensor], before: Mapping[str, Tensor], heads: C
         heads: As `Heads.of`.
 
     Returns:
-        Such as "2 heads and 14 rows of encoder…query.weight"; "" where nothing did. Matrices that are gone as a whole
-        are left out: `masks.collapsed` names them.
+        Such as "2 heads and 14 rows of encoder…query.weight"; "" where none did. Matrices that lost all weights are left out:
+        `masks.collapsed` names them.
     """
     lost: list[str] = []
     for name, mask in masks.items():
@@ -171,16 +171,16 @@ def sparse_bytes(parameters: int, prunable: int, kept: int) -> int:
     """Bytes of a model stored as float32: its prunable matrices as a bitmask and the kept values, the rest as it is.
 
     Args:
-        parameters: All of the model's weights, tied ones once.
-        prunable: Those that carry a mask.
-        kept: Those of them that are kept; a model of which nothing is pruned needs no bitmask.
+        parameters: Number of the model's weights, tied ones once.
+        prunable: Number of weights that carry a mask.
+        kept: Number of these that are kept; a model of which nothing is pruned needs no bitmask.
     """
     bitmask = -(-prunable // 8) if kept < prunable else 0
     return FLOAT_BYTES * (parameters - prunable + kept) + bitmask
 
 
 def _length(values: Tensor, mask: Tensor, order: int) -> float:
-    """The 1-norm or 2-norm of what a mask keeps; rows add up in float32, they all in double, which keeps six digits."""
+    """The 1-norm or 2-norm of the kept values; rows are summed in float32 and together in double, which keeps six digits."""
     kept = values * mask  # (rows, columns)
     rows = kept.abs_().sum(1) if order == 1 else torch.einsum("rc,rc->r", kept, kept)
     total = float(rows.double().sum())

@@ -27,11 +27,11 @@ Masks = dict[str, Tensor]
 SAMPLE_STEP = 257
 """Every 257th score is drawn: a prime, so that no width of a matrix makes it the same column each time."""
 LEAST_SAMPLE = 1000
-"""From fewer scores no bracket is guessed."""
+"""Fewest scores from which a bracket is estimated."""
 ZEROS = 0.01
-"""Share of exact zeros from which on a matrix was pruned; rounding to fp16 makes fewer of trained weights."""
+"""Least share of exact zeros of a matrix that counts as pruned; rounding trained weights to fp16 makes fewer zeros."""
 SPREAD = 4.0
-"""Half the width of the bracket in roots of the sample's size: eight standard deviations or more."""
+"""Half the width of the bracket in square roots of the sample's size: eight standard deviations or more."""
 
 
 def prunable(model: nn.Module, preset: PrunablePreset) -> dict[str, nn.Parameter]:
@@ -39,7 +39,7 @@ def prunable(model: nn.Module, preset: PrunablePreset) -> dict[str, nn.Parameter
 
     Args:
         model: A code-to-text model.
-        preset: Which of them.
+        preset: Which matrices.
 
     Returns:
         Parameter name -> parameter; never biases, embeddings or LayerNorm.
@@ -83,9 +83,9 @@ def keep(
     Args:
         weights: Parameter name -> weight, any shape.
         masks: Parameter name -> bool mask of what is still kept; a missing one means all. What is pruned stays pruned.
-        criterion: Scores of a weight, low goes first.
+        criterion: Gives a weight its scores; the lowest are pruned first.
         scope: "global" lets all weights compete, "layerwise" those of one matrix.
-        sparsity: Share to have pruned afterwards, in [0, 1].
+        sparsity: Pruned share afterwards, in [0, 1].
 
     Returns:
         New masks, parameter name -> bool tensor.
@@ -104,11 +104,11 @@ def keep(
 
 
 class _Group:
-    """Weights that compete with each other; finds its lowest scores exactly, without holding all of them at once.
+    """Weights that compete with each other. Finds their lowest scores exactly, without holding all scores at once.
 
     A sample of the scores brackets the threshold; one pass counts what lies below the bracket and collects what lies inside,
-    which shows the threshold itself, and another writes the masks. Should the sample mislead, the threshold is found by counting
-    instead (`_counted`), which needs no luck and takes longer. A score that is no number counts as the largest.
+    which gives the threshold itself, and another writes the masks. If the sample misleads, the threshold is found by counting
+    instead (`_counted`), which always works and takes longer. A score that is not a number counts as the largest.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], criterion: Criterion) -> None:
@@ -127,7 +127,9 @@ class _Group:
         ties = threshold.ties
         for name in self._weights:
             scores = _numbers(self._scores(name)) if math.isinf(threshold.score) else self._scores(name)
-            kept[name] = (scores <= threshold.score).logical_not_()  # so written, what is no number is kept
+            kept[name] = (
+                scores <= threshold.score
+            ).logical_not_()  # written this way round, a weight whose score is not a number is kept
             if threshold.equal > threshold.ties:  # the first `ties` of those equal to it are pruned, the others stay
                 equal = self._only_kept(name, scores == threshold.score).flatten().nonzero().flatten()
                 kept[name].view(-1)[equal[ties:]] = True
@@ -137,7 +139,7 @@ class _Group:
         return kept
 
     def _bracketed(self, count: int) -> "_Inside | None":
-        """What lies around the `count`-th lowest score, by a sample; None where there is too little to draw one from."""
+        """The scores around the `count`-th lowest, bracketed by a sample; None where there are too few to draw one from."""
         drawn = torch.cat([self._sample(name) for name in self._weights])
         if drawn.numel() < LEAST_SAMPLE:
             return None
@@ -147,7 +149,7 @@ class _Group:
         return self._inside(low, high)
 
     def _counted(self, count: int) -> "_Inside":
-        """The same by counting the upper 16 bits of all scores."""
+        """As `_bracketed`, but by counting the upper 16 bits of all scores."""
         histogram = sum(torch.bincount((_keys(self._kept_scores(name)) >> 16) + 32768, minlength=65536) for name in self._weights)
         assert isinstance(histogram, Tensor)
         below = histogram.cumsum(0)  # (65536,)
@@ -171,10 +173,10 @@ class _Group:
     def _sample(self, name: str) -> Tensor:
         scores, step = self._scores(name).flatten(), SAMPLE_STEP
         mask = self._masks[name].flatten()[::step] if name in self._masks else None
-        return scores[::step].clone() if mask is None else scores[::step][mask]  # a view would keep all of them
+        return scores[::step].clone() if mask is None else scores[::step][mask]  # a view would keep all scores in memory
 
     def _size(self) -> int:
-        """Weights that are still kept."""
+        """Number of weights that are still kept."""
         return sum(
             int(self._masks[name].count_nonzero()) if name in self._masks else weight.numel()
             for name, weight in self._weights.items()
@@ -195,7 +197,7 @@ class _Inside(NamedTuple):
     """The scores inside a bracket."""
 
     below: int
-    """How many scores lie below it."""
+    """How many scores lie below the bracket."""
     scores: Tensor
 
 
@@ -206,11 +208,11 @@ class _Threshold(NamedTuple):
     ties: int
     """How many weights with exactly this score are pruned."""
     equal: int
-    """How many there are."""
+    """How many weights have exactly this score."""
 
     @classmethod
     def of(cls, inside: _Inside | None, count: int) -> "_Threshold | None":
-        """The `count`-th lowest score; None if it is not inside."""
+        """The `count`-th lowest score; None if it does not lie inside the bracket."""
         if inside is None or not 0 < count - inside.below <= inside.scores.numel():
             return None
         rest = count - inside.below
@@ -220,7 +222,7 @@ class _Threshold(NamedTuple):
 
 
 def _numbers(scores: Tensor) -> Tensor:
-    """The scores with infinity for what is no number, and one zero instead of two."""
+    """The scores, with infinity for what is not a number, and without negative zeros."""
     return scores.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf) + 0.0
 
 
@@ -243,14 +245,14 @@ def apply_masks(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> N
 
 
 def masks_of_zeros(weights: Mapping[str, Tensor]) -> Masks:
-    """Masks of what is exactly 0, as `torch.nn.utils.prune.remove` leaves pruned weights; trained ones practically never are.
+    """Masks of the weights that are exactly 0, as after `torch.nn.utils.prune.remove`; trained weights practically never are.
 
     Args:
         weights: Parameter name -> weight.
 
     Returns:
-        Parameter name -> bool mask; only matrices of which a share of `ZEROS` or more is 0, but not all: one may be held at
-        0 on purpose.
+        Parameter name -> bool mask; only of matrices of which a share of `ZEROS` or more is 0. One that is all 0 is left out: it
+        may be so on purpose.
     """
     masks = {name: weight != 0 for name, weight in weights.items()}
     kept = {name: int(mask.count_nonzero()) for name, mask in masks.items()}
@@ -264,7 +266,7 @@ def sparsity_of(masks: Mapping[str, Tensor]) -> float:
 
 
 def collapsed(masks: Mapping[str, Tensor]) -> list[str]:
-    """Names of the matrices of which nothing is left: what flows through them is gone."""
+    """Names of the matrices that have no weight left, so that nothing flows through them any more."""
     return [name for name, mask in masks.items() if not bool(mask.any())]
 
 
@@ -274,10 +276,10 @@ def to_bits(mask: Tensor) -> Bits:
 
 
 def from_bits(bits: Bits, shape: Sequence[int]) -> Tensor:
-    """The bool mask of a shape that `to_bits` made bits of, on the CPU.
+    """The bool mask of this shape whose bits `to_bits` made, on the CPU.
 
     Raises:
-        ValueError: There are more or fewer bytes than the shape needs.
+        ValueError: The shape needs more or fewer bytes.
     """
     return torch.from_numpy(unpack(bits, tuple(shape)))
 

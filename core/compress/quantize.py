@@ -1,13 +1,13 @@
-"""Makes quantized copies of a model: one function for each entry of `METHODS`; `quantize` is the way in.
+"""Quantizers: they make quantized copies of a model. One function for each entry of `METHODS`; `quantize` is the entry point.
 
-Each function quantizes the model that it is given, in place where it likes, and returns it.
+Each function quantizes the model that it is given, possibly in place, and returns it.
 
-What is quantized is the matrices that multiply (`nn.Linear`); embeddings, norms and biases stay in floating point, and since the
-output layer shares its matrix with the word embeddings, that matrix then exists twice: as integers and in fp32. The decoder's
-attention keeps query, key and value in one packed parameter that no library would find; methods that are to reach it get the
-model with linear layers in its place (`families.projected`), which compute the same.
+The matrices that multiply (`nn.Linear`) are quantized; embeddings, norms and biases stay in floating point. Since the output
+layer shares its matrix with the word embeddings, that matrix then exists twice: as integers and in fp32. The decoder's attention
+keeps query, key and value in one packed parameter that no library would find; quantizers that are to reach it get the model with
+linear layers in its place (`families.projected`), which compute the same.
 
-Knows nothing of files (`quantfiles`) and of measuring (`ladder`).
+Knows nothing of files (`quantized_files`) and of measuring (`evaluate.ladder`).
 Sources: torch.ao.quantization; torchao; Dettmers et al. 2022, "LLM.int8()" (bitsandbytes).
 """
 
@@ -27,11 +27,11 @@ from ..families.roberta import CodeToText
 from ..spec.quantizers import METHODS
 
 OUTLIER = 6.0
-"""Size from which LLM.int8 keeps an activation feature in fp16; bitsandbytes' and the paper's value."""
+"""Magnitude from which LLM.int8 keeps an activation feature in fp16; the value of bitsandbytes and of the paper."""
 
 
 class UnavailableError(ModelError):
-    """A method that this machine or installation cannot do; the text says why."""
+    """A quantizer that does not work on this machine or installation; the text says why."""
 
 
 class _DynamicLinear(Protocol):
@@ -56,7 +56,7 @@ def quantize(model: CodeToText, method: str) -> CodeToText:
 
     Raises:
         ModelError: There is no such method, or the model is quantized already.
-        UnavailableError: This machine or installation cannot do it.
+        UnavailableError: The quantizer does not work on this machine or installation.
     """
     if method not in METHODS:
         raise ModelError(f"There is no quantization method {method!r}.", f"There are: {', '.join(METHODS)}.")
@@ -70,7 +70,12 @@ def quantize(model: CodeToText, method: str) -> CodeToText:
     try:
         quantizer: Callable[[CodeToText], CodeToText] = globals()[METHODS[method].function]
         quantized = quantizer(quantized)
-    except (RuntimeError, NotImplementedError, AttributeError, ImportError) as error:  # what a version or device cannot do
+    except (
+        RuntimeError,
+        NotImplementedError,
+        AttributeError,
+        ImportError,
+    ) as error:  # whatever a version or device does not support
         if isinstance(error, torch.OutOfMemoryError):
             raise
         first = (str(error).splitlines() or [type(error).__name__])[0]
@@ -83,7 +88,7 @@ def quantize(model: CodeToText, method: str) -> CodeToText:
 
 
 def linear_names(model: CodeToText, *, attention: bool = True) -> list[str]:
-    """Names of the linear layers; without `attention` those of the decoder's attention are left out, as torch leaves them."""
+    """Names of the linear layers; without `attention` those of the decoder's attention are left out, as torch does."""
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     return [name for name in names if attention or not in_decoder_attention(name)]
 
@@ -99,7 +104,7 @@ def multiplied_weights(model: CodeToText) -> int:
 
 
 def quantized_weights(model: CodeToText) -> int:
-    """How many of the multiplied weights are held in fewer than 32 bits."""
+    """How many of the multiplied weights are stored in fewer than 32 bits."""
     if model.config.quantization is not None and METHODS[model.config.quantization].halves:
         return multiplied_weights(model)
     layers = [module for module in model.modules() if isinstance(module, nn.Linear) and type(module).__name__ == "Linear8bitLt"]
@@ -110,7 +115,7 @@ def quantized_weights(model: CodeToText) -> int:
 def memory_bytes(model: CodeToText) -> int:
     """Bytes of all weights and buffers, integers and their scales included; a shared matrix counts once.
 
-    What a backend adds when it packs a matrix for its kernels (padding, column sums) cannot be asked for and is not counted.
+    Memory that a backend adds when it packs a matrix for its kernels (padding, column sums) is not known and not counted.
     """
     seen: dict[tuple[int, int], int] = {}
     for tensor in [*model.parameters(), *model.buffers()]:
@@ -125,7 +130,7 @@ def memory_bytes(model: CodeToText) -> int:
 
 
 def all_codes(model: CodeToText) -> dict[str, tuple[Tensor, Tensor]]:
-    """The integers of a quantized model: name of the layer -> (out, in) int8, and scales, (out, 1) or () float32."""
+    """The integers of a quantized model: name of the layer -> codes, (out, in) int8, and scales, (out, 1) or () float32."""
     codes = {}
     for name, module in model.named_modules():
         if _is_dynamic(module):
@@ -137,10 +142,10 @@ def all_codes(model: CodeToText) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def set_codes(model: CodeToText, codes: Mapping[str, tuple[Tensor, Tensor]], biases: Mapping[str, Tensor]) -> None:
-    """Puts other integers into a quantized model.
+    """Replaces the integers of a quantized model.
 
     Args:
-        model: Quantized by the method that the codes come from.
+        model: Quantized with the quantizer that the codes come from.
         codes: As from `all_codes`.
         biases: Name of the layer -> bias, for layers that torch packs together with theirs.
     """
@@ -171,7 +176,7 @@ def bfloat16(model: CodeToText) -> CodeToText:
 
 
 def dynamic_int8(model: CodeToText) -> CodeToText:
-    """The paper's way; the only place that knows torch.ao.quantization, which torch is about to drop.
+    """The paper's quantizer; the only place that uses torch.ao.quantization, which torch is about to drop.
 
     Raises:
         UnavailableError: The model is not on the CPU, or torch has dropped it.
@@ -229,23 +234,25 @@ def llm_int8(model: CodeToText) -> CodeToText:
         )
         new.load_state_dict(old.state_dict())
         parent, _, last = name.rpartition(".")
-        setattr(model.get_submodule(parent), last, new.to(device))  # moving it is what quantizes it
+        setattr(
+            model.get_submodule(parent), last, new.to(device)
+        )  # bitsandbytes quantizes a layer when it is moved to the device
     return model
 
 
 def _is_dynamic(module: object) -> TypeGuard[_DynamicLinear]:
-    """Whether it is torch's dynamically quantized linear layer; asked by name, for its module is deprecated."""
+    """Whether it is torch's dynamically quantized linear layer; told by its name, because its module is deprecated."""
     return type(module).__name__ == "Linear" and type(module).__module__.endswith("quantized.dynamic.modules.linear")
 
 
 def _part(tensor: Tensor, name: str) -> Tensor:
-    """One of the tensors that a tensor of a library's own consists of."""
+    """One of the tensors that a library's tensor subclass consists of."""
     part: Tensor = getattr(tensor, name)
     return part
 
 
 def _parts(tensor: Tensor) -> list[Tensor]:
-    """The tensors that a tensor of a library's own consists of; a plain one is its own part."""
+    """The tensors that a library's tensor subclass consists of; a plain tensor is its own part."""
     if not hasattr(tensor, "qdata"):
         return [tensor]
     parts = [getattr(tensor, name) for name in ("qdata", "scale", "zero_point")]
@@ -254,7 +261,7 @@ def _parts(tensor: Tensor) -> list[Tensor]:
 
 @contextmanager
 def _no_deprecation() -> Iterator[None]:
-    """Without torch's announcements that eager quantization is going: `dynamic_int8` is where that will be felt."""
+    """Silences torch's warnings that eager quantization will be dropped; only `dynamic_int8` will be affected."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"torch\.ao\.quantization is deprecated", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=r"torch\.quantize_per_tensor", category=UserWarning)
@@ -263,7 +270,7 @@ def _no_deprecation() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torchao and bitsandbytes log about kernels for other machines when they are imported."""
+    """Silences what torchao and bitsandbytes log on import about kernels for other machines."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

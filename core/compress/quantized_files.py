@@ -1,10 +1,10 @@
-"""Writes and reads folders of quantized models: `config.json` names the method, `model.safetensors` holds the numbers.
+"""Writes and reads folders of quantized models: `config.json` names the quantizer, `model.safetensors` holds the numbers.
 
-A layer quantized to integers is stored as `<layer>.weight` (int8) and `<layer>.weight_scale`; everything else as the tensors are.
-Reading makes the model of zeros, quantizes it by the same method, and puts the stored numbers in: no weight is rounded twice, so
-a loaded model computes what the saved one did. No pickle, though the libraries' own formats for this are pickles.
+A layer quantized to integers is stored as `<layer>.weight` (int8) and `<layer>.weight_scale`, everything else as it is. Reading
+makes a model of zeros, quantizes it with the same quantizer, and puts the stored numbers in: no weight is rounded twice, so a
+loaded model computes what the saved one did. Nothing is pickled, though the libraries' own formats for this are pickles.
 
-Knows nothing of measuring; `loading` calls `load_quantized` where a folder's configuration asks for it.
+Knows nothing of measuring; `core.model` calls `load_quantized` where a folder's configuration asks for it.
 """
 
 import json
@@ -24,7 +24,7 @@ from ..spec.quantizers import METHODS
 from .quantize import all_codes, quantize, set_codes
 
 KEY = "quantization"
-"""Entry of `config.json`: the method's name."""
+"""Key of `config.json` for the quantizer's name."""
 
 _SCALE = ".weight_scale"
 
@@ -39,7 +39,7 @@ def save_quantized(model: CodeToText, reader: Reader, folder: Path, facts: Mappi
         facts: The entries of `config.json` that describe the architecture.
 
     Raises:
-        ModelError: The folder exists, or the method's models cannot be saved.
+        ModelError: The folder exists, or models of this quantizer cannot be saved.
     """
     method = model.config.quantization
     if method is None or not METHODS[method].saves:
@@ -56,7 +56,7 @@ def save_quantized(model: CodeToText, reader: Reader, folder: Path, facts: Mappi
 
 
 def stored(model: CodeToText) -> dict[str, Tensor]:
-    """What a quantized model's weights file holds: name -> tensor on the CPU, none twice."""
+    """The tensors of a quantized model's weights file: name -> tensor on the CPU, none twice."""
     codes = all_codes(model)
     tensors: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
@@ -77,7 +77,7 @@ def stored(model: CodeToText) -> dict[str, Tensor]:
 
 
 def stored_bytes(model: CodeToText) -> int:
-    """Bytes of the weights file that `save_quantized` would write, less its header; for fp32 that of `save_model`."""
+    """Bytes of the weights file that `save_quantized` would write, without its header; for fp32 of that of `save_model`."""
     return sum(tensor.numel() * tensor.element_size() for tensor in stored(model).values())
 
 
@@ -87,19 +87,19 @@ def load_quantized(
     path: Path,
     assemble: Callable[[CodeToTextConfig, dict[str, Tensor], Path], CodeToText],
 ) -> CodeToText:
-    """The model of a quantized folder.
+    """Loads the model of a quantized folder.
 
     Args:
-        tensors: Of its weights file.
-        config: Its configuration; `quantization` names the method.
+        tensors: Those of its weights file.
+        config: Its configuration; `quantization` names the quantizer.
         path: The weights file, for errors.
-        assemble: Makes a model that is not quantized of configuration, weights and path.
+        assemble: Makes an unquantized model from configuration, weights and path.
 
     Returns:
         The model on the CPU, in evaluation mode.
 
     Raises:
-        ModelError: The method is unknown, unavailable here, or the tensors do not fit it.
+        ModelError: The quantizer is unknown or unavailable here, or the tensors do not fit it.
     """
     method = config.quantization
     if method not in METHODS or not METHODS[method].saves:
@@ -126,7 +126,7 @@ def load_quantized(
 
 
 def _put(model: CodeToText, name: str, tensor: Tensor) -> None:
-    """Sets one tensor; `load_state_dict` cannot, for torch's dynamic layers want pickled entries in it."""
+    """Sets one tensor; `load_state_dict` cannot, because torch's dynamic layers expect pickled entries in it."""
     place, _, last = name.rpartition(".")
     module = model.get_submodule(place)
     setattr(module, last, nn.Parameter(tensor, requires_grad=False) if last in module._parameters else tensor)
@@ -134,7 +134,7 @@ def _put(model: CodeToText, name: str, tensor: Tensor) -> None:
 
 def _zeros(config: CodeToTextConfig) -> CodeToText:
     """A model of zeros, in float32."""
-    config.quantization = None  # the copy that is made of it gets its own
+    config.quantization = None  # each copy of the model gets its own
     model = outline(config)
     model.to_empty(device="cpu")
     for tensor in [*model.parameters(), *model.buffers()]:
@@ -145,7 +145,7 @@ def _zeros(config: CodeToTextConfig) -> CodeToText:
 
 
 def _check_size(config: CodeToTextConfig, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raises ModelError where the configuration asks for more weights than are there, before room is made for them."""
+    """Raises ModelError where the configuration asks for more weights than are stored, before memory is taken for them."""
     claimed = sum(tensor.numel() for name, tensor in outline(config).state_dict().items() if name != f"{OUTPUT_LAYER}.weight")
     stored_numbers = sum(tensor.numel() for tensor in tensors.values())
     if claimed > stored_numbers:
@@ -156,7 +156,7 @@ def _check_size(config: CodeToTextConfig, tensors: Mapping[str, Tensor], path: P
 
 
 def _check(model: CodeToText, tensors: Mapping[str, Tensor], scales: Mapping[str, Tensor], path: Path) -> None:
-    """Raises ModelError unless the tensors are those that a model of this shape and method stores."""
+    """Raises ModelError unless the tensors are those that a model of this shape and quantizer stores."""
     expected = stored(model)
     for names, problem in ((expected.keys() - tensors.keys(), "lacks"), (tensors.keys() - expected.keys(), "holds also")):
         if names:

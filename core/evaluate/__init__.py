@@ -1,1 +1,1 @@
-"""What command line and app both do with a model: score it, comment with it, quantize it."""
+"""Verbs on a model that command line and app share: score it, comment with it, quantize it."""

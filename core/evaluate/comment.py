@@ -1,6 +1,6 @@
-"""Writes comments for Ruby methods with one model: what the command line prints and what the playground shows.
+"""Writes comments for Ruby methods with one model, for the command line and the playground.
 
-Knows how a method becomes the text a model reads, and how a model's tokens become a comment; not where either is shown. The
+Knows how a method becomes the text that a model reads, and how a model's tokens become a comment; not where either is shown. The
 text handling is that of `core.evaluate.evaluate`, so a comment here is the one that an evaluation would score.
 """
 
@@ -28,18 +28,18 @@ class Writer:
     """On its device, or in ONNX Runtime."""
     reader: Reader
     finetuned: bool = True
-    """Whether its decoder has learned to write comments; what another one writes means nothing."""
+    """Whether its decoder has learned to write comments; comments of an untrained decoder mean nothing."""
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """One way to comment a method."""
+    """One comment for a method, out of several."""
 
     text: str
     score: float
     """Sum of the log-probabilities of its tokens in nats; nearer to 0 is likelier."""
     tokens: int
-    """Tokens the model wrote, the end included."""
+    """Number of tokens written, the end included."""
     finished: bool
     """Whether the model ended the sentence itself, rather than being cut at `max_length`."""
 
@@ -69,10 +69,10 @@ def write_comments(writer: Writer, methods: Sequence[Method], search: Search) ->
         search: Beam, length, number of alternatives, length penalty.
 
     Returns:
-        For each method, in order, its alternatives, the best first; that one doesn't depend on their number.
+        The alternatives of each method, in order, the best first; the best does not depend on their number.
 
     Raises:
-        ModelError: A number does not fit the model, or the model's output is no number.
+        ModelError: A setting does not fit the model, or the model's output is not a number.
     """
     texts = [source_text(method.tokens) for method in methods]
     sources = writer.reader.sources(texts, min(PAPER_SOURCE_LENGTH, writer.model.positions))
@@ -102,16 +102,16 @@ def comment_methods(
 
 
 def reference_of(method: Method) -> str:
-    """The method's own comment as a row of data has it; empty where it has none."""
+    """The method's own comment in the form of a row of data; empty where it has none."""
     return target_text(docstring_tokens(method.comment))
 
 
 def own_score(comment: str, method: Method) -> tuple[float, float] | None:
-    """How near a comment comes to the method's own.
+    """Scores a comment against the method's own.
 
     Args:
-        comment: What a model wrote.
-        method: What it wrote it about.
+        comment: A model's comment.
+        method: The method that it is for.
 
     Returns:
         Smoothed BLEU-4 of the comment, and its floor, that of the method's name split into words; each 0 to 100. None where

@@ -1,6 +1,6 @@
-"""Evaluation: decode rows with beam search, score the comments, keep them.
+"""Evaluation: decodes rows with beam search, and scores and keeps the comments.
 
-Knows how a model's comments are scored; not where they are shown. As in CodeXGLUE's code, a comment is scored against the joined
+Knows how a model's comments are scored, not where they are shown. As in CodeXGLUE's code, a comment is scored against the joined
 comment tokens.
 """
 
@@ -35,36 +35,36 @@ from ..text.rows import BrokenRow, Row, Rows, load_rows
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a model wrote about some sources, and how long it took."""
+    """A model's comments for some sources, and how long decoding took."""
 
     texts: tuple[str, ...]
     tokens: int
-    """Tokens of these texts, their ends included; those of other places in the beam are not counted."""
+    """Number of tokens of these texts, their ends included; other places of the beam are not counted."""
     seconds: float
-    """Of the search alone: the making of texts, events and pauses between two batches are not in it."""
+    """Seconds of the search alone, without making texts, events and pauses between two batches."""
     batch_size: int
-    """Sources decoded together, in the largest batch."""
+    """Number of sources in the largest batch."""
     ended: int = 0
-    """Texts that the model ended itself; the others were cut at the longest length."""
+    """Number of texts that the model ended itself; the others were cut at the longest length."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Comments of a model for some rows, and how good they are."""
+    """Comments of a model for some rows, and their scores."""
 
     rows: tuple[Row, ...]
     predictions: tuple[str, ...]
     result: metrics.ScoredPredictions
     floors: metrics.Floors
-    """What a constant sentence and the method's name score on the same rows."""
+    """The scores of a constant sentence and of the method's name on the same rows."""
     signatures: dict[str, str]
     seconds: float
-    """Decoding and scoring."""
+    """Seconds of decoding and scoring."""
     decoded: Decoded
     tally: Tally
-    """What each row adds to each score."""
+    """The share of each row in each score."""
     encoder_off: EncoderOff | None = None
-    """What the model scores on these rows without its encoder layers; None where that was not asked for."""
+    """The model's scores on these rows without its encoder layers; None where they were not measured."""
 
     @property
     def scores(self) -> Scores:
@@ -72,7 +72,7 @@ class Evaluation:
         return as_event(self.result.scores)
 
     def samples(self, count: int) -> list[Sample]:
-        """The first rows with their comments; the same rows whatever model wrote them."""
+        """The first rows with their comments; the same rows for every model."""
         return [
             Sample(row.index, row.name, row.target, text, round(bleu, 2), round(name_bleu(row.name, row.target), 2))
             for row, text, bleu in list(zip(self.rows, self.predictions, self.result.sentences, strict=True))[:count]
@@ -85,7 +85,7 @@ def name_bleu(name: str, reference: str) -> float:
 
 
 def as_event(scores: metrics.Scores) -> Scores:
-    """Scores in the form that events carry."""
+    """Scores in the form of events."""
     return Scores(scores.bleu, scores.corpus_bleu, scores.chrf, scores.rouge_l)
 
 
@@ -105,9 +105,9 @@ def evaluate(
         reader: Its reader.
         encoded: The rows to score, tokenized.
         recipe: Beam width, length and batch size.
-        after_batch: Called with the number of rows decoded so far after each batch; may raise to break off.
-        floors: Known floors of these rows, to save the time of counting them again.
-        clock: Seconds; may stand still while `after_batch` waits for something.
+        after_batch: Called after each batch with the number of rows decoded so far; may raise to interrupt.
+        floors: Known floors of these rows, which saves computing them again.
+        clock: Seconds; may stand still while `after_batch` waits.
 
     Returns:
         Comments and scores, in the order of the rows.
@@ -147,13 +147,13 @@ def measure_encoder_off(
     whole: Evaluation,
     after_batch: Callable[[int], None] = lambda done: None,
 ) -> EncoderOff:
-    """Scores a model without its encoder layers, and holds that against the model as it is.
+    """Scores a model without its encoder layers, and compares that with the model as it is.
 
     Args:
         model: The model, on its device.
         reader: Its reader.
         encoded: The rows.
-        recipe: As `whole` was evaluated.
+        recipe: The settings with which `whole` was evaluated.
         whole: The evaluation of the model as it is, on the same rows.
         after_batch: As for `evaluate`.
 
@@ -183,7 +183,7 @@ def decode_texts(
 ) -> Decoded:
     """The best comment for each source, as text.
 
-    Texts are made, and handed on, by a second thread while the model works on the next batch.
+    A second thread makes the texts and hands them on while the model decodes the next batch.
 
     Args:
         model: The model.
@@ -191,11 +191,11 @@ def decode_texts(
         sources: Token ids with `<s>` and `</s>`.
         search: Beam, length, batch size, length penalty.
         after_batch: Called with the number of sources done after each batch.
-        beside: Called by that thread with the places of a batch's sources and their texts; what it raises, this raises at the
-            end.
+        beside: Called by that thread with the places of a batch's sources and their texts; whatever it raises is raised here at
+            the end.
 
     Returns:
-        One text a source, in order, and what they cost.
+        One text a source, in order, and how long they took.
     """
     texts = [""] * len(sources)
 
@@ -226,7 +226,7 @@ def decode_texts(
 
 
 def write_predictions(evaluation: Evaluation, path: Path) -> None:
-    """Writes one JSON object a row: index, name, prediction, reference, bleu."""
+    """Writes one JSON object a row, with index, name, prediction, reference and bleu."""
     with path.open("w", encoding="utf-8") as file:
         for row, text, bleu in zip(evaluation.rows, evaluation.predictions, evaluation.result.sentences, strict=True):
             line = {"index": row.index, "name": row.name, "prediction": text, "reference": row.target, "bleu": bleu}
@@ -235,15 +235,15 @@ def write_predictions(evaluation: Evaluation, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """How sure the scores of a round are, and how far they are from the dense model's."""
+    """Intervals of a round's scores and of their differences from the dense model's."""
 
     intervals: Mapping[str, Interval]
     """Measure -> its score and the interval."""
     against_dense: Mapping[str, Difference]
-    """Measure -> score less the dense model's, on the same rows; empty where there is nothing to compare with."""
+    """Measure -> score minus the dense model's, on the same rows; empty where there is nothing to compare with."""
 
     def facts(self) -> dict[str, object]:
-        """For `metrics.json`: "intervals" and, where they are known, "against_dense"; "bootstrap" is how they were computed."""
+        """Entries of `metrics.json`: "intervals", "against_dense" where it is known, and "bootstrap", how both were computed."""
         facts: dict[str, object] = {
             "intervals": {name: {"low": each.low, "high": each.high} for name, each in self.intervals.items()},
             "bootstrap": significance.SIGNATURE,
@@ -258,8 +258,8 @@ def uncertainty(evaluation: Evaluation, dense: Path | None) -> Uncertainty:
 
     Args:
         evaluation: Of a round.
-        dense: The dense model's comments for the same rows; None in the dense round itself. Without them, or where they are of
-            other rows, only the scores' own intervals are computed.
+        dense: The dense model's comments for the same rows; None in the dense round itself. Without them, or where they belong to
+            other rows, only the intervals of the scores are computed.
     """
     references = [row.target for row in evaluation.rows]
     draws, ours = significance.draw(len(references)), evaluation.tally
@@ -296,7 +296,7 @@ def evaluate_model(
         threads: CPU threads, 0 = as many as cores.
         encoder_off: Whether to score the model without its encoder layers as well.
         progress: Called with (rows decoded, rows in all); with `encoder_off`, every row is decoded twice.
-        skipped: Given, rows that cannot be used are left out, and it is called with them; otherwise they are an error.
+        skipped: Called with the rows that cannot be used and are left out; without it, such rows are an error.
 
     Returns:
         Comments and scores.
@@ -343,7 +343,7 @@ def load_for_evaluation(
 
 
 def load_runnable(model_path: str, device: Device, threads: int) -> CodeToText | OnnxModel:
-    """Loads a model that is to write comments, whichever runtime it is for.
+    """Loads a model that is to write comments, in whichever runtime it needs.
 
     Args:
         model_path: Folder or hub name of the model.
@@ -351,7 +351,7 @@ def load_runnable(model_path: str, device: Device, threads: int) -> CodeToText |
         threads: CPU threads, 0 = as many as cores.
 
     Raises:
-        ModelError: It cannot be loaded, or not on this device.
+        ModelError: The model cannot be loaded, or does not run on this device.
     """
     if not is_onnx(model_path):
         return load_model(model_path).to(choose_device(device, threads))

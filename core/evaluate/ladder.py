@@ -1,7 +1,7 @@
-"""Measures every quantization method on one model: scores, sizes, time, and how far each layer is off.
+"""Measures every quantizer on one model: scores, sizes, times, and the error of each layer.
 
-All methods see the same rows, tokenized once, and the same batches. Times are taken in turns, one repeat of every method after
-the other, so that whatever else the machine does meets all of them. Knows neither the command line nor how a table looks.
+All quantizers get the same rows, tokenized once, and the same batches. They are timed in turns, one repeat of each after the
+other, so that whatever else the machine does affects all of them. Knows neither the command line nor how a table looks.
 """
 
 import hashlib
@@ -32,9 +32,9 @@ from .layer_errors import ABLATIONS, Batch, ablated, layer_errors, spreads
 
 SCORES = ("bleu", "corpus_bleu", "chrf", "rouge_l")
 BATCHES = (1, 32)
-"""Methods commented together when time is taken."""
+"""Numbers of Ruby methods commented together when decoding is timed."""
 ERROR_BATCH = 16
-"""Rows computed together when layers are compared."""
+"""Number of rows computed together when layers are compared."""
 
 Tell = Callable[[str], None]
 """Takes one line of narration."""
@@ -42,18 +42,18 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class LadderSettings:
-    """How a ladder is measured."""
+    """Settings of a ladder's measurement."""
 
     evaluation: EvaluationRecipe
     """Beam, lengths, batch size; its split is not used."""
     repeats: int = 5
-    """Times each time is taken."""
+    """How often each time is measured."""
     fixed_tokens: int = 32
-    """Tokens decoded when the time for one is taken."""
+    """Number of tokens decoded to time one token."""
     error_rows: int = 64
-    """Held-out rows on which layers are compared."""
+    """Number of held-out rows on which layers are compared."""
     explain_rows: int = 200
-    """Rows of the first split on which each choice of rounding is scored."""
+    """Number of rows of the first split on which each choice of rounding is scored."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,19 @@ def measure(
     texts: Written,
     tell: Tell = lambda line: None,
 ) -> list[MethodFound]:
-    """Measures methods.
+    """Measures quantizers.
 
     Args:
         model: In float32, on its device.
         reader: Its reader.
         splits: Split -> rows to score; the first one also serves for layer errors and times.
-        methods: Names from `METHODS`, in the order they are to be listed.
+        methods: Names from `METHODS`, in the order of the list.
         settings: How.
-        texts: Empty; keeps the comments of all methods, for `explain`.
+        texts: Empty at first; gets the comments of all quantizers, for `explain`.
         tell: Called before each part.
 
     Returns:
-        One entry a method; one that cannot be had says why.
+        One entry a quantizer; that of an unavailable one says why.
     """
     copies, missing = _quantized(model, methods)
     first = next(iter(splits.values()))
@@ -127,7 +127,7 @@ def explain(
     texts: Written,
     tell: Tell = lambda line: None,
 ) -> Explanation:
-    """Measures which choice of dynamic INT8 costs what.
+    """Measures what each choice of dynamic INT8 costs.
 
     Args:
         model: In float32, on its device.
@@ -161,7 +161,7 @@ def floors(splits: Mapping[str, Encoded]) -> dict[str, dict[str, dict[str, float
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a weights file; of a model in several, that of all of them in a row."""
+    """SHA-256 of a weights file; of a model in several files, that of all of them in order."""
     total = hashlib.sha256()
     for part in sorted(shards(path)) if path.name in INDEXES else [path]:
         with part.open("rb") as file:
@@ -171,7 +171,7 @@ def digest(path: Path) -> str:
 
 
 def _quantized(model: CodeToText, methods: Sequence[str]) -> tuple[dict[str, CodeToText], dict[str, str]]:
-    """The quantized models, and why others cannot be had; one forward pass tells whether a method works here."""
+    """The quantized models, and why others are unavailable; one forward pass shows whether a quantizer works here."""
     copies: dict[str, CodeToText] = {}
     missing: dict[str, str] = {}
     for name in methods:
@@ -240,14 +240,14 @@ def _timings(
 
 @torch.inference_mode()
 def _once(model: CodeToText, sources: list[list[int]], settings: LadderSettings) -> tuple[float, float, float]:
-    """Seconds for the comments, for one forced step, and for encoding."""
+    """Seconds for all comments, for one forced step, and for encoding."""
     begun = _now(model)
     search_all(model, sources, replace(settings.evaluation.search, batch_size=len(sources)))
     commented = _now(model)
     cache = model.prefill(pad_lists(sources, model.special.pad).to(model.device))
     encoded = _now(model)
     token = torch.full((len(sources), 1), model.special.begin, device=model.device)
-    for _ in range(settings.fixed_tokens):  # an end is a token as any other here: all methods write the same number
+    for _ in range(settings.fixed_tokens):  # an end counts as any other token, so that all quantizers write the same number
         token = model.step(token, cache).argmax(-1)
     return commented - begun, (_now(model) - encoded) / settings.fixed_tokens, encoded - commented
 

@@ -1,4 +1,4 @@
-"""Why a quantized model differs: how far its layers are off, what its activations look like, and which choice costs what.
+"""Why a quantized model differs: the error of its layers, the range of its activations, and what each choice costs.
 
 The choices that `quantize_dynamic` makes for the user (7 bits or 8, one scale for a tensor or one for each row or token) cannot
 be set there, so `Rounded` computes them in floating point: rounded to the same integers, multiplied in fp32. With torch's own
@@ -31,7 +31,7 @@ class Rounding:
     activation_bits: int | None = 7
     """None leaves activations as they are."""
     per_token: bool = False
-    """One scale for each token's activations instead of one for all that are computed together."""
+    """One scale for each token's activations instead of one for all tokens that are computed together."""
     weight_bits: int | None = 8
     """None leaves weights as they are."""
     per_row: bool = False
@@ -39,7 +39,7 @@ class Rounding:
     attention: bool = False
     """Whether the decoder's attention is quantized too."""
     layers: str = ""
-    """Only layers whose names begin so; "!" before it: all but those."""
+    """Prefix of the names of the rounded layers; with "!" before it, of those that are left alone."""
 
     def covers(self, name: str) -> bool:
         """Whether a layer is rounded."""
@@ -65,7 +65,7 @@ ABLATIONS = {
     "only the output layer": replace(TORCH, layers=OUTPUT_LAYER),
     "the decoder's attention too": replace(TORCH, attention=True),
 }
-"""What is changed -> roundings; each differs from the first in what its name says."""
+"""Name of the change -> roundings; each differs from the first in what its name says."""
 
 
 class Rounded(nn.Module):
@@ -125,9 +125,9 @@ def ablated(model: CodeToText, rounding: Rounding) -> CodeToText:
 
 
 def layer_errors(model: CodeToText, quantized: CodeToText, batches: Sequence[Batch]) -> dict[str, float]:
-    """How far each layer's output is off: norm of the difference over norm of the right one, over all real tokens.
+    """The relative error of each layer's output: norm of the difference over norm of the right one, over all real tokens.
 
-    The decoder reads the right words so far, so both models answer the same questions.
+    The decoder reads the reference so far, so both models predict the same tokens.
 
     Args:
         model: In float32.
@@ -157,7 +157,7 @@ def states(model: CodeToText, batch: Batch) -> dict[str, Tensor]:
         def hook(module: nn.Module, given: object, out: object) -> None:
             state = out[0] if isinstance(out, tuple) else out
             assert isinstance(state, Tensor)
-            if name not in kept:  # the decoder asks the embeddings once more
+            if name not in kept:  # the decoder calls the embeddings once more
                 kept[name] = state[real].float()
 
         return hook
@@ -171,7 +171,7 @@ def states(model: CodeToText, batch: Batch) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Spread:
-    """What a linear layer is given, and how coarse torch's rounding of it is."""
+    """The range of a linear layer's activations, and how coarse torch's rounding of them is."""
 
     layer: str
     largest: float
@@ -183,15 +183,15 @@ class Spread:
     activation_error: float
     """Relative error of the activations in 7 bits per tensor."""
     token_error: float
-    """The same in 8 bits per token."""
+    """Relative error of the activations in 8 bits per token."""
     weight_error: float
     """Relative error of the weights in 8 bits per tensor."""
     row_error: float
-    """The same per row."""
+    """Relative error of the weights in 8 bits per row."""
 
     @property
     def ratio(self) -> float:
-        """Largest over median activation: what one range has to hold."""
+        """Largest over median activation: the span that one range has to cover."""
         return self.largest / max(self.median, 1e-12)
 
 
@@ -218,8 +218,8 @@ def spreads(model: CodeToText, batch: Batch) -> list[Spread]:
         copied.target_logits(*batch)
     source, target = (ids != model.special.pad for ids in (batch[0], batch[1][:, :-1]))
     measured = []
-    for name, x in given.items():  # in the order they are asked
-        tokens = x if x.dim() == 2 else x[source if reads_source(name) else target]  # the output layers see real tokens only
+    for name, x in given.items():  # in the order they are called
+        tokens = x if x.dim() == 2 else x[source if reads_source(name) else target]  # the output layers get real tokens only
         measured.append(_spread(name, tokens, copied.get_parameter(f"{name}.weight")))
     return measured
 

@@ -1,6 +1,6 @@
-"""Quantizing as a verb: a quantized model saved as a folder, or the ladder of all methods measured on a folder and its data.
+"""Quantizing as a verb: saves a quantized model as a folder, or measures the ladder of all quantizers on a folder and its data.
 
-What the command line calls and an app may call; knows neither options nor how a table looks. How each method is measured is
+The command line calls this, and an app may; knows neither options nor how a table looks. How each quantizer is measured is
 `ladder`'s business.
 """
 
@@ -28,7 +28,7 @@ from .ladder import LadderSettings, Tell
 
 @dataclass(frozen=True)
 class Shown:
-    """How a ladder names what it was measured on and with: a file that travels must not carry this machine's paths."""
+    """How a ladder names its model, data and command: a file that is passed on must not contain this machine's paths."""
 
     model: str
     data: str
@@ -36,7 +36,7 @@ class Shown:
 
 
 def save_quantized_copy(model_path: str, method: str, folder: Path) -> str:
-    """Saves a model quantized.
+    """Saves a quantized copy of a model.
 
     Args:
         model_path: Folder or hub name of the model.
@@ -44,10 +44,10 @@ def save_quantized_copy(model_path: str, method: str, folder: Path) -> str:
         folder: Must not exist.
 
     Returns:
-        The size of its weights in words, and why they are larger than those it was made from, where they are.
+        The size of its weights in words, and where they are larger than those it was made from, why.
 
     Raises:
-        ModelError: The model cannot be loaded, quantized or saved in this way.
+        ModelError: The model cannot be loaded, quantized or saved with this quantizer.
     """
     before, after = find_weights(model_path), folder / WEIGHTS[0]
     save_model(quantize(load_model(model_path), method), load_reader(model_path), folder)
@@ -82,20 +82,20 @@ def measure_ladder(
     tell: Tell = lambda line: None,
     keep: Callable[[Ladder], None] = lambda ladder: None,
 ) -> Ladder:
-    """Measures quantization methods on a model folder.
+    """Measures quantizers on a model folder.
 
     Args:
         model_path: Folder or hub name of the model.
         data_path: Folder or hub name of the data.
         splits: Splits to score.
-        methods: Names from `METHODS`, fp32 first: all others are compared with it.
+        methods: Names from `METHODS`, fp32 first, with which all others are compared.
         settings: How.
         shown: How the ladder names model, data and command.
         device: Where to compute.
         threads: CPU threads, 0 = as many as cores.
-        explain: Whether to measure which choice of dynamic INT8 costs what.
+        explain: Whether to measure what each choice of dynamic INT8 costs.
         tell: Called before each part.
-        keep: Called with what is known before explaining, which takes as long again.
+        keep: Called with the ladder before explaining, which takes as long again.
 
     Returns:
         The ladder, with what its numbers depend on.
@@ -133,7 +133,7 @@ def measure_ladder(
 
 
 def quantizing_versions() -> dict[str, str]:
-    """What a quantized model's numbers depend on: package -> version, and the commit of a checkout."""
+    """The versions that a quantized model's numbers depend on: package -> version, and the commit of a checkout."""
     known, checkout = versions(QUANTIZING, missing="not installed"), commit()
     return {**known, "commit": checkout} if checkout else known
 

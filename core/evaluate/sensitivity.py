@@ -1,10 +1,10 @@
-"""One-shot sensitivity: what a model loses when weights of it are pruned and nothing is trained.
+"""One-shot sensitivity: the scores that a model loses when weights are pruned and nothing is trained.
 
     masks = keep(scores, masks, scope, sparsity)
     loss  = score(model) - score(model · masks)
 
-Either by criterion and sparsity, or each prunable matrix alone. Every cell starts from the model as it is, and afterwards each of
-its weights is bit by bit what it was. What is measured is handed on cell by cell, so that nothing is measured twice.
+A cell prunes by criterion and sparsity, or one prunable matrix alone. Every cell starts from the model as it is, and afterwards
+each weight is bit by bit what it was. Results are handed on cell by cell, so that nothing is measured twice.
 Source: Han et al. 2015, Learning both Weights and Connections (sensitivity to pruning, layer by layer).
 """
 
@@ -36,7 +36,7 @@ from .evaluate import Evaluation, evaluate
 
 @dataclass(frozen=True)
 class Ground:
-    """What is measured, and on what."""
+    """The model to measure, and its rows."""
 
     model: CodeToText
     """On its device, not quantized."""
@@ -46,11 +46,11 @@ class Ground:
     floors: metrics.Floors
     """Of the rows."""
     masks: Mapping[str, Tensor]
-    """What the model was pruned with before; that stays pruned and counts as pruned. On the model's device."""
+    """The masks that the model was pruned with before; those weights stay and count as pruned. On the model's device."""
 
     @property
     def sparsity(self) -> float:
-        """Pruned share of the weights that carry a mask already."""
+        """Pruned share of the weights that already carry a mask."""
         return sparsity_of(self.masks)
 
 
@@ -70,7 +70,7 @@ def by_matrix(model: CodeToText, criteria: Sequence[str], scope: Scope, preset: 
 
 
 def rows_digest(encoded: Encoded) -> str:
-    """A digest of what the model reads and is scored against, so that only measurements of the same rows come together."""
+    """A digest of sources and references, so that only measurements on the same rows are put together."""
     lines = [[list(source), row.target, row.name] for source, row in zip(encoded.sources, encoded.rows, strict=True)]
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:16]
 
@@ -92,7 +92,7 @@ def measure_off(ground: Ground, known: Sensitivity, after_batch: Callable[[int],
 
     Args:
         ground: The model and its rows.
-        known: What was measured before; the model as it is at least.
+        known: The measurements so far, at least that of the model as it is.
         after_batch: As for `measure_before`.
     """
     with without_encoder(ground.model):
@@ -108,15 +108,15 @@ def measure_cells(
     save: Callable[[Sensitivity], None] = lambda known: None,
     after_batch: Callable[[int, int], None] = lambda cell, done: None,
 ) -> Sensitivity:
-    """Measures what of the wishes has not been measured yet.
+    """Measures the wishes that have not been measured yet.
 
     Args:
-        ground: The model and its rows; its weights are afterwards what they were, even if this is broken off.
-        known: What was measured before, `before` at least.
+        ground: The model and its rows; afterwards its weights are what they were, even after an interruption.
+        known: The measurements so far, at least `before`.
         wishes: What to prune.
-        seed: Of a random criterion.
-        save: Given all there is after each cell.
-        after_batch: Called with the number of cells that are done and the rows decoded in this one.
+        seed: Seed of a random criterion.
+        save: Called after each cell with all measurements so far.
+        after_batch: Called with the number of finished cells and of rows decoded in the present one.
 
     Returns:
         `known` with the cells added.
@@ -136,7 +136,7 @@ def measure_cells(
 
 
 def masks_of(ground: Ground, wish: Wish, seed: int) -> Masks:
-    """The masks that a wish comes to; what was pruned before stays pruned.
+    """The masks of a wish; what was pruned before stays pruned.
 
     Raises:
         ModelError: The model has no such weights.
@@ -169,10 +169,10 @@ def pruned(model: CodeToText, masks: Mapping[str, Tensor]) -> Iterator[None]:
 
 
 def refuse_quantized(model: CodeToText, shown: str) -> None:
-    """Refuses a model whose weights are no floats to set to 0.
+    """Refuses a model whose weights are not floats and cannot be set to 0.
 
     Raises:
-        ModelError: It is quantized.
+        ModelError: The model is quantized.
     """
     if model.config.quantization is not None:
         raise ModelError(

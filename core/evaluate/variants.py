@@ -1,6 +1,6 @@
-"""Keeps models in memory, as they are or quantized, and finds out which quantization methods work on this device.
+"""Keeps models in memory, as they are or quantized, and finds out which quantizers work on this device.
 
-A quantized variant is made of the model in memory where that is there, else of the files. Imports torch: only the playground's
+A quantized variant is made from the model in memory where there is one, else from the files. Imports torch: only the playground's
 own process may import this. Knows neither requests nor methods of Ruby.
 """
 
@@ -23,7 +23,7 @@ from ..spec.quantizers import METHODS
 from .comment import Writer, load_writer, write_comments
 
 KEPT = 4
-"""Models in memory: as many as the screen shows side by side."""
+"""Most models in memory: as many as the screen shows side by side."""
 Stage = Literal["weights", "quantizing"]
 
 
@@ -33,13 +33,13 @@ class Kept:
 
     writer: Writer
     parameters: int
-    """Of the model before it was quantized."""
+    """Number of weights of the model before it was quantized."""
     size_bytes: int
-    """Its weights in memory, integers and scales included."""
+    """Bytes of its weights in memory, integers and scales included."""
 
 
 class Models:
-    """The models in memory; of several the one that was not used for longest goes first.
+    """The models in memory; the least recently used one is dropped first.
 
     Args:
         device: Where to compute.
@@ -52,23 +52,23 @@ class Models:
         self._kept: dict[tuple[str, str, int], Kept] = {}
 
     def known(self, model: str, method: str) -> Kept | None:
-        """A model that is in memory; one whose weights were written anew is not."""
+        """The model if it is in memory and its weights file has not been rewritten since, else None."""
         key = model, method, _changed(model)
         if key not in self._kept:
             return None
-        self._kept[key] = self._kept.pop(key)  # the longest unused stands first
+        self._kept[key] = self._kept.pop(key)  # the least recently used stands first
         return self._kept[key]
 
     def load(self, model: str, method: str, begin: Callable[[Stage], None]) -> Kept:
-        """Loads a model, quantizes it where that is asked for, and lets it write once.
+        """Loads a model, quantizes it where requested, and lets it write once.
 
         Args:
             model: Folder or hub name.
             method: One of `METHODS`; "fp32" leaves the model as its folder has it.
-            begin: Told what is begun.
+            begin: Called with each part that begins.
 
         Raises:
-            CodepruneError: It cannot be loaded, or cannot be quantized in this way here; nothing else in memory is touched.
+            CodepruneError: The model cannot be loaded, or not quantized like this here; other models in memory are not touched.
         """
         if method not in METHODS:
             raise ModelError(f"There is no quantization method {method!r}.", f"There are: {', '.join(METHODS)}.")
@@ -88,7 +88,7 @@ class Models:
         return variant
 
     def abilities(self) -> dict[str, str]:
-        """Method -> why it does not work on this device; "" where it does. Each method is tried on a tiny model."""
+        """Quantizer -> why it does not work on this device, or "". Each one is tried on a tiny model."""
         model = tiny().to(choose_device(self._device, self._threads))
         return {method: _problem(model, method) for method in METHODS}
 
@@ -114,13 +114,13 @@ def _quantized(base: Kept, method: str) -> Kept:
         raise ModelError(f"An ONNX model cannot be quantized by {method}.", "Export it again with --int8, or choose fp32.")
     try:
         model = quantize(base.writer.model, method)
-    except UnavailableError as error:  # its own advice is for a command line
+    except UnavailableError as error:  # the error's own fix is for the command line
         raise ModelError(error.problem, "Choose another method, or fp32.") from error
     return Kept(replace(base.writer, model=model), base.parameters, memory_bytes(model))
 
 
 def _warm_up(writer: Writer, method: str) -> None:
-    """Writes something once, so that the first time anybody sees is not that of torch's own preparations."""
+    """Writes one comment, so that the first time shown does not include torch's own preparations."""
     try:
         write_comments(writer, methods("def warm_up(value) value + 1 end"), Search(beam=2, max_length=4))
     except (RuntimeError, NotImplementedError) as error:

@@ -1,1 +1,1 @@
-"""Models on their way out: into CodeXGLUE's code, onto the hub, into another runtime. Each makes a folder, complete or absent."""
+"""Exports of a model: for CodeXGLUE's code, for the hub, for ONNX Runtime. Each writes a folder, complete or absent."""

@@ -1,8 +1,8 @@
-"""A model as CodeXGLUE's code-to-text code loads it: `pytorch_model.bin` with the tensors that its `Seq2Seq` wants, no others.
+"""A model as CodeXGLUE's code-to-text code loads it: `pytorch_model.bin` with exactly the tensors that its `Seq2Seq` needs.
 
-That code always makes a decoder of 6 layers with 2,048 neurons each and as many heads as the encoder has; where ours is another
-one, what to change is said. Pruned weights are zeros, or with `masks` stand under the names of `torch.nn.utils.prune`, which that
-code can hold while it trains on (`hold_pruned.py` beside the weights).
+That code always makes a decoder of 6 layers with 2,048 neurons each and as many heads as the encoder has; where ours differs,
+`changes` says what to change there. Pruned weights are zeros, or with `masks` stand under the names of `torch.nn.utils.prune`,
+which that code can hold while it trains on (`hold_pruned.py` beside the weights).
 Source: CodeXGLUE, Code-Text/code-to-text (`Seq2Seq`, `run.py --load_model_path`).
 """
 
@@ -25,7 +25,7 @@ from ..spec.checkpoint_files import CONFIG, WEIGHTS
 BIAS = 2048
 """Rows and columns of the causal triangle that `Seq2Seq` registers as `bias`."""
 DECODER_LAYERS, DECODER_FFN = 6, 2048
-"""What `run.py` makes, by hand and by torch's default."""
+"""The decoder that `run.py` makes, by its own numbers and torch's defaults."""
 NOTE, HELPER = "CODEXGLUE.md", "hold_pruned.py"
 
 HELD = '''"""Loads a checkpoint with `_orig` and `_mask` tensors into CodeXGLUE's Seq2Seq; pruned weights stay 0 while it trains.
@@ -58,15 +58,15 @@ def load_held(model, path):
 
 
 def export_codexglue(source: str | Path, folder: Path, *, masks: bool = False) -> list[str]:
-    """Writes a folder that `run.py --model_name_or_path FOLDER --load_model_path FOLDER/pytorch_model.bin` goes on with.
+    """Writes a folder for `run.py --model_name_or_path FOLDER --load_model_path FOLDER/pytorch_model.bin`.
 
     Args:
         source: Folder or hub name of a model.
         folder: Must not exist.
-        masks: Write pruned matrices as `<name>_orig` and `<name>_mask`, as `torch.nn.utils.prune` has them.
+        masks: Whether to write pruned matrices as `<name>_orig` and `<name>_mask`, as `torch.nn.utils.prune` does.
 
     Returns:
-        What has to be changed in CodeXGLUE's code, a sentence each; [] where nothing has.
+        The changes that CodeXGLUE's code needs, a line each; [] where it needs none.
 
     Raises:
         ModelError: The model cannot be loaded, is quantized, has layers that differ, or the folder exists.
@@ -99,7 +99,7 @@ def export_codexglue(source: str | Path, folder: Path, *, masks: bool = False) -
 
 
 def changes(config: CodeToTextConfig, reader: Reader) -> list[str]:
-    """What CodeXGLUE's code has to be changed in, so that a model of these sizes loads, reads and computes the same."""
+    """The changes with which CodeXGLUE's code loads, reads and computes a model of these sizes in the same way."""
     needed, heads = [], config.decoder_heads or config.num_attention_heads
     if config.decoder_ffn != DECODER_FFN:
         needed.append(f"run.py: dim_feedforward={config.decoder_ffn} as a further argument of nn.TransformerDecoderLayer.")
@@ -115,7 +115,7 @@ def changes(config: CodeToTextConfig, reader: Reader) -> list[str]:
 
 
 def refuse_existing(folder: Path) -> None:
-    """Refuses to write where something is already.
+    """Refuses a folder that exists already.
 
     Raises:
         ModelError: The folder exists.
@@ -130,7 +130,7 @@ def _state(model: CodeToText) -> dict[str, Tensor]:
 
 
 def _masked(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Pruned matrices as a pair; what stands under `_orig` at pruned places is the 0 that is left there."""
+    """Pruned matrices as pairs; at pruned places `_orig` holds the 0 that is left there."""
     pairs = {f"{name}_orig": tensors[name] for name in masks} | {f"{name}_mask": mask.float() for name, mask in masks.items()}
     return {name: tensor for name, tensor in tensors.items() if name not in masks} | pairs
 

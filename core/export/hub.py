@@ -1,7 +1,7 @@
-"""A model as a folder to upload to the Hugging Face hub: weights, tokenizer, and a card that says what is known of it.
+"""A model as a folder to upload to the Hugging Face hub: weights, tokenizer, and a card with what is known of the model.
 
-Nothing is uploaded, and nothing is made up: what is not on disk is missing in the card, and said. Paths of this machine are cut
-to their last part.
+Nothing is uploaded, and nothing is made up: facts that are not on disk are missing from the card, and `gaps` names them. Paths of
+this machine are cut to their last part.
 """
 
 import re
@@ -36,11 +36,11 @@ _LICENCE = re.compile(r"^license:\s*([\w.+-]+)\s*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a model, read from the files around it."""
+    """The known facts of a model, read from the files around it."""
 
     name: str
     licence: str
-    """As its own card, or that of the model it was made from, has it; "" where neither says."""
+    """Licence in its own card, or in that of the model it was made from; "" where neither names one."""
     result: Result | None = None
     recipe: Recipe | None = None
     meta: Mapping[str, object] | None = None
@@ -50,12 +50,12 @@ def export_hub(source: str | Path, name: str, folder: Path) -> list[str]:
     """Writes the folder.
 
     Args:
-        source: Folder or hub name of a model; of a round of a run, the card has its recipe, data and scores.
+        source: Folder or hub name of a model; for a round of a run, the card includes its recipe, data and scores.
         name: What the user called it.
         folder: Must not exist.
 
     Returns:
-        What the card lacks, half a sentence each.
+        The gaps of the card, half a sentence each.
 
     Raises:
         ModelError: The model cannot be loaded, or the folder exists.
@@ -84,7 +84,7 @@ def export_hub(source: str | Path, name: str, folder: Path) -> list[str]:
 
 
 def read_facts_around(folder: Path, name: str) -> Facts:
-    """What the files beside a model, and those of its run, say of it."""
+    """Reads the facts of a model from the files beside it and from those of its run."""
     run = folder.parent.parent if folder.parent.name == "rounds" else folder
     recipe = meta = None
     with suppress(CodepruneError):
@@ -98,7 +98,7 @@ def read_facts_around(folder: Path, name: str) -> Facts:
 
 
 def gaps(facts: Facts) -> list[str]:
-    """What the card lacks."""
+    """The facts that are missing from the card, half a sentence each."""
     missing = {
         "the licence of what it was made from: write it into the card's first lines": not facts.licence,
         "scores: evaluate MODEL --json > metrics.json beside the weights": facts.result is None or not facts.result.scores,
@@ -112,7 +112,7 @@ def card(facts: Facts, about: list[str], sparsity: Mapping[str, tuple[float, int
 
     Args:
         facts: What is known.
-        about: Lines on sizes.
+        about: Lines about sizes.
         sparsity: Layer -> share of its pruned weights, and of how many matrices.
     """
     lines = [
@@ -189,19 +189,19 @@ def _origin(facts: Facts) -> list[str]:
 
 
 def _without_paths(recipe: Recipe) -> Recipe:
-    """The recipe with paths cut to what another machine may know."""
+    """The recipe with paths of this machine cut to their last part."""
     model = recipe.model.model_copy(update={"path": _last(recipe.model.path)})
     data = recipe.data.model_copy(update={"path": _last(recipe.data.path), "code": _last(recipe.data.code)})
     return recipe.model_copy(update={"model": model, "data": data})
 
 
 def _last(path: str) -> str:
-    """A hub name as it is; of a path on this machine the last part."""
+    """A hub name unchanged, or the last part of a path on this machine."""
     return Path(path).name if path.startswith(("/", "~", ".")) else path
 
 
 def _safe(text: object) -> str:
-    """Text from outside, without what Markdown would read as more than text."""
+    """Text from outside, without characters that Markdown would interpret."""
     return re.sub(r"[^\w .,:;()+=#%|/-]", "_", str(text))[:300].replace("|", "\\|")
 
 

@@ -1,8 +1,8 @@
 """A model as two ONNX graphs: one encodes sources, the other writes a token for every beam, its cache going in and out.
 
 Batch, beams and lengths are free. The graphs are made by torch's exporter, their constants folded by ONNX Runtime; in fp32 they
-compute what torch does, in fp16 half of the numbers' bits are kept, in int8 the matrices are quantized row by row while
-activations are quantized as they come. A pruned weight is 0 in each of them.
+compute what torch does, in fp16 numbers have half as many bits, in int8 the matrices are quantized row by row and the
+activations dynamically. A pruned weight is 0 in all of them.
 """
 
 import json
@@ -31,11 +31,11 @@ from .codexglue import refuse_existing
 Precision = Literal["fp32", "fp16", "int8"]
 FREE = torch.export.Dim.DYNAMIC
 IN_FP32 = ("LogSoftmax", "TopK", "Softmax", "LayerNormalization", "IsNaN")
-"""Operators that keep their full width in fp16: sums over many numbers, and what decides between close ones."""
+"""Operators that stay in fp32 in an fp16 model: sums over many numbers, and decisions between close ones."""
 
 
 class _Encoder(nn.Module):
-    """Sources to the keys and values that each decoder layer sees of them."""
+    """Sources -> the keys and values that each decoder layer reads of them."""
 
     def __init__(self, model: CodeToText) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class _Encoder(nn.Module):
 
 
 class _Step(nn.Module):
-    """One decoder step; `wanted` has a place for each next token that is wanted: a length can be free, a number cannot."""
+    """One decoder step; the length of `wanted` is the number of next tokens to return: a length can be free, a number cannot."""
 
     def __init__(self, model: CodeToText) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ def export_onnx(source: str | Path, folder: Path, precision: Precision = "fp32")
         precision: fp32, fp16 or int8.
 
     Raises:
-        ModelError: The model cannot be loaded, is quantized, the folder exists, or what exports is not installed.
+        ModelError: The model cannot be loaded or is quantized, the folder exists, or a package that exports needs is missing.
     """
     try:
         import onnx  # noqa: F401
@@ -105,9 +105,14 @@ def export_onnx(source: str | Path, folder: Path, precision: Precision = "fp32")
 
 
 def _export(model: CodeToText, graph: str, path: Path) -> None:
-    """One graph, as torch exports it."""
+    """Exports one graph with torch."""
     layers, width = len(model.decoder.layers), 2 * model.config.hidden_size
-    batch, time, beams, slots = 2, 7, 3, 5  # no two alike, none 1, and no tensor twice: the exporter takes such for the same
+    batch, time, beams, slots = (
+        2,
+        7,
+        3,
+        5,
+    )  # no two sizes alike, none 1, and no tensor twice: the exporter would take them for the same
     sources = torch.full((batch, time), 5)
     sources[1, -2:] = model.special.pad
     cross = [f"cross_{number}" for number in range(2 * layers)]
@@ -163,7 +168,7 @@ def _finish(path: Path, target: Path, precision: Precision) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what the exporters tell their developers to themselves."""
+    """Silences the exporters' messages to their own developers."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,1 +1,1 @@
-"""Models in ONNX Runtime: a folder of two graphs, the same beam search in numpy, and no torch."""
+"""Models in ONNX Runtime: a folder with two graphs, and the same beam search in numpy. Without torch."""

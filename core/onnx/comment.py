@@ -1,4 +1,4 @@
-"""Comments for Ruby methods by a model in ONNX Runtime: what `comment` needs, and nothing that takes long to import."""
+"""Writes comments for Ruby methods with a model in ONNX Runtime; imports nothing that takes long."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ def comment_methods(model: OnnxModel, methods: Sequence[Method], search: Search)
         One comment a method, in order.
 
     Raises:
-        ModelError: The reader cannot be read, or a number does not fit the model.
+        ModelError: The reader cannot be read, or a setting does not fit the model.
     """
     reader = read_reader(model.folder)
     sources = reader.sources([source_text(method.tokens) for method in methods], min(PAPER_SOURCE_LENGTH, model.positions))

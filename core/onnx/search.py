@@ -17,13 +17,13 @@ from ..recipe import Search
 from .session import Array, Bools, Ints, OnnxModel
 
 BATCH = 16
-"""Sources decoded together where nothing else is asked for; as on the CPU in torch."""
+"""Number of sources decoded together by default; as on the CPU in torch."""
 
 
 def search_batches(
     model: OnnxModel, sources: Sequence[Sequence[int]], search: Search
 ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
-    """Comments for token lists, batch by batch, the longest sources first; arguments are checked at once.
+    """Decodes token lists batch by batch, the longest sources first; arguments are checked at once.
 
     Args:
         model: In ONNX Runtime.
@@ -45,7 +45,7 @@ def search_batches(
 
 @dataclass
 class _Beams:
-    """What decoding keeps between steps; as `DecoderCache`, the tokens of an example form a tree."""
+    """State of decoding between steps; as in `DecoderCache`, the tokens of an example form a tree."""
 
     cross: list[Array]
     source_mask: Bools
@@ -55,9 +55,9 @@ class _Beams:
     count: Ints
     """(batch, beams): tokens so far that are not `<pad>`."""
     token: Ints
-    """(batch, beams): the last ones."""
+    """(batch, beams): the last token of each place."""
     score: Array
-    """The same: of what each place holds."""
+    """(batch, beams): the score of each place."""
     history: list[tuple[Ints, Ints, Array]] = field(default_factory=list)
     """After each step, tokens, parents and scores, (batch, beams) each."""
 
@@ -74,7 +74,7 @@ class _Beams:
         return likely, following
 
     def advance(self, likely: Array, following: Ints, beam: int) -> Ints:
-        """Puts the best ways to add one token in the places of the old ones; returns their parents, (batch, beam)."""
+        """Replaces the places by the best ways to add one token; returns their parents, (batch, beam)."""
         batch, beams, choices = likely.shape
         closed = np.where(self.token == SPECIAL.end, np.float32(-np.inf), self.score)
         total = (closed[..., None] + likely).reshape(batch, -1)
@@ -87,7 +87,7 @@ class _Beams:
         return parent
 
     def reorder(self, parents: Ints) -> None:
-        """Lets every beam go on from its parent, and throws out what no beam sees any more."""
+        """Lets every beam continue from its parent, and drops slots that no beam sees any more."""
         self.count = np.take_along_axis(self.count, parents, 1)
         self.seen = np.take_along_axis(self.seen, parents[..., None], 1)
         alive = self.seen.any(1)  # (batch, slots)
@@ -124,7 +124,7 @@ def _start(model: OnnxModel, sources: Sequence[Sequence[int]]) -> _Beams:
 
 
 def _decode(model: OnnxModel, sources: Sequence[Sequence[int]], search: Search) -> list[list[Hypothesis]]:
-    """One batch, the longest source first; examples leave it as they are done."""
+    """Decodes one batch, the longest source first; examples leave it once they are done."""
     beams, beam = _start(model, sources), search.beam
     hypotheses: list[list[Hypothesis]] = [[] for _ in sources]
     going = list(range(len(sources)))
@@ -137,7 +137,7 @@ def _decode(model: OnnxModel, sources: Sequence[Sequence[int]], search: Search) 
         count += end.sum(1)
         best_ended = np.maximum(best_ended, np.where(end, score, -np.inf).max(1))
         done = top_ended & (count >= beam)
-        if search.n_best == 1 and not search.length_penalty:  # scores only fall: nothing still going can overtake
+        if search.n_best == 1 and not search.length_penalty:  # scores only fall, so no unfinished sentence can overtake
             done |= best_ended >= np.where(end, -np.inf, score).max(1)
         if time + 1 == search.max_length:
             done[:] = True

@@ -41,22 +41,22 @@ class OnnxModel:
 
     @property
     def positions(self) -> int:
-        """Most tokens that it can read or write."""
+        """Most tokens that the model can read or write."""
         return self.config.positions
 
     @property
     def size_bytes(self) -> int:
-        """Of its two files."""
+        """Bytes of its two files."""
         return sum((self.folder / name).stat().st_size for name in ONNX_FILES)
 
     def encode(self, sources: Ints) -> list[Array]:
-        """What the decoder sees of the sources.
+        """Encodes sources for the decoder.
 
         Args:
             sources: (batch, source time), padded with 1.
 
         Returns:
-            Keys and values of each decoder layer in turn, (batch, heads, source time, width) each.
+            Keys and values for each decoder layer in turn, (batch, heads, source time, width) each.
         """
         cross: list[Array] = self._encoder.run(None, {"sources": sources})
         return cross
@@ -79,16 +79,16 @@ class OnnxModel:
 
         Args:
             tokens: (batch, beams), the last token of each beam.
-            positions: The same: where it stands.
-            seen: (batch, beams, slots + beams), which tokens are on a beam's path; the last ones are these.
+            positions: (batch, beams), where that token stands.
+            seen: (batch, beams, slots + beams), which tokens are on a beam's path; the last slots are those of `tokens`.
             source_mask: (batch, source time), True = a real token.
             own: Per layer, keys and values of the tokens so far, (batch, slots, width).
             cross: As `encode` gives it.
-            choices: How many next tokens of each beam are wanted.
+            choices: How many next tokens to return for each beam.
 
         Returns:
-            Log-probabilities of the likeliest next tokens, (batch, beams, wanted), the best first and among equal ones the lowest
-            token; these tokens; and `own` with the new tokens.
+            Log-probabilities of the likeliest next tokens, (batch, beams, choices), the best first and among equal ones the
+            lowest token; these tokens; and `own` with the new tokens.
         """
         feeds: dict[str, npt.NDArray[Any]] = {"tokens": tokens, "positions": positions, "seen": seen, "source_mask": source_mask}
         feeds |= {f"own_{layer}": each for layer, each in enumerate(own)}
@@ -117,7 +117,7 @@ def load(folder: str | Path, threads: int = 0) -> OnnxModel:
     check_fields(known, folder / CONFIG)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors; warnings are for the makers of graphs
+    options.log_severity_level = 3  # errors only: warnings concern whoever makes the graphs
     sessions = []
     for name in ONNX_FILES:
         try:
