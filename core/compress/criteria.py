@@ -1,8 +1,8 @@
 """Criteria: a criterion decides which weights are pruned first.
 
 A criterion gives one weight tensor its scores; the lowest are pruned first. It is pure: equal arguments give equal scores, so
-that a ranking over all weights can pass over them several times instead of keeping a second copy of them. It knows nothing of masks,
-scopes or shares. A new criterion is one function and one line in `CRITERIA`.
+that a ranking over all weights can pass over them several times instead of keeping a second copy of them. It knows nothing of
+masks, scopes or shares. A new criterion is one function and one line in `CRITERIA`.
 """
 
 from collections.abc import Callable

@@ -107,12 +107,8 @@ def export_onnx(source: str | Path, folder: Path, precision: Precision = "fp32")
 def _export(model: CodeToText, graph: str, path: Path) -> None:
     """Exports one graph with torch."""
     layers, width = len(model.decoder.layers), 2 * model.config.hidden_size
-    batch, time, beams, slots = (
-        2,
-        7,
-        3,
-        5,
-    )  # no two sizes alike, none 1, and no tensor twice: the exporter would take them for the same
+    # No two sizes alike, none 1, and no tensor twice: the exporter would take them for the same.
+    batch, time, beams, slots = 2, 7, 3, 5
     sources = torch.full((batch, time), 5)
     sources[1, -2:] = model.special.pad
     cross = [f"cross_{number}" for number in range(2 * layers)]
