@@ -234,9 +234,8 @@ def llm_int8(model: CodeToText) -> CodeToText:
         )
         new.load_state_dict(old.state_dict())
         parent, _, last = name.rpartition(".")
-        setattr(
-            model.get_submodule(parent), last, new.to(device)
-        )  # bitsandbytes quantizes a layer when it is moved to the device
+        # bitsandbytes quantizes a layer when it is moved to the device.
+        setattr(model.get_submodule(parent), last, new.to(device))
     return model
 
 

@@ -1,1 +1,1 @@
-"""Kinds of models: the only place that knows their parameter names, special tokens and positions."""
+"""Families of models: the only place that knows their parameter names, special tokens and positions."""

@@ -1,8 +1,8 @@
-"""The same model as `transformers` has it, so that its `generate` can be measured: a BART with our weights.
+"""The same model in `transformers`, so that its `generate` can be measured: a BART with our weights.
 
-BART is normalised after each block as ours is, and counts positions from 2 as well. What differs is set here: RoBERTa's row for
-token type 0 is added to the positions, the encoder's LayerNorm gets its own epsilon, the decoder computes with ReLU, and the
-output layer gets our `dense` and tanh before it. Tests hold its logits against ours.
+BART is normalised after each block as ours is, and counts positions from 2 as well. The differences are set here: RoBERTa's row
+for token type 0 is added to the positions, the encoder's LayerNorm gets its own epsilon, the decoder computes with ReLU, and the
+output layer gets our `dense` and tanh before it. Tests compare its logits with ours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ _DECODER = {
 
 
 class _Head(nn.Module):
-    """Our output: `dense`, tanh, the tied layer."""
+    """Our output layer: `dense`, tanh, then the tied matrix."""
 
     def __init__(self, model: CodeToText) -> None:
         super().__init__()
@@ -52,10 +52,10 @@ def as_bart(model: CodeToText) -> BartForConditionalGeneration:
     """A BART that computes what the model computes, with copies of its weights.
 
     Args:
-        model: On any device; stays as it is.
+        model: On any device; it is not changed.
 
     Returns:
-        On the same device, in evaluation mode.
+        The BART on the same device, in evaluation mode.
     """
     ours = model.config
     bart = BartForConditionalGeneration(
@@ -92,13 +92,13 @@ def as_bart(model: CodeToText) -> BartForConditionalGeneration:
 def generate(
     bart: BartForConditionalGeneration, sources: Sequence[Sequence[int]], *, beam: int, max_length: int, ends: bool = True
 ) -> list[tuple[int, ...]]:
-    """Comments by `transformers`, at its fastest fair setting: cached, no length penalty, stopping as soon as it can.
+    """Writes comments with `transformers`, at its fastest fair setting: cached, no length penalty, stopping as early as it can.
 
     Args:
         bart: As `as_bart` gives it.
         sources: Token ids of one batch.
         beam: Beams; 1 is greedy.
-        max_length: Tokens to write at most.
+        max_length: Most tokens to write.
         ends: Whether `</s>` ends a comment; without it each gets `max_length` tokens.
 
     Returns:

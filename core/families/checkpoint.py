@@ -1,7 +1,7 @@
-"""What checkpoints of this family hold: entries of their configuration, names of their tensors, and what some of them lack.
+"""Checkpoints of this family: entries of their configuration, names of their tensors, and parts that some of them lack.
 
-Follows RoBERTa's and CodeXGLUE's names. Finding and reading files is `weightfiles`' business; here tensors are held against the
-sizes that a configuration asks for, and a model is put together around them.
+Follows RoBERTa's and CodeXGLUE's names. Finding and reading files is `weightfiles`' business; here tensors are checked against
+the sizes of a configuration, and a model is assembled around them.
 """
 
 import re
@@ -28,20 +28,20 @@ ENCODER_FIELDS = (
     "hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size", "initializer_range",
     "layer_norm_eps", "pad_token_id", "bos_token_id", "eos_token_id",
 )  # fmt: skip
-"""What is taken over from a RoBERTa configuration; the rest (generation, versions) means nothing here."""
+"""Entries taken over from a RoBERTa configuration; the others (generation, versions) mean nothing here."""
 
 DECODER_FIELDS = ("decoder_layers", "decoder_heads", "decoder_ffn", "decoder_dropout", "pretrained_only")
-"""What our own configuration adds."""
+"""Entries that our own configuration adds."""
 
 LAYER_FIELDS = ("heads_by_layer", "neurons_by_layer")
-"""What it adds where layers differ."""
+"""Entries that it adds where layers differ."""
 
 UNNEEDED = re.compile(
     r"lm_head\.(?:bias|(?:dense|layer_norm|decoder)\.(?:weight|bias))"  # guesses masked words: RobertaForMaskedLM
     r"|classifier\.(?:(?:dense|out_proj)\.)?(?:weight|bias)"  # sorts texts or tokens: RobertaFor...Classification
     r"|qa_outputs\.(?:weight|bias)"  # finds answers: RobertaForQuestionAnswering
 )
-"""Heads of other tasks, which a bare encoder may bring along: they stand on top of it, and its decoder takes their place."""
+"""Heads of other tasks that a bare encoder may come with; the decoder takes their place on top of it."""
 
 TIED, WORDS = "lm_head.weight", "encoder.embeddings.word_embeddings.weight"
 """The output layer and the embeddings whose tensor it shares."""
@@ -56,10 +56,10 @@ def config_facts(model: CodeToText) -> dict[str, object]:
 
 
 def read_config(path: Path) -> dict[str, object]:
-    """The entries of a `config.json` that matter here, known to be a RoBERTa's.
+    """Reads the entries of a `config.json` that matter here, and checks that it is a RoBERTa's.
 
     Raises:
-        ModelError: It is another model's, has other special tokens, or an entry that cannot be.
+        ModelError: It belongs to another kind of model, or has other special tokens or an impossible entry.
     """
     facts = read_json(path)
     kind = facts.get("model_type", "roberta")
@@ -83,10 +83,10 @@ def read_config(path: Path) -> dict[str, object]:
 
 
 def make_config(facts: Mapping[str, object], path: Path) -> CodeToTextConfig:
-    """The configuration, every default filled in and held against its limits.
+    """The configuration with every default filled in, checked against its limits.
 
     Raises:
-        ModelError: A default or the decoder's heads do not fit.
+        ModelError: An entry is beyond its limits, or the decoder's heads do not fit.
     """
     config = CodeToTextConfig(**facts)  # type: ignore[arg-type]  # `check_fields` has looked at their types
     check_fields(asdict(config), path)
@@ -104,7 +104,7 @@ def has_decoder(names: Iterable[str]) -> bool:
 
 
 def decoder_shape(weights: Mapping[str, Tensor], path: Path) -> dict[str, object]:
-    """Depth and width of the decoder as the checkpoint has them, whatever its configuration says.
+    """Depth and width of the decoder as its tensors show them, whatever the configuration says.
 
     Raises:
         ModelError: The decoder is not whole.
@@ -119,10 +119,10 @@ def decoder_shape(weights: Mapping[str, Tensor], path: Path) -> dict[str, object
 
 
 def check_depths(facts: Mapping[str, object], names: Iterable[str], path: Path, *, encoder_only: bool = False) -> None:
-    """Refuses a configuration with more layers than the file has tensors: to lay out a million layers would take hours.
+    """Refuses a configuration with more layers than the file has tensors, because laying out a million layers would take hours.
 
     Raises:
-        ModelError: It has.
+        ModelError: The configuration has more layers.
     """
     count = len(list(names))
     for field in ("num_hidden_layers",) if encoder_only else ("num_hidden_layers", "decoder_layers"):
@@ -138,20 +138,20 @@ def encoder_only(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]
     """The encoder under our names, without the heads of other tasks.
 
     Raises:
-        ModelError: There is more than these.
+        ModelError: The checkpoint holds other tensors too.
     """
     prefix, encoder = check_encoder_only(weights, path)
     return {f"encoder.{name.removeprefix(prefix)}": tensor for name, tensor in weights.items() if name.startswith(encoder)}
 
 
 def check_encoder_only(names: Collection[str], path: Path) -> tuple[str, tuple[str, ...]]:
-    """Refuses a checkpoint with more than an encoder and heads that nobody needs.
+    """Refuses a checkpoint that holds more than an encoder and heads of other tasks.
 
     Returns:
-        What stands before the names of the encoder, and how they begin.
+        The prefix before the names of the encoder, and how these begin.
 
     Raises:
-        ModelError: It has more.
+        ModelError: The checkpoint holds more.
     """
     prefix = next((p for p in ("encoder.", "roberta.") if f"{p}embeddings.word_embeddings.weight" in names), "")
     encoder = tuple(f"{prefix}{part}" for part in ("embeddings.", "encoder.", "pooler."))
@@ -167,7 +167,7 @@ def check_encoder_only(names: Collection[str], path: Path) -> tuple[str, tuple[s
 
 
 def fresh_parts(config: CodeToTextConfig, encoder: Mapping[str, Tensor], path: Path, seed: int) -> dict[str, Tensor]:
-    """Everything a bare encoder lacks: decoder, `dense`, and a pooler, which checkpoints for masked words do without.
+    """Makes the parts that a bare encoder lacks: decoder, `dense`, and a pooler, which checkpoints for masked words lack too.
 
     Raises:
         ModelError: The encoder is not the one that the configuration describes, or there is no memory for so wide a decoder.
@@ -191,10 +191,10 @@ def fresh_parts(config: CodeToTextConfig, encoder: Mapping[str, Tensor], path: P
 
 
 def assemble(config: CodeToTextConfig, weights: dict[str, Tensor], path: Path) -> CodeToText:
-    """The model around these very tensors: nothing is drawn at random first, and nothing copied.
+    """Assembles a model around these tensors; nothing is drawn at random first, and nothing is copied.
 
     Raises:
-        ModelError: They are not the ones that the configuration asks for.
+        ModelError: The tensors are not those that the configuration asks for.
     """
     model = outline(config)
     tied = weights.pop(TIED, None)
@@ -211,7 +211,7 @@ def assemble(config: CodeToTextConfig, weights: dict[str, Tensor], path: Path) -
 
 
 def _check_tensors(shapes: Mapping[str, torch.Size], given: Mapping[str, Tensor], path: Path) -> None:
-    """Raise ModelError unless the same tensors are given as wanted, in the same shapes."""
+    """Raises ModelError unless exactly the expected tensors are given, in the expected shapes."""
     problems = (
         (shapes.keys() - given.keys(), "lacks {} tensors of this architecture"),
         (given.keys() - shapes.keys(), "holds {} tensors that this architecture does not have"),
@@ -231,5 +231,5 @@ def _check_tensors(shapes: Mapping[str, torch.Size], given: Mapping[str, Tensor]
 
 
 def _first(names: list[str]) -> str:
-    """The first names of a list, for an error."""
+    """The first names of a list, for the text of an error."""
     return ", ".join(name if len(name) < 100 else short(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")

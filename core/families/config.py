@@ -1,7 +1,7 @@
-"""The sizes of a model: RoBERTa's own names and defaults, and what the decoder needs.
+"""The sizes of a model: RoBERTa's own names and defaults, and those of the decoder.
 
-Knows no tensor. The names are those of RoBERTa's `config.json`, so that its files are read as they are; what each may be is held
-by `core.spec.configfields`.
+Knows no tensor. The names are those of RoBERTa's `config.json`, so that its files are read as they are; the limits of each entry
+are in `core.spec.configfields`.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from ..spec.roberta import positions
 from .family import Special
 
 SPECIAL = Special(pad=PAD, begin=BOS, end=EOS)
-"""RoBERTa's special tokens, as the rest asks for them."""
+"""RoBERTa's special tokens, in the form that other packages use."""
 
 
 @dataclass
 class CodeToTextConfig:
-    """RoBERTa's configuration, and what the decoder needs."""
+    """RoBERTa's configuration, and that of the decoder."""
 
     model_type: ClassVar[str] = "codeprune-code-to-text"
 
@@ -33,18 +33,18 @@ class CodeToTextConfig:
     intermediate_size: int = 3072
     """Neurons in each encoder feed-forward block."""
     hidden_act: str = "gelu"
-    """Activation of these neurons."""
+    """Name of the activation of these neurons."""
     hidden_dropout_prob: float = 0.1
     """Share of states dropped in the encoder while training."""
     attention_probs_dropout_prob: float = 0.1
     """Share of attention weights dropped in the encoder while training."""
     max_position_embeddings: int = 512
-    """Rows of the position table; the first ones, up to `<pad>`'s, are not given to tokens."""
+    """Rows of the position table; the first ones, up to that of `<pad>`, are not used for tokens."""
     type_vocab_size: int = 2
     initializer_range: float = 0.02
     """Standard deviation of the encoder's start values."""
     layer_norm_eps: float = 1e-12
-    """Of the encoder's norms."""
+    """Epsilon of the encoder's norms."""
     pad_token_id: int = PAD
     bos_token_id: int = BOS
     eos_token_id: int = EOS
@@ -61,16 +61,16 @@ class CodeToTextConfig:
     decoder_dropout: float = 0.1
     """Share of values dropped in the decoder while training, attention included."""
     pretrained_only: bool = False
-    """Whether encoder and decoder come from pre-training and have not learned to write comments for their own sake yet."""
+    """Whether encoder and decoder come from pre-training alone and have not been fine-tuned to write comments."""
     quantization: str | None = None
-    """Name of the method that the weights were quantized with; None for weights in float32."""
+    """Name of the quantizer of the weights; None for weights in float32."""
 
     def heads(self, layer: int) -> int:
-        """Heads of an encoder layer."""
+        """Number of heads of an encoder layer."""
         return self.num_attention_heads if self.heads_by_layer is None else self.heads_by_layer[layer]
 
     def neurons(self, layer: int) -> int:
-        """Neurons of an encoder layer."""
+        """Number of neurons of an encoder layer."""
         return self.intermediate_size if self.neurons_by_layer is None else self.neurons_by_layer[layer]
 
     @property
@@ -80,7 +80,7 @@ class CodeToTextConfig:
 
     @property
     def positions(self) -> int:
-        """Most tokens that the model can read or write: RoBERTa counts from the position behind `<pad>`'s."""
+        """Most tokens that the model can read or write: RoBERTa counts from the position after that of `<pad>`."""
         return positions(self.max_position_embeddings)
 
 

@@ -21,7 +21,7 @@ from ..errors import ModelError
 from .config import CodeToTextConfig
 
 DECODER_NORM_EPS = 1e-5
-"""torch's default, which CodeXGLUE leaves as it is, whatever the encoder's configuration says."""
+"""Epsilon of the decoder's norms: torch's default, which CodeXGLUE keeps whatever the encoder's configuration says."""
 
 
 class Attention(nn.Module):
@@ -51,7 +51,7 @@ class Attention(nn.Module):
         return F.linear(x, self.in_proj_weight[self.hidden :], self.in_proj_bias[self.hidden :])
 
     def query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What `query` and `key_value` give for the same `x`, in one product."""
+        """The results of `query` and `key_value` for the same `x`, in one product."""
         both = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         return both[..., : self.hidden], both[..., self.hidden :]
 
@@ -83,7 +83,7 @@ class Attention(nn.Module):
         return out
 
     def _trained_on_cpu(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        """The same in plain products: the backward pass of torch's fused attention took half of a step in bf16 on the CPU."""
+        """Attends in plain products: the backward pass of torch's fused attention took half of a step in bf16 on the CPU."""
         if causal:
             mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
         scores = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(-1, -2))  # (batch, heads, time, positions)
@@ -117,7 +117,7 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
-        """Whole sentences at once, for training.
+        """Computes whole sentences at once, for training.
 
         Args:
             x: (batch, time, hidden).
@@ -133,12 +133,12 @@ class DecoderLayer(nn.Module):
         return self._rest(x, key, value, memory_mask)
 
     def step(self, x: Tensor, cache: "DecoderCache", layer: int) -> Tensor:
-        """One more token for every beam; its keys and values are added to the cache.
+        """Computes one more token for every beam, and adds its keys and values to the cache.
 
         Args:
             x: (batch, beams, hidden).
-            cache: Everything earlier; `cache.seen` already has room for these tokens.
-            layer: Which layer's part of the cache is meant.
+            cache: All earlier tokens; `cache.seen` already has room for these.
+            layer: Number of this layer, for its part of the cache.
 
         Returns:
             (batch, beams, hidden).
@@ -159,11 +159,11 @@ class DecoderLayer(nn.Module):
 
 @dataclass
 class DecoderCache:
-    """What decoding keeps between steps, for the beams of each example side by side.
+    """State of decoding between steps, for the beams of each example side by side.
 
     The tokens of one example form a tree: each step adds one slot a beam, and `seen` says which slots lead to which beam.
     Moving a beam to another parent moves one row of `seen`, not its keys and values; since beams soon share all but their last
-    tokens, the tree stays little larger than one sentence, and `reorder` throws out what no beam sees any more.
+    tokens, the tree stays little larger than one sentence, and `reorder` drops slots that no beam sees any more.
     """
 
     cross: list[tuple[Tensor, Tensor]]
@@ -180,7 +180,7 @@ class DecoderCache:
     """Whether beams differ in what they see; if not, no mask is needed."""
 
     def reorder(self, parents: Tensor) -> None:
-        """Let every beam continue from a parent.
+        """Lets every beam continue from a parent.
 
         Args:
             parents: (batch, beams) int64, which earlier beam each one continues; the number of beams may change.
@@ -201,10 +201,10 @@ class DecoderCache:
         self.own = [kv.flatten(0, 1).index_select(0, flat).view(len(order), seen_slots, -1) for kv in self.own]
 
     def keep(self, examples: Tensor) -> None:
-        """Drop the examples that are done.
+        """Drops the examples that are done.
 
         Args:
-            examples: (remaining,) int64, places in the batch of those that go on.
+            examples: (remaining,) int64, places in the batch of those that continue.
         """
         self.cross = [(key.index_select(0, examples), value.index_select(0, examples)) for key, value in self.cross]
         self.cross_mask = self.cross_mask.index_select(0, examples)
@@ -214,7 +214,7 @@ class DecoderCache:
 
 
 class Decoder(nn.Module):
-    """The stack of decoder layers. Unlike torch's, which copies one layer, each starts with numbers of its own.
+    """The stack of decoder layers. Each starts with its own random weights, unlike in torch's stack, which copies one layer.
 
     Args:
         config: Sizes and dropout.
@@ -229,21 +229,21 @@ class Decoder(nn.Module):
                 f"Choose a number of heads that divides {config.hidden_size}.",
             )
         layers = nn.ModuleList(DecoderLayer(config, heads) for _ in range(config.decoder_layers))
-        self.layers = cast("Sequence[DecoderLayer]", layers)  # ModuleList does not say what it holds
+        self.layers = cast("Sequence[DecoderLayer]", layers)  # ModuleList has no type for its items
 
     def forward(self, x: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
-        """Whole sentences through all layers; arguments as for `DecoderLayer`."""
+        """Computes whole sentences through all layers; arguments as for `DecoderLayer`."""
         for layer in self.layers:
             x = layer(x, memory, memory_mask)
         return x
 
     def cross(self, memory: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values that each layer sees of the source, (batch, heads, source time, width) each."""
+        """Keys and values of the source for each layer, (batch, heads, source time, width) each."""
         pairs = (layer.multihead_attn.split(layer.multihead_attn.key_value(memory)) for layer in self.layers)
         return [(key.contiguous(), value.contiguous()) for key, value in pairs]
 
     def step(self, x: Tensor, cache: DecoderCache) -> Tensor:
-        """One token a beam through all layers, (batch, beams, hidden); the cache grows by it."""
+        """Computes one token a beam through all layers, (batch, beams, hidden), and adds it to the cache."""
         for number, layer in enumerate(self.layers):
             x = layer.step(x, cache, number)
         return x

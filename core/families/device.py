@@ -1,6 +1,6 @@
-"""Which device a run computes on, with how many threads, and in which precision.
+"""Device, threads and precision of a run.
 
-`accelerate` chooses the device and makes the autocast; this module only says clearly what cannot be had.
+`accelerate` chooses the device and makes the autocast; this module only says clearly what is unavailable.
 """
 
 import os
@@ -52,17 +52,17 @@ def make_accelerator(device: Device, precision: Precision, threads: int) -> "Acc
     Raises:
         TrainingError: The device is not there.
     """
-    from accelerate import Accelerator  # a third of a second, and comments do without
+    from accelerate import Accelerator  # importing it takes a third of a second, and comments do not need it
     from accelerate.state import AcceleratorState
 
     choose_device(device, threads)
-    # accelerate keeps the first settings of a process for ever; a library must be able to evaluate after it trained.
+    # accelerate keeps the first settings of a process for ever, but a library must be able to evaluate after training.
     AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(cpu=device == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
 
 
 def autocast(accelerator: "Accelerator") -> AbstractContextManager[None]:
-    """The context in which the model computes: bf16 where the recipe asks for it, else as it is."""
+    """The context in which the model computes: bf16 where the recipe says so, else its own precision."""
     context: AbstractContextManager[None] = accelerator.autocast()
     return context
 

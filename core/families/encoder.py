@@ -2,7 +2,7 @@
 
 Our own for two reasons: layers may differ in heads and neurons, which transformers cannot express, and importing transformers
 took two thirds of a cold start. Start values, dropout and its order are transformers', so that a seed gives the same training.
-The pooler is in every checkpoint and nothing here uses what it computes, so it only holds its weights.
+The pooler is in every checkpoint and nothing here uses its output, so it only holds its weights.
 
 Knows nothing of the decoder, of files or of training.
 Sources: Liu et al. 2019 (RoBERTa); Vaswani et al. 2017 (layers, normalised after each block); transformers' names.
@@ -26,7 +26,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "tanh": torch.tanh,
 }
-"""Name in `config.json` -> activation; RoBERTa's own models have gelu."""
+"""Name in `config.json` -> activation; RoBERTa's own models use gelu."""
 
 
 class Embeddings(nn.Module):
@@ -46,11 +46,11 @@ class Embeddings(nn.Module):
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, hidden, padding_idx=PAD)
 
     def forward(self, ids: Tensor, positions: Tensor | None = None) -> Tensor:
-        """Embed tokens.
+        """Embeds tokens.
 
         Args:
             ids: (batch, time) int64.
-            positions: The same; None counts the tokens that are not `<pad>`, which itself stands at `PAD`.
+            positions: (batch, time) int64; None counts the tokens that are not `<pad>`, which itself stands at `PAD`.
 
         Returns:
             (batch, time, hidden).
@@ -58,7 +58,7 @@ class Embeddings(nn.Module):
         if positions is None:
             real = ids.ne(PAD).int()
             positions = (torch.cumsum(real, dim=1).type_as(real) * real).long() + PAD
-        # One type for all tokens, looked up: the sum of its gradients is then taken in the order of transformers.
+        # The one token type is looked up for all tokens, so that its gradients are summed in the same order as in transformers.
         embedded = self.word_embeddings(ids) + self.token_type_embeddings(torch.zeros_like(ids))
         out: Tensor = self.dropout(self.LayerNorm(embedded + self.position_embeddings(positions)))
         return out
@@ -99,7 +99,7 @@ class SelfAttention(nn.Module):
         return seen.transpose(1, 2).flatten(2)
 
     def _plain(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dtype: torch.dtype) -> Tensor:
-        """The same in plain products: the backward pass of torch's fused attention is slower in bf16 on the CPU."""
+        """Attends in plain products, because the backward pass of torch's fused attention is slower in bf16 on the CPU."""
         scores = torch.matmul(query, key.transpose(2, 3)) * self.head_width**-0.5  # (batch, heads, time, time)
         nothing = torch.zeros((), dtype=dtype, device=mask.device)
         scores = scores + torch.where(mask, nothing, torch.finfo(dtype).min)
@@ -111,10 +111,10 @@ class SelfAttention(nn.Module):
 
 
 class AddAndNorm(nn.Module):
-    """The end of a block: back to the model's width, added to what went into the block, and normalised.
+    """The end of a block: projects to the model's width, adds the block's input, and normalises.
 
     Args:
-        width: Of what the block computed.
+        width: Width of the block's result.
         config: Width of the model, dropout.
     """
 
@@ -131,7 +131,7 @@ class AddAndNorm(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Attention and its end.
+    """Attention, and the end of its block.
 
     Args:
         config: Sizes and dropout.
@@ -218,7 +218,7 @@ class Layers(nn.Module):
 
 
 class Pooler(nn.Module):
-    """Holds the weights of RoBERTa's pooler, which sums up a text for tasks that are not ours.
+    """Holds the weights of RoBERTa's pooler, which summarises a text for tasks that are not ours.
 
     Args:
         config: Width.
@@ -251,7 +251,7 @@ class Encoder(nn.Module):
             mask: (batch, 1, 1, time) bool, True = a real token.
 
         Returns:
-            (batch, time, hidden); what stands at padded places means nothing.
+            (batch, time, hidden); states at padded places mean nothing.
         """
         out: Tensor = self.encoder(self.embeddings(ids), mask)
         return out

@@ -1,32 +1,33 @@
-"""What the rest must know of a model, whatever its kind: its special tokens, and what its encoder gives.
+"""The parts of a model that other packages know, whatever its family: special tokens, and the output of its encoder.
 
-Everything else that differs between kinds stands in the kind's own files. `core.families.roberta` is the one there is; a model
-answers what it is asked (`special`, `positions`, `encode`, `prefill`, `step`, `target_logits`, …), and nobody looks inside.
+Everything else that differs between families stands in the family's own files; `core.families.roberta` is the only one so far.
+Other packages call a model's methods (`special`, `positions`, `encode`, `prefill`, `step`, `target_logits`, …) and do not look
+inside.
 """
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:  # this file is read where torch must not be
+if TYPE_CHECKING:  # this file is imported where torch must not be
     from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """Ids of the tokens that are no text."""
+    """Ids of the tokens that are not text."""
 
     pad: int
-    """Fills up shorter rows; never read, never written."""
+    """Pads shorter rows; never read, never written."""
     begin: int
     """Stands before every text; the decoder starts from it."""
     end: int
-    """Stands behind every text."""
+    """Stands after every text."""
 
 
 class Memory(NamedTuple):
-    """What the decoder reads of the sources."""
+    """The encoded sources, as the decoder reads them."""
 
     states: "Tensor"
-    """(batch, source time, hidden); what stands at padded places means nothing."""
+    """(batch, source time, hidden); states at padded places mean nothing."""
     mask: "Tensor"
     """(batch, 1, 1, source time) bool, True = a real token."""

@@ -1,4 +1,4 @@
-"""How much memory this process has and had at most, as Linux counts it; 0 elsewhere."""
+"""Memory of this process, now and at its peak, as Linux counts it; 0 on other systems."""
 
 import ctypes
 import gc
@@ -7,17 +7,17 @@ from pathlib import Path
 
 
 def resident_bytes(pid: int | str = "self") -> int:
-    """Memory a process has now."""
+    """Bytes of memory that this process has now."""
     return _field("VmRSS", pid)
 
 
 def peak_bytes() -> int:
-    """The most this process had since its start, or since `reset_peak`."""
+    """Most bytes that this process had since its start, or since `reset_peak`."""
     return _field("VmHWM", "self")
 
 
 def available_bytes() -> int:
-    """Memory that new work may take without swapping, as the system estimates it."""
+    """Bytes that new work may take without swapping, as the system estimates them."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -26,14 +26,14 @@ def available_bytes() -> int:
 
 
 def reset_peak() -> None:
-    """Forgets the peak (5 resets the high-water mark: proc(5), clear_refs)."""
+    """Resets the peak (5 resets the high-water mark: proc(5), clear_refs)."""
     path = Path("/proc/self/clear_refs")
     if path.exists():
         path.write_text("5")
 
 
 def give_back() -> None:
-    """Gives memory that is no longer needed back to the system: the next peak then shows (glibc only)."""
+    """Returns freed memory to the system, so that it does not hide the next peak (glibc only)."""
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

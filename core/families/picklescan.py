@@ -1,8 +1,8 @@
-"""Says of a pickled weights file whether it can hold tensors only, and no larger ones than the file has bytes for.
+"""Checks that a pickled weights file can hold nothing but tensors, and none larger than the file has bytes for.
 
 `torch.load(weights_only=True)` runs no foreign code, but makes whatever sizes the file claims: `bytearray(10**10)`, a tensor of a
 million rows over one number, an archive that unpacks to a thousand times its size. So the instructions are read first, and none
-is carried out. Torch-free.
+of them is executed. Torch-free.
 Source: `pickletools`; the two layouts of `torch.save` (a zip archive, and before torch 1.6 five pickles in a row).
 """
 
@@ -18,10 +18,10 @@ from ..errors import ModelError
 from ..regularfile import open_written, reason
 
 MOST_BYTES = 16_000_000
-"""Of instructions; those of a model with hundreds of tensors take 100 kB."""
+"""Most bytes of instructions; those of a model with hundreds of tensors take 100 kB."""
 MOST_OPERATIONS = 200_000
 PICKLES = 5
-"""How many an old file begins with: magic number, version, facts about the machine, the tensors, the names of their storages."""
+"""Pickles at the start of an old file: magic number, version, facts about the machine, tensors, names of their storages."""
 
 _TENSORS = {
     "collections OrderedDict",
@@ -31,9 +31,9 @@ _TENSORS = {
     "torch.nn.parameter Parameter",
     *(f"torch {kind}Storage" for kind in ("Float", "Half", "BFloat16", "Double", "Long", "Int", "Short", "Char", "Byte", "Bool")),
 }
-"""What a state dict of plain tensors is made of."""
+"""The names that a state dict of plain tensors uses."""
 _FOREIGN = {"STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"}
-"""Instructions that make objects, and that `torch.save` does not write for tensors."""
+"""Instructions that make objects and that `torch.save` does not write for tensors."""
 _NUMBERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _REMEMBER = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
@@ -46,7 +46,7 @@ def check_pickle(path: Path) -> None:
         path: A file of `torch.save`.
 
     Raises:
-        ModelError: It is no such file, is damaged, or holds something else; the text names the file.
+        ModelError: The file is not of `torch.save`, is damaged, or holds something else; the text names it.
     """
     try:
         with open_written(path) as file:

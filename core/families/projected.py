@@ -15,11 +15,11 @@ class ProjectedAttention(Attention):
     """Attention with linear layers instead of packed matrices, for quantizers, which look for linear layers.
 
     Args:
-        packed: The attention that it takes the place of; output layer and weights are shared with it.
+        packed: The attention that it replaces; output layer and weights are shared with it.
     """
 
     def __init__(self, packed: Attention) -> None:
-        nn.Module.__init__(self)  # Attention's own would draw start values
+        nn.Module.__init__(self)  # that of Attention would draw start values
         self.hidden, self.heads, self.dropout = packed.hidden, packed.heads, packed.dropout
         self.out_proj = packed.out_proj
         weight, bias = packed.in_proj_weight.detach(), packed.in_proj_bias.detach()
@@ -43,20 +43,20 @@ class ProjectedAttention(Attention):
 
 
 def project(model: CodeToText) -> None:
-    """Puts linear layers in the place of the packed matrices of the decoder's attention; outputs stay the same."""
+    """Replaces the packed matrices of the decoder's attention by linear layers; outputs stay the same."""
     for layer in model.decoder.layers:
         layer.self_attn = ProjectedAttention(layer.self_attn)
         layer.multihead_attn = ProjectedAttention(layer.multihead_attn)
 
 
 def packed_weights(model: CodeToText) -> int:
-    """How many weights stand in packed matrices, which are no linear layers."""
+    """Number of weights in packed matrices, which are not linear layers."""
     packed = (m for m in model.modules() if isinstance(m, Attention) and not isinstance(m, ProjectedAttention))
     return sum(module.in_proj_weight.numel() for module in packed)
 
 
 def in_decoder_attention(name: str) -> bool:
-    """Whether a linear layer belongs to the decoder's attention, told from its name."""
+    """Whether a linear layer belongs to the decoder's attention, by its name."""
     return name.startswith("decoder.") and ("_attn." in name)
 
 

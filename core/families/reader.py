@@ -1,7 +1,7 @@
-"""Readers: what turns Ruby source into the ids that a model reads, comments into ids, and ids into comments again.
+"""Readers turn Ruby source into the ids that a model reads, comments into ids, and ids back into comments.
 
 A reader lies in the model's folder: a tokenizer, and `reader.json` with the steps that the text of a source goes through before
-it is tokenized. Whoever encodes or decodes asks it, and no flag says elsewhere how a model wants to be read. Uses the
+it is tokenized. Everything that encodes or decodes asks the reader; no flag elsewhere says how a model is read. Uses the
 `tokenizers` library alone: transformers would take seconds to import.
 
 Knows nothing of rows, batches or models. Source: RoBERTa's layout of special tokens; CodeXGLUE's handling of texts.
@@ -25,29 +25,29 @@ from .tokenizerfile import read_tokenizer, reason_of
 
 SPLIT_IDENTIFIERS = "split-identifiers"
 STEPS: dict[str, Callable[[str], str]] = {SPLIT_IDENTIFIERS: split_identifiers}
-"""Name in `reader.json` -> what becomes of the text of a source."""
+"""Name in `reader.json` -> the step that changes the text of a source."""
 
 PAPER_SOURCE_LENGTH = 256
-"""Tokens of a source that CodeXGLUE's code lets the model read, `<s>` and `</s>` included."""
+"""Most tokens of a source in CodeXGLUE's code, `<s>` and `</s>` included."""
 CHUNK_TEXTS = 1024
-"""Texts tokenized in one call: the tokenizer's own records are large, 15,000 of them at once would take gigabytes."""
+"""Most texts tokenized in one call: the tokenizer's own records of 15,000 texts at once would take gigabytes."""
 
 SPECIAL_TOKENS = {"<s>": BOS, "<pad>": PAD, "</s>": EOS}
-"""RoBERTa's special tokens and the ids that model, data and beam search rely on."""
+"""RoBERTa's special tokens, with the ids that model, data and beam search rely on."""
 MASK_TOKEN = "<mask>"
 
 _ROLES = {"bos": "<s>", "cls": "<s>", "eos": "</s>", "mask": MASK_TOKEN, "pad": "<pad>", "sep": "</s>", "unk": "<unk>"}
-_NO_LIMIT = 1000000000000000019884624838656  # what transformers writes for "as long as one likes"
+_NO_LIMIT = 1000000000000000019884624838656  # what transformers writes for "any length"
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads for one model, and writes what it says."""
+    """The reader of one model."""
 
     tokenizer: Tokenizer
-    """With RoBERTa's special tokens; the reader's own, for its settings are set here."""
+    """A tokenizer with RoBERTa's special tokens; not shared, because its settings are changed here."""
     steps: tuple[str, ...] = ()
-    """What a source goes through before it is tokenized, names from `STEPS`."""
+    """The steps of a source before it is tokenized, names from `STEPS`."""
 
     def __post_init__(self) -> None:
         self.tokenizer.no_truncation()
@@ -55,12 +55,12 @@ class Reader:
         self.tokenizer.encode_special_tokens = True
 
     def __len__(self) -> int:
-        """Entries of the vocabulary, special tokens included."""
+        """Number of entries of the vocabulary, special tokens included."""
         return self.tokenizer.get_vocab_size(with_added_tokens=True)
 
     @property
     def special(self) -> Special:
-        """The tokens that are no text."""
+        """The tokens that are not text."""
         return SPECIAL
 
     @property
@@ -84,14 +84,14 @@ class Reader:
         return self.ids([self.prepared(text) for text in texts], length)
 
     def ids(self, texts: Sequence[str], length: int) -> list[list[int]]:
-        """Tokenize comments, or sources that are prepared, to `<s> … </s>`.
+        """Tokenizes comments, or prepared sources, to `<s> … </s>`.
 
-        A text is data: where it reads `<s>` or `<pad>`, that is spelled out in ordinary tokens and is no special token (CodeXGLUE
-        would take it for one; one row of its kind in 15,000 is concerned).
+        A text is data: where it contains `<s>` or `<pad>`, that becomes ordinary tokens and not a special token (CodeXGLUE would
+        take it for one; this concerns one of its 15,000 rows).
 
         Args:
-            texts: What to encode.
-            length: Tokens at most, the two special ones included.
+            texts: Texts to encode.
+            length: Most tokens, the two special ones included.
 
         Returns:
             One list of ids for each text: `<s>`, the text's first `length - 2` tokens, `</s>`.
@@ -104,7 +104,7 @@ class Reader:
         return ids
 
     def text(self, ids: Sequence[int]) -> str:
-        """A comment as CodeXGLUE writes it: cut at the first token 0, decoded without cleaning, blanks trimmed."""
+        """Ids as a comment, as CodeXGLUE writes it: cut at the first token 0, decoded without cleaning, blanks trimmed."""
         written = list(ids)
         if BOS in written:
             written = written[: written.index(BOS)]
@@ -112,10 +112,10 @@ class Reader:
         return " ".join(text.split())
 
     def save(self, folder: Path) -> None:
-        """Writes `tokenizer.json`, `reader.json`, and what transformers needs to read the tokenizer, too.
+        """Writes `tokenizer.json`, `reader.json`, and the files with which transformers can read the tokenizer too.
 
         Args:
-            folder: Is there.
+            folder: An existing folder.
         """
         self.tokenizer.save(str(folder / "tokenizer.json"))
         (folder / READER).write_text(json.dumps({"steps": list(self.steps)}, indent=1) + "\n", encoding="utf-8")
@@ -126,14 +126,14 @@ class Reader:
 
 
 def prepared(source: str, steps: Iterable[str]) -> str:
-    """The text of a source after some steps, names from `STEPS`."""
+    """The text of a source after some steps, which are names from `STEPS`."""
     for step in steps:
         source = STEPS[step](source)
     return source
 
 
 def read_reader(folder: Path) -> Reader:
-    """The reader of a model folder.
+    """Reads the reader of a model folder.
 
     Args:
         folder: With `tokenizer.json`, or with RoBERTa's `vocab.json` and `merges.txt`. Without `reader.json`, its `config.json`
@@ -158,7 +158,7 @@ def read_reader(folder: Path) -> Reader:
         return Reader(tokenizer, _steps(folder))
     except ModelError:
         raise
-    except Exception as error:  # whatever the library says of a tokenizer to which they cannot be added
+    except Exception as error:  # whatever the library raises for a tokenizer to which they cannot be added
         raise ModelError(f"The tokenizer in {folder} cannot be used: {reason_of(error)}.", "Copy its files again.") from error
 
 

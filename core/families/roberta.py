@@ -21,7 +21,7 @@ from .encoder import Encoder
 from .family import Memory, Special
 
 OUTPUT_LAYER = "lm_head"
-"""Name of the layer that gives every word its logit."""
+"""Name of the layer that computes the logits of all words."""
 
 
 class CodeToText(nn.Module):
@@ -42,32 +42,32 @@ class CodeToText(nn.Module):
         self.tie()
 
     def tie(self) -> None:
-        """Makes output layer and word embeddings one tensor; to be called again whoever puts another one in their place."""
+        """Makes output layer and word embeddings one tensor; has to be called again after one of them is replaced."""
         self.lm_head.weight = self.encoder.embeddings.word_embeddings.weight
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The model's device."""
         return self.encoder.embeddings.LayerNorm.weight.device
 
     @property
     def special(self) -> Special:
-        """Its special tokens."""
+        """The model's special tokens."""
         return SPECIAL
 
     @property
     def positions(self) -> int:
-        """Most tokens that it can read or write."""
+        """Most tokens that the model can read or write."""
         return self.config.positions
 
     def blocks(self) -> list[tuple[str, nn.Module, bool]]:
-        """Its layers in the order they are computed: name, module, whether its output stands for source tokens."""
+        """The layers in the order of computation: name, module, whether its output stands for source tokens."""
         blocks: list[tuple[str, nn.Module, bool]] = [("embeddings", self.encoder.embeddings, True)]
         blocks += [(f"encoder {number}", layer, True) for number, layer in enumerate(self.encoder.encoder.layer)]
         return blocks + [(f"decoder {number}", layer, False) for number, layer in enumerate(self.decoder.layers)]
 
     def encode(self, sources: Tensor) -> Memory:
-        """What the decoder reads of the sources.
+        """Encodes sources for the decoder.
 
         Args:
             sources: (batch, source time) int64, `<s>` ... `</s>`, padded with 1.
@@ -81,9 +81,9 @@ class CodeToText(nn.Module):
     def token_losses(
         self, sources: Tensor, targets: Tensor, label_smoothing: float = 0.0, places: Tensor | None = None
     ) -> tuple[Tensor, int]:
-        """Cross-entropy summed over the real target tokens, and how many those are.
+        """The cross-entropy summed over the real target tokens, and their number.
 
-        Padding changes nothing, and the output layer, most of the work in a small model, sees real tokens only.
+        Padding changes nothing, and the output layer, most of the work in a small model, computes real tokens only.
 
         Args:
             sources: (batch, source time) int64, padded with 1.
@@ -99,13 +99,13 @@ class CodeToText(nn.Module):
         return losses, len(following)
 
     def target_logits(self, sources: Tensor, targets: Tensor, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """What the model expects at each real target token, given those before it.
+        """The model's logits at each real target token, given those before it.
 
         Args:
             sources: (batch, source time) int64, padded with 1.
             targets: (batch, target time) int64, `<s>` ... `</s>`, padded with 1 on the right.
-            places: (real tokens,) int64, where in the flattened `targets[:, 1:]` they stand, for whoever knows; to find them in
-                the targets, a GPU has to be waited for.
+            places: (real tokens,) int64, where in the flattened `targets[:, 1:]` they stand, if the caller knows: to find them in
+                the targets, the caller has to wait for a GPU.
 
         Returns:
             Logits, (real tokens, vocab), and the tokens that stand there, (real tokens,) int64; `<s>` is not among them.
@@ -117,10 +117,10 @@ class CodeToText(nn.Module):
         return self.token_logits(x.flatten(0, 1).index_select(0, places)), following.index_select(0, places)
 
     def decode(self, memory: Memory, written: Tensor) -> Tensor:
-        """States of the decoder after each token of whole sentences.
+        """Computes the decoder's states after each token of whole sentences.
 
         Args:
-            memory: Of the sources.
+            memory: The encoded sources.
             written: (batch, time) int64, `<s>` and what follows.
 
         Returns:
@@ -130,7 +130,7 @@ class CodeToText(nn.Module):
         return states
 
     def token_logits(self, states: Tensor) -> Tensor:
-        """What the output layer makes of states, (..., hidden) -> (..., vocab)."""
+        """The logits of states, (..., hidden) -> (..., vocab)."""
         logits: Tensor = self.lm_head(torch.tanh(self.dense(states)))
         return logits
 
@@ -144,7 +144,7 @@ class CodeToText(nn.Module):
         return total / count if count else total * math.nan
 
     def prefill(self, sources: Tensor) -> DecoderCache:
-        """Encode the sources and compute the decoder's keys and values of them, once for all beams.
+        """Encodes the sources and computes the decoder's keys and values of them, once for all beams.
 
         Args:
             sources: (batch, source time) int64, padded with 1, no row without a real token.
@@ -163,13 +163,13 @@ class CodeToText(nn.Module):
         )
 
     def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
-        """Feed one token to every beam.
+        """Feeds one token to every beam.
 
         RoBERTa's positions count the tokens that are not `<pad>`: a generated `<pad>` stands at position 1, uncounted.
 
         Args:
             tokens: (batch, beams) int64.
-            cache: What came before; changed in place.
+            cache: The tokens so far; changed in place.
 
         Returns:
             Logits of the next token, (batch, beams, vocab).
@@ -181,12 +181,12 @@ class CodeToText(nn.Module):
         return self.step_at(tokens, cache.count * real + PAD, cache)
 
     def step_at(self, tokens: Tensor, positions: Tensor, cache: DecoderCache) -> Tensor:
-        """`step` for whoever keeps count himself.
+        """As `step`, for callers that count positions themselves.
 
         Args:
             tokens: (batch, beams) int64.
-            positions: The same: where they stand.
-            cache: What came before, with room for these tokens in `seen`; keys and values are added in place.
+            positions: (batch, beams) int64, the positions of the tokens.
+            cache: The tokens so far, with room for these in `seen`; keys and values are added in place.
 
         Returns:
             Logits of the next token, (batch, beams, vocab).
@@ -199,7 +199,7 @@ def without_encoder(model: CodeToText) -> Iterator[None]:
     """Takes the encoder's layers out of a model for a while: the decoder reads the embeddings of the source.
 
     Args:
-        model: Its weights are not touched.
+        model: The model; its weights are not changed.
     """
     before, model.encoder_off = model.encoder_off, True
     try:
@@ -210,12 +210,12 @@ def without_encoder(model: CodeToText) -> Iterator[None]:
 
 @torch.no_grad()
 def start_near_identity(model: CodeToText) -> None:
-    """Gives an untrained model start values from which a small one learns; the generator is torch's global one.
+    """Gives an untrained model start values from which a small model learns, drawn from torch's global generator.
 
-    With the usual ones the first gradients, alike for all tokens, level the states of a normalised-after encoder for good
-    (`training.hold_encoder` tells more). Here every encoder layer begins as the identity, and the decoder's look at the source
-    hands words straight on to the output, which is tied to their embeddings: that comments repeat words of the code is there from
-    the start. In the spirit of Zhang et al. 2019 (Fixup), who start residual branches at zero.
+    With the usual start values the first gradients, alike for all tokens, level the states of a post-norm encoder for good (see
+    `training.hold_encoder`). Here every encoder layer begins as the identity, and the decoder's cross-attention passes words of
+    the source straight on to the output, which is tied to their embeddings: so comments repeat words of the code from the start.
+    In the spirit of Zhang et al. 2019 (Fixup), who start residual branches at zero.
 
     Args:
         model: On the CPU.
@@ -242,7 +242,7 @@ def set_dropout(model: CodeToText, share: float) -> None:
     """Sets the share of states dropped while training; that of attention weights stays.
 
     Args:
-        model: Changed, its configuration too.
+        model: The model; it is changed, and its configuration too.
         share: In [0, 1).
     """
     model.config.hidden_dropout_prob = model.config.decoder_dropout = share
@@ -252,7 +252,7 @@ def set_dropout(model: CodeToText, share: float) -> None:
 
 
 def outline(config: CodeToTextConfig) -> CodeToText:
-    """A model without numbers, on the meta device, for tensors to be put into: nothing is drawn at random, and no memory taken.
+    """A model on the meta device, into which tensors can be put: nothing is drawn at random, and no memory is taken.
 
     Args:
         config: Sizes.
@@ -262,7 +262,7 @@ def outline(config: CodeToTextConfig) -> CodeToText:
 
 
 class _NoStartValues(TorchFunctionMode):
-    """Skips what fills tensors at random: on the meta device torch would import its compiler for that, which takes seconds."""
+    """Skips random start values: for them torch would import its compiler on the meta device, which takes seconds."""
 
     def __torch_function__(
         self, func: Callable[..., object], types: object, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None
@@ -273,12 +273,12 @@ class _NoStartValues(TorchFunctionMode):
 
 
 def reads_source(layer: str) -> bool:
-    """Whether a linear layer is given source tokens, told from its name; keys and values of the look at the source are, too."""
+    """Whether a linear layer computes source tokens, by its name; keys and values of the cross-attention do, too."""
     return layer.startswith("encoder.") or layer.endswith("multihead_attn.in_key_value")
 
 
 def tiny() -> CodeToText:
-    """The smallest model with everything a large one has, to try something on."""
+    """The smallest model with all parts of a large one, for trials."""
     sizes = CodeToTextConfig(
         vocab_size=64,
         hidden_size=32,
@@ -297,8 +297,8 @@ def fresh(shape: Architecture, words: int, tokens: int, seed: int) -> CodeToText
 
     Args:
         shape: Sizes.
-        words: Entries of the vocabulary.
-        tokens: Most that it is to read or write.
+        words: Number of entries of the vocabulary.
+        tokens: Most tokens that it is to read or write.
         seed: Of the weights; torch's global generators are left as they are.
     """
     config = CodeToTextConfig(

@@ -1,4 +1,4 @@
-"""Trains a byte-level BPE tokenizer in RoBERTa's layout on texts of one's own.
+"""Trains a byte-level BPE tokenizer in RoBERTa's layout on given texts.
 
 Knows nothing of rows or models. The layout is RoBERTa's (Liu et al. 2019, after GPT-2's byte-level BPE): no text is ever
 unknown, the first word of a text has no blank before it, and `tokenizer.json` in the model's folder holds all of it.
@@ -21,11 +21,11 @@ SMALLEST_VOCABULARY = len(FIRST_TOKENS) + 256 + 1
 
 
 def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 8000) -> Tokenizer:
-    """Train a tokenizer on `texts`; the same texts give the same `tokenizer.json`, byte for byte.
+    """Trains a tokenizer on `texts`; the same texts give the same `tokenizer.json`, byte for byte.
 
     Args:
-        texts: What the tokenizer will be used on: sources and targets of the training split, each text once.
-        vocab_size: Entries wanted, special tokens included; texts with too few different words give fewer.
+        texts: The texts that the tokenizer will be used on: sources and targets of the training split, each text once.
+        vocab_size: Most entries, special tokens included; texts with too few different words give fewer.
 
     Returns:
         A tokenizer with `<s>` = 0, `<pad>` = 1, `</s>` = 2, `<unk>` = 3 and `<mask>` = the last id.
@@ -47,7 +47,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 8000) -> Tokenize
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - 1,
         special_tokens=FIRST_TOKENS,
-        # All bytes, also those the texts lack: otherwise a new character would become <unk>.
+        # All bytes, also those that the texts lack, or a new character would become <unk>.
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

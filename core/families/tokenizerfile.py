@@ -1,9 +1,9 @@
 """Reads the files of a byte-level BPE tokenizer, and refuses those whose work could grow without bound.
 
-A `tokenizer.json` is a little program: it may replace texts by longer ones over and over, or match by any regular expression.
-Models in RoBERTa's layout need none of that, so the parts that may stand in it are listed here, and all others are refused.
+A `tokenizer.json` is a little program: it may replace texts by longer ones over and over, or match any regular expression.
+Models in RoBERTa's layout need none of that, so the allowed parts are listed here, and all others are refused.
 
-Knows nothing of special tokens and models (`loading`). Source: the format of Hugging Face's tokenizers, `vocab.json` with
+Knows nothing of special tokens and models (`core.model`). Source: the format of Hugging Face's tokenizers, `vocab.json` with
 `merges.txt` as GPT-2 has them, and `added_tokens.json` of transformers.
 """
 
@@ -20,13 +20,13 @@ from ..spec.configfields import short
 
 ADDED = "added_tokens.json"
 MOST_BYTES = 32_000_000
-"""Of one file; RoBERTa's have 2 MB."""
+"""Most bytes of one file; RoBERTa's have 2 MB."""
 LONGEST_TOKEN = 4096
-"""In characters; a run of blanks or dashes in code may be one token."""
+"""Most characters of a token; a run of blanks or dashes in code may be one token."""
 LONGEST_WORD = 1000
-"""Of a WordPiece tokenizer, in characters: longer words are unknown to it, for the time it takes grows with their square."""
+"""Most characters of a word for a WordPiece tokenizer; longer words are unknown, since its time grows with their square."""
 MOST_PARTS = 40
-"""Steps of one kind, or pieces of one template."""
+"""Most steps of one kind, or pieces of one template."""
 
 PARTS: dict[str, frozenset[str]] = {
     "normalizer": frozenset({"Sequence", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "StripAccents", "BertNormalizer"}),
@@ -36,18 +36,18 @@ PARTS: dict[str, frozenset[str]] = {
     "post_processor": frozenset({"Sequence", "RobertaProcessing", "TemplateProcessing", "ByteLevel"}),
     "decoder": frozenset({"Sequence", "ByteLevel", "Fuse", "WordPiece", "Replace"}),
 }
-"""Key of `tokenizer.json` -> types that may stand there: none makes a text more than a few times longer."""
+"""Key of `tokenizer.json` -> allowed types, none of which makes a text more than a few times longer."""
 _LISTS = {"normalizers", "pretokenizers", "processors", "decoders"}
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a folder, without truncation and padding of its own.
+    """Reads the tokenizer of a folder, without its truncation and padding.
 
     Args:
         folder: With `tokenizer.json`, or `vocab.json` and `merges.txt`; `added_tokens.json` may lie beside them.
 
     Raises:
-        ModelError: It is damaged, or has a part that models in RoBERTa's layout do not need.
+        ModelError: The tokenizer is damaged, or has a part that models in RoBERTa's layout do not need.
     """
     try:
         whole = folder / "tokenizer.json"
@@ -62,7 +62,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 
 def reason_of(error: BaseException) -> str:
-    """What a library said, in one line."""
+    """The message of a library's error, in one line."""
     return reason(error) if isinstance(error, Exception) else (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
@@ -73,7 +73,7 @@ def _of_json(facts: object, path: Path) -> Tokenizer:
         _check_part(facts.get(key), key, allowed, path)
     _check_model(facts["model"], path)
     _check_length(facts.get("added_tokens"), path)
-    facts = {**facts, "truncation": None, "padding": None}  # data and decoding see to both; padding might be to any length
+    facts = {**facts, "truncation": None, "padding": None}  # data and decoding do both; the file might pad to any length
     return Tokenizer.from_str(json.dumps(facts))
 
 
@@ -93,7 +93,7 @@ def _check_part(part: object, key: str, allowed: frozenset[str], path: Path) -> 
 
 
 def _keeps_length(step: dict[str, object]) -> bool:
-    """Whether a step puts one character in the place of one: what a decoder needs that begins sentences with a capital."""
+    """Whether a step replaces one character by one, as a decoder does that begins sentences with a capital."""
     pattern, content = step.get("pattern"), step.get("content")
     regex = pattern.get("Regex", pattern.get("String")) if isinstance(pattern, dict) and len(pattern) == 1 else None
     return (
@@ -107,7 +107,7 @@ def _template_ids(step: dict[str, object]) -> list[object]:
 
 
 def _steps(part: object) -> Iterator[dict[str, object]]:
-    """A part and the parts in it, at most `MOST_PARTS` of them."""
+    """A part and the parts inside it, at most `MOST_PARTS` in all."""
     waiting, seen = [part] * (part is not None), 0
     while waiting:
         step = waiting.pop()
@@ -153,7 +153,7 @@ def _many(value: object) -> bool:
 
 
 def _of_bpe(folder: Path) -> Tokenizer:
-    """A tokenizer of the two files that GPT-2 and RoBERTa came with."""
+    """A tokenizer from the two files that GPT-2 and RoBERTa came with."""
     vocabulary = _json(folder / "vocab.json")
     lines = read_regular(folder / "merges.txt", MOST_BYTES).decode("utf-8").split("\n")
     merges = [tuple(line.split(" ")) for line in lines if line.strip() and not line.startswith("#version")]
@@ -162,7 +162,7 @@ def _of_bpe(folder: Path) -> Tokenizer:
     if any(len(pair) != 2 for pair in merges):
         raise ValueError("a line of merges.txt has not two parts")
     _check_length(vocabulary, folder / "vocab.json")
-    bpe = models.BPE(vocabulary, merges)  # type: ignore[arg-type]  # pairs, as was just seen
+    bpe = models.BPE(vocabulary, merges)  # type: ignore[arg-type]  # pairs, as was just checked
     backend = Tokenizer(bpe)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -172,7 +172,7 @@ def _of_bpe(folder: Path) -> Tokenizer:
 
 
 def _add_tokens(backend: Tokenizer, tokens: object, path: Path) -> None:
-    """Adds what `added_tokens.json` lists, under the ids it says."""
+    """Adds the tokens of `added_tokens.json` under the ids that it gives."""
     if not isinstance(tokens, dict) or not all(type(number) is int for number in tokens.values()):
         raise ValueError(f"{ADDED} is no table of tokens and their ids")
     _check_length(tokens, path)

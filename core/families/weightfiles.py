@@ -1,6 +1,6 @@
 """Finds weights and tokenizer files, in a folder or on the Hugging Face hub, and reads tensors out of them.
 
-Pickles are opened with `weights_only=True` and in no other way. Knows names and tensors, not what they make together (`loading`).
+Pickles are opened only with `weights_only=True`. Knows names and tensors, not the model that they make together (`core.model`).
 Sources: CodeXGLUE (`pytorch_model.bin` and its unused buffer `bias`); `torch.nn.utils.prune` (`<name>_orig`, `<name>_mask`).
 """
 
@@ -27,14 +27,14 @@ from .memory import available_bytes
 from .picklescan import check_pickle
 
 MOST_SHARED = 3
-"""How often the bytes of a file may be used: a tied matrix stands under two names."""
+"""How often the bytes of a file may be used: a tied matrix has two names."""
 _WRAPPERS = ("module", "_orig_mod")
 NO_WEIGHTS = re.compile(r"bias|(?:.*\.)?(?:position_ids|token_type_ids)")
-"""Buffers that CodeXGLUE (the causal triangle) and older versions of transformers saved, and a model makes anew."""
+"""Buffers that CodeXGLUE (the causal triangle) and older versions of transformers saved, and that a model makes itself."""
 
 
 def find_weights(source: str | Path) -> Path:
-    """The weights file (or index of several) meant by `source`, a `config.json` beside it; fetched first if it is on the hub.
+    """The weights file (or index of several) of `source`, with a `config.json` beside it; fetched first if it is on the hub.
 
     Args:
         source: Folder, weights file, or hub name.
@@ -66,19 +66,19 @@ def find_tokenizer(source: str | Path) -> Path:
     folder = local_tokenizer(source)
     if folder is None:
         folder = _fetch(str(source), [(CONFIG,)], TOKENIZERS).parent
-        with suppress(ModelError):  # only models of this project have one
+        with suppress(ModelError):  # only models of this project have this file
             _fetch(str(source), [(READER,)])
     return folder
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a weights file, in memory, under the names they have there.
+    """Reads all tensors of a weights file into memory, under their names in the file.
 
     Args:
         path: The file, or the index of several.
 
     Raises:
-        ModelError: The file is damaged, a pickle that holds more than tensors, or larger than the memory that is free.
+        ModelError: The file is damaged, is a pickle with more than tensors, or is larger than the free memory.
     """
     if path.name in INDEXES:
         return _read_shards(path)
@@ -110,7 +110,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def plain_names(names: Iterable[str]) -> dict[str, str]:
-    """Name in the file -> name without what wrappers put before it.
+    """Name in the file -> name without the prefixes of wrappers.
 
     `DataParallel` puts `module.` before every name, `torch.compile` `_orig_mod.`, and both do so to parts of a model as well; a
     trainer may keep the model as its `model`.
@@ -122,11 +122,11 @@ def plain_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def unpack(tensors: Mapping[str, Tensor], path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights in float32 and masks, under plain names.
+    """Separates weights, in float32, and masks, under plain names.
 
     Args:
         tensors: As `read_tensors` gives them.
-        path: Where they came from, for errors.
+        path: Their file, for errors.
 
     Returns:
         Name -> weight, masked where there is a mask; name -> mask, bool, True = kept. Nothing shares memory with `tensors`.
@@ -165,7 +165,7 @@ def _pair(name: str) -> tuple[str, str]:
 
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
-    """The tensors of all files that an index names; a ModelError where they are not those that it lists."""
+    """The tensors of all files of an index; raises ModelError where they are not those that it lists."""
     tensors: dict[str, Tensor] = {}
     for file, names in shards(index).items():
         part = read_tensors(file)
@@ -181,7 +181,7 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
 
 
 def _check_room(path: Path) -> None:
-    """Refuses a file larger than the memory that is free; what is made of it takes as much."""
+    """Refuses a file larger than the free memory; the model made from it takes as much."""
     size_bytes, free = path.stat().st_size, available_bytes()
     if free and size_bytes > free:
         raise ModelError(
@@ -194,7 +194,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     check_pickle(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on old pickle protocols: the checks below decide
+            warnings.simplefilter("ignore")  # warnings about old pickle protocols: the checks below decide
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise ModelError(
@@ -217,11 +217,11 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
 
 
 def _fetch(name: str, *file_sets: Sequence[Sequence[str]]) -> Path:
-    """Get files from the hub or its cache.
+    """Gets files from the hub or its cache.
 
     Args:
         name: Hub name.
-        file_sets: Several choices; of each the first complete set of files is taken.
+        file_sets: For each kind of file the possible sets, of which the first complete one is taken.
 
     Returns:
         The last file fetched; the others lie beside it.
@@ -235,7 +235,7 @@ def _fetch(name: str, *file_sets: Sequence[Sequence[str]]) -> Path:
 
 
 def _download(name: str, file_sets: Sequence[Sequence[Sequence[str]]], unreached: str) -> Path:
-    """As `_fetch`; `unreached` is what an error says of the hub where it is out of reach."""
+    """As `_fetch`; `unreached` says why the hub is out of reach, for errors."""
     missing = no_model(Path(name))
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
