@@ -21,7 +21,7 @@ from core.run.folder import RunPaths
 from core.train.checkpoint import load_checkpoint
 from core.train.session import Session
 
-STEPS = 50
+STEPS = 5
 FILE = "first_steps.json"
 
 

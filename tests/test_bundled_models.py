@@ -62,7 +62,7 @@ def test_the_first_steps_of_the_pre_training_are_repeated_bit_for_bit(tmp_path: 
 
 @pytest.mark.slow
 def test_the_recipe_of_the_pre_training_repeats_itself_on_the_bundled_corpus(tmp_path: Path) -> None:
-    """What needs no further data: spans and 50 steps are the same in two runs."""
+    """What needs no further data: spans and the first steps are the same in two runs."""
     start, corpus = BUNDLED / "ruby-mini-pretrained", BUNDLED / "demo-ruby"
     recipe = start / "recipe.toml"
     assert first_steps(recipe, start, corpus, tmp_path / "one") == first_steps(recipe, start, corpus, tmp_path / "two")
