@@ -1,4 +1,4 @@
-"""Turns rows into token ids, and token ids into batches in an order that any step can be asked for.
+"""Turns rows into token ids, and token ids into batches, in an order that gives the batch of any step directly.
 
 Knows nothing of models, devices or where rows come from. The shapes of source and target follow CodeXGLUE's code-to-text
 (`<s> … </s>`, 254 + 2 and 126 + 2 tokens at most); grouping rows of like length into batches is the usual bucketing, done
@@ -32,20 +32,20 @@ from .text.rows import Row, Rows
 logger = logging.getLogger(__name__)
 
 POOL_BATCHES = 100
-"""Batches' worth of random rows that are sorted together: more means less padding and less chance in an epoch's batches."""
+"""Number of batches whose rows are sorted together: more means less padding and less randomness in an epoch's batches."""
 
 GROUP_BATCHES = 8
-"""Batches in a group of like source length, inside which targets are sorted.
+"""Number of batches in a group of like source length, inside which targets are sorted.
 
 Measured on 15,120 Ruby rows at batch 8, share of padding in sources and targets: 0.06 and 0.20, against 0.52 and 0.57 in
 random batches. Sources are four times as long as targets, hence somewhat less than the square root of the pool.
 """
 
 PAPER_TARGET_LENGTH = 128
-"""Tokens of a comment that CodeXGLUE's code lets the model read, `<s>` and `</s>` included."""
+"""Most tokens of a comment in CodeXGLUE's code, `<s>` and `</s>` included."""
 
 CACHE_FORMAT = 1
-"""Goes up when the same texts and tokenizer give other ids, or the file looks otherwise."""
+"""Version of the cache: goes up when the same texts and tokenizer give other ids, or the file's format changes."""
 
 BATCH_STREAM, SUBSET_STREAM = 1, 2
 """First word of every generator's seed, so that batches and subsets of the same seed are independent."""
@@ -65,7 +65,7 @@ class Encoded:
     """The rows themselves."""
 
     def take(self, rows: Sequence[int]) -> "Encoded":
-        """Give only the rows with these numbers, in this order."""
+        """Only the rows with these numbers, in this order."""
         return Encoded(
             [self.sources[row] for row in rows], [self.targets[row] for row in rows], tuple(self.rows[row] for row in rows)
         )
@@ -80,15 +80,15 @@ class Batch:
     targets: torch.Tensor
     """(batch, target_time) int64"""
     rows: tuple[int, ...]
-    """Places of the rows in their split (`Row.index`), in the order of the tensors: those an error may name."""
+    """Places of the rows in their split (`Row.index`), in the order of the tensors, so that an error can name them."""
     places: torch.Tensor | None = None
-    """(real target tokens,) int64: where in the flattened targets the model is to say something; None = read off the targets,
-    for which a GPU has to be waited for."""
+    """(real target tokens,) int64: where in the flattened targets the real tokens stand; None = read off the targets, which has
+    to wait for a GPU."""
     tokens: int = 0
-    """Of sources and targets, padding not counted."""
+    """Number of tokens of sources and targets, padding not counted."""
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on a device; the copy to a GPU does not wait for what that still has to do."""
+        """The batch on a device; the copy to a GPU does not wait for its earlier work."""
 
         def moved(tensor: torch.Tensor) -> torch.Tensor:
             return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
@@ -105,15 +105,15 @@ def encode_rows(
     target_length: int,
     cache: Path | None,
 ) -> Encoded:
-    """Tokenize a split, or read what an earlier call tokenized.
+    """Tokenizes a split, or reads the result of an earlier call.
 
     Args:
         rows: The split.
         reader: The model's.
-        source_length: Tokens of a source at most, `<s>` and `</s>` included.
-        target_length: Tokens of a target at most, `<s>` and `</s>` included.
-        cache: Folder for the result, made where it is missing; None keeps nothing. Only a file whose checksum fits is read; any
-            other is written anew.
+        source_length: Most tokens of a source, `<s>` and `</s>` included.
+        target_length: Most tokens of a target, `<s>` and `</s>` included.
+        cache: Folder for the result, made where it is missing; None keeps nothing. Only a file with the right checksum is read;
+            any other is rewritten.
 
     Returns:
         The ids, with the rows they belong to.
@@ -129,7 +129,7 @@ def encode_rows(
             [CACHE_FORMAT, rows.digest, (reader.special.begin, reader.special.end), source_length, target_length]
         ).encode(),
         reader.tokenizer.to_str().encode(),
-        # The texts as the tokenizer gets them: a change in how names are split must not find yesterday's file.
+        # The texts as the tokenizer gets them, so that a change in how names are split does not find an old file.
         json.dumps([sources, targets]).encode(),
     )
     file = cache / f"encoded-{key[:32]}.safetensors"
@@ -149,14 +149,14 @@ def encode_for(
     target_length: int = PAPER_TARGET_LENGTH,
     cache: Path | None = None,
 ) -> Encoded:
-    """Tokenize a split as a model reads it.
+    """Tokenizes a split as a model reads it.
 
     Args:
-        model: Whose positions no source and no target may exceed.
+        model: The model, whose positions no source and no target may exceed.
         reader: Its reader.
         rows: The split.
-        source_length: Tokens of a source at most; a model with fewer positions reads as many as it has.
-        target_length: Tokens of a target at most; the same.
+        source_length: Most tokens of a source; a model with fewer positions reads as many as it has.
+        target_length: Most tokens of a target; the same.
         cache: As for `encode_rows`.
 
     Returns:
@@ -182,7 +182,7 @@ def _digest(*parts: bytes) -> str:
 
 
 def _flat(lists: list[list[int]]) -> tuple[npt.NDArray[np.int32], Ints]:
-    """All ids in a row, and the place where each list begins and the last one ends."""
+    """All ids in one array, and the places where each list begins and the last one ends."""
     offsets = np.cumsum([0, *map(len, lists)], dtype=np.int64)
     return np.fromiter(chain.from_iterable(lists), dtype=np.int32, count=int(offsets[-1])), offsets
 
@@ -200,7 +200,7 @@ def _write_cache(file: Path, sources: list[list[int]], targets: list[list[int]])
 
 
 def _read_cache(file: Path, count: int) -> tuple[list[list[int]], list[list[int]]] | None:
-    """Sources and targets of `count` rows; None where there is no file, or one that must not be trusted."""
+    """Sources and targets of `count` rows; None where there is no file or a damaged one."""
     if not file.exists():
         return None
     try:
@@ -229,12 +229,13 @@ def _lists(ids: npt.NDArray[np.integer], offsets: npt.NDArray[np.integer]) -> li
 
 
 class BatchOrder:
-    """Which rows make up the batch of each optimizer step, for ever, from a seed.
+    """The rows of each optimizer step's batch, in an endless order that follows from a seed.
 
     Every epoch holds every row exactly once. Rows are drawn into pools of about 50 batches; a pool is sorted by source length,
     cut into groups, each group sorted by target length and cut into batches; then the epoch's batches are shuffled. Where the
-    rows do not divide into batches, one batch of the epoch is smaller (CodeXGLUE keeps it, too); its rows are drawn by chance,
-    so that it is not always the longest that weigh more. Nothing but the arguments goes in: step 5,000 can be asked for first.
+    rows do not divide into batches, one batch of the epoch is smaller (CodeXGLUE keeps it, too); its rows are drawn at random,
+    so that it is not always the longest that weigh more. The order depends on nothing but the arguments, so the batch of step
+    5,000 can be computed first.
 
     Args:
         source_lengths: Tokens of each row's source.
@@ -262,14 +263,14 @@ class BatchOrder:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in which every row is seen once."""
+        """Number of optimizer steps in which every row is seen once."""
         return -(-len(self._source_lengths) // self._batch_size)
 
     def batch(self, step: int) -> tuple[int, ...]:
-        """Row numbers of the batch.
+        """The row numbers of a batch.
 
         Args:
-            step: Optimizer step, 0-based, running on over the epochs.
+            step: Optimizer step, 0-based, counted over all epochs.
 
         Returns:
             `batch_size` different row numbers; fewer in the one smaller batch of an epoch.
@@ -293,18 +294,18 @@ class BatchOrder:
         return [tuple(batches[place].tolist()) for place in generator.permutation(len(batches))]
 
     def _split(self, rows: Ints, batches: int) -> list[Ints]:
-        """Cut `rows`, a whole number of batches, into parts of `batches` batches or somewhat more, all nearly alike."""
+        """Cuts `rows`, a whole number of batches, into parts of `batches` batches or somewhat more, all of nearly equal size."""
         whole = len(rows) // self._batch_size
         parts = max(1, whole // batches)
         return np.split(rows, [whole * part // parts * self._batch_size for part in range(1, parts)])
 
 
 def collate(encoded: Encoded, rows: Sequence[int], pad_id: int) -> Batch:
-    """Put rows side by side.
+    """Puts rows side by side.
 
     Args:
         encoded: The split.
-        rows: Numbers of the rows wanted, at least one.
+        rows: Numbers of the rows, at least one.
         pad_id: What fills up the shorter ones.
 
     Returns:
@@ -333,7 +334,7 @@ def side_by_side(sources: list[list[int]], targets: list[list[int]], rows: tuple
 
 
 def target_places(targets: torch.Tensor, pad_id: int) -> torch.Tensor:
-    """Where in the flattened targets without their first token a real token stands.
+    """The places of real tokens in the flattened targets without their first token.
 
     Args:
         targets: (batch, time) int64, `<s>` ... `</s>`, padded on the right.
@@ -354,11 +355,11 @@ def pad_lists(lists: list[list[int]], pad_id: int) -> torch.Tensor:
 
 
 def subset(n_rows: int, size: int, seed: int) -> tuple[int, ...]:
-    """Draw the rows that are evaluated during training: the same ones whenever it is called with the same arguments.
+    """Draws the rows that are evaluated during training; equal arguments give equal rows.
 
     Args:
-        n_rows: Rows of the split.
-        size: Rows wanted; 0, or more than there are, means all.
+        n_rows: Number of rows of the split.
+        size: Number of rows to draw; 0, or more than there are, means all.
         seed: 0 or more.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Beam search that finds what CodeXGLUE's `Beam` finds, for many examples at once and with a cache.
+"""Beam search with the results of CodeXGLUE's `Beam`, for many examples at once and with a cache.
 
 Where it differs from the usual beam search (Hugging Face's, for one): the end of a sentence takes a place in the beam and gets
 no children; scores are plain sums of log-probabilities; an example is done once place 0 has been an end at some step and `beam`
@@ -23,7 +23,7 @@ from .onnx.session import OnnxModel
 from .recipe import Search
 
 CHUNK = 64
-"""Neighbouring candidates that `_top` first reduces to their maximum."""
+"""Number of neighbouring candidates that `_top` first reduces to their maximum."""
 
 
 def beam_search(
@@ -36,17 +36,17 @@ def beam_search(
     batch_size: int = 0,
     length_penalty: float = 0.0,
 ) -> list[list[Hypothesis]]:
-    """Write comments for token lists, the best first.
+    """Writes comments for token lists, the best first.
 
     Args:
-        model: On any device, in any floating-point type; its training mode is put back afterwards.
+        model: On any device, in any floating-point type; its training mode is restored afterwards.
         sources: Token ids, `<s>` ... `</s>` without padding.
         beam: Places in the beam; 1 is greedy decoding.
-        max_length: Tokens to write at most, `</s>` included.
-        n_best: Hypotheses wanted per source, at most `beam`.
-        batch_size: Sources decoded together, 0 = as many as the device has room for; the result does not depend on it.
-        length_penalty: Power of its length by which a finished sentence's score is divided when the finished ones are put in
-            order; 0 is the reference's order, 1 the mean log-probability of a token (Wu et al. 2016 use 0.6 to 1).
+        max_length: Most tokens to write, `</s>` included.
+        n_best: Number of hypotheses per source, at most `beam`.
+        batch_size: Number of sources decoded together, 0 = as many as fit on the device; the result does not depend on it.
+        length_penalty: Finished sentences are ordered by their score divided by their length to this power; 0 is the reference's
+            order, 1 the mean log-probability of a token (Wu et al. 2016 use 0.6 to 1).
 
     Returns:
         Per source, in the given order, `n_best` hypotheses. If none has ended, the first stands twice, as in the reference.
@@ -58,7 +58,7 @@ def beam_search(
 
 
 def search_all(model: CodeToText | OnnxModel, sources: Sequence[Sequence[int]], search: Search) -> list[list[Hypothesis]]:
-    """`beam_search` for whoever has its settings in one piece.
+    """As `beam_search`, with its settings in one object.
 
     Raises:
         ModelError: If a number or a source does not fit the model.
@@ -73,15 +73,15 @@ def search_all(model: CodeToText | OnnxModel, sources: Sequence[Sequence[int]], 
 def search_batches(
     model: CodeToText | OnnxModel, sources: Sequence[Sequence[int]], search: Search
 ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
-    """As `search_all`, batch by batch, so that the caller may stop, wait or note progress in between.
+    """As `search_all`, batch by batch, so that the caller may stop, wait or report progress in between.
 
-    Arguments are checked at once, before the first batch is asked for. Sources of similar length are decoded together, the
-    longest first: whoever counts batches gets an estimate of the remaining time that errs on the long side.
+    Arguments are checked at once, before the first batch is decoded. Sources of similar length are decoded together, the longest
+    first, so that an estimate of the remaining time from the batches so far errs on the long side.
 
     Args:
-        model: As for `beam_search`, in its own training mode whenever the caller has control; or one in ONNX Runtime.
+        model: As for `beam_search`, in its own training mode whenever the caller has control; or a model in ONNX Runtime.
         sources: As for `beam_search`.
-        search: Where batches do not fit the device after all, they are halved.
+        search: The settings; batches that do not fit on the device are halved.
 
     Returns:
         Iterator over (row numbers in `sources`, their hypotheses).
@@ -105,7 +105,7 @@ def search_batches(
 def _in_batches(
     order: list[int], size: int, decode: Callable[[list[int]], list[list[Hypothesis]]]
 ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
-    """Batch after batch, smaller ones from where the device has no room for that many."""
+    """Decodes batch after batch; where one does not fit on the device, it and all later ones are halved."""
     start = 0
     while start < len(order):
         rows = order[start : start + size]
@@ -125,7 +125,7 @@ def _in_batches(
 
 @torch.inference_mode()
 def _decode(model: CodeToText, sources: Sequence[Sequence[int]], search: Search) -> list[list[Hypothesis]]:
-    """One batch, the longest source first."""
+    """Decodes one batch, the longest source first."""
     padded = torch.full((len(sources), len(sources[0])), model.special.pad)
     for row, source in enumerate(sources):
         padded[row, : len(source)] = torch.as_tensor(source)
@@ -139,7 +139,7 @@ def _decode(model: CodeToText, sources: Sequence[Sequence[int]], search: Search)
 
 
 def _greedy(model: CodeToText, sources: Tensor, max_length: int) -> list[list[Hypothesis]]:
-    """The likeliest token each time: a beam of one place, without its bookkeeping."""
+    """Greedy decoding: a beam of one place, without its bookkeeping."""
     cache = model.prefill(sources)
     written: list[list[int]] = [[] for _ in sources]
     totals = [0.0] * len(sources)
@@ -192,7 +192,7 @@ def _beams(model: CodeToText, sources: Tensor, search: Search) -> list[list[Hypo
         done = top_ended & (count >= beam)
         if (
             search.n_best == 1 and not search.length_penalty
-        ):  # scores only fall: what is still going cannot overtake what has ended
+        ):  # scores only fall, so no unfinished sentence can overtake an ended one
             done |= best_ended >= score.masked_fill(end, -torch.inf).amax(1)
         leaving = [True] * len(going) if time + 1 == max_length else done.tolist()
         if any(leaving):
@@ -220,7 +220,7 @@ def _advance(logits: Tensor, score: Tensor, beam: int) -> tuple[Tensor, Tensor, 
     Args:
         logits: (batch, places, vocab) of the next token.
         score: (batch, places) float32, of what each place holds; minus infinity where it has ended and gets no children.
-        beam: Places wanted.
+        beam: Number of new places.
 
     Returns:
         Score, parent and token of the new places, (batch, beam) each, best first.
@@ -234,9 +234,9 @@ def _advance(logits: Tensor, score: Tensor, beam: int) -> tuple[Tensor, Tensor, 
 
 
 def _top(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The `k` largest values of each row, among equal ones the lowest place first.
+    """The `k` largest values of each row; among equal ones the lowest place comes first.
 
-    `topk` leaves the order among equal values open, so it is only trusted where the k-th and the next differ.
+    `topk` leaves the order of equal values open, so its result is only used where the k-th and the next value differ.
 
     Args:
         values: (rows, n) float32, n >= k.
@@ -263,7 +263,7 @@ def _top(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _first_of_equals(values: Tensor, smallest: Tensor, k: int) -> Tensor:
-    """Places of the `k` largest values of each row, given the k-th largest; among those equal to it the first ones.
+    """Places of the `k` largest values of each row, given the k-th largest; of values equal to it, the first places.
 
     Args:
         values: (rows, n).
@@ -273,7 +273,7 @@ def _first_of_equals(values: Tensor, smallest: Tensor, k: int) -> Tensor:
     Returns:
         (rows, k) int64.
     """
-    over = ~(values <= smallest)  # so written, NaN counts as large, as `topk` has it
+    over = ~(values <= smallest)  # written this way round, NaN counts as large, as in `topk`
     equal = values == smallest
     chosen = over | (equal & (equal.cumsum(1) <= k - over.sum(1, keepdim=True)))
     return chosen.nonzero()[:, 1].view(-1, k)

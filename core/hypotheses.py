@@ -1,4 +1,4 @@
-"""What a beam search gives: hypotheses, their order, and what a search may be asked. Without torch: two runtimes search.
+"""The results of a beam search, their order, and the checks of its settings. Without torch, because two runtimes search.
 
 Source: CodeXGLUE, Code-Text/code-to-text (`Beam`).
 """
@@ -14,7 +14,7 @@ from .recipe import Search
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One way to write the comment."""
+    """One comment that a beam search found."""
 
     tokens: tuple[int, ...]
     """Token ids without the leading `<s>` and the closing `</s>`."""
@@ -33,11 +33,11 @@ def final(
         tokens: For each step, the token in each place.
         parents: For each step, the place each place came from.
         scores: For each step, the score of each place.
-        search: As it was asked.
+        search: The settings.
         end: The token that ends a sentence.
 
     Returns:
-        As many hypotheses as are wanted; if none has ended, the first stands twice, as in the reference.
+        As many hypotheses as `search` asks for; if none has ended, the first stands twice, as in the reference.
     """
     last = len(tokens) - 1
     ended = [(time, place) for time, row in enumerate(tokens) for place, token in enumerate(row) if token == end]
@@ -57,13 +57,13 @@ def final(
 
 
 def numbers(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
-    """The hypotheses, if their scores are numbers.
+    """Returns the hypotheses if their scores are numbers.
 
     Args:
-        hypotheses: Of one example.
+        hypotheses: Those of one example.
 
     Raises:
-        ModelError: One is not.
+        ModelError: A score is not a number.
     """
     if any(hypothesis.score != hypothesis.score for hypothesis in hypotheses):
         raise ModelError(
@@ -74,7 +74,7 @@ def numbers(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
 
 
 def check_search(config: CodeToTextConfig, special: Special, sources: Sequence[Sequence[int]], search: Search) -> None:
-    """Refuses whatever a search could not work with.
+    """Refuses settings and sources that a search cannot use.
 
     Args:
         config: Of the model.
@@ -83,7 +83,7 @@ def check_search(config: CodeToTextConfig, special: Special, sources: Sequence[S
         search: The settings.
 
     Raises:
-        ModelError: Names the number or source that does not fit.
+        ModelError: Names the setting or source that does not fit.
     """
     vocab, positions = config.vocab_size, config.positions
     limits = {
@@ -96,7 +96,7 @@ def check_search(config: CodeToTextConfig, special: Special, sources: Sequence[S
     for name, (given, most, why) in limits.items():
         if not 1 <= given <= most:
             raise ModelError(f"{name} is {given}, but must be between 1 and {most} ({why}).", f"Choose another {name}.")
-    if not 0 <= search.length_penalty <= 10:  # also not a number
+    if not 0 <= search.length_penalty <= 10:  # also refuses NaN
         raise ModelError(
             f"length_penalty is {search.length_penalty}, but must be between 0 and 10.", "0 is none, 1 a token's mean."
         )

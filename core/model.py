@@ -1,12 +1,12 @@
-"""Makes a model or reader of the files found, and saves our own.
+"""Loads models and readers from their files, and saves our own.
 
 Four kinds of checkpoints are read: our folder (`config.json`, `model.safetensors`, tokenizer); CodeXGLUE's (`pytorch_model.bin`
 beside a RoBERTa `config.json`); the same pruned by the paper; and a bare RoBERTa encoder, which gets a fresh decoder. A tensor
-that none of them has is an error: what was trained must not get lost in silence. Sizes are held against the file before anything
-is made of it.
+that none of them has is an error: trained weights must not get lost silently. Sizes are checked against the file before a model
+is made from it.
 
 Knows nothing of training, decoding or the screen, and leaves finding and reading files to `weightfiles`. transformers' own
-`from_pretrained` is not used: it draws progress bars and warns of names it does not know.
+`from_pretrained` is not used: it draws progress bars and warns about names that it does not know.
 """
 
 import json
@@ -51,24 +51,24 @@ from .spec.checkpoint_files import CONFIG, READER, WEIGHTS
 from .spec.configfields import short
 
 MASKS = "masks.safetensors"
-"""Lies beside the weights in every round of a run."""
+"""Name of the masks' file, beside the weights in every round of a run."""
 OWN_FILES = {CONFIG, WEIGHTS[0], READER, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
-"""What `save_model` writes; a folder with anything else in it is not replaced."""
+"""Files that `save_model` writes; a folder with anything else in it is not replaced."""
 
 
 def load_model(source: str | Path, *, decoder_layers: int = 6, seed: int = 0) -> CodeToText:
-    """Load a model on the CPU, in evaluation mode: in float32, or as it was quantized when its folder is of a quantized model.
+    """Loads a model on the CPU, in evaluation mode: in float32, or quantized where its folder holds a quantized model.
 
     Args:
         source: Folder, weights file with a `config.json` beside it, or the name of a RoBERTa encoder on the Hugging Face hub.
-        decoder_layers: Depth of the fresh decoder that a bare encoder gets; a checkpoint with a decoder keeps its own.
+        decoder_layers: Depth of the fresh decoder for a bare encoder; a checkpoint with a decoder keeps its own.
         seed: Of the fresh decoder's weights; torch's global generators are left as they are.
 
     Returns:
         The model; output layer and word embeddings are one tensor, unless the output layer was quantized to integers.
 
     Raises:
-        ModelError: Nothing there, damaged, not of this architecture, or the hub cannot be reached.
+        ModelError: The model is missing, damaged or of another architecture, or the hub cannot be reached.
     """
     path = find_weights(source)
     facts = read_config(path.parent / CONFIG)
@@ -88,7 +88,7 @@ def load_model(source: str | Path, *, decoder_layers: int = 6, seed: int = 0) ->
 
 
 def is_finetuned(source: str | Path) -> bool:
-    """Whether a model brings a decoder that has learned the task; reads names, not weights.
+    """Whether a model has a decoder that has learned the task; reads names, not weights.
 
     Args:
         source: As for `load_model`.
@@ -107,7 +107,7 @@ def is_finetuned(source: str | Path) -> bool:
 
 
 def load_masks(source: str | Path) -> dict[str, Tensor]:
-    """The masks that a model was pruned with: those beside it in a round of a run, or inside a pruned checkpoint of the paper.
+    """Loads the masks that a model was pruned with, from beside it in a round of a run or from a pruned checkpoint of the paper.
 
     Args:
         source: As for `load_model`.
@@ -120,7 +120,7 @@ def load_masks(source: str | Path) -> dict[str, Tensor]:
     """
     path = find_weights(source)
     beside = path.parent / MASKS
-    if not (beside.exists() or beside.is_symlink()):  # a link that leads nowhere is no sign of a dense model
+    if not (beside.exists() or beside.is_symlink()):  # a dangling link does not mean a dense model
         masks = unpack(read_tensors(path), path)[1]
     else:
         masks = read_masks(beside)
@@ -129,16 +129,16 @@ def load_masks(source: str | Path) -> dict[str, Tensor]:
 
 
 def load_reader(source: str | Path) -> Reader:
-    """Load the reader that lies with a model.
+    """Loads the reader of a model.
 
     Args:
         source: Folder with `tokenizer.json`, or with RoBERTa's `vocab.json` and `merges.txt`; or a hub name.
 
     Returns:
-        What turns texts into the model's ids and back; its tokenizer has `<s>` = 0, `<pad>` = 1, `</s>` = 2.
+        The reader; its tokenizer has `<s>` = 0, `<pad>` = 1, `</s>` = 2.
 
     Raises:
-        ModelError: There is none, it is damaged, has other special tokens, or more entries than the model has embeddings.
+        ModelError: The tokenizer is missing, damaged, has other special tokens, or more entries than the model has embeddings.
     """
     folder = find_tokenizer(source)
     reader = read_reader(folder)
@@ -147,14 +147,14 @@ def load_reader(source: str | Path) -> Reader:
 
 
 def save_model(model: CodeToText, reader: Reader | None, folder: str | Path, half: bool = False, decoder: bool = True) -> None:
-    """Write a model folder, complete or absent.
+    """Writes a model folder, complete or absent.
 
     Args:
         model: On any device.
         reader: Saved beside it, or None.
         folder: A new folder, or an earlier model folder, which is replaced.
-        half: Write float16, half the size; `load_model` gives float32 again.
-        decoder: False leaves out all but the encoder: the file then counts as a pre-trained encoder, not as fine-tuned.
+        half: Whether to write float16, half the size; `load_model` gives float32 again.
+        decoder: False writes the encoder alone: the file then counts as a pre-trained encoder, not as fine-tuned.
 
     Raises:
         ModelError: The folder exists and holds something other than a model.

@@ -1,8 +1,8 @@
-"""The playground: one process that keeps models loaded and comments methods on request.
+"""The playground's process: it keeps models loaded and comments methods on request.
 
-Started as `python -P -m core.playground [--threads N] [--device D]`; `core.run.exchange` says what goes through its stdin and
-stdout. It answers `ready` within a moment, imports torch with the first model, and is gone as soon as stdin ends: it never
-outlives the app. Whatever a library prints goes to stderr. Knows nothing of runs or screens.
+It is started as `python -P -m core.playground [--threads N] [--device D]`; `core.run.exchange` describes its stdin and stdout. It
+answers `ready` within a moment, imports torch with the first model, and ends as soon as stdin ends, so it never outlives the app.
+Whatever a library prints goes to stderr. Knows nothing of runs or screens.
 """
 
 import argparse
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from .ruby import Method
 
 FIRST_CHARACTERS = 300_000
-"""What is read at first: where this much has more methods than are listed, nobody wrote it, and the rest would take seconds."""
+"""Characters that are read at first; where they hold more methods than are listed, the rest, which takes seconds, is not read."""
 MOST_WARNINGS = 20
 Say = Callable[[Reply], None]
 
@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _take_stdout() -> Say:
-    """Keeps stdout for replies alone: what anybody else writes there, also from C, goes to stderr from now on."""
+    """Reserves stdout for replies: everything else that is written there, also from C, goes to stderr from now on."""
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
@@ -92,7 +92,7 @@ def _take_stdout() -> Say:
                 while line:
                     line = line[out.write(line) or 0 :]
             except BrokenPipeError:
-                os._exit(0)  # nobody listens any more
+                os._exit(0)  # the reader has gone
 
     return say
 
@@ -107,7 +107,7 @@ def _quiet_libraries() -> None:
 
 
 def _listen(stdin: BinaryIO, texts: "Texts", desk: "Desk", say: Say) -> None:
-    """Hands requests out; the end of stdin ends the process, whatever it is busy with."""
+    """Distributes requests; the end of stdin ends the process, whatever it is doing."""
     for line in stdin:
         if not line.strip():
             continue
@@ -122,7 +122,7 @@ def _listen(stdin: BinaryIO, texts: "Texts", desk: "Desk", say: Say) -> None:
 
 
 class Texts:
-    """Finds the methods of sources, in a thread of its own: a source is read while a model loads.
+    """Finds the methods of sources in a thread of its own, so that a source is read while a model loads.
 
     Args:
         say: Sends a reply.
@@ -132,17 +132,17 @@ class Texts:
         self.queue: SimpleQueue[Read] = SimpleQueue()
         self._say = say
         self.last: tuple[int, tuple[Method, ...]] = (-1, ())
-        """Id of the last source, and its methods."""
+        """Id of the last source and its methods."""
 
     def work(self) -> None:
-        """Reads sources for ever; of several that wait only the newest."""
+        """Reads sources for ever; of several waiting ones only the newest."""
         while True:
             request = self.queue.get()
             while not self.queue.empty():
                 request = self.queue.get()
             try:
                 self.read(request)
-            except Exception as error:  # a defect of ours must not end the process: the models in it took long to load
+            except Exception as error:  # a defect must not end the process, because its models took long to load
                 traceback.print_exc()
                 self._say(Refused(id=request.id, problem=f"{type(error).__name__}: {error}"[:300]))
 
@@ -209,7 +209,7 @@ class Desk:
             if self._problems is None:
                 self._problems = self._library().abilities()
             self._say(Able(id=request.id, problems=self._problems))
-        except Exception as error:  # no memory left, a library that breaks: the models can still write
+        except Exception as error:  # no memory, or a library that fails: the models can still write
             traceback.print_exc()
             self._say(Refused(id=request.id, problem=f"{type(error).__name__}: {error}"[:300]))
 
@@ -226,12 +226,12 @@ class Desk:
         self._say(Done(id=request.id, superseded=self._newest != request.id))
 
     def _attempt(self, number: int, variant: Variant, work: Callable[[], object]) -> None:
-        """Does something with one model; what goes wrong concerns that model alone."""
+        """Runs an action on one model; a failure concerns that model alone."""
         try:
             work()
         except CodepruneError as error:
             self._say(ModelFailed(id=number, model=variant.model, problem=error.problem, fix=error.fix, method=variant.method))
-        except Exception as error:  # no memory left, a GPU that is gone, a defect: the other models can still write
+        except Exception as error:  # no memory, a lost GPU or a defect: the other models can still write
             traceback.print_exc()
             problem = f"{type(error).__name__}: {error}"[:500]
             self._say(ModelFailed(id=number, model=variant.model, problem=problem, fix="", method=variant.method))
@@ -287,7 +287,7 @@ class Desk:
         return known
 
     def _library(self) -> "Models":
-        """Where models are kept; the first call imports torch."""
+        """The models in memory; the first call imports torch."""
         if self._models is None:
             from .evaluate.variants import Models
 

@@ -1,8 +1,8 @@
-"""The worker: one process, one run. Started as `python -P -m core.worker RUN_DIR`, in a session of its own.
+"""The worker: one process for one run, started as `python -P -m core.worker RUN_DIR` in a session of its own.
 
-It takes the run's lock, reads the recipe, does what is not done yet, and writes everything it does into the journal. It dies with
-the run's end, on `stop`, SIGTERM or a kill; never with the app. torch is imported only once the lock is held, so that whoever
-started it knows within a moment that it lives.
+It takes the run's lock, reads the recipe, does what is not done yet, and journals everything it does. It ends with the run, on
+`stop`, SIGTERM or a kill, but never with the app. torch is imported only once the lock is held, so that the program that started
+the worker sees within a moment that it lives.
 """
 
 import os
@@ -29,7 +29,7 @@ from .run.holder import Hold, HoldLostError, refuse_second
 from .run.journal import JournalWriter
 
 NICENESS = 5
-"""Of a worker that computes on the CPU: on all cores it would keep the app from answering keys."""
+"""Lower priority of a worker on the CPU, because on all cores it would keep the app from answering keys."""
 
 
 def main(arguments: list[str]) -> int:
@@ -39,30 +39,30 @@ def main(arguments: list[str]) -> int:
         arguments: The run folder.
 
     Returns:
-        Exit code: 0 done or stopped on request, else that of the error.
+        Exit code: 0 where the run is done or was stopped on request, else that of the error.
     """
     if len(arguments) != 1:
         print("usage: python -P -m core.worker RUN_DIR", file=sys.stderr)
         return 2
     paths = RunPaths(real(Path(arguments[0])))
     try:
-        # Commands count from here: whoever sees the lock held may send one, and must not be overheard.
+        # Commands count from here: a program that sees the lock held may send one, and it must not be missed.
         offset = paths.commands.stat().st_size if paths.commands.exists() else 0
-        refuse_second(paths)  # before there is a lock: whoever waits for one would take this worker for the one at work
+        refuse_second(paths)  # before there is a lock, or a program that waits for it would take this worker for the one at work
         with hold_lock(paths) as lock:
             return _hold(paths, offset, lock)
     except CodepruneError as error:
         _log(str(error))
         return error.exit_code
-    except OSError as error:  # the lock, or the journal: nowhere else to say it
+    except OSError as error:  # the lock or the journal failed, so stderr is the only place to report it
         _log(" ".join(_in_words(paths, error)))
         return RunError.exit_code
 
 
 def _hold(paths: RunPaths, offset: int, lock: int) -> int:
-    # Until its first event, minutes later perhaps, this is all that tells this worker from the one before.
+    # Until this worker's first event, perhaps minutes later, only this distinguishes it from the previous one.
     paths.lock.write_text(str(time.time()), encoding="ascii")
-    paths.killed.unlink(missing_ok=True)  # that was the worker before
+    paths.killed.unlink(missing_ok=True)  # that was the previous worker
     journal = JournalWriter(paths.journal)
     hold = Hold(paths, lock, journal.fileno())
 
@@ -90,17 +90,17 @@ def _hold(paths: RunPaths, offset: int, lock: int) -> int:
 
 @dataclass(frozen=True)
 class Journal:
-    """The journal as those who work see it."""
+    """The journal as the verbs of a run see it."""
 
     append: Callable[[Happening], Event]
     resumed: bool
-    """Whether it had events before."""
+    """Whether the journal had events before."""
     check: Callable[[], None]
-    """Raises where the run is not this worker's any more."""
+    """Raises where the run no longer belongs to this worker."""
 
 
 def _end_of_work(paths: RunPaths, journal: Journal, control: Control) -> int:
-    """Works; journals how that ended."""
+    """Does the work of the run, and journals how it ended."""
     try:
         try:
             _work(paths, journal, control)
@@ -113,11 +113,11 @@ def _end_of_work(paths: RunPaths, journal: Journal, control: Control) -> int:
     except CodepruneError as error:
         _log(f"Error: {error}")
         failed, code = Failed(problem=error.problem, fix=error.fix), error.exit_code
-    except OSError as error:  # of the disk or the system, whose users can put it right
+    except OSError as error:  # errors of the disk or the system, which users can fix
         _log(traceback.format_exc())
         problem, fix = _in_words(paths, error)
         failed, code = Failed(problem=problem, fix=fix), RunError.exit_code
-    except Exception as error:  # a defect of ours: the journal must say so, or the run would look crashed
+    except Exception as error:  # a defect: the journal must say so, or the run would look crashed
         _log(traceback.format_exc())
         fix = f"This is a defect; its traceback is in {paths.log}."
         failed, code = Failed(problem=f"{type(error).__name__}: {error}"[:2000], fix=fix), 1
@@ -130,7 +130,7 @@ def _in_words(paths: RunPaths, error: OSError) -> tuple[str, str]:
 
 
 def _log(text: str) -> None:
-    """Writes to the log, if there is room for it: a full disk must not hide what filled it."""
+    """Writes to the log if there is room: a full disk must not hide the error that it caused."""
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
@@ -177,13 +177,13 @@ def _work(paths: RunPaths, journal: Journal, control: Control) -> None:
 
 
 def _step_back() -> None:
-    """Lowers the priority of this process, once; it may have been started with a lower one."""
+    """Lowers the priority of this process once, unless it was started with a lower one."""
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 def _point(paths: RunPaths) -> tuple[int, int]:
-    """(round, step) after which a worker that starts now has work to do."""
+    """(round, step) after which the work of a worker that starts now begins."""
     from .train.checkpoint import checkpoint_facts
 
     done = paths.next_round

@@ -1,1 +1,1 @@
-"""Numbers, with the intervals that say how sure they are. Without torch."""
+"""Scores, with the intervals that show how certain they are. Without torch."""

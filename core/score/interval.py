@@ -1,14 +1,14 @@
-"""A number with the interval that says how sure it is. Knows no arithmetic: `core.score.significance` computes them."""
+"""A score with the interval that shows how certain it is. Knows no arithmetic: `core.score.significance` computes intervals."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A score, and where 95 % of the draws lie."""
+    """A score and its 95 % interval."""
 
     value: float
-    """On the rows themselves."""
+    """The score on the rows themselves."""
     low: float
     """Lower end of the 95 % interval."""
     high: float
@@ -17,7 +17,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference(Interval):
-    """First side less second, in points of the score."""
+    """First side minus second, in points of the score."""
 
     @property
     def is_clear(self) -> bool:

@@ -1,4 +1,4 @@
-"""Every score of a set of predictions at once, and the floors under them.
+"""All scores of a set of predictions at once, and the floors under them.
 
 Beside the paper's smoothed BLEU-4 (`core.bleu`) stand corpus BLEU and chrF by sacrebleu and ROUGE-L by rouge-score, because the
 first is lenient: on CodeXGLUE Ruby a program that prints the method's own name scores what CodeBERT scores. The floors are two
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from sacrebleu.metrics import BLEU, CHRF
 
 CONSTANT_PREDICTION = "Returns the value of the given ."
-"""What the constant floor says about every method: the words that comments of Ruby methods most often begin with."""
+"""The comment of the constant floor for every method: the words that comments of Ruby methods most often begin with."""
 
 TRUST = (
     "chrF leads: of these scores it agrees best with people (Roy et al. 2021). A difference below 2 points proves nothing, and "
     "corpus BLEU is not reliable below 5."
 )
-"""How far the scores are to be trusted, for whoever shows them."""
+"""How far the scores can be trusted, for display beside them."""
 
 ROUGE_SIGNATURE = "rouge-score|type:rougeL|measure:f|case:lc|tok:default|stem:no|mean:sentence"
 
@@ -50,7 +50,7 @@ class Scores:
     rouge_l: float
     """F-measure of the longest common subsequence of words, lower-cased, mean over sentences."""
     rows: int
-    """How many predictions were scored."""
+    """Number of predictions that were scored."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ class ScoredPredictions:
 
 @dataclass(frozen=True)
 class Floors:
-    """What two programs that read no code score on the same rows."""
+    """The scores of two programs that read no code, on the same rows."""
 
     constant: Scores
-    """One fixed sentence for every row."""
+    """Scores of one fixed sentence for every row."""
     name: Scores
-    """The method's own name, split into words."""
+    """Scores of the method's own name, split into words."""
 
 
 def signatures(*, several: bool = False) -> dict[str, str]:
@@ -80,14 +80,14 @@ def signatures(*, several: bool = False) -> dict[str, str]:
         several: Whether rows had more than one reference.
     """
     bleu, chrf = _sacrebleu()
-    # The number of references is only known to sacrebleu once it has scored something; its -1 means that rows differ.
+    # sacrebleu knows the number of references only after it has scored something; -1 means that rows differ.
     bleu.num_refs = chrf.num_refs = -1 if several else 1
     signed = {"bleu": SIGNATURE, "corpus_bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature())}
     return signed | {"rouge_l": f"{ROUGE_SIGNATURE}|version:{version('rouge-score')}"}
 
 
 def score(predictions: Sequence[str], references: Sequence[str]) -> ScoredPredictions:
-    """Score predictions against one reference each.
+    """Scores predictions against one reference each.
 
     Args:
         predictions: One comment a row.
@@ -112,7 +112,7 @@ def score(predictions: Sequence[str], references: Sequence[str]) -> ScoredPredic
 
 
 def floors(references: Sequence[str], names: Sequence[str]) -> Floors:
-    """Score the constant sentence and the method's own name on the rows that a model is scored on.
+    """Scores the constant sentence and the method's own name on the rows that a model is scored on.
 
     Args:
         references: The row's own comment: docstring tokens joined with blanks.
@@ -134,12 +134,12 @@ def floors(references: Sequence[str], names: Sequence[str]) -> Floors:
 
 
 def name_prediction(name: str) -> str:
-    """Return what the name floor says about a method, for instance "Returns the print summary ."."""
+    """The comment of the name floor for a method, for instance "Returns the print summary ."."""
     return " ".join(["Returns the", *name_words(name), "."])
 
 
 def name_words(name: str) -> list[str]:
-    """Split the last part of a method's name into lower-case words.
+    """Splits the last part of a method's name into lower-case words.
 
     Every capital opens a word, and so does every run of digits, for this is how the published floors were counted; an
     operator such as `[]=` has no words.
@@ -166,21 +166,21 @@ def rouge_l(predictions: Sequence[str], references_lists: Sequence[Sequence[str]
     from rouge_score.rouge_scorer import RougeScorer
     from rouge_score.tokenizers import DefaultTokenizer
 
-    # Given its own tokenizer by hand, the scorer does not log that it takes it.
+    # The scorer logs that it uses its own tokenizer unless that is passed explicitly.
     scorer = RougeScorer(["rougeL"], tokenizer=DefaultTokenizer(use_stemmer=False))
     pairs = zip(predictions, references_lists, strict=True)
     return [100 * float(scorer.score_multi(list(references), text)["rougeL"].fmeasure) for text, references in pairs]
 
 
 def corpus_metrics() -> "dict[str, BLEU | CHRF]":
-    """Return sacrebleu's metrics: field of `Scores` -> metric."""
+    """The metrics of sacrebleu: field of `Scores` -> metric."""
     bleu, chrf = _sacrebleu()
     return {"corpus_bleu": bleu, "chrf": chrf}
 
 
 def _sacrebleu() -> "tuple[BLEU, CHRF]":
-    """Return sacrebleu's two metrics; imported on first use, for that takes 0.1 s."""
+    """The two metrics of sacrebleu; imported on first use, because that takes 0.1 s."""
     from sacrebleu.metrics import BLEU, CHRF
 
-    # `force` only silences the advice to detokenize: CodeXGLUE's references exist tokenized and nothing else.
+    # `force` only silences the advice to detokenize: CodeXGLUE's references exist in tokenized form only.
     return BLEU(lowercase=True, force=True), CHRF(lowercase=True)

@@ -1,7 +1,7 @@
 """How near comments are in meaning: the cosine of sentence embeddings, by a sentence-transformers model on this machine.
 
-Words may differ and the meaning be the same; this is the score that sees it (Haque et al. 2022), and it is only as good as the
-embedder. The library is imported when it is asked for.
+Comments with different words may have the same meaning; this score shows it (Haque et al. 2022), and is only as good as the
+embedder. The library is imported on first use.
 Source: S. Haque, Z. Eberhart, A. Bansal, C. McMillan, "Semantic similarity metrics for evaluating source code summarization",
 ICPC 2022.
 """
@@ -25,10 +25,10 @@ class Embedder:
     """Turns sentences into vectors.
 
     Args:
-        folder: Of a sentence-transformers model; nothing is fetched.
+        folder: Folder of a sentence-transformers model; nothing is fetched.
 
     Raises:
-        ModelError: There is none, or sentence-transformers is not installed.
+        ModelError: The folder holds no such model, or sentence-transformers is not installed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,7 +49,7 @@ class Embedder:
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": True},
             )
-        except Exception as error:  # the libraries below raise anything
+        except Exception as error:  # the underlying libraries may raise anything
             line = (str(error).splitlines() or [type(error).__name__])[0][:300]
             raise ModelError(f"{folder} cannot be loaded as an embedder: {line}.", "Copy its files again.") from error
         weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
@@ -57,7 +57,7 @@ class Embedder:
         self.signature = f"sentence-transformers|cosine|mean:sentence|weights:{digest}|version:{version('sentence-transformers')}"
 
     def cosines(self, texts: Sequence[str], references_lists: Sequence[Sequence[str]]) -> Array:
-        """How near each text is to its references.
+        """The similarity of each text to its references.
 
         Args:
             texts: One comment a row.

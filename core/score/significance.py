@@ -1,8 +1,8 @@
-"""How sure a score is, and a difference of two: the bootstrap over rows, for every score.
+"""Intervals of scores and of their differences: the bootstrap over rows, for every score.
 
-Rows are drawn with replacement and scored anew; the middle 95 % of what comes out is the interval. For a difference both sides
-are given the same draws (the paired bootstrap): an interval that excludes 0 is unlikely to come from the choice of rows. It says
-nothing of how another seed would have trained; where there are several seeds, a side is the mean of their scores. Knows neither
+Rows are drawn with replacement and scored again; the middle 95 % of the results is the interval. For a difference both sides get
+the same draws (the paired bootstrap): an interval that excludes 0 is unlikely to come from the choice of rows. It says nothing
+about how another seed would have trained; where there are several seeds, a side is the mean of their scores. Knows neither
 models nor files.
 
 Source: P. Koehn, "Statistical significance tests for machine translation evaluation", EMNLP 2004.
@@ -17,10 +17,10 @@ from .interval import Difference, Interval
 from .tally import Array, Tally, scores, tally
 
 SAMPLES = 1000
-"""Draws; Koehn's number, and sacrebleu's."""
+"""Number of draws, as in Koehn's paper and in sacrebleu."""
 SEED = 0
 SIGNATURE = f"bootstrap|unit:row|samples:{SAMPLES}|seed:{SEED}|interval:percentile-95|version:1"
-"""How an interval was computed, where nothing else is said."""
+"""How an interval was computed by default."""
 
 
 def paired_bootstrap(
@@ -32,11 +32,11 @@ def paired_bootstrap(
         first: One comment a row.
         second: The same rows' comments by the other side.
         references: The rows' own comments.
-        seed: Of the draws; equal arguments, equal intervals.
+        seed: Seed of the draws; equal arguments give equal intervals.
         samples: Number of draws.
 
     Returns:
-        Field of `metrics.Scores` -> first less second.
+        Field of `metrics.Scores` -> first minus second.
 
     Raises:
         DataError: There are no rows, or the lengths differ.
@@ -69,9 +69,9 @@ def draw(rows: int, seed: int = SEED, samples: int = SAMPLES) -> Array:
     """Draws rows with replacement.
 
     Args:
-        rows: How many there are, N.
-        seed: Equal seeds, equal draws.
-        samples: How many draws, D.
+        rows: Number of rows, N.
+        seed: Equal seeds give equal draws.
+        samples: Number of draws, D.
 
     Returns:
         (D + 1, N): how often each row was drawn. The first line is the rows themselves, each once.
@@ -94,11 +94,11 @@ def intervals(runs: Sequence[Tally], draws: Array) -> dict[str, Interval]:
 
 
 def differences(first: Sequence[Tally], second: Sequence[Tally], draws: Array) -> dict[str, Difference]:
-    """How far two groups of runs on the same rows are apart: the mean of the first less the mean of the second.
+    """The difference of two groups of runs on the same rows: the mean of the first minus the mean of the second.
 
     Args:
         first: The counts of one run or more.
-        second: Those of the other side, on the same rows.
+        second: The counts of the other side's runs, on the same rows.
         draws: As `draw` makes them.
 
     Returns:
@@ -115,7 +115,7 @@ def mean_scores(runs: Sequence[Tally], draws: Array) -> dict[str, Array]:
 
 
 def mean_interval(values: Array, draws: Array) -> Interval:
-    """The mean of a number that each row has, with its interval.
+    """The mean of one number a row, with its interval.
 
     Args:
         values: (N,) one a row.
@@ -125,7 +125,7 @@ def mean_interval(values: Array, draws: Array) -> Interval:
 
 
 def difference_of(drawn: Array) -> Difference:
-    """A difference from its values: that on the rows themselves, then those of the draws."""
+    """A difference from its values: the one on the rows themselves, then those of the draws."""
     return Difference(*_middle(drawn))
 
 

@@ -1,4 +1,4 @@
-"""What each row adds to each score, and the scores of many choices of rows at once.
+"""Tallies: the share of each row in each score, and from these the scores of many choices of rows at once.
 
 A bootstrap scores a thousand choices of rows. Corpus BLEU and chrF are functions of sums over rows, so their counts are taken
 once, by sacrebleu, and each choice costs one matrix product; only the last step, from sums to a score, is written here for
@@ -40,11 +40,11 @@ class Tally:
     """(N,) ROUGE-L of each row, 0 to 100."""
 
     def __len__(self) -> int:
-        """Return the number of rows."""
+        """The number of rows."""
         return len(self.sentences)
 
     def take(self, rows: Sequence[int]) -> "Tally":
-        """Return the tally of some of the rows, in the order given."""
+        """The tally of some of the rows, in the given order."""
         chosen = list(rows)
         return Tally(self.sentences[chosen], self.bleu[chosen], self.chrf[chosen], self.rouge_l[chosen])
 
@@ -84,7 +84,7 @@ def tally_of_many(texts: Sequence[str], references_lists: Sequence[Sequence[str]
     most = max(map(len, references_lists))
     streams = [[each[place] if place < len(each) else None for each in references_lists] for place in range(most)]
     counts = {
-        # sacrebleu has no public way to its counts; its own bootstrap goes through the same door.
+        # sacrebleu has no public access to its counts; its own bootstrap uses the same private method.
         name: np.asarray(metric._extract_corpus_statistics(list(texts), streams), dtype=np.float64)
         for name, metric in metrics.corpus_metrics().items()
     }
@@ -93,10 +93,10 @@ def tally_of_many(texts: Sequence[str], references_lists: Sequence[Sequence[str]
 
 
 def joined(parts: Sequence[tuple[Sequence[int], Tally]]) -> Tally:
-    """Puts tallies of some rows each together.
+    """Joins the tallies of parts of the rows.
 
     Args:
-        parts: Row numbers, and the tally of these rows; together every row from 0 on once.
+        parts: Row numbers and the tally of these rows; together they hold every row from 0 on once.
     """
     order = np.argsort(np.concatenate([np.asarray(rows, dtype=np.int64) for rows, _ in parts]))
     sides = [side for _, side in parts]
@@ -111,7 +111,7 @@ def joined(parts: Sequence[tuple[Sequence[int], Tally]]) -> Tally:
 def scored(side: Tally) -> metrics.ScoredPredictions:
     """The scores of all rows, exactly as `metrics.score` counts them from the texts."""
     corpus = {
-        # Again sacrebleu's inner door: the sums of what it counted itself.
+        # Again a private method of sacrebleu, on the sums of its own counts.
         name: metric._aggregate_and_compute(getattr(side, field).astype(int).tolist()).score
         for field, (name, metric) in zip(("bleu", "chrf"), metrics.corpus_metrics().items(), strict=True)
     }
@@ -151,7 +151,7 @@ def _bleu(sums: Array) -> Array:
 
 
 def _chrf(sums: Array) -> Array:
-    """Return chrF of (D, 18) sums; orders that one side is too short for do not count."""
+    """The chrF of (D, 18) sums; orders that one side is too short for do not count."""
     ours, theirs, both = sums[:, 0::3], sums[:, 1::3], sums[:, 2::3]  # (D, 6) each
     counted = (ours > 0) & (theirs > 0)
     orders = np.maximum(counted.sum(axis=1), 1)

@@ -1,1 +1,1 @@
-"""From files to rows: documented methods in any form that data has. Without torch."""
+"""Reads files into rows: documented methods, in every form of data. Without torch."""

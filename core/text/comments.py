@@ -1,6 +1,6 @@
 """Reads comments by row from files that anybody may have written: CodeXGLUE's, our own, other JSON lines, plain lines.
 
-What leaves here is row id -> texts, in the order of the file, and what of the file is odd. Knows no scores. Torch-free.
+The result is row id -> texts, in the order of the file, and the oddities of the file. Knows no scores. Torch-free.
 """
 
 import json
@@ -13,9 +13,9 @@ from ..errors import DataError
 from ..regularfile import read_text, reason
 
 COMMENT_BYTES = 1_000_000_000
-"""Most of a file of comments: those of several million rows."""
+"""Most bytes of a file of comments: enough for several million rows."""
 ID_FIELDS = ("index", "idx", "id")
-"""JSON fields that number a row; the first one that a file has is taken."""
+"""JSON fields that number a row; the first one in a file is taken."""
 NUMBERED = (
     "Put the row's id before each text (id, tab, text), the same in both files; or say --by-line where line N of one belongs to "
     "line N of the other."
@@ -28,15 +28,15 @@ class Comments:
 
     path: Path
     form: str
-    """How it was read, such as "CodeXGLUE's id<TAB>text"."""
+    """The form of the file, such as "CodeXGLUE's id<TAB>text"."""
     texts: Mapping[str, tuple[str, ...]]
     """Row id -> its texts, both in the order of the file."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """Row id -> name of the method, where the file tells it."""
+    """Row id -> name of the method, where the file has it."""
 
     @property
     def doubled(self) -> tuple[str, ...]:
-        """Ids that stand more than once."""
+        """Ids that occur more than once."""
         return tuple(row for row, texts in self.texts.items() if len(texts) > 1)
 
     @property
@@ -52,13 +52,13 @@ def read_comments(path: Path, *, field: str = "prediction", id_field: str = "", 
         path: Lines of `id<TAB>text`, or of JSON objects, or with `by_line` plain texts.
         field: Where the text stands in a JSON object.
         id_field: Where its row's id stands; "" takes the first of `ID_FIELDS` that is there.
-        by_line: The id is the number of the line, from 0; JSON objects then need none.
+        by_line: Whether the id is the number of the line, from 0; JSON objects then need none.
 
     Returns:
-        The comments; of texts with further tabs, all of it.
+        The comments; a text with further tabs is kept whole.
 
     Raises:
-        DataError: The file cannot be read, is of another form, or has no ids and `by_line` is not said.
+        DataError: The file cannot be read, is of another form, or has no ids while `by_line` is false.
     """
     if first_object(path) is not None:
         return _json_comments(path, field, id_field, by_line)
@@ -72,7 +72,7 @@ def read_comments(path: Path, *, field: str = "prediction", id_field: str = "", 
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    """Lines with their numbers from 1; not cut at the odd separators (U+2028, form feed) that comments do hold."""
+    """Lines with their numbers from 1; not cut at odd separators (U+2028, form feed), which comments do contain."""
     try:
         text = read_text(path, COMMENT_BYTES).removeprefix("\ufeff")
     except OSError as error:

@@ -1,21 +1,21 @@
-"""What a file really holds where its name says something else: gzip, a git-lfs pointer, UTF-16. Looks at the first bytes only."""
+"""Recognises content that a file's name does not show: gzip, a git-lfs pointer, UTF-16. Reads the first bytes only."""
 
 GZIP = b"\x1f\x8b"
 HEAD_BYTES = 200
-"""How much of a file is looked at."""
+"""Number of bytes of a file that are read for this."""
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _BYTE_ORDER = (b"\xff\xfe", b"\xfe\xff")
 NOTHING_SHARE = 0.4
-"""From this share of zero bytes on, text is UTF-16: of Latin letters every other byte is one; UTF-8 has none."""
+"""Least share of zero bytes in UTF-16: of Latin letters every other byte is zero; UTF-8 has none."""
 
 
 def is_gzip(head: bytes) -> bool:
-    """Whether a file is packed by gzip, whatever it is called."""
+    """Whether a file is gzipped, whatever its name."""
     return head.startswith(GZIP)
 
 
 def is_lfs_pointer(head: bytes) -> bool:
-    """Whether a file is what git leaves of a large one that was not fetched."""
+    """Whether a file is a git-lfs pointer, left in place of a large file that was not fetched."""
     return head.startswith(_POINTER)
 
 
@@ -25,14 +25,14 @@ def is_utf16(head: bytes) -> bool:
 
 
 def oddity(head: bytes, name: str) -> tuple[str, str] | None:
-    """What cannot be read as what it is called.
+    """The reason why a file cannot be read as its name says.
 
     Args:
         head: The first bytes of the file.
-        name: What the file is called, for the fix.
+        name: The file's name, for the fix.
 
     Returns:
-        Half a sentence that says what it is, and what to do; None for all else.
+        Half a sentence that says what the file is, and a fix; None where its content is as expected.
     """
     if is_lfs_pointer(head):
         return "is a git-lfs pointer, not the file itself", f"Fetch it where it was cloned: git lfs pull --include {name}"

@@ -1,4 +1,4 @@
-"""Reads the comments that people wrote, from a file of comments, CodeXGLUE's rows or a folder of data. Torch-free."""
+"""Reads the reference comments, which people wrote, from a file of comments, CodeXGLUE's rows or a data folder. Torch-free."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,15 +7,15 @@ from .comments import Comments, first_object, read_comments
 from .rows import Row, load_rows, read_rows
 
 ROW_FIELDS = ("code_tokens", "docstring_tokens")
-"""What tells CodeXGLUE's rows from other JSON lines."""
+"""Field by which CodeXGLUE's rows differ from other JSON lines."""
 
 
 def read_gold(path: Path, *, split: str = "", field: str = "reference", id_field: str = "", by_line: bool = False) -> Comments:
-    """Reads the comments that people wrote.
+    """Reads the reference comments.
 
     Args:
         path: As for `read_comments`, or a file of CodeXGLUE's rows (`.jsonl`, `.jsonl.gz`), or a folder of data.
-        split: Of the folder; of no effect on a file.
+        split: Split of the folder; not used for a file.
         field: As for `read_comments`.
         id_field: As for `read_comments`.
         by_line: As for `read_comments`.

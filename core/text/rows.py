@@ -1,6 +1,6 @@
 """Reads rows (one documented Ruby method each) from a folder or from the Hugging Face hub, and names every broken one.
 
-Knows nothing of torch, tokens or batches: what leaves here is text. Follows CodeXGLUE's code-to-text format: one JSON object
+Knows nothing of torch, tokens or batches: rows are text. Follows CodeXGLUE's code-to-text format: one JSON object
 a line with `code_tokens` and `docstring_tokens`, both joined by blanks with every run of white space collapsed to one.
 
 Layouts are found by `splits`, tables read by `tables`. Local `jsonl` is read here line by line and not through `datasets`: a
@@ -32,11 +32,11 @@ ROW_BYTES = 8_000_000
 """Longest row, in bytes: longer than any method that a person wrote."""
 READ_BYTES = 1_000_000
 UNPACK_LIMIT = 100
-"""How many times its size a packed file may unpack to, unless the recipe says otherwise."""
+"""How many times its size a packed file may unpack to by default."""
 UNPACKED_FREE = 100_000_000
-"""Bytes that any packed file may unpack to."""
+"""Number of bytes that every packed file may unpack to."""
 COMMENT_WORDS = range(3, 257)
-"""How many tokens the comment of a method in a Ruby file needs to make a row: CodeXGLUE's filter, against stubs and licences."""
+"""Numbers of tokens that the comment of a row from a Ruby file may have: CodeXGLUE's filter, against stubs and licences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +91,16 @@ def load_rows(
     hub_config: str = "ruby",
     unpack_limit: int = UNPACK_LIMIT,
 ) -> Rows:
-    """Read one split of a data set.
+    """Reads one split of a data set.
 
     Args:
         path: A folder in one of the layouts of `splits`, or else the name of a hub data set, `owner/name`.
         split: `train`, `valid`, `test` or whatever the files are called.
         on_broken: `stop` refuses the split at its first broken row; `skip` leaves broken rows out and lists them.
-        limit: Rows to read at most, 0 for all; what lies behind the last one is not looked at.
+        limit: Most rows to read, 0 for all; nothing after the last one is read.
         shortest: Rows whose comment has fewer words than this are left out, as if they were not there.
-        hub_config: Configuration of the hub data set; of no effect on a folder.
-        unpack_limit: How many times its size a packed file may unpack to, 0 for any; what unpacks to little is always read.
+        hub_config: Configuration of the hub data set; not used for a folder.
+        unpack_limit: How many times its size a packed file may unpack to, 0 for any; small files are always read.
 
     Returns:
         The rows, at least one; the broken ones; and a digest of the content.
@@ -139,7 +139,7 @@ def load_rows(
 
 
 def read_rows(file: Path, unpack_limit: int = UNPACK_LIMIT) -> Iterator[Row]:
-    """Rows of one file of CodeXGLUE's, plain or gzipped.
+    """Reads the rows of one file in CodeXGLUE's format, plain or gzipped.
 
     Args:
         file: `.jsonl` or `.jsonl.gz`.
@@ -158,7 +158,7 @@ def read_rows(file: Path, unpack_limit: int = UNPACK_LIMIT) -> Iterator[Row]:
 
 
 def _rows_of(path: str, split: str, hub_config: str, unpack_limit: int) -> Iterator[Row | BrokenRow]:
-    """Rows of whatever `path` is; the folder is looked up at once, its rows are read as they are asked for."""
+    """The rows at `path`; the folder is looked up at once, its rows are read as they are consumed."""
     place = find_split(path, split)
     if place is None:
         return _hub_rows(path, hub_config, split)
@@ -179,7 +179,7 @@ def _digest(rows: Sequence[Row]) -> str:
 
 
 def _jsonl_rows(files: Sequence[Path], unpack_limit: int) -> Iterator[Row | BrokenRow]:
-    """Rows of some files, plain or gzipped; blank lines are no rows, broken or otherwise."""
+    """The rows of some files, plain or gzipped; blank lines are skipped."""
     places = count()
     for file in files:
         yield from _file_rows(file, unpack_limit, places)
@@ -222,7 +222,7 @@ def _file_rows(file: Path, unpack_limit: int, places: Iterator[int]) -> Iterator
 
 
 def _lines(file: BinaryIO | gzip.GzipFile, most: int) -> Iterator[tuple[int, bytes, int]]:
-    """Lines from 1 on with their length in bytes; of one that is too long for a row, the length alone can be used.
+    """Lines, numbered from 1, with their length in bytes; of one that is too long for a row, only the length is valid.
 
     Raises:
         _TooMuchError: The file holds more than `most` bytes.
@@ -250,7 +250,7 @@ class _TooMuchError(Exception):
 
 
 def _parse(line: bytes) -> object:
-    """What the line says; a ValueError with a plain text where it is no JSON."""
+    """The JSON value of the line; raises a ValueError with a plain text where it is not JSON."""
     try:
         return json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -262,7 +262,7 @@ def _parse(line: bytes) -> object:
 
 
 def _row(record: object, index: int) -> Row:
-    """The row in `record`; a ValueError that says what is wrong where there is none."""
+    """The row in `record`; raises a ValueError that says what is wrong where there is none."""
     if not isinstance(record, dict):
         raise ValueError(f"not a JSON object but {_kind(record)}")
     row = Row(
@@ -307,7 +307,7 @@ def _text(record: dict[str, object], field: str) -> str:
 
 
 def _kind(value: object) -> str:
-    """What JSON calls the value, for an error's text."""
+    """JSON's name for the kind of a value, for the text of an error."""
     if value is None:
         return "null"
     names = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
@@ -315,7 +315,7 @@ def _kind(value: object) -> str:
 
 
 def _ruby_rows(folder: Path) -> Iterator[Row | BrokenRow]:
-    """One row for each method with a comment of 3 to 256 tokens; methods without one are no rows, broken or otherwise."""
+    """One row for each method with a comment of 3 to 256 tokens; other methods are skipped."""
     # Imported here: only this kind of data needs tree-sitter.
     from ..ruby import SOURCE_BYTES, docstring_tokens, methods, source_text, target_text
 
@@ -344,13 +344,13 @@ def _ruby_rows(folder: Path) -> Iterator[Row | BrokenRow]:
 
 
 def _hub_rows(name: str, config: str, split: str) -> Iterator[Row | BrokenRow]:
-    # Imported here: slow to import, and of no use to those who read from a folder.
+    # Imported here: slow to import, and not needed to read from a folder.
     import datasets
     from huggingface_hub import constants
 
     hub_split = ALIASES.get(split, split)
     place = f"{name} ({config}, {hub_split})"
-    why = why_unreachable()  # or the hub's library would ask again and again, for half a minute
+    why = why_unreachable()  # or the hub's library would retry for half a minute
     try:
         with cache_only(constants, datasets.config) if why else nullcontext():
             records = datasets.load_dataset(name, config, split=hub_split)

@@ -1,4 +1,4 @@
-"""Finds the rows of a split in a folder, without reading one: what `rows` reads, and what can be said before a run.
+"""Finds the rows of a split in a folder without reading any, for `rows` and for checks before a run.
 
 Knows names of files and folders only, neither rows nor the hub. Sources of the layouts:
 CodeXGLUE's `train.jsonl`; CodeSearchNet's `final/jsonl/train/ruby_train_0.jsonl.gz`; the hub's `train-00000-of-00002.parquet`;
@@ -15,11 +15,11 @@ from typing import Literal
 from ..errors import DataError
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-"""What a hub data set is called: owner/name. The few old ones without an owner are not code-to-text."""
+"""Name of a hub data set: owner/name. The few old ones without an owner are not code-to-text."""
 
 
 ALIASES = {"valid": "validation"}
-"""Other names that a split goes by: the hub's."""
+"""Other names of a split, on the hub."""
 _SAVED = ("state.json", "dataset_info.json")
 _DIGITS = re.compile(r"([0-9]+)")
 _ROWS = (".jsonl", ".jsonl.gz")
@@ -32,21 +32,21 @@ class Split:
     kind: Literal["jsonl", "parquet", "saved", "ruby"]
     """CodeXGLUE's or CodeSearchNet's rows, the hub's tables, a folder of `datasets.save_to_disk`, or Ruby files."""
     paths: tuple[Path, ...]
-    """Files in the order of their rows; of the last two kinds the folder."""
+    """Files in the order of their rows; for the last two kinds the folder."""
 
 
 def find_split(path: str, split: str) -> Split | None:
-    """Where the rows of a split lie; None where only the hub can know.
+    """The place of a split's rows; None where only the hub can tell.
 
     Args:
         path: Folder, or name of a hub data set.
         split: `train`, `valid`, `test` or whatever the files are called.
 
     Returns:
-        What `in_folder` finds.
+        The result of `in_folder`.
 
     Raises:
-        DataError: It is no hub name, and the folder or the split is missing.
+        DataError: `path` is no hub name, and the folder or the split is missing.
     """
     try:
         folder = Path(path).expanduser()
@@ -64,10 +64,10 @@ def find_split(path: str, split: str) -> Split | None:
 
 
 def in_folder(folder: Path, split: str) -> Split | None:
-    """Where the rows of a split lie in a folder of data; None where it has none.
+    """The place of a split's rows in a data folder; None where the folder has none.
 
     Args:
-        folder: One that exists.
+        folder: An existing folder.
         split: As for `find_split`; `valid` is found as `validation`, too.
 
     Returns:
@@ -90,7 +90,7 @@ def _places(folder: Path, name: str) -> Iterator[Split]:
 
 
 def _inside(folder: Path) -> Split:
-    """What a folder of one split holds."""
+    """The kind and files of a folder that holds one split."""
     if all((folder / name).is_file() for name in _SAVED):
         return Split("saved", (folder,))
     names = [entry for entry in folder.iterdir() if entry.name.endswith((".rb", ".parquet", *_ROWS))]
@@ -103,7 +103,7 @@ def _inside(folder: Path) -> Split:
 
 
 def _in_order(files: list[Path]) -> tuple[Path, ...]:
-    """Files by name, `_2` before `_10`."""
+    """Files in the order of their names, `_2` before `_10`."""
     return tuple(sorted(files, key=lambda file: [int(part) if part.isdecimal() else part for part in _DIGITS.split(file.name)]))
 
 
@@ -124,7 +124,7 @@ def _no_folder(folder: Path) -> DataError:
 
 
 def _no_split(folder: Path, split: str) -> DataError:
-    """The error for a folder without the split, with what is there instead."""
+    """The error for a folder without the split; it lists the splits that are there."""
     entries = sorted(folder.iterdir())
     splits = sorted({file.name.partition(".jsonl")[0] for file in entries if file.name.endswith((".jsonl", ".jsonl.gz"))})
     splits += sorted({re.split(r"[-.]", file.name)[0] for file in entries if file.suffix == ".parquet"})

@@ -1,6 +1,6 @@
-"""Records of data sets that others stored as tables: parquet files as the hub has them, and folders of `datasets.save_to_disk`.
+"""Reads the records of data sets stored as tables: parquet files of the hub, and folders of `datasets.save_to_disk`.
 
-Knows no rows: what leaves here is one dict a record, in the order of the files. Torch-free.
+Knows no rows: the result is one dict a record, in the order of the files. Torch-free.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,19 +12,19 @@ from ..regularfile import reason as reason_of
 from .content import HEAD_BYTES, oddity
 
 BATCH = 500
-"""Records of a parquet file that are made at a time."""
+"""Number of records of a parquet file that are made at a time."""
 COLUMNS = ("func_name", "code_tokens", "docstring_tokens", "code", "path")
-"""What a row is made of; nothing else is read."""
+"""The columns that rows are made of; no other is read."""
 
 
 def parquet_records(files: Sequence[Path]) -> Iterator[dict[str, object]]:
     """The records of parquet files.
 
     Args:
-        files: In their order.
+        files: The files in their order.
 
     Yields:
-        One dict a record, with those of `COLUMNS` that are there.
+        One dict a record, with those of `COLUMNS` that the file has.
 
     Raises:
         DataError: A file is damaged, or no parquet file.
