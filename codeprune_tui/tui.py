@@ -307,7 +307,7 @@ class CodepruneApp(App[None]):
             return KILLED
         if self._expected is not None:
             root, expected, view, until = self._expected
-            answered = view is None or self.watched.view.turn is not view.turn or self.watched.view.asked
+            answered = view is None or self.watched.view.turn is not view.turn or self.watched.view.pending_command
             if root == self.watched.paths.root and not answered and self.clock() < until and state in ("RUNNING", "PAUSED"):
                 return expected
         return state
@@ -327,8 +327,8 @@ class CodepruneApp(App[None]):
         parts = [(plain(self.watched.paths.name), "bold"), (f"  {sign} {state}", colour)]
         if view.rounds:
             parts.append((f"  round {view.round}/{view.rounds}", ""))
-        if view.asked.startswith("pause-after"):
-            parts.append((f"  pauses after {plain(view.asked.partition(' ')[2], 10)} more", "$text-warning"))
+        if view.pending_command.startswith("pause-after"):
+            parts.append((f"  pauses after {plain(view.pending_command.partition(' ')[2], 10)} more", "$text-warning"))
         if state.split(" ")[0] not in ("DONE", "FAILED", "STOPPED", "CRASHED", KILLED, "NEW", "STALE") and (
             left := eta_s(view, self.clock())
         ):

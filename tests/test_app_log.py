@@ -206,7 +206,7 @@ async def test_the_whole_log_is_searched(tmp_path: Path, size: tuple[int, int]) 
         assert pager._chosen == before
         await pilot.press("escape")
         assert isinstance(app.screen, LogScreen)
-        assert pager.found == (0, 0)
+        assert pager.match_position == (0, 0)
         await pilot.press("escape")
         await until(lambda: isinstance(app.screen, LiveScreen))
 

@@ -305,7 +305,7 @@ async def test_no_question_goes_out_about_a_text_that_is_still_being_read(tmp_pa
         await until(lambda: column(screen, 1).best is not None)
 
         def asked() -> int:
-            question = column(screen, 1).asked
+            question = column(screen, 1).question
             assert isinstance(question, Question)
             return question.reading
 

@@ -43,18 +43,18 @@ def found(
 )
 def test_what_works_at_a_size(size: tuple[int, int], kind: str, words: str) -> None:
     fact = size_fact(*size)
-    assert (fact.found, fact.kind) == (f"{size[0]} × {size[1]}", kind)
+    assert (fact.value, fact.kind) == (f"{size[0]} × {size[1]}", kind)
     assert words in fact.advice
 
 
 def test_colours_as_they_are_used() -> None:
     term = {"TERM": "xterm-256color"}
     best = found({**term, "COLORTERM": "truecolor"})["colours"]
-    assert (best.kind, best.found, best.advice) == ("good", "16.7 million colours (COLORTERM=truecolor)", "")
+    assert (best.kind, best.value, best.advice) == ("good", "16.7 million colours (COLORTERM=truecolor)", "")
     assert "export COLORTERM=truecolor" in found(term, "256")["colours"].advice
     few = found({"TERM": "xterm"}, "standard")["colours"]
-    assert (few.kind, few.found) == ("warning", "16 colours (COLORTERM is not set)")
-    assert found({**term, "NO_COLOR": ""}, "256")["colours"].found == "none, since NO_COLOR is set"
+    assert (few.kind, few.value) == ("warning", "16 colours (COLORTERM is not set)")
+    assert found({**term, "NO_COLOR": ""}, "256")["colours"].value == "none, since NO_COLOR is set"
     assert found({"TERM": "dumb"}, None)["terminal"].kind == "warning"
     assert found(term)["terminal"].kind == "good"
 
@@ -63,10 +63,10 @@ def test_the_rest_of_the_environment() -> None:
     assert found({}, encoding="ANSI_X3.4-1968")["encoding"].advice.endswith("export LC_ALL=C.UTF-8")
     assert found({}, encoding="UTF-8")["encoding"].kind == "good"
     assert found({"STY": "1.pts"})["screen"].kind == "warning"
-    assert found({})["tmux"].found == "no tmux or screen in between"
+    assert found({})["tmux"].value == "no tmux or screen in between"
     assert "--low-bandwidth" in found({"SSH_TTY": "/dev/pts/1"})["line"].advice
     evil = found({"TERM": "x\x1b]0;owned\x07", "TERM_PROGRAM": "[red]\x9b31m", "COLORTERM": "\x1b[31m"})
-    assert all(fact.found.isprintable() for fact in evil.values())
+    assert all(fact.value.isprintable() for fact in evil.values())
 
 
 def tmux_facts(tmux: Mapping[str, str] | None) -> list[Fact]:
@@ -75,8 +75,8 @@ def tmux_facts(tmux: Mapping[str, str] | None) -> list[Fact]:
 
 def test_what_to_set_in_tmux() -> None:
     assert all(fact.kind != "warning" and not fact.advice for fact in tmux_facts(GOOD_TMUX))
-    assert "the terminal behind it: 256,RGB,clipboard" in tmux_facts(GOOD_TMUX)[0].found
-    assert [fact.found for fact in tmux_facts(None)] == ["asking it…"]
+    assert "the terminal behind it: 256,RGB,clipboard" in tmux_facts(GOOD_TMUX)[0].value
+    assert [fact.value for fact in tmux_facts(None)] == ["asking it…"]
     assert tmux_facts({})[0].kind == "warning"
     for option, value, kind, advice in (
         ("set-clipboard", "external", "warning", "tmux set -s set-clipboard on"),
@@ -85,7 +85,7 @@ def test_what_to_set_in_tmux() -> None:
         ("default-terminal", "screen", "note", "tmux set -g default-terminal tmux-256color"),
     ):
         changed = [fact for fact in tmux_facts({**GOOD_TMUX, option: value}) if fact.advice]
-        assert [(fact.kind, fact.found.split()[0]) for fact in changed] == [(kind, option)]
+        assert [(fact.kind, fact.value.split()[0]) for fact in changed] == [(kind, option)]
         assert advice in changed[0].advice
 
 

@@ -175,9 +175,9 @@ def models(chance: random.Random, folder: Path) -> None:
 def kills(chance: random.Random, folder: Path) -> None:
     """Runs whose worker is killed again and again, against the same run left alone."""
     recipe = parse_recipe(TINY)
-    wanted = _finished(create_run(folder, "alone", client.anchored(recipe)), chance, deaths=0)
-    found = _finished(create_run(folder, "killed", client.anchored(recipe)), chance, deaths=chance.randint(1, 4))
-    if wanted != found:
+    uninterrupted = _finished(create_run(folder, "alone", client.anchored(recipe)), chance, deaths=0)
+    resumed = _finished(create_run(folder, "killed", client.anchored(recipe)), chance, deaths=chance.randint(1, 4))
+    if uninterrupted != resumed:
         raise HeldNotError("the run that was killed ended with other bits")
 
 
@@ -240,21 +240,21 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, help="for each kind")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--only", type=int, help="number of the one case to make")
-    asked = parser.parse_args()
-    if unknown := set(asked.kinds) - set(KINDS):
+    options = parser.parse_args()
+    if unknown := set(options.kinds) - set(KINDS):
         parser.error(f"there is no kind {', '.join(sorted(unknown))}; there are: {', '.join(KINDS)}")
     print("| attacks on | cases | did not hold | seconds |\n|---|---|---|---|")
     failed = 0
-    for kind in asked.kinds or KINDS:
-        number, started, bad = asked.first if asked.only is None else asked.only, time.monotonic(), []
+    for kind in options.kinds or KINDS:
+        number, started, bad = options.first if options.only is None else options.only, time.monotonic(), []
         while True:
             if problem := attack(kind, number):
                 bad.append(number)
                 print(f"{kind} {number}:\n{problem}", file=sys.stderr, flush=True)
             number += 1
-            if asked.only is not None or time.monotonic() - started > asked.seconds:
+            if options.only is not None or time.monotonic() - started > options.seconds:
                 break
-        done = 1 if asked.only is not None else number - asked.first
+        done = 1 if options.only is not None else number - options.first
         what = (KINDS[kind].__doc__ or kind).splitlines()[0].rstrip(".")
         print(f"| {what} | {done:,} | {len(bad)} | {time.monotonic() - started:.0f} |", flush=True)
         failed += len(bad)

@@ -18,15 +18,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("round", type=Path)
     parser.add_argument("target", type=Path)
-    asked = parser.parse_args()
-    model = load_model(asked.round)
-    model.config.pretrained_only = not is_finetuned(asked.round)
+    options = parser.parse_args()
+    model = load_model(options.round)
+    model.config.pretrained_only = not is_finetuned(options.round)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "model"
-        save_model(model, load_reader(asked.round), draft, half=True)
-        asked.target.mkdir(parents=True, exist_ok=True)
+        save_model(model, load_reader(options.round), draft, half=True)
+        options.target.mkdir(parents=True, exist_ok=True)
         for file in draft.iterdir():
-            shutil.copyfile(file, asked.target / file.name)
+            shutil.copyfile(file, options.target / file.name)
 
 
 if __name__ == "__main__":

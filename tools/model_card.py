@@ -46,32 +46,32 @@ def main() -> None:
     parser.add_argument("--against", help="another model, compared row by row with beam 10 on valid")
     parser.add_argument("--max-length", type=int, default=48)
     parser.add_argument("--threads", type=int, default=0)
-    asked = parser.parse_args()
+    options = parser.parse_args()
 
     def measured(model: str, split: str, search: Search) -> Evaluation:
         print(f"{model}, {split}, {title(search)} …", file=sys.stderr)
         beam, penalty = search
-        fixed = {"split": split, "rows": 0, "max_length": asked.max_length}
+        fixed = {"split": split, "rows": 0, "max_length": options.max_length}
         settings = Settings.model_validate(fixed | {"beam": beam, "length_penalty": penalty})
-        return evaluate_model(model, asked.data, settings, device="cpu", threads=asked.threads, encoder_off=search == PAPERS)
+        return evaluate_model(model, options.data, settings, device="cpu", threads=options.threads, encoder_off=search == PAPERS)
 
-    found = {(split, search): measured(asked.model, split, search) for split in SPLITS for search in SEARCHES[split]}
-    less = {split: off.dense_less for split in SPLITS if (off := found[split, PAPERS].encoder_off)}
+    evaluations = {(split, search): measured(options.model, split, search) for split in SPLITS for search in SEARCHES[split]}
+    less = {split: off.dense_less for split in SPLITS if (off := evaluations[split, PAPERS].encoder_off)}
     for split in SPLITS:
         if silence := warning(less[split], f"On {split}, a study of this model", "model"):
             print(f"{silence}\n")
-    print_scores(found)
+    print_scores(evaluations)
     for split in SPLITS:
         print_difference(f"{split}: model less encoder off", less[split])
-        ours = found[split, PAPERS]
+        ours = evaluations[split, PAPERS]
         floor = [name_prediction(row.name) for row in ours.rows]
         print_difference(f"{split}: model less name floor", compare(ours, floor))
-    if asked.against:
-        other = measured(asked.against, "valid", PAPERS)
-        print_difference("valid: model less the other", compare(found["valid", PAPERS], other.predictions))
+    if options.against:
+        other = measured(options.against, "valid", PAPERS)
+        print_difference("valid: model less the other", compare(evaluations["valid", PAPERS], other.predictions))
     for split in SPLITS:
-        print_words(split, found[split, PAPERS])
-    print_outputs(found["valid", PAPERS])
+        print_words(split, evaluations[split, PAPERS])
+    print_outputs(evaluations["valid", PAPERS])
 
 
 def title(search: Search) -> str:
@@ -85,10 +85,10 @@ def compare(ours: Evaluation, theirs: "list[str] | tuple[str, ...]") -> dict[str
     return paired_bootstrap(ours.predictions, theirs, [row.target for row in ours.rows])
 
 
-def print_scores(found: dict[tuple[str, Search], Evaluation]) -> None:
+def print_scores(evaluations: dict[tuple[str, Search], Evaluation]) -> None:
     """One table of all scores and floors."""
     print("| rows | program | smoothed BLEU-4 | corpus BLEU | chrF | mean words | loops |\n|---|---|---|---|---|---|---|")
-    for (split, search), result in found.items():
+    for (split, search), result in evaluations.items():
         words = sum(len(text.split()) for text in result.predictions) / len(result.rows)
         scores = result.scores
         print(
@@ -96,23 +96,23 @@ def print_scores(found: dict[tuple[str, Search], Evaluation]) -> None:
             f"{scores.corpus_bleu:.2f} | {scores.chrf:.1f} | {words:.1f} | {sum(map(loops, result.predictions))} |"
         )
     for split in SPLITS:
-        if off := found[split, PAPERS].encoder_off:
-            rows, scores = len(found[split, PAPERS].rows), off.scores
+        if off := evaluations[split, PAPERS].encoder_off:
+            rows, scores = len(evaluations[split, PAPERS].rows), off.scores
             cells = f"{scores.bleu:.2f} | {scores.corpus_bleu:.2f} | {scores.chrf:.1f}"
             print(f"| {split}, {rows} | floor: encoder off | {cells} | | |")
-        floors = found[split, PAPERS].floors
+        floors = evaluations[split, PAPERS].floors
         for name, floor in (("method's name", floors.name), ("constant sentence", floors.constant)):
             print(
                 f"| {split}, {floor.rows} | floor: {name} | {floor.bleu:.2f} | {floor.corpus_bleu:.2f} | {floor.chrf:.1f} | | |"
             )
-    print("\nSignatures:", " · ".join(f"`{text}`" for text in found["valid", PAPERS].signatures.values()), "\n")
+    print("\nSignatures:", " · ".join(f"`{text}`" for text in evaluations["valid", PAPERS].signatures.values()), "\n")
 
 
-def print_difference(title: str, found: Mapping[str, Difference]) -> None:
+def print_difference(title: str, differences: Mapping[str, Difference]) -> None:
     """One line with three differences and their intervals."""
     parts = (
         f"{name} {value:+.2f} [{low:+.2f}, {high:+.2f}]"
-        for name, (value, low, high) in ((n, astuple(d)) for n, d in found.items())
+        for name, (value, low, high) in ((n, astuple(d)) for n, d in differences.items())
     )
     print(f"{title}: {', '.join(parts)}\n")
 

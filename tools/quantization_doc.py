@@ -50,13 +50,13 @@ saved, quantize it anew.
 def page(ladder: Ladder, file: str) -> str:
     """The whole page."""
     parts = [HEAD.format(file=file, recipe=report.recipe_line(ladder))]
-    parts.append(METHODS.format(list="\n".join(f"- `{found.method}`: {found.does}" for found in ladder.methods)))
+    parts.append(METHODS.format(list="\n".join(f"- `{line.method}`: {line.does}" for line in ladder.methods)))
     parts.append("## Scores\n")
     if min(ladder.rows.values()) < FEW_ROWS:
         parts.append("**These are too few rows to compare scores**: run the command of the recipe without `--rows`.\n")
     parts += [report.markdown_table(report.score_rows(ladder, split)) + "\n" for split in ladder.rows]
     parts.append("\n".join(f"- {name}: `{signature}`" for name, signature in ladder.signatures.items()) + "\n")
-    missing = [report.missing(found) for found in ladder.methods if found.unavailable]
+    missing = [report.missing(line) for line in ladder.methods if line.unavailable]
     parts.append("\n".join(["Not measured:\n", *missing]) + "\n" if missing else "")
     parts += ["## Sizes\n", report.markdown_table(report.size_rows(ladder)) + "\n"]
     parts += ["## Times, ms\n", report.markdown_table(report.time_rows(ladder)) + "\n"]
@@ -69,12 +69,12 @@ def page(ladder: Ladder, file: str) -> str:
     return "\n".join([*parts, SAVING])
 
 
-def why(ladder: Ladder, found: Explanation) -> str:
+def why(ladder: Ladder, explanation: Explanation) -> str:
     """The explanation: which part of the error comes from what."""
-    errors = {ablation.name: ablation.layer_errors for ablation in found.ablations}
+    errors = {ablation.name: ablation.layer_errors for ablation in explanation.ablations}
     last = [name for name in errors["as dynamic-int8"] if name.startswith("encoder")][-1]
     at = {name: 100 * values[last] for name, values in errors.items()}
-    ratios = sorted(spread.feature_ratio for spread in found.spreads if spread.feature_ratio < 1e6)
+    ratios = sorted(spread.feature_ratio for spread in explanation.spreads if spread.feature_ratio < 1e6)
     real = next((m.layer_errors.get(last) for m in ladder.methods if m.method == "dynamic-int8" and m.layer_errors), None)
     parts = [
         f"After the encoder's last layer dynamic INT8 is off by {at['as dynamic-int8']:.2f} %",
@@ -87,7 +87,7 @@ def why(ladder: Ladder, found: Explanation) -> str:
         f"{ratios[len(ratios) // 2]:.1f} times the median one in the median layer, and {ratios[-1]:.1f} times in the worst; ",
         "outlier features as LLM.int8 was made for reach twenty times.",
     ]
-    scored = next(iter(found.ablations[0].splits))
+    scored = next(iter(explanation.ablations[0].splits))
     rows = min(ladder.rows[scored], int(str(ladder.recipe.get("explain_rows", 0))))
     return "\n".join(
         [
@@ -95,9 +95,9 @@ def why(ladder: Ladder, found: Explanation) -> str:
             "".join(parts) + "\n",
             "Each choice of rounding was changed alone, in floating point with the same integers, and scored on "
             f"{rows} rows of {scored}:\n",
-            report.markdown_table(report.ablation_rows(found)) + "\n",
+            report.markdown_table(report.ablation_rows(explanation)) + "\n",
             "What each linear layer is given, and the relative error of rounding it:\n",
-            report.markdown_table(report.spread_rows(found)) + "\n",
+            report.markdown_table(report.spread_rows(explanation)) + "\n",
         ]
     )
 

@@ -70,8 +70,10 @@ def keep(paths: RunPaths, target: Path) -> None:
             if size_bytes(draft) + masks.stat().st_size <= MOST_BYTES:
                 shutil.copyfile(masks, kept.round(number) / masks.name)
         assert size_bytes(draft) <= MOST_BYTES, "the journal alone is too long"
-        found = [file for file in draft.rglob("*") if file.is_file() and str(paths.root.parent).encode() in file.read_bytes()]
-        assert not found, f"{found} name a folder of this machine"
+        telltale_files = [
+            file for file in draft.rglob("*") if file.is_file() and str(paths.root.parent).encode() in file.read_bytes()
+        ]
+        assert not telltale_files, f"{telltale_files} name a folder of this machine"
 
 
 if __name__ == "__main__":

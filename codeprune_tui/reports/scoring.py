@@ -26,7 +26,7 @@ def text(scoring: Scoring) -> str:
     heads = _heads(scoring)
     rows = [["", *heads.values()]]
     for one in scoring.files:
-        mark = "" if len(one.rows) == _wanted(scoring) else f" ({len(one.rows):,} of {_wanted(scoring):,} rows)"
+        mark = "" if len(one.rows) == _expected_rows(scoring) else f" ({len(one.rows):,} of {_expected_rows(scoring):,} rows)"
         rows.append([_name(one) + mark, *(score(one.intervals[name].value) for name in heads)])
         rows.append(["95 % interval", *(between(one.intervals.get(name)) for name in heads)])
     if scoring.floors is not None:
@@ -140,7 +140,7 @@ def _floor(scoring: Scoring, name: str, floor: metrics.Scores, measure: str) -> 
     return scoring.semantic_floors.get(name) if measure == "semantic" else getattr(floor, measure)
 
 
-def _wanted(scoring: Scoring) -> int:
+def _expected_rows(scoring: Scoring) -> int:
     return scoring.expected or len(scoring.gold.texts)
 
 

@@ -139,7 +139,7 @@ class Gpus:
 
     def __init__(self) -> None:
         self._library: Any = None  # a module without types, or None
-        self._asked = False
+        self._tried = False
 
     def measure(self, pid: int) -> tuple[Gpu, ...]:
         """The GPUs that a process uses; all, where the driver does not tell which these are."""
@@ -156,12 +156,12 @@ class Gpus:
     def close(self) -> None:
         """Lets the library go."""
         if self._library is not None:
-            self._told(self._library.nvmlShutdown)
+            self._answer(self._library.nvmlShutdown)
 
     def _open(self) -> None:
-        if self._asked:
+        if self._tried:
             return
-        self._asked = True
+        self._tried = True
         try:
             import pynvml
         except ImportError:
@@ -173,8 +173,8 @@ class Gpus:
         self._library = pynvml
 
     def _measure(self, number: int, handle: object) -> Gpu:
-        rates = self._told(self._library.nvmlDeviceGetUtilizationRates, handle)
-        memory = self._told(self._library.nvmlDeviceGetMemoryInfo, handle)
+        rates = self._answer(self._library.nvmlDeviceGetUtilizationRates, handle)
+        memory = self._answer(self._library.nvmlDeviceGetMemoryInfo, handle)
         return Gpu(
             number,
             None if rates is None else rates.gpu / 100,
@@ -183,10 +183,10 @@ class Gpus:
         )
 
     def _processes(self, handle: object) -> set[int]:
-        processes = self._told(self._library.nvmlDeviceGetComputeRunningProcesses, handle)
+        processes = self._answer(self._library.nvmlDeviceGetComputeRunningProcesses, handle)
         return {process.pid for process in processes or ()}
 
-    def _told(self, question: Callable[..., Any], *arguments: object) -> Any:
+    def _answer(self, question: Callable[..., Any], *arguments: object) -> Any:
         """The answer, or None where this GPU or its driver has none."""
         try:
             return question(*arguments)

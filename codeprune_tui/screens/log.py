@@ -126,7 +126,7 @@ class LogScreen(Screen[None]):
         """Shows the run's state, and the place in the log; repaints only what differs."""
         self.query_one(StatusLine).show(self.frame.status())
         pager = self.query_one(Pager)
-        at, matches = pager.found
+        at, matches = pager.match_position
         parts: list[str | tuple[str, str]] = [(self._text.name, "bold")]
         if text := self.query_one("#log-search", Input).value:
             parts.append(f"  “{plain(text, 20)}” {f'match {at} of {matches:,}' if matches else 'not found'}")

@@ -25,7 +25,7 @@ from core.spec.schedule import sparsities
 from ..runs import client, cost_text, shell_command
 from ..runs.choices import PICKABLE, sources
 from ..runs.costing import CostFinder, Costs
-from ..views.form import COMMON, FOLDED, Outcome, Value, fields, judge, told, toml, values, verdict
+from ..views.form import COMMON, FOLDED, Outcome, Value, explicit_values, fields, judge, toml, values, verdict
 from ..views.plain import plain
 from ..widgets.field import FieldRow
 from ..widgets.spark import bars
@@ -74,7 +74,7 @@ class NewRunScreen(ModeScreen):
         self._empty_rows = False
         self.is_built = False
         """Whether the form has its rows; keys wait for them."""
-        self._wanted = ""
+        self._key_to_focus = ""
 
     def body(self) -> ComposeResult:
         """The form, the preview, and the verdict."""
@@ -112,15 +112,15 @@ class NewRunScreen(ModeScreen):
             await event.collapsible.query_one(Collapsible.Contents).mount_all(rows_of(keys))
             self._empty_rows = True
             self.call_later(self._fill_rows)
-        elif self._wanted:
-            self.call_after_refresh(self._go_to, self._wanted)
+        elif self._key_to_focus:
+            self.call_after_refresh(self._go_to, self._key_to_focus)
 
     def _fill_rows(self) -> None:
         """Shows the values of rows that are new; once for all folds that were opened together."""
         if self._empty_rows:
             self._empty_rows = False
             self._judge(show_all=True, over=False)
-            self._go_to(self._wanted)
+            self._go_to(self._key_to_focus)
 
     def on_mount(self) -> None:
         """Shows the defaults, or the recipe that was put in before there was a form."""
@@ -140,7 +140,7 @@ class NewRunScreen(ModeScreen):
 
     def load(self, recipe: Recipe) -> None:
         """Puts a recipe into the form."""
-        self._entries = told(recipe)
+        self._entries = explicit_values(recipe)
         if self.is_built:
             self._judge(show_all=True)
 
@@ -309,12 +309,12 @@ class NewRunScreen(ModeScreen):
 
     def _go_to(self, key: str) -> None:
         """Puts the focus on a key's control, once its fold is open."""
-        self._wanted = ""
+        self._key_to_focus = ""
         if key == "name":
             self.query_one("#name").focus()
         for fold in self.query(Fold):
             if key in fold.keys and fold.collapsed:
-                self._wanted = key  # its rows may have to be made first
+                self._key_to_focus = key  # its rows may have to be made first
                 fold.collapsed = False
                 return
         for row in self.query(FieldRow):

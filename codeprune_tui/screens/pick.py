@@ -55,7 +55,7 @@ class PickValue(ModalScreen[str | None]):
         super().__init__()
         self._question = question
         self._sources = sources
-        self._found: list[Candidate] = []
+        self._candidates: list[Candidate] = []
         self._left = len(sources)
         self._shown: list[str] = []
 
@@ -89,8 +89,8 @@ class PickValue(ModalScreen[str | None]):
     def on_pick_value_found(self, event: Found) -> None:
         """Adds candidates, each value once."""
         event.stop()
-        known = {each.value for each in self._found}
-        self._found += [each for each in event.candidates if each.value not in known]
+        known = {each.value for each in self._candidates}
+        self._candidates += [each for each in event.candidates if each.value not in known]
         self._left = event.left
         self._show()
 
@@ -104,7 +104,7 @@ class PickValue(ModalScreen[str | None]):
         typed = self.query_one("#filter", Input).value.strip()
         options = self.query_one(OptionList)
         before = self._shown[options.highlighted] if options.highlighted is not None else None
-        fits = matching(self._found, typed)
+        fits = matching(self._candidates, typed)
         shown = [(each.value, Content.assemble(each.label, (f"  {each.detail}", "$text-muted"))) for each in fits[:MOST_SHOWN]]
         if typed and all(value != typed for value, _ in shown):
             shown.append((typed, Content.assemble(plain(typed, 200), ("  as typed", "$text-muted"))))

@@ -86,7 +86,7 @@ class PlaygroundScreen(ModeScreen):
         super().__init__()
         self._playground = Playground(self._hear)
         self._talk = Conversation()
-        self._found = -1
+        self._text_id = -1
         """Number of the text that the listed methods come from."""
         self._tried = ("", "")
         """Qualified name and source of the method that was last commented."""
@@ -216,7 +216,7 @@ class PlaygroundScreen(ModeScreen):
         match reply:
             case MethodsFound():
                 if self._talk.is_about(reply, self._ruby.text):
-                    self._found, self._warnings = reply.id, complaints(reply)
+                    self._text_id, self._warnings = reply.id, complaints(reply)
                     self._ruby.show_methods(reply.methods)
                     if not reply.methods:
                         self._opinions.clear()
@@ -297,7 +297,7 @@ class PlaygroundScreen(ModeScreen):
     def _ask(self) -> None:
         """Asks the columns whose comment is not about the method that is shown."""
         question, method = Question(self._talk.reading, self._ruby.at, self._beam), self._ruby.method
-        if method is None or self._gone or self._found != self._talk.reading:  # a newer text is still being read
+        if method is None or self._gone or self._text_id != self._talk.reading:  # a newer text is still being read
             return
         models = self._opinions.ask(question, self.frame.clock())
         if not models:
@@ -411,7 +411,7 @@ class PlaygroundScreen(ModeScreen):
         if answer is not None:
             entry = entries[int(answer)]
             self._take_pasted(entry.source)
-            self._ruby.wanted = entry.method
+            self._ruby.method_to_show = entry.method
 
     # What is shown
 

@@ -160,7 +160,7 @@ class RunsScreen(ModeScreen):
         table, now = self._table, self.frame.clock()
         shown = [info for info in runs if self._filter.matches(info, now)]
         table.show(shown, self._marks, now)
-        retitle(table, self._told(len(runs)))
+        retitle(table, self._summary(len(runs)))
         self._show_match(bool(shown) or not runs)
         self._preview()
         self._show_damage()
@@ -181,7 +181,7 @@ class RunsScreen(ModeScreen):
             text = plain(self._filter.text, 60)
             note.update(Content.assemble(("No run matches ", ""), (text, "bold"), "; ", ("Esc", "bold"), " clears the filter."))
 
-    def _told(self, number: int) -> str:
+    def _summary(self, number: int) -> str:
         """Says how many runs there are, which of them are shown, and in what order."""
         number_of = f"{count(len(self._table.cells))} of {count(number)}" if self._filter.tests else count(number)
         marked = f" · {count(len(self._marks))} marked" if self._marks else ""

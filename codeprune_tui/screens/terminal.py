@@ -34,7 +34,7 @@ class TmuxAnswered(Message):
 
     def __init__(self, settings: Mapping[str, str]) -> None:
         super().__init__()
-        self.found = settings
+        self.settings = settings
 
 
 class TerminalScreen(ModalScreen[None]):
@@ -75,7 +75,7 @@ class TerminalScreen(ModalScreen[None]):
 
     def on_tmux_answered(self, message: TmuxAnswered) -> None:
         """Shows its settings."""
-        self._tmux = message.found
+        self._tmux = message.settings
         self._show()
 
     def on_resize(self) -> None:
@@ -88,7 +88,7 @@ class TerminalScreen(ModalScreen[None]):
         if self.is_mounted:
             self._show()
 
-    def found(self) -> list[Fact]:
+    def facts(self) -> list[Fact]:
         """The facts that are known now."""
         size = (self.app.size.width, self.app.size.height)
         colours = None if self.app.no_color else self.app.console.color_system
@@ -96,7 +96,7 @@ class TerminalScreen(ModalScreen[None]):
 
     def _show(self) -> None:
         parts: list[str | tuple[str, str]] = [("This terminal\n", "bold $text-primary")]
-        for fact, line, advice in as_lines(self.found()):
+        for fact, line, advice in as_lines(self.facts()):
             parts += [(line[:1], f"bold {STYLES[fact.kind]}"), f"{line[1:]}\n", (self._indented(advice), "$text-muted")]
         parts += [("·", "bold $text-muted"), " clipboard\n", (self._indented(CLIPBOARD), "$text-muted")]
         self.query_one("#terminal-facts", Static).update(Content.assemble(*parts))

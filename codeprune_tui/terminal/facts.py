@@ -44,7 +44,7 @@ class Fact:
     """One thing about the terminal."""
 
     name: str
-    found: str
+    value: str
     """Safe to show."""
     kind: Literal["good", "note", "warning"] = "note"
     advice: str = ""
@@ -211,4 +211,4 @@ def sample_lines() -> list[str]:
 
 def as_lines(checked: Sequence[Fact]) -> list[tuple[Fact, str, str]]:
     """(fact, its line without the advice, its advice)."""
-    return [(fact, f"{SIGN[fact.kind]} {fact.name:<10}{fact.found}", fact.advice) for fact in checked]
+    return [(fact, f"{SIGN[fact.kind]} {fact.name:<10}{fact.value}", fact.advice) for fact in checked]

@@ -107,7 +107,7 @@ def values(recipe: Recipe) -> dict[str, Value]:
     return flat
 
 
-def told(recipe: Recipe) -> dict[str, Value]:
+def explicit_values(recipe: Recipe) -> dict[str, Value]:
     """The keys that have to be written: their values differ from the ones that they would have by default."""
     silent = values(Recipe.model_validate({"training": {"preset": recipe.training.preset}}))
     entries = {key: value for key, value in values(recipe).items() if value != silent[key]}
@@ -119,7 +119,7 @@ def told(recipe: Recipe) -> dict[str, Value]:
 def toml(recipe: Recipe) -> str:
     """The recipe as TOML, with only the keys that have to be written."""
     order = list(fields())
-    return tomlkit.dumps(_nested(dict(sorted(told(recipe).items(), key=lambda item: order.index(item[0])))))
+    return tomlkit.dumps(_nested(dict(sorted(explicit_values(recipe).items(), key=lambda item: order.index(item[0])))))
 
 
 def total_steps(recipe: Recipe) -> int:

@@ -140,7 +140,7 @@ class RunView:
     last: Event | None = None
     turn: Event | None = None
     """The last start, pause, resume, stop, failure or end."""
-    asked: str = ""
+    pending_command: str = ""
     """A command that the worker has taken but not carried out yet."""
 
     round: int = 0
@@ -294,7 +294,7 @@ def _apply(view: RunView, event: Event) -> RunView:
         case Paused() | Resumed() | Stopped() | Failed() | RunFinished():
             return _turn(view, event)
         case CommandTaken():
-            return replace(view, asked="" if what.command == "resume" else what.command)
+            return replace(view, pending_command="" if what.command == "resume" else what.command)
         case DataLoaded():
             return replace(view, data=(*(old for old in view.data if old.split != what.split), what)[-20:])
         case FloorsMeasured():
@@ -335,7 +335,7 @@ def _start(view: RunView, event: Event, what: RunStarted) -> RunView:
         host=what.host,
         pid=what.pid,
         turn=event,
-        asked="",
+        pending_command="",
         decoding=None,
         anchor=None,
         failure=None,
@@ -383,7 +383,7 @@ def _turn(view: RunView, event: Event) -> RunView:
     return replace(
         view,
         turn=event,
-        asked="",
+        pending_command="",
         anchor=None,
         decoding=view.decoding if isinstance(what, Paused | Resumed) else None,
         failure=what if isinstance(what, Failed) else None,
@@ -556,9 +556,9 @@ def standing(view: RunView, held: bool, now: float, taken: float = 0.0) -> str:
         case Stopped() | Failed():
             return "STARTING…" if silent > STARTING_GRACE_S else str(run_state(events, False, now))
     if state is State.PAUSED:
-        return "STOPPING…" if view.asked == "stop" else str(state)
+        return "STOPPING…" if view.pending_command == "stop" else str(state)
     if state is State.STALE:
         return f"{state} {duration(float(int(silent)))}"
-    if view.asked == "pause":
+    if view.pending_command == "pause":
         return "PAUSING…"
-    return "STOPPING…" if view.asked == "stop" else str(state)
+    return "STOPPING…" if view.pending_command == "stop" else str(state)

@@ -64,7 +64,7 @@ class BlockMap(ScrollView, can_focus=False):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._found: MatrixMeasured | None = None
+        self._figures: MatrixMeasured | None = None
         self._by_row = True
         self._note = ""
         self._strips: Sequence[Strip] = ()
@@ -77,8 +77,8 @@ class BlockMap(ScrollView, can_focus=False):
             by_row: As `map_strips` wants it.
             note: What to say where there is nothing to show.
         """
-        if (figures, by_row, note) != (self._found, self._by_row, self._note):
-            self._found, self._by_row, self._note = figures, by_row, note
+        if (figures, by_row, note) != (self._figures, self._by_row, self._note):
+            self._figures, self._by_row, self._note = figures, by_row, note
             self._draw()
 
     def on_resize(self) -> None:
@@ -99,7 +99,7 @@ class BlockMap(ScrollView, can_focus=False):
 
     def _draw(self) -> None:
         tones = tones_of(self.app.theme)
-        strips = map_strips(self._found, self.size.width, self._by_row, tones) if self._found is not None else []
+        strips = map_strips(self._figures, self.size.width, self._by_row, tones) if self._figures is not None else []
         self._strips = strips or [Strip([Segment(f" {self._note}"[: max(1, self.size.width)])])]
         self.virtual_size = Size(max(strip.cell_length for strip in self._strips), len(self._strips))
         self.refresh()

@@ -83,8 +83,8 @@ class Opinion(Vertical):
         self.method = PLAIN
         """How the model is quantized in memory."""
         self.state: State = None
-        self.asked: object = None
-        """What it was last asked for; whoever asks knows what that means."""
+        self.question: object = None
+        """The last question to the model; the caller knows what it means."""
         self._known: dict[str, Choice] = {}
         self._narrow = False
 
@@ -112,7 +112,7 @@ class Opinion(Vertical):
 
     def choose(self, choice: Choice | None, method: str = PLAIN) -> None:
         """Puts a model in, as if nobody had chosen it."""
-        self.choice, self.method, self.state, self.asked = choice, method, None, None
+        self.choice, self.method, self.state, self.question = choice, method, None, None
         self._fill()
 
     @property
@@ -141,7 +141,7 @@ class Opinion(Vertical):
         event.stop()
         path = event.value if isinstance(event.value, str) else ""
         if path != (self.choice.path if self.choice else ""):
-            self.choice, self.state, self.asked = self._known.get(path), None, None
+            self.choice, self.state, self.question = self._known.get(path), None, None
             if self.choice is not None and self.choice.saved_as:
                 self.method = PLAIN  # it cannot be quantized once more
             self.post_message(self.ModelChosen())

@@ -116,12 +116,12 @@ class Opinions(Grid):
         Returns:
             The models of these columns.
         """
-        if all(column.choice is None or _asked(column, question) for column in self.columns):
+        if all(column.choice is None or _is_asked(column, question) for column in self.columns):
             return []
         # A new request breaks off the one that some columns still wait for: it has to ask for these once more.
         waiting = [column for column in self.columns if column.choice is not None and not _answered(column, question)]
         for column in waiting:
-            column.asked = question
+            column.question = question
             if not isinstance(column.state, Waiting):
                 column.state = Waiting("Waiting for its turn…", now)
         return list(dict.fromkeys(column.variant for column in waiting if column.variant is not None))
@@ -135,12 +135,12 @@ class Opinions(Grid):
     def lose(self, why: str) -> None:
         """Shows that the process is gone, and no model will answer."""
         for column in self.columns:
-            column.asked, column.state = None, why
+            column.question, column.state = None, why
 
     def clear(self) -> None:
         """Clears the comments: their text is gone."""
         for column in self.columns:
-            column.asked = column.state = None
+            column.question = column.state = None
             column.show(None, 0.0)
 
     def show(self, now: float) -> None:
@@ -163,9 +163,9 @@ class Opinions(Grid):
         return [(column.label, plain(column.best)) for column in shown if column.choice and column.best]
 
 
-def _asked(column: Opinion, question: Question) -> bool:
-    return column.asked == question and isinstance(column.state, Commented | ModelFailed | Waiting)
+def _is_asked(column: Opinion, question: Question) -> bool:
+    return column.question == question and isinstance(column.state, Commented | ModelFailed | Waiting)
 
 
 def _answered(column: Opinion, question: Question) -> bool:
-    return column.asked == question and isinstance(column.state, Commented | ModelFailed)
+    return column.question == question and isinstance(column.state, Commented | ModelFailed)

@@ -29,7 +29,7 @@ class Pager(Following):
         """Whether the first line is a heading."""
         self._rows: list[int] = []
         """How many rows each line takes at that width."""
-        self._wanted = ""
+        self._search_text = ""
         self._matches: list[int] = []
         self._chosen: int | None = None
         """Number of the line that the search went to."""
@@ -50,7 +50,7 @@ class Pager(Following):
             self._chosen = None
         elif self._chosen is not None:
             self._chosen = self._chosen - gone if self._chosen >= gone else None
-        self._matches = matching(self._lines, self._wanted)
+        self._matches = matching(self._lines, self._search_text)
         # All lines but the last are as they were, only fewer: measuring fifty thousand takes too long for each new one.
         first = bool(heading)
         kept = max(0, len(known) - gone - 1 - first) if same and first == self._headed else 0
@@ -59,7 +59,7 @@ class Pager(Following):
 
     def find(self, text: str) -> None:
         """Marks all places of a text and goes to the first one from the top of the view on; "" takes the marks away."""
-        self._wanted, self._chosen = text, None
+        self._search_text, self._chosen = text, None
         self._matches = matching(self._lines, text)
         if self._matches:
             top = self.place(round(self.scroll_offset.y))[0]
@@ -77,7 +77,7 @@ class Pager(Following):
             self._go(next((line for line in reversed(self._matches) if line < current), self._matches[-1]))
 
     @property
-    def found(self) -> tuple[int, int]:
+    def match_position(self) -> tuple[int, int]:
         """(which match was gone to, counted from 1; how many lines match)."""
         at = self._matches.index(self._chosen) + 1 if self._chosen in self._matches else 0
         return at, len(self._matches)
@@ -104,7 +104,7 @@ class Pager(Following):
     def _strip(self, line: int, begin: int, piece: str) -> Strip:
         """A row of a line, with its matches marked; a match may go on in the next row."""
         mark, segments, at = CHOSEN if line == self._chosen else FOUND, [], 0
-        for first, last in spans(self._lines[line], self._wanted):
+        for first, last in spans(self._lines[line], self._search_text):
             left, right = max(first - begin, at), min(last - begin, len(piece))
             if left < right:
                 segments += [Segment(piece[at:left]), Segment(piece[left:right], mark)]

@@ -70,7 +70,7 @@ class RubySource(Horizontal):
         self.at = 0
         """Place of the method that is shown."""
         self._wide = False
-        self.wanted = ""
+        self.method_to_show = ""
         """Qualified name of the method to show once the text has been read."""
 
     def compose(self) -> ComposeResult:
@@ -136,8 +136,8 @@ class RubySource(Horizontal):
     def show_methods(self, methods: Sequence[Found]) -> None:
         """Lists the methods of the text."""
         self.methods = list(methods)
-        same = [index for index, method in enumerate(self.methods) if method.qualified == self.wanted]
-        self.at, self.wanted = same[0] if same else min(self.at, max(0, len(self.methods) - 1)), ""
+        same = [index for index, method in enumerate(self.methods) if method.qualified == self.method_to_show]
+        self.at, self.method_to_show = same[0] if same else min(self.at, max(0, len(self.methods) - 1)), ""
         if self.editor.has_focus:
             self.at = self._under_cursor()
         self._list()
