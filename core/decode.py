@@ -190,9 +190,8 @@ def _beams(model: CodeToText, sources: Tensor, search: Search) -> list[list[Hypo
         count += end.sum(1)
         best_ended = best_ended.maximum(score.masked_fill(~end, -torch.inf).amax(1))
         done = top_ended & (count >= beam)
-        if (
-            search.n_best == 1 and not search.length_penalty
-        ):  # scores only fall, so no unfinished sentence can overtake an ended one
+        # Scores only fall, so no unfinished sentence can overtake an ended one.
+        if search.n_best == 1 and not search.length_penalty:
             done |= best_ended >= score.masked_fill(end, -torch.inf).amax(1)
         leaving = [True] * len(going) if time + 1 == max_length else done.tolist()
         if any(leaving):

@@ -1,1 +1,1 @@
-"""What can be said of a model that nobody has loaded: sizes, costs, layout. Without torch."""
+"""Facts about a model that is not loaded: sizes, costs, layout. Without torch."""

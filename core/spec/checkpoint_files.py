@@ -1,7 +1,7 @@
-"""Finds the files of a model in a folder, without opening weights: what `weightfiles` reads, and what can be said before a run.
+"""Finds the files of a model in a folder without opening weights, for `weightfiles` and for checks before a run.
 
-Knows names of files only, and of an index what it names. Torch-free, so that a path that leads nowhere is refused before there
-is a run to fail.
+Knows only names of files, and those that an index lists. Torch-free, so that a path that leads nowhere is refused before there is
+a run that could fail.
 """
 
 import difflib
@@ -17,28 +17,28 @@ from .weightheaders import INDEX, shards
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""Names a weights file may have; the first one found is taken."""
+"""Possible names of a weights file; the first one that exists is taken."""
 INDEXES = tuple(f"{name}{INDEX}" for name in WEIGHTS)
-"""Names of the index of a model in several files, where there is no single one."""
+"""Possible names of the index of a model in several files, where there is no single file."""
 
 ONNX_FILES = ("encoder.onnx", "decoder.onnx")
 """The two graphs of a model that was exported to ONNX."""
 TUNED = "finetuned"
-"""Another: whether its decoder has learned to write comments."""
+"""Another key: whether the model's decoder has learned to write comments."""
 PRECISION = "onnx"
 """Key of such a model's `config.json`: fp32, fp16 or int8."""
 
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
-"""Files a tokenizer may consist of; the first complete set is taken."""
+"""Sets of files that a tokenizer may consist of; the first complete one is taken."""
 
 READER = "reader.json"
-"""Says what the text of a source goes through before it is tokenized."""
+"""File with the steps that the text of a source goes through before it is tokenized."""
 
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def local_weights(source: str | Path) -> Path | None:
-    """The weights file (or index of several) meant by `source`, a `config.json` beside it; None where only the hub can know.
+    """The weights file (or index of several) of `source`, with a `config.json` beside it; None where only the hub can tell.
 
     Args:
         source: Folder, weights file, index, or hub name.
@@ -84,7 +84,7 @@ def is_onnx(source: str | Path) -> bool:
 
 
 def local_tokenizer(source: str | Path) -> Path | None:
-    """The folder with the tokenizer of `source`; None where only the hub can know.
+    """The folder with the tokenizer of `source`; None where only the hub can tell.
 
     Args:
         source: Folder, weights file, or hub name.
@@ -121,7 +121,7 @@ def _must_be_regular(path: Path) -> None:
 
 
 def no_model(path: Path) -> ModelError:
-    """The error for a path that is not there, with the nearest name that is."""
+    """The error for a path that does not exist, with the nearest name that does."""
     existing, missing = path.parent, path.name
     while not existing.is_dir():
         existing, missing = existing.parent, existing.name
@@ -131,7 +131,7 @@ def no_model(path: Path) -> ModelError:
 
 
 def _no_such_word(name: str) -> ModelError:
-    """The error for one word that is neither here nor downloaded: a slip more often than one of the hub's few old names."""
+    """The error for a single word that is neither a file nor downloaded: usually a slip, rarely an old name of the hub."""
     known = {entry.name: entry.name for entry in Path().iterdir()} | {Path(path).name: path for path in (FINETUNED, PRETRAINED)}
     near = difflib.get_close_matches(name, known, n=1)
     return ModelError(
@@ -142,10 +142,10 @@ def _no_such_word(name: str) -> ModelError:
 
 
 def _local(source: str | Path) -> Path | None:
-    """`source` as a path that exists; None where it may be a hub name.
+    """`source` as an existing path; None where it may be a hub name.
 
     Raises:
-        ModelError: It is neither, or cannot be looked at.
+        ModelError: It is neither, or cannot be read.
     """
     try:
         path = Path(source).expanduser()

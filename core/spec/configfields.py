@@ -1,7 +1,7 @@
-"""What the entries of a model's `config.json` may be: their kinds and limits, held before anything is made of them.
+"""Kinds and limits of the entries of a model's `config.json`, checked before a model is made from them.
 
-The limits lie far above the models there are (the largest RoBERTa: 24 layers of width 1,024); behind them lie only mistakes and
-files made to exhaust a machine. Torch-free, so that a form refuses what a worker would.
+The limits lie far above existing models (the largest RoBERTa: 24 layers of width 1,024); beyond them are only mistakes and files
+made to exhaust a machine. Torch-free, so that a form refuses what a worker would.
 """
 
 import math
@@ -25,7 +25,7 @@ SIZES: dict[str, tuple[int, int]] = {
 """Whole numbers: name -> least, most."""
 
 LISTS = {"heads_by_layer": "num_attention_heads", "neurons_by_layer": "intermediate_size"}
-"""Whole numbers, one for each encoder layer: name -> the entry whose limits hold for each."""
+"""Whole numbers, one for each encoder layer: name -> the entry whose limits apply to each."""
 
 SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "decoder_dropout")
 """Numbers in [0, 1]."""
@@ -37,17 +37,17 @@ SWITCHES = ("split_identifiers", "pretrained_only")
 """True or false."""
 
 NULLABLE = ("decoder_heads", "quantization", *LISTS)
-"""What may be null, that is, not given."""
+"""Entries that may be null, that is, not given."""
 
 TEXTS = ("hidden_act", "quantization")
-"""Names, whose values whoever uses them checks."""
+"""Names, whose values are checked where they are used."""
 
 
 def field_problem(facts: Mapping[str, object]) -> str | None:
-    """What is wrong with the first entry that cannot be, in words that follow the file's name; None where all can be.
+    """The problem of the first impossible entry, in words that follow the file's name; None where there is none.
 
     Args:
-        facts: Entries of a `config.json`; unknown names are passed over.
+        facts: Entries of a `config.json`; unknown names are ignored.
     """
     for name, value in facts.items():
         if value is None and name in NULLABLE:
@@ -66,21 +66,21 @@ def field_problem(facts: Mapping[str, object]) -> str | None:
 
 
 def check_fields(facts: Mapping[str, object], path: Path) -> None:
-    """Refuses a configuration with an entry that cannot be.
+    """Refuses a configuration with an impossible entry.
 
     Args:
         facts: As for `field_problem`.
         path: The `config.json`, for the error.
 
     Raises:
-        ModelError: Names the entry, what it may be, and the file.
+        ModelError: Names the entry, its possible values, and the file.
     """
     if problem := field_problem(facts):
         raise ModelError(f"{path} {problem}.", "Correct it, or copy the file again.")
 
 
 def short(value: object, most: int = 60) -> str:
-    """A value for an error's text, however large or deep it is."""
+    """A value for the text of an error, however large or deeply nested."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # a number of thousands of digits; lists inside lists
@@ -89,7 +89,7 @@ def short(value: object, most: int = 60) -> str:
 
 
 def _broken_rule(name: str, value: object) -> str:
-    """What `name` must be, where `value` is not that; else empty."""
+    """The rule for `name` where `value` breaks it; else empty."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if name in SIZES:
         least, most = SIZES[name]

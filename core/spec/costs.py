@@ -1,8 +1,8 @@
-"""What a run needs on disk, before it begins.
+"""Computes the disk space that a run needs, before it begins.
 
-Follows what is written where: `round_end` and `pretrain` (rounds), `lottery` (rewind weights), `trainer` (the resume checkpoint
-holds the weights, AdamW's two moments and the masks), `masks` (one bit a prunable weight). Journal, predictions and headers, a
-few hundred kilobytes in all, are left out. Torch-free.
+Follows the modules that write files: `round_end` and `pretrain` (rounds), `lottery` (rewind weights), `trainer` (the resume
+checkpoint holds the weights, AdamW's two moments and the masks), `masks` (one bit a prunable weight). Journal, predictions and
+headers, a few hundred kilobytes in all, are left out. Torch-free.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from ..recipe import Recipe
 from . import roberta, sizes
 
 FLOAT_BYTES = 4
-"""Everything is stored in float32, whatever precision it was trained in."""
+"""Bytes of a stored weight: everything is stored in float32, whatever the precision of training."""
 MOMENTS = 2
-"""AdamW's, of each weight that has had a gradient; the resume checkpoint holds them beside the weights."""
+"""Moments of AdamW for each weight that has had a gradient; the resume checkpoint holds them beside the weights."""
 
 
 @dataclass(frozen=True)
@@ -22,34 +22,34 @@ class DiskNeed:
 
     parameters: int
     prunable: int
-    """Weights that carry a mask."""
+    """Number of weights that carry a mask."""
     rounds: int
     """Bytes of all rounds together."""
     rewind: int
-    """Of the weights that a rewind goes back to."""
+    """Bytes of the weights that rounds rewind to."""
     resume: int
-    """Of the resume checkpoint, and of the best weights of a round where the picker wants them."""
+    """Bytes of the resume checkpoint, and of the best weights of a round where the picker needs them."""
     draft: int
-    """Of the second resume checkpoint that is there while the first is replaced, less the last round, which is not there yet."""
+    """Bytes of the second resume checkpoint while the first is replaced, minus the last round, which is not there yet."""
 
     @property
     def total(self) -> int:
-        """At the end."""
+        """Bytes at the end of the run."""
         return self.rounds + self.rewind + self.resume
 
     @property
     def peak(self) -> int:
-        """At most, for a moment."""
+        """Most bytes at any moment of the run."""
         return self.total + max(0, self.draft)
 
 
 def disk_need(recipe: Recipe, tensors: sizes.Tensors, tokenizer_bytes: int = 0) -> DiskNeed:
-    """Bytes of a whole run.
+    """Computes the bytes of a whole run.
 
     Args:
-        recipe: What it does.
-        tensors: Its model's parameters.
-        tokenizer_bytes: Of the tokenizer, which every round holds, too.
+        recipe: The run's recipe.
+        tensors: The parameters of its model.
+        tokenizer_bytes: Bytes of the tokenizer, which every round holds, too.
     """
     weights, masked = sum(tensors.values()), sizes.prunable(tensors, recipe.pruning.prunable)
     bits = -(-masked // 8)
@@ -63,13 +63,13 @@ def disk_need(recipe: Recipe, tensors: sizes.Tensors, tokenizer_bytes: int = 0) 
 
 
 def _stored(recipe: Recipe, tensors: sizes.Tensors) -> int:
-    """Weights that a round holds: pre-training on masked tokens keeps the encoder alone."""
+    """Number of weights in a round: pre-training on masked tokens keeps the encoder alone."""
     encoder_only = recipe.kind == "pretrain" and recipe.pretraining.objective == "mask"
     return sum(size for name, size in tensors.items() if not encoder_only or name.startswith("encoder."))
 
 
 def _trained(recipe: Recipe, tensors: sizes.Tensors) -> int:
-    """Weights that have a gradient: never the pooler, which nothing reads; with masked tokens no decoder is there to have one."""
+    """Number of weights with a gradient: without the pooler, whose output is not used, and on masked tokens without a decoder."""
     if recipe.kind == "lottery" and recipe.order == "prune-first" and recipe.rounds == 0:
         return 0
     encoder_only = recipe.kind == "pretrain" and recipe.pretraining.objective == "mask"

@@ -1,7 +1,7 @@
-"""What the model that a run starts from was pruned with before, and what the recipe can still prune of it.
+"""Sparsity of the model that a run starts from, and what its recipe can still prune.
 
-Two figures that must not be mixed: how sparse the weights are that the recipe prunes, and how sparse the model came. Both follow
-from counts, one pair a matrix, so a recipe can be judged before any worker is there. Reads masks, never a weight; torch-free.
+Two figures must not be mixed: the sparsity of the weights that the recipe prunes, and that of the model before the run. Both
+follow from counts, one pair a matrix, so a recipe can be judged before there is a worker. Reads masks, never weights; torch-free.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from .maskbits import MASKS, prune_counts, read_bits
 from .schedule import sparsities
 
 Counts = Mapping[str, tuple[int, int]]
-"""Parameter name -> (weights pruned, weights); of every matrix that a preset can prune, and of every other one with a mask."""
+"""Parameter name -> (weights pruned, weights), for every matrix that a preset can prune and every other one with a mask."""
 
 
 UNSEEN = "Whether the model comes pruned shows only once it is loaded: pytorch_model.bin is not opened before that."
@@ -26,10 +26,10 @@ KEPT_ZEROS = "Which weights are 0, and so count as pruned, shows only once the m
 
 
 def counts_of(recipe: Recipe) -> Counts | None:
-    """How the model that a recipe starts from is pruned; None where that shows only once it is loaded.
+    """Counts of the model that a recipe starts from; None where they are known only once it is loaded.
 
     Args:
-        recipe: With local paths that are absolute, or count from the working directory.
+        recipe: A recipe whose local paths are absolute or relative to the working directory.
     """
     new, path = recipe.model.path == NEW_MODEL, Path(recipe.model.path)
     folder = path.parent if _is_file(path) else path
@@ -43,20 +43,20 @@ def counts_of(recipe: Recipe) -> Counts | None:
 
 
 def before(counts: Counts) -> float:
-    """How sparse the model came: the pruned share of the matrices of which anything is pruned; 0 for a dense model."""
+    """The sparsity of the model before the run: the pruned share of the matrices of which anything is pruned; 0 if dense."""
     return _share([pair for pair in counts.values() if pair[0]])
 
 
 def reached(recipe: Recipe, counts: Counts) -> tuple[float, ...]:
-    """The sparsity of the weights that a recipe prunes after each round, the first as they come.
+    """The sparsity, after each round, of the weights that a recipe prunes; in the first, that before the run.
 
     Args:
         recipe: What is asked for.
-        counts: Of the model that it starts from.
+        counts: Counts of the model that it starts from.
 
     Returns:
-        One share in [0, 1] a round; never less than what was pruned before, for that stays pruned. A recipe without pruning
-        rounds has one: how sparse the model came.
+        One share in [0, 1] a round, never less than what was pruned before, because that stays pruned. A recipe without pruning
+        rounds has one: the sparsity of the model before the run.
     """
     if recipe.rounds == 0:
         return (before(counts),)
@@ -67,7 +67,7 @@ def reached(recipe: Recipe, counts: Counts) -> tuple[float, ...]:
 
 
 def description(counts: Counts) -> str:
-    """Where the model comes pruned, such as "encoder 90 %, decoder 50 % (2 of 4 matrices)"; "" for a dense one."""
+    """Sparsity of the parts of a pruned model, such as "encoder 90 %, decoder 50 % (2 of 4 matrices)"; "" for a dense one."""
     parts: dict[str, list[tuple[int, int]]] = {"encoder": [], "decoder": [], "other": []}
     for name, pair in counts.items():
         place = locate(name)
@@ -81,11 +81,11 @@ def description(counts: Counts) -> str:
 
 
 def warnings(recipe: Recipe, counts: Counts | None) -> list[str]:
-    """What whoever starts the recipe should know of the model that it starts from; [] for a dense one.
+    """Warnings about the model that a recipe starts from; [] for a dense one.
 
     Args:
         recipe: What is asked for.
-        counts: Of the model; None where they are not known.
+        counts: Counts of the model; None where they are not known.
     """
     if counts is None and recipe.model.keep_zeros:
         return [KEPT_ZEROS]
@@ -107,10 +107,10 @@ def warnings(recipe: Recipe, counts: Counts | None) -> list[str]:
 
 
 def zeros_warning(counts: Counts) -> str:
-    """What is said of a model with zeros that no mask keeps at 0.
+    """The warning about a model with zeros that no mask holds at 0.
 
     Args:
-        counts: Of the matrices with zeros.
+        counts: Counts of the matrices with zeros.
     """
     return (
         f"The model has exact zeros and no masks, as after prune.remove: {description(counts)}. They are trained like all other "
@@ -144,5 +144,5 @@ def _pruned(source: Path) -> dict[str, tuple[int, int]] | None:
         if beside.exists():
             return {name: (mask.count - mask.kept, mask.count) for name, mask in read_bits(beside).items()}
         return None if weights.suffix == ".bin" else prune_counts(weights)
-    except (CodepruneError, OSError, ValueError, TypeError):  # whoever loads it will say what is wrong
+    except (CodepruneError, OSError, ValueError, TypeError):  # loading it will say what is wrong
         return None

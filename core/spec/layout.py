@@ -1,6 +1,6 @@
-"""Where a parameter stands in the model, read off its name.
+"""The place of a parameter in the model, by its name.
 
-The names are the family's (`roberta`); here stands what is asked of them. No tensors, so that a screen can lay out a heatmap
+The names are the family's (`roberta`); this module interprets them. Without tensors, so that a screen can lay out a heatmap
 without torch.
 """
 
@@ -13,7 +13,7 @@ from .roberta import Part
 HEAD_ROWS = {"query", "key", "value"}
 """Matrices whose rows belong to attention heads, one head after the other."""
 HEAD_COLUMNS = {"output", "self-out", "cross-out"}
-"""Matrices whose columns do."""
+"""Matrices whose columns belong to attention heads, one head after the other."""
 
 _ATTENTION = {"query", "key", "value", "output"}
 _PRESETS: dict[PrunablePreset, tuple[set[str], set[str] | None]] = {
@@ -28,7 +28,7 @@ _PRESETS: dict[PrunablePreset, tuple[set[str], set[str] | None]] = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where a prunable matrix stands."""
+    """The place of a prunable matrix in the model."""
 
     part: Part
     layer: int
@@ -38,7 +38,7 @@ class Place:
 
 
 def locate(parameter: str) -> Place | None:
-    """Where a parameter stands, or None where it is no matrix that the presets can prune.
+    """The place of a parameter, or None where it is not a matrix that the presets can prune.
 
     Args:
         parameter: Its state-dict name.

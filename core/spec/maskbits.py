@@ -1,6 +1,6 @@
-"""The bits of masks as they lie in files: read here and nowhere else, as numpy arrays. Torch-free.
+"""The bits of masks in files: only this module reads them, as numpy arrays. Torch-free.
 
-A mask is one bit a weight, 1 = kept, in the order of the weight's elements, the last byte filled up with 0. The masks of a round
+A mask is one bit a weight, 1 = kept, in the order of the weight's elements, the last byte padded with 0. The masks of a round
 or of a model lie in `masks.safetensors`, whose metadata says their shapes. A checkpoint of `torch.nn.utils.prune` holds its masks
 as numbers beside the weights; of these only the counts are taken.
 """
@@ -20,7 +20,7 @@ from .configfields import short
 from .weightheaders import Stored, read_file_header, tensor_bytes
 
 MASKS = "masks.safetensors"
-"""Lies beside the weights in every round of a run."""
+"""Name of the masks' file, beside the weights in every round of a run."""
 SHAPES = "shapes"
 """The one key of the file's metadata: JSON, name -> shape. More keys would make the bytes differ from save to save."""
 
@@ -33,16 +33,16 @@ class MaskBits:
 
     bits: Bits
     shape: tuple[int, ...]
-    """Of its weight."""
+    """Shape of its weight."""
 
     @property
     def count(self) -> int:
-        """How many weights it is of."""
+        """Number of weights that the mask covers."""
         return prod(self.shape)
 
     @property
     def kept(self) -> int:
-        """How many of them are kept."""
+        """Number of weights that it keeps."""
         return int(np.bitwise_count(self.bits).sum())
 
 
@@ -52,10 +52,10 @@ def pack(mask: npt.NDArray[np.bool_]) -> Bits:
 
 
 def unpack(bits: Bits, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """The mask of a shape that `pack` made bits of.
+    """The mask of this shape whose bits `pack` made.
 
     Raises:
-        ValueError: There are more or fewer bits than the shape needs: a missing one would be read as pruned.
+        ValueError: The shape needs more or fewer bits; a missing one would be read as pruned.
     """
     count = prod(shape)
     if bits.dtype != np.uint8 or bits.shape != ((count + 7) // 8,):
@@ -64,7 +64,7 @@ def unpack(bits: Bits, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
 
 
 def read_bits(path: Path) -> dict[str, MaskBits]:
-    """The masks in a `masks.safetensors`.
+    """Reads the masks in a `masks.safetensors`.
 
     Args:
         path: The file.
@@ -98,7 +98,7 @@ def prune_counts(path: Path) -> dict[str, tuple[int, int]]:
     Raises:
         ModelError: The file is missing or damaged.
         OSError: It cannot be read.
-        ValueError: A mask is of no kind of number that there is.
+        ValueError: A mask has an unknown type of number.
     """
     header = read_file_header(path)
     counts = {}
@@ -106,14 +106,14 @@ def prune_counts(path: Path) -> dict[str, tuple[int, int]]:
         for name, stored in header.tensors.items():
             if name.endswith("_mask"):
                 content, size = tensor_bytes(file, header, name), stored.numbers
-                # Nothing but 0 has no bit set, whatever type of number a mask was saved as.
+                # Only 0 has no bit set, whatever type of number a mask was saved as.
                 kept = int(np.frombuffer(content, f"u{len(content) // size}").astype(bool).sum()) if size else 0
                 counts[name.removeprefix("module.").removesuffix("_mask")] = (size - kept, size)
     return counts
 
 
 def _check_shapes(shapes: object, tensors: Mapping[str, Stored]) -> None:
-    """A ValueError unless every mask's bits are exactly those that its shape asks for."""
+    """Raises a ValueError unless every mask has exactly the bits that its shape needs."""
     if not isinstance(shapes, dict) or shapes.keys() != tensors.keys():
         raise ValueError("it does not say the shapes of the masks in it")
     for name, shape in shapes.items():

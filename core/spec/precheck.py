@@ -1,6 +1,6 @@
-"""Whether a recipe's model and data are there, asked before a run is made of it.
+"""Checks whether a recipe's model and data exist, before a run is made.
 
-Looks at names of files only and never at the hub: a hub's name passes, and the worker finds out. Torch-free.
+Looks only at names of files and never at the hub: a hub name passes, and the worker will see. Torch-free.
 """
 
 from pathlib import Path
@@ -13,13 +13,13 @@ from .checkpoint_files import is_onnx, local_tokenizer, local_weights
 
 
 def source_problems(recipe: Recipe) -> dict[str, CodepruneError]:
-    """What is wrong with the places that a recipe names.
+    """The problems of the paths that a recipe names.
 
     Args:
-        recipe: Its local paths must be absolute, or count from the working directory.
+        recipe: A recipe whose local paths are absolute or relative to the working directory.
 
     Returns:
-        Dotted key -> the error; {} where every place on this machine holds what is needed.
+        Dotted key -> the error; {} where every path on this machine holds what is needed.
     """
     problems: dict[str, CodepruneError] = {}
     for key, check in {"model.path": _check_model, "data.path": _check_data, "data.code": _check_code}.items():
@@ -31,13 +31,13 @@ def source_problems(recipe: Recipe) -> dict[str, CodepruneError]:
 
 
 def check_reachable(source: str) -> None:
-    """Refuses a model that is nowhere on this machine while the hub does not answer; asked before anything slow is imported.
+    """Refuses a model that is not on this machine while the hub does not answer; checked before anything slow is imported.
 
     Args:
         source: Folder or hub name.
 
     Raises:
-        ModelError: It is neither here nor to be had, or no model.
+        ModelError: The model is neither on this machine nor reachable, or it is no model.
     """
     if is_onnx(source) or local_weights(source) is not None or is_cached(source):
         return

@@ -1,4 +1,4 @@
-"""The quantizers in one table, in the order of the ladder: their names, what they do to a model, and the functions that do it.
+"""The table of quantizers, in the order of the ladder: names, what they do to a model, and their functions.
 
 Torch-free, so that the command line can list them at once; the functions stand in `core.compress.quantize`.
 """
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Method:
-    """One way to make a model smaller by writing its numbers with fewer bits."""
+    """One quantizer: a way to make a model smaller by storing its numbers in fewer bits."""
 
     title: str
     """Its name on the screen."""
@@ -21,7 +21,7 @@ class Method:
     projects: bool = False
     """Whether the decoder's attention is quantized too, which takes its packed matrices apart first."""
     codes: bool = False
-    """Whether it leaves 8-bit integers with scales, which a quantized model folder stores."""
+    """Whether it gives 8-bit integers with scales, which a quantized model folder stores."""
     packs_bias: bool = False
     """Whether its layers hold their biases together with the integers."""
     saves: bool = True
@@ -62,4 +62,4 @@ METHODS = {
         saves=False,
     ),
 }
-"""Name -> method."""
+"""Name -> quantizer."""

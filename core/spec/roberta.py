@@ -1,6 +1,6 @@
-"""The family seen without weights: its special tokens and positions, its parameters' names, and how many weights each has.
+"""The family without weights: its special tokens and positions, and the names and sizes of its parameters.
 
-The torch-free half of `core.families.roberta`, for whoever lays out, counts or costs a model that nobody has loaded. Names are
+The torch-free half of `core.families.roberta`, for layouts, counts and costs of a model that is not loaded. Names are
 those of CodeXGLUE's checkpoints; they stand here and in `core.families`, and nowhere else.
 """
 
@@ -43,16 +43,16 @@ DEFAULTS = {
     "type_vocab_size": 2,
     "decoder_ffn": 2048,
 }
-"""What a configuration means where it says nothing: the defaults of RoBERTa's configuration and of our decoder."""
+"""Values of entries that a configuration lacks: the defaults of RoBERTa's configuration and of our decoder."""
 
 
 def table_rows(tokens: int) -> int:
-    """Rows of the position table of a model that reads so many tokens: RoBERTa counts from the one behind `<pad>`'s."""
+    """Rows of the position table of a model that reads this many tokens: RoBERTa counts from the row after that of `<pad>`."""
     return tokens + PAD + 1
 
 
 def positions(table_rows: int) -> int:
-    """Most tokens that a model with such a table can read or write."""
+    """Most tokens that a model with this many rows can read or write."""
     return table_rows - PAD - 1
 
 
@@ -61,7 +61,7 @@ def new(shape: Architecture, tokens: int) -> dict[str, int]:
 
     Args:
         shape: Sizes.
-        tokens: Most that it is to read or write.
+        tokens: Most tokens that it is to read or write.
     """
     return {
         "vocab_size": shape.vocab_size,
@@ -86,17 +86,17 @@ def place(parameter: str) -> tuple[Part, int, str] | None:
 
 
 def in_encoder_layers(parameter: str) -> bool:
-    """Whether it belongs to the encoder's layers; embeddings, which the decoder shares, do not."""
+    """Whether a parameter belongs to the encoder's layers; embeddings, which the decoder shares, do not."""
     return parameter.startswith("encoder.encoder.")
 
 
 def in_decoder(parameter: str) -> bool:
-    """Whether it belongs to the decoder's layers."""
+    """Whether a parameter belongs to the decoder's layers."""
     return parameter.startswith("decoder.")
 
 
 def is_trained(parameter: str) -> bool:
-    """Whether training changes it: nothing uses what the pooler gives."""
+    """Whether training changes a parameter; it does not change the pooler, whose output is not used."""
     return not parameter.startswith("encoder.pooler.")
 
 
@@ -106,17 +106,17 @@ def has_decoder(parameters: Iterable[str]) -> bool:
 
 
 def counts(tensor: str) -> bool:
-    """Whether a tensor of a checkpoint is a parameter of its own, neither a mask nor the tied output layer."""
+    """Whether a tensor of a checkpoint counts as a parameter; a mask and the tied output layer do not."""
     return not tensor.endswith(("lm_head.weight", "_mask"))
 
 
 def plain(tensor: str) -> str:
-    """A parameter's own name, also where `torch.nn.utils.prune` put a weight under a mask."""
+    """A parameter's own name, also where `torch.nn.utils.prune` masks its weight."""
     return tensor.removesuffix("_orig")
 
 
 def shapes(config: Mapping[str, int], decoder_layers: int) -> dict[str, int]:
-    """How many weights each parameter of a model has; tied ones stand once.
+    """The number of weights of each parameter of a model; tied ones count once.
 
     Args:
         config: The entries in `DEFAULTS`.

@@ -1,6 +1,6 @@
-"""How sparse the prunable weights are after each round.
+"""Schedules: the sparsity of the prunable weights after each round.
 
-Pure arithmetic on the recipe; knows nothing of weights. Linear growth is the paper's: each round prunes the same share of
+Pure arithmetic on the recipe; knows nothing of weights. The paper's schedule is linear: each round prunes the same share of
 the original weights, that is 1/(rounds − r) of what remains.
 """
 

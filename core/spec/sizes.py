@@ -1,7 +1,7 @@
-"""How many weights a model has, told from the header of its safetensors file or from its sizes; no weight is read.
+"""Counts the weights of a model from the header of its safetensors file or from its sizes; no weight is read.
 
 Follows `model.CodeToText`: a RoBERTa encoder, a Transformer decoder, one more layer, and an output layer tied to the word
-embeddings, which counts once. Torch-free, so that a form can tell what a run will cost before any worker is there.
+embeddings, which counts once. Torch-free, so that a form can show what a run will cost before there is a worker.
 """
 
 from collections.abc import Mapping
@@ -16,16 +16,16 @@ from .layout import is_prunable
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 OWN_TYPES = ("roberta", "codeprune-code-to-text")
-"""Values of `model_type` that can be loaded."""
+"""Values of `model_type` of models that can be loaded."""
 Tensors = Mapping[str, int]
-"""Parameter name -> how many weights it has; tied ones once."""
+"""Parameter name -> number of its weights; tied ones once."""
 
 
 def of_recipe(recipe: Recipe) -> Tensors | None:
-    """The parameters of the model that a recipe trains, or None where that cannot be told without loading it.
+    """The parameters of the model that a recipe trains, or None where they are known only once it is loaded.
 
     Args:
-        recipe: With paths that count from the working directory.
+        recipe: A recipe with paths relative to the working directory.
     """
     if recipe.model.path == NEW_MODEL:
         return of_new(recipe.architecture, recipe.data.source_length)
@@ -36,23 +36,23 @@ def of_new(shape: Architecture, source_length: int) -> Tensors:
     """The parameters of an untrained model.
 
     Args:
-        shape: Sizes. Few rows may fill fewer entries of the vocabulary than it asks for.
+        shape: Sizes. A vocabulary trained on few rows may have fewer entries.
         source_length: Longest source in tokens.
     """
     return roberta.shapes(roberta.new(shape, new_positions(source_length)), shape.decoder_layers)
 
 
 def new_positions(source_length: int) -> int:
-    """Tokens that an untrained model can read: its sources, and room to be taken further."""
+    """Most tokens that an untrained model can read: its sources, and room for later training."""
     return max(source_length, 256)
 
 
 def of_folder(folder: Path, decoder_layers: int) -> Tensors | None:
-    """The parameters of a model folder once it is loaded; None where the folder does not tell.
+    """The parameters of a model folder once it is loaded; None where the folder does not show them.
 
     Args:
-        folder: With `config.json`, and weights beside it.
-        decoder_layers: Depth of the decoder that an encoder without one is given.
+        folder: A folder with `config.json` and weights.
+        decoder_layers: Depth of the fresh decoder for a bare encoder.
     """
     config = read_config(folder)
     if config is None or config.get("quantization") is not None or field_problem(config):
@@ -66,12 +66,12 @@ def of_folder(folder: Path, decoder_layers: int) -> Tensors | None:
 
 
 def prunable(tensors: Tensors, preset: PrunablePreset) -> int:
-    """How many weights a preset may prune."""
+    """Number of weights that a preset may prune."""
     return sum(size for name, size in tensors.items() if is_prunable(name, preset))
 
 
 def read_config(folder: Path) -> dict[str, object] | None:
-    """The `config.json` of a folder if it describes a model that can be loaded, else None."""
+    """Reads the `config.json` of a folder; None unless it describes a model that can be loaded."""
     try:
         config = read_facts(folder / CONFIG)
     except OSError:

@@ -1,6 +1,6 @@
-"""What a weights file says of its tensors before one is read: names, shapes and kinds, held against the file's size.
+"""Reads the names, shapes and types of the tensors in a weights file, without the tensors, and checks them against its size.
 
-Reads the header of safetensors files, and the index of a model that lies in several files. Torch-free, so that a form can count.
+Reads the headers of safetensors files, and the index of a model in several files. Torch-free, so that a form can count weights.
 Source: the format's description: 8 bytes of length, little-endian, then JSON with kind, shape and place of each tensor.
 """
 
@@ -17,47 +17,47 @@ from ..regularfile import open_written, read_regular, reason, size_words
 from .configfields import short
 
 HEADER_BYTES = 10_000_000
-"""Longest header that is read; that of 200 tensors has 25 kB."""
+"""Most bytes of a header; that of 200 tensors has 25 kB."""
 INDEX = ".index.json"
-"""How the name of an index of several files ends."""
+"""Suffix of the name of an index of several files."""
 _BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 _BYTES |= {"I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One tensor as a file has it."""
+    """One tensor in a file, by its header."""
 
     shape: tuple[int, ...]
     kind: str
-    """Its type as safetensors calls it: F32, I8 and so on."""
+    """Its type in safetensors' terms: F32, I8 and so on."""
     place: tuple[int, int] = (0, 0)
-    """Its first byte and the one behind its last, counted from the end of the header."""
+    """Its first byte and the one after its last, counted from the end of the header."""
 
     @property
     def numbers(self) -> int:
-        """How many values it has."""
+        """Number of its values."""
         return prod(self.shape)
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says of itself."""
+    """The header of a safetensors file."""
 
     tensors: dict[str, Stored]
-    """In the order of the file; no tensor claims more bytes than the file has."""
+    """Name -> tensor, in the order of the file; no tensor claims more bytes than the file has."""
     metadata: dict[str, str]
     start: int
-    """Where the values begin, in bytes."""
+    """First byte of the values."""
 
 
 def read_header(path: Path) -> dict[str, Stored]:
-    """The tensors of a safetensors file: name -> shape and kind; raises as `read_file_header`."""
+    """The tensors of a safetensors file: name -> shape and type; raises as `read_file_header`."""
     return read_file_header(path).tensors
 
 
 def read_file_header(path: Path) -> Header:
-    """The header of a safetensors file.
+    """Reads the header of a safetensors file.
 
     Args:
         path: The file.
@@ -84,15 +84,15 @@ def read_file_header(path: Path) -> Header:
 
 
 def tensor_bytes(file: BinaryIO, header: Header, name: str) -> bytes:
-    """The bytes of one tensor.
+    """Reads the bytes of one tensor.
 
     Args:
-        file: Open for reading; the header is its own.
+        file: The file that the header belongs to, open for reading.
         header: As `read_file_header` read it.
-        name: A tensor of it.
+        name: Name of the tensor.
 
     Raises:
-        ValueError: The file is shorter than it was.
+        ValueError: The file has become shorter.
     """
     first, last = header.tensors[name].place
     file.seek(header.start + first)
@@ -103,7 +103,7 @@ def tensor_bytes(file: BinaryIO, header: Header, name: str) -> bytes:
 
 
 def shards(index: Path) -> dict[Path, list[str]]:
-    """The files that an index names.
+    """Reads the files that an index names.
 
     Args:
         index: `model.safetensors.index.json` or `pytorch_model.bin.index.json`.
@@ -112,7 +112,7 @@ def shards(index: Path) -> dict[Path, list[str]]:
         File, beside the index -> names of the tensors in it.
 
     Raises:
-        ModelError: The index is damaged, or names what is no weights file beside it, or is not there.
+        ModelError: The index is damaged, or names a file that is missing or is no weights file beside it.
     """
     facts = read_json(index, HEADER_BYTES)
     places = facts.get("weight_map")
@@ -137,11 +137,11 @@ def shards(index: Path) -> dict[Path, list[str]]:
 
 
 def read_json(path: Path, most_bytes: int = 4_000_000) -> dict[str, object]:
-    """A JSON object from a file.
+    """Reads a JSON object from a file.
 
     Args:
         path: The file.
-        most_bytes: A larger file is refused.
+        most_bytes: Most bytes of the file; a larger one is refused.
 
     Raises:
         ModelError: It is no regular file, too large, or no JSON object.
@@ -156,12 +156,12 @@ def read_json(path: Path, most_bytes: int = 4_000_000) -> dict[str, object]:
 
 
 def damaged(path: Path, error: Exception) -> ModelError:
-    """The error for a weights file that is not what its format asks for."""
+    """The error for a weights file that breaks its format."""
     return ModelError(f"{path} is damaged or cut off: {reason(error)}.", "Copy it again, and compare its size with the original.")
 
 
 def _stored(name: str, facts: Mapping[str, object] | object, room: int) -> Stored:
-    """One entry of a header; a ValueError where it is none, or claims what the file does not have."""
+    """One entry of a header; raises a ValueError where it is not one, or claims bytes that the file does not have."""
     if not isinstance(facts, dict):
         raise ValueError(f"its header says nothing of {short(name)}")
     shape, kind, place = facts.get("shape"), facts.get("dtype"), facts.get("data_offsets")
