@@ -56,7 +56,7 @@ def test_models_that_came_along_rounds_of_runs_and_folders(here: Path) -> None:
         "deep/er",
     }
     assert found["checkpoints/mine/rounds/00"].label.startswith("mine · round 0")
-    assert "5,516,352 weights" in found["checkpoints/bundled/ruby-mini"].detail
+    assert "19,142,784 weights" in found["checkpoints/bundled/ruby-mini"].detail
 
 
 def test_a_folder_of_runs_elsewhere_gives_absolute_paths(here: Path, tmp_path: Path) -> None:

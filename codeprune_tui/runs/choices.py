@@ -1,8 +1,8 @@
-"""What the model and data fields of the form may be set to: what came along, rounds of runs, folders nearby, the hub's cache.
+"""Values for the form's model and data fields: bundled ones, rounds of runs, folders nearby, the hub's cache.
 
-Looks into the working directory and the folder of runs, two levels deep and `MOST_FOLDERS` at most, reads names and
-`config.json`, never weights. Whatever is found has been named by others: labels are made harmless here, values are kept as they
-are. Imports neither torch nor Textual; huggingface_hub only when its cache is asked for.
+The search looks into the working directory and the folder of runs, two levels deep and at `MOST_FOLDERS` folders at most; it
+reads names and `config.json`, never weights. Others have named what it finds: labels are made harmless here, values stay as they
+are. Imports neither torch nor Textual; huggingface_hub only for its cache.
 """
 
 import os
@@ -21,7 +21,7 @@ from ..views.text import count, held_against
 from . import models
 
 MOST_FOLDERS = 2000
-"""Looked at in all; a working directory may be a home directory."""
+"""Most folders that are looked at in all; a working directory may be a home directory."""
 DEPTH = 2
 SPLITS = ("train", "valid", "test")
 MOST_FILES = 2000
@@ -35,7 +35,7 @@ class Candidate:
     """One thing to choose."""
 
     value: str
-    """What the field is set to."""
+    """The value that the field is set to."""
     label: str
     """Safe to show."""
     detail: str
@@ -46,7 +46,7 @@ Source = Callable[[], list[Candidate]]
 
 
 def sources(key: str, checkpoints: Path) -> tuple[Source, ...]:
-    """Where the values of a key are found, quick ones first; each may take a moment and belongs into a thread.
+    """The sources of a key's values, quick ones first; each may take a moment and belongs into a thread.
 
     Args:
         key: One of `PICKABLE`.
@@ -65,7 +65,7 @@ PICKABLE = {"model.path": "Which model?", "data.path": "Which data?", "data.code
 
 
 def local_models(checkpoints: Path) -> list[Candidate]:
-    """The models that came along, an untrained one, and every round of every run that has its weights."""
+    """The bundled models, an untrained one, and every round of every run that has its weights."""
     candidates = [
         Candidate(f"{bundle.PREFIX}{model.name}", plain(model.name, LABEL), _about_bundled(model)) for model in bundle.models()
     ]
@@ -89,7 +89,7 @@ def nearby_models(places: tuple[Path, ...]) -> list[Candidate]:
 
 
 def bundled_data() -> list[Candidate]:
-    """The corpus that came along."""
+    """The bundled corpus."""
     return [
         Candidate(f"{bundle.PREFIX}{folder.name}", plain(folder.name, LABEL), f"came with codeprune-tui · {splits_of(folder)}")
         for folder in _subfolders(bundle.folder())
@@ -104,7 +104,7 @@ def nearby_data(places: tuple[Path, ...]) -> list[Candidate]:
 
 
 def bundled_code() -> list[Candidate]:
-    """The training files of the corpus that came along."""
+    """The training files of the bundled corpus."""
     train_folders = (folder / "train" for folder in _subfolders(bundle.folder()))
     return [
         Candidate(
@@ -123,7 +123,7 @@ def nearby_code(places: tuple[Path, ...]) -> list[Candidate]:
 
 
 def hub(kind: str) -> list[Candidate]:
-    """What is in the Hugging Face cache, by its hub name.
+    """The content of the Hugging Face cache, by hub names.
 
     Args:
         kind: "model" or "dataset".
@@ -184,7 +184,7 @@ def folders(places: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def shortest(folder: Path) -> str:
-    """A folder as one would type it: from the working directory if it lies in it, else absolute."""
+    """A folder as a user would type it: relative to the working directory if it lies in it, else absolute."""
     whole = real(folder)
     return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else str(whole)
 

@@ -1,8 +1,8 @@
-"""What the app and the command line do with runs: start workers, command them, read what they write.
+"""The client of runs, for the app and the command line: starts workers, commands them, reads what they write.
 
-A worker is a process in a session of its own, with nothing of ours but its log: it outlives whoever started it. Everything
-else goes through the run folder (commands.jsonl, events.jsonl, worker.lock), so that it makes no difference who started the
-worker, or when. Imports no torch; knows neither Textual nor terminals.
+A worker is a process in a session of its own, and only its log is open in ours: it outlives the process that started it.
+Everything else goes through the run folder (commands.jsonl, events.jsonl, worker.lock), so that it makes no difference who
+started the worker, or when. Imports no torch; knows neither Textual nor terminals.
 """
 
 import os
@@ -45,9 +45,9 @@ from ..views.plain import plain_lines
 WORKER = (sys.executable, "-P", "-m", "core.worker")
 """The command of a worker, less the run folder. -P: a folder `core` in the working directory must not shadow ours."""
 LAUNCH_TIMEOUT_S = 20.0
-"""A worker takes the lock before it imports torch, within a fraction of a second; slow disks get this long."""
+"""Seconds for a worker to take the lock: it does so before it imports torch, in a fraction of a second; disks may be slow."""
 TAKEN_S = 10.0
-"""A worker looks for commands between two steps; one that takes none for so long is told of."""
+"""Seconds for a worker to take a command, which it looks for between two steps; after that, an error says so."""
 POLL_S = 0.02
 UNDONE_BYTES = 4 * 1024 * 1024
 """End of a journal that surely holds the last checkpoint: some 20,000 steps."""
@@ -61,7 +61,7 @@ class NoAnswerError(RunError):
 
 
 def launch(paths: RunPaths, command: Sequence[str] = WORKER, timeout_s: float = LAUNCH_TIMEOUT_S) -> int:
-    """Starts a worker that lives on without us, and waits until it holds the run.
+    """Starts a worker that outlives this process, and waits until it holds the run.
 
     Args:
         paths: The run.
@@ -73,7 +73,7 @@ def launch(paths: RunPaths, command: Sequence[str] = WORKER, timeout_s: float = 
 
     Raises:
         RunError: The run came with the package, another worker holds it, or this one did not start; the text then ends with
-            what it wrote into its log.
+            the end of the worker's log.
     """
     bundle.check_writable(paths)
     if is_held(paths):
@@ -107,7 +107,7 @@ def start(checkpoints: Path, recipe: Recipe, name: str | None = None, command: S
 
     Args:
         checkpoints: Folder of all runs; made if missing.
-        recipe: What to do. Its local paths are written into the run as absolute ones (`anchored`).
+        recipe: The run's recipe. Its local paths are written into the run as absolute ones (`anchored`).
         name: Name of the run; None for one made from model and method, such as "ruby-mini-magnitude-layerwise-1".
         command: As for `launch`.
 
@@ -116,7 +116,7 @@ def start(checkpoints: Path, recipe: Recipe, name: str | None = None, command: S
 
     Raises:
         ModelError: The model is not where the recipe says.
-        DataError: The data is not.
+        DataError: The data is not where the recipe says.
         RunError: The name is taken or cannot be one, or the worker did not start; the run folder then stays, with its log.
     """
     chosen, absolute = name or free_name(checkpoints, default_stem(recipe)), anchored(recipe)
@@ -165,7 +165,7 @@ def anchored(recipe: Recipe) -> Recipe:
 
 
 def local_path(given: str) -> str:
-    """The absolute path of what lies on this machine; anything else (a hub name, a mistake) as it was given.
+    """The absolute path of a file or folder on this machine; anything else (a hub name, a mistake) is returned unchanged.
 
     Args:
         given: A path, absolute or from the working directory or home; `checkpoints/bundled/…` also finds what was installed
@@ -180,7 +180,7 @@ def local_path(given: str) -> str:
 
 
 def send(paths: RunPaths, command: str, rounds: int | None = None) -> None:
-    """Asks the worker of a run for something; it answers in the journal.
+    """Sends a command to the worker of a run, which answers in the journal.
 
     Args:
         paths: The run.
@@ -202,10 +202,10 @@ def send(paths: RunPaths, command: str, rounds: int | None = None) -> None:
 
 
 def ask(paths: RunPaths, command: str, rounds: int | None = None) -> None:
-    """As `send`, and waits until the worker has taken the command; it may yet take a while to carry it out.
+    """Sends a command and waits until the worker has taken it; the worker may yet take a while to carry it out.
 
     Raises:
-        NoAnswerError: It did not take it within `TAKEN_S`.
+        NoAnswerError: The worker did not take the command within `TAKEN_S`.
         RunError: As for `send`.
     """
     lines = LineReader(paths.journal, _size(paths.journal))
@@ -231,7 +231,7 @@ def ask(paths: RunPaths, command: str, rounds: int | None = None) -> None:
 
 
 def resume(paths: RunPaths, command: Sequence[str] = WORKER) -> None:
-    """Lets a run go on: a paused worker is told so, a run without one gets a new one.
+    """Lets a run go on: a paused worker gets the command, a run without a worker gets a new one.
 
     Args:
         paths: The run.
@@ -271,13 +271,13 @@ def stop(paths: RunPaths) -> None:
 
 
 def kill(paths: RunPaths) -> None:
-    """Kills the worker of a run at once; what it did since its last checkpoint is done again when the run is resumed.
+    """Kills the worker of a run at once; a resumed run repeats the steps since its last checkpoint.
 
     Args:
         paths: The run.
 
     Raises:
-        RunError: The run came with the package, no worker lives, it lives elsewhere, or it cannot be told for certain which
+        RunError: The run came with the package, it has no worker, the worker runs on another host, or it is not certain which
             process it is.
     """
     bundle.check_writable(paths)
@@ -302,7 +302,7 @@ def kill(paths: RunPaths) -> None:
 
 
 def undone(paths: RunPaths) -> str:
-    """What a kill would have done again when the run is resumed, such as "51 steps of round 2"; "" where nobody can say.
+    """The work that a resumed run would repeat after a kill, such as "51 steps of round 2"; "" if that is not known.
 
     Args:
         paths: The run; only the end of its journal is read.

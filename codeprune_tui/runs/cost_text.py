@@ -1,6 +1,6 @@
-"""What a recipe comes to, in words: schedule, steps, disk and time. Pure functions from data to text.
+"""The costs of a recipe in words: schedule, steps, disk and time. Pure functions from data to text.
 
-No number here is a guess: time is told with the runs that it was measured on, and what is not known is said to be so.
+No number is a guess: a time names the runs that it was measured on, and the text says which costs are not known.
 """
 
 from core.recipe import Recipe
@@ -34,8 +34,8 @@ def parts(recipe: Recipe, costs: Costs | None) -> list[tuple[str, str]]:
     """Heading and text of each part of the summary.
 
     Args:
-        recipe: What will run.
-        costs: Of it, or None while they are looked up.
+        recipe: The recipe.
+        costs: Its costs, or None while they are looked up.
     """
     shares = sparsities(recipe) if costs is None or costs.shares is None else costs.shares
     schedule = [(SCHEDULE, schedule_text(shares, 30))] if recipe.rounds else []
@@ -68,7 +68,7 @@ def line(costs: Costs | None) -> str:
 
 
 def steps(recipe: Recipe) -> str:
-    """Steps a round and in sum."""
+    """Steps of a round, and in total."""
     rounds, each, rows = trained_rounds(recipe), recipe.training.steps, recipe.training.batch_size
     if rounds == 0:
         return "none: the model is only evaluated"
@@ -79,7 +79,7 @@ def steps(recipe: Recipe) -> str:
 
 
 def disk(recipe: Recipe, costs: Costs) -> str:
-    """Bytes that the run takes up, from what, and what is free."""
+    """Bytes that the run needs, their parts, and the free space."""
     free = "" if costs.free_bytes is None else f"; {size(costs.free_bytes)} free"
     if costs.need is None:
         return f"unknown: {plain(costs.unknown, 200)}{free}"
@@ -99,7 +99,7 @@ def _made_of(recipe: Recipe, need: DiskNeed) -> str:
 
 
 def time(recipe: Recipe, estimate: Estimate | None) -> str:
-    """How long it will take, and from which runs that is known."""
+    """The run's duration, and the runs that it is estimated from."""
     if estimate is None:
         return UNMEASURED
     pace = estimate.pace

@@ -1,6 +1,6 @@
-"""What a run will cost on this machine: disk, told from its model's sizes, and time, told from earlier runs.
+"""The costs of a run on this machine: disk, from its model's sizes, and time, from earlier runs.
 
-Reads files, so it belongs into a thread; what it gives is data for `summary`. Imports no torch.
+Reads files, so it belongs into a thread; the result is data for `cost_text`. Imports no torch.
 """
 
 import shutil
@@ -19,7 +19,7 @@ from core.study.timings import Estimate, Timings
 from . import client
 
 TOKENIZER_BYTES = 67
-"""Of `tokenizer.json` for each entry, where the file is not there to be measured; measured on the bundled one, 8,000 entries."""
+"""Bytes of `tokenizer.json` for each entry, if the file is not there; measured on a bundled one of 8,000 entries."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,19 @@ class Costs:
 
     need: DiskNeed | None
     unknown: str
-    """Why the need is not known; empty where it is."""
+    """Why the need is not known; empty if it is."""
     free_bytes: int | None
-    """On the disk of the runs."""
+    """Free bytes on the disk of the runs."""
     estimate: Estimate | None
-    """None where nothing comparable was measured."""
+    """Estimated time; None if nothing comparable was measured."""
     shares: tuple[float, ...] | None = None
     """Sparsity of what the recipe prunes after each round, given how the model comes; None where that is not known."""
     warnings: tuple[str, ...] = ()
-    """What to know of the model that the run starts from."""
+    """Facts of the model that the run starts from."""
 
 
 def work_out(recipe: Recipe, checkpoints: Path, timings: Timings) -> Costs:
-    """Looks up what a run will cost.
+    """Looks up the costs of a run.
 
     Args:
         recipe: What to do; paths count from the working directory.
@@ -110,7 +110,7 @@ def _tokenizer_bytes(folder: Path, tensors: sizes.Tensors) -> int:
 
 
 def free_bytes(checkpoints: Path) -> int | None:
-    """Free on the disk of a folder, which need not exist yet; None where nobody says."""
+    """Free bytes on the disk of a folder, which need not exist yet; None if that is not known."""
     for place in (checkpoints, *real(checkpoints).parents):
         try:
             return shutil.disk_usage(place).free
@@ -140,12 +140,12 @@ class CostFinder:
         fits = known is not None and known[0] == recipe
         if (self._stale or not fits) and not self._looking:
             self._looking, self._stale = True, False
-            # Not one of Textual's workers: those are waited for when the app ends, and disks may be slow.
+            # A thread, not one of Textual's workers: the app waits for those when it ends, and disks may be slow.
             threading.Thread(target=self._look, args=(recipe,), name="costs", daemon=True).start()
         return known[1] if known is not None and fits else None
 
     def forget(self) -> None:
-        """Looks anew when it is asked next: other runs may have been measured since. What was known is said until then."""
+        """Makes the next call look again, since other runs may have been measured; the old costs are returned meanwhile."""
         self._stale = True
 
     def _look(self, recipe: Recipe) -> None:

@@ -1,7 +1,7 @@
-"""A run's logs as text, for reading: what its worker printed, and what its journal tells.
+"""A run's logs as text, for reading: the output of its worker, and the events of its journal.
 
-Only the end of a file is read, block by block: a log of gigabytes must not fill the memory of who looks into it. Every line is
-made harmless here. Knows neither Textual nor what is searched for.
+Only the end of a file is read, block by block: a log of gigabytes must not fill the memory. Every line is made harmless here.
+Knows neither Textual nor the search.
 """
 
 import os
@@ -22,12 +22,12 @@ from ..views.text import sentence
 
 BLOCK_BYTES = 1024 * 1024
 LOG_BYTES = 8 * 1024 * 1024
-"""How much of the end of a worker's log is read."""
+"""Bytes at the end of a worker's log that are read."""
 JOURNAL_BYTES = 64 * 1024 * 1024
-"""How much of the end of a journal is read: nearly all of it are steps, which are left out."""
+"""Bytes at the end of a journal that are read: nearly all of them are steps, which are left out."""
 MOST_LINES = 50_000
 LONGEST_BYTES = 4 * LIMIT
-"""What is kept of a line without an end; more of it is never shown."""
+"""Bytes that are kept of a line without an end; more are never shown."""
 PERIOD_S = 0.5
 MANY = tuple(b'"event": "%b"' % name for name in (b"step", b"evaluating", b"matrix"))
 """Events that move numbers and pictures; a log full of them would hide what matters."""
@@ -173,12 +173,12 @@ def _time(seconds: float) -> str:
 
 
 def worker_log(paths: RunPaths) -> LogFile:
-    """What the worker printed."""
+    """The worker's output."""
     return LogFile(paths.log, worker_line, LOG_BYTES, torn=True)
 
 
 def journal_log(paths: RunPaths) -> LogFile:
-    """What happened, in sentences."""
+    """The journal's events, in sentences."""
     return LogFile(paths.journal, JournalLines(), JOURNAL_BYTES, torn=False)
 
 
@@ -215,7 +215,7 @@ class LogWatch(threading.Thread):
 
 
 def matching(lines: tuple[str, ...], text: str) -> list[int]:
-    """Numbers of the lines that hold a text; capitals count only where the text has some."""
+    """Numbers of the lines that hold a text; case counts only if the text has capitals."""
     if not text:
         return []
     if text == text.lower():
@@ -235,7 +235,7 @@ def spans(line: str, text: str) -> list[tuple[int, int]]:
 
 
 def first_words(text: LogText, path: Path) -> str:
-    """What stands before the first line where not all of the file is there; "" where it is."""
+    """The text above the first line if part of the file is left out; "" if all of it is there."""
     if not text.before_bytes:
         return ""
     size = f"{text.before_bytes / 1e6:,.1f} MB" if text.before_bytes >= 1e6 else f"{text.before_bytes / 1e3:,.1f} kB"

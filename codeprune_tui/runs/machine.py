@@ -1,7 +1,7 @@
-"""How busy this machine is, and the worker on it: processor, memory, and the GPUs where there are any.
+"""The load of this machine and of the worker on it: processor, memory, and the GPUs if there are any.
 
-Measured by psutil and by NVIDIA's management library, in a thread, while somebody looks. Only ever of the machine that the app
-runs on; whoever shows the figures must know that the worker is here. Knows neither Textual nor run folders.
+psutil and NVIDIA's management library measure it, in a thread, while the screen is in front. The figures are always of the
+machine that the app runs on; the caller must know that the worker is there, too. Knows neither Textual nor run folders.
 """
 
 import os
@@ -25,7 +25,7 @@ class Worker:
 
     pid: int
     folder: Path
-    """Its run folder, resolved: a number may go to another program, or to another run's worker."""
+    """Its run folder, resolved: another program, or another run's worker, may get the same process id later."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def measure(worker: Worker, gpus: "Gpus") -> Figures:
     """The machine now.
 
     Args:
-        worker: Whose memory, and whose GPUs.
+        worker: The worker whose memory and GPUs are measured.
         gpus: The open library.
     """
     memory = psutil.virtual_memory()

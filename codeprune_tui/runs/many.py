@@ -1,7 +1,7 @@
-"""Makes many runs, some at a time, each with its own worker: missing ones are started, those cut off resumed, done ones left.
+"""Makes many runs, some at a time, each with its own worker: starts missing runs, resumes interrupted ones, skips finished ones.
 
-Everything it knows stands in the run folders, so it can be ended and started again at any time, and twice at once does no harm
-but for the time. Knows neither Textual nor terminals; torch stays in the workers.
+The run folders hold all state, so the work can be ended and started again at any time; two processes at once only cost time.
+Knows neither Textual nor terminals; torch stays in the workers.
 """
 
 import os
@@ -36,15 +36,15 @@ class Job:
     planned: Planned
     paths: RunPaths
     state: State | None
-    """None before its folder exists; as it was when last looked at."""
+    """State at the last look; None before the folder exists."""
     seconds: float = 0.0
-    """That its complete rounds took."""
+    """Seconds that its complete rounds took."""
     rounds_done: int = 0
     follower: Follower | None = None
-    """While its worker is ours to watch."""
+    """Set while this process watches the run's worker."""
     view: RunView | None = None
     failed: str = ""
-    """Why it will not be tried again now."""
+    """Why the run is not tried again now."""
 
     @property
     def rounds(self) -> int:
@@ -54,7 +54,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far all runs are."""
+    """The progress of all runs."""
 
     runs_done: int
     runs: int
@@ -65,11 +65,11 @@ class Progress:
 
 
 class Reproduction:
-    """The runs of a plan and how they stand.
+    """The runs of a plan and their states.
 
     Args:
         folder: Where the run folders are.
-        plan: What to make.
+        plan: The runs to make.
         jobs: How many workers at a time.
         tell: Takes lines of news.
 
@@ -101,7 +101,7 @@ class Reproduction:
         return bool(self._at_work() or self._waiting())
 
     def progress(self, now: float) -> Progress:
-        """How far all runs are.
+        """The progress of all runs.
 
         Args:
             now: Seconds since 1970.
@@ -121,7 +121,7 @@ class Reproduction:
 
     @property
     def failures(self) -> list[Job]:
-        """Runs that did not come to their end."""
+        """Runs that did not finish."""
         return [job for job in self.all if job.failed]
 
     @property

@@ -1,7 +1,7 @@
-"""Which file of one-shot sensitivity belongs to a run, and what it says that each matrix costs; how to make one where none does.
+"""The cost of each matrix of a run, from the file of one-shot sensitivity that belongs to it; else the command that makes one.
 
-A file belongs to a run whose model it is about: the digest of the weights says so, wherever it lies. Reads files, so it belongs
-into a thread. Imports no torch.
+A file belongs to a run if it measured the run's model: the digest of the weights says so, wherever the file lies. Reads files,
+so it belongs into a thread. Imports no torch.
 """
 
 import os
@@ -29,15 +29,15 @@ LOST = {"bleu": "BLEU lost", "corpus_bleu": "corpus BLEU lost", "chrf": "chrF lo
 
 @dataclass(frozen=True)
 class MatrixCosts:
-    """What each matrix of a model costs."""
+    """The cost of each matrix of a model."""
 
     cells: Mapping[str, Cell] = field(default_factory=dict)
     """Parameter -> the loss when a share of it is pruned; empty if nothing was measured."""
     of: str = ""
-    """Whose model it is: "round 2", "round 0" or "the model at the start"."""
+    """The measured model: "round 2", "round 0" or "the model at the start"."""
     rows: int = 0
     command: str = ""
-    """What measures it, to be typed in the folder that the app was started in."""
+    """The command that measures it, to be typed in the folder that the app was started in."""
 
     @property
     def losses(self) -> dict[str, float]:
@@ -46,7 +46,7 @@ class MatrixCosts:
 
     @property
     def title(self) -> str:
-        """What the heatmap shows."""
+        """The title of the heatmap."""
         wish = next((cell.wish for cell in self.cells.values()), None)
         if wish is None:
             return "cost of each matrix: not measured"
@@ -67,7 +67,7 @@ def _loss(difference: Difference | None) -> str:
 
 
 def find(paths: RunPaths, number: int) -> MatrixCosts:
-    """What is known of the matrices of a run's model in a round: of that round, else of round 0, else of the model it began with.
+    """The costs of the matrices of a run's model in a round: of that round, else of round 0, else of the model at the start.
 
     Args:
         paths: The run.
@@ -149,12 +149,12 @@ class MatrixCostFinder:
         fits = known is not None and known[0] == key
         if (self._stale or not fits) and not self._looking:
             self._looking, self._stale = True, False
-            # Not one of Textual's workers: those are waited for when the app ends, and disks may be slow.
+            # A thread, not one of Textual's workers: the app waits for those when it ends, and disks may be slow.
             threading.Thread(target=self._look, args=key, name="matrix costs", daemon=True).start()
         return known[1] if known is not None and fits else None
 
     def forget(self) -> None:
-        """Looks anew when it is asked next; what was known is said until then."""
+        """Makes the next call look again; the old costs are returned meanwhile."""
         self._stale = True
 
     def _look(self, paths: RunPaths, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Which models can be chosen: the bundled ones, and every round of every run that has its weights on disk.
+"""The models that can be chosen: the bundled ones, and every round of every run that has its weights on disk.
 
 Reads names and metrics, never weights. Imports no torch; knows neither Textual nor the playground.
 """
@@ -20,7 +20,7 @@ WEIGHTS = "model.safetensors"
 DENSE = "ruby-mini"
 """The bundled model that stands first."""
 MOST_CHOICES = 500
-"""More than anybody looks through; the newest are kept."""
+"""Most models in the list, more than anybody looks through; the newest are kept."""
 MOST_CONFIG_BYTES = 1_000_000
 
 
@@ -39,7 +39,7 @@ class Choice:
     sparsity: float = 0.0
     """Share in [0, 1]."""
     saved_as: str = ""
-    """The method that its folder was quantized with; "" where it was not."""
+    """The quantizer of its folder; "" if it was not quantized."""
 
 
 def choices(checkpoints: Path) -> list[Choice]:
@@ -52,7 +52,7 @@ def choices(checkpoints: Path) -> list[Choice]:
 
 
 def default_pair(known: list[Choice]) -> tuple[Choice | None, Choice | None]:
-    """The dense model, and what pruning made of it: the sparsest round of the newest run that has weights.
+    """The dense model, and a pruned one: the sparsest round of the newest run that has weights.
 
     Without such a run, the second is another bundled model, so that there is something to compare with.
     """
@@ -65,7 +65,7 @@ def default_pair(known: list[Choice]) -> tuple[Choice | None, Choice | None]:
 
 
 def saved_method(folder: str) -> str:
-    """The quantization method that a model folder names; "" where it names none, and for a hub name."""
+    """The quantizer that a model folder names; "" if it names none, and for a hub name."""
     try:
         method = read_facts(Path(folder) / "config.json", MOST_CONFIG_BYTES).get("quantization")
     except OSError:

@@ -1,7 +1,7 @@
-"""What a run has come to, read off its journal without the many steps: rounds, scores, floors, comments. In a thread of its own.
+"""The results of a run, read from its journal without the many steps: rounds, scores, floors, comments. In a thread of its own.
 
-A list of runs shows it of the run under the cursor, whose journal may hold hundreds of thousands of steps. Reads no weights, and
-knows no widgets: what was read goes to a callback.
+The list of runs shows them for the run under the cursor, whose journal may hold hundreds of thousands of steps. Reads no weights,
+and knows no widgets: a callback takes the results.
 """
 
 import math
@@ -19,11 +19,11 @@ from .logs import MANY
 from .watch import PROBE_S
 
 REMEMBERED = 50
-"""Runs of which is remembered what was read: a cursor goes to and fro."""
+"""Number of runs whose results are remembered: the cursor goes back and forth."""
 
 
 class OutlineReader:
-    """Reads a run as far as its rounds tell of it.
+    """Reads the results of a run, round by round.
 
     Args:
         paths: The run; nothing of it need exist yet.
@@ -35,7 +35,7 @@ class OutlineReader:
         self._view = RunView()
 
     def poll(self, leave: Callable[[], bool] = lambda: False) -> RunView:
-        """The run as it is known now; without steps, and so without losses.
+        """The run so far; without steps, and so without losses.
 
         Args:
             leave: Whether nobody wants to know any more; what was read so far is kept.
@@ -67,7 +67,7 @@ class Previewer(threading.Thread):
     """Reads one run at a time, and again while it is looked at.
 
     Args:
-        publish: Takes the run and what it has come to, whenever that is something else; called in this thread.
+        publish: Takes the run and its results whenever they have changed; called in this thread.
     """
 
     def __init__(self, publish: Callable[[RunPaths, RunView], None]) -> None:

@@ -1,7 +1,7 @@
 """Keeps up with what workers write, off the event loop: one run event by event, the list of runs as a whole.
 
 Both threads look by `stat` a few times a second and publish only what changed; reading and reducing a journal of gigabytes
-therefore never delays a key. Knows the client and the reducer, but no widget: what was found goes to a callback.
+therefore never delays a key. Knows the client and the reducer, but no widget: a callback takes the news.
 """
 
 import os
@@ -20,12 +20,12 @@ from .client import Follower
 
 POLL_S = 0.25
 PAST_S = 0.25
-"""How often the state of a journal that is still being read is shown."""
+"""Seconds between two updates while a journal is still being read."""
 PROBE_S = 1.0
-"""How often the lock is probed: a worker that died wrote nothing, so its journal doesn't tell."""
+"""Seconds between two looks at the lock: a worker that died wrote nothing, so its journal doesn't show it."""
 
 AWAY_S = 10.0
-"""How often runs are listed while nobody looks at the list."""
+"""Seconds between two listings of runs while nobody looks at the list."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class Comparer(threading.Thread):
         self._wake.set()
 
     def set_front(self, front: bool) -> None:
-        """Reads only while the comparison is looked at."""
+        """Reads only while the comparison is in front."""
         self._front = front
         self._wake.set()
 
