@@ -16,10 +16,10 @@ from .journal import LineReader
 
 
 class StopRequested(Exception):  # noqa: N818 - a request, no error
-    """The worker is to save a checkpoint and leave.
+    """Tells the worker to save a checkpoint and end.
 
     Args:
-        reason: Who asked.
+        reason: Who asked to stop.
     """
 
 
@@ -29,7 +29,7 @@ class CommandError(CodepruneError):
 
 @dataclass
 class Control:
-    """What the worker has been asked for.
+    """The commands that a worker has received.
 
     Args:
         path: `commands.jsonl`; need not exist yet.
@@ -44,9 +44,9 @@ class Control:
     refused: Callable[[str], None]
     pausing: bool = False
     stopping: str = ""
-    """Who asked to stop, empty while nobody did."""
+    """Who asked to stop; empty while nobody has."""
     rounds_left: int | None = None
-    """Rounds after which to pause; None for no such wish."""
+    """Number of rounds after which to pause; None without such a command."""
     _lines: LineReader = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class Control:
                 self.rounds_left, self.pausing = None, True
 
     def stop_on_signals(self) -> None:
-        """Makes SIGTERM and SIGINT a wish to stop; SIGHUP never reaches a worker, which has a session of its own."""
+        """Makes SIGTERM and SIGINT commands to stop; SIGHUP never reaches a worker, which has a session of its own."""
 
         def note(number: int, frame: FrameType | None) -> None:
             self.stopping = signal.Signals(number).name

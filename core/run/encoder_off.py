@@ -1,4 +1,4 @@
-"""Encoder off: what a model scores with its encoder layers taken out, embeddings straight to the decoder.
+"""Encoder off: the scores of a model without its encoder layers, its embeddings straight to the decoder.
 
 A study of pruning says something of an encoder only as far as the dense model is above this. Holds the figures and decides what
 they mean; `evaluate` measures them. Torch-free.
@@ -12,7 +12,7 @@ from ..score.interval import Difference, Interval
 from .events import Scores
 
 SIGNATURE = "encoder-off|memory:embeddings|rows:same|version:1"
-"""How the figures were made; how a score is computed, its own signature says."""
+"""Signature of how the layers are taken out; that of each score says how it is computed."""
 DECIDES = "chrf"
 """The measure that `carries` looks at: smoothed BLEU-4 rewards saying little, and corpus BLEU of weak models is noise."""
 
@@ -27,10 +27,10 @@ class EncoderOff:
     dense_less: Mapping[str, Difference]
     """Measure -> score with the layers less score without, by the paired bootstrap."""
     seconds: float
-    """Decoding and scoring."""
+    """Seconds of decoding and scoring."""
 
     def facts(self) -> dict[str, object]:
-        """What is stored in files: all but the time, so that equal runs have equal files."""
+        """The entries of files: all figures but the time, so that equal runs have equal files."""
         return {
             "scores": asdict(self.scores),
             "intervals": {name: {"low": each.low, "high": each.high} for name, each in self.intervals.items()},
@@ -40,7 +40,7 @@ class EncoderOff:
 
 
 def carries(dense_less: Mapping[str, Difference]) -> bool | None:
-    """Whether a model's encoder layers carry any of its score: the one place that decides it.
+    """Whether a model's encoder layers carry any of its score; only this function decides it.
 
     Args:
         dense_less: Measure -> score with the layers less score without.

@@ -1,4 +1,4 @@
-"""What happens in a run, as data: the lines of `events.jsonl`.
+"""The events of a run as data: the lines of `events.jsonl`.
 
 The worker writes these, everything else reads them. Each line is one JSON object with `seq` (0, 1, 2 … without a gap),
 `time` (seconds since 1970, UTC) and `event` (which of the classes below). Shares are in [0, 1], scores in 0..100.
@@ -39,12 +39,12 @@ class Sample:
     prediction: str
     bleu: float
     name_bleu: float | None = None
-    """What the name floor scores on this row; journals of older versions lack it."""
+    """Score of the name floor on this row; journals of older versions lack it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted:
-    """A worker took the run, for the first time or again; what it has yet to do begins after (`round`, `step`)."""
+    """A worker took the run, for the first time or again; its work begins after (`round`, `step`)."""
 
     event: Literal["run_started"] = "run_started"
     run: str
@@ -73,7 +73,7 @@ class DataLoaded:
 
 @dataclass(frozen=True, kw_only=True)
 class FloorsMeasured:
-    """What two programs without a model score on the rows that are evaluated: a constant sentence, the method's name."""
+    """Two programs without a model were scored on the evaluated rows: a constant sentence, and the method's name."""
 
     event: Literal["floors"] = "floors"
     split: str
@@ -108,12 +108,12 @@ class Pruned:
     """Parameter name -> sparsity of that matrix."""
     seconds: float
     before: float = 0.0
-    """How sparse the model was before the run: the pruned share of the matrices of which something was pruned."""
+    """Sparsity of the model before the run: the pruned share of the matrices of which something was pruned."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rewound:
-    """All weights went back, the masks stayed."""
+    """All weights were rewound; the masks stayed."""
 
     event: Literal["rewound"] = "rewound"
     round: int
@@ -122,7 +122,7 @@ class Rewound:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Training went on; sent about once a second, means since the last one."""
+    """Training progressed; sent about once a second, with means since the last such event."""
 
     event: Literal["step"] = "step"
     round: int
@@ -136,7 +136,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluating:
-    """An evaluation goes on: `done` of `rows` are decoded."""
+    """An evaluation progressed: `done` of `rows` are decoded."""
 
     event: Literal["evaluating"] = "evaluating"
     round: int
@@ -158,7 +158,7 @@ class Evaluated:
     rows: int
     scores: Scores
     floors: dict[str, Scores]
-    """"constant" and "name", on the same rows."""
+    """Scores of "constant" and "name" on the same rows."""
     signatures: dict[str, str]
     seconds: float
     samples: list[Sample]
@@ -177,9 +177,9 @@ class EncoderOffMeasured:
     intervals: dict[str, Interval]
     """Measure -> its score without the layers, and the interval."""
     dense_less: dict[str, Difference]
-    """Measure -> the dense model's score less that without the layers."""
+    """Measure -> the dense model's score minus that without the layers."""
     signatures: dict[str, str]
-    """Of the scores, and "encoder_off": how the layers were taken out."""
+    """Signatures of the scores, and "encoder_off": how the layers were taken out."""
     seconds: float
 
 
@@ -225,7 +225,7 @@ class MatrixMeasured:
     dead_rows: int
     dead_columns: int
     heads: int
-    """0 where the matrix has none."""
+    """Number of attention heads; 0 where the matrix has none."""
     dead_heads: int
     density: list[list[int]]
     """Kept share of each block in whole percent; 0 and 100 are exact. Block i begins at row `i * rows // blocks`."""
@@ -242,11 +242,11 @@ class RoundFinished:
     steps: int
     seconds: float
     size_bytes: int | None = None
-    """Of the model with its prunable matrices as bitmask and kept values; journals of older versions lack it."""
+    """Bytes of the model with its prunable matrices as bitmask and kept values; journals of older versions lack it."""
     before: float = 0.0
     """As in `Pruned`."""
     against_dense: dict[str, Difference] = field(default_factory=dict)
-    """Measure -> score less that of the dense round, on the same rows; empty for the dense round, and in older journals."""
+    """Measure -> score minus that of the dense round, on the same rows; empty for the dense round and in older journals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,7 +277,7 @@ class Paused:
 
 @dataclass(frozen=True, kw_only=True)
 class Resumed:
-    """The worker goes on after a pause."""
+    """The worker continues after a pause."""
 
     event: Literal["resumed"] = "resumed"
     round: int
@@ -286,7 +286,7 @@ class Resumed:
 
 @dataclass(frozen=True, kw_only=True)
 class Warned:
-    """Something the user should know, but that stops nothing."""
+    """A warning for the user; the run continues."""
 
     event: Literal["warning"] = "warning"
     message: str
@@ -294,7 +294,7 @@ class Warned:
 
 @dataclass(frozen=True, kw_only=True)
 class Stopped:
-    """The worker left on request; the run can be resumed."""
+    """The worker ended on request; the run can be resumed."""
 
     event: Literal["stopped"] = "stopped"
     round: int
@@ -304,7 +304,7 @@ class Stopped:
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """The worker could not go on."""
+    """The worker ended with an error."""
 
     event: Literal["failed"] = "failed"
     problem: str

@@ -1,6 +1,6 @@
-"""What the playground and whoever started it say to each other: one JSON object a line, as data.
+"""The requests and replies between the playground and the program that started it: one JSON object a line, as data.
 
-Knows the words, not what is done about them. Requests name themselves by `request` and carry an `id` that their replies
+Knows the messages, not their handling. Requests name themselves by `request` and carry an `id` that their replies
 repeat; replies name themselves by `reply`. Both are built by keyword alone, and know their own name. Imports no torch: the app
 speaks this too.
 """
@@ -34,7 +34,7 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """Find the methods of a Ruby source; a newer source replaces one that still waits."""
+    """Find the methods of a Ruby source; a newer source replaces a waiting one."""
 
     request: Literal["read"] = "read"
     id: int
@@ -82,7 +82,7 @@ class Comment:
 
     @property
     def search(self) -> Search:
-        """What the model is asked for."""
+        """The settings of the search."""
         return Search(self.beam, self.max_length, min(self.n_best, self.beam))
 
 
@@ -218,7 +218,7 @@ class ModelFailed:
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """A request is dealt with; `superseded` when a newer one cut it short."""
+    """A request is finished; `superseded` where a newer one interrupted it."""
 
     reply: Literal["done"] = "done"
     id: int

@@ -22,7 +22,7 @@ from .journal import JournalWriter, LineReader, read_tail
 
 
 class HoldLostError(RunError):
-    """What a worker held was taken from it; it must not write any more."""
+    """The run no longer belongs to this worker, which must not write any more."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Hold:
     journal: int
 
     def check(self) -> None:
-        """Costs two stats of a file.
+        """Checks that the run still belongs to this worker; costs two stats of a file.
 
         Raises:
             HoldLostError: The folder, the lock or the journal is gone, or another.
@@ -76,7 +76,7 @@ class Hold:
 
 
 def newest_start(paths: RunPaths) -> RunStarted | None:
-    """The journal's last word on who works on a run; None before the first."""
+    """The newest `RunStarted` event of the journal; None before the first."""
     lines, newest = LineReader(paths.journal), None
     while batch := lines.poll():
         # Only these lines are validated: the rest of a long journal would take seconds.

@@ -1,4 +1,4 @@
-"""The comments that a round wrote, as `predictions.jsonl` holds them: one JSON object a row.
+"""Reads the comments of a round from `predictions.jsonl`, which has one JSON object a row.
 
 Reads only; `core.evaluate.evaluate` writes them. Torch-free.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from ..regularfile import read_text
 
 PREDICTION_BYTES = 256_000_000
-"""Most of a file of comments: those of a million rows."""
+"""Most bytes of a file of comments: enough for a million rows."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ def read_predictions(path: Path) -> tuple[Prediction, ...] | None:
         path: A `predictions.jsonl`.
 
     Returns:
-        One a row, in the order of the file; None where the file is missing or damaged, for half of the rows would have another
-        score.
+        One prediction a row, in the order of the file; None where the file is missing or damaged, because a part of the rows
+        would have another score.
     """
     try:
-        # not splitlines(): comments hold U+2028 and its like
+        # not splitlines(): comments may contain U+2028 and similar characters
         lines = read_text(path, PREDICTION_BYTES).split("\n")
         return tuple(_prediction(json.loads(line)) for line in lines if line.strip())
     except (OSError, ValueError, TypeError, KeyError, RecursionError):

@@ -1,4 +1,4 @@
-"""The results of a run, round by round, for comparing runs: read off `metrics.json` and the journal, never off weights.
+"""The results of a run, round by round, for comparing runs: read from `metrics.json` and the journal, never from weights.
 
 Either source alone is enough, so that a run folder whose rounds were deleted to make room still has its results. Torch-free.
 """
@@ -18,11 +18,11 @@ from .journal import LineReader
 MEASURES = {"bleu": "smoothed BLEU-4", "corpus_bleu": "corpus BLEU", "chrf": "chrF", "rouge_l": "ROUGE-L"}
 """Measure -> its name; all are 0..100."""
 FLOORS = {"name": "the method's name", "constant": "a constant sentence"}
-"""Floor -> what it is: programs that read no code, scored on the same rows as the models."""
+"""Floor -> its description. Floors are programs that read no code, scored on the same rows as the models."""
 ENCODER_OFF = "encoder_off"
-"""The floor that each model has of its own: what it scores with its encoder layers taken out."""
+"""The floor of each model itself: its score with the encoder layers taken out."""
 TOLD = (b'"round_finished"', b'"floors"', b'"event": "encoder_off"')
-"""What stands in the lines of a journal that tell results."""
+"""Markers of the journal lines that hold results."""
 
 
 @dataclass(frozen=True)
@@ -33,37 +33,37 @@ class Result:
     round: int
     sparsity: float = 0.0
     scores: Mapping[str, float] = field(default_factory=dict)
-    """Measure -> score; what is not known is missing."""
+    """Measure -> score; unknown ones are missing."""
     floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Those of `FLOORS` that are known -> measure -> score, on the same rows; encoder off is that of the run's dense model."""
     size_bytes: int | None = None
     """Of the model as bitmask and kept values; older versions did not tell."""
     split: str = ""
     rows: int = 0
-    """How many rows were scored."""
+    """Number of rows that were scored."""
     seconds: float = 0.0
     signatures: Mapping[str, str] = field(default_factory=dict)
     """Measure -> how it was computed."""
     ms_per_row: float | None = None
-    """Milliseconds of the beam search for one row, rows decoded in batches; older versions did not tell."""
+    """Milliseconds of the beam search for one row, decoded in batches; older versions did not record it."""
     ms_per_token: float | None = None
-    """The same for one token of the comments."""
+    """Milliseconds of the beam search for one token of the comments."""
     decoded_on: str = ""
-    """What these times depend on, such as "cpu, 2 threads, beam 10, batch 8"."""
+    """The conditions of these times, such as "cpu, 2 threads, beam 10, batch 8"."""
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     """Measure -> the interval of its score; older versions did not compute any."""
     against_dense: Mapping[str, Difference] = field(default_factory=dict)
-    """Measure -> this score less that of the run's dense round, on the same rows; empty for the dense round itself."""
+    """Measure -> this score minus that of the run's dense round, on the same rows; empty for the dense round itself."""
     bootstrap: str = ""
     """How the intervals were computed."""
     dense_less: Mapping[str, Difference] = field(default_factory=dict)
-    """Measure -> the run's dense score less that with its encoder off; empty where it was not measured."""
+    """Measure -> the run's dense score minus that with its encoder off; empty where it was not measured."""
     data: str = ""
-    """Digest of the split that the rows were taken from; "" where `meta.json` does not tell it."""
+    """Digest of the split that the rows were taken from; "" where `meta.json` does not record it."""
     before: float = 0.0
-    """How sparse the model was before the run; `sparsity` is of the weights that the recipe prunes."""
+    """Sparsity of the model before the run; `sparsity` is that of the weights that the recipe prunes."""
     left_out: int = 0
-    """How many of its scores are no numbers that can be."""
+    """Number of its scores that are impossible numbers."""
 
     def floors_of(self, measure: str) -> dict[str, float]:
         """The floors under one measure, in the order of `FLOORS`.
@@ -78,7 +78,7 @@ class ResultsReader:
     """Reads the results of a run as they come.
 
     Args:
-        paths: The run; nothing of it need exist yet.
+        paths: The run; none of its files need exist yet.
     """
 
     def __init__(self, paths: RunPaths) -> None:
@@ -92,7 +92,7 @@ class ResultsReader:
         """Split -> digest of its data; None until `meta.json` is there."""
 
     def poll(self) -> tuple[Result, ...]:
-        """All complete rounds as they are known now, ascending."""
+        """All complete rounds known so far, ascending."""
         while batch := self._lines.poll():
             for line in batch:
                 # Only these lines are validated: the rest of a long journal would take seconds.
@@ -146,7 +146,7 @@ def _scores(scores: Scores | None) -> dict[str, float]:
 
 
 def _with_metrics(result: Result, metrics: Mapping[str, object]) -> Result:
-    """A result with what `metrics.json` says of it; what that lacks stays as it was."""
+    """The result with the entries of `metrics.json`; entries that it lacks stay as they were."""
     floors, signatures = _mapping(metrics.get("floors")), _mapping(metrics.get("signatures"))
     numbers, split, bootstrap = _numbers(metrics), metrics.get("split"), metrics.get("bootstrap")
     lost = [name for name, value in _mapping(metrics.get("scores")).items() if value is not None and number_of(value) is None]
@@ -174,7 +174,7 @@ def _with_metrics(result: Result, metrics: Mapping[str, object]) -> Result:
 
 
 def _with_encoder_off(result: Result, dense: Mapping[str, object]) -> Result:
-    """A result with what round 0 tells of its encoder, which is a floor of every round."""
+    """The result with the encoder-off figures of round 0, which are a floor of every round."""
     measured = _mapping(dense.get("encoder_off"))
     if not (scores := _numbers(_mapping(measured.get("scores")))):
         return result
@@ -189,7 +189,7 @@ class _Times(TypedDict, total=False):
 
 
 def _times(decoding: Mapping[str, object]) -> _Times:
-    """Times of the search, each where it can be told; nothing at all where it was not measured."""
+    """The times of the search that can be computed; {} where none was measured."""
     numbers = _numbers(decoding)
     seconds, device = numbers.get("seconds", 0.0), decoding.get("device")
     if seconds <= 0:
@@ -217,16 +217,16 @@ def _numbers(values: Mapping[str, object]) -> dict[str, float]:
 
 
 def of_metrics(metrics: Mapping[str, object]) -> Result:
-    """What a `metrics.json` says by itself, wherever it lies.
+    """The result that a `metrics.json` holds by itself, wherever it lies.
 
     Args:
-        metrics: Of a round, or what `evaluate --json` prints.
+        metrics: That of a round, or the output of `evaluate --json`.
     """
     return _with_encoder_off(_with_metrics(Result("", 0), metrics), metrics)
 
 
 def to_csv(results: Iterable[Result]) -> str:
-    """Results as comma-separated values, a header first; what is not known is an empty cell.
+    """Results as comma-separated values, a header first; unknown values are empty cells.
 
     Args:
         results: In the order of the lines.
@@ -272,6 +272,6 @@ def to_csv(results: Iterable[Result]) -> str:
 
 
 def _over(result: Result, floor: str, measure: str) -> float | str:
-    """A score less one floor on its own rows; an empty cell where one of them is not known."""
+    """A score minus one floor on the same rows; an empty cell where one of them is unknown."""
     score, below = result.scores.get(measure), result.floors_of(measure).get(floor)
     return "" if score is None or below is None else score - below

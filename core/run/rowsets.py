@@ -1,6 +1,6 @@
-"""Which runs were scored on the same rows: only those share floors, and only their scores compare.
+"""Finds the runs that were scored on the same rows: only these share floors, and only their scores can be compared.
 
-The floors themselves tell it: on other rows the same two programs score something else in at least one measure. Split, number of
+The floors themselves show it: on other rows the same two programs have another score in at least one measure. Split, number of
 rows and digest of the data have to agree as well, each where both runs tell it; journals of older versions lack some.
 """
 
@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from .results import Result
 
 EXACT = 1e-6
-"""Floors on the same rows differ by less than this: they were counted by the same program."""
+"""Floors on the same rows differ by less than this, because the same program computed them."""
 
 
 def differ(one: Result, other: Result) -> bool:
-    """Whether two results are known to be of different rows.
+    """Whether two results are known to come from different rows.
 
     Args:
         one: A complete round.
-        other: Another, of any run.
+        other: Another round, of any run.
     """
     facts = ((one.split, other.split), (one.rows, other.rows), (one.data, other.data))
     if any(mine and theirs and mine != theirs for mine, theirs in facts):
@@ -32,7 +32,7 @@ def differ(one: Result, other: Result) -> bool:
 
 
 def telling(rounds: Sequence[Result]) -> Result | None:
-    """The round that stands for the rows of its run: the first one with floors, else the first one."""
+    """The round that represents the rows of its run: the first one with floors, else the first one."""
     return next((result for result in rounds if result.floors), next(iter(rounds), None))
 
 
@@ -58,5 +58,5 @@ def by_rows(results: Mapping[str, Sequence[Result]]) -> list[tuple[str, ...]]:
 
 
 def mixed(rounds: Sequence[Result]) -> bool:
-    """Whether the rounds of one run are known to be of different rows."""
+    """Whether the rounds of one run are known to have been scored on different rows."""
     return any(differ(rounds[0], result) for result in rounds[1:])

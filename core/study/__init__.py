@@ -1,1 +1,1 @@
-"""The paper held against runs, and runs against each other. Without torch."""
+"""Compares runs with the paper and with each other. Without torch."""

@@ -36,31 +36,31 @@ RECOVERY_CURVES = ("layerwise-best-no-stop", "l1-b8-finetuned", "l1-b8-pretraine
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one score says of a finding."""
+    """The verdict of one score on a finding."""
 
     outcome: Outcome
     difference: Difference | None = None
     seeds: tuple[float, ...] = ()
     """The difference of each seed alone."""
     why: str = ""
-    """What else there is to say, such as why it was not tested."""
+    """A remark, such as why the finding was not tested."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim, and what came of it under each score."""
+    """A claim, and its verdict under each score."""
 
     key: str
     claim: str
     rule: str
-    """What is compared, and when it has held."""
+    """The comparison, and when the claim has held."""
     verdicts: Mapping[str, Verdict]
     """Measure -> verdict."""
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """How one curve at one sparsity stands to its own dense model, under each score."""
+    """One curve at one sparsity compared with its own dense model, under each score."""
 
     group: str
     title: str
@@ -72,13 +72,13 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One curve less another."""
+    """The difference of two curves."""
 
     differences: Mapping[str, Difference] = field(default_factory=dict)
     seeds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     levels: tuple[Level, ...] = ()
     why: str = ""
-    """Why there is none."""
+    """Why there is no difference."""
 
 
 def compare(first: Group | None, second: Group | None, is_compared: Callable[[Level], bool]) -> Comparison:
@@ -127,7 +127,7 @@ def state_of(difference: Difference, dense: float) -> State:
     """Whether a pruned model is as good as the dense one.
 
     Args:
-        difference: Pruned less dense.
+        difference: Pruned minus dense.
         dense: The dense score.
 
     Returns:
@@ -142,12 +142,12 @@ def state_of(difference: Difference, dense: float) -> State:
 
 
 def recoveries(study: Study) -> list[Recovery]:
-    """How every curve at every sparsity stands to its own dense model."""
+    """Compares every curve at every sparsity with its own dense model."""
     return [each for group in study.groups for each in recovery(group)]
 
 
 def recovery(group: Group) -> list[Recovery]:
-    """How one curve stands to its own dense model at every sparsity that all its complete runs have."""
+    """Compares one curve with its own dense model at every sparsity that all its complete runs have."""
     runs = [run for run in group.compared if 0 in run.tallies]
     if not runs or len({run.rows for run in runs}) > 1:
         return []
@@ -233,7 +233,7 @@ def _listed(levels: Sequence[Level]) -> str:
 
 
 def _above_name(study: Study) -> Finding:
-    """What no paper asks: whether the dense model beats a program that prints the method's name."""
+    """Judges what the paper does not ask: whether the dense model beats a program that prints the method's name."""
     claim = "The dense model beats printing the method's own name"
     rule = "the dense model's score less the method name's, on the same rows: above 0"
     for name in RECOVERY_CURVES + tuple(group.key for group in study.groups):

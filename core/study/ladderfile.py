@@ -1,6 +1,6 @@
-"""What a quantization ladder found, as it stands in its JSON file. Torch-free: whoever shows it needs no model.
+"""The results of a quantization ladder, as its JSON file holds them. Torch-free, because showing it needs no model.
 
-Nothing in it is a path of the machine it was measured on.
+The file contains no path of the machine that it was measured on.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from ..score.interval import Difference
 KIND = "quantization ladder"
 
 Number = Annotated[float, Field(gt=-LARGEST, lt=LARGEST)]
-"""No NaN, and nothing that would not fit a cell: what stands outside was never measured."""
+"""Limits of measured values: neither NaN nor numbers that would not fit a cell."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class SplitScores:
     same_comments: Number | None
     """Share of rows with the very comment that fp32 wrote."""
     seconds: Number
-    """Decoding and scoring."""
+    """Seconds of decoding and scoring."""
     intervals: dict[str, Gap] = field(default_factory=dict)
     """The scores again, with the middle 95 % of the bootstrap over the rows."""
 
@@ -69,7 +69,7 @@ class MethodFound:
     method: str
     does: str
     unavailable: str | None = None
-    """Why there are no numbers; None where there are."""
+    """Why there are no measurements; None where there are."""
     quantized_weights: int = 0
     """Multiplied weights held in fewer than 32 bits."""
     multiplied_weights: int = 0
@@ -90,7 +90,7 @@ class MethodFound:
         return self.splits[split].scores.get(measure) if split in self.splits else None
 
     def less_fp32(self, split: str, measure: str) -> Difference | None:
-        """The score less that of fp32 with its interval, or None where it was not measured."""
+        """The score minus that of fp32, with its interval; None where it was not measured."""
         gap = self.splits[split].less_fp32.get(measure) if split in self.splits else None
         return None if gap is None else Difference(gap.value, gap.low, gap.high)
 
@@ -110,7 +110,7 @@ class AblationFound:
 
 @dataclass(frozen=True)
 class LayerSpread:
-    """Activations and weights of one linear layer; see `quanterrors.Spread`."""
+    """Activations and weights of one linear layer; see `evaluate.layer_errors.Spread`."""
 
     layer: str
     largest: Number
@@ -124,7 +124,7 @@ class LayerSpread:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why dynamic INT8 loses what it loses, or does not."""
+    """Why dynamic INT8 loses quality, or does not."""
 
     ablations: tuple[AblationFound, ...]
     spreads: tuple[LayerSpread, ...]
@@ -141,7 +141,7 @@ class Ladder:
     data: str
     """The same of the data."""
     command: str
-    """What to type to measure it again."""
+    """The command that measures it again."""
     recipe: dict[str, int | Number | str | list[str]]
     """Seed, beam, lengths, batch size, repeats, threads, ..."""
     device: str
@@ -160,7 +160,7 @@ class Ladder:
     schema: int = 1
 
     def method(self, name: str) -> MethodFound | None:
-        """The line of a method; None where it was not asked for."""
+        """The line of a quantizer; None where it was not measured."""
         return next((line for line in self.methods if line.method == name), None)
 
     def floors_of(self, split: str, measure: str) -> dict[str, float]:
@@ -194,7 +194,7 @@ def read_ladder(path: Path) -> Ladder:
     """Reads such a file.
 
     Raises:
-        DataError: It is none, or names no method.
+        DataError: The file is no ladder, or names no quantizer.
     """
     fix = f"Make it anew: {program()} quantize MODEL -o FILE"
     try:

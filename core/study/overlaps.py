@@ -1,4 +1,4 @@
-"""How much of two masks is the same: between rounds, seeds and curves, beside what chance alone would give.
+"""The overlap of masks between rounds, seeds and curves, beside the overlap by chance.
 
 The overlap is the Jaccard index of what two masks keep, over all matrices together. Chance is what two masks with the same number
 of kept weights in every matrix would share if each were drawn at random. Masks of one run only shrink, so the overlap of two of
@@ -24,17 +24,17 @@ Masks = Mapping[str, maskbits.MaskBits]
 
 @dataclass(frozen=True)
 class Overlap:
-    """What two masks share."""
+    """The overlap of two masks."""
 
     jaccard: float
     """Kept by both / kept by either, in [0, 1]."""
     chance: float
-    """What random masks of the same densities would have."""
+    """The overlap of random masks with the same densities."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Two masks, and what they share."""
+    """Two masks and their overlap."""
 
     kind: Kind
     first: str
@@ -56,7 +56,7 @@ def bits_of(path: Path) -> Masks | None:
 
 
 def overlap(first: Masks, second: Masks) -> Overlap | None:
-    """What two masks share, over the matrices that both have.
+    """The overlap of two masks over the matrices that both have.
 
     Args:
         first: One mask.
@@ -93,14 +93,14 @@ def overlaps(study: Study) -> list[Compared]:
     compared += [each for group in study.groups for each in _between_seeds(group)]
     for first, second in combinations(study.groups, 2):
         shared = {run.seed for run in first.runs} & {run.seed for run in second.runs}
-        for seed in sorted(shared)[:1]:  # another seed would say the same again
+        for seed in sorted(shared)[:1]:  # other seeds would only repeat it
             sides = [next(run for run in group.runs if run.seed == seed) for group in (first, second)]
             compared += _at_equal_levels("curves", *sides)
     return compared
 
 
 def between_rounds(run: Run) -> Iterator[Compared]:
-    """What each pruned round of a run shares with the one before it."""
+    """The overlap of each pruned round of a run with the previous one."""
     for (level, ours), (later, theirs) in pairwise(_masks(run)):
         if (shared := overlap(ours, theirs)) is not None:
             yield Compared("rounds", run.name, run.name, (level, later), shared)

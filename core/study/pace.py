@@ -1,6 +1,6 @@
-"""How fast a run was, from the times in its journal: training, evaluation, starting, and the rest.
+"""Measures the speed of a run from the times in its journal: training, evaluation, starting, and the rest.
 
-Reads no more than `JOURNAL_BYTES` of a journal. Pauses, and what a killed worker did for nothing, do not count. Torch-free.
+Reads no more than `JOURNAL_BYTES` of a journal. Pauses, and the lost work of killed workers, do not count. Torch-free.
 """
 
 import math
@@ -30,14 +30,14 @@ from ..run.folder import RunPaths
 from ..run.journal import LineReader
 
 JOURNAL_BYTES = 8 * 1024 * 1024
-"""How much of a journal is read: rates are the same after that."""
+"""Most bytes of a journal that are read; rates do not change after that."""
 LONG_LINES = (b'"event": "matrix"', b'"event": "evaluating"', b'"event": "floors"')
-"""Events that say nothing of time, and make up most of a journal."""
+"""Events that are not needed for times, and make up most of a journal."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What earlier runs took, added up. Seconds are of the wall clock; pauses and what was cut off are left out."""
+    """The summed times of earlier runs, in seconds of the wall clock without pauses and interrupted work."""
 
     steps: int = 0
     step_s: float = 0.0
@@ -82,7 +82,7 @@ class Pace:
 
 
 def measure(paths: RunPaths, host: str) -> Pace | None:
-    """What a run took, from its journal; None where it was made elsewhere.
+    """The times of a run, from its journal; None where it was made on another machine.
 
     Args:
         paths: The run.
@@ -108,7 +108,7 @@ def measure(paths: RunPaths, host: str) -> Pace | None:
 
 @dataclass
 class _Stopwatch:
-    """Adds up what journal events say of time."""
+    """Adds up the times of journal events."""
 
     pace: Pace = field(default_factory=Pace)
     split: str = ""

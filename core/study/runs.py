@@ -1,4 +1,4 @@
-"""Run folders read for a report: grouped into curves, with what they wrote and what of them is missing.
+"""Reads run folders for a report and groups them into curves, with their comments and their gaps.
 
 Runs whose recipes differ only in their seed are seeds of one curve. Everything is read from the folders and nothing from the
 machine: a copy elsewhere gives the same study. Reads no weights. Knows neither charts nor pages.
@@ -38,10 +38,10 @@ class Run:
     predictions: Mapping[int, tuple[Prediction, ...]]
     """Round -> its comments; rounds without any are missing."""
     matrices: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
-    """Round -> matrix -> sparsity, as the journal tells it."""
+    """Round -> matrix -> sparsity, from the journal."""
     warnings: tuple[str, ...] = ()
     meta: Mapping[str, object] = field(default_factory=dict)
-    """What `meta.json` says: versions, device, digests."""
+    """The entries of `meta.json`: versions, device, digests."""
     paths: RunPaths | None = None
     """Where its masks are; None for runs made up."""
 
@@ -57,7 +57,7 @@ class Run:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What of the run is missing, in sentences."""
+        """The gaps of the run, in sentences."""
         lines = []
         if self.recipe is None:
             lines.append("Its recipe cannot be read.")
@@ -143,7 +143,7 @@ def find_runs(places: Iterable[Path]) -> list[RunPaths]:
         Each run once.
 
     Raises:
-        RunError: At one of the places is neither.
+        RunError: One of the places is neither a run nor a folder of runs.
     """
     by_folder: dict[Path, RunPaths] = {}
     for place in places:
@@ -167,7 +167,7 @@ def read_study(runs: Iterable[RunPaths]) -> Study:
 
 
 def read_run(paths: RunPaths) -> Run:
-    """Reads one run folder; what is missing or damaged of it is missing in the result."""
+    """Reads one run folder; missing or damaged parts are missing in the result."""
     try:
         recipe = load_recipe(paths.recipe)
     except RecipeError:
@@ -216,7 +216,7 @@ def group(runs: Sequence[Run]) -> Study:
 
 
 def _without_seed(run: Run) -> str:
-    """What runs of one curve have in common; a run without a recipe is alone."""
+    """A key that runs of one curve share; a run without a recipe has its own."""
     if run.recipe is None:
         return f"run:{run.name}"
     return without_seed(run.recipe)

@@ -1,6 +1,6 @@
-"""Scores files of comments that anybody wrote against those that people wrote, row by row, and holds several against each other.
+"""Scores files of comments against the reference comments, row by row, and compares several files with each other.
 
-A file lacks rows more often than one thinks, and CodeXGLUE's evaluator says nothing of it: whatever is missing, unknown, doubled
+Files often lack rows, and CodeXGLUE's evaluator does not say so: whatever is missing, unknown, doubled
 or empty is counted here before anything is scored. Equal to that evaluator on its own files. Torch-free; knows no screen.
 """
 
@@ -18,7 +18,7 @@ from ..text.comments import NUMBERED, Comments
 
 @dataclass(frozen=True)
 class Scored:
-    """One file of predictions, held against the gold."""
+    """One file of predictions, compared with the gold."""
 
     comments: Comments
     rows: tuple[str, ...]
@@ -44,12 +44,12 @@ class Compared:
     same: int
     """Rows with the very same text on both sides."""
     differences: Mapping[str, Difference]
-    """Measure -> first less second, with the interval of the paired bootstrap."""
+    """Measure -> first minus second, with the interval of the paired bootstrap."""
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """All that was found of some files."""
+    """The scores, comparisons and gaps of some files."""
 
     gold: Comments
     expected: int
