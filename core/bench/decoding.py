@@ -1,7 +1,7 @@
-"""Decoding against one example at a time without a cache, and against `transformers`' `generate`.
+"""Compares decoding with one example at a time without a cache, and with `transformers`' `generate`.
 
-The bundled model ends its comments itself. The random base model never ends one, so both sides are made to write as many tokens
-as a comment has in the mean.
+The bundled model ends its comments itself. The random base model never ends one, so both sides write as many tokens as a comment
+has on average.
 """
 
 from ..decode import beam_search
@@ -17,19 +17,19 @@ SLOW_GOALS = {"mini": 20.0, "base": 16.0}
 
 
 def length(ground: Ground, size: str) -> int:
-    """Tokens to write at most."""
+    """Most tokens to write."""
     if ground.quick:
         return 8
     return LONGEST if size == "mini" else ground.usual_length
 
 
 def groups_of(ground: Ground, size: str) -> int:
-    """Batches of rows of like length: short, middling and long ones; of base only the middle one, for it takes long."""
+    """Number of batches of like length: short, middle and long ones; for base, which is slow, only the middle one."""
     return 1 if ground.quick or size == "base" else 3
 
 
 def decoding(ground: Ground, size: str) -> list[Result]:
-    """Beam 10, batches of 16 against one example at a time; the slow side does a share of the rows in each turn."""
+    """Beam 10 in batches of 16 against one example at a time; the slow side decodes a share of the rows in each turn."""
     model, most, times = ground.model(size), length(ground, size), 1 if ground.quick else 4 if size == "mini" else 2
     cuda = ground.device.type == "cuda"
     batch = CUDA_BATCH if cuda else BATCH
@@ -62,12 +62,12 @@ def decoding(ground: Ground, size: str) -> list[Result]:
 
 
 def against_generate(ground: Ground, size: str) -> list[Result]:
-    """The same beam and batch by `transformers`."""
+    """Beam search against the same beam and batch in `transformers`."""
     return [_generate(ground, size, GENERATE, BEAM, BATCH, 4.0)]
 
 
 def greedy(ground: Ground, size: str) -> list[Result]:
-    """Greedy decoding by `transformers`."""
+    """Greedy decoding against `transformers`."""
     return [_generate(ground, size, GREEDY, 1, GREEDY_BATCH, 3.0)]
 
 

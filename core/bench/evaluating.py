@@ -1,4 +1,4 @@
-"""A whole evaluation, a round that picks its best step, and scoring a stored prediction file again."""
+"""Times a whole evaluation, a round that picks its best step, and the scoring of a stored prediction file."""
 
 import json
 import tempfile
@@ -68,7 +68,7 @@ def picking_best(ground: Ground, size: str) -> list[Result]:
         _scored(ground, best, [row.target for row in chosen.rows])
 
     sides = in_turn(lambda turn: timed(ours, ground.synchronise), lambda turn: timed(theirs, ground.synchronise), 1, warm=False)
-    ground.forget()  # the weights are trained: nobody else should find them
+    ground.forget()  # the weights are trained now, and no other comparison must use them
     what = f"{steps} steps and an evaluation of {rows} rows"
     return [faster(ROUND, size, what, "the reference's algorithms", sides, 8.0, unit="s")]
 

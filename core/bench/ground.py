@@ -1,4 +1,4 @@
-"""What the comparisons stand on: models by size, rows, device, and how thorough to be.
+"""The ground of all comparisons: models by size, rows, device, and thoroughness.
 
 Rows are the real Ruby ones where there are some, else the bundled corpus. The base model is CodeBERT's size with random weights;
 it reads the same token ids as the bundled one.
@@ -29,10 +29,10 @@ SIZES = ("mini", "base")
 
 @dataclass
 class Ground:
-    """Loads what is asked for once, and keeps it."""
+    """Loads models, readers and rows once, and keeps them."""
 
     bundle: Path
-    """Folder with `ruby-mini` and `demo-ruby`."""
+    """Folder that holds `ruby-mini` and `demo-ruby`."""
     accelerator: Accelerator
     threads: int
     quick: bool
@@ -46,12 +46,12 @@ class Ground:
 
     @property
     def rows(self) -> str:
-        """Which rows, in words."""
+        """The rows in words."""
         return "the bundled demo corpus" if self.data.name == "demo-ruby" else "CodeXGLUE's Ruby rows"
 
     @property
     def device(self) -> torch.device:
-        """Where models compute."""
+        """The device of the models."""
         device: torch.device = self.accelerator.device
         return device
 
@@ -66,7 +66,7 @@ class Ground:
         return load_reader(self.mini_path)
 
     def model(self, size: str) -> CodeToText:
-        """A model on the device, in evaluation mode; only one is kept, for base takes gigabytes to train."""
+        """A model on the device, in evaluation mode; only one is kept, because base takes gigabytes to train."""
         if size not in self._models:
             self._models.clear()
             self._models[size] = self.fresh(size)
@@ -74,11 +74,11 @@ class Ground:
         return self._models[size]
 
     def forget(self) -> None:
-        """Drops the models, after one was trained."""
+        """Drops the models, after one has been trained."""
         self._models.clear()
 
     def fresh(self, size: str, deeper: int = 1) -> CodeToText:
-        """A model of its own.
+        """Makes a model that is not shared.
 
         Args:
             size: mini or base.
@@ -99,12 +99,12 @@ class Ground:
 
     @cached_property
     def train(self) -> Encoded:
-        """Rows to train on."""
+        """Training rows."""
         return self._encoded("train")
 
     @cached_property
     def valid(self) -> Encoded:
-        """Rows to decode."""
+        """Validation rows, for decoding."""
         return self._encoded("valid")
 
     def _encoded(self, split: str) -> Encoded:
@@ -135,17 +135,17 @@ class Ground:
 
     @property
     def usual_length(self) -> int:
-        """Tokens of a comment in the mean, its end included: so many the random base model, which ends none, writes."""
+        """Mean number of tokens of a comment, its end included; the random base model, which never ends one, writes as many."""
         return round(sum(len(ids) - 1 for ids in self.valid.targets) / len(self.valid.targets))
 
     def trainer(self, model: CodeToText, masks: dict[str, torch.Tensor], precision: Precision | None = None) -> Trainer:
-        """The engine's trainer, in the ground's precision unless another is asked for."""
+        """The engine's trainer, by default in the ground's precision."""
         training = Training(steps=1000, batch_size=8)
         return Trainer(
             model, lambda batch: model(batch.sources, batch.targets, places=batch.places), masks, training, 1, self.accelerator
         )
 
     def synchronise(self) -> None:
-        """Waits for a GPU to have done what it was given."""
+        """Waits until a GPU has finished its work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)

@@ -1,7 +1,7 @@
-"""How cost grows: examples a second and memory against batch, source length, beam and model; a worker's memory against rounds.
+"""Growth of cost: examples a second and memory by batch, source length, beam and model; a worker's memory by round.
 
-Sources are cut or drawn out to the length asked for, so that only one thing changes along a table. Memory is the peak beyond what
-the process held before, weights and optimizer among that; on a GPU, of the GPU.
+Sources are cut or extended to the length of the table, so that only one size changes in it. Memory is the peak beyond what the
+process held before, which includes weights and optimizer; on a GPU, it is the GPU's.
 """
 
 import tempfile
@@ -21,7 +21,7 @@ from .starting import resident_after_rounds
 
 NAME = "growth"
 USUAL = {"batch": 8, "source": 128, "beam": 10}
-"""What stays where another thing grows."""
+"""The usual sizes, which stay while another one grows."""
 STEPS = {"batch": (1, 8, 32), "source": (64, 128, 256), "beam": (1, 5, 10)}
 COLUMNS = ("examples/s", "MB more")
 DEPTHS = {"mini": ("mini", 1), "base": ("base", 1), "2 × base": ("base", 2)}

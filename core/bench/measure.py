@@ -1,7 +1,7 @@
-"""What a comparison gives, and how two sides are timed in turn.
+"""The results of a comparison, and the timing of two sides in turn.
 
-Both sides run alternately, so that whatever else the machine does hits both; the ratio of the medians is what counts. Knows no
-model and no file.
+Both sides run alternately, so that whatever else the machine does affects both; the ratio of the medians counts. Knows no model
+and no file.
 """
 
 import statistics
@@ -18,19 +18,19 @@ class Sample:
     least: float
     most: float
     times: int
-    """How often it was measured."""
+    """Number of measurements."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a figure should be."""
+    """The goal for a figure."""
 
     limit: float
     at_least: bool = True
-    """Whether more is better."""
+    """Whether a larger figure is better."""
 
     def reached(self, value: float) -> bool:
-        """Whether a figure is as good as that, or better."""
+        """Whether a figure reaches the goal."""
         return value >= self.limit if self.at_least else value <= self.limit
 
 
@@ -45,13 +45,13 @@ class Result:
     what: str
     """What was done, in one line; the line's key together with `size`."""
     against: str
-    """What the other side is; empty for a time without another side."""
+    """The other side; empty for a time without another side."""
     unit: str
-    """Of both samples, such as "s/example"."""
+    """Unit of both samples, such as "s/example"."""
     ours: Sample | None = None
     theirs: Sample | None = None
     value: float | None = None
-    """What the goal speaks of: a ratio, or where `is_ratio` is false the time itself."""
+    """The figure that the goal is for: a ratio, or where `is_ratio` is false the time itself."""
     is_ratio: bool = True
     goal: Goal | None = None
     note: str = ""
@@ -65,7 +65,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Table:
-    """How cost grows with one thing."""
+    """Growth of cost with one size."""
 
     name: str
     """The comparison it belongs to."""
@@ -85,8 +85,8 @@ def in_turn(
     """Runs two sides alternately; the side that goes first changes each time.
 
     Args:
-        ours: Gets the number of the repetition, gives what was measured, such as seconds per example.
-        theirs: The other side, alike.
+        ours: Takes the number of the repetition and returns the measured value, such as seconds per example.
+        theirs: The other side, likewise.
         times: How often each runs.
         warm: Whether each runs once more before, uncounted.
 
@@ -108,7 +108,7 @@ def timed(action: Callable[[], object], synchronise: Callable[[], None] = lambda
 
     Args:
         action: What to do.
-        synchronise: Waits until the device has done what it was given.
+        synchronise: Waits until the device has finished its work.
     """
     synchronise()
     started = time.perf_counter()
@@ -121,7 +121,7 @@ def faster(
     name: str, size: str, what: str, against: str, sides: tuple[Sample, Sample], least: float | None, *,
     unit: str = "s/example", note: str = "",
 ) -> Result:  # fmt: skip
-    """A result whose figure is how many times faster (or smaller) we are.
+    """A result whose figure says how many times faster (or smaller) our side is.
 
     Args:
         name: The comparison.
@@ -129,8 +129,8 @@ def faster(
         what: What was done.
         against: The other side.
         sides: Ours, theirs.
-        least: How many times it should be.
-        unit: Of both sides.
+        least: The goal: how many times at least.
+        unit: Unit of both sides.
         note: See `Result`.
     """
     ours, theirs = sides

@@ -1,4 +1,4 @@
-"""The comparisons' names, for those who must not load torch to know them."""
+"""The names of the comparisons, without torch."""
 
 NAMES = (
     "training",

@@ -1,4 +1,4 @@
-"""Global pruning by magnitude against `torch.nn.utils.prune.global_unstructured`: time, and memory beyond the weights.
+"""Compares global magnitude pruning with `torch.nn.utils.prune.global_unstructured`: time, and memory beyond the weights.
 
 Each side runs in a process of its own, this module as a program, because a peak of memory belongs to a process.
 """
@@ -41,12 +41,12 @@ def pruning(ground: Ground, size: str = "") -> list[Result]:
 
 
 def ours(weights: dict[str, nn.Parameter]) -> Masks:
-    """The engine's masks."""
+    """Makes the engine's masks."""
     return keep(weights, {}, CRITERIA["magnitude"](0), "global", SPARSITY)
 
 
 def theirs(modules: list[nn.Module]) -> list[Tensor]:
-    """Torch's masks, left on the modules."""
+    """Makes torch's masks, which stay on the modules."""
     prune.global_unstructured([(module, "weight") for module in modules], pruning_method=prune.L1Unstructured, amount=SPARSITY)
     return [module.weight_mask for module in modules]  # type: ignore[misc]  # a buffer that torch adds
 

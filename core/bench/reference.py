@@ -1,4 +1,4 @@
-"""The slow side: training and decoding as the reference does them, with the same weights and the same results.
+"""The slow side: the reference's training and decoding, with the same weights and the same results.
 
 Training pads every source and target to the full length, puts all positions through the output layer, steps AdamW parameter by
 parameter and reads the loss off each step. Decoding takes one example at a time, its source padded to the full length, and
@@ -57,7 +57,7 @@ class PaddedTrainer:
         self._optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, eps=1e-8, foreach=False, fused=False)
 
     def train_step(self, batch: Batch) -> float:
-        """One optimizer step; gives the loss."""
+        """Makes one optimizer step, and returns the loss."""
         self._model.train()
         device = self._model.device
         moved = Batch(batch.sources.to(device), batch.targets.to(device), batch.rows)
@@ -80,7 +80,7 @@ def slow_beam_search(
         source: Token ids, `<s>` ... `</s>`.
         beam: Places in the beam.
         max_length: Tokens to write at most, `</s>` included.
-        source_length: What the source is padded to.
+        source_length: Length that the source is padded to.
     """
     special = model.special
     ids = torch.full((1, max(source_length, len(source))), special.pad, device=model.device)
@@ -89,13 +89,13 @@ def slow_beam_search(
     memory = Memory(states.repeat(beam, 1, 1), mask.repeat(beam, 1, 1, 1))
     prefix = torch.full((beam, 1), special.begin, device=model.device)
     score = torch.full((beam,), -torch.inf, device=model.device)
-    score[0] = 0.0  # at first all places are alike: only one has children
+    score[0] = 0.0  # at first all places are equal, so only one has children
     ended: list[tuple[float, tuple[int, ...]]] = []
     top_ended = False
     for _ in range(max_length):
         logits = model.token_logits(model.decode(memory, prefix)[:, -1])
         likely = logits.float().log_softmax(1) + score[:, None]  # (beam, vocab)
-        likely[prefix[:, -1] == special.end] = -torch.inf  # what has ended gets no children
+        likely[prefix[:, -1] == special.end] = -torch.inf  # an ended sentence gets no children
         score, place = likely.flatten().topk(beam)
         parent = place // likely.shape[1]
         token = place - parent * likely.shape[1]

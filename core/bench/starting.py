@@ -1,4 +1,4 @@
-"""Starting from cold: the app's first paint, a worker's first training step, `comment FILE.rb`.
+"""Times cold starts: the app's first paint, a worker's first training step, `comment FILE.rb`.
 
 Each is a process of its own, started as a user would. The page cache is warm after the first start, which is not counted.
 """
@@ -27,7 +27,7 @@ RUBY = "# Adds two numbers.\ndef add(first, second)\n  first + second\nend\n"
 
 
 def starting(ground: Ground, size: str = "") -> list[Result]:
-    """Seconds from the start of a process to what its user waits for."""
+    """Seconds from the start of a process to the event that its user waits for."""
     times = 1 if ground.quick else 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -55,7 +55,7 @@ def first_paint(checkpoints: Path) -> float:
     """Seconds until the app shows the name of its first screen, in a pseudo-terminal.
 
     Raises:
-        RunError: It ended before.
+        RunError: The app ended before that.
     """
     started = time.perf_counter()
     controller, terminal = pty.openpty()
@@ -114,10 +114,10 @@ def first_step(ground: Ground, checkpoints: Path) -> float:
 
 
 def comment(ground: Ground, folder: Path) -> float:
-    """Seconds of `codeprune-tui comment FILE.rb` in all.
+    """Total seconds of `codeprune-tui comment FILE.rb`.
 
     Raises:
-        RunError: It failed.
+        RunError: The command failed.
     """
     file = folder / "add.rb"
     file.write_text(RUBY, encoding="utf-8")

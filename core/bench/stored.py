@@ -1,6 +1,6 @@
-"""Runs of the benchmark as JSON, what is worse than the last one, and the page that is rendered from them.
+"""Runs of the benchmark as JSON, the regressions since the last one, and the page that is rendered from them.
 
-One file a class of device, so that a run is held against one of the same kind. Runs without torch.
+There is one file a class of device, so that a run is compared with one of the same class. Without torch.
 """
 
 import json
@@ -15,22 +15,22 @@ from .measure import Goal, Result, Sample, Table
 
 SCHEMA = 1
 WORSE = 1.2
-"""A ratio that is worse by this factor than the last one is named."""
+"""A ratio that is worse than the last one by this factor is a regression."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Where and on what a run was made."""
+    """Machine and versions of a run."""
 
     device: str
     device_class: str
-    """Names the file: runs of one class are compared."""
+    """Name of the file: runs of one class are compared."""
     threads: int
     versions: dict[str, str]
     rows: str
     quick: bool
     busy: float
-    """Load average when it began: more than a little of it comes from other programs."""
+    """Load average at the start; a high one comes from other programs."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class Run:
 
 
 def key(result: Result) -> str:
-    """What makes two results comparable."""
+    """The key under which two results are comparable."""
     return " | ".join((result.name, result.size, result.what, result.against))
 
 
 def file_of(folder: Path, facts: Facts) -> Path:
-    """Where runs of this kind are stored."""
+    """The file in which runs of this kind are stored."""
     return folder / f"{facts.device_class}{'-quick' if facts.quick else ''}.json"
 
 
@@ -79,7 +79,7 @@ def regressions(before: Run | None, now: Iterable[Result]) -> list[str]:
 
 
 def merged(before: Run | None, now: Run) -> Run:
-    """The new run, with those results of the earlier one that it left out."""
+    """The new run, completed with results of the earlier one that it left out."""
     fresh = {key(result) for result in now.results}
     commits = dict.fromkeys(fresh, now.commit)
     kept = [result for result in before.results if key(result) not in fresh] if before else []
@@ -154,21 +154,21 @@ def _sample(sample: Sample | None, unit: str) -> str:
 
 
 BEGIN, END = "<!-- bench: from here on by codeprune-tui bench --docs -->", "<!-- bench: up to here -->"
-"""Between these lines the page is rendered; what people write around them stays."""
+"""The page is rendered between these lines; text around them stays."""
 CUDA_GOALS = (
     ("training, batch 8", "base", "fixed padding, fp32", "≥ 4 ×"),
     ("training, batch 64", "base", "fixed padding, fp32", "≥ 6 ×"),
     ("beam 10 over 1,400 rows", "base", "one example, prefix recomputed", "≥ 60 ×"),
 )
-"""What the page lists as not measured as long as no run on a GPU is stored."""
+"""Comparisons that the page lists as not measured while no run on a GPU is stored."""
 
 
 def page(runs: Sequence[Run], before: str = "") -> str:
     """The stored runs as a page in Markdown.
 
     Args:
-        runs: What was read from their files.
-        before: The page as it is. What stands before `BEGIN` and after `END` stays.
+        runs: The stored runs.
+        before: The page as it is. Text before `BEGIN` and after `END` stays.
     """
     head, begin, rest = before.partition(BEGIN)
     if not begin:

@@ -1,4 +1,4 @@
-"""All comparisons by name, and running them."""
+"""All comparisons by name, and how they are run."""
 
 import os
 import platform
@@ -23,11 +23,11 @@ PACKAGES = ("torch", "transformers", "textual")
 
 @dataclass(frozen=True)
 class Comparison:
-    """One way to measure."""
+    """One comparison."""
 
     run: Callable[[Ground, str], Sequence[Result | Table]]
     sizes: tuple[str, ...] = SIZES
-    """Sizes it is made at; ("",) where no model is in it."""
+    """Sizes of its models; ("",) where it has none."""
 
 
 COMPARISONS: dict[str, Comparison] = {
@@ -47,27 +47,27 @@ assert tuple(COMPARISONS) == NAMES
 
 
 ON_CUDA = (training.NAME, decoding.NAME, decoding.GENERATE, decoding.GREEDY)
-"""What is measured on a GPU as well."""
+"""Comparisons that are measured on a GPU as well."""
 
 
 def devices() -> tuple[Device, ...]:
-    """The CPU always, a GPU where there is one."""
+    """The devices to measure on: the CPU, and a GPU where there is one."""
     return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
 
 def make_ground(bundle: Path, device: Device, threads: int, *, quick: bool) -> Ground:
-    """What comparisons stand on; on a GPU the engine trains in bf16, as it does for its users."""
+    """The ground of the comparisons; on a GPU the engine trains in bf16, as it does for its users."""
     accelerator = make_accelerator(device, "bf16" if device == "cuda" else "fp32", threads)
     return Ground(bundle, accelerator, torch.get_num_threads(), quick)
 
 
 def planned(names: Sequence[str], sizes: Sequence[str], device: Device = "cpu") -> list[tuple[str, str]]:
-    """What is to be measured: (comparison, size), by size, so that each model is loaded once.
+    """The pairs (comparison, size) to measure, ordered by size, so that each model is loaded once.
 
     Args:
         names: Of `COMPARISONS`; none for all.
         sizes: Of `SIZES`; a comparison without a size is always made.
-        device: On "cuda" only what belongs there.
+        device: On "cuda" only the comparisons for a GPU.
 
     Raises:
         TrainingError: There is no such comparison or size.
@@ -81,13 +81,13 @@ def planned(names: Sequence[str], sizes: Sequence[str], device: Device = "cpu") 
 
 
 def measure(ground: Ground, plan: Sequence[tuple[str, str]]) -> Iterator[Result | Table]:
-    """Runs comparisons, giving each one's results as they come."""
+    """Runs comparisons, and yields the results of each as they come."""
     for name, size in plan:
         yield from COMPARISONS[name].run(ground, size)
 
 
 def facts(ground: Ground) -> Facts:
-    """Where and on what everything is measured."""
+    """Machine and versions of the present run."""
     cuda = ground.device.type == "cuda"
     name = torch.cuda.get_device_name(ground.device).lower().replace(" ", "-") if cuda else f"cpu-{platform.machine()}"
     return Facts(

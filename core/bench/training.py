@@ -1,4 +1,4 @@
-"""Training against the reference's fixed padding; masked against dense steps; what the journal costs."""
+"""Compares training with the reference's fixed padding, and masked with dense steps; measures the journal's cost."""
 
 import tempfile
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def training(ground: Ground, size: str) -> list[Result]:
 
 def _training(ground: Ground, size: str, batch_size: int, precision: Precision | None = None) -> Result:
     ours_steps, times = (2, 1) if ground.quick else (24, 3) if size == "mini" else (3, 3)
-    theirs_steps = 1 if ground.quick or size == "base" else 3  # at fixed lengths every step is alike
+    theirs_steps = 1 if ground.quick or size == "base" else 3  # at fixed lengths all steps cost the same
     batches = ground.batches(ours_steps * times, batch_size)
     model = ground.model(size)
     trainer, reference = ground.trainer(model, {}, precision), PaddedTrainer(model)
@@ -58,7 +58,7 @@ def _training(ground: Ground, size: str, batch_size: int, precision: Precision |
 
 
 def _tokens(batches: list[Batch]) -> str:
-    """How many tokens each side reads: what the ratio can be where every token costs alike."""
+    """Number of tokens that each side reads; their ratio is the speed-up where every token costs the same."""
     source, target = (sum(getattr(batch, side).shape[1] for batch in batches) / len(batches) for side in ("sources", "targets"))
     return f"{source:.0f} and {target:.0f} tokens wide in the mean, padding included, against {SOURCE_LENGTH} and {TARGET_LENGTH}"
 
@@ -84,7 +84,7 @@ def masked_step(ground: Ground, size: str) -> list[Result]:
 
 
 def journal(ground: Ground, size: str) -> list[Result]:
-    """What writing a step event adds, were one written after every single step (there is one a second)."""
+    """The cost of step events if one were written after every step (in reality one a second)."""
     times = 2 if ground.quick else 8
     batches = ground.batches(times, 8)
     trainer = ground.trainer(ground.model(size), {})
