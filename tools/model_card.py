@@ -3,7 +3,7 @@
     python tools/model_card.py checkpoints/bundled/ruby-mini --data data/ruby [--against OTHER_MODEL]
 
 Every row of valid and test is decoded greedily and with beam 10, those of valid with length penalties, too; intervals are paired
-bootstraps against the name floor and, where asked, against another model with the same search.
+bootstraps against the name floor and, with `--against`, against another model with the same search.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def title(search: Search) -> str:
-    """What a table calls a search."""
+    """The name of a search in tables."""
     beam, penalty = search
     return "greedy" if beam == 1 else f"beam {beam}" + (f", length penalty {penalty:g}" if penalty else "")
 
@@ -118,7 +118,7 @@ def print_difference(title: str, differences: Mapping[str, Difference]) -> None:
 
 
 def print_words(split: str, result: Evaluation) -> None:
-    """Content words: how many are in the reference, and how many of those the method's name does not hold."""
+    """Content words: how many of them are in the reference, and how many of those are not in the method's name."""
     said = right = own = 0
     for row, text in zip(result.rows, result.predictions, strict=True):
         words = content_words(text)

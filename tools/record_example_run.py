@@ -50,7 +50,7 @@ def size_bytes(folder: Path) -> int:
 
 
 def keep(paths: RunPaths, target: Path) -> None:
-    """Copies what the example needs, without anything that tells of this machine's folders."""
+    """Copies the files that the example needs, without any path of this machine."""
     with complete_or_absent(target) as draft:
         draft.mkdir()
         kept = RunPaths(draft)

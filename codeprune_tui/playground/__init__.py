@@ -1,1 +1,1 @@
-"""The playground: its process, what was said, and how it reads."""
+"""The playground: its process, its requests and replies, and their texts."""

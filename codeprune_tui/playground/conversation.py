@@ -1,4 +1,4 @@
-"""What was asked of the playground's process last, and which replies are still about it. Pure; sends nothing.
+"""The newest requests to the playground's process, and the replies that still belong to them. Pure; sends nothing.
 
 Every request has a number of its own. A newer text makes replies about an older one void, and so does a newer question.
 """
@@ -34,7 +34,7 @@ class Conversation:
         self._number = 0
 
     def read(self, text: str) -> Read:
-        """The request to find the methods of a text; only what would be read of it is sent."""
+        """The request to find the methods of a text; only the part that would be read is sent."""
         self.reading, self.sent = self._next(), text
         source = text[:MOST_CHARACTERS]
         return Read(id=self.reading, source=source, cut=len(text) - len(source))
@@ -61,7 +61,7 @@ class Conversation:
         """Whether a reply is to the newest request of its kind.
 
         Args:
-            reply: What was heard.
+            reply: The reply.
             text: The text as it is now; the methods of another one are void.
         """
         if isinstance(reply, MethodsFound):

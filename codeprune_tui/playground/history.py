@@ -1,4 +1,4 @@
-"""What was tried in the playground: the newest texts with the comments they got, in the platform's folder for an app's state.
+"""The playground's history: the newest texts with their comments, in the platform's folder for an app's state.
 
 Bounded in number and size. The file is complete or absent, and private; one that is damaged counts as empty.
 Knows no screens.
@@ -17,14 +17,14 @@ from core.run.folder import number_of
 
 MOST_ENTRIES = 50
 LONGEST = 60_000
-"""Characters of a text; a longer one is not kept."""
+"""Most characters of a text; a longer one is not kept."""
 MOST_BYTES = 20_000_000
-"""A file beyond this is not one of ours."""
+"""Most bytes of the file; a larger one is not ours."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One text that was tried."""
+    """One text of the history."""
 
     time: float
     """Seconds since 1970."""
@@ -36,12 +36,12 @@ class Entry:
 
 
 def history_file() -> Path:
-    """Where the history is kept."""
+    """Path of the history's file."""
     return platformdirs.user_state_path("codeprune-tui") / "playground.json"
 
 
 def read_history(path: Path) -> list[Entry]:
-    """The entries, newest first; what cannot be read is left out."""
+    """The entries, newest first; entries that cannot be read are left out."""
     try:
         content = read_json(path, MOST_BYTES)
     except OSError:
@@ -64,7 +64,7 @@ def _is_pair(pair: object) -> bool:
 
 
 def with_entry(entries: Sequence[Entry], new: Entry) -> list[Entry]:
-    """The history with one more; the same method of the same text stands there once, and the oldest go."""
+    """The history with one more entry; the same method of the same text is kept once, and the oldest entries are dropped."""
     if not new.source.strip() or len(new.source) > LONGEST:
         return list(entries)
     others = [entry for entry in entries if (entry.source, entry.method) != (new.source, new.method)]

@@ -1,7 +1,7 @@
-"""Starts the playground process when it is first needed, speaks with it, and sees to it that it goes when the app goes.
+"""Starts the playground process when it is first needed, speaks with it, and makes sure that it ends with the app.
 
-It ends with its stdin, so an app that is killed leaves nothing behind; an app that leaves in good order ends it at once. Imports
-no torch; knows neither Textual nor what is shown.
+The process ends with its stdin, so a killed app leaves nothing behind; an app that leaves in good order ends it at once. Imports
+no torch; knows neither Textual nor the screen.
 """
 
 import asyncio
@@ -26,12 +26,12 @@ THREADS = "2"
 LONGEST_REPLY = 64 * 1024 * 1024
 """Bytes; far more than the longest list of methods."""
 TAIL_LINES = 6
-"""Of what the process wrote to stderr, for the report of its end."""
+"""Lines of the process's stderr that are kept for the report of its end."""
 
 
 @dataclass(frozen=True)
 class Gone:
-    """The process has ended, and nobody asked it to."""
+    """The process has ended without a request."""
 
     how: str
     """In words, with the end of what it wrote to stderr."""
@@ -96,7 +96,7 @@ class Playground:
         watching = asyncio.create_task(_keep_tail(process.stderr, tail))
         with contextlib.suppress(ValueError):  # a line beyond all limits: not ours, so the process is given up
             while line := await process.stdout.readline():
-                # Who closed us has taken its screen down by now: what the process had still written is for nobody.
+                # The screen that closed the process is gone by now, so nobody needs its last output.
                 if (reply := read_reply(line)) is not None and not self._closing:
                     self._hear(reply)
         _kill(process)

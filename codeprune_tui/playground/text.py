@@ -1,4 +1,4 @@
-"""How methods, their own comments and complaints about a text read in the playground: pure functions to text.
+"""Methods, their own comments and warnings about a text as the playground shows them: pure functions to text.
 
 Text from outside is made harmless here.
 """
@@ -15,7 +15,7 @@ from .history import Entry
 
 
 def complaints(source_methods: MethodsFound) -> list[str]:
-    """What is wrong with a text, the weightiest first."""
+    """The problems of a text, the most important first."""
     lines = []
     if source_methods.unread:
         lines.append(f"the last {count(source_methods.unread)} characters were not read")
@@ -42,7 +42,7 @@ def tried(entry: Entry, now: float) -> str:
     """One line of the history.
 
     Args:
-        entry: What was tried.
+        entry: The entry.
         now: Seconds since 1970.
     """
     comment = plain(entry.comments[0][1], 60) if entry.comments else ""
@@ -56,7 +56,7 @@ def own_comment(method: Found | None, empty: bool, read: bool, warnings: Sequenc
         method: The method that is shown, if there is one.
         empty: Whether there is no text.
         read: Whether the text has been read, so that warnings are about it.
-        warnings: What is wrong with the text.
+        warnings: The problems of the text.
     """
     if method is None:
         hint = "Paste or type Ruby: def … end." if empty else "No method found. e edits, or paste Ruby: def … end."

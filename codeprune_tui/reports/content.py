@@ -1,4 +1,4 @@
-"""All that a report says, computed once from run folders and ladder files."""
+"""The content of a report, computed once from run folders and ladder files."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from .ladder import Ladders, find_ladders, ladder_findings, read_ladders
 
 @dataclass(frozen=True)
 class Content:
-    """What every form of the report is made from."""
+    """The content that every form of the report is made from."""
 
     study: Study
     findings: tuple[Finding, ...]
@@ -47,11 +47,11 @@ class Content:
 
 
 def read_content(places: Sequence[Path], ladder_files: Iterable[Path] = ()) -> Content:
-    """Reads run folders and ladder files, and computes what a report says.
+    """Reads run folders and ladder files, and computes the content of a report.
 
     Args:
         places: Run folders, or folders of runs; ladder files that lie in them are found.
-        ladder_files: Others.
+        ladder_files: Ladder files elsewhere.
 
     Returns:
         The content; its order does not depend on that of the arguments.

@@ -1,6 +1,6 @@
-"""Files that a comparison is written to: CSV here, SVG and HTML by processes of their own, since those need matplotlib.
+"""Writes a comparison to files: CSV here, SVG and HTML in processes of their own, since those need matplotlib.
 
-Knows no screens. Each file is complete or absent, and none is ever replaced: a number in its name goes up.
+Knows no screens. Each file is complete or absent, and none is ever replaced: the number in its name goes up.
 """
 
 import json
@@ -18,7 +18,7 @@ from ..views.comparison import Picture
 from ..views.plain import plain
 
 ENDINGS = {"csv": "CSV, the table in its order", "svg": "SVG, the chart", "html": "HTML, a report on these runs"}
-"""Ending -> what is written."""
+"""Ending -> the file's content."""
 PATIENCE_S = 300
 DRAW = (sys.executable, "-P", "-m", "codeprune_tui.reports.svg")
 """-P: a folder `core` in the working directory must not shadow ours."""
@@ -41,7 +41,7 @@ def write_csv(path: Path, results: Sequence[Result]) -> None:
         results: In the order of the lines.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     with complete_or_absent(path) as draft:
         draft.write_text(to_csv(results), encoding="utf-8", errors="replace")
@@ -51,7 +51,7 @@ def write_svg(path: Path, picture: Picture) -> None:
     """Draws the chart.
 
     Raises:
-        CodepruneError: It could not be drawn or written; says why.
+        CodepruneError: The chart could not be drawn or written; the text says why.
     """
     _call([*DRAW, str(path)], json.dumps(asdict(picture)))
 
@@ -64,7 +64,7 @@ def write_report(path: Path, folders: Sequence[Path]) -> None:
         folders: Run folders.
 
     Raises:
-        CodepruneError: There could not be one; says why.
+        CodepruneError: The report could not be written; the text says why.
     """
     _call([*REPORT, "--no-findings", "--output", str(path), "--", *map(str, folders)], "")
 

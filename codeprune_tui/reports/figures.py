@@ -1,7 +1,7 @@
 """The charts of a report as SVG: the same bytes from the same numbers, on any machine with the same matplotlib.
 
 Colours are those of Okabe and Ito, which colour-blind readers can tell apart; every curve has a marker of its own as well. Text
-stays text, in the page's font. Nothing of the user's matplotlib settings counts.
+stays text, in the page's font. The user's matplotlib settings have no effect.
 """
 
 import io
@@ -123,7 +123,7 @@ def layers(key: str, runs: Sequence[tuple[str, Run]]) -> str:
 
     Args:
         key: Makes the ids of the drawing its own.
-        runs: Title and run; runs whose journal tells no sparsities must be left out.
+        runs: Title and run; runs whose journal has no sparsities must be left out.
 
     Returns:
         An `<svg>` element.
@@ -146,7 +146,7 @@ def layers(key: str, runs: Sequence[tuple[str, Run]]) -> str:
 def layer_shares(run: Run) -> tuple[list[str], list[int], list[list[float]]]:
     """Layers, sparsities in percent and the pruned share (0 to 100) of each layer at each of them.
 
-    Matrices of a layer are averaged, as the journal tells no sizes here.
+    Matrices of a layer are averaged, since the journal has no sizes of them.
     """
     levels = {result.round: level_of(result.sparsity) for result in run.results}
     rounds = [number for number in sorted(run.matrices) if number in levels]

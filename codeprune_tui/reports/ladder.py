@@ -13,13 +13,13 @@ ENDING = "-quantization.json"
 SPLITS = ("valid", "test")
 BASE = "fp32"
 NOTHING_LOST = 0.02
-"""Share of the fp32 score: what loses less than this loses nothing."""
+"""Share of the fp32 score: a smaller loss counts as none."""
 PUBLISHED = {
     "dynamic-int8": {"valid": 9.38, "test": 8.83},
     "fp32": {"valid": 13.23, "test": 12.25},
     "fp16": {"valid": 13.26, "test": 12.24},
 }
-"""Method -> split -> smoothed BLEU-4 as the paper's Figure 2 has it."""
+"""Quantizer -> split -> smoothed BLEU-4 in the paper's Figure 2."""
 
 Ladders = Mapping[str, Ladder]
 """Name of the file -> the ladder in it."""

@@ -1,6 +1,6 @@
 """The report as one HTML page that needs nothing beside it: no script, no network, no font; charts are inline SVG.
 
-Everything that is not written here is escaped. The same content gives the same bytes.
+All text from elsewhere is escaped. The same content gives the same bytes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -150,7 +150,7 @@ def table_html(table: Table, style: str = "") -> str:
 
 
 def floors_part(content: Content) -> list[str]:
-    """Floors: what programs that read no code score, and the dense models without their encoder."""
+    """Floors: the scores of programs that read no code, and of the dense models without their encoder."""
     parts = [f"<h2>{words.FLOORS}</h2>", *paragraphs_html([words.FLOORS_NOTE]), table_html(floors_table(content.study))]
     parts += [f"<h2>{words.ENCODER_OFF}</h2>", *paragraphs_html([words.ENCODER_OFF_NOTE])]
     return [*parts, table_html(encoder_off_table(content.study))]
@@ -205,7 +205,7 @@ def _quantization(ladders: Ladders) -> list[str]:
 
 
 def layers_part(content: Content) -> list[str]:
-    """How sparse each layer is, and what the runs warned of."""
+    """The sparsity of each layer, and the runs' warnings."""
     parts = ["<h2>Sparsity of each layer</h2>"]
     shown = []
     for group in content.study.groups:

@@ -22,7 +22,7 @@ def tables(ladder: Ladder) -> str:
 
 
 def score_rows(ladder: Ladder, split: str) -> list[list[str]]:
-    """Scores of every method on one split, with the difference to fp32 and its interval."""
+    """Scores of every quantizer on one split, with the difference to fp32 and its interval."""
     heads = [part for name in NAMES.values() for part in (name, "less fp32")]
     rows = [[f"{split}, {ladder.rows[split]:,} rows", *heads, "same text"]]
     rows += [[line.method, *_scores(line.splits.get(split))] for line in ladder.methods]
@@ -32,7 +32,7 @@ def score_rows(ladder: Ladder, split: str) -> list[list[str]]:
 
 
 def size_rows(ladder: Ladder) -> list[list[str]]:
-    """Sizes and what share of the multiplied weights is quantized."""
+    """Sizes, and the share of the multiplied weights that is quantized."""
     rows = [["size", "quantized", "disk MB", "share", "memory MB", "share"]]
     full = next(line for line in ladder.methods if line.method == "fp32")
     for line in ladder.methods:
@@ -46,7 +46,7 @@ def size_rows(ladder: Ladder) -> list[list[str]]:
 
 
 def time_rows(ladder: Ladder) -> list[list[str]]:
-    """Times of every method at each batch size."""
+    """Times of every quantizer at each batch size."""
     batches = [timing.batch for timing in next((line.timings for line in ladder.methods if line.timings), ())]
     heads = [f"{what} b{batch}" for batch in batches for what in ("comment ms", "token ms", "encode ms")]
     rows = [["time", *heads]]
@@ -57,13 +57,13 @@ def time_rows(ladder: Ladder) -> list[list[str]]:
 
 
 def error_rows(ladder: Ladder) -> list[list[str]]:
-    """Relative error of each layer, in percent; a line is a layer, a column a method."""
+    """Relative error of each layer, in percent; a line is a layer, a column a quantizer."""
     shown = [line for line in ladder.methods if line.layer_errors]
     return _errors("error of outputs, %", {line.method: line.layer_errors for line in shown})
 
 
 def ablation_rows(explanation: Explanation) -> list[list[str]]:
-    """What each choice costs: error of the encoder's and the decoder's last layer and of the logits, and scores above floors."""
+    """The cost of each choice: error of the encoder's and the decoder's last layer and of the logits, and scores above floors."""
     rows = [["dynamic INT8, but", "encoder %", "decoder %", "logits %", "BLEU", "less fp32", "chrF", "less fp32", "same text"]]
     for ablation in explanation.ablations:
         errors, (scores,) = ablation.layer_errors, ablation.splits.values()
@@ -81,7 +81,7 @@ def ablation_rows(explanation: Explanation) -> list[list[str]]:
 
 
 def spread_rows(explanation: Explanation) -> list[list[str]]:
-    """What each linear layer is given, and how coarse rounding of it is."""
+    """The input of each linear layer, and the error of rounding it."""
     heads = ["largest", "median", "ratio", "feature ratio", "x 7 bit/tensor %", "x 8 bit/token %", "w/tensor %", "w/row %"]
     rows = [["linear layer", *heads]]
     for spread in explanation.spreads:
@@ -139,5 +139,5 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def missing(line: MethodFound) -> str:
-    """Why a method has no numbers, as an item of a list."""
+    """The reason why a quantizer has no numbers, as an item of a list."""
     return f"- `{line.method}`: {plain(line.unavailable or '')}"

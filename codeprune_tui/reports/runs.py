@@ -1,7 +1,7 @@
-"""The report on some runs as they are, whatever they are of.
+"""The report on any runs, whatever they are about.
 
-Curves above their own floors, intervals, what their recipes differ in, and their comments beside each other. Says nothing about
-the paper's findings: that is another report (`page`).
+Shows curves above their own floors, intervals, the differences of recipes, and comments beside each other. The paper's findings
+are in another report (`page`).
 """
 
 import tomllib
@@ -44,7 +44,7 @@ def runs_page(content: Content, *, references: bool = True) -> str:
     """Writes the report on these runs as HTML.
 
     Args:
-        content: What was read.
+        content: The content that was read.
         references: Show the rows' own comments beside those of the models.
 
     Returns:
@@ -63,7 +63,7 @@ def runs_page(content: Content, *, references: bool = True) -> str:
 
 
 def named_by_runs(content: Content) -> Content:
-    """The content with its curves called by the names of their runs, not by those that the paper has for them."""
+    """The content with its curves named after their runs, not after the paper's curves."""
     titles = {group.key: ", ".join(run.name for run in group.runs) for group in content.study.groups}
     groups = tuple(replace(group, title=titles[group.key], curve=None) for group in content.study.groups)
     recovered = tuple(replace(recovery, title=titles.get(recovery.group, recovery.title)) for recovery in content.recoveries)
@@ -71,7 +71,7 @@ def named_by_runs(content: Content) -> Content:
 
 
 def tables(study: Study) -> list[tuple[str, str, Table]]:
-    """Heading, note and table of what is said of the runs beside each other; empty tables are left out."""
+    """Heading, note and table of each comparison of the runs; empty tables are left out."""
     parts = [
         ("The last complete round of each run", "", last_rounds_table(study)),
         ("One less another", PAIRS_NOTE, pairs_table(study)),
@@ -81,7 +81,7 @@ def tables(study: Study) -> list[tuple[str, str, Table]]:
 
 
 def pairs_table(study: Study) -> Table:
-    """Each curve less each other, under all measures; why not, where they do not compare."""
+    """Each curve less each other, under all measures; if two do not compare, the reason."""
     rows = []
     for first, second in combinations(study.groups, 2):
         difference = compare(first, second, lambda level: level > 0)
@@ -117,7 +117,7 @@ def _chart(study: Study) -> list[str]:
 
 
 def _comments(study: Study, references: bool) -> list[str]:
-    """The first rows, and what each run wrote about them dense and in its last round; by sets of rows."""
+    """The first rows, and the comments of each run on them, dense and in its last round; by sets of rows."""
     parts = ["<h2>Comments beside each other</h2>"]
     parts += paragraphs_html([f"The first {SAMPLES} rows that were scored, whatever was written about them."], "note")
     runs = {run.name: run for run in study.runs}

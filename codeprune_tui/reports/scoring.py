@@ -1,6 +1,6 @@
-"""What scoring files of comments found, as text and as JSON: first what is odd about the rows, then the scores.
+"""The scores of files of comments, as text and as JSON: first the faults of the rows, then the scores.
 
-Pure functions. chrF leads, and corpus BLEU stands behind it with what can be trusted of it.
+Pure functions. chrF comes first; corpus BLEU comes with a note on how far it can be trusted.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from ..views.text import FLOOR_NAMES, between, changed, score, table
 HEADS = {"chrf": "chrF", "bleu": "BLEU-4, smoothed", "corpus_bleu": "corpus BLEU", "rouge_l": "ROUGE-L"}
 """Measure -> the head of its column, the most reliable one first."""
 NAMED = 5
-"""How many ids a line names."""
+"""Most ids that a line names."""
 CLEAR = {"chrf": 2.0, "bleu": 2.0, "corpus_bleu": 5.0, "rouge_l": 2.0}
-"""Points that a difference needs to say something of people's opinion, by measure (Roy et al. 2021)."""
+"""Points from which on a difference means something to people, by measure (Roy et al. 2021)."""
 
 
 def text(scoring: Scoring) -> str:
-    """All of it for a terminal or a file."""
+    """The whole report for a terminal or a file."""
     lines = rows_lines(scoring)
     heads = _heads(scoring)
     rows = [["", *heads.values()]]
@@ -44,7 +44,7 @@ def text(scoring: Scoring) -> str:
 
 
 def rows_lines(scoring: Scoring) -> list[str]:
-    """What each file has, lacks and has too often; a file without fault has one line."""
+    """The rows that each file has, lacks and has too often; a file without fault has one line."""
     gold = scoring.gold
     expected = ""
     if scoring.expected:
@@ -64,7 +64,7 @@ def rows_lines(scoring: Scoring) -> list[str]:
 
 
 def json_facts(scoring: Scoring) -> dict[str, object]:
-    """All of it as data: gold, files, differences, floors, signatures, bootstrap."""
+    """The whole report as data: gold, files, differences, floors, signatures, bootstrap."""
     gold = scoring.gold
     return {
         "gold": {
@@ -122,7 +122,7 @@ def _file_lines(one: Scored) -> list[str]:
 
 
 def _verdict(pair: Compared) -> str:
-    """What the differences of two files prove."""
+    """The sentence about what the differences of two files prove."""
     differences = {name: pair.differences[name] for name in HEADS}
     clear = [HEADS[name] for name, each in differences.items() if each.is_clear and abs(each.value) >= CLEAR[name]]
     names = f"{_path(pair.first.path)} and {_path(pair.second.path)}"
@@ -132,7 +132,7 @@ def _verdict(pair: Compared) -> str:
 
 
 def _heads(scoring: Scoring) -> dict[str, str]:
-    """The columns: with an embedder one more."""
+    """The columns; with an embedder there is one more."""
     return HEADS | ({"semantic": "semantic"} if scoring.semantic_signature else {})
 
 

@@ -1,4 +1,4 @@
-"""A file of one-shot sensitivity as a table for the terminal and as CSV: pure functions from what was measured to text."""
+"""A file of one-shot sensitivity as a table for the terminal and as CSV: pure functions from measurements to text."""
 
 import csv
 import io
@@ -15,11 +15,11 @@ from ..views.text import changed, percent, score
 
 FLOORS = {"name": "floor: the method's name", "constant": "floor: a constant sentence"}
 PIPE_WIDTH = 200
-"""Columns of a table that goes to no terminal."""
+"""Width of a table that goes to no terminal, in columns."""
 
 
 def place(parameter: str) -> str:
-    """Where a matrix stands, such as "encoder layer 3, query"; its parameter where it stands nowhere we know."""
+    """The place of a matrix, such as "encoder layer 3, query"; its parameter if the place is not known."""
     location = locate(parameter)
     if location is None:
         return plain(parameter, 80)
@@ -27,12 +27,12 @@ def place(parameter: str) -> str:
 
 
 def table(study: Sensitivity, wishes: Sequence[Wish], width: int = 0) -> str:
-    """What was asked for, below the model as it is, the model without its encoder, and the floors.
+    """The requested cells, below the model as it is, the model without its encoder, and the floors.
 
     Args:
-        study: All that was measured.
-        wishes: Which cells to list; those that were not measured are left out.
-        width: Columns of the terminal; 0 where there is none.
+        study: All measurements.
+        wishes: The cells to list; cells that were not measured are left out.
+        width: Columns of the terminal; 0 if there is none.
     """
     from rich import box
     from rich.console import Console
@@ -90,8 +90,8 @@ def to_csv(study: Sensitivity, wishes: Sequence[Wish]) -> str:
     """The same as comma-separated values, a header first; shares in [0, 1], and what does not apply is an empty cell.
 
     Args:
-        study: All that was measured.
-        wishes: Which cells to list.
+        study: All measurements.
+        wishes: The cells to list.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -1,6 +1,6 @@
 """The tables of a report, as plain cells: one source for the HTML page, the Markdown page and the CSV files.
 
-Text from outside goes through here as it came; whoever writes it out escapes it.
+Text from outside passes through unchanged; the forms of the report escape it.
 """
 
 import csv
@@ -33,7 +33,7 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     left: int = 1
-    """How many columns, from the first, are text; the others are numbers."""
+    """Number of columns, from the first, that are text; the others are numbers."""
 
 
 def findings_table(findings: Iterable[Finding]) -> Table:

@@ -1,4 +1,4 @@
-"""What a report says in words, the same on the HTML page and in Markdown."""
+"""The texts of a report, the same on the HTML page and in Markdown."""
 
 from core.run.results import MEASURES
 from core.run.rowsets import by_rows
@@ -52,7 +52,7 @@ NO_ROWS = "None."
 
 
 def introduction(content: Content) -> list[str]:
-    """The first paragraphs: how many runs, on what, and what was asked."""
+    """The first paragraphs: the number of runs, their rows, and the findings."""
     verdicts = [each.verdicts for each in content.findings]
     counts = []
     for name, title in MEASURES.items():
@@ -64,13 +64,13 @@ def introduction(content: Content) -> list[str]:
 
 
 def runs_title(content: Content) -> str:
-    """What a report on runs of no experiment of the paper is called."""
+    """The title of a report on runs of no experiment of the paper."""
     names = [run.name for run in content.study.runs]
     return f"Comparison of {len(names)} runs" if len(names) > 1 else f"The run {''.join(names)}"
 
 
 def about_runs(content: Content) -> list[str]:
-    """The first paragraphs of such a report: what was scored, whether the scores compare, and the floors."""
+    """The first paragraphs of such a report: the rows, whether the scores compare, and the floors."""
     sets = by_rows({run.name: run.results for run in content.study.runs})
     lines = [_what_was_scored(content)]
     if len(sets) > 1:
@@ -80,7 +80,7 @@ def about_runs(content: Content) -> list[str]:
 
 
 def _silence(content: Content) -> list[str]:
-    """What the runs cannot say of their encoders, before anything else."""
+    """The warning about the runs' encoders, which comes before everything else."""
     return [*filter(None, [warning_of_all(result for run in content.study.runs for result in run.results)])]
 
 
@@ -98,7 +98,7 @@ def _what_was_scored(content: Content) -> str:
 
 
 def _below_floor(content: Content) -> list[str]:
-    """The sentence that matters where a program that prints the name scores more than the models."""
+    """The warning if a program that prints the name scores more than the models."""
     results = [result for run in content.study.runs for result in run.results if "name" in result.floors]
     said = []
     for measure, title in MEASURES.items():

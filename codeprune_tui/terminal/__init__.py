@@ -1,1 +1,1 @@
-"""What the terminal can do, what comes in from it and what goes out to it."""
+"""The terminal: its abilities, its input and its output."""

@@ -1,7 +1,7 @@
 """Copying: to the terminal's clipboard, which may refuse, and always to a file, which the toast names.
 
-OSC 52 is the only clipboard that reaches through SSH; a terminal takes it or ignores it, and never says which. Knows nothing of
-what is copied.
+OSC 52 is the only clipboard that reaches through SSH; a terminal takes it or ignores it, and never says which. Does not know
+what it copies.
 """
 
 import re
@@ -21,12 +21,12 @@ OSC52_BYTES = 74_994
 
 
 def copied_folder() -> Path:
-    """Where copied texts are kept: the platform's folder for an app's state."""
+    """Folder of copied texts: the platform's folder for an app's state."""
     return platformdirs.user_state_path(APP) / "copied"
 
 
 def copy(app: App[object], text: str, name: str) -> Path:
-    """Copies a text to the terminal's clipboard and to a file, and tells where in a toast.
+    """Copies a text to the terminal's clipboard and to a file; a toast names the file.
 
     Args:
         app: The running app.

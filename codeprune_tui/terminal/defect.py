@@ -1,6 +1,6 @@
-"""The last resort: an error that nobody has foreseen leaves a report on disk, and a sentence that names it.
+"""The last resort: an unforeseen error leaves a report on disk, and a sentence that names it.
 
-Knows neither terminals nor what was being done. A report holds the traceback and versions, and is for its owner alone:
+Knows neither terminals nor the failed work. A report holds the traceback and versions, and only its owner can read it:
 messages of errors may quote code.
 """
 
@@ -19,17 +19,17 @@ import platformdirs
 from ..views.plain import plain
 
 LONGEST = 200_000
-"""Characters of a report; a recursion without an end fills pages with one line."""
+"""Most characters of a report; an endless recursion fills pages with one line."""
 
 
 def write_report(error: BaseException) -> Path | None:
     """Writes the report of an error.
 
     Args:
-        error: What was raised.
+        error: The error.
 
     Returns:
-        The file; None where nothing can be written.
+        The file; None if it cannot be written.
     """
     text = "".join(traceback.format_exception(error))
     if len(text) > LONGEST:
@@ -48,7 +48,7 @@ def write_report(error: BaseException) -> Path | None:
 
 
 def sentences(error: BaseException, path: Path | None) -> str:
-    """What to say of an error that nobody has foreseen: what it is, and where its report lies."""
+    """The sentences about an unforeseen error: its kind, and the path of its report."""
     what = plain(f"{type(error).__name__}: {error}", 300)
     if path is None:
         return f"This is a defect: {what}. Its report could not be written."

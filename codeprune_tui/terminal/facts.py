@@ -1,7 +1,7 @@
-"""What the terminal can do, as far as it can be known, and what to set where it could do more.
+"""The terminal's abilities, as far as they can be known, and the settings that would give it more.
 
-A terminal never says what it does with colours, clipboards and notifications: the environment and tmux are asked, and the eye
-is given samples. Pure functions but for `tmux_settings`, which asks tmux. Knows neither Textual nor rich.
+A terminal never says what it does with colours, clipboards and notifications: the facts come from the environment and tmux, and
+samples show the rest to the eye. Pure functions but for `tmux_settings`, which asks tmux. Knows neither Textual nor rich.
 
 Sources: tmux(1), of `set-clipboard`, `allow-passthrough`, `escape-time` and `default-terminal`; https://no-color.org.
 """
@@ -27,14 +27,14 @@ TMUX_QUESTIONS: Mapping[str, Sequence[str]] = {
     "features": ("display-message", "-p", "#{client_termfeatures}"),
 }
 COLOURS = {"standard": "16 colours", "256": "256 colours", "truecolor": "16.7 million colours"}
-"""Names of rich's and Textual's colour systems -> what they mean."""
+"""Names of rich's and Textual's colour systems -> their colours."""
 SAMPLES = (
     ("lines", "┌─┬─┐ ╭───╮ ┏━━━┓ │ ┃"),
     ("blocks", "▁▂▃▄▅▆▇█ ▏▎▍▌▋▊▉█ ░▒▓█"),
     ("dots", "⠁⠃⠇⡇⣇⣧⣷⣿ ⠒⠤"),
     ("signs", "● ‖ ■ ✓ ✗ · … − × – →"),
 )
-"""All that the app draws with; a | stands behind each."""
+"""All characters that the app draws with; a | follows each sample."""
 SAMPLES_ADVICE = "no boxes or question marks, no gaps in lines and blocks, every | below the one before"
 SIGN = {"good": "✓", "note": "·", "warning": "!"}
 
@@ -48,20 +48,20 @@ class Fact:
     """Safe to show."""
     kind: Literal["good", "note", "warning"] = "note"
     advice: str = ""
-    """What to do, or to know."""
+    """Advice: something to do, or to know."""
 
 
 def facts(
     environ: Mapping[str, str], size: tuple[int, int] | None, colours: str | None, encoding: str, tmux: Mapping[str, str] | None
 ) -> list[Fact]:
-    """Everything that is known.
+    """All facts about the terminal.
 
     Args:
         environ: The environment.
         size: Columns and lines; None where there is no terminal.
         colours: The colour system that is used: standard, 256, truecolor, or None for no colours.
-        encoding: How text is written to the terminal, such as "utf-8".
-        tmux: What `tmux_settings` found; None where it was not asked yet.
+        encoding: The terminal's text encoding, such as "utf-8".
+        tmux: The result of `tmux_settings`; None if tmux was not asked yet.
     """
     return [
         size_fact(*size) if size else Fact("size", "unknown: this is no terminal"),
@@ -74,7 +74,7 @@ def facts(
 
 
 def size_fact(columns: int, lines: int) -> Fact:
-    """The size, and what works at it."""
+    """The size, and the parts of the app that fit it."""
     size = f"{columns} × {lines}"
     if columns < 60 or lines < 16:
         return Fact("size", size, "warning", "Only a status line fits. Everything is there from 60 × 16 on; 80 × 24 is better.")
@@ -182,7 +182,7 @@ def _line(environ: Mapping[str, str]) -> Fact:
 
 
 def tmux_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """What tmux says about itself, setting by setting; empty outside of it, and where it does not answer."""
+    """The settings of tmux; empty outside of tmux, and if it does not answer."""
     command = shutil.which("tmux", path=environ.get("PATH", os.defpath))
     if not environ.get("TMUX") or command is None:
         return {}

@@ -1,8 +1,8 @@
-"""Python's garbage collector, at moments when nobody waits for it.
+"""Runs Python's garbage collector at moments when nobody waits for it.
 
-A whole collection of the app takes a seventh of a second, three times as long as a key may take to be answered, and left to
-itself it comes in the middle of whatever allocates. Here what was imported is never looked at again, and whole collections wait
-until the keys have been quiet for a while. Knows nothing of the app.
+A whole collection of the app takes a seventh of a second, three times as long as a key may take to be answered, and by default
+it comes in the middle of whatever allocates. Here imported objects are never looked at again, and whole collections wait until
+no key has come for a while. Knows nothing of the app.
 """
 
 import gc
@@ -13,13 +13,13 @@ THRESHOLDS = (2_000, 10, 1_000)
 """Objects more until the young are looked through, how often that until the middle-aged are, and that until all are: twenty
 million objects, which only an app that is never quiet comes to."""
 ENOUGH = 2
-"""Collections of the middle-aged, each of about 20,000 more objects, that make a whole one worth its time."""
+"""Collections of the middle generation, each of about 20,000 more objects, that make a whole one worth its time."""
 QUIET_S = 3.0
 """Seconds without a key after which nobody is likely to press one in the next seventh of a second."""
 
 
 class Tidying:
-    """Collects while nobody types.
+    """Collects garbage while nobody types.
 
     Args:
         clock: Seconds.
@@ -31,7 +31,7 @@ class Tidying:
 
     @staticmethod
     def begin() -> None:
-        """Takes over, for the whole process: what exists by now is there to stay."""
+        """Takes over for the whole process: objects that exist by now are never looked at again."""
         gc.collect()
         gc.freeze()
         gc.set_threshold(*THRESHOLDS)
@@ -41,7 +41,7 @@ class Tidying:
         self._touched = self._clock()
 
     def look(self) -> bool:
-        """Collects if that is worth it and nobody types; whether it did."""
+        """Collects if that is worth it and nobody types; returns whether it did."""
         if gc.get_threshold() != THRESHOLDS or gc.get_count()[2] < ENOUGH or self._clock() - self._touched < QUIET_S:
             return False
         gc.collect()

@@ -1,4 +1,4 @@
-"""What comes in from the terminal: Textual's driver, but a paste is one piece however large it is and however it is marked.
+"""The terminal's input: Textual's driver, except that a paste is one piece, however large it is and however it is marked.
 
 Textual's parser takes a paste letter by letter, which costs seconds for some megabytes, and turns escapes inside of one into
 key presses; its driver gives up on bytes that are no UTF-8. A terminal without bracketed paste sends a paste as if it had been
@@ -21,18 +21,18 @@ from textual.message import Message
 
 READ_BYTES = 64 * 1024
 MOST_PASTED = 64_000_000
-"""Characters of one paste that are kept: more than is ever read of a text, and no more memory than that."""
+"""Most characters of one paste that are kept: more than the app ever reads of a text; the rest would only take memory."""
 TYPED_AT_ONCE, TYPED_LETTERS = 64, 8
-"""Nobody types so much between two reads; a held key repeats itself, so a paste must also have several different letters."""
+"""Letters that nobody can type between two reads; a held key repeats itself, so a paste must have several different ones."""
 EXTENDED_KEY = re.compile(r"\x1b\[(\d+(?::\d*)*);(\d*(?::\d*)?)(;[\d:]*)?([u~A-Z])")
 """kitty's keyboard protocol: key and its alternates, modifiers and type of event, text; the end.
 
 Source: https://sw.kovidgoyal.net/kitty/keyboard-protocol/
 """
 MOST_CELLS = (2000, 1000)
-"""Columns and lines; a report of more is none of a terminal, and would be paid for in memory."""
+"""Most columns and lines; no terminal reports more, and they would cost memory."""
 QUIET_S = 0.1
-"""An unmarked paste ends when nothing has come for so long."""
+"""Seconds without input after which an unmarked paste ends."""
 
 
 class PasteParser(XTermParser):
@@ -43,13 +43,13 @@ class PasteParser(XTermParser):
         self._pasted: list[str] | None = None
         self._size = 0
         self._end = BRACKETED_PASTE_END
-        """What ends the paste; "" where only a pause does."""
+        """The mark that ends the paste; "" if only a pause does."""
         self._tail = ""
         self._held = ""
         """The end of what was read, if a mark may begin there: Textual's parser must never see one."""
 
     def feed(self, data: str) -> Iterable[Message]:
-        """Takes what was read; gives what it means."""
+        """Takes the text that was read; returns the messages that it means."""
         data, self._held = self._held + data, ""
         while data:
             if self._pasted is not None:

@@ -2,7 +2,7 @@
 
 Textual hands letters to the focused widget, but lets the keys with an action rise to the app and act there. Of a burst such as
 Ctrl-U, h, i the letters would be in the field before Ctrl-U empties it, and what follows a Tab would land in the field that
-it leaves. Here a key waits until the one before it has done what it does, and until the screen that it brought is there.
+it leaves. Here a key waits until the one before it has had its effect, and until the screen that it opened is there.
 Knows no screens.
 """
 
@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.message_pump import MessagePump
 
 STUCK_S, LOOK_S = 5.0, 0.02
-"""A key that has not come to its end after so long no longer holds up the others; how often a new screen is looked at."""
+"""Seconds after which an unfinished key no longer holds up the others; seconds between two looks at a new screen."""
 PASSES = 2
 """The first pass follows the key; the second what it set off, such as Enter's message that a field was submitted."""
 
@@ -35,7 +35,7 @@ class KeyOrder:
 
     Args:
         app: The app.
-        handle: What the app does with one of them.
+        handle: Gives the app one of them.
         at_once: Keys that never wait.
     """
 
@@ -64,7 +64,7 @@ class KeyOrder:
         return False
 
     def target(self) -> MessagePump:
-        """Whom the app hands a key to."""
+        """The widget that the app hands a key to."""
         return (self._app.focused or self._app.screen) if self._app.screen_stack else self._app
 
     def handed_on(self, event: Event, target: MessagePump) -> None:

@@ -16,8 +16,8 @@ def notification(kind: Literal["osc9", "osc777"], title: str, text: str, tmux: b
     """The sequence that shows a notification.
 
     Args:
-        kind: Which of the two.
-        title: What it is from.
+        kind: One of the two sequences.
+        title: The sender's name.
         text: Anything; control characters, line ends too, are made visible stand-ins, so that none can end the sequence early.
         tmux: Whether tmux stands in between: it hands on only what is wrapped, and that with `allow-passthrough on`.
     """

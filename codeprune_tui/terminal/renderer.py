@@ -41,7 +41,7 @@ class Changes(CompositorUpdate):
 
 
 class Painted:
-    """What stands on the terminal, as far as it is known."""
+    """The cells that the terminal shows, as far as they are known."""
 
     def __init__(self) -> None:
         self._rows: dict[int, list[Cell | None]] = {}
@@ -52,7 +52,7 @@ class Painted:
         self._rows = {}
 
     def changes(self, update: LayoutUpdate | ChopsUpdate, size: tuple[int, int]) -> Changes:
-        """What of an update the terminal does not show yet; it counts as shown from now on.
+        """The part of an update that the terminal does not show yet; it counts as shown from now on.
 
         Args:
             update: From Textual's compositor.

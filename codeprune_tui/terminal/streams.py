@@ -1,8 +1,8 @@
-"""What goes to a terminal passes here: no character of any text may act on it. What goes to a file or a pipe is left as it is.
+"""The streams to a terminal, which no character of any text may control. Output to a file or a pipe stays as it is.
 
-Texts of others' making, such as usage errors that repeat an argument, tracebacks and warnings of libraries, cannot be made
-harmless where they arise. Whoever draws with escapes of its own (a progress bar, colours) takes `trusted` and makes harmless what
-it shows. Follows the text streams of `io`; knows no subcommand.
+Texts that others make, such as usage errors that repeat an argument, tracebacks and warnings of libraries, cannot be made
+harmless where they arise. A caller that draws with its own escapes (a progress bar, colours) takes `trusted` and makes its texts
+harmless by itself. Follows the text streams of `io`; knows no subcommand.
 """
 
 import codecs
@@ -28,7 +28,7 @@ class HarmlessStream:
         self.trusted = stream
 
     def write(self, text: str) -> int:
-        """Writes a text; as long as it was, for whoever asks."""
+        """Writes a text, and returns the length of the text as it was given."""
         self.trusted.write(harmless(text))
         return len(text)
 
