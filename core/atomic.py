@@ -73,7 +73,7 @@ def open_to_umask(path: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Deletes what a killed writer left behind, directly in `folder`; only whoever holds the folder's lock may."""
+    """Deletes the drafts of a killed writer directly in `folder`; only the holder of the folder's lock may call this."""
     if folder.is_dir():
         for path in folder.glob(f"{TEMPORARY}*"):
             _remove(path)

@@ -1,4 +1,4 @@
-"""What the disk or the system refused, in words for whoever can put it right: no defect of this program.
+"""Errors of the disk or the system, in words for the user who can fix them: they are not defects of this program.
 
 Knows errors of the system and nothing of who met them.
 """

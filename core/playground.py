@@ -216,7 +216,7 @@ class Desk:
     def _comment(self, request: Comment, texts: Texts) -> None:
         reading, methods = texts.last
         if reading != request.reading or not 0 <= request.method < len(methods):
-            self._say(Refused(id=request.id, problem=f"reading {request.reading} has no method {request.method} (any more)"))
+            self._say(Refused(id=request.id, problem=f"reading {request.reading} does not have method {request.method}"))
             return
         method = methods[request.method]
         for variant in dict.fromkeys(request.models):

@@ -70,7 +70,7 @@ TRAINING_PRESETS: dict[str, dict[str, object]] = {
 
 
 class Section(BaseModel):
-    """One table of the recipe: frozen, and without keys nobody knows."""
+    """One table of the recipe: frozen, and without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 

@@ -196,7 +196,7 @@ def test_the_card_of_a_round_says_where_it_comes_from(pruned: Path, tmp_path: Pa
     text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     for words in ("license: apache-2.0", "# mine, round 3", "| this model | 19.25 (18.00 to 20.50) | 11.50 | 2.00 | 18.00 |",
                   "| floor: the method's name | 16.70 | 13.00 | 0.80 |  |", "data, valid: sha256 `abc123`", "Made from `base`",
-                  "Speed: 10.0 ms a method", "Licence of what it was made from: apache-2.0", "[pruning]"):  # fmt: skip
+                  "Speed: 10.0 ms a method", "Licence of the model it was made from: apache-2.0", "[pruning]"):  # fmt: skip
         assert words in text, words
     assert str(tmp_path) not in text
 

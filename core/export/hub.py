@@ -155,7 +155,7 @@ def _scores(result: Result | None) -> list[str]:
         lines.append(row("floor: encoder off, of the dense model", off))
     lines += ["", "Floors are programs that read no code, on the same rows.", TRUST, ""]
     if (less := result.dense_less.get(DECIDES)) is not None:
-        lines += [f"Dense less encoder off: {less.value:+.2f} chrF ({less.low:+.2f} to {less.high:+.2f}).", ""]
+        lines += [f"Dense model minus encoder off: {less.value:+.2f} chrF ({less.low:+.2f} to {less.high:+.2f}).", ""]
     lines += [f"- {_safe(name)}: `{_safe(text)}`" for name, text in result.signatures.items()]
     if result.ms_per_row is not None:
         lines += ["", f"Speed: {result.ms_per_row:.1f} ms a method ({_safe(result.decoded_on)})."]
@@ -176,7 +176,7 @@ def _origin(facts: Facts) -> list[str]:
         if facts.recipe.model.path != NEW_MODEL:
             made_from = f"`{_safe(_last(facts.recipe.model.path))}`"
         lines.append(f"Made from {made_from} on `{_safe(_last(facts.recipe.data.path))}`.")
-    lines.append(f"Licence of what it was made from: {facts.licence or 'not told by its files'}.")
+    lines.append(f"Licence of the model it was made from: {facts.licence or 'not stated in its files'}.")
     if facts.meta is not None:
         data, versions = facts.meta.get("data"), facts.meta.get("versions")
         digests = data if isinstance(data, dict) else {}

@@ -1,4 +1,4 @@
-"""The run folder: where everything lies, who holds it, and how a run stands.
+"""The run folder: its files, its holder, and the state of its run.
 
 This is the one module that names the artefacts of a run. It reads them without torch, so that a list of a thousand runs is
 quick; it never writes into a run, except to make a new one and to take its lock.
@@ -33,7 +33,7 @@ STARTING_MOST_S = 600.0
 PREPARING = (RunStarted, DataLoaded)
 """Events after which a worker still prepares its first round."""
 TURNS = (RunStarted, Paused, Resumed, Stopped, Failed, RunFinished)
-"""The events after which a run stands differently."""
+"""Events that change the state of a run."""
 TURN_WORDS = re.compile(rb'"(?:run_started|paused|resumed|stopped|failed|run_finished)"')
 RECIPE_LINES = re.compile(r'kind = "(\w+)"\n(?:.*\n)*?\[pruning\]\n(?:[a-z_]+ = .*\n)*?rounds = (\d{1,9})\n')
 """How `to_toml` writes the two keys that the list of runs shows."""
@@ -50,7 +50,7 @@ DAMAGED = "DAMAGED"
 
 
 class State(StrEnum):
-    """How a run stands, as the app shows it."""
+    """The state of a run, as the app shows it."""
 
     NEW = "NEW"
     STARTING = "STARTING"
@@ -76,7 +76,7 @@ class RunPaths:
 
     @property
     def recipe(self) -> Path:
-        """What was asked; never changes."""
+        """The recipe; never changes."""
         return self.root / "recipe.toml"
 
     @property
@@ -86,7 +86,7 @@ class RunPaths:
 
     @property
     def commands(self) -> Path:
-        """What others ask the worker to do."""
+        """Commands of other processes to the worker."""
         return self.root / "commands.jsonl"
 
     @property
@@ -96,7 +96,7 @@ class RunPaths:
 
     @property
     def killed(self) -> Path:
-        """There from when somebody asked for the worker to be killed until the next one begins."""
+        """Exists from a request to kill the worker until the next worker begins."""
         return self.root / "killed"
 
     @property
@@ -111,12 +111,12 @@ class RunPaths:
 
     @property
     def rewind(self) -> Path:
-        """The weights that a rewind goes back to."""
+        """The weights that rounds rewind to."""
         return self.root / "rewind.safetensors"
 
     @property
     def resume(self) -> Path:
-        """Folder with all that is needed to go on inside a round."""
+        """Folder with everything needed to resume inside a round."""
         return self.root / "resume"
 
     @property
@@ -143,7 +143,7 @@ class RunPaths:
 
     @property
     def next_round(self) -> int:
-        """The round behind the last complete one; earlier ones may have been deleted to make room."""
+        """The round after the last complete one; earlier ones may have been deleted to make room."""
         return max(self.finished_rounds(), default=-1) + 1
 
 
@@ -171,7 +171,7 @@ class RunInfo:
     before: float = 0.0
     """How sparse the model was before the run, share in [0, 1]."""
     damage: str = ""
-    """Which of its files cannot be read and why, in one sentence; empty where all can."""
+    """Names the files that cannot be read and says why, in one sentence; empty where there are none."""
     stale_from: float = math.inf
     """From when on silence counts, seconds since 1970, if nothing more is written."""
     floors: Mapping[str, float] = field(default_factory=dict, hash=False)
@@ -249,7 +249,7 @@ def find_run(checkpoints: Path, name: str) -> RunPaths:
 
 
 def is_run(root: Path) -> bool:
-    """Whether a folder is to be taken for a run, damaged ones included.
+    """Whether a folder counts as a run, damaged ones included.
 
     It is where it has a recipe, whatever that is (a folder called so is none, unless there is a journal, too), and where nobody
     can look into it: what cannot be read must be said, not left out.

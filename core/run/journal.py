@@ -15,11 +15,11 @@ from ..regularfile import append_regular, check_regular, open_regular
 from .events import Event, Happening, from_line, to_line
 
 CHUNK_BYTES = 256 * 1024
-"""Most that one poll reads: a journal of gigabytes must not freeze its reader, and events that leave the caches are slower."""
+"""Most bytes that one poll reads: a journal of gigabytes must not freeze its reader, and events outside the caches are slower."""
 TAIL_BYTES = 64 * 1024
-"""What a look at the end of a journal reads."""
+"""Bytes that are read at the end of a journal."""
 LINE_BYTES = 16 * 1024 * 1024
-"""A line longer than this is damage; its reader skips it rather than filling the memory."""
+"""Most bytes of a line; the reader skips a longer one as damaged, rather than filling the memory."""
 
 
 class JournalWriter:
@@ -172,7 +172,7 @@ def append_command(path: Path, command: dict[str, object]) -> None:
     """Appends one command in one write, so that several writers cannot mix their lines.
 
     Raises:
-        OSError: It cannot be written, or is no file: a pipe would hold up whoever opens it.
+        OSError: It cannot be written, or is no regular file: a pipe would block this process.
     """
     descriptor = append_regular(path)
     try:

@@ -1,7 +1,7 @@
 """Renaming and deleting run folders, under the run's lock and never outside the folder of all runs.
 
-A worker holds the lock for as long as it lives, so whoever holds it here knows that none is at work. Knows nothing of weights,
-and asks nobody: confirmation is the business of the caller. Torch-free.
+A worker holds the lock for as long as it lives, so while the lock is held here, none is at work. Knows nothing of weights, and
+does not ask for confirmation, which is the caller's business. Torch-free.
 """
 
 import os

@@ -53,7 +53,7 @@ class Scoring:
 
     gold: Comments
     expected: int
-    """How many rows the gold should have; 0 where nobody said."""
+    """Number of rows that the gold should have; 0 where it was not given."""
     files: tuple[Scored, ...]
     compared: tuple[Compared, ...]
     """The first file against each other one."""

@@ -1,4 +1,4 @@
-"""What pruning a model without training costs it, as it stands in its JSON file. Torch-free: whoever shows it needs no model.
+"""The scores that a model loses by pruning without training, as its JSON file holds them. Torch-free, as showing them needs no model.
 
 A file is about one model, which the digest of its weights names, on one set of rows, decoded in one way (`settings`). Cells are
 added as they are measured, so a file that is cut off holds what there was. Nothing in it is a path of the machine it was made on.

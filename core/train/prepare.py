@@ -211,7 +211,7 @@ def _record(session: Session, splits: dict[str, Rows]) -> None:
     path, digests = session.paths.meta, {split: rows.digest for split, rows in splits.items()}
     if not path.exists() and (session.paths.finished_rounds() or session.paths.resume.exists()):
         raise RunError(
-            f"{path} is missing, so nobody can tell whether model and data are those that the run began with.",
+            f"{path} is missing, so it is unknown whether model and data are those that the run began with.",
             "Put it back, or start a new run with the same recipe.",
         )
     now: dict[str, object] = {
