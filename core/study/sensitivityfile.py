@@ -1,4 +1,4 @@
-"""The scores that a model loses by pruning without training, as its JSON file holds them. Torch-free, as showing them needs no model.
+"""The scores that a model loses by pruning without training, as its JSON file holds them. Torch-free.
 
 A file is about one model, which the digest of its weights names, on one set of rows, decoded in one way (`settings`). Cells are
 added as they are measured, so a file that is cut off holds what there was. Nothing in it is a path of the machine it was made on.
