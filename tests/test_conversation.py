@@ -4,16 +4,16 @@ from codeprune_tui.playground.conversation import Conversation
 from core.run.exchange import MOST_CHARACTERS, Done, MethodsFound, Variant
 
 
-def found(number: int) -> MethodsFound:
+def methods_reply(number: int) -> MethodsFound:
     return MethodsFound(id=number, methods=[], total=0, warnings=[], unread=0)
 
 
 def test_only_replies_to_the_newest_text_as_it_still_is_count() -> None:
     talk = Conversation()
     first, second = talk.read("a"), talk.read("b")
-    assert not talk.is_about(found(first.id), "b")
-    assert talk.is_about(found(second.id), "b")
-    assert not talk.is_about(found(second.id), "typed on"), "its methods are those of another text"
+    assert not talk.is_about(methods_reply(first.id), "b")
+    assert talk.is_about(methods_reply(second.id), "b")
+    assert not talk.is_about(methods_reply(second.id), "typed on"), "its methods are those of another text"
 
 
 def test_only_replies_to_the_newest_question_count() -> None:

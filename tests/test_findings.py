@@ -35,7 +35,7 @@ def a_run(curve: str, seed: int, rounds: Mapping[int, list[str]], references: li
     return Run(f"{curve}-s{seed}", recipe.model_copy(update={"pruning": pruning}), results, rows)
 
 
-def found(*runs: Run) -> dict[str, Finding]:
+def findings_by_key(*runs: Run) -> dict[str, Finding]:
     return {each.key: each for each in findings(group(runs))}
 
 
@@ -51,7 +51,7 @@ def one(*runs: Run) -> Group:
 def test_a_clear_winner_has_held_and_a_clear_loser_has_not() -> None:
     better = [a_run("l1-b16-pretrained", seed, {0: RIGHT, 50: some(20), 90: some(16)}) for seed in (0, 1)]
     worse = [a_run("random-b16-pretrained", seed, {0: RIGHT, 50: some(4), 90: some(2)}) for seed in (0, 1)]
-    finding = found(*better, *worse)["l1-random"]
+    finding = findings_by_key(*better, *worse)["l1-random"]
     assert outcomes(finding) == {"held"}
     bleu = finding.verdicts["bleu"]
     assert bleu.difference is not None
@@ -62,19 +62,19 @@ def test_a_clear_winner_has_held_and_a_clear_loser_has_not() -> None:
         a_run("l1-b16-pretrained", 0, {0: RIGHT, 50: some(4)}),
         a_run("random-b16-pretrained", 0, {0: RIGHT, 50: some(20)}),
     ]
-    assert outcomes(found(*swapped)["l1-random"]) == {"did not hold"}
+    assert outcomes(findings_by_key(*swapped)["l1-random"]) == {"did not hold"}
 
 
 def test_equal_curves_and_seeds_that_contradict_are_undecided() -> None:
     same = [a_run(curve, 0, {0: RIGHT, 50: some(9)}) for curve in ("l1-b16-pretrained", "random-b16-pretrained")]
-    assert outcomes(found(*same)["l1-random"]) == {"undecided"}
+    assert outcomes(findings_by_key(*same)["l1-random"]) == {"undecided"}
     torn = [
         a_run("l1-b16-pretrained", 0, {0: RIGHT, 50: some(24)}),
         a_run("l1-b16-pretrained", 1, {0: RIGHT, 50: some(9)}),
         a_run("random-b16-pretrained", 0, {0: RIGHT, 50: some(2)}),
         a_run("random-b16-pretrained", 1, {0: RIGHT, 50: some(10)}),
     ]
-    verdict = found(*torn)["l1-random"].verdicts["bleu"]
+    verdict = findings_by_key(*torn)["l1-random"].verdicts["bleu"]
     assert verdict.difference is not None
     assert verdict.difference.low > 0  # the rows alone would say held
     assert verdict.outcome == "undecided"
@@ -83,7 +83,7 @@ def test_equal_curves_and_seeds_that_contradict_are_undecided() -> None:
 def test_only_low_and_high_sparsities_count_for_rewinding() -> None:
     tuned = a_run("l1-b8-finetuned", 0, {0: RIGHT, 20: some(20), 60: some(1), 80: some(1), 90: some(2)})
     fresh = a_run("l1-b8-pretrained", 0, {0: RIGHT, 20: some(6), 60: some(24), 80: some(24), 90: some(12)})
-    both = found(tuned, fresh)
+    both = findings_by_key(tuned, fresh)
     assert outcomes(both["finetuned-low"]) == outcomes(both["pretrained-high"]) == {"held"}
     assert both["finetuned-low"].verdicts["bleu"].why == "at 20 %"
     assert both["pretrained-high"].verdicts["bleu"].why == "at 90 %"
@@ -91,14 +91,16 @@ def test_only_low_and_high_sparsities_count_for_rewinding() -> None:
 
 def test_recovery_has_three_parts() -> None:
     levels = {0: RIGHT, 20: RIGHT, 50: some(23), 90: some(6)}
-    told = found(a_run("layerwise-best-no-stop", 0, levels), a_run("l1-b8-finetuned", 0, {0: RIGHT, 20: WRONG, 50: WRONG}))
+    told = findings_by_key(
+        a_run("layerwise-best-no-stop", 0, levels), a_run("l1-b8-finetuned", 0, {0: RIGHT, 20: WRONG, 50: WRONG})
+    )
     assert outcomes(told["recovered-20"]) == {"held"}
     assert told["nearly-50"].verdicts["bleu"].outcome == "held"
     assert told["lost-beyond-20"].verdicts["bleu"].outcome == "undecided"  # one row of 24 at 50 % is no clear loss
-    lost = found(a_run("layerwise-best-no-stop", 0, {0: RIGHT, 20: some(9), 50: some(4), 90: WRONG}))
+    lost = findings_by_key(a_run("layerwise-best-no-stop", 0, {0: RIGHT, 20: some(9), 50: some(4), 90: WRONG}))
     assert outcomes(lost["recovered-20"]) == outcomes(lost["nearly-50"]) == {"did not hold"}
     assert outcomes(lost["lost-beyond-20"]) == {"held"}
-    again = found(a_run("layerwise-best-no-stop", 0, {0: RIGHT, 20: RIGHT, 50: some(4), 90: RIGHT}))
+    again = findings_by_key(a_run("layerwise-best-no-stop", 0, {0: RIGHT, 20: RIGHT, 50: some(4), 90: RIGHT}))
     assert outcomes(again["lost-beyond-20"]) == {"did not hold"}
     assert again["lost-beyond-20"].verdicts["bleu"].why == "the best of them, at 90 %"
 
@@ -115,22 +117,22 @@ def test_where_bleu_says_recovered_and_chrf_does_not_is_told() -> None:
 
 
 def test_the_dense_model_is_held_against_the_name() -> None:
-    assert outcomes(found(a_run("l1-b8-finetuned", 0, {0: RIGHT, 50: WRONG}))["above-name"]) == {"held"}
+    assert outcomes(findings_by_key(a_run("l1-b8-finetuned", 0, {0: RIGHT, 50: WRONG}))["above-name"]) == {"held"}
     names = ["Returns the first name ."] * len(REFERENCES)
-    assert outcomes(found(a_run("l1-b8-finetuned", 0, {0: names, 50: RIGHT}))["above-name"]) == {"undecided"}
+    assert outcomes(findings_by_key(a_run("l1-b8-finetuned", 0, {0: names, 50: RIGHT}))["above-name"]) == {"undecided"}
 
 
 def test_what_cannot_be_compared_is_not_tested() -> None:
-    alone = found(a_run("l1-b16-pretrained", 0, {0: RIGHT, 50: some(9)}))
+    alone = findings_by_key(a_run("l1-b16-pretrained", 0, {0: RIGHT, 50: some(9)}))
     assert outcomes(alone["l1-random"]) == {"not tested"}
     assert alone["l1-random"].verdicts["bleu"].why == "The runs that it needs are missing."
     others = [f"{text} really" for text in REFERENCES]
-    apart = found(
+    apart = findings_by_key(
         a_run("l1-b16-pretrained", 0, {0: RIGHT, 50: RIGHT}),
         a_run("random-b16-pretrained", 0, {0: WRONG, 50: WRONG}, others),
     )
     assert apart["l1-random"].verdicts["chrf"].why == "The runs were scored on different rows."
-    nothing = found()
+    nothing = findings_by_key()
     assert {outcome for each in nothing.values() for outcome in outcomes(each)} == {"not tested"}
     silent = a_run("l1-b16-pretrained", 0, {0: RIGHT, 50: RIGHT})
     silent = Run(silent.name, silent.recipe, silent.results, {})
@@ -143,7 +145,7 @@ def test_half_runs_do_not_shorten_a_comparison() -> None:
     half = a_run("l1-b16-pretrained", 1, {0: RIGHT}, planned=2)
     other = a_run("random-b16-pretrained", 0, {0: RIGHT, 50: some(2), 90: some(2)})
     assert half.notes == ("Only 1 of 3 rounds are complete.",)
-    assert found(whole, half, other)["l1-random"].verdicts["bleu"].why == "at 50, 90 %"
+    assert findings_by_key(whole, half, other)["l1-random"].verdicts["bleu"].why == "at 50, 90 %"
 
 
 @pytest.mark.parametrize(

@@ -101,15 +101,15 @@ def test_compiling_makes_one_graph_for_all_lengths() -> None:
     torch._dynamo.reset()
     counters.clear()
     model = model_of().eval()
-    plain = [model(*made(size)) for size in range(6)]
+    plain = [model(*training_arguments(size)) for size in range(6)]
     compile_forward(model, backend="eager")
     for size, expected in enumerate(plain):
-        torch.testing.assert_close(model(*made(size)), expected)
+        torch.testing.assert_close(model(*training_arguments(size)), expected)
     assert counters["stats"]["unique_graphs"] == 1
     assert not counters["graph_break"]
 
 
-def made(size: int) -> tuple[torch.Tensor, torch.Tensor, float, torch.Tensor | None]:
+def training_arguments(size: int) -> tuple[torch.Tensor, torch.Tensor, float, torch.Tensor | None]:
     """The arguments of a training pass, of another size each time."""
     given = batch_of(17 + 5 * size, 6 + 2 * size, rows=3 + size % 2)  # no two alike in the first, or they count as one
     return given.sources, given.targets, 0.0, given.places

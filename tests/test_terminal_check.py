@@ -24,7 +24,7 @@ GOOD_TMUX = {
 }
 
 
-def found(
+def facts_by_name(
     environ: Mapping[str, str], colours: str | None = "truecolor", encoding: str = "utf-8", tmux: Mapping[str, str] | None = None
 ) -> dict[str, Fact]:
     return {fact.name: fact for fact in facts(environ, (80, 24), colours, encoding, tmux)}
@@ -49,23 +49,23 @@ def test_what_works_at_a_size(size: tuple[int, int], kind: str, words: str) -> N
 
 def test_colours_as_they_are_used() -> None:
     term = {"TERM": "xterm-256color"}
-    best = found({**term, "COLORTERM": "truecolor"})["colours"]
+    best = facts_by_name({**term, "COLORTERM": "truecolor"})["colours"]
     assert (best.kind, best.value, best.advice) == ("good", "16.7 million colours (COLORTERM=truecolor)", "")
-    assert "export COLORTERM=truecolor" in found(term, "256")["colours"].advice
-    few = found({"TERM": "xterm"}, "standard")["colours"]
+    assert "export COLORTERM=truecolor" in facts_by_name(term, "256")["colours"].advice
+    few = facts_by_name({"TERM": "xterm"}, "standard")["colours"]
     assert (few.kind, few.value) == ("warning", "16 colours (COLORTERM is not set)")
-    assert found({**term, "NO_COLOR": ""}, "256")["colours"].value == "none, since NO_COLOR is set"
-    assert found({"TERM": "dumb"}, None)["terminal"].kind == "warning"
-    assert found(term)["terminal"].kind == "good"
+    assert facts_by_name({**term, "NO_COLOR": ""}, "256")["colours"].value == "none, since NO_COLOR is set"
+    assert facts_by_name({"TERM": "dumb"}, None)["terminal"].kind == "warning"
+    assert facts_by_name(term)["terminal"].kind == "good"
 
 
 def test_the_rest_of_the_environment() -> None:
-    assert found({}, encoding="ANSI_X3.4-1968")["encoding"].advice.endswith("export LC_ALL=C.UTF-8")
-    assert found({}, encoding="UTF-8")["encoding"].kind == "good"
-    assert found({"STY": "1.pts"})["screen"].kind == "warning"
-    assert found({})["tmux"].value == "no tmux or screen in between"
-    assert "--low-bandwidth" in found({"SSH_TTY": "/dev/pts/1"})["line"].advice
-    evil = found({"TERM": "x\x1b]0;owned\x07", "TERM_PROGRAM": "[red]\x9b31m", "COLORTERM": "\x1b[31m"})
+    assert facts_by_name({}, encoding="ANSI_X3.4-1968")["encoding"].advice.endswith("export LC_ALL=C.UTF-8")
+    assert facts_by_name({}, encoding="UTF-8")["encoding"].kind == "good"
+    assert facts_by_name({"STY": "1.pts"})["screen"].kind == "warning"
+    assert facts_by_name({})["tmux"].value == "no tmux or screen in between"
+    assert "--low-bandwidth" in facts_by_name({"SSH_TTY": "/dev/pts/1"})["line"].advice
+    evil = facts_by_name({"TERM": "x\x1b]0;owned\x07", "TERM_PROGRAM": "[red]\x9b31m", "COLORTERM": "\x1b[31m"})
     assert all(fact.value.isprintable() for fact in evil.values())
 
 
