@@ -78,7 +78,7 @@ def _all(checkpoints: Path) -> Iterator[Choice]:
     for folder in sorted(bundled.glob("*")) if bundled.is_dir() else []:
         if (folder / WEIGHTS).is_file():
             yield Choice(str(folder), plain(folder.name, 60), plain(folder.name, 60))
-    for paths in sorted(run_folders(checkpoints), key=_made, reverse=True):
+    for paths in sorted(run_folders(checkpoints), key=_recipe_time, reverse=True):
         for number in reversed(paths.finished_rounds()):
             if os.path.isfile(paths.round(number) / WEIGHTS):  # noqa: PTH113 - is_file raises where nobody may look
                 yield _round(paths, number)
@@ -99,7 +99,7 @@ def _share(value: object) -> float:
     return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else 0.0
 
 
-def _made(paths: RunPaths) -> float:
+def _recipe_time(paths: RunPaths) -> float:
     try:
         return paths.recipe.stat().st_mtime
     except OSError:
