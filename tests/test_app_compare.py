@@ -104,6 +104,8 @@ async def test_axes_and_scores_switch(tmp_path: Path) -> None:
         await pilot.press("y")
         await until_shown(app, "chrF by size MB")
         await until_shown(app, "─ constant 10.50")
+        await pilot.press("y")
+        await until_shown(app, "ROUGE-L by size MB")
         await pilot.press("y", "x")
         await until_shown(app, "smoothed BLEU-4 by ms per token")
         await until_shown(app, "first cannot be drawn")
@@ -269,7 +271,7 @@ async def test_intervals_and_times_where_they_are_known(tmp_path: Path, size: tu
             await until_shown(app, "(−1.52..−0.48) · 3.50 ms/token (cpu")
         await pilot.press("y", "y")
         await until_shown(app, "22.40 (name 16.70")
-        await pilot.press("y", "x", "x", "x")
+        await pilot.press("y", "y", "x", "x", "x")
         await until_shown(app, "smoothed BLEU-4 by ms per token")
         await until_shown(app, "● a 14.00")
 

@@ -323,7 +323,7 @@ def padding_shares(encoded: Encoded, batches: Sequence[Sequence[int]]) -> tuple[
 
 def test_bucketing_leaves_clearly_less_padding_on_real_rows(ruby_data: Path) -> None:
     rows = load_rows(str(ruby_data), "train", limit=6000)
-    real = train_tokenizer([row.source for row in rows.rows[:2000]], vocab_size=2000)
+    real = Reader(train_tokenizer([row.source for row in rows.rows[:2000]], vocab_size=2000))
     encoded = encode(rows, real)
     count = len(encoded.rows)
     order = BatchOrder([len(ids) for ids in encoded.sources], [len(ids) for ids in encoded.targets], 8, 0)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from test_model import small_model
 
+from core.families.reader import Reader
 from core.families.tokenizer import train_tokenizer
 from core.model import load_model, save_model
 
@@ -24,9 +25,9 @@ def run_tool(name: str, *arguments: str | Path) -> str:
 
 
 def test_the_average_is_that_of_every_weight_the_tied_ones_too(tmp_path: Path) -> None:
-    tokenizer = train_tokenizer(["def size"], vocab_size=300)
+    reader = Reader(train_tokenizer(["def size"], vocab_size=300))
     for seed in (0, 1, 2):
-        save_model(small_model(seed, vocab_size=len(tokenizer)), tokenizer, tmp_path / str(seed))
+        save_model(small_model(seed, vocab_size=len(reader)), reader, tmp_path / str(seed))
     run_tool("average_models", tmp_path / "mean", *(tmp_path / str(seed) for seed in (0, 1, 2)))
     states = [load_model(tmp_path / str(seed)).state_dict() for seed in (0, 1, 2)]
     for name, weight in load_model(tmp_path / "mean").state_dict().items():

@@ -58,7 +58,7 @@ async def test_what_is_not_known_is_said(tmp_path: Path) -> None:
         await until_shown(app, "unknown: nobody/never-downloaded is no folder")
         await until_shown(app, "disk unknown · time not measured yet")
         row(form(app), "model.path").query_one(Input).value = "new"
-        await until_shown(app, "disk 579 MB · time not measured yet")
+        await until_shown(app, "disk 580 MB · time not measured yet")
 
 
 async def test_coming_back_looks_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
