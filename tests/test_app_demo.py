@@ -223,7 +223,7 @@ async def test_the_demos_first_minute_shows_the_example_until_the_run_has_scores
             await until_shown(app, "demo-1")
             await pilot.press("enter")
             await until_shown(app, "example-run: BLEU by round")
-            await until_shown(app, "an example until your run has scores")
+            await until_shown(app, "an example, not your run")
             await until_shown(app, "dense 15.00")
             if size == LARGE:  # the floors are those of each run
                 await until_shown(app, "name         2.50")

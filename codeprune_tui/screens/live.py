@@ -181,7 +181,7 @@ class LiveScreen(ModeScreen):
             self._previewer.set_run(example)
             self.query_one(ScoreChart).show(view)
         else:
-            self.query_one(ScoreChart).show(self._example, bundle.EXAMPLE, "an example until your run has scores")
+            self.query_one(ScoreChart).show(self._example, bundle.EXAMPLE, "an example, not your run")
 
     def _is_first_demo(self, paths: RunPaths, view: RunView) -> bool:
         demo = self.frame.demo and paths.name.startswith(f"{bundle.DEMO}-")
