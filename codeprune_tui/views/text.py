@@ -190,7 +190,8 @@ def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
     what, under = event.what, floors_under(floors or {})
     match what:
         case RunStarted():
-            where = f"{what.device} ({what.threads} threads), process {what.pid} on {what.host}"
+            threads = f"{what.threads} thread{'s' if what.threads != 1 else ''}"
+            where = f"{what.device} ({threads}), process {what.pid} on {what.host}"
             return f"Resumed at round {what.round}, step {what.step} on {where}" if what.resumed else f"Started on {where}"
         case DataLoaded():
             left_out = f", {count(what.skipped)} left out as broken" if what.skipped else ""
