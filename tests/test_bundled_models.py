@@ -31,7 +31,7 @@ def test_a_bundled_model_is_small_half_precision_and_documented(name: str) -> No
     assert len(reader) == model.config.vocab_size
     assert is_finetuned(folder) == (name == "ruby-mini")
     card = (folder / "README.md").read_text()
-    for said in ("recipe", "seed", "Limits", "smooth:add1-n2-4", "Apache-2.0", "all-MiniLM-L6-v2"):
+    for said in ("recipe", "seed", "Limits", "smooth:add1-n2-4", "license: apache-2.0\n", "Apache-2.0", "all-MiniLM-L6-v2"):
         assert said in card
     recipes = [load_recipe(file) for file in sorted(folder.glob("recipe*.toml"))]
     assert [recipe.kind for recipe in recipes] == (["finetune"] * 4 if name == "ruby-mini" else ["pretrain"])
