@@ -10,6 +10,8 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from core.run.results import ENCODER_OFF
+
 from ..views.plain import plain
 from ..views.state import RunView
 from ..views.text import percent, score
@@ -70,7 +72,8 @@ def chosen_line(name: str, view: RunView) -> Content:
         name: The run's name, as it came.
         view: The results of the run so far.
     """
-    floors = [f"{floor.replace('_', ' ')} {score(scores.bleu)}" for floor, scores in view.floors.items()]
+    short = {ENCODER_OFF: "enc off"}  # 80 columns have room for no more
+    floors = [f"{short.get(floor, floor)} {score(scores.bleu)}" for floor, scores in view.floors.items()]
     last = f"{score(view.latest.bleu)} at {percent(view.sparsity)}" if view.latest else "none yet"
     dense = [f"dense {score(view.dense.bleu)}"] if view.dense else []
     return Content.assemble(
