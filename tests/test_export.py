@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from test_loading import GOLDEN, tokenizer
 from test_model import SOURCES, TARGETS, small_model
 from torch import Tensor, nn
@@ -171,6 +172,15 @@ def test_the_hubs_folder_is_a_model_with_a_card(pruned: Path, tmp_path: Path) ->
     assert text.startswith("---\nlanguage: [code, en]\nlicense: unknown\n")
     assert "| decoder 2 | 5" in text
     assert "Not measured." in text
+
+
+def test_the_hubs_folder_is_as_large_as_the_model(dense: Path, tmp_path: Path) -> None:
+    save_model(load_model(dense), load_reader(dense), tmp_path / "half", half=True)
+    for name, kind in (("dense", torch.float32), ("half", torch.float16)):
+        export_hub(tmp_path / name, name, tmp_path / f"{name}-out")
+        assert {each.dtype for each in load_file(tmp_path / f"{name}-out" / "model.safetensors").values()} == {kind}
+    back, source = load_model(tmp_path / "half-out").state_dict(), load_model(tmp_path / "half").state_dict()
+    assert all(torch.equal(back[name], weight) for name, weight in source.items())
 
 
 def test_the_card_of_a_round_says_where_it_comes_from(pruned: Path, tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ..atomic import complete_or_absent
 from ..compress.masks import save_masks, sparsity_of
 from ..errors import CodepruneError
-from ..families.weightfiles import find_weights
+from ..families.weightfiles import find_weights, read_tensors
 from ..model import MASKS, is_finetuned, load_masks, load_model, load_reader, save_model
 from ..recipe import NEW_MODEL, Recipe, load_recipe, to_toml
 from ..regularfile import UnfitFileError, read_facts, read_text
@@ -74,13 +75,18 @@ def export_hub(source: str | Path, name: str, folder: Path) -> list[str]:
         about.append("the decoder is untrained: its comments mean nothing before it is fine-tuned")
     sparsity = {key: (sparsity_of(group), len(group)) for key, group in _by_layer(masks).items()}
     with complete_or_absent(folder) as draft:
-        save_model(model, reader, draft)
+        save_model(model, reader, draft, half=_is_half(find_weights(source)))
         if masks:
             save_masks(masks, draft / MASKS)
         size_bytes = sum(file.stat().st_size for file in draft.iterdir())
         about.insert(0, f"{parameters:,} parameters, {size_bytes / 1e6:.1f} MB")
         (draft / CARD).write_text(card(facts, about, sparsity), encoding="utf-8")
     return gaps(facts)
+
+
+def _is_half(path: Path) -> bool:
+    """Whether a weights file holds float16: loaded models are in float32, and the file need not become twice as large."""
+    return {tensor.dtype for tensor in read_tensors(path).values() if tensor.is_floating_point()} == {torch.float16}
 
 
 def read_facts_around(folder: Path, name: str) -> Facts:
