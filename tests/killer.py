@@ -20,8 +20,11 @@ from typing import Any
 
 # Imported here once, so that the forks need not.
 import nltk  # noqa: F401
+import numpy.ma  # noqa: F401
 import rouge_score.rouge_scorer  # noqa: F401
 import sacrebleu.metrics  # noqa: F401
+import sacrebleu.tokenizers.tokenizer_13a  # noqa: F401
+import torch._dynamo  # noqa: F401  # an optimizer's constructor imports it: more than half of a small run's time
 
 import core.evaluate.evaluate
 import core.train.lottery

@@ -31,6 +31,7 @@ from codeprune_tui.widgets.opinions import Opinions, Question
 from core.evaluate.comment import comment_methods
 from core.recipe import Search
 from core.ruby import methods
+from core.run.exchange import Loaded
 from core.spec.quantizers import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -427,6 +428,15 @@ async def test_it_works_beside_a_run_and_new_rounds_appear(tmp_path: Path, stand
             await until(lambda: any("round 3 · 90 %" in choice.label for choice in screen.query_one(Opinions).known))
             column(screen, 2).query_one(Select).value = str(paths.round(3))
             await until_shown(app, "Returns the total of 03")
+
+
+@pytest.mark.parametrize("part", ["#source", "#own", "#opinions"])
+async def test_a_reply_that_comes_while_the_app_ends_finds_no_widgets(tmp_path: Path, stand_in: Path, part: str) -> None:
+    async with opened(tmp_path) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 2).best is not None)
+        await screen.query_one(part).remove()  # one after the other, before their screen
+        screen._hear(Loaded(id=0, model=MODEL, seconds=1.0, parameters=1000))
 
 
 @SIZES

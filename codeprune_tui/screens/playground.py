@@ -122,7 +122,7 @@ class PlaygroundScreen(ModeScreen):
     @property
     def _whole(self) -> bool:
         """Whether the widgets exist: when the app ends, they are removed before their screen."""
-        return self.is_mounted and bool(self.query(RubySource)) and self._ruby.whole
+        return self.is_mounted and all(self.query(part) for part in (RubySource, "#own", Opinions)) and self._ruby.whole
 
     # Coming and going
 
