@@ -11,8 +11,9 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 demo: $(READY)
 	$(BIN)/codeprune-tui demo
 
+# Three workers also where there are two cores: tests of screens and of processes wait for much of their time
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Static checks, and the tests that need no torch, start no process and open no screen
 quick: check
