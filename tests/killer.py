@@ -22,7 +22,7 @@ from typing import Any
 import nltk  # noqa: F401
 import numpy.ma  # noqa: F401
 import rouge_score.rouge_scorer  # noqa: F401
-import sacrebleu.metrics  # noqa: F401
+import sacrebleu.metrics
 import sacrebleu.tokenizers.tokenizer_13a  # noqa: F401
 import torch._dynamo  # noqa: F401  # an optimizer's constructor imports it: more than half of a small run's time
 
