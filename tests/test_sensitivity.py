@@ -17,9 +17,11 @@ from test_quantize_ladder import folder as folder
 from test_quantize_ladder import run_cli as run_cli
 
 from codeprune_tui.runs.matrix_costs import find
-from core.data import Encoded
+from core.compress.criteria import CRITERIA
+from core.data import Encoded, encode_for
 from core.errors import DataError, ModelError
 from core.evaluate import sensitivity as engine
+from core.evaluate.calibration import drawn, load_drawn
 from core.evaluate.evaluate import floors_of, load_for_evaluation
 from core.evaluate.sensitivity import Ground, by_matrix, by_sparsity, masks_of, measure_before, measure_cells, measure_off, pruned
 from core.model import load_model, save_model
@@ -29,6 +31,7 @@ from core.run.folder import RunPaths
 from core.score.interval import Difference
 from core.score.significance import paired_bootstrap
 from core.study.sensitivityfile import NAME, Cell, Sensitivity, Wish, check_fits, read_sensitivity, write_sensitivity
+from core.text.rows import load_rows
 
 QUERY = "encoder.encoder.layer.0.attention.self.query.weight"
 FIRST = ("--data", DATA, "--rows", "4", "--beam", "2", "--max-length", "6", "--threads", "1", "--device", "cpu")
@@ -348,3 +351,66 @@ async def test_layers_shows_what_a_matrix_costs_or_how_to_measure_it(
         assert "+1.25 (+0.50 to +2.00), clearly" in shown(app)
         await pilot.press("v")
         await until_shown(app, "sparsity %")
+
+
+# --- criteria that look at data
+
+
+def calibrated(ground: Ground) -> Ground:
+    return replace(ground, calibration=drawn(ground.encoded, 3, 0))
+
+
+def test_every_criterion_is_measured_and_every_weight_put_back(ground: Ground) -> None:
+    ground, known, before = calibrated(ground), beginning(ground), weights(ground)
+    wishes = by_sparsity(list(CRITERIA), "layerwise", "all", [0.5], calibration_rows=3)
+    rows: list[int] = []
+    cells = measure_cells(ground, known, wishes, 0, after_row=rows.append).cells
+    assert [cell.wish.criterion for cell in cells if cell.wish] == list(CRITERIA)
+    assert len({cell.pruned for cell in cells}) == 1
+    assert {cell.wish.criterion for cell in cells if cell.wish and cell.wish.calibration_rows} == LOOKING
+    assert rows == [1, 2, 3] * 5  # wanda, sparsegpt, taylor, fisher, movement
+    assert all(torch.equal(weight, before[name]) for name, weight in weights(ground).items())
+
+
+LOOKING = {"wanda", "sparsegpt", "taylor", "fisher", "movement"}
+
+
+def test_sparsegpt_is_scored_with_its_updated_weights(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    ground, seen = calibrated(ground), []
+    real = engine._evaluate
+
+    def evaluate(*given: object) -> object:
+        seen.append(weights(ground))
+        return real(*given)  # type: ignore[arg-type]
+
+    known = beginning(ground)
+    monkeypatch.setattr(engine, "_evaluate", evaluate)
+    measure_cells(ground, known, by_sparsity(["sparsegpt"], "layerwise", "encoder", [0.5], 3), 0)
+    (pruned_weights,), dense = seen, weights(ground)
+    kept = pruned_weights[QUERY] != 0
+    assert int((~kept).sum()) == round(0.5 * kept.numel())
+    assert not torch.equal(pruned_weights[QUERY][kept], dense[QUERY][kept])
+    assert torch.equal(pruned_weights["encoder.pooler.dense.weight"], dense["encoder.pooler.dense.weight"]) is False
+
+
+def test_calibration_rows_follow_their_seed_and_come_from_the_training_split(ground: Ground) -> None:
+    first, again, other = (load_drawn(ground.model, ground.reader, DATA, 4, seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+    training = encode_for(ground.model, ground.reader, load_rows(DATA, "train"))
+    assert first == drawn(training, 4, 0)
+    assert all(list(source) not in ground.encoded.sources for source, _ in first)
+
+
+def test_the_command_takes_every_criterion(run_cli: Callable[..., Result], folder: Path) -> None:
+    options = ("--sparsities", "50", "--criteria", "wanda,sparsegpt", "--calibration-rows", "3")
+    result = run_cli("sensitivity", str(folder), *FIRST, *options)
+    assert result.code == 0, result.err
+    found = read_sensitivity(folder / NAME)
+    assert [(cell.wish.criterion, cell.wish.calibration_rows) for cell in found.cells if cell.wish] == [
+        ("wanda", 3),
+        ("sparsegpt", 3),
+    ]
+    assert "wanda, global, encoder" in result.out
+    refused = run_cli("sensitivity", str(folder), *FIRST, *options, "--split", "train")
+    assert "take their rows from the training split, which is scored here" in refused.err

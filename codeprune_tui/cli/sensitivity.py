@@ -16,6 +16,8 @@ import typer
 
 from core.errors import DataError
 from core.recipe import Evaluation, PrunablePreset, Scope
+from core.spec.criteria import CALIBRATION_SPLIT, needs_of
+from core.spec.criteria import CRITERIA as KNOWN
 from core.study.sensitivityfile import (
     NAME,
     Sensitivity,
@@ -40,6 +42,12 @@ if TYPE_CHECKING:
     from core.evaluate.sensitivity import Ground
 
 By = Literal["sparsity", "matrix"]
+CalibrationRows = Annotated[
+    int,
+    typer.Option(
+        "--calibration-rows", min=1, max=100_000, help="Rows of the training split that criteria look at which look at data."
+    ),
+]
 CRITERIA = {"sparsity": "magnitude,random", "matrix": "magnitude"}
 """Criteria that are measured by default."""
 SPARSITIES = "20,40,60,80,90"
@@ -70,6 +78,7 @@ def sensitivity(
         Scope, typer.Option("--scope", help="global: all weights compete; layerwise: only those of the same matrix.")
     ] = "global",
     preset: Annotated[PrunablePreset, typer.Option("--prunable", help="Which matrices are pruned.")] = "encoder",
+    calibration_rows: CalibrationRows = 128,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw of rows and of random pruning.")] = 0,
     beam: Beam = DEFAULTS.beam,
     max_length: MaxLength = DEFAULTS.max_length,
@@ -100,14 +109,23 @@ def sensitivity(
     if not file.resolve().parent.is_dir():
         raise DataError(f"There is no folder {file.resolve().parent} for {file.name}.", "Make it, or give another path.")
     evaluation = Evaluation(split=split, rows=rows, seed=seed, beam=beam, max_length=max_length, batch_size=batch_size)
+    looks = any(needs_of(name) for name in names)
+    if looks and split == CALIBRATION_SPLIT:
+        raise DataError(
+            "Criteria that look at data take their rows from the training split, which is scored here.", "Give another --split."
+        )
     _quiet_libraries()
     from core.evaluate import sensitivity as engine
+    from core.evaluate.calibration import load_drawn
 
     ground = _ground(path, model, client.local_path(data), evaluation, device, threads)
+    if looks:
+        calibration = load_drawn(ground.model, ground.reader, client.local_path(data), calibration_rows, seed)
+        ground = replace(ground, calibration=calibration)
     wishes = (
-        engine.by_matrix(ground.model, names, scope, preset, shares[0])
+        engine.by_matrix(ground.model, names, scope, preset, shares[0], calibration_rows)
         if by == "matrix"
-        else engine.by_sparsity(names, scope, preset, shares)
+        else engine.by_sparsity(names, scope, preset, shares, calibration_rows)
     )
     try:
         measured = _measure(ground, path, wishes, file, _first(ground, model, data), seed)
@@ -137,8 +155,6 @@ def default_file(model: str) -> Path:
 
 
 def _criteria(given: str) -> list[str]:
-    from core.compress.criteria import CRITERIA as KNOWN
-
     names = [name.strip() for name in given.split(",") if name.strip()]
     for name in names:
         if name not in KNOWN:

@@ -3,14 +3,15 @@
     masks = keep(scores, masks, scope, sparsity)
     loss  = score(model) - score(model · masks)
 
-A cell prunes by criterion and sparsity, or one prunable matrix alone. Every cell starts from the model as it is, and afterwards
-each weight is bit by bit what it was. Results are handed on cell by cell, so that nothing is measured twice.
+A criterion that looks at data has its basis measured before its first cell, and one that updates the kept weights does so. A cell
+prunes by criterion and sparsity, or one prunable matrix alone. Every cell starts from the model as it is, and afterwards each
+weight is bit by bit what it was. Results are handed on cell by cell, so that nothing is measured twice.
 Source: Han et al. 2015, Learning both Weights and Connections (sensitivity to pruning, layer by layer).
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -18,7 +19,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ..compress.criteria import CRITERIA
+from ..compress.basis import NOTHING, Basis, Row, measure
+from ..compress.criteria import CRITERIA, make_good
 from ..compress.masks import Masks, apply_masks, keep, prunable, sparsity_of
 from ..data import Encoded
 from ..errors import ModelError
@@ -30,6 +32,8 @@ from ..score import metrics, significance
 from ..score.interval import Difference
 from ..score.tally import tally
 from ..seeds import derive_seed
+from ..spec.criteria import CRITERIA as CRITERIA_IN_WORDS
+from ..spec.criteria import Need, needs_of
 from ..study.sensitivityfile import Before, Cell, Sensitivity, Wish, Written
 from .evaluate import Evaluation, evaluate
 
@@ -47,6 +51,8 @@ class Ground:
     """Of the rows."""
     masks: Mapping[str, Tensor]
     """The masks that the model was pruned with before; those weights stay and count as pruned. On the model's device."""
+    calibration: Sequence[Row] = ()
+    """The rows that a criterion may look at; none of them is scored."""
 
     @property
     def sparsity(self) -> float:
@@ -54,19 +60,48 @@ class Ground:
         return sparsity_of(self.masks)
 
 
-def by_sparsity(criteria: Sequence[str], scope: Scope, preset: PrunablePreset, sparsities: Sequence[float]) -> list[Wish]:
-    """Every criterion at every sparsity."""
-    return [Wish(criterion, scope, preset, sparsity) for criterion in criteria for sparsity in sparsities]
+def by_sparsity(
+    criteria: Sequence[str], scope: Scope, preset: PrunablePreset, sparsities: Sequence[float], calibration_rows: int = 0
+) -> list[Wish]:
+    """Every criterion at every sparsity.
+
+    Args:
+        criteria: Their names.
+        scope: Which weights compete.
+        preset: Which matrices are pruned.
+        sparsities: Shares in [0, 1].
+        calibration_rows: Rows for the criteria that look at data.
+    """
+    return [
+        Wish(criterion, scope, preset, sparsity, calibration_rows=_rows_for(criterion, calibration_rows))
+        for criterion in criteria
+        for sparsity in sparsities
+    ]
 
 
-def by_matrix(model: CodeToText, criteria: Sequence[str], scope: Scope, preset: PrunablePreset, sparsity: float) -> list[Wish]:
-    """Every prunable matrix alone.
+def by_matrix(
+    model: CodeToText,
+    criteria: Sequence[str],
+    scope: Scope,
+    preset: PrunablePreset,
+    sparsity: float,
+    calibration_rows: int = 0,
+) -> list[Wish]:
+    """Every prunable matrix alone; arguments as for `by_sparsity`.
 
     Raises:
         ModelError: The preset names no weights of this model.
     """
     names = prunable(model, preset)
-    return [Wish(criterion, scope, preset, sparsity, name) for criterion in criteria for name in names]
+    return [
+        Wish(criterion, scope, preset, sparsity, name, _rows_for(criterion, calibration_rows))
+        for criterion in criteria
+        for name in names
+    ]
+
+
+def _rows_for(criterion: str, rows: int) -> int:
+    return rows if needs_of(criterion) else 0
 
 
 def rows_digest(encoded: Encoded) -> str:
@@ -107,6 +142,7 @@ def measure_cells(
     seed: int,
     save: Callable[[Sensitivity], None] = lambda known: None,
     after_batch: Callable[[int, int], None] = lambda cell, done: None,
+    after_row: Callable[[int], None] = lambda done: None,
 ) -> Sensitivity:
     """Measures the wishes that have not been measured yet.
 
@@ -117,14 +153,19 @@ def measure_cells(
         seed: Seed of a random criterion.
         save: Called after each cell with all measurements so far.
         after_batch: Called with the number of finished cells and of rows decoded in the present one.
+        after_row: Called with the number of calibration rows measured so far, before the first cell that needs them.
 
     Returns:
         `known` with the cells added.
     """
     missing = [wish for wish in dict.fromkeys(wishes) if known.cell(wish) is None]
+    basis, measured = NOTHING, (frozenset[Need](), "")
     for place, wish in enumerate(missing):
-        masks = masks_of(ground, wish, seed)
-        with pruned(ground.model, masks):
+        if (needs := (needs_of(wish.criterion), wish.prunable)) != measured:
+            basis, measured = _basis(ground, wish, after_row), needs
+        masks = masks_of(ground, wish, seed, basis)
+        with restored(ground.model, masks):
+            masks = _prune(ground, wish, masks, basis)
             evaluation = _evaluate(ground, partial(after_batch, place))
         total = sum(mask.numel() for mask in masks.values())
         kept = sum(int(mask.sum()) for mask in masks.values())
@@ -135,8 +176,19 @@ def measure_cells(
     return known
 
 
-def masks_of(ground: Ground, wish: Wish, seed: int) -> Masks:
+def _basis(ground: Ground, wish: Wish, after_row: Callable[[int], None]) -> Basis:
+    names = prunable(ground.model, wish.prunable)  # type: ignore[arg-type]  # files hold it as text
+    return measure(ground.model, ground.calibration, names, needs_of(wish.criterion), after_row)
+
+
+def masks_of(ground: Ground, wish: Wish, seed: int, basis: Basis = NOTHING) -> Masks:
     """The masks of a wish; what was pruned before stays pruned.
+
+    Args:
+        ground: The model.
+        wish: What to prune.
+        seed: Of a random criterion.
+        basis: What the criterion needs.
 
     Raises:
         ModelError: The model has no such weights.
@@ -145,27 +197,48 @@ def masks_of(ground: Ground, wish: Wish, seed: int) -> Masks:
     if wish.matrix:
         weights = {wish.matrix: weights[wish.matrix]}
     old = {name: ground.masks[name] for name in weights if name in ground.masks}
-    criterion = CRITERIA[wish.criterion](derive_seed(seed, "sensitivity"))
+    criterion = CRITERIA[wish.criterion](derive_seed(seed, "sensitivity"), basis)
     return keep(weights, old, criterion, wish.scope, wish.sparsity)  # type: ignore[arg-type]  # as above
 
 
+def _prune(ground: Ground, wish: Wish, masks: Masks, basis: Basis) -> Masks:
+    """Prunes the model, and updates its kept weights where the criterion does; the masks as they are then."""
+    weights = {name: ground.model.get_parameter(name) for name in masks}
+    if CRITERIA_IN_WORDS[wish.criterion].updates:
+        return make_good(weights, masks, basis, ground.masks, 0)
+    apply_masks(weights, masks)
+    return masks
+
+
 @contextmanager
-def pruned(model: CodeToText, masks: Mapping[str, Tensor]) -> Iterator[None]:
-    """Prunes a model for a while; afterwards every weight is bit by bit what it was.
+def restored(model: CodeToText, names: Collection[str]) -> Iterator[None]:
+    """Lets parameters change for a while; afterwards every weight is bit by bit what it was.
 
     Args:
         model: The model.
-        masks: Parameter name -> bool mask on its device.
+        names: The parameters that may change.
     """
     weights = dict(model.named_parameters())
-    saved = {name: weights[name].detach().clone() for name in masks}
+    saved = {name: weights[name].detach().clone() for name in names}
     try:
-        apply_masks(weights, masks)
         yield
     finally:
         with torch.no_grad():
             for name, weight in saved.items():
                 weights[name].copy_(weight)
+
+
+@contextmanager
+def pruned(model: CodeToText, masks: Mapping[str, Tensor]) -> Iterator[None]:
+    """Prunes a model for a while, as `restored` does.
+
+    Args:
+        model: The model.
+        masks: Parameter name -> bool mask on its device.
+    """
+    with restored(model, masks):
+        apply_masks(dict(model.named_parameters()), masks)
+        yield
 
 
 def refuse_quantized(model: CodeToText, shown: str) -> None:

@@ -35,6 +35,8 @@ class Wish:
     """Pruned share of these weights, in [0, 1]."""
     matrix: str = ""
     """The one parameter that is pruned; "" for all of the preset."""
+    calibration_rows: int = 0
+    """Rows that the criterion looked at; 0 where it sees the weights alone."""
 
 
 @dataclass(frozen=True)

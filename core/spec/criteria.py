@@ -1,0 +1,57 @@
+"""The table of criteria: names, what they do, and what they have to measure before they can score a weight.
+
+Torch-free, so that form, help and legends can list them at once; the functions stand in `core.compress.criteria`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Need = Literal["inputs", "hessians", "gradients", "squared gradients"]
+"""What a criterion measures on calibration rows, matrix by matrix."""
+
+CALIBRATION_SPLIT = "train"
+"""Split that calibration rows are drawn from; what is scored must be another one."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """A criterion in words."""
+
+    score: str
+    """Its score as a formula."""
+    source: str
+    """The paper that it follows."""
+    needs: Need | None = None
+    """None where it sees the weights alone."""
+    control: bool = False
+    """Whether it stands for chance, or for the wrong way round, rather than for a method."""
+    updates: bool = False
+    """Whether it changes the kept weights, too."""
+
+
+CRITERIA: dict[str, Described] = {
+    "magnitude": Described("|w|", "Han et al. 2015"),
+    "random": Described("drawn", "none", control=True),
+    "wanda": Described("|w| times the norm of its input", "Sun et al. 2023", "inputs"),
+    "sparsegpt": Described("w² over the inverse Hessian's diagonal", "Frantar & Alistarh 2023", "hessians", updates=True),
+    "taylor": Described("|w · gradient|", "Molchanov et al. 2019", "gradients"),
+    "fisher": Described("w² times the mean squared gradient", "Theis et al. 2018", "squared gradients"),
+    "movement": Described("−w · gradient, summed", "Sanh et al. 2020", "gradients"),
+    "magnitude-inverted": Described("−|w|", "none", control=True),
+    "shuffled": Described("|w| of another weight of the same matrix", "Su et al. 2020", control=True),
+}
+"""Name in the recipe -> the criterion in words."""
+
+
+def needs_of(criterion: str, budget: str = "uniform") -> frozenset[Need]:
+    """What has to be measured on calibration rows for a criterion and a budget; empty where the weights are enough.
+
+    Args:
+        criterion: A key of `CRITERIA`.
+        budget: How sparsity is shared out over the matrices; "owl" looks at their inputs.
+    """
+    own = CRITERIA[criterion].needs
+    needs: set[Need] = {own} if own is not None else set()
+    if budget == "owl":
+        needs.add("inputs")
+    return frozenset(needs)
