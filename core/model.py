@@ -78,7 +78,7 @@ def load_model(source: str | Path, *, decoder_layers: int = 6, seed: int = 0) ->
         return load_quantized(tensors, make_config(facts, path.parent / CONFIG), path, assemble)
     weights, _ = unpack(read_tensors(path), path)
     finetuned = has_decoder(weights)
-    facts |= decoder_shape(weights, path) if finetuned else {"decoder_layers": decoder_layers}
+    facts |= decoder_shape(weights, facts, path) if finetuned else {"decoder_layers": decoder_layers}
     check_depths(facts, weights, path, encoder_only=not finetuned)
     config = make_config(facts, path.parent / CONFIG)
     if not finetuned:

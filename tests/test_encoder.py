@@ -135,7 +135,7 @@ def test_layers_may_differ_in_heads_and_neurons(tmp_path: Path) -> None:
     ("changes", "problem"),
     [
         ({"heads_by_layer": [3]}, "has 1 entries in heads_by_layer, but asks for 2 layers"),
-        ({"neurons_by_layer": [5, 0]}, "neurons_by_layer = [5, 0], where a list with a whole number from 1 to 131,072 for each"),
+        ({"neurons_by_layer": [5, -1]}, "= [5, -1], where a list with a whole number from 0 to 131,072 for each"),
         ({"heads_by_layer": 3}, "heads_by_layer = 3, where a list"),
         ({"heads_by_layer": [3, 1]}, "has the shape (32, 32), but config.json asks for (32, 24)"),
     ],

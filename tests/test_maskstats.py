@@ -16,6 +16,11 @@ QUERY = "encoder.encoder.layer.0.attention.self.query.weight"
 OUTPUT = "encoder.encoder.layer.0.attention.output.dense.weight"
 FFN = "encoder.encoder.layer.0.intermediate.dense.weight"
 CROSS = "decoder.layers.1.multihead_attn.out_proj.weight"
+SELF = "decoder.layers.1.self_attn.out_proj.weight"
+
+
+def heads(encoder: int, decoder: int) -> Heads:
+    return Heads([encoder] * 2, [decoder] * 2, [decoder] * 2)
 
 
 def random_mask(rows: int, columns: int, share: float, seed: int = 0) -> torch.Tensor:
@@ -69,21 +74,24 @@ def test_density_equals_counting_blocks_by_hand(rows: int, columns: int, share: 
 def test_blocks_fall_on_heads() -> None:
     mask = torch.ones(48, 48, dtype=torch.bool)
     mask[4:8] = False  # the second of twelve heads
-    rows = measure(0, QUERY, torch.ones(48, 48), mask, Before(), Heads(12, 4).of(QUERY))
+    rows = measure(0, QUERY, torch.ones(48, 48), mask, Before(), heads(12, 4).of(QUERY))
     assert (len(rows.density), len(rows.density[0])) == (12, 16)
     assert [set(row) for row in rows.density] == [{100}, {0}, *[{100}] * 10]
     assert (rows.heads, rows.dead_heads, rows.dead_rows, rows.dead_columns) == (12, 1, 4, 0)
-    columns = measure(0, CROSS, torch.ones(48, 48), mask.T, Before(), Heads(12, 4).of(CROSS))
+    columns = measure(0, CROSS, torch.ones(48, 48), mask.T, Before(), heads(12, 4).of(CROSS))
     assert (len(columns.density), len(columns.density[0])) == (16, 16)
     assert (columns.heads, columns.dead_heads, columns.dead_rows, columns.dead_columns) == (4, 0, 0, 4)
 
 
 def test_which_matrices_have_heads() -> None:
-    heads = Heads(12, 8)
-    assert heads.of(QUERY) == (12, 0)
-    assert heads.of(OUTPUT) == (12, 1)
-    assert heads.of(CROSS) == (8, 1)
-    assert heads.of(FFN) == heads.of("encoder.pooler.dense.weight") == heads.of("somewhere.else") == (0, 0)
+    of = heads(12, 8).of
+    assert of(QUERY) == (12, 0)
+    assert of(OUTPUT) == (12, 1)
+    assert of(CROSS) == (8, 1)
+    assert of(FFN) == of("encoder.pooler.dense.weight") == of("somewhere.else") == (0, 0)
+    uneven = Heads([3, 0], [4, 2], [1, 5]).of
+    names = (QUERY, QUERY.replace("layer.0", "layer.1"), SELF, CROSS)
+    assert [uneven(name) for name in names] == [(3, 0), (0, 0), (2, 1), (5, 1)]
 
 
 def test_heads_that_do_not_divide_the_matrix_are_not_counted() -> None:
@@ -127,18 +135,18 @@ def test_dead_slices() -> None:
 
 
 def test_a_collapse_names_what_is_newly_gone() -> None:
-    heads = Heads(2, 2).of
+    of = heads(2, 2).of
     before = torch.ones(4, 4, dtype=torch.bool)
     mask = before.clone()
-    assert collapse({QUERY: mask}, {}, heads) == ""
+    assert collapse({QUERY: mask}, {}, of) == ""
     mask[0] = False
-    assert collapse({QUERY: mask}, {QUERY: before}, heads) == f"1 row of {QUERY}"
-    assert collapse({QUERY: mask}, {QUERY: mask}, heads) == ""
+    assert collapse({QUERY: mask}, {QUERY: before}, of) == f"1 row of {QUERY}"
+    assert collapse({QUERY: mask}, {QUERY: mask}, of) == ""
     mask[:2] = False
-    assert collapse({QUERY: mask, FFN: mask}, {}, heads) == f"1 head and 2 rows of {QUERY}, 2 rows of {FFN}"
-    assert collapse({QUERY: torch.zeros_like(mask)}, {}, heads) == ""
+    assert collapse({QUERY: mask, FFN: mask}, {}, of) == f"1 head and 2 rows of {QUERY}, 2 rows of {FFN}"
+    assert collapse({QUERY: torch.zeros_like(mask)}, {}, of) == ""
     many = {f"encoder.encoder.layer.{layer}.output.dense.weight": mask for layer in range(5)}
-    assert collapse(many, {}, heads).endswith(", and of 2 more matrices")
+    assert collapse(many, {}, of).endswith(", and of 2 more matrices")
 
 
 @pytest.mark.parametrize(("sparsity", "share"), [(0.0, 1.0), (0.5, 0.53125), (0.8, 0.23125), (0.9, 0.13125)])

@@ -45,7 +45,7 @@ def main() -> None:
     from core.errors import CodepruneError
 
     from ..terminal.streams import guard_terminals
-    from . import bench, config, experiments, export, folders, models, quantize, report, score, sensitivity, terminal  # noqa: F401 - they add their commands to `app`
+    from . import bench, config, experiments, export, folders, models, quantize, report, score, sensitivity, shrink, terminal  # noqa: F401 - they add their commands to `app`
     from .console import say
     from .runs import app
 

@@ -6,7 +6,7 @@ masks of the round before are passed in.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,17 +25,20 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Heads:
-    """Number of attention heads in each half of a model."""
+    """Number of attention heads of each layer, by kind of attention."""
 
-    encoder: int
-    decoder: int
+    encoder: Sequence[int]
+    decoder: Sequence[int]
+    """Of the self-attention."""
+    cross: Sequence[int]
 
     def of(self, parameter: str) -> tuple[int, int]:
         """The number of heads of a matrix and their axis, 0 for rows and 1 for columns; (0, 0) where it has none."""
         place = locate(parameter)
         if place is None or place.matrix not in HEAD_ROWS | HEAD_COLUMNS:
             return 0, 0
-        return (self.decoder if place.part == "decoder" else self.encoder), int(place.matrix in HEAD_COLUMNS)
+        heads = self.cross if place.matrix == "cross-out" else self.decoder if place.part == "decoder" else self.encoder
+        return heads[place.layer], int(place.matrix in HEAD_COLUMNS)
 
 
 @dataclass(frozen=True)

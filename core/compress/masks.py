@@ -42,12 +42,12 @@ def prunable(model: nn.Module, preset: PrunablePreset) -> dict[str, nn.Parameter
         preset: Which matrices.
 
     Returns:
-        Parameter name -> parameter; never biases, embeddings or LayerNorm.
+        Parameter name -> parameter; never biases, embeddings or LayerNorm, nor a matrix whose heads or neurons are all gone.
 
     Raises:
         ModelError: The model has none of them, or one is tied to another weight.
     """
-    weights = {name: weight for name, weight in model.named_parameters() if is_prunable(name, preset)}
+    weights = {name: weight for name, weight in model.named_parameters() if is_prunable(name, preset) and weight.numel()}
     if not weights:
         presets = ", ".join(get_args(PrunablePreset))
         raise ModelError(f'The model has no weights that prunable = "{preset}" names.', f"Presets: {presets}.")

@@ -88,8 +88,8 @@ def quantize(model: CodeToText, method: str) -> CodeToText:
 
 
 def linear_names(model: CodeToText, *, attention: bool = True) -> list[str]:
-    """Names of the linear layers; without `attention` those of the decoder's attention are left out, as torch does."""
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    """Names of the linear layers that hold weights; without `attention` not the decoder's attention, which torch leaves out."""
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and module.weight.numel()]
     return [name for name in names if attention or not in_decoder_attention(name)]
 
 
@@ -202,7 +202,7 @@ def int8_weight(model: CodeToText) -> CodeToText:
     with _quiet():
         from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
-        quantize_(model, Int8WeightOnlyConfig(set_inductor_config=False))
+        quantize_(model, Int8WeightOnlyConfig(set_inductor_config=False), _holds_weights)
     return model
 
 
@@ -211,7 +211,7 @@ def int8_w8a8(model: CodeToText) -> CodeToText:
     with _quiet():
         from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
 
-        quantize_(model, Int8DynamicActivationInt8WeightConfig(set_inductor_config=False))
+        quantize_(model, Int8DynamicActivationInt8WeightConfig(set_inductor_config=False), _holds_weights)
     return model
 
 
@@ -237,6 +237,11 @@ def llm_int8(model: CodeToText) -> CodeToText:
         # bitsandbytes quantizes a layer when it is moved to the device.
         setattr(model.get_submodule(parent), last, new.to(device))
     return model
+
+
+def _holds_weights(module: nn.Module, name: str) -> bool:
+    """Whether torchao can quantize a layer: a linear one, and not one whose heads or neurons are all gone."""
+    return isinstance(module, nn.Linear) and module.weight.numel() > 0
 
 
 def _is_dynamic(module: object) -> TypeGuard[_DynamicLinear]:

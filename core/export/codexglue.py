@@ -77,9 +77,9 @@ def export_codexglue(source: str | Path, folder: Path, *, masks: bool = False) -
             f"{source} is quantized ({model.config.quantization}), which CodeXGLUE's code cannot read.",
             "Give the model it came from.",
         )
-    if model.config.heads_by_layer or model.config.neurons_by_layer:
+    if model.config.is_uneven:
         raise ModelError(
-            f"The encoder layers of {source} differ in heads or neurons, which CodeXGLUE's code cannot express.",
+            f"The layers of {source} differ in heads or neurons, which CodeXGLUE's code cannot express.",
             "Give a model from before its heads or neurons were removed.",
         )
     refuse_existing(folder)
@@ -100,7 +100,7 @@ def export_codexglue(source: str | Path, folder: Path, *, masks: bool = False) -
 
 def changes(config: CodeToTextConfig, reader: Reader) -> list[str]:
     """The changes with which CodeXGLUE's code loads, reads and computes a model of these sizes in the same way."""
-    needed, heads = [], config.decoder_heads or config.num_attention_heads
+    needed, heads = [], config.full_decoder_heads
     if config.decoder_ffn != DECODER_FFN:
         needed.append(f"run.py: dim_feedforward={config.decoder_ffn} as a further argument of nn.TransformerDecoderLayer.")
     if heads != config.num_attention_heads:

@@ -106,7 +106,8 @@ def export_onnx(source: str | Path, folder: Path, precision: Precision = "fp32")
 
 def _export(model: CodeToText, graph: str, path: Path) -> None:
     """Exports one graph with torch."""
-    layers, width = len(model.decoder.layers), 2 * model.config.hidden_size
+    widths = [2 * layer.self_attn.inner for layer in model.decoder.layers]
+    layers = len(widths)
     # No two sizes alike, none 1, and no tensor twice: the exporter would take them for the same.
     batch, time, beams, slots = 2, 7, 3, 5
     sources = torch.full((batch, time), 5)
@@ -121,7 +122,7 @@ def _export(model: CodeToText, graph: str, path: Path) -> None:
             )  # fmt: skip
         else:
             tokens, seen = torch.full((batch, beams), 5), torch.ones(batch, beams, slots + beams, dtype=torch.bool)
-            own = [torch.zeros(batch, slots, width) for _ in range(layers)]
+            own = [torch.zeros(batch, slots, width) for width in widths]
             given = (tokens, tokens - 2, seen, sources != model.special.pad, own, list(encoder(sources)), torch.zeros(4))
             two = {0: FREE, 1: FREE}
             free = (two, two, {**two, 2: FREE}, two, [two] * layers, [{0: FREE, 2: FREE}] * (2 * layers), {0: FREE})

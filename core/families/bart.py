@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import BartConfig, BartForConditionalGeneration
 
+from ..errors import ModelError
 from .config import BOS, EOS, PAD
 from .roberta import CodeToText
 
@@ -56,8 +57,13 @@ def as_bart(model: CodeToText) -> BartForConditionalGeneration:
 
     Returns:
         The BART on the same device, in evaluation mode.
+
+    Raises:
+        ModelError: The model's layers differ in heads or neurons.
     """
     ours = model.config
+    if ours.is_uneven:
+        raise ModelError("A BART cannot express layers that differ in heads or neurons.", "Measure the model before they went.")
     bart = BartForConditionalGeneration(
         BartConfig(
             vocab_size=ours.vocab_size,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..regularfile import size_words
 from ..spec.checkpoint_files import CONFIG
-from ..spec.configfields import check_fields, short
+from ..spec.configfields import LISTS, check_fields, short
 from .config import BOS, EOS, PAD, CodeToTextConfig
 from .decoder import Decoder
 from .encoder import ACTIVATIONS
@@ -33,7 +33,7 @@ ENCODER_FIELDS = (
 DECODER_FIELDS = ("decoder_layers", "decoder_heads", "decoder_ffn", "decoder_dropout", "pretrained_only")
 """Entries that our own configuration adds."""
 
-LAYER_FIELDS = ("heads_by_layer", "neurons_by_layer")
+LAYER_FIELDS = tuple(LISTS)
 """Entries that it adds where layers differ."""
 
 UNNEEDED = re.compile(
@@ -90,7 +90,7 @@ def make_config(facts: Mapping[str, object], path: Path) -> CodeToTextConfig:
     """
     config = CodeToTextConfig(**facts)  # type: ignore[arg-type]  # `check_fields` has looked at their types
     check_fields(asdict(config), path)
-    if config.hidden_size % (config.decoder_heads or config.num_attention_heads):
+    if config.hidden_size % config.full_decoder_heads:
         raise ModelError(
             f"{path} asks for {config.decoder_heads} decoder heads in a width of {config.hidden_size}, which they do not divide.",
             "Correct decoder_heads.",
@@ -103,8 +103,13 @@ def has_decoder(names: Iterable[str]) -> bool:
     return any(name.startswith(_DECODER) for name in names)
 
 
-def decoder_shape(weights: Mapping[str, Tensor], path: Path) -> dict[str, object]:
-    """Depth and width of the decoder as its tensors show them, whatever the configuration says.
+def decoder_shape(weights: Mapping[str, Tensor], facts: Mapping[str, object], path: Path) -> dict[str, object]:
+    """Depth and width of the decoder as its tensors show them, whatever the configuration says; depth alone where layers differ.
+
+    Args:
+        weights: The checkpoint's tensors.
+        facts: The entries of its configuration.
+        path: The checkpoint, for errors.
 
     Raises:
         ModelError: The decoder is not whole.
@@ -115,7 +120,8 @@ def decoder_shape(weights: Mapping[str, Tensor], path: Path) -> dict[str, object
     if inner is None or missing is not None or inner.dim() != 2:
         lacks = f"{_DECODER}{missing}" if missing else f"{_DECODER}0.linear1.weight"
         raise ModelError(f"{path} lacks {lacks}: its decoder is not whole.", "Save the checkpoint again.")
-    return {"decoder_layers": len(layers), "decoder_ffn": inner.shape[0]}
+    depth: dict[str, object] = {"decoder_layers": len(layers)}
+    return depth if facts.get("decoder_neurons_by_layer") is not None else {**depth, "decoder_ffn": inner.shape[0]}
 
 
 def check_depths(facts: Mapping[str, object], names: Iterable[str], path: Path, *, encoder_only: bool = False) -> None:

@@ -7,10 +7,12 @@ are in `core.spec.configfields`.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..spec.configfields import LISTS
 from ..spec.roberta import BOS as BOS
 from ..spec.roberta import EOS as EOS
 from ..spec.roberta import PAD as PAD
 from ..spec.roberta import positions
+from ..spec.units import Sizes
 from .family import Special
 
 SPECIAL = Special(pad=PAD, begin=BOS, end=EOS)
@@ -49,9 +51,16 @@ class CodeToTextConfig:
     bos_token_id: int = BOS
     eos_token_id: int = EOS
     heads_by_layer: list[int] | None = None
-    """Heads of each encoder layer where they differ; their width stays. None: as many as `num_attention_heads` everywhere."""
+    """Heads of each encoder layer where they differ, 0 for a layer without attention; their width stays. None: as many as
+    `num_attention_heads` everywhere."""
     neurons_by_layer: list[int] | None = None
     """Neurons of each encoder layer where they differ. None: as many as `intermediate_size` everywhere."""
+    decoder_heads_by_layer: list[int] | None = None
+    """Heads of each decoder layer's self-attention where they differ. None: as many as `decoder_heads` everywhere."""
+    cross_heads_by_layer: list[int] | None = None
+    """Heads of each decoder layer's cross-attention where they differ. None: as many as `decoder_heads` everywhere."""
+    decoder_neurons_by_layer: list[int] | None = None
+    """Neurons of each decoder layer where they differ. None: as many as `decoder_ffn` everywhere."""
     decoder_layers: int = 6
     """Number of decoder layers."""
     decoder_heads: int | None = None
@@ -73,10 +82,51 @@ class CodeToTextConfig:
         """Number of neurons of an encoder layer."""
         return self.intermediate_size if self.neurons_by_layer is None else self.neurons_by_layer[layer]
 
+    def self_heads(self, layer: int) -> int:
+        """Number of heads of a decoder layer's self-attention."""
+        return self.full_decoder_heads if self.decoder_heads_by_layer is None else self.decoder_heads_by_layer[layer]
+
+    def cross_heads(self, layer: int) -> int:
+        """Number of heads of a decoder layer's cross-attention."""
+        return self.full_decoder_heads if self.cross_heads_by_layer is None else self.cross_heads_by_layer[layer]
+
+    def decoder_neurons(self, layer: int) -> int:
+        """Number of neurons of a decoder layer."""
+        return self.decoder_ffn if self.decoder_neurons_by_layer is None else self.decoder_neurons_by_layer[layer]
+
+    @property
+    def sizes(self) -> Sizes:
+        """Heads and neurons of every layer."""
+        encoder, decoder = range(self.num_hidden_layers), range(self.decoder_layers)
+        return Sizes(
+            encoder_heads=tuple(map(self.heads, encoder)),
+            encoder_head_width=self.head_width,
+            encoder_neurons=tuple(map(self.neurons, encoder)),
+            decoder_heads=tuple(map(self.self_heads, decoder)),
+            cross_heads=tuple(map(self.cross_heads, decoder)),
+            decoder_head_width=self.decoder_head_width,
+            decoder_neurons=tuple(map(self.decoder_neurons, decoder)),
+        )
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether layers may differ in heads or neurons, because some were removed."""
+        return any(getattr(self, name) is not None for name in LISTS)
+
     @property
     def head_width(self) -> int:
         """Width of an encoder's head."""
         return self.hidden_size // self.num_attention_heads
+
+    @property
+    def full_decoder_heads(self) -> int:
+        """Heads of a decoder layer's attention before any is removed; `hidden_size` divided by it is the width of each."""
+        return self.decoder_heads or self.num_attention_heads
+
+    @property
+    def decoder_head_width(self) -> int:
+        """Width of a decoder's head."""
+        return self.hidden_size // self.full_decoder_heads
 
     @property
     def positions(self) -> int:

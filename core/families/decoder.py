@@ -29,41 +29,46 @@ class Attention(nn.Module):
 
     Args:
         hidden: Width of the model.
-        heads: Number of heads; must divide `hidden`.
+        heads: Number of heads; without any, the attention adds its output bias alone.
+        width: Width of a head.
         dropout: Share of attention weights dropped while training.
     """
 
-    def __init__(self, hidden: int, heads: int, dropout: float) -> None:
+    def __init__(self, hidden: int, heads: int, width: int, dropout: float) -> None:
         super().__init__()
-        self.hidden, self.heads, self.dropout = hidden, heads, dropout
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * hidden, hidden))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * hidden))
-        self.out_proj = nn.Linear(hidden, hidden)
+        self.heads, self.head_width, self.inner, self.dropout = heads, width, heads * width, dropout
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * self.inner, hidden))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * self.inner))
+        self.out_proj = nn.Linear(self.inner, hidden)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
     def query(self, x: Tensor) -> Tensor:
-        """Queries of `x`, (batch, time, hidden)."""
-        return F.linear(x, self.in_proj_weight[: self.hidden], self.in_proj_bias[: self.hidden])
+        """Queries of `x`, (batch, time, heads * width)."""
+        if not self.heads:
+            return x[..., :0]
+        return F.linear(x, self.in_proj_weight[: self.inner], self.in_proj_bias[: self.inner])
 
     def key_value(self, x: Tensor) -> Tensor:
-        """Keys and values of `x` side by side, (batch, time, 2 * hidden)."""
-        return F.linear(x, self.in_proj_weight[self.hidden :], self.in_proj_bias[self.hidden :])
+        """Keys and values of `x` side by side, (batch, time, 2 * heads * width)."""
+        if not self.heads:
+            return x[..., :0]
+        return F.linear(x, self.in_proj_weight[self.inner :], self.in_proj_bias[self.inner :])
 
     def query_key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The results of `query` and `key_value` for the same `x`, in one product."""
-        both = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        return both[..., : self.hidden], both[..., self.hidden :]
+        both = F.linear(x, self.in_proj_weight, self.in_proj_bias) if self.heads else x[..., :0]
+        return both[..., : self.inner], both[..., self.inner :]
 
     def split(self, key_value: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values by head, (batch, heads, time, width) each, as views."""
-        return self._heads(key_value[..., : self.hidden]), self._heads(key_value[..., self.hidden :])
+        return self._heads(key_value[..., : self.inner]), self._heads(key_value[..., self.inner :])
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
         """Weighted values, projected back.
 
         Args:
-            query: (batch, time, hidden).
+            query: (batch, time, heads * width).
             key: (batch, heads, positions, width).
             value: As `key`.
             mask: Bool, broadcasts to (batch, heads, time, positions); True = may be seen.
@@ -72,6 +77,8 @@ class Attention(nn.Module):
         Returns:
             (batch, time, hidden).
         """
+        if not self.heads:
+            return self.out_proj.bias.expand(*query.shape[:2], -1)
         if self.training and query.device.type == "cpu":
             seen = self._trained_on_cpu(self._heads(query), key, value, mask, causal)
         else:
@@ -93,7 +100,7 @@ class Attention(nn.Module):
         return torch.matmul(weights.to(value.dtype), value)
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:2], self.heads, self.hidden // self.heads).transpose(1, 2)  # (batch, heads, time, width)
+        return x.view(*x.shape[:2], self.heads, self.head_width).transpose(1, 2)  # (batch, heads, time, width)
 
 
 class DecoderLayer(nn.Module):
@@ -101,16 +108,17 @@ class DecoderLayer(nn.Module):
 
     Args:
         config: Sizes and dropout.
-        heads: Number of attention heads.
+        number: Of this layer; layers may differ in heads and neurons.
     """
 
-    def __init__(self, config: CodeToTextConfig, heads: int) -> None:
+    def __init__(self, config: CodeToTextConfig, number: int) -> None:
         super().__init__()
-        hidden, dropout = config.hidden_size, config.decoder_dropout
-        self.self_attn = Attention(hidden, heads, dropout)
-        self.multihead_attn = Attention(hidden, heads, dropout)
-        self.linear1 = nn.Linear(hidden, config.decoder_ffn)
-        self.linear2 = nn.Linear(config.decoder_ffn, hidden)
+        hidden, width, dropout = config.hidden_size, config.decoder_head_width, config.decoder_dropout
+        neurons = config.decoder_neurons(number)
+        self.self_attn = Attention(hidden, config.self_heads(number), width, dropout)
+        self.multihead_attn = Attention(hidden, config.cross_heads(number), width, dropout)
+        self.linear1 = nn.Linear(hidden, neurons)
+        self.linear2 = nn.Linear(neurons, hidden)
         self.norm1 = nn.LayerNorm(hidden, eps=DECODER_NORM_EPS)
         self.norm2 = nn.LayerNorm(hidden, eps=DECODER_NORM_EPS)
         self.norm3 = nn.LayerNorm(hidden, eps=DECODER_NORM_EPS)
@@ -152,8 +160,13 @@ class DecoderLayer(nn.Module):
     def _rest(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         attn = self.multihead_attn
         x = self.norm2(x + self.dropout(attn.attend(attn.query(x), key, value, mask)))
-        inner = self.dropout(F.relu(self.linear1(x)))
-        out: Tensor = self.norm3(x + self.dropout(self.linear2(inner)))
+        out: Tensor = self.norm3(x + self.dropout(self._neurons(x)))
+        return out
+
+    def _neurons(self, x: Tensor) -> Tensor:
+        if not self.linear1.out_features:
+            return self.linear2.bias.expand_as(x)
+        out: Tensor = self.linear2(self.dropout(F.relu(self.linear1(x))))
         return out
 
 
@@ -171,7 +184,7 @@ class DecoderCache:
     cross_mask: Tensor
     """(batch, 1, 1, source time) bool, True = a real token."""
     own: list[Tensor]
-    """Per layer, keys and values of the tokens so far side by side: (batch, slots, 2 * hidden)."""
+    """Per layer, keys and values of the tokens so far side by side: (batch, slots, 2 * heads * width)."""
     seen: Tensor
     """(batch, beams, slots) bool: which slots are on a beam's path."""
     count: Tensor
@@ -198,7 +211,7 @@ class DecoderCache:
         order = alive.int().argsort(dim=1, descending=True, stable=True)[:, :seen_slots]
         self.seen = self.seen.gather(2, order[:, None].expand(-1, parents.shape[1], -1))
         flat = (order + torch.arange(len(order), device=order.device)[:, None] * slots).flatten()
-        self.own = [kv.flatten(0, 1).index_select(0, flat).view(len(order), seen_slots, -1) for kv in self.own]
+        self.own = [kv.flatten(0, 1).index_select(0, flat).view(len(order), seen_slots, kv.shape[2]) for kv in self.own]
 
     def keep(self, examples: Tensor) -> None:
         """Drops the examples that are done.
@@ -222,13 +235,13 @@ class Decoder(nn.Module):
 
     def __init__(self, config: CodeToTextConfig) -> None:
         super().__init__()
-        heads = config.decoder_heads or config.num_attention_heads
+        heads = config.full_decoder_heads
         if config.hidden_size % heads:
             raise ModelError(
                 f"A decoder of width {config.hidden_size} cannot have {heads} heads.",
                 f"Choose a number of heads that divides {config.hidden_size}.",
             )
-        layers = nn.ModuleList(DecoderLayer(config, heads) for _ in range(config.decoder_layers))
+        layers = nn.ModuleList(DecoderLayer(config, number) for number in range(config.decoder_layers))
         self.layers = cast("Sequence[DecoderLayer]", layers)  # ModuleList has no type for its items
 
     def forward(self, x: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:

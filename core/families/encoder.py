@@ -126,7 +126,8 @@ class AddAndNorm(nn.Module):
 
     def forward(self, x: Tensor, before: Tensor) -> Tensor:
         """(batch, time, width) and (batch, time, hidden) -> (batch, time, hidden)."""
-        out: Tensor = self.LayerNorm(self.dropout(self.dense(x)) + before)
+        result = self.dense(x) if self.dense.in_features else self.dense.bias.expand_as(before)  # without heads or neurons
+        out: Tensor = self.LayerNorm(self.dropout(result) + before)
         return out
 
 
@@ -145,7 +146,7 @@ class AttentionBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """As `EncoderLayer.forward`."""
-        out: Tensor = self.output(self.self(x, mask), x)
+        out: Tensor = self.output(self.self(x, mask) if self.self.heads else x[..., :0], x)
         return out
 
 
@@ -172,12 +173,13 @@ class EncoderLayer(nn.Module):
 
     Args:
         config: Sizes and dropout.
-        heads: Of this layer.
-        neurons: Of this layer.
+        heads: Of this layer; a layer without any adds the attention's output bias alone.
+        neurons: Of this layer; likewise.
     """
 
     def __init__(self, config: CodeToTextConfig, heads: int, neurons: int) -> None:
         super().__init__()
+        self.neurons = neurons
         self.attention = AttentionBlock(config, heads)
         self.intermediate = Intermediate(config, neurons)
         self.output = AddAndNorm(neurons, config)
@@ -193,7 +195,7 @@ class EncoderLayer(nn.Module):
             (batch, time, hidden).
         """
         x = self.attention(x, mask)
-        out: Tensor = self.output(self.intermediate(x), x)
+        out: Tensor = self.output(self.intermediate(x) if self.neurons else x[..., :0], x)
         return out
 
 

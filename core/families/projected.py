@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .decoder import Attention
-from .roberta import CodeToText
+from .roberta import CodeToText, empty_layers
 
 
 class ProjectedAttention(Attention):
@@ -20,11 +20,11 @@ class ProjectedAttention(Attention):
 
     def __init__(self, packed: Attention) -> None:
         nn.Module.__init__(self)  # that of Attention would draw start values
-        self.hidden, self.heads, self.dropout = packed.hidden, packed.heads, packed.dropout
+        self.heads, self.head_width, self.inner, self.dropout = packed.heads, packed.head_width, packed.inner, packed.dropout
         self.out_proj = packed.out_proj
         weight, bias = packed.in_proj_weight.detach(), packed.in_proj_bias.detach()
-        self.in_query = _linear(weight[: self.hidden].clone(), bias[: self.hidden].clone())
-        self.in_key_value = _linear(weight[self.hidden :].clone(), bias[self.hidden :].clone())
+        self.in_query = _linear(weight[: self.inner].clone(), bias[: self.inner].clone())
+        self.in_key_value = _linear(weight[self.inner :].clone(), bias[self.inner :].clone())
         self.train(packed.training)
 
     def query(self, x: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def in_decoder_attention(name: str) -> bool:
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    with torch.device("meta"):
+    with torch.device("meta"), empty_layers():
         layer = nn.Linear(weight.shape[1], weight.shape[0])
     layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
     return layer

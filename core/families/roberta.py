@@ -5,6 +5,7 @@ Source: CodeXGLUE, Code-Text/code-to-text (architecture, loss).
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -34,8 +35,9 @@ class CodeToText(nn.Module):
     def __init__(self, config: CodeToTextConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        with empty_layers():
+            self.encoder = Encoder(config)
+            self.decoder = Decoder(config)
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.encoder_off = False
@@ -153,11 +155,11 @@ class CodeToText(nn.Module):
             A cache with one beam an example, before its first token.
         """
         memory = self.encode(sources)
-        batch, _, hidden = memory.states.shape
+        batch, widths = len(sources), [2 * layer.self_attn.inner for layer in self.decoder.layers]
         return DecoderCache(
             cross=self.decoder.cross(memory.states),
             cross_mask=memory.mask,
-            own=[memory.states.new_empty(batch, 0, 2 * hidden) for _ in self.decoder.layers],
+            own=[memory.states.new_empty(batch, 0, width) for width in widths],
             seen=sources.new_empty((batch, 1, 0), dtype=torch.bool),
             count=sources.new_zeros((batch, 1)),
         )
@@ -259,6 +261,14 @@ def outline(config: CodeToTextConfig) -> CodeToText:
     """
     with torch.device("meta"), _NoStartValues():
         return CodeToText(config)
+
+
+@contextmanager
+def empty_layers() -> Iterator[None]:
+    """Silences torch's warning about start values of layers without heads or neurons: there are none to draw."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
+        yield
 
 
 class _NoStartValues(TorchFunctionMode):

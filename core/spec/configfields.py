@@ -24,8 +24,15 @@ SIZES: dict[str, tuple[int, int]] = {
 }
 """Whole numbers: name -> least, most."""
 
-LISTS = {"heads_by_layer": "num_attention_heads", "neurons_by_layer": "intermediate_size"}
-"""Whole numbers, one for each encoder layer: name -> the entry whose limits apply to each."""
+LISTS = {
+    "heads_by_layer": ("num_attention_heads", "num_hidden_layers"),
+    "neurons_by_layer": ("intermediate_size", "num_hidden_layers"),
+    "decoder_heads_by_layer": ("num_attention_heads", "decoder_layers"),
+    "cross_heads_by_layer": ("num_attention_heads", "decoder_layers"),
+    "decoder_neurons_by_layer": ("decoder_ffn", "decoder_layers"),
+}
+"""Whole numbers from 0, one for each layer: name -> the entry whose upper limit applies to each, the entry with the number of
+layers."""
 
 SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "decoder_dropout")
 """Numbers in [0, 1]."""
@@ -57,9 +64,8 @@ def field_problem(facts: Mapping[str, object]) -> str | None:
     width, heads = facts.get("hidden_size"), facts.get("num_attention_heads")
     if isinstance(width, int) and isinstance(heads, int) and width % heads:
         return f"asks for {heads} heads in a width of {width}, which they do not divide"
-    layers = facts.get("num_hidden_layers")
-    for name in LISTS:
-        entries = facts.get(name)
+    for name, (_, depth) in LISTS.items():
+        entries, layers = facts.get(name), facts.get(depth)
         if isinstance(entries, list) and isinstance(layers, int) and len(entries) != layers:
             return f"has {len(entries)} entries in {name}, but asks for {layers} layers"
     return None
@@ -96,8 +102,9 @@ def _broken_rule(name: str, value: object) -> str:
         whole = number and isinstance(value, int) and least <= value <= most
         return "" if whole else f"a whole number from {least} to {most:,}"
     if name in LISTS:
-        fits = isinstance(value, list) and all(not _broken_rule(LISTS[name], each) for each in value)
-        return "" if fits else f"a list with {_broken_rule(LISTS[name], None)} for each layer"
+        most = SIZES[LISTS[name][0]][1]
+        fits = isinstance(value, list) and all(type(each) is int and 0 <= each <= most for each in value)
+        return "" if fits else f"a list with a whole number from 0 to {most:,} for each layer"
     if name in SHARES or name in POSITIVE:
         top = 1 if name in SHARES else 10
         inside = number and isinstance(value, int | float) and 0 <= value <= top and math.isfinite(value)

@@ -62,7 +62,8 @@ def of_folder(folder: Path, decoder_layers: int) -> Tensors | None:
     if roberta.has_decoder(header):
         return {roberta.plain(name): size for name, size in header.items() if roberta.counts(name)}
     sizes = {key: value if isinstance(value := config.get(key), int) else default for key, default in roberta.DEFAULTS.items()}
-    return roberta.shapes(sizes, decoder_layers)
+    whole = roberta.shapes(sizes, decoder_layers)
+    return whole | {name: header[name] for name in whole.keys() & header.keys()}  # layers may differ in heads and neurons
 
 
 def prunable(tensors: Tensors, preset: PrunablePreset) -> int:

@@ -55,8 +55,8 @@ class Round:
     @property
     def heads(self) -> figures.Heads:
         """How many attention heads the model's matrices have."""
-        config = self.material.model.config
-        return figures.Heads(config.num_attention_heads, config.decoder_heads or config.num_attention_heads)
+        sizes = self.material.model.config.sizes
+        return figures.Heads(sizes.encoder_heads, sizes.decoder_heads, sizes.cross_heads)
 
     def all_masks(self, masks: Masks) -> Masks:
         """The round's masks, with ones for the matrices that the recipe prunes in later rounds."""

@@ -1,0 +1,98 @@
+"""Shrinking as a verb: writes a copy of a model without the heads and neurons that its masks remove whole.
+
+The command line calls this, and a run at its end. What can be removed, and how, is `compress.shrink`'s business.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..atomic import complete_or_absent
+from ..compress.masks import Masks, masks_of_zeros, prunable, save_masks
+from ..compress.shrink import plan, shrink
+from ..errors import ModelError
+from ..families.reader import Reader
+from ..families.roberta import CodeToText
+from ..families.weightfiles import find_weights
+from ..model import MASKS, load_masks, load_model, load_reader, save_model
+from ..spec.checkpoint_files import WEIGHTS
+from ..spec.sizes import bytes_by_width
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """What shrinking a model did."""
+
+    parameters: tuple[int, int]
+    """Number of its weights before and afterwards, tied ones once."""
+    size_bytes: tuple[int, int]
+    """Bytes of its weights file before and afterwards."""
+    kept: dict[str, tuple[int, int]]
+    """Block such as "encoder 3 heads" -> units that stay, of how many."""
+    pruned: int
+    """Number of weights that stay although a mask holds them at 0."""
+
+    def units(self, kind: str) -> tuple[int, int]:
+        """Units of one kind that stay, of how many: "heads" or "neurons"."""
+        pairs = [pair for name, pair in self.kept.items() if name.endswith(kind)]
+        return sum(left for left, _ in pairs), sum(all_ for _, all_ in pairs)
+
+    def facts(self) -> dict[str, object]:
+        """As JSON."""
+        return asdict(self)
+
+
+def shrink_copy(source: str, folder: Path) -> Shrunk:
+    """Writes a shrunk copy of a model.
+
+    Args:
+        source: Folder or hub name of the model, with its masks beside it; without masks, exact zeros count as pruned.
+        folder: Must not exist.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        ModelError: The model cannot be loaded or is quantized, nothing of it can be removed, or the folder exists.
+    """
+    if folder.exists() or folder.is_symlink():
+        raise ModelError(f"{folder} exists.", "Choose another name, or move what is there.")
+    model, weights = load_model(source), find_weights(source)
+    if model.config.quantization is not None:
+        raise ModelError(
+            f"{source} is quantized ({model.config.quantization}); its matrices cannot be cut.",
+            "Shrink the model it came from, then quantize that.",
+        )
+    masks = load_masks(source) or masks_of_zeros(prunable(model, "all"))
+    if not plan(model.config, masks).removes:
+        raise ModelError(
+            f"No head and no neuron of {source} is masked whole, so nothing can be removed.",
+            'Prune whole units: pruning.unit = "head", "neuron" or "layer".',
+        )
+    return save_shrunk(model, load_reader(source), masks, folder, weights)
+
+
+def save_shrunk(model: CodeToText, reader: Reader, masks: Masks, folder: Path, weights: Path) -> Shrunk:
+    """Writes a shrunk model, with the masks of what is pruned inside the units that stay; complete or absent.
+
+    Args:
+        model: The masked model; it stays as it is.
+        reader: Saved beside it.
+        masks: Its masks.
+        folder: Must not exist.
+        weights: The model's own weights file; the copy is in 16 bits where that is.
+    """
+    smaller, left = shrink(model, masks)
+    with complete_or_absent(folder) as draft:
+        save_model(smaller, reader, draft, half=set(bytes_by_width(weights)) == {16})
+        if left:
+            save_masks(left, draft / MASKS)
+    return Shrunk(
+        parameters=(_parameters(model), _parameters(smaller)),
+        size_bytes=(weights.stat().st_size, (folder / WEIGHTS[0]).stat().st_size),
+        kept=dict(plan(model.config, masks).kept),
+        pruned=sum(int((~mask).sum()) for mask in left.values()),
+    )
+
+
+def _parameters(model: CodeToText) -> int:
+    return sum(weight.numel() for weight in model.parameters())
