@@ -97,7 +97,7 @@ class _Torch:
         self.config = self.model.config
 
     def own_widths(self) -> list[int]:
-        return [2 * layer.self_attn.inner for layer in self.model.decoder.layers]
+        return self.model.own_widths()
 
     @torch.inference_mode()
     def encode(self, sources: Any) -> list[Any]:

@@ -19,10 +19,10 @@ from core.decode import search_all
 from core.families.reader import Reader
 from core.families.roberta import CodeToText
 from core.families.tokenizer import train_tokenizer
+from core.families.units import Block, blocks
 from core.model import load_model, save_model
 from core.recipe import Search
 from core.spec.quantizers import METHODS
-from core.spec.units import Block, blocks
 
 NONE = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "decoder_dropout": 0.0}
 TOLERANCE = 1e-5

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..families.config import CodeToTextConfig
 from ..families.encoder import ACTIVATIONS
 from ..families.roberta import OUTPUT_LAYER, CodeToText, outline
-from ..spec.units import Block, Rows, blocks
+from ..families.units import Block, Rows, blocks
 from .masks import Masks
 
 

@@ -106,7 +106,7 @@ def export_onnx(source: str | Path, folder: Path, precision: Precision = "fp32")
 
 def _export(model: CodeToText, graph: str, path: Path) -> None:
     """Exports one graph with torch."""
-    widths = [2 * layer.self_attn.inner for layer in model.decoder.layers]
+    widths = model.own_widths()
     layers = len(widths)
     # No two sizes alike, none 1, and no tensor twice: the exporter would take them for the same.
     batch, time, beams, slots = 2, 7, 3, 5

@@ -12,8 +12,8 @@ from ..spec.roberta import BOS as BOS
 from ..spec.roberta import EOS as EOS
 from ..spec.roberta import PAD as PAD
 from ..spec.roberta import positions
-from ..spec.units import Sizes
 from .family import Special
+from .units import Sizes
 
 SPECIAL = Special(pad=PAD, begin=BOS, end=EOS)
 """RoBERTa's special tokens, in the form that other packages use."""

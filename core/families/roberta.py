@@ -155,14 +155,18 @@ class CodeToText(nn.Module):
             A cache with one beam an example, before its first token.
         """
         memory = self.encode(sources)
-        batch, widths = len(sources), [2 * layer.self_attn.inner for layer in self.decoder.layers]
+        batch = len(sources)
         return DecoderCache(
             cross=self.decoder.cross(memory.states),
             cross_mask=memory.mask,
-            own=[memory.states.new_empty(batch, 0, width) for width in widths],
+            own=[memory.states.new_empty(batch, 0, width) for width in self.own_widths()],
             seen=sources.new_empty((batch, 1, 0), dtype=torch.bool),
             count=sources.new_zeros((batch, 1)),
         )
+
+    def own_widths(self) -> list[int]:
+        """Width of what each decoder layer keeps of a token: its keys and values side by side."""
+        return [2 * layer.self_attn.inner for layer in self.decoder.layers]
 
     def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
         """Feeds one token to every beam.

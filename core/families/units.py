@@ -1,16 +1,16 @@
 """Units of a model: heads and neurons that can be removed whole, and the lines of each tensor that belong to them.
 
 A head is its rows of query, key and value and its columns of the output matrix; a neuron its row, its bias and its column. What
-leaves a unit flows through those columns alone, so a unit whose columns are 0 says nothing. The names are the family's
-(`roberta`). Torch-free, so that a form can count units.
+leaves a unit flows through those columns alone, so a unit whose columns are 0 says nothing. Torch-free, so that a form can count
+units.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 from ..recipe import PrunablePreset
-from .layout import is_prunable
-from .roberta import Part
+from ..spec.layout import is_prunable
+from ..spec.roberta import Part
 
 Kind = Literal["head", "neuron"]
 
