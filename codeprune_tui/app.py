@@ -40,13 +40,14 @@ RESTORE = (
 the alternate screen and shows the cursor."""
 
 
-def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) -> None:
+def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False, playground_device: str = "") -> None:
     """Runs the app until the user leaves it; runs at work go on.
 
     Args:
         checkpoints: Folder of all runs; it need not exist yet.
         demo: Also show what came with the package.
         low_bandwidth: Spare a slow line, whatever the settings say.
+        playground_device: Where the Playground computes; "" as the settings say.
 
     Raises:
         SystemExit: There is no terminal, or the `core` that would be used isn't ours; its text says what to do.
@@ -66,7 +67,9 @@ def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) 
 
     Tidying.begin()
     sys.setswitchinterval(SWITCH_S)
-    app = CodepruneApp(checkpoints, demo=demo, config=config_path(), low_bandwidth=low_bandwidth)
+    app = CodepruneApp(
+        checkpoints, demo=demo, config=config_path(), low_bandwidth=low_bandwidth, playground_device=playground_device
+    )
     app.driver_class = PastingDriver
     leaving = Leaving(app)
     leaving.install()

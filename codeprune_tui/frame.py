@@ -52,6 +52,8 @@ class Frame(Protocol):
     """Whether the bundled models and example are shown, too."""
     slow: bool
     """Whether the line to the terminal is slow."""
+    playground_device: str
+    """Where the Playground computes, as a recipe says it."""
     keymap: dict[str, str]
     """Id of a binding -> the keys that the user's settings give it."""
     watched: Watched | None

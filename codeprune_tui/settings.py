@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tomlkit.exceptions import TOMLKitError
 
 from core.atomic import complete_or_absent
+from core.recipe import DEVICE_PATTERN
 from core.regularfile import TOML_BYTES, parse_toml, read_regular, reason
 
 APP = "codeprune-tui"
@@ -30,6 +31,9 @@ class Settings(BaseModel):
     low_bandwidth: bool = Field(False, description="For slow lines: no animations, news every two seconds.")
     bell: bool = Field(True, description="Ring the terminal's bell when a round or a run ends, or fails.")
     notify: Notify = Field("off", description='Desktop notifications through the terminal: "off", "osc9" or "osc777".')
+    playground_device: str = Field(
+        "auto", pattern=DEVICE_PATTERN, description="Where the Playground computes: auto, cpu, cuda, cuda:N or mps."
+    )
     tips: bool = Field(True, description="Show a few tips at the very first start.")
     keymap: dict[str, str] = Field(
         default_factory=dict, description="Other keys, by the names of the actions; several keys with commas between them."
@@ -118,6 +122,7 @@ def _sentence(path: Path, key: str, loc: tuple[int | str, ...], value: object) -
         "low_bandwidth": "true or false",
         "bell": "true or false",
         "notify": ", ".join(f'"{name}"' for name in get_args(Notify)),
+        "playground_device": '"auto", "cpu", "cuda", "cuda:N" (such as "cuda:1") or "mps"',
         "tips": "true or false",
         "keymap": 'a table such as [keymap] with lines such as "run.pause" = "x"',
     }[key]

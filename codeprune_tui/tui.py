@@ -91,6 +91,7 @@ class CodepruneApp(App[None]):
         demo: Also show what came with the package: its models, and a finished run.
         config: The settings file; None for defaults that are never written.
         low_bandwidth: Spare a slow line, whatever the settings say.
+        playground_device: Where the Playground computes; "" as the settings say.
     """
 
     TITLE = "codeprune-tui"
@@ -108,12 +109,15 @@ class CodepruneApp(App[None]):
         demo: bool = False,
         config: Path | None = None,
         low_bandwidth: bool = False,
+        playground_device: str = "",
     ) -> None:
         super().__init__()
         self.config = config
         self.settings, self._complaints = settings.load(config) if config is not None else (settings.Settings(), [])
         self.slow = low_bandwidth or self.settings.low_bandwidth
         """Whether the line to the terminal is slow."""
+        self.playground_device = playground_device or self.settings.playground_device
+        """Where the Playground computes, as a recipe says it."""
         self.demo = demo
         self.checkpoints = checkpoints
         self.clock = clock

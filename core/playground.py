@@ -59,14 +59,14 @@ def main(arguments: list[str]) -> int:
     """Answers requests until stdin ends.
 
     Args:
-        arguments: `--threads N` and `--device auto|cpu|cuda|mps`.
+        arguments: `--threads N` and `--device auto|cpu|cuda|cuda:N|mps`.
 
     Returns:
         Never: the end of stdin ends the process.
     """
     parser = argparse.ArgumentParser(prog="python -P -m core.playground", description="Comments Ruby methods; JSON lines.")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads, 0 = as many as cores")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     options = parser.parse_args(arguments)
     say = _take_stdout()
     _quiet_libraries()
@@ -268,6 +268,8 @@ class Desk:
         if "torch" not in sys.modules:
             self._say(Loading(id=number, model=model, stage="libraries", method=method))
         models = self._library()
+        from .families.device import describe
+
         known = models.known(model, method)
         if known is None:
             known = models.load(
@@ -282,6 +284,8 @@ class Desk:
                     parameters=known.parameters,
                     size_bytes=known.size_bytes,
                     method=method,
+                    device=describe(known.device),
+                    warning=models.overlooked(),
                 )
             )
         return known

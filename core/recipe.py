@@ -35,7 +35,8 @@ PickerRule = Literal["last", "best", "best-no-stop"]
 WarmupPolicy = Literal["round", "all-rounds", "constant"]
 Precision = Literal["fp32", "bf16"]
 Objective = Literal["mask", "denoise"]
-Device = Literal["auto", "cpu", "cuda", "mps"]
+Device = str
+"""One of `DEVICES`, or a GPU with its number; `DEVICE_PATTERN` says it exactly."""
 
 QUOTED = 80
 """Most characters of a value that an error quotes."""
@@ -45,6 +46,13 @@ NEW_MODEL = "new"
 PRETRAINED, FINETUNED = "checkpoints/bundled/ruby-mini-pretrained", "checkpoints/bundled/ruby-mini"
 """The models that come with the package."""
 REWIND_PATTERN = r"^(pretrained|finetuned|none|step:[1-9][0-9]*)$"
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:[0-9]{1,4})?)$"
+PATTERNS: dict[str, list[str]] = {
+    "rewind.to": ["pretrained", "finetuned", "none", "step:K (such as step:100)"],
+    "training.device": [*DEVICES, "cuda:N (such as cuda:1)"],
+}
+"""Keys whose values follow a pattern -> the values in words."""
 
 TRAINING_PRESETS: dict[str, dict[str, object]] = {
     # AdamW 5e-5, eps 1e-8, no decay, no clipping, batch 8; the rate is warmed up over 10 % of ALL rounds and rebuilt every
@@ -213,8 +221,9 @@ class Training(Section):
     compile: bool = False
     """Whether torch.compile makes the training step, once for all lengths. Costs a minute or two at the start; the results agree
     with the uncompiled ones to rounding, not bit for bit. Not for objective = "mask"."""
-    device: Device = "auto"
-    """auto takes a GPU where there is one; CUDA_VISIBLE_DEVICES says which."""
+    device: Device = Field(default="auto", pattern=DEVICE_PATTERN)
+    """auto, cpu, cuda, cuda:N or mps. auto takes a GPU where there is one; auto and cuda take the one with the most free memory
+    of those that CUDA_VISIBLE_DEVICES shows."""
     threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads; 0 = as many as cores. Bit-identical results need the same number."""
     checkpoint_every: int = Field(default=200, ge=1)
@@ -451,9 +460,8 @@ def _sentence(details: ErrorDetails) -> str:
             near = difflib.get_close_matches(str(details["input"]), allowed, n=1, cutoff=0.5)
             hint = f'; did you mean "{near[0]}"?' if near else ""
             return f"{key} = {_quoted(details['input'])} is not allowed; allowed: {', '.join(allowed)}{hint}"
-        case "string_pattern_mismatch" if key == "rewind.to":
-            allowed = ["pretrained", "finetuned", "none", "step:K (such as step:100)"]
-            return f"{key} = {_quoted(details['input'])} is not allowed; allowed: {', '.join(allowed)}"
+        case "string_pattern_mismatch" if key in PATTERNS:
+            return f"{key} = {_quoted(details['input'])} is not allowed; allowed: {', '.join(PATTERNS[key])}"
         case "model_type":
             return f"{key} = {_quoted(details['input'])} is not allowed; {key} is a table: write its keys below a line [{key}]"
         case "value_error":

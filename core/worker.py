@@ -139,7 +139,7 @@ def _work(paths: RunPaths, journal: Journal, control: Control) -> None:
     recipe = load_recipe(paths.recipe)
     for folder in (paths.root, paths.rounds, paths.resume):
         remove_unfinished(folder)
-    from .families.device import describe, make_accelerator
+    from .families.device import describe, make_accelerator, overlooked_gpu, uuid_of
     from .train import prepare  # torch: seconds
     from .train.lottery import run_lottery
     from .train.pretrain import run_pretraining
@@ -166,8 +166,11 @@ def _work(paths: RunPaths, journal: Journal, control: Control) -> None:
             pid=os.getpid(),
             host=socket.gethostname(),
             versions=versions(),
+            gpu=uuid_of(accelerator.device),
         )
     )
+    if accelerator.device.type == "cpu" and training.device == "auto" and (overlooked := overlooked_gpu()):
+        journal.append(Warned(message=f"This run computes on the CPU. {' '.join(overlooked)}"))
     session = Session(paths, recipe, journal.append, control, accelerator, check=journal.check)
     material = prepare.prepare(session)
     if recipe.kind == "pretrain":

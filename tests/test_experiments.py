@@ -19,6 +19,7 @@ from core import worker
 from core.errors import DataError, ModelError, RecipeError, RunError
 from core.families.config import CodeToTextConfig
 from core.families.roberta import CodeToText
+from core.gpus import Gpu
 from core.model import load_reader
 from core.recipe import Recipe, parse_recipe, to_toml
 from core.run.events import RunStarted
@@ -199,12 +200,45 @@ def test_a_bundled_model_is_the_same_wherever_the_package_lies(tmp_path: Path) -
     assert Reproduction(tmp_path, [planned], 1, print).all[0].state is State.NEW
 
 
+def test_each_worker_gets_a_gpu_of_its_own(
+    tmp_path: Path, stand_ins: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = plan(("experiment-3",), "small", 1)
+    gpus = [Gpu(number, 0.0, 0, 4 * 2**30, name="NVIDIA H200", uuid=f"GPU-{number}") for number in range(2)]
+    stand_ins("endless")
+    start, given = many.client.start, list[object]()
+    monkeypatch.setattr(many.client, "start", lambda *a, **k: given.append(k["environment"]) or start(*a, **k))
+    news: list[str] = []
+    doing = Reproduction(tmp_path, runs, 3, news.append, lambda: gpus)
+    try:
+        assert doing.tick()
+        assert given == [{"CUDA_VISIBLE_DEVICES": "GPU-0"}, {"CUDA_VISIBLE_DEVICES": "GPU-1"}], "the third has no room"
+        assert news[0].endswith(" begins on cuda:0 (NVIDIA H200)")
+        gpus[1] = Gpu(1, 0.0, 0, 50 * 2**30, name="NVIDIA H200", uuid="GPU-1")
+        assert doing.tick()
+        assert given[2:] == [{"CUDA_VISIBLE_DEVICES": "GPU-1"}]
+    finally:
+        for name in doing.running:
+            client.kill(RunPaths(tmp_path / name))
+
+
+def test_a_worker_gets_the_variables_that_it_is_given(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import os; raise SystemExit('sees ' + os.environ['CUDA_VISIBLE_DEVICES'])"]
+    paths = create_run(tmp_path, "one", Recipe())
+    with pytest.raises(RunError, match="sees GPU-7"):
+        client.launch(paths, command, environment={"CUDA_VISIBLE_DEVICES": "GPU-7"})
+
+
 def test_jobs_fit_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(many.os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
     monkeypatch.setattr(many.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 64e9})())
-    assert (default_jobs(1), default_jobs(4), default_jobs(0)) == (6, 1, 1)
+    one, four, every = (Recipe.model_validate({"training": {"threads": threads}}) for threads in (1, 4, 0))
+    assert (default_jobs(one), default_jobs(four), default_jobs(every)) == (6, 1, 1)
+    assert (default_jobs(one, 8), default_jobs(every, 8)) == (8, 8)
+    on_cpu = Recipe.model_validate({"training": {"threads": 1, "device": "cpu"}})
+    assert default_jobs(on_cpu, 8) == 6
     monkeypatch.setattr(many.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 3.2e9})())
-    assert default_jobs(1) == 2
+    assert (default_jobs(one), default_jobs(one, 8)) == (2, 2)
 
 
 def test_the_command_tells_how_far_it_is_and_quantizes_at_the_end(

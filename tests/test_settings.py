@@ -44,7 +44,7 @@ def test_a_good_file(tmp_path: Path) -> None:
         ('tips = "no"', "tips = 'no' is not allowed; allowed: true or false."),
         ("bell = 1", "bell = 1 is not allowed; allowed: true or false."),
         ('tehme = "nord"', 'unknown key "tehme"; did you mean theme?'),
-        ("zzz = 1", 'unknown key "zzz"; there are: theme, low_bandwidth, bell, notify, tips, keymap.'),
+        ("zzz = 1", 'unknown key "zzz"; there are: theme, low_bandwidth, bell, notify, playground_device, tips, keymap.'),
         ("keymap = 3", 'allowed: a table such as [keymap] with lines such as "run.pause" = "x"'),
         ('[keymap]\n"run.pause" = 3', "keymap.run.pause"),
     ],

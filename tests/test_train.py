@@ -206,7 +206,7 @@ def test_the_papers_settings() -> None:
 def test_a_device_that_is_not_there_is_a_clear_error() -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device; the error cannot be provoked")
-    with pytest.raises(TrainingError, match=r'training\.device = "cuda" is not available.*Set training\.device = "auto"'):
+    with pytest.raises(TrainingError, match=r'The device "cuda" is not available.*Give "auto" or "cpu" \(training\.device'):
         make_accelerator("cuda", "fp32", 1)
 
 

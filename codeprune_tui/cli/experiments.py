@@ -21,6 +21,7 @@ from core.study.experiments import CURVES, EXPERIMENTS, Material, Scale, plan, r
 
 from .. import bundle
 from ..runs.many import Progress, Reproduction, default_jobs, follow
+from ..runs.placement import visible_gpus
 from ..views.text import duration, table
 from .console import Drawing, say, wants_bar
 from .preconditions import check
@@ -80,7 +81,7 @@ def reproduce(
         int | None, typer.Option("--seeds", min=1, max=100, help="Runs of every curve; each experiment has its own default.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, max=64, help="Workers at a time; as many as fit if not given.")
+        int | None, typer.Option("--jobs", min=1, max=64, help="Workers at a time; if not given, one a GPU, else as many as fit.")
     ] = None,
     data: DataPath = Material.data,
     pretrained: Pretrained = PRETRAINED,
@@ -93,13 +94,14 @@ def reproduce(
 
     Missing runs are started, interrupted ones resumed, finished ones left as they are: the command can be interrupted and
     started again at any time. Disk, data and models are checked before the first run starts. Ctrl-C leaves the workers at
-    work. `report` makes the runs' table and figures.
+    work. On a machine with GPUs every worker gets one of its own, and a second worker only where its memory allows it.
+    `report` makes the runs' table and figures.
     """
     folder, material = folder_of(context, checkpoints), Material(data, pretrained, finetuned)
     chosen = tuple(experiments or ())
     planned = plan(chosen, scale, seeds, material)
-    threads = planned[0].recipe.training.threads if planned else 0
-    doing = Reproduction(folder, planned, jobs or default_jobs(threads), say)
+    most = jobs or (default_jobs(planned[0].recipe, len(visible_gpus())) if planned else 1)
+    doing = Reproduction(folder, planned, most, say)
     if dry_run:
         typer.echo(_standing(doing))
         return

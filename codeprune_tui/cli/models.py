@@ -29,7 +29,7 @@ from ..views.plain import plain
 from ..views.text import percent
 from . import tables
 from .console import counting, say, wants_bar
-from .runs import Json, app
+from .runs import Json, app, device_option
 
 if TYPE_CHECKING:
     from core.ruby import Method
@@ -45,7 +45,15 @@ LengthPenalty = Annotated[
     float,
     typer.Option("--length-penalty", min=0, max=10, help="Power of the length that scores are divided by; the paper has 0."),
 ]
-OnDevice = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
+OnDevice = Annotated[
+    Device,
+    typer.Option(
+        "--device",
+        callback=device_option,
+        metavar="DEVICE",
+        help="auto, cpu, cuda, cuda:N or mps; auto takes the GPU with the most free memory where there is one.",
+    ),
+]
 Threads = Annotated[int, typer.Option("--threads", min=0, max=1024, help="CPU threads; 0 = as many as cores.")]
 
 

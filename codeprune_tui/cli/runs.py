@@ -5,6 +5,7 @@ narration in `console`, the subcommands about models and recipes in `models`.
 """
 
 import importlib.metadata
+import re
 import shlex
 import sys
 import time
@@ -16,7 +17,7 @@ import typer
 
 from core.errors import RecipeError, RunError, TrainingError
 from core.program import program, run_handle
-from core.recipe import Kind, Recipe, build_recipe, parse_recipe
+from core.recipe import DEVICE_PATTERN, Kind, Recipe, build_recipe, parse_recipe
 from core.regularfile import TOML_BYTES, parse_toml, reason
 from core.run.events import CommandTaken, Event, Paused
 from core.run.folder import RunPaths, State, find_run, free_name, is_held, run_folders, run_info
@@ -60,6 +61,22 @@ app = typer.Typer(
     epilog=f"{EXAMPLES}\n{EXIT_CODES}",
 )
 
+
+def device_option(given: str) -> str:
+    """The device as it was given.
+
+    Raises:
+        typer.BadParameter: It is none.
+    """
+    if not re.fullmatch(DEVICE_PATTERN, given):
+        raise typer.BadParameter(f"{plain(given, 40)!r} is none of auto, cpu, cuda, cuda:N (such as cuda:1), mps.")
+    return given
+
+
+def _device_or_none(given: str) -> str:
+    return device_option(given) if given else ""
+
+
 Checkpoints = Annotated[Path | None, typer.Option("--checkpoints", metavar="DIR", help="Folder of the runs.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Name of a run, or path of its folder.")]
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file, or the name of a bundled recipe, such as demo.")]
@@ -70,6 +87,18 @@ Settings = Annotated[
 Detach = Annotated[bool, typer.Option("--detach", help="Return once the worker has started.")]
 Lines = Annotated[bool, typer.Option("--plain", help="Print lines instead of a progress bar, as without a terminal.")]
 LowBandwidth = Annotated[bool, typer.Option("--low-bandwidth", help="Send less to the terminal, for slow lines.")]
+PlaygroundDevice = Annotated[
+    str,
+    typer.Option(
+        "--playground-device",
+        callback=_device_or_none,
+        metavar="DEVICE",
+        envvar="CODEPRUNE_PLAYGROUND_DEVICE",
+        show_envvar=True,
+        show_default=False,
+        help="Where the Playground computes: auto, cpu, cuda, cuda:N or mps; as the settings say if not given.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -89,6 +118,7 @@ def open_app(
         ),
     ] = Path("checkpoints"),
     low_bandwidth: LowBandwidth = False,
+    playground_device: PlaygroundDevice = "",
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     """Prune, evaluate and try code-to-text models. Without a command, an app opens in this terminal."""
@@ -103,7 +133,7 @@ def open_app(
         raise typer.Exit(2)
     from ..app import run_app
 
-    run_app(checkpoints, low_bandwidth=low_bandwidth)
+    run_app(checkpoints, low_bandwidth=low_bandwidth, playground_device=playground_device)
 
 
 @app.command(epilog="\b\nExample:\n  codeprune-tui run mine.toml --set pruning.scope=global --set training.steps=1000")
@@ -168,6 +198,7 @@ def demo(
     name: Name = None,
     lines: Lines = False,
     low_bandwidth: LowBandwidth = False,
+    playground_device: PlaygroundDevice = "",
 ) -> None:
     """Try the program on the bundled model and data.
 
@@ -179,7 +210,12 @@ def demo(
         from ..app import run_app
 
         options = context.parent.params if context.parent is not None else {}
-        run_app(folder, demo=True, low_bandwidth=low_bandwidth or bool(options.get("low_bandwidth")))
+        run_app(
+            folder,
+            demo=True,
+            low_bandwidth=low_bandwidth or bool(options.get("low_bandwidth")),
+            playground_device=playground_device or str(options.get("playground_device") or ""),
+        )
     else:
         _start(folder, bundle.demo_recipe(), name or free_name(folder, bundle.DEMO), detach=False, lines=lines)
 

@@ -180,7 +180,7 @@ def _ground(path: str, model: str, data: str, evaluation: Evaluation, device: st
     from core.evaluate.sensitivity import Ground, refuse_quantized
     from core.model import load_masks
 
-    loaded, reader, encoded = load_for_evaluation(path, data, evaluation, device=device, threads=threads)  # type: ignore[arg-type]  # typer checked it
+    loaded, reader, encoded = load_for_evaluation(path, data, evaluation, device=device, threads=threads)
     refuse_quantized(loaded, model)
     masks = {name: mask.to(loaded.device) for name, mask in load_masks(path).items()}
     return Ground(loaded, reader, encoded, evaluation, floors_of(encoded.rows), masks)

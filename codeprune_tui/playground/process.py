@@ -47,6 +47,8 @@ class Playground:
 
     def __init__(self, hear: Callable[[Reply | Gone], None], command: Sequence[str] | None = None) -> None:
         self._hear = hear
+        self.device = "auto"
+        """Where the process computes, as a recipe says it; set before the first request."""
         self._command = command or PLAYGROUND
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -82,6 +84,8 @@ class Playground:
             *self._command,
             "--threads",
             threads if threads.isdecimal() else THREADS,
+            "--device",
+            self.device,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

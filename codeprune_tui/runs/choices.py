@@ -18,7 +18,7 @@ from core.text.splits import in_folder
 from .. import bundle
 from ..views.plain import plain
 from ..views.text import count, held_against
-from . import models
+from . import devices, models
 
 MOST_FOLDERS = 2000
 """Most folders that are looked at in all; a working directory may be a home directory."""
@@ -57,11 +57,30 @@ def sources(key: str, checkpoints: Path) -> tuple[Source, ...]:
         "model.path": (lambda: local_models(checkpoints), lambda: nearby_models(places), lambda: hub("model")),
         "data.path": (bundled_data, lambda: nearby_data(places), lambda: hub("dataset")),
         "data.code": (bundled_code, lambda: nearby_code(places)),
+        "training.device": (computing, gpus),
     }[key]
 
 
-PICKABLE = {"model.path": "Which model?", "data.path": "Which data?", "data.code": "Which further Ruby code?"}
+PICKABLE = {
+    "model.path": "Which model?",
+    "data.path": "Which data?",
+    "data.code": "Which further Ruby code?",
+    "training.device": "Which device?",
+}
 """Keys that can be chosen from a list -> what the list asks."""
+
+
+def computing() -> list[Candidate]:
+    """The devices that have no number."""
+    return [
+        Candidate("auto", "auto", "the GPU with the most free memory where there is one, else the CPU"),
+        Candidate("cpu", "cpu", "the CPU"),
+    ]
+
+
+def gpus() -> list[Candidate]:
+    """Each GPU with its free memory and its users."""
+    return [Candidate(value, f"{value}  {name}", detail) for value, name, detail in devices.gpus()]
 
 
 def local_models(checkpoints: Path) -> list[Candidate]:

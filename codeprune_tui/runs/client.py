@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -60,13 +60,19 @@ class NoAnswerError(RunError):
     """A worker that lives has not taken a command."""
 
 
-def launch(paths: RunPaths, command: Sequence[str] = WORKER, timeout_s: float = LAUNCH_TIMEOUT_S) -> int:
+def launch(
+    paths: RunPaths,
+    command: Sequence[str] = WORKER,
+    timeout_s: float = LAUNCH_TIMEOUT_S,
+    environment: Mapping[str, str] | None = None,
+) -> int:
     """Starts a worker that outlives this process, and waits until it holds the run.
 
     Args:
         paths: The run.
         command: The worker's command line, less the run folder.
         timeout_s: Seconds until a worker that holds nothing is given up and killed.
+        environment: Variables that the worker has besides this process's own.
 
     Returns:
         The worker's process id.
@@ -83,7 +89,7 @@ def launch(paths: RunPaths, command: Sequence[str] = WORKER, timeout_s: float = 
         )
     refuse_second(paths)
     before = _size(paths.log)
-    process = _spawn(paths, command)
+    process = _spawn(paths, command, environment or {})
     # Reaped by a thread of its own, or it would stay a zombie for as long as the app runs. A daemon: we may leave first.
     threading.Thread(target=process.wait, name=f"reap {process.pid}", daemon=True).start()
     deadline = time.monotonic() + timeout_s
@@ -102,7 +108,13 @@ def launch(paths: RunPaths, command: Sequence[str] = WORKER, timeout_s: float = 
     return process.pid
 
 
-def start(checkpoints: Path, recipe: Recipe, name: str | None = None, command: Sequence[str] = WORKER) -> RunPaths:
+def start(
+    checkpoints: Path,
+    recipe: Recipe,
+    name: str | None = None,
+    command: Sequence[str] = WORKER,
+    environment: Mapping[str, str] | None = None,
+) -> RunPaths:
     """Makes a new run and starts its worker.
 
     Args:
@@ -110,6 +122,7 @@ def start(checkpoints: Path, recipe: Recipe, name: str | None = None, command: S
         recipe: The run's recipe. Its local paths are written into the run as absolute ones (`anchored`).
         name: Name of the run; None for one made from model and method, such as "ruby-mini-magnitude-layerwise-1".
         command: As for `launch`.
+        environment: As for `launch`.
 
     Returns:
         The run's paths.
@@ -123,7 +136,7 @@ def start(checkpoints: Path, recipe: Recipe, name: str | None = None, command: S
     for error in source_problems(absolute).values():
         raise error  # before there is a folder: a run that can only fail would stay in the list
     paths = create_run(checkpoints, chosen, absolute)
-    launch(paths, command)
+    launch(paths, command, environment=environment)
     return paths
 
 
@@ -230,12 +243,13 @@ def ask(paths: RunPaths, command: str, rounds: int | None = None) -> None:
     )
 
 
-def resume(paths: RunPaths, command: Sequence[str] = WORKER) -> None:
+def resume(paths: RunPaths, command: Sequence[str] = WORKER, environment: Mapping[str, str] | None = None) -> None:
     """Lets a run go on: a paused worker gets the command, a run without a worker gets a new one.
 
     Args:
         paths: The run.
         command: As for `launch`.
+        environment: As for `launch`; a paused worker keeps its own.
 
     Raises:
         RunError: The run came with the package or is complete, its recipe cannot be read, or no worker could be started.
@@ -252,7 +266,7 @@ def resume(paths: RunPaths, command: Sequence[str] = WORKER) -> None:
             load_recipe(paths.recipe)  # a worker would hold the run for a moment before it finds out
         except RecipeError as error:
             raise RunError(error.problem, f"Put {paths.recipe.name} back as it was, or start a new run.") from error
-        launch(paths, command)
+        launch(paths, command, environment=environment)
 
 
 def pause(paths: RunPaths) -> None:
@@ -341,11 +355,16 @@ class Follower:
         return self._reader.poll()
 
 
-def _spawn(paths: RunPaths, command: Sequence[str]) -> "subprocess.Popen[bytes]":
+def _spawn(paths: RunPaths, command: Sequence[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
     try:
         with os.fdopen(append_regular(paths.log), "ab") as log:
             return subprocess.Popen(
-                [*command, str(real(paths.root))], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [*command, str(real(paths.root))],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **environment},
             )
     except OSError as error:
         raise RunError(f"Cannot start a worker for {paths.name}: {error}.", f"Check that {paths.root} can be written.") from error

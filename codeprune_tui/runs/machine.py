@@ -7,11 +7,13 @@ machine that the app runs on; the caller must know that the worker is there, too
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import psutil
+
+from core.gpus import Gpu as Gpu
+from core.gpus import Gpus as Gpus
 
 SAMPLE_S = 2.0
 FIRST_S = 0.5
@@ -26,17 +28,8 @@ class Worker:
     pid: int
     folder: Path
     """Its run folder, resolved: another program, or another run's worker, may get the same process id later."""
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One GPU; None where its driver does not tell."""
-
-    number: int
-    busy: float | None
-    """Share of the time in which a kernel ran, in [0, 1]."""
-    used_bytes: int | None
-    total_bytes: int | None
+    gpu: str = ""
+    """Id of the GPU that it works on, as its journal says; "" where it says none."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +108,14 @@ def measure(worker: Worker, gpus: "Gpus") -> Figures:
         used_bytes=_rounded(memory.total - memory.available),
         total_bytes=memory.total,
         worker_bytes=resident_bytes(worker),
-        gpus=gpus.measure(worker.pid),
+        gpus=tuple(map(_as_shown, gpus.measure(worker.pid, worker.gpu))),
     )
+
+
+def _as_shown(gpu: Gpu) -> Gpu:
+    """A GPU rounded as it is shown, without its users."""
+    used = None if gpu.used_bytes is None else _rounded(gpu.used_bytes)
+    return replace(gpu, used_bytes=used, watts=None if gpu.watts is None else round(gpu.watts), users={})
 
 
 def resident_bytes(worker: Worker) -> int | None:
@@ -132,66 +131,6 @@ def resident_bytes(worker: Worker) -> int | None:
 
 def _rounded(size_bytes: int, to: int = GIB // 10) -> int:
     return round(size_bytes / to) * to
-
-
-class Gpus:
-    """NVIDIA's management library, opened at the first question; without it, or without a GPU, there are none."""
-
-    def __init__(self) -> None:
-        self._library: Any = None  # a module without types, or None
-        self._tried = False
-
-    def measure(self, pid: int) -> tuple[Gpu, ...]:
-        """The GPUs that a process uses; all, where the driver does not tell which these are."""
-        self._open()
-        if self._library is None:
-            return ()
-        try:
-            handles = list(enumerate(map(self._library.nvmlDeviceGetHandleByIndex, range(self._library.nvmlDeviceGetCount()))))
-            mine = [(number, handle) for number, handle in handles if pid in self._processes(handle)]
-            return tuple(self._measure(number, handle) for number, handle in mine or handles)
-        except self._library.NVMLError:
-            return ()
-
-    def close(self) -> None:
-        """Lets the library go."""
-        if self._library is not None:
-            self._answer(self._library.nvmlShutdown)
-
-    def _open(self) -> None:
-        if self._tried:
-            return
-        self._tried = True
-        try:
-            import pynvml
-        except ImportError:
-            return
-        try:
-            pynvml.nvmlInit()
-        except pynvml.NVMLError:  # no driver, or no GPU
-            return
-        self._library = pynvml
-
-    def _measure(self, number: int, handle: object) -> Gpu:
-        rates = self._answer(self._library.nvmlDeviceGetUtilizationRates, handle)
-        memory = self._answer(self._library.nvmlDeviceGetMemoryInfo, handle)
-        return Gpu(
-            number,
-            None if rates is None else rates.gpu / 100,
-            None if memory is None else _rounded(memory.used),
-            None if memory is None else memory.total,
-        )
-
-    def _processes(self, handle: object) -> set[int]:
-        processes = self._answer(self._library.nvmlDeviceGetComputeRunningProcesses, handle)
-        return {process.pid for process in processes or ()}
-
-    def _answer(self, question: Callable[..., Any], *arguments: object) -> Any:
-        """The answer, or None where this GPU or its driver has none."""
-        try:
-            return question(*arguments)
-        except self._library.NVMLError:
-            return None
 
 
 def same_machine(host: str) -> bool:

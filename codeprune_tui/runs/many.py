@@ -6,6 +6,7 @@ Knows neither Textual nor terminals; torch stays in the workers.
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from core.errors import CodepruneError, RunError
+from core.gpus import Gpu
 from core.recipe import Recipe, load_recipe
 from core.run.folder import RunPaths, State, is_held, run_info
 from core.run.results import ResultsReader
@@ -20,13 +22,17 @@ from core.study.experiments import Planned
 
 from ..views.state import RunView, eta_s, reduce_all
 from ..views.text import floors_under, held_against
-from . import client
+from . import client, placement
 from .client import Follower
 from .watch import catch_up
 
 WORKER_BYTES = 1.5e9
 """Memory that a worker on the bundled model needs, torch included, with room to spare."""
 POLL_S = 0.5
+
+
+class _NoRoomError(Exception):
+    """No GPU has room for one more worker."""
 
 
 @dataclass
@@ -45,6 +51,8 @@ class Job:
     view: RunView | None = None
     failed: str = ""
     """Why the run is not tried again now."""
+    gpu: str = ""
+    """Id of the GPU that its worker was sent to; "" where it was sent to none."""
 
     @property
     def rounds(self) -> int:
@@ -70,8 +78,9 @@ class Reproduction:
     Args:
         folder: Where the run folders are.
         plan: The runs to make.
-        jobs: How many workers at a time.
+        jobs: How many workers at a time, where memory allows it.
         tell: Takes lines of news.
+        see: The GPUs as they are now.
 
     Raises:
         RunError: A folder of the plan holds a run of another recipe.
@@ -83,9 +92,9 @@ class Reproduction:
         plan: Sequence[Planned],
         jobs: int,
         tell: Callable[[str], None],
-        command: Sequence[str] = client.WORKER,
+        see: placement.See = placement.visible_gpus,
     ) -> None:
-        self.folder, self.jobs, self.tell, self._command = folder, jobs, tell, command
+        self.folder, self.jobs, self.tell, self._see = folder, jobs, tell, see
         self.all = [_job(folder, planned) for planned in plan]
 
     def tick(self) -> bool:
@@ -97,7 +106,8 @@ class Reproduction:
         for job in self._at_work():
             self._watch(job)
         for job in self._waiting()[: max(0, self.jobs - len(self._at_work()))]:
-            self._start(job)
+            if not self._start(job):
+                break  # no GPU has room now: the next look may find one
         return bool(self._at_work() or self._waiting())
 
     def progress(self, now: float) -> Progress:
@@ -139,7 +149,34 @@ class Reproduction:
         rounds = sum(job.rounds_done for job in self.all)
         return sum(job.seconds for job in self.all) / rounds if rounds else None
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: Job) -> bool:
+        """Starts or resumes a run; False where it has to wait for a GPU."""
+        try:
+            gpu = self._gpu(job)
+        except _NoRoomError:
+            return False
+        environment = placement.environment(gpu)
+        job.gpu = gpu.uuid if gpu is not None else ""
+        self._begin(job, environment, f" on cuda:{gpu.number} ({gpu.name})" if gpu is not None else "")
+        return True
+
+    def _gpu(self, job: Job) -> Gpu | None:
+        """The GPU for a run's worker; None where the machine has none, or its recipe names the device.
+
+        Raises:
+            _NoRoomError: No GPU has room for it while our other workers are at work.
+        """
+        recipe = job.planned.recipe
+        gpus = self._see() if placement.on_any_gpu(recipe) else ()
+        if not gpus:
+            return None
+        sent = Counter(other.gpu for other in self._at_work())
+        chosen = placement.choose(gpus, sent, placement.needed_bytes(recipe))
+        if chosen is None and self._at_work():
+            raise _NoRoomError
+        return chosen or placement.choose(gpus, sent, 0)  # it may fit all the same, and says so where it does not
+
+    def _begin(self, job: Job, environment: dict[str, str], where: str) -> None:
         if job.state is None and job.paths.root.exists():  # somebody else began it in the meantime
             job.state = run_info(job.paths, time.time()).state
         if job.state is State.DONE:
@@ -149,11 +186,11 @@ class Reproduction:
         follower, view = catch_up(job.paths)
         try:
             if job.state is None:
-                client.start(self.folder, job.planned.recipe, job.planned.name)
-                self.tell(f"{job.planned.name} begins")
+                client.start(self.folder, job.planned.recipe, job.planned.name, environment=environment)
+                self.tell(f"{job.planned.name} begins{where}")
             elif not is_held(job.paths) or job.state is State.PAUSED:
-                client.resume(job.paths)
-                self.tell(f"{job.planned.name} goes on")
+                client.resume(job.paths, environment=environment)
+                self.tell(f"{job.planned.name} goes on{where}")
         except CodepruneError as error:
             job.state = run_info(job.paths, time.time()).state if job.paths.root.exists() else None
             _count(job)
@@ -185,15 +222,17 @@ class Reproduction:
             self.tell(f"{job.planned.name}: {job.failed}")
 
 
-def default_jobs(threads: int) -> int:
-    """How many workers this machine has room for: one for all cores where a run takes all of them, and memory for each.
+def default_jobs(recipe: Recipe, gpus: int = 0) -> int:
+    """How many workers this machine has room for: one a GPU; without GPUs one for all cores where a run takes all of them.
 
     Args:
-        threads: Of one run; 0 = it takes all cores.
+        recipe: Of one of the runs.
+        gpus: How many GPUs a worker could take.
     """
+    threads = recipe.training.threads
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    by_cores = cores // threads if threads else 1
-    return max(1, min(by_cores, int(psutil.virtual_memory().available / WORKER_BYTES)))
+    places = gpus if gpus and placement.on_any_gpu(recipe) else cores // threads if threads else 1
+    return max(1, min(places, int(psutil.virtual_memory().available / WORKER_BYTES)))
 
 
 def follow(reproduction: Reproduction, show: Callable[[Progress], None]) -> None:

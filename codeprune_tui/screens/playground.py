@@ -85,6 +85,8 @@ class PlaygroundScreen(ModeScreen):
     def __init__(self) -> None:
         super().__init__()
         self._playground = Playground(self._hear)
+        self._warning = ""
+        """The last warning of the process that was shown."""
         self._talk = Conversation()
         self._text_id = -1
         """Number of the text that the listed methods come from."""
@@ -128,6 +130,7 @@ class PlaygroundScreen(ModeScreen):
 
     def on_mount(self) -> None:
         """Begins with a sample, so that there is something to see."""
+        self._playground.device = self.frame.playground_device
         try:
             sample = (bundle.folder() / SAMPLE).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
@@ -223,7 +226,10 @@ class PlaygroundScreen(ModeScreen):
             case Loading():
                 self._set(reply, Waiting(STAGES[reply.stage], self.frame.clock()))
             case Loaded():
-                self._set(reply, "Loaded.")
+                self._set(reply, f"Loaded on {plain(reply.device, 60)}." if reply.device else "Loaded.")
+                if reply.warning and reply.warning != self._warning:
+                    self._warning = reply.warning
+                    self.frame.say(f"The Playground computes on the CPU. {plain(reply.warning, 400)}", "warning")
             case Writing() | Commented() | ModelFailed():
                 if self._talk.is_about(reply, self._ruby.text):
                     wait = Waiting("Writing…", self.frame.clock())

@@ -134,6 +134,8 @@ class RunView:
     threads: int = 0
     host: str = ""
     pid: int = 0
+    gpu: str = ""
+    """Id of the GPU that the worker computes on, "" where it is none."""
 
     seq: int = -1
     unreadable: int = 0
@@ -334,6 +336,7 @@ def _start(view: RunView, event: Event, what: RunStarted) -> RunView:
         threads=what.threads,
         host=what.host,
         pid=what.pid,
+        gpu=what.gpu,
         turn=event,
         pending_command="",
         decoding=None,

@@ -43,6 +43,8 @@ from core.run.results import ENCODER_OFF, FLOORS
 from core.score.interval import Interval
 
 NOTHING = "–"
+GPU_ID = len("GPU-") + 8
+"""Characters of a GPU's id that are shown; nvidia-smi -L shows them, too."""
 """Stands where there is no number (yet)."""
 
 FLOOR_NAMES = {name: f"floor: {title}" for name, title in (FLOORS | {ENCODER_OFF: "encoder off"}).items()}
@@ -191,7 +193,8 @@ def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
     match what:
         case RunStarted():
             threads = f"{what.threads} thread{'s' if what.threads != 1 else ''}"
-            where = f"{what.device} ({threads}), process {what.pid} on {what.host}"
+            gpu = f", {what.gpu[:GPU_ID]}" if what.gpu else ""
+            where = f"{what.device}{gpu} ({threads}), process {what.pid} on {what.host}"
             return f"Resumed at round {what.round}, step {what.step} on {where}" if what.resumed else f"Started on {where}"
         case DataLoaded():
             left_out = f", {count(what.skipped)} left out as broken" if what.skipped else ""

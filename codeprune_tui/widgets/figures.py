@@ -102,6 +102,8 @@ def machine_line(figures: Figures) -> Content:
         parts += [(f"  {name} ", "$text-muted"), NOTHING if gpu.busy is None else percent(gpu.busy)]
         if gpu.used_bytes is not None and gpu.total_bytes is not None:
             parts.append(f" {gpu.used_bytes / GIB:.1f}/{gpu.total_bytes / GIB:.1f} GiB")
+        parts += [f" {gpu.celsius} °C"] if gpu.celsius is not None else []
+        parts += [f" {gpu.watts:.0f} W"] if gpu.watts is not None else []
     return Content.assemble(*parts)
 
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from ..compress.quantize import UnavailableError, memory_bytes, quantize
 from ..decode import search_all
 from ..errors import ModelError
-from ..families.device import choose_device
+from ..families.device import choose_device, overlooked_gpu
 from ..families.roberta import CodeToText, tiny
 from ..onnx.session import OnnxModel
 from ..recipe import Device, Search
@@ -36,6 +38,11 @@ class Kept:
     """Number of weights of the model before it was quantized."""
     size_bytes: int
     """Bytes of its weights in memory, integers and scales included."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return torch.device("cpu") if isinstance(self.writer.model, OnnxModel) else self.writer.model.device
 
 
 class Models:
@@ -86,6 +93,10 @@ class Models:
             del self._kept[next(iter(self._kept))]
         self._kept[model, method, _changed(model)] = variant
         return variant
+
+    def overlooked(self) -> str:
+        """Why models compute on the CPU although there is a GPU, and what to do; "" where they do not, or the CPU was chosen."""
+        return " ".join(overlooked_gpu() or ()) if self._device == "auto" else ""
 
     def abilities(self) -> dict[str, str]:
         """Quantizer -> why it does not work on this device, or "". Each one is tried on a tiny model."""

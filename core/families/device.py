@@ -1,48 +1,133 @@
-"""Device, threads and precision of a run.
+"""Device, threads and precision of a process.
 
-`accelerate` chooses the device and makes the autocast; this module only says clearly what is unavailable.
+`accelerate` makes the autocast; this module chooses the device, fixes the kernels that it uses, and says clearly what is
+unavailable. NVML (`core.gpus`) is asked only where torch cannot answer: which GPU is free, and why torch sees none.
 """
 
+import logging
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 
 from ..errors import TrainingError
+from ..gpus import ORDER, VISIBLE, Driver, Gpus, same_device
 from ..recipe import Device, Precision
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+logger = logging.getLogger(__name__)
+
+_ACCELERATE_DEVICE = "ACCELERATE_TORCH_DEVICE"
+"""Variable by which accelerate takes a device with a number; without it, it would call every GPU `cuda`."""
+
 
 def choose_device(device: Device, threads: int) -> torch.device:
-    """Where this process computes what trains nothing, with how many threads.
+    """Where this process computes, with how many threads.
 
     Args:
-        device: "auto" takes a GPU where there is one.
+        device: "auto" takes a GPU where there is one; "auto" and "cuda" take the GPU with the most free memory.
         threads: CPU threads, 0 = as many as cores.
 
     Returns:
-        Where tensors go.
+        Where tensors go; a GPU with its number.
 
     Raises:
         TrainingError: The device is not there.
     """
+    os.environ.setdefault(ORDER, "PCI_BUS_ID")  # as nvidia-smi counts; by default CUDA puts the fastest GPU first
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    kind, _, number = device.partition(":")
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(device, True):
-        raise TrainingError(
-            f'training.device = "{device}" is not available on this machine.', 'Set training.device = "auto", or "cpu".'
+    if not available.get(kind, True):
+        overlooked = overlooked_gpu() if kind == "cuda" else None
+        problem, fix = overlooked or ("", 'Give "auto" or "cpu" (training.device in a recipe, --device on the command line).')
+        raise TrainingError(f'The device "{device}" is not available on this machine. {problem}'.strip(), fix)
+    if kind == "auto":
+        kind = next((name for name, there in available.items() if there), "cpu")
+        if kind == "cpu" and (overlooked := overlooked_gpu()):
+            logger.warning("This computes on the CPU. %s", " ".join(overlooked))
+    return _gpu(number) if kind == "cuda" else torch.device(kind)
+
+
+def _gpu(number: str) -> torch.device:
+    """One of the GPUs that torch sees, made the current one; the freest where no number is given."""
+    count = torch.cuda.device_count()
+    at = int(number) if number else _freest(count)
+    if at >= count:
+        known = ", ".join(f"cuda:{place} ({torch.cuda.get_device_name(place)})" for place in range(count))
+        raise TrainingError(f'There is no device "cuda:{at}" here.', f"There are: {known}.")
+    torch.cuda.set_device(at)
+    fix_kernels()
+    return torch.device("cuda", at)
+
+
+def _freest(count: int) -> int:
+    """The number of the GPU with the most free memory, the first of equals; torch would make a context on each to tell."""
+    if count < 2:
+        return 0
+    nvml = Gpus()
+    free = {gpu.number: gpu.free_bytes or 0 for gpu in nvml.visible()}
+    nvml.close()
+    return max(range(count), key=lambda number: (free.get(number, 0), -number))
+
+
+def fix_kernels() -> None:
+    """Leaves cuDNN's attention out of torch's choice on a GPU.
+
+    It builds a plan for each new shape and keeps every one; batches here have a shape of their own nearly every time.
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+def overlooked_gpu() -> tuple[str, str] | None:
+    """Why torch does not see the GPUs that the driver sees, and what to do about it; None where it sees one, or there is none.
+
+    GPUs that CUDA_VISIBLE_DEVICES hides count as overlooked only where the variable names none that is there.
+    """
+    if torch.cuda.is_available():
+        return None
+    nvml = Gpus()
+    driver, visible = nvml.driver(), nvml.visible()
+    nvml.close()
+    if driver is None:
+        return None
+    return _why_overlooked(driver, visible=bool(visible))
+
+
+def _why_overlooked(driver: Driver, *, visible: bool) -> tuple[str, str] | None:
+    hidden = os.environ.get(VISIBLE)
+    if not visible:
+        if not hidden or hidden == "-1":  # that is how GPUs are hidden on purpose
+            return None
+        return f"{VISIBLE}={hidden} names no GPU of this machine.", f"It has: {', '.join(driver.gpus)}. Unset {VISIBLE}."
+    many = "GPUs" if len(driver.gpus) > 1 else "GPU"
+    sees = f"The driver ({driver.version}) sees the {many} {', '.join(driver.gpus)}, but torch {torch.__version__}"
+    built, newest = torch.version.cuda, ".".join(map(str, driver.cuda))
+    if built is None:
+        return f"{sees} is built for the CPU alone.", f"Install a build for CUDA: {_install(driver)}"
+    if int(built.partition(".")[0]) > driver.cuda[0]:
+        return (
+            f"{sees} is built for CUDA {built}, and that driver runs CUDA up to {newest}.",
+            f"Update the driver, or install another build: {_install(driver)}",
         )
-    return torch.device(next((name for name, there in available.items() if there), "cpu") if device == "auto" else device)
+    return f"{sees} does not.", "See why: python -c \"import torch; torch.zeros(1, device='cuda')\""
+
+
+def _install(driver: Driver) -> str:
+    """The command that installs torch for a driver; within one major version of CUDA a newer build runs on an older driver."""
+    build = "cu130" if driver.cuda[0] >= 13 else "cu126"
+    return f"pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/{build}"
 
 
 def make_accelerator(device: Device, precision: Precision, threads: int) -> "Accelerator":
     """Prepares the device of this process for training.
 
     Args:
-        device: "auto" takes a GPU where there is one.
+        device: As for `choose_device`.
         precision: fp32, or bf16 autocast.
         threads: CPU threads, 0 = as many as cores.
 
@@ -55,10 +140,24 @@ def make_accelerator(device: Device, precision: Precision, threads: int) -> "Acc
     from accelerate import Accelerator  # importing it takes a third of a second, and comments do not need it
     from accelerate.state import AcceleratorState
 
-    choose_device(device, threads)
+    chosen = choose_device(device, threads)
     # accelerate keeps the first settings of a process for ever, but a library must be able to evaluate after training.
     AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(cpu=device == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
+    with _told_to_accelerate(chosen):
+        return Accelerator(cpu=chosen.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
+
+
+@contextmanager
+def _told_to_accelerate(device: torch.device) -> Iterator[None]:
+    before = os.environ.get(_ACCELERATE_DEVICE)
+    os.environ[_ACCELERATE_DEVICE] = str(device)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_ACCELERATE_DEVICE]
+        else:
+            os.environ[_ACCELERATE_DEVICE] = before
 
 
 def autocast(accelerator: "Accelerator") -> AbstractContextManager[None]:
@@ -68,5 +167,16 @@ def autocast(accelerator: "Accelerator") -> AbstractContextManager[None]:
 
 
 def describe(device: torch.device) -> str:
-    """The device in words for the screen: "cuda (NVIDIA H200)", "cpu"."""
+    """The device in words for the screen: "cuda (NVIDIA H200)", "cpu"; equal GPUs are equal words, for times can be compared."""
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
+def uuid_of(device: torch.device) -> str:
+    """The id of a GPU or of a slice of one, as NVML gives it; "" for other devices."""
+    if device.type != "cuda":
+        return ""
+    own = str(torch.cuda.get_device_properties(device).uuid)
+    nvml = Gpus()
+    ids = [gpu.uuid for gpu in nvml.everything() if same_device(own, gpu.uuid)]
+    nvml.close()
+    return ids[0] if ids else own

@@ -59,6 +59,8 @@ class RunStarted:
     pid: int
     host: str
     versions: dict[str, str]
+    gpu: str = ""
+    """Id of the GPU, or of the slice of one, that the worker computes on; "" for other devices and in older journals."""
 
 
 @dataclass(frozen=True, kw_only=True)

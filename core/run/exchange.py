@@ -150,6 +150,10 @@ class Loaded:
     size_bytes: int = 0
     """Its weights in memory; 0 where that is not told."""
     method: str = PLAIN
+    device: str = ""
+    """Where it computes, in words."""
+    warning: str = ""
+    """Why it computes on the CPU although there is a GPU; "" where it does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
