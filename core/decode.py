@@ -21,6 +21,7 @@ from .hypotheses import check_search, final, numbers
 from .onnx.search import search_batches as onnx_batches
 from .onnx.session import OnnxModel
 from .recipe import Search
+from .shortage import is_shortage, make_room
 
 CHUNK = 64
 """Number of neighbouring candidates that `_top` first reduces to their maximum."""
@@ -109,18 +110,31 @@ def _in_batches(
     start = 0
     while start < len(order):
         rows = order[start : start + size]
-        try:
-            hypotheses = decode(rows)
-        except torch.OutOfMemoryError as error:
-            if len(rows) == 1:
-                raise ModelError(
-                    "The device has no room to decode even one source.",
-                    "Choose a smaller beam or shorter sources, or free memory.",
-                ) from error
+        hypotheses = _if_there_is_room(decode, rows)
+        if hypotheses is None:
             size = len(rows) // 2
+            make_room()  # only now: while the error was dealt with, it still held the batch
             continue
         yield rows, hypotheses
         start += len(rows)
+
+
+def _if_there_is_room(decode: Callable[[list[int]], list[list[Hypothesis]]], rows: list[int]) -> list[list[Hypothesis]] | None:
+    """The hypotheses of a batch, or None where it does not fit on the device.
+
+    Raises:
+        ModelError: Not even a batch of one fits.
+    """
+    try:
+        return decode(rows)
+    except (RuntimeError, MemoryError) as error:
+        if not is_shortage(error):
+            raise
+        if len(rows) > 1:
+            return None
+        raise ModelError(
+            "The device has no room to decode even one source.", "Choose a smaller beam or shorter sources, or free memory."
+        ) from error
 
 
 @torch.inference_mode()

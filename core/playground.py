@@ -16,6 +16,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import BinaryIO
 
+from . import shortage
 from .errors import CodepruneError
 from .recipe import Device
 from .run.exchange import (
@@ -43,6 +44,7 @@ from .run.exchange import (
     read_request,
     to_line,
 )
+from .shortage import is_shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -233,8 +235,10 @@ class Desk:
             self._say(ModelFailed(id=number, model=variant.model, problem=error.problem, fix=error.fix, method=variant.method))
         except Exception as error:  # no memory, a lost GPU or a defect: the other models can still write
             traceback.print_exc()
-            problem = f"{type(error).__name__}: {error}"[:500]
-            self._say(ModelFailed(id=number, model=variant.model, problem=problem, fix="", method=variant.method))
+            problem, fix = f"{type(error).__name__}: {error}"[:500], ""
+            if is_shortage(error):
+                problem, fix = shortage.in_words(error, "This model")
+            self._say(ModelFailed(id=number, model=variant.model, problem=problem, fix=fix, method=variant.method))
 
     def _write(self, request: Comment, variant: Variant, method: "Method") -> None:
         writer = self._kept(request.id, variant).writer

@@ -15,9 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import shortage
 from .atomic import remove_unfinished
 from .disk import in_words
-from .errors import CodepruneError, RunError
+from .errors import CodepruneError, RunError, TrainingError
 from .program import program, run_handle
 from .provenance import versions
 from .recipe import load_recipe
@@ -27,6 +28,7 @@ from .run.events import CommandTaken, Event, Failed, Happening, RunStarted, Stop
 from .run.folder import RunPaths, hold_lock
 from .run.holder import Hold, HoldLostError, refuse_second
 from .run.journal import JournalWriter
+from .shortage import is_shortage
 
 NICENESS = 5
 """Lower priority of a worker on the CPU, because on all cores it would keep the app from answering keys."""
@@ -117,10 +119,14 @@ def _end_of_work(paths: RunPaths, journal: Journal, control: Control) -> int:
         _log(traceback.format_exc())
         problem, fix = _in_words(paths, error)
         failed, code = Failed(problem=problem, fix=fix), RunError.exit_code
-    except Exception as error:  # a defect: the journal must say so, or the run would look crashed
+    except Exception as error:
         _log(traceback.format_exc())
-        fix = f"This is a defect; its traceback is in {paths.log}."
-        failed, code = Failed(problem=f"{type(error).__name__}: {error}"[:2000], fix=fix), 1
+        if is_shortage(error):
+            problem, fix = shortage.in_words(error, "The run")
+            failed, code = Failed(problem=problem, fix=fix), TrainingError.exit_code
+        else:  # a defect: the journal must say so, or the run would look crashed
+            fix = f"This is a defect; its traceback is in {paths.log}."
+            failed, code = Failed(problem=f"{type(error).__name__}: {error}"[:2000], fix=fix), 1
     journal.append(failed)
     return code
 

@@ -41,8 +41,10 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+    from core import shortage
     from core.disk import in_words
     from core.errors import CodepruneError
+    from core.shortage import is_shortage
 
     from ..terminal.streams import guard_terminals
     from . import bench, config, experiments, export, folders, models, quantize, report, score, sensitivity, shrink, terminal  # noqa: F401 - they add their commands to `app`
@@ -59,6 +61,9 @@ def main() -> None:
         say(f"Error: {' '.join(in_words(error, Path.cwd()))}")
         sys.exit(1)
     except Exception as error:
+        if is_shortage(error):
+            say(f"Error: {' '.join(shortage.in_words(error, 'The command'))}")
+            sys.exit(1)
         from ..terminal.defect import sentences, write_report
 
         say(f"Error: {sentences(error, write_report(error))}")

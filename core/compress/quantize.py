@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..families.projected import in_decoder_attention, packed_weights, project
 from ..families.roberta import CodeToText
+from ..shortage import is_shortage
 from ..spec.quantizers import METHODS
 
 OUTLIER = 6.0
@@ -76,7 +77,7 @@ def quantize(model: CodeToText, method: str) -> CodeToText:
         AttributeError,
         ImportError,
     ) as error:  # whatever a version or device does not support
-        if isinstance(error, torch.OutOfMemoryError):
+        if is_shortage(error):
             raise
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UnavailableError(

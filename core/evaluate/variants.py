@@ -15,11 +15,13 @@ from ..compress.quantize import UnavailableError, memory_bytes, quantize
 from ..decode import search_all
 from ..errors import ModelError
 from ..families.device import choose_device, overlooked_gpu
+from ..families.memory import give_back
 from ..families.roberta import CodeToText, tiny
 from ..onnx.session import OnnxModel
 from ..recipe import Device, Search
 from ..ruby import methods
 from ..run.exchange import PLAIN
+from ..shortage import is_shortage, make_room
 from ..spec.checkpoint_files import ONNX_FILES, is_onnx
 from ..spec.quantizers import METHODS
 from .comment import Writer, load_writer, write_comments
@@ -74,9 +76,32 @@ class Models:
             method: One of `METHODS`; "fp32" leaves the model as its folder has it.
             begin: Called with each part that begins.
 
+        Where the device has no room beside the other models in memory, they are dropped, and it is tried once more.
+
         Raises:
             CodepruneError: The model cannot be loaded, or not quantized like this here; other models in memory are not touched.
         """
+        variant = self._loaded_if_there_is_room(model, method, begin)
+        if variant is None:
+            self._kept.clear()
+            make_room()
+            variant = self._loaded(model, method, begin)
+        while len(self._kept) >= KEPT:
+            del self._kept[next(iter(self._kept))]
+            make_room()
+            give_back()
+        self._kept[model, method, _changed(model)] = variant
+        return variant
+
+    def _loaded_if_there_is_room(self, model: str, method: str, begin: Callable[[Stage], None]) -> Kept | None:
+        try:
+            return self._loaded(model, method, begin)
+        except (RuntimeError, MemoryError, ModelError) as error:
+            if is_shortage(error) and self._kept:
+                return None
+            raise
+
+    def _loaded(self, model: str, method: str, begin: Callable[[Stage], None]) -> Kept:
         if method not in METHODS:
             raise ModelError(f"There is no quantization method {method!r}.", f"There are: {', '.join(METHODS)}.")
         base = self.known(model, PLAIN)
@@ -89,9 +114,6 @@ class Models:
             begin("quantizing")
             variant = _quantized(base, method)
         _warm_up(variant.writer, method)
-        while len(self._kept) >= KEPT:
-            del self._kept[next(iter(self._kept))]
-        self._kept[model, method, _changed(model)] = variant
         return variant
 
     def overlooked(self) -> str:
@@ -135,7 +157,7 @@ def _warm_up(writer: Writer, method: str) -> None:
     try:
         write_comments(writer, methods("def warm_up(value) value + 1 end"), Search(beam=2, max_length=4))
     except (RuntimeError, NotImplementedError) as error:
-        if method == PLAIN:
+        if method == PLAIN or is_shortage(error):
             raise
         raise ModelError(f"{method} does not run here: {_first_line(error)}", "Choose another method, or fp32.") from error
 

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from ..compress.masks import Masks, apply_masks, from_bits, to_bits
 from ..data import Batch
 from ..errors import TrainingError
-from ..families.device import autocast
+from ..families.device import autocast, describe
 from ..recipe import Training
+from ..shortage import is_shortage
 from ..spec.roberta import in_encoder_layers
 
 ADAM_EPSILON = 1e-8
@@ -160,8 +161,17 @@ class Trainer:
             batch: Rows on the CPU.
 
         Raises:
-            TrainingError: The loss is no finite number (seen here on the CPU, at the next `report` on a GPU).
+            TrainingError: The loss is no finite number (seen here on the CPU, at the next `report` on a GPU), or the device has
+                no room for the batch.
         """
+        try:
+            self._train_step(batch)
+        except (RuntimeError, MemoryError) as error:
+            if is_shortage(error):
+                raise self._too_large(batch, error) from error
+            raise
+
+    def _train_step(self, batch: Batch) -> None:
         self.model.train()
         rate = learning_rate(self._training, self.step, self._rounds)
         for group in self._optimizer.param_groups:
@@ -185,6 +195,18 @@ class Trainer:
         self._tokens += batch.tokens
         if device.type == "cpu":  # a GPU must not wait for each loss: `report` checks its losses
             self._refuse_nan(self._pending[-1:])
+
+    def _too_large(self, batch: Batch, error: BaseException) -> TrainingError:
+        """The error of a batch that does not fit on the device, with all that decides on its size."""
+        precision, device = self._training.precision, describe(self._accelerator.device)
+        lower = "" if precision == "bf16" else ', set training.precision = "bf16"'
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return TrainingError(
+            f"{device} has no room for step {self.step + 1}: {len(batch.rows)} rows, sources up to {batch.sources.shape[1]} and "
+            f"targets up to {batch.targets.shape[1]} tokens, precision {precision} ({first[:200].rstrip('.')}).",
+            f"Lower training.batch_size, data.source_length or data.target_length{lower}, or free memory of the device; "
+            "what was trained up to the last checkpoint is kept.",
+        )
 
     @property
     def masks(self) -> Masks:
