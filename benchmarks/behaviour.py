@@ -79,8 +79,8 @@ def attach(folder: Path, events: int) -> None:
         short_s.append(time.perf_counter() - begun)
         begun = time.perf_counter()
         lines, slow = LineReader(paths.journal), RunView()
-        while found := lines.poll():
-            slow = reduce_all(slow, [read_line(line) for line in found])
+        while new_lines := lines.poll():
+            slow = reduce_all(slow, [read_line(line) for line in new_lines])
         long_s.append(time.perf_counter() - begun)
         assert slow == view, "the short way reads something else"
     size = paths.journal.stat().st_size / 1e6

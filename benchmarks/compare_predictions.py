@@ -21,16 +21,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("first", type=Path)
     parser.add_argument("second", type=Path)
-    asked = parser.parse_args()
-    sides = [[json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in (asked.first, asked.second)]
+    arguments = parser.parse_args()
+    sides = [
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for path in (arguments.first, arguments.second)
+    ]
     if [row["index"] for row in sides[0]] != [row["index"] for row in sides[1]]:
         sys.exit("The two files hold other rows: evaluate both models on the same split, rows and seed.")
     references = [row["reference"] for row in sides[0]]
     texts = [[row["prediction"] for row in side] for side in sides]
-    for path, side in zip((asked.first, asked.second), texts, strict=True):
+    for path, side in zip((arguments.first, arguments.second), texts, strict=True):
         print(path, asdict(score(side, references).scores))
-    for name, found in paired_bootstrap(texts[0], texts[1], references).items():
-        print(f"{name}: {found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]{'' if found.is_clear else ' (undecided)'}")
+    for name, difference in paired_bootstrap(texts[0], texts[1], references).items():
+        doubt = "" if difference.is_clear else " (undecided)"
+        print(f"{name}: {difference.value:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]{doubt}")
 
 
 if __name__ == "__main__":

@@ -49,9 +49,9 @@ def listing_s(checkpoints: Path) -> float:
     """Seconds to read every run once."""
     lister = Lister(checkpoints, time.time, lambda _: None)
     began = time.process_time()
-    found = lister.scan(time.time())
+    listing = lister.scan(time.time())
     elapsed = time.process_time() - began
-    assert all(info.bleu is not None for info in found)
+    assert all(info.bleu is not None for info in listing)
     return elapsed
 
 

@@ -111,13 +111,13 @@ def with_encoder_off(events: list[Happening], measured: EncoderOffMeasured) -> l
 
 def matrices(share: float, layers: int = 4, decoder: int = 2) -> dict[str, float]:
     encoder = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
-    found = {
+    sparsities = {
         f"encoder.encoder.layer.{layer}.{name}.weight": share
         for layer in range(layers)
         for name in (*encoder, "intermediate.dense", "output.dense")
     }
-    found |= {f"decoder.layers.{layer}.{name}.weight": share for layer in range(decoder) for name in ("linear1", "linear2")}
-    return {**found, "encoder.pooler.dense.weight": share}
+    sparsities |= {f"decoder.layers.{layer}.{name}.weight": share for layer in range(decoder) for name in ("linear1", "linear2")}
+    return {**sparsities, "encoder.pooler.dense.weight": share}
 
 
 def measured(number: int, share: float, layers: int = 4, decoder: int = 2) -> list[MatrixMeasured]:
@@ -153,12 +153,12 @@ def measured(number: int, share: float, layers: int = 4, decoder: int = 2) -> li
 
 def with_figures(events: list[Happening]) -> list[Happening]:
     """The events of a run with the figures of its matrices before the end of each round."""
-    found: list[Happening] = []
+    with_matrices: list[Happening] = []
     for event in events:
         if isinstance(event, RoundFinished):
-            found += measured(event.round, event.sparsity)
-        found.append(event)
-    return found
+            with_matrices += measured(event.round, event.sparsity)
+        with_matrices.append(event)
+    return with_matrices
 
 
 def a_round(number: int, bleu: float, rounds: int = 3, steps: int = 20) -> list[Happening]:

@@ -34,17 +34,17 @@ def first_steps(recipe: Path, start: Path, data: Path, folder: Path) -> str:
         data: Folder of the rows, wherever the recipe has it.
         folder: A new run folder.
     """
-    asked = load_recipe(recipe)
-    asked = asked.model_copy(
+    repeated = load_recipe(recipe)
+    repeated = repeated.model_copy(
         update={
-            "model": asked.model.model_copy(update={"path": str(start)}),
-            "data": asked.data.model_copy(update={"path": str(data)}),
-            "training": asked.training.model_copy(update={"device": "cpu"}),
+            "model": repeated.model.model_copy(update={"path": str(start)}),
+            "data": repeated.data.model_copy(update={"path": str(data)}),
+            "training": repeated.training.model_copy(update={"device": "cpu"}),
         }
     )
     paths = RunPaths(folder)
     paths.root.mkdir()
-    paths.recipe.write_text(to_toml(asked), encoding="utf-8")
+    paths.recipe.write_text(to_toml(repeated), encoding="utf-8")
     original = Session.breathe
 
     def breathe(self: Session, number: int, step: int, save: object) -> None:

@@ -73,10 +73,10 @@ class Terminal:
         pty.closed = self.process.closed = True
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            found, status = (
+            ended, status = (
                 os.waitpid(pid, os.WNOHANG) if self.process.exitstatus is None and self.process.signalstatus is None else (pid, 0)
             )
-            if found:
+            if ended:
                 return os.waitstatus_to_exitcode(status) if status else (self.process.exitstatus or 0)
             time.sleep(0.05)
         os.kill(pid, signal.SIGKILL)

@@ -218,9 +218,9 @@ async def test_a_run_that_goes_on_is_followed(tmp_path: Path) -> None:
 async def test_export_writes_what_the_table_shows_and_names_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
-    runs, here = tmp_path / "runs", tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
+    runs, current = tmp_path / "runs", tmp_path / "here"
+    current.mkdir()
+    monkeypatch.chdir(current)
     make_run(runs, "a", sized(whole_run("a")))
     make_run(runs, "b", whole_run("b"))
     async with opened(runs, size) as (app, pilot):
@@ -232,11 +232,11 @@ async def test_export_writes_what_the_table_shows_and_names_the_file(
         await until_shown(app, "Write into the current folder as:")
         await pilot.press("enter")
         await until_shown(app, "compare-1.csv: 8 rounds of 2 runs,")
-        rows = list(csv.DictReader((here / "compare-1.csv").read_text().splitlines()))
+        rows = list(csv.DictReader((current / "compare-1.csv").read_text().splitlines()))
         assert [row["bleu"] for row in rows] == ["15.0", "15.0", "14.0", "14.0", "13.0", "13.0", "12.0", "12.0"]
         assert {row["run"]: row["size_bytes"] for row in rows} == {"a": "1000000", "b": ""}
         await pilot.press("e", "escape", "e", "enter")
-        await until(lambda: (here / "compare-2.csv").exists())
+        await until(lambda: (current / "compare-2.csv").exists())
 
 
 async def test_an_export_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,9 +349,9 @@ async def test_enter_shows_the_chosen_run_live(tmp_path: Path) -> None:
 
 
 async def test_names_are_text_never_markup(tmp_path: Path) -> None:
-    made, _ = make_run(tmp_path, "a", whole_run("a"))
+    paths, _ = make_run(tmp_path, "a", whole_run("a"))
     evil = RunPaths(tmp_path / "[red]x[!]")
-    made.root.rename(evil.root)
+    paths.root.rename(evil.root)
     async with opened(tmp_path, LARGE) as (app, pilot):
         await open_compare(app, pilot, "[red]x[!]")
         await until_shown(app, "● [red]x[!] 15.00 → 12.00")

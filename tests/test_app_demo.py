@@ -134,8 +134,8 @@ async def test_one_key_starts_a_run_and_shows_it(
         await pilot.press("d", "d")  # a second press while it starts is no second run
         await until_shown(app, "[2 Live]")
         await until_shown(app, "demo-1  ● RUNNING")
-        asked = load_recipe(checkpoints / "demo-1" / "recipe.toml")
-        assert asked == client.anchored(bundle.demo_recipe())
+        written = load_recipe(checkpoints / "demo-1" / "recipe.toml")
+        assert written == client.anchored(bundle.demo_recipe())
         await pilot.press("1")
         await until_shown(app, "[1 Runs]")
         screen = app.screen
@@ -188,13 +188,13 @@ async def test_the_example_is_shown_but_not_commanded(checkpoints: Path, shipped
 async def test_the_real_example_reads_well(checkpoints: Path) -> None:
     example = bundle.example()
     assert example is not None
-    asked = bundle.demo_recipe()
+    recipe = bundle.demo_recipe()
     app = CodepruneApp(checkpoints, clock=lambda: NOW, demo=True)
     async with app.run_test(size=LARGE) as pilot:
-        await until_shown(app, f"{asked.rounds}/{asked.rounds}")
+        await until_shown(app, f"{recipe.rounds}/{recipe.rounds}")
         await pilot.press("enter")
-        await until_shown(app, f"sparsity %, round {asked.rounds}: {percent(asked.pruning.final_sparsity)}")
-        await until_shown(app, f"Finished: all {asked.rounds + 1} rounds are complete")
+        await until_shown(app, f"sparsity %, round {recipe.rounds}: {percent(recipe.pruning.final_sparsity)}")
+        await until_shown(app, f"Finished: all {recipe.rounds + 1} rounds are complete")
         await until_shown(app, "scores and floors")
 
 

@@ -44,8 +44,8 @@ DANGEROUS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u
 
 
 def assert_harmless(text: str) -> None:
-    found = DANGEROUS.search(text)
-    assert found is None, f"{found[0]!r} reached the screen"
+    dangerous = DANGEROUS.search(text)
+    assert dangerous is None, f"{dangerous[0]!r} reached the screen"
     text.encode()
 
 
@@ -86,8 +86,8 @@ async def test_texts_of_a_journal(tmp_path: Path, evil: str) -> None:
 
 @pytest.mark.parametrize("name", ["[red]r", "\x1b]0;x\x07", "new\nline", "x" * 200, "\u202eabc", "[@click=app.quit]"])
 async def test_names_of_run_folders(tmp_path: Path, name: str) -> None:
-    made, _ = make_run(tmp_path, "plain", [*beginning(), *a_round(0, 15.0), step(1, 1)])
-    made.root.rename(tmp_path / name)
+    paths, _ = make_run(tmp_path, "plain", [*beginning(), *a_round(0, 15.0), step(1, 1)])
+    paths.root.rename(tmp_path / name)
     paths = RunPaths(tmp_path / name)
     with live(paths):
         async with opened(tmp_path, SMALL) as (app, pilot):
@@ -149,8 +149,8 @@ async def test_a_journal_of_gigabytes(tmp_path: Path, size: tuple[int, int]) -> 
 @pytest.mark.parametrize("evil", ["new\nline[red]x[/]", "[@click=app.quit]x[/]\x1b]0;t\x07"])
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_names_of_run_folders_on_every_screen(tmp_path: Path, size: tuple[int, int], evil: str) -> None:
-    made, _ = make_run(tmp_path, "plain", with_figures(whole_run("plain")))
-    made.root.rename(tmp_path / evil.replace("/", ""))
+    paths, _ = make_run(tmp_path, "plain", with_figures(whole_run("plain")))
+    paths.root.rename(tmp_path / evil.replace("/", ""))
     async with opened(tmp_path, size) as (app, pilot):
         await until_shown(app, "DONE")
         assert_harmless(shown(app))

@@ -63,8 +63,8 @@ async def test_the_log_pane_keeps_its_line_when_the_screen_changes(tmp_path: Pat
         async with opened(tmp_path, LARGE) as (app, pilot):
             log = await open_live(app, pilot)
             log.focus()
-            wanted = next(number for number, line in enumerate(log._shown) if "number 20 " in line.text)
-            log.scroll_to(y=log._starts[wanted], animate=False)
+            place = next(number for number, line in enumerate(log._shown) if "number 20 " in line.text)
+            log.scroll_to(y=log._starts[place], animate=False)
             await until(lambda: "number 20 " in top_of(log))
             for size in (SMALL, (100, 40), (60, 17), LARGE):
                 await pilot.resize_terminal(*size)
@@ -110,8 +110,8 @@ async def test_the_log_pane_keeps_its_line_when_the_oldest_leave(tmp_path: Path)
     with live(paths):
         async with opened(tmp_path, SMALL) as (app, pilot):
             log = await open_live(app, pilot)
-            wanted = next(number for number, line in enumerate(log._shown) if "number 300 " in line.text)
-            log.scroll_to(y=log._starts[wanted], animate=False)
+            place = next(number for number, line in enumerate(log._shown) if "number 300 " in line.text)
+            log.scroll_to(y=log._starts[place], animate=False)
             await until(lambda: "number 300 " in top_of(log))
             for number in range(600, 620):
                 writer.append(warned(number))
@@ -255,10 +255,10 @@ async def test_warnings_that_come_together_make_one_short_toast(tmp_path: Path) 
         events = [Event(1000 + number, 0.0, warned(number)) for number in range(3)]
         app._tell(before, replace(before, view=reduce_all(before.view, events)))
         await until(lambda: bool(app._notifications))
-        (told,) = app._notifications
-        assert "warning number 0" in told.message
-        assert told.message.endswith("2 more in the log.")
-        assert len(told.message) < 150
+        (toast,) = app._notifications
+        assert "warning number 0" in toast.message
+        assert toast.message.endswith("2 more in the log.")
+        assert len(toast.message) < 150
 
 
 async def test_no_log_yet_and_no_run(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ async def test_a_growing_log_is_laid_out_as_one_that_was_there(tmp_path: Path, m
         for piece in ("a" * 300 + "\nb\n", "torn", "é" * 200 + "\n", "c\n" * 40, "漢" * 90 + "\n" + "d" * 90 + "\n", "e\n" * 30):
             written_so_far += piece
             paths.log.write_text(written_so_far)
-            wanted = written_so_far.removesuffix("\n").split("\n")[-50:]
-            await until(lambda wanted=wanted: list(pager._lines[-len(wanted) :]) == wanted)
+            newest = written_so_far.removesuffix("\n").split("\n")[-50:]
+            await until(lambda newest=newest: list(pager._lines[-len(newest) :]) == newest)
             assert pager._rows == _heights(pager._lines, pager.size.width)
         assert pager._lines[0].startswith("… ")

@@ -25,16 +25,16 @@ async def seen(app: CodepruneApp, pilot: Pilot[None], keys: str) -> None:
 
 def styled(monkeypatch: pytest.MonkeyPatch) -> list[DOMNode]:
     """All whose styles are found from now on."""
-    found: list[DOMNode] = []
+    restyled: list[DOMNode] = []
     update_nodes = Stylesheet.update_nodes
 
     def note(self: Stylesheet, nodes: Iterable[DOMNode], animate: bool = False) -> None:
         listed = list(nodes)
-        found.extend(listed)
+        restyled.extend(listed)
         update_nodes(self, listed, animate)
 
     monkeypatch.setattr(Stylesheet, "update_nodes", note)
-    return found
+    return restyled
 
 
 async def test_a_mode_that_comes_back_is_not_styled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,15 +43,15 @@ async def test_a_mode_that_comes_back_is_not_styled_anew(tmp_path: Path, monkeyp
         await until_shown(app, "run-1")
         # The second time takes up the styles of what the modes after it brought along.
         await seen(app, pilot, "2341" * 2)
-        found = styled(monkeypatch)
+        restyled = styled(monkeypatch)
         await seen(app, pilot, "2341")
-        assert app.screen not in found
+        assert app.screen not in restyled
         app.post_message(AppBlur())  # which any widget may show
         await until(lambda: not app.app_focus)
-        found.clear()
+        restyled.clear()
         app.action_mode("live")  # a key would bring the focus back
         await until_shown(app, "[2 Live]")
-        await until(lambda: app.screen in found)
+        await until(lambda: app.screen in restyled)
 
 
 async def test_a_theme_reaches_the_modes_behind(tmp_path: Path) -> None:

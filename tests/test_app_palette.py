@@ -35,11 +35,11 @@ async def test_every_action_is_there_from_everywhere(tmp_path: Path, mode: str) 
         await until(lambda: app.screen.is_current and app.screen.is_mounted)
         await pilot.pause()
         commands = list(app.get_system_commands(app.screen))
-        told = {command.help for command in commands}
+        helps = {command.help for command in commands}
         for title, mode in MODES.items():
             for binding in [*mode.load().BINDINGS, *CodepruneApp.BINDINGS]:
                 assert isinstance(binding, Binding)
-                assert not binding.tooltip or binding.tooltip in told, (title, binding)
+                assert not binding.tooltip or binding.tooltip in helps, (title, binding)
         titles = [command.title for command in commands]
         assert len(titles) == len(set(titles)), sorted(titles)
         assert {"Theme", "Low bandwidth: on"} <= set(titles)
@@ -73,7 +73,7 @@ async def test_an_action_of_a_list_finds_its_line(tmp_path: Path) -> None:
     async with app.run_test(size=SMALL, notifications=True):
         await until(lambda: app.runs)
         assert app._screen_stacks.keys() == {"new"}
-        command = next(found for found in app.get_system_commands(app.screen) if found.title == "Runs: Open")
+        command = next(each for each in app.get_system_commands(app.screen) if each.title == "Runs: Open")
         app.call_later(command.callback)
         await until(lambda: isinstance(app.screen, LiveScreen))
         await until(lambda: app.watched is not None and app.watched.paths.name == "ruby-1")

@@ -184,8 +184,8 @@ async def test_a_model_is_quantized_in_memory(tmp_path: Path, stand_in: Path, si
         await pilot.press("enter")
         await until_shown(app, "2 ruby-1 r2 90 % · dynamic INT8" if size == SMALL else "2 ruby-1 · round 2 · 90 % · dynamic INT8")
         await until(lambda: column(screen, 2).best == "Returns the total of 02 dynamic-int8 .")
-        asked = json.loads(stand_in.read_text().splitlines()[-1])["models"]
-        assert [(Path(variant["model"]).name, variant["method"]) for variant in asked] == [("02", "dynamic-int8")]
+        variants = json.loads(stand_in.read_text().splitlines()[-1])["models"]
+        assert [(Path(variant["model"]).name, variant["method"]) for variant in variants] == [("02", "dynamic-int8")]
         # The same model beside itself: each column keeps its own comment.
         column(screen, 1).query_one(Select).value = column(screen, 2).choice.path  # type: ignore[union-attr]
         await until(lambda: column(screen, 1).best == "Returns the total of 02 .")

@@ -149,9 +149,9 @@ async def test_marked_runs_are_compared(tmp_path: Path, size: tuple[int, int]) -
 
 @SIZES
 async def test_marked_runs_are_paused_and_resumed(tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, str]] = []
-    monkeypatch.setattr(client, "pause", lambda paths: asked.append(("pause", paths.name)))
-    monkeypatch.setattr(client, "resume", lambda paths: asked.append(("resume", paths.name)))
+    commands: list[tuple[str, str]] = []
+    monkeypatch.setattr(client, "pause", lambda paths: commands.append(("pause", paths.name)))
+    monkeypatch.setattr(client, "resume", lambda paths: commands.append(("resume", paths.name)))
     runs = four_runs(tmp_path)
     work, _ = make_run(tmp_path, "work", [*beginning(), *a_round(0, 15.0)])
     rest, _ = make_run(tmp_path, "rest", [*beginning(), *a_round(0, 15.0), Paused(round=1, step=0)])
@@ -162,10 +162,10 @@ async def test_marked_runs_are_paused_and_resumed(tmp_path: Path, size: tuple[in
             await pilot.press(*["space"] * 6)
             await until_shown(app, "6 marked")
             await pilot.press("p")
-            await until(lambda: asked == [("pause", "work")])
-            asked.clear()
+            await until(lambda: commands == [("pause", "work")])
+            commands.clear()
             await pilot.press("r")
-            await until(lambda: sorted(asked) == [("resume", "alpha"), ("resume", "delta"), ("resume", "rest")])
+            await until(lambda: sorted(commands) == [("resume", "alpha"), ("resume", "delta"), ("resume", "rest")])
 
 
 @SIZES
@@ -233,11 +233,11 @@ async def test_a_run_with_a_worker_is_not_deleted_nor_renamed(tmp_path: Path) ->
             await until_shown(app, "RUNNING")
             await pilot.press("D")
             await until(
-                lambda: any("work cannot be deleted while its worker is alive" in told.message for told in app._notifications)
+                lambda: any("work cannot be deleted while its worker is alive" in toast.message for toast in app._notifications)
             )
             await pilot.press("R")
             await until(
-                lambda: any("work cannot be renamed while its worker is alive" in told.message for told in app._notifications)
+                lambda: any("work cannot be renamed while its worker is alive" in toast.message for toast in app._notifications)
             )
             assert isinstance(app.screen, RunsScreen)
     assert paths.root.is_dir()

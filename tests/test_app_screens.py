@@ -197,7 +197,7 @@ async def test_rounds_stop_and_kill_ask_first(tmp_path: Path, monkeypatch: pytes
             assert not killed
             await pilot.press("minus", "1", "enter")
             await until(lambda: killed)
-            assert [found.name for found in killed] == ["ruby-1"]
+            assert [each.name for each in killed] == ["ruby-1"]
     assert paths.commands.read_text().count("\n") == 2
 
 
@@ -364,7 +364,7 @@ async def test_the_palette_has_the_screens_actions(tmp_path: Path) -> None:
 
 
 def row(screen: NewRunScreen, key: str) -> FieldRow:
-    return next(found for found in screen.query(FieldRow) if found.key == key)
+    return next(each for each in screen.query(FieldRow) if each.key == key)
 
 
 @SIZES
@@ -425,13 +425,13 @@ async def test_folded_keys_open_and_count(tmp_path: Path) -> None:
         await until_shown(app, "✓ 10 rounds")
         screen = app.screen
         assert isinstance(screen, NewRunScreen)
-        before = {found.key for found in screen.query(FieldRow)}
+        before = {each.key for each in screen.query(FieldRow)}
         for fold in screen.query(Collapsible):
             fold.collapsed = False
         await until(lambda: len(screen.query(FieldRow)) > len(before))
         from core.recipe import field_help
 
-        await until(lambda: {found.key for found in screen.query(FieldRow)} == set(field_help()))
+        await until(lambda: {each.key for each in screen.query(FieldRow)} == set(field_help()))
         await until(lambda: row(screen, "architecture.hidden").query_one(Input).value == "256")
         row(screen, "architecture.hidden").query_one(Input).value = "250"
         await until_shown(app, "hidden = 250 is not a multiple of heads = 4")
@@ -452,10 +452,10 @@ async def test_a_name_that_is_taken_or_impossible(tmp_path: Path) -> None:
 
 
 async def test_start_runs_exactly_what_is_shown_and_goes_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[Path, Recipe, str | None]] = []
+    starts: list[tuple[Path, Recipe, str | None]] = []
 
     def start(checkpoints: Path, recipe: Recipe, name: str | None = None) -> RunPaths:
-        asked.append((checkpoints, recipe, name))
+        starts.append((checkpoints, recipe, name))
         return make_run(checkpoints, name or "auto", [*beginning(name or "auto"), step(0, 1, 3.25)])[0]
 
     monkeypatch.setattr(client, "start", start)
@@ -470,7 +470,7 @@ async def test_start_runs_exactly_what_is_shown_and_goes_live(tmp_path: Path, mo
         await pilot.press("ctrl+s")
         await until_shown(app, "[2 Live]")
         await until_shown(app, "loss 3.250")
-        assert asked == [(tmp_path, build_recipe({"pruning": {"scope": "global"}}), "mine")]
+        assert starts == [(tmp_path, build_recipe({"pruning": {"scope": "global"}}), "mine")]
 
 
 async def test_a_start_that_fails_leaves_the_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,9 +23,9 @@ ANY_KEY = "Any key closes this."
 def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where it is remembered; nobody was here before."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    found = first_start.marker()
-    assert tmp_path in found.parents
-    return found
+    file = first_start.marker()
+    assert tmp_path in file.parents
+    return file
 
 
 def app_in(folder: Path, text: str = "") -> CodepruneApp:

@@ -15,13 +15,13 @@ NUMBERS = st.floats(-LARGEST / 2, LARGEST / 2, allow_nan=False)
 @given(NUMBERS, st.floats(1e-9, 1e9), st.integers(2, 12))
 def test_ticks_are_few_even_and_on_the_axis(low: float, width: float, most: int) -> None:
     high = low + max(width, abs(low) * 1e-6)
-    found = ticks(low, high, most)
+    values = ticks(low, high, most)
     room = 1e-6 * (high - low)
-    assert len(found) <= most
-    assert all(low - room <= tick <= high + room for tick in found)
-    gaps = [after - before for before, after in pairwise(found)]
+    assert len(values) <= most
+    assert all(low - room <= tick <= high + room for tick in values)
+    gaps = [after - before for before, after in pairwise(values)]
     assert all(gap > 0 and math.isclose(gap, gaps[0], rel_tol=1e-3) for gap in gaps)
-    assert len(set(labels(found))) == len(found)
+    assert len(set(labels(values))) == len(values)
 
 
 def test_ticks_stand_where_one_expects_them() -> None:

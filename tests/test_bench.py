@@ -51,7 +51,7 @@ def test_the_loss_of_a_batch_is_the_padded_reference_s(model: CodeToText) -> Non
 
 
 def test_a_padded_step_trains(model: CodeToText, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.bench.reference.padded", lambda given, pad: padded(given, pad, 20, 16))
+    monkeypatch.setattr("core.bench.reference.padded", lambda examples, pad: padded(examples, pad, 20, 16))
     reference = PaddedTrainer(model, learning_rate=1e-3)
     losses = [reference.train_step(batch()) for _ in range(8)]
     assert losses[-1] < losses[0]
@@ -67,14 +67,14 @@ def test_the_slow_decoder_finds_what_the_fast_one_finds(model: CodeToText, beam:
 
 
 def test_the_peer_is_the_same_model(model: CodeToText) -> None:
-    bart, given = as_bart(model), batch()
+    bart, examples = as_bart(model), batch()
     with torch.no_grad():
         theirs = bart(
-            input_ids=given.sources, attention_mask=(given.sources != PAD).long(), decoder_input_ids=given.targets
+            input_ids=examples.sources, attention_mask=(examples.sources != PAD).long(), decoder_input_ids=examples.targets
         ).logits
-        ours, _ = model.target_logits(given.sources, given.targets)
-    assert torch.allclose(theirs[:, :-1][given.targets[:, 1:] != PAD], ours, atol=1e-5)
-    greedy = [found[0].tokens for found in beam_search(model, SOURCES, beam=1, max_length=8)]
+        ours, _ = model.target_logits(examples.sources, examples.targets)
+    assert torch.allclose(theirs[:, :-1][examples.targets[:, 1:] != PAD], ours, atol=1e-5)
+    greedy = [hypotheses[0].tokens for hypotheses in beam_search(model, SOURCES, beam=1, max_length=8)]
     assert generate(bart, SOURCES, beam=1, max_length=8) == greedy
 
 

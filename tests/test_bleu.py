@@ -126,12 +126,12 @@ def test_codexglue_file_is_read_line_by_line(tmp_path: Path) -> None:
 def test_files_are_scored_as_the_reference_does(tmp_path: Path) -> None:
     predictions = write(tmp_path / "out", "0\tfirst try\n0\tgets the user\n1\topens a file\tignored\n9\tnobody asked\n")
     references = write(tmp_path / "gold", "0\tgets the user\n1\topens the file\n1\topens a file for reading\n2\tnot predicted\n")
-    found = score_files(predictions, references)
+    scored = score_files(predictions, references)
     second = sentence_bleu("opens a file", ["opens the file", "opens a file for reading"])
-    assert found.bleu.sentences == (pytest.approx(100, abs=1e-9), second)
-    assert found.bleu.score == pytest.approx((100 + second) / 2)
-    assert found.missing == ("2",)
-    assert found.unknown == ("9",)
+    assert scored.bleu.sentences == (pytest.approx(100, abs=1e-9), second)
+    assert scored.bleu.score == pytest.approx((100 + second) / 2)
+    assert scored.missing == ("2",)
+    assert scored.unknown == ("9",)
 
 
 def test_files_without_a_common_id_are_refused(tmp_path: Path) -> None:
@@ -151,8 +151,8 @@ def test_lines_without_ids_are_refused(tmp_path: Path) -> None:
 
 
 def test_comments_that_are_all_empty_are_scored(tmp_path: Path) -> None:
-    found = score_files(write(tmp_path / "out", "0\t\n1\n"), write(tmp_path / "gold", "0\tgets the user\n1\topens\n"))
-    assert (len(found.bleu.sentences), found.missing, found.unknown) == (2, (), ())
+    scored = score_files(write(tmp_path / "out", "0\t\n1\n"), write(tmp_path / "gold", "0\tgets the user\n1\topens\n"))
+    assert (len(scored.bleu.sentences), scored.missing, scored.unknown) == (2, (), ())
 
 
 def test_a_pipe_as_file_of_comments_is_refused_at_once(tmp_path: Path) -> None:

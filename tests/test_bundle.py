@@ -62,9 +62,9 @@ def test_a_recipe_is_a_file_before_it_is_a_name(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "demo").rmdir()
     (tmp_path / "demo").write_text("")
     assert bundle.recipe_file(Path("demo")) == Path("demo")
-    for given, reason in (("demmo", "there is no such file"), (".", "it is a folder")):
-        with pytest.raises(RecipeError, match=f"Cannot read the recipe {given}: {reason}.*demo, demo-finetune, demo-pretrain"):
-            bundle.recipe_file(Path(given))
+    for name, reason in (("demmo", "there is no such file"), (".", "it is a folder")):
+        with pytest.raises(RecipeError, match=f"Cannot read the recipe {name}: {reason}.*demo, demo-finetune, demo-pretrain"):
+            bundle.recipe_file(Path(name))
 
 
 def test_the_models_are_described_without_torch() -> None:
@@ -107,9 +107,11 @@ def test_a_bundled_run_is_never_written_to(command: Callable[[RunPaths], object]
     example = bundle.example()
     assert example is not None
     before = snapshot(example.root)
-    with pytest.raises(RunError, match="example-run came with codeprune-tui as an example: it can be read, not changed") as told:
+    with pytest.raises(
+        RunError, match="example-run came with codeprune-tui as an example: it can be read, not changed"
+    ) as caught:
         command(example)
-    assert told.value.fix.endswith("press d under 1 Runs, or: codeprune-tui run demo")
+    assert caught.value.fix.endswith("press d under 1 Runs, or: codeprune-tui run demo")
     assert snapshot(example.root) == before
 
 

@@ -39,11 +39,11 @@ def test_a_bundled_model_is_small_half_precision_and_documented(name: str) -> No
 
 def test_ruby_mini_is_above_the_name_floor_where_that_can_tell() -> None:
     """On the bundled corpus, which it was not trained on; smoothed BLEU-4 cannot tell."""
-    asked = Evaluation(split="valid", rows=0, beam=10, max_length=48)
-    found = evaluate_model(str(BUNDLED / "ruby-mini"), str(BUNDLED / "demo-ruby"), asked, device="cpu")
-    assert found.scores.corpus_bleu > found.floors.name.corpus_bleu
-    assert found.scores.chrf > found.floors.name.chrf
-    assert len(set(found.predictions)) > len(found.predictions) / 2  # it speaks of the code, not always the same
+    settings = Evaluation(split="valid", rows=0, beam=10, max_length=48)
+    evaluation = evaluate_model(str(BUNDLED / "ruby-mini"), str(BUNDLED / "demo-ruby"), settings, device="cpu")
+    assert evaluation.scores.corpus_bleu > evaluation.floors.name.corpus_bleu
+    assert evaluation.scores.chrf > evaluation.floors.name.chrf
+    assert len(set(evaluation.predictions)) > len(evaluation.predictions) / 2  # it speaks of the code, not always the same
 
 
 @pytest.mark.slow

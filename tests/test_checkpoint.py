@@ -85,50 +85,50 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 
 def test_what_changes_while_it_is_written_is_saved_as_it_was(tmp_path: Path, slow_disk: threading.Event) -> None:
-    weight, told = torch.zeros(5), []
-    writer = CheckpointWriter(tmp_path, lambda facts: told.append(facts["step"]))
+    weight, written = torch.zeros(5), []
+    writer = CheckpointWriter(tmp_path, lambda facts: written.append(facts["step"]))
     writer.write({"weight": weight}, {"step": 1})
     weight += 1
     writer.poll()
-    assert told == []
+    assert written == []
     assert load_checkpoint(tmp_path) is None
     slow_disk.set()
     writer.settle()
-    assert told == [1]
+    assert written == [1]
     loaded = load_checkpoint(tmp_path)
     assert loaded is not None
     assert loaded.tensors["weight"].tolist() == [0.0] * 5
 
 
 def test_checkpoints_follow_one_another(tmp_path: Path, slow_disk: threading.Event) -> None:
-    told: list[object] = []
-    writer = CheckpointWriter(tmp_path, lambda facts: told.append(facts["step"]))
+    written: list[object] = []
+    writer = CheckpointWriter(tmp_path, lambda facts: written.append(facts["step"]))
     slow_disk.set()
     for step in range(4):
         writer.write({"weight": torch.full((3,), float(step))}, {"step": step})
-        assert told == list(range(step))
+        assert written == list(range(step))
     writer.settle()
     writer.settle()
-    assert told == [0, 1, 2, 3]
+    assert written == [0, 1, 2, 3]
     assert checkpoint_facts(tmp_path) == {"step": 3}
 
 
 def test_a_disk_that_fails_is_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*given: object) -> None:
+    def fail(*arguments: object) -> None:
         raise OSError("no space left")
 
     monkeypatch.setattr(checkpoint, "save_checkpoint", fail)
-    told: list[object] = []
-    writer = CheckpointWriter(tmp_path, told.append)
+    written: list[object] = []
+    writer = CheckpointWriter(tmp_path, written.append)
     writer.write({"weight": torch.zeros(3)}, {"step": 1})
     with pytest.raises(OSError, match="no space left"):
         writer.settle()
-    assert told == []
+    assert written == []
 
 
 def test_without_memory_for_a_copy_it_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint.psutil, "virtual_memory", lambda: SimpleNamespace(available=20))
-    told: list[object] = []
-    CheckpointWriter(tmp_path, told.append).write({"weight": torch.zeros(3)}, {"step": 1})
-    assert told == [{"step": 1}]
+    written: list[object] = []
+    CheckpointWriter(tmp_path, written.append).write({"weight": torch.zeros(3)}, {"step": 1})
+    assert written == [{"step": 1}]
     assert checkpoint_facts(tmp_path) == {"step": 1}

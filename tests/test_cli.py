@@ -327,10 +327,10 @@ RUN_KEYS = {
 
 def test_the_json_of_all_runs_keeps_its_schema(tmp_path: Path, run_cli: Cli) -> None:
     finished(tmp_path / "there")
-    found = json.loads(run_cli("--checkpoints", "there", "status", "--json").out)
-    assert set(found) == {"schema", "checkpoints", "runs"}
-    assert found["schema"] == 1
-    (run,) = found["runs"]
+    listing = json.loads(run_cli("--checkpoints", "there", "status", "--json").out)
+    assert set(listing) == {"schema", "checkpoints", "runs"}
+    assert listing["schema"] == 1
+    (run,) = listing["runs"]
     assert set(run) == RUN_KEYS
     assert (run["name"], run["state"], run["kind"], run["bleu"], run["round"]) == ("mine", "DONE", "lottery", None, -1)
     assert run["path"] == str((tmp_path / "there" / "mine").resolve())  # whoever reads it may stand elsewhere
@@ -399,9 +399,9 @@ def test_status_survives_damaged_runs(tmp_path: Path, run_cli: Cli) -> None:
 def test_compare_prints_a_table_or_csv(tmp_path: Path, run_cli: Cli) -> None:
     for name in ("a", "b"):
         make_run(tmp_path / "checkpoints", name, whole_run(name))
-    found = run_cli("compare", "a", "b")
-    assert found.code == 0
-    lines = [line.split() for line in found.out.splitlines()]
+    result = run_cli("compare", "a", "b")
+    assert result.code == 0
+    lines = [line.split() for line in result.out.splitlines()]
     assert len(lines) == 9
     assert lines[6] == ["b", "1", "30", "%", "14.00", "2.80", "22.40", "13.16", "8.75", "+0.84", "not", "measured", "200", "–"]
     rows = list(csv.DictReader(run_cli("compare", "b", "--csv").out.splitlines()))
@@ -412,9 +412,9 @@ def test_compare_prints_a_table_or_csv(tmp_path: Path, run_cli: Cli) -> None:
 
 def test_compare_without_results_says_so(tmp_path: Path, run_cli: Cli) -> None:
     make_run(tmp_path / "checkpoints", "new", [])
-    found = run_cli("compare", "new")
-    assert (found.code, found.out) == (0, "")
-    assert "No complete round yet: new" in found.err
+    result = run_cli("compare", "new")
+    assert (result.code, result.out) == (0, "")
+    assert "No complete round yet: new" in result.err
     assert run_cli("compare", "new", "--csv").out.startswith("run,round,sparsity,bleu")
 
 
@@ -428,7 +428,7 @@ def test_follow_needs_a_run(run_cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "asked", "way_out"),
+    ("command", "kind", "way_out"),
     [
         ("pretrain", "lottery", "codeprune-tui run mine.toml, or set the kind: --set kind=pretrain"),
         ("pretrain", "finetune", "codeprune-tui finetune mine.toml, or set the kind: --set kind=pretrain"),
@@ -436,12 +436,12 @@ def test_follow_needs_a_run(run_cli: Cli) -> None:
         ("finetune", "lottery", "codeprune-tui run mine.toml, or set the kind: --set kind=finetune"),
     ],
 )
-def test_pretrain_and_finetune_refuse_other_kinds(tmp_path: Path, run_cli: Cli, command: str, asked: str, way_out: str) -> None:
-    recipe_file(tmp_path, f'kind = "{asked}"\n')
+def test_pretrain_and_finetune_refuse_other_kinds(tmp_path: Path, run_cli: Cli, command: str, kind: str, way_out: str) -> None:
+    recipe_file(tmp_path, f'kind = "{kind}"\n')
     result = run_cli(command, "mine.toml")
     assert (result.code, result.out) == (3, "")
     assert result.err == (
-        f'Error: mine.toml asks for kind = "{asked}", but this command only takes "{command}". Start it with: {way_out}\n'
+        f'Error: mine.toml asks for kind = "{kind}", but this command only takes "{command}". Start it with: {way_out}\n'
     )
     assert not (tmp_path / "checkpoints").exists()
 
@@ -738,7 +738,7 @@ def test_plain_makes_text_harmless() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "wanted"),
+    ("arguments", "expected"),
     [
         (["demo"], (True, False)),
         (["demo", "--low-bandwidth"], (True, True)),
@@ -749,7 +749,7 @@ def test_plain_makes_text_harmless() -> None:
     ids=str,
 )
 def test_low_bandwidth_reaches_the_app_however_it_is_opened(
-    run_cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: list[str], wanted: tuple[bool, bool]
+    run_cli: Cli, monkeypatch: pytest.MonkeyPatch, arguments: list[str], expected: tuple[bool, bool]
 ) -> None:
     opened = []
 
@@ -760,4 +760,4 @@ def test_low_bandwidth_reaches_the_app_however_it_is_opened(
     for stream in (sys.stdin, sys.stdout):
         monkeypatch.setattr(stream, "isatty", lambda: True)
     assert run_cli(*arguments).code == 0
-    assert opened == [wanted]
+    assert opened == [expected]

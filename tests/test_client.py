@@ -57,9 +57,9 @@ def happened(paths: RunPaths, kind: type) -> bool:
 
 @pytest.fixture
 def paths(tmp_path: Path) -> Iterator[RunPaths]:
-    made = create_run(tmp_path / "checkpoints", "mine", Recipe())
-    yield made
-    if is_held(made) and (started := client.newest_start(made)):
+    new = create_run(tmp_path / "checkpoints", "mine", Recipe())
+    yield new
+    if is_held(new) and (started := client.newest_start(new)):
         os.kill(started.pid, signal.SIGKILL)
 
 
@@ -304,11 +304,11 @@ def test_start_makes_names_and_anchors_paths(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     shutil.copytree(bundle.folder() / "ruby-mini", tmp_path / "models" / "tiny code")
     shutil.copytree(bundle.folder() / "demo-ruby", tmp_path / "rows")
-    asked = build_recipe({"model": {"path": "models/tiny code"}, "data": {"path": "rows"}, "pruning": {"scope": "global"}})
+    recipe = build_recipe({"model": {"path": "models/tiny code"}, "data": {"path": "rows"}, "pruning": {"scope": "global"}})
     checkpoints = tmp_path / "runs"
-    first = client.start(checkpoints, asked, command=stand_in("instant"))
-    second = client.start(checkpoints, asked, command=stand_in("instant"))
-    named = client.start(checkpoints, asked, "chosen", command=stand_in("instant"))
+    first = client.start(checkpoints, recipe, command=stand_in("instant"))
+    second = client.start(checkpoints, recipe, command=stand_in("instant"))
+    named = client.start(checkpoints, recipe, "chosen", command=stand_in("instant"))
     assert [paths.name for paths in (first, second, named)] == [
         "tiny-code-magnitude-global-1",
         "tiny-code-magnitude-global-2",
@@ -317,13 +317,13 @@ def test_start_makes_names_and_anchors_paths(tmp_path: Path, monkeypatch: pytest
     written = load_recipe(first.recipe)
     assert written.model.path == str(tmp_path / "models" / "tiny code")
     assert written.data.path == str(tmp_path / "rows")
-    assert written.pruning == asked.pruning
+    assert written.pruning == recipe.pruning
     with pytest.raises(RunError, match="There is already something at"):
-        client.start(checkpoints, asked, "chosen", command=stand_in("instant"))
+        client.start(checkpoints, recipe, "chosen", command=stand_in("instant"))
 
 
 @pytest.mark.parametrize(
-    ("given", "kind", "problem"),
+    ("sections", "kind", "problem"),
     [
         (
             {"data": {"path": "/no/such/data"}},
@@ -339,26 +339,26 @@ def test_start_makes_names_and_anchors_paths(tmp_path: Path, monkeypatch: pytest
     ],
 )
 def test_a_recipe_whose_sources_are_not_there_makes_no_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, object], kind: type[CodepruneError], problem: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, object], kind: type[CodepruneError], problem: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "config.json").write_text("{}")
     with pytest.raises(kind, match=re.escape(problem)) as caught:
-        client.start(tmp_path / "runs", build_recipe(given), command=stand_in("instant"))
+        client.start(tmp_path / "runs", build_recipe(sections), command=stand_in("instant"))
     assert caught.value.fix
     assert not (tmp_path / "runs").exists()
 
 
 def test_the_name_of_a_hub_passes_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    asked = build_recipe({"model": {"path": "microsoft/codebert-base"}, "data": {"path": "google/code_x_glue_ct_code_to_text"}})
-    assert client.start(tmp_path / "runs", asked, command=stand_in("instant")).recipe.is_file()
+    recipe = build_recipe({"model": {"path": "microsoft/codebert-base"}, "data": {"path": "google/code_x_glue_ct_code_to_text"}})
+    assert client.start(tmp_path / "runs", recipe, command=stand_in("instant")).recipe.is_file()
 
 
 @pytest.mark.parametrize(
-    ("given", "stem"),
+    ("sections", "stem"),
     [
         ({}, "ruby-mini-magnitude-layerwise"),
         ({"kind": "finetune", "model": {"path": "new"}}, "new-finetune"),
@@ -367,8 +367,8 @@ def test_the_name_of_a_hub_passes_unasked(tmp_path: Path, monkeypatch: pytest.Mo
         ({"model": {"path": "a/.ünï\x1bcode" + "x" * 100}}, "n-code" + "x" * 54 + "-magnitude-layerwise"),
     ],
 )
-def test_default_stems_are_good_names(given: dict[str, object], stem: str) -> None:
-    assert client.default_stem(build_recipe(given)) == stem
+def test_default_stems_are_good_names(sections: dict[str, object], stem: str) -> None:
+    assert client.default_stem(build_recipe(sections)) == stem
 
 
 def test_paths_that_are_nowhere_stay_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,9 +381,9 @@ def test_paths_that_are_nowhere_stay_as_given(tmp_path: Path, monkeypatch: pytes
 
 def test_bundled_paths_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = Path(client.local_path("checkpoints/bundled/demo-ruby"))
-    assert found.is_absolute()
-    assert found.is_dir()
+    path = Path(client.local_path("checkpoints/bundled/demo-ruby"))
+    assert path.is_absolute()
+    assert path.is_dir()
     (tmp_path / "checkpoints" / "bundled" / "demo-ruby").mkdir(parents=True)
     assert client.local_path("checkpoints/bundled/demo-ruby") == str(tmp_path / "checkpoints" / "bundled" / "demo-ruby")
 

@@ -27,8 +27,8 @@ FLOORS = {"name": {"bleu": 13.0, "chrf": 16.0}, "constant": {"bleu": 8.0}}
 
 def result(run: str, number: int, bleu: float | None, **other: object) -> Result:
     scores = {} if bleu is None else {"bleu": bleu, "chrf": 2 * bleu}
-    found = Result(run, number, 0.3 * number, scores, FLOORS, (4 - number) * 1_000_000, "valid", 200, 20.0)
-    return replace(found, **other)  # type: ignore[arg-type]
+    usual = Result(run, number, 0.3 * number, scores, FLOORS, (4 - number) * 1_000_000, "valid", 200, 20.0)
+    return replace(usual, **other)  # type: ignore[arg-type]
 
 
 def runs() -> dict[str, tuple[Result, ...]]:
@@ -50,30 +50,30 @@ def test_the_newest_lottery_runs_with_results_are_compared_at_first() -> None:
 
 @pytest.mark.parametrize(("axis", "places"), [("sparsity", [0, 30, 60]), ("round", [0, 1, 2]), ("size", [4.0, 3.0, 2.0])])
 def test_curves_along_each_axis(axis: str, places: list[float]) -> None:
-    found = picture(runs(), AXES[axis], "bleu")
-    assert [curve.run for curve in found.curves] == ["b", "a"]
-    assert [x for x, _ in found.curves[0].points] == pytest.approx(places)
-    assert [y for _, y in found.curves[0].points] == [15.0, 14.0, 13.0]
+    drawn = picture(runs(), AXES[axis], "bleu")
+    assert [curve.run for curve in drawn.curves] == ["b", "a"]
+    assert [x for x, _ in drawn.curves[0].points] == pytest.approx(places)
+    assert [y for _, y in drawn.curves[0].points] == [15.0, 14.0, 13.0]
     dense = (Level("dense", 15.0, (0,)), Level("dense", 14.0, (1,)))
-    assert found.levels == (*dense, Level("name", 13.0, (0, 1)), Level("constant", 8.0, (0, 1)))
-    assert found.shares_floors
-    assert found.note == ""
-    assert found.whole == (axis == "round")
+    assert drawn.levels == (*dense, Level("name", 13.0, (0, 1)), Level("constant", 8.0, (0, 1)))
+    assert drawn.shares_floors
+    assert drawn.note == ""
+    assert drawn.whole == (axis == "round")
 
 
 def test_other_scores_have_their_own_levels() -> None:
-    found = picture(runs(), AXES["sparsity"], "chrf")
-    assert found.title == "chrF by sparsity %"
-    assert found.levels == (Level("dense", 30.0, (0,)), Level("dense", 28.0, (1,)), Level("name", 16.0, (0, 1)))
+    drawn = picture(runs(), AXES["sparsity"], "chrf")
+    assert drawn.title == "chrF by sparsity %"
+    assert drawn.levels == (Level("dense", 30.0, (0,)), Level("dense", 28.0, (1,)), Level("name", 16.0, (0, 1)))
     assert picture(runs(), AXES["sparsity"], "corpus_bleu").curves[0].points == ()
 
 
 def test_different_rows_are_told() -> None:
     results = runs()
-    results["a"] = tuple(replace(found, rows=50) for found in results["a"])
+    results["a"] = tuple(replace(each, rows=50) for each in results["a"])
     assert picture(results, AXES["round"], "bleu").note.startswith("Scored on different rows")
     results = runs()
-    results["a"] = tuple(replace(found, floors={"name": {"bleu": 11.0}}) for found in results["a"])
+    results["a"] = tuple(replace(each, floors={"name": {"bleu": 11.0}}) for each in results["a"])
     assert picture(results, AXES["round"], "bleu").note.startswith("Scored on different rows")
 
 
@@ -81,26 +81,26 @@ def on_other_rows() -> dict[str, tuple[Result, ...]]:
     """The two runs, "a" on rows where the constant sentence scores more than the name, and both less than elsewhere."""
     results = runs()
     floors = {"name": {"bleu": 9.0}, "constant": {"bleu": 11.0}}
-    return {**results, "a": tuple(replace(found, floors=floors, rows=50) for found in results["a"])}
+    return {**results, "a": tuple(replace(each, floors=floors, rows=50) for each in results["a"])}
 
 
 def test_floors_belong_to_the_runs_that_share_their_rows() -> None:
-    found = picture(on_other_rows(), AXES["round"], "bleu")
-    assert not found.shares_floors
-    assert found.floors == (
+    drawn = picture(on_other_rows(), AXES["round"], "bleu")
+    assert not drawn.shares_floors
+    assert drawn.floors == (
         Level("name", 13.0, (0,)),
         Level("constant", 8.0, (0,)),
         Level("name", 9.0, (1,)),
         Level("constant", 11.0, (1,)),
     )
     # The highest floor of each, in its run's colour and with its marker; the dense line is the chosen run's.
-    assert lines(found, 1) == [
+    assert lines(drawn, 1) == [
         ("■ dense", COLOURS[1], 14.0),
         ("● name", COLOURS[0], 13.0),
         ("■ constant", COLOURS[1], 11.0),
     ]
-    assert lines(found, None) == lines(found, 1)[1:]
-    text = legend(found, 78).plain
+    assert lines(drawn, None) == lines(drawn, 1)[1:]
+    text = legend(drawn, 78).plain
     assert "● name 13.00, constant 8.00" in text
     assert "■ name 9.00, constant 11.00" in text
     assert "─ " not in text, "no line is everybody's"
@@ -119,17 +119,17 @@ def test_a_score_is_held_against_the_highest_floor_on_its_own_rows() -> None:
 
 def test_a_run_without_floors_gets_nobody_elses() -> None:
     results = runs()
-    results["a"] = tuple(replace(found, floors={}) for found in results["a"])
-    found = picture(results, AXES["round"], "bleu")
-    assert found.floors == (Level("name", 13.0, (0,)), Level("constant", 8.0, (0,)))
-    assert "■ floors not known" in legend(found, 78).plain
+    results["a"] = tuple(replace(drawn, floors={}) for drawn in results["a"])
+    drawn = picture(results, AXES["round"], "bleu")
+    assert drawn.floors == (Level("name", 13.0, (0,)), Level("constant", 8.0, (0,)))
+    assert "■ floors not known" in legend(drawn, 78).plain
 
 
 def test_one_dense_score_of_all_runs_is_one_line() -> None:
-    results = {"b": runs()["b"], "c": tuple(replace(found, run="c") for found in runs()["b"])}
-    found = picture(results, AXES["round"], "bleu")
-    assert found.dense == (Level("dense", 15.0, (0, 1)),)
-    assert lines(found, None)[0] == ("dense", LEVELS["dense"], 15.0)
+    results = {"b": runs()["b"], "c": tuple(replace(drawn, run="c") for drawn in runs()["b"])}
+    drawn = picture(results, AXES["round"], "bleu")
+    assert drawn.dense == (Level("dense", 15.0, (0, 1)),)
+    assert lines(drawn, None)[0] == ("dense", LEVELS["dense"], 15.0)
 
 
 def test_rounds_of_one_run_on_different_rows_are_told() -> None:
@@ -142,10 +142,10 @@ def test_rounds_of_one_run_on_different_rows_are_told() -> None:
 
 def test_a_run_without_sizes_is_told() -> None:
     results = runs()
-    results["a"] = tuple(replace(found, size_bytes=None) for found in results["a"])
-    found = picture(results, AXES["size"], "bleu")
-    assert found.curves[1].points == ()
-    assert found.note == "a cannot be drawn: an older version wrote them."
+    results["a"] = tuple(replace(drawn, size_bytes=None) for drawn in results["a"])
+    drawn = picture(results, AXES["size"], "bleu")
+    assert drawn.curves[1].points == ()
+    assert drawn.note == "a cannot be drawn: an older version wrote them."
     assert picture(results, AXES["round"], "bleu").note == ""
 
 
@@ -153,10 +153,10 @@ def test_every_column_sorts_both_ways_and_what_is_unknown_comes_last() -> None:
     results = runs()
     results["b"] = (*results["b"], result("b", 3, None, size_bytes=None))
     up = in_order(results, "bleu", down=False)
-    assert [(found.run, found.round) for found in up] == [("b", 2), ("b", 1), ("a", 0), ("b", 0), ("a", 1), ("b", 3)]
+    assert [(each.run, each.round) for each in up] == [("b", 2), ("b", 1), ("a", 0), ("b", 0), ("a", 1), ("b", 3)]
     down = in_order(results, "bleu", down=True)
-    assert [(found.run, found.round) for found in down] == [("b", 0), ("a", 1), ("b", 1), ("a", 0), ("b", 2), ("b", 3)]
-    assert [found.run for found in in_order(results, "run", down=False)] == ["a", "a", "b", "b", "b", "b"]
+    assert [(each.run, each.round) for each in down] == [("b", 0), ("a", 1), ("b", 1), ("a", 0), ("b", 2), ("b", 3)]
+    assert [each.run for each in in_order(results, "run", down=False)] == ["a", "a", "b", "b", "b", "b"]
     assert in_order(results, "size", down=False)[-1].round == 3
     for column in COLUMNS:
         assert len(in_order(results, column, down=True)) == 6
@@ -202,10 +202,10 @@ def test_a_window_stays_inside_of_its_axis() -> None:
 def test_times_from_different_settings_are_told_on_their_axis_only() -> None:
     results = runs()
     for name in results:
-        results[name] = tuple(replace(found, ms_per_token=2.5, decoded_on=f"cpu, beam {name}") for found in results[name])
-    found = picture(results, AXES["latency"], "bleu")
-    assert found.note == "Times from different settings do not compare: cpu, beam a; cpu, beam b."
-    assert found.curves[0].points[0] == (2.5, 15.0)
+        results[name] = tuple(replace(drawn, ms_per_token=2.5, decoded_on=f"cpu, beam {name}") for drawn in results[name])
+    drawn = picture(results, AXES["latency"], "bleu")
+    assert drawn.note == "Times from different settings do not compare: cpu, beam a; cpu, beam b."
+    assert drawn.curves[0].points[0] == (2.5, 15.0)
     assert picture(results, AXES["size"], "bleu").note == ""
 
 

@@ -85,12 +85,12 @@ def test_what_cannot_be_told_is_none(tmp_path: Path) -> None:
 
 def tensor_bytes(root: Path) -> int:
     """Bytes of everything in safetensors files but their headers."""
-    found = 0
+    size = 0
     for path in root.rglob("*.safetensors"):
         with path.open("rb") as file:
             (header,) = struct.unpack("<Q", file.read(8))
-        found += path.stat().st_size - 8 - header
-    return found
+        size += path.stat().st_size - 8 - header
+    return size
 
 
 KINDS: dict[str, dict[str, object]] = {
@@ -126,13 +126,13 @@ def test_a_finished_run_takes_up_what_was_told_and_as_long_as_its_own_pace_says(
     assert isinstance(last.what, RunFinished)
     pace = measure(paths, first.what.host)
     assert pace is not None
-    told = predict(recipe, ("run",), pace)
+    estimate = predict(recipe, ("run",), pace)
     took = last.time - first.time
-    assert told.total_s is not None
-    assert told.at_most == (kind == "picked")
-    if told.at_most:  # a best measurement that was the last one need not be made again
-        assert took * 0.95 - 0.05 <= told.total_s <= took + recipe.rounds * 8 / pace.rows_per_s + 8 / pace.rows_per_s + 0.05
+    assert estimate.total_s is not None
+    assert estimate.at_most == (kind == "picked")
+    if estimate.at_most:  # a best measurement that was the last one need not be made again
+        assert took * 0.95 - 0.05 <= estimate.total_s <= took + recipe.rounds * 8 / pace.rows_per_s + 8 / pace.rows_per_s + 0.05
     else:
-        assert told.total_s == pytest.approx(took, rel=0.05, abs=0.05)
-    assert Timings(tmp_path, first.what.host).estimate(recipe) == told
+        assert estimate.total_s == pytest.approx(took, rel=0.05, abs=0.05)
+    assert Timings(tmp_path, first.what.host).estimate(recipe) == estimate
     assert Timings(tmp_path, "elsewhere").estimate(recipe) is None

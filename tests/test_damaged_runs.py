@@ -220,8 +220,8 @@ def test_the_command_line_lists_it_and_the_others(checkpoints: Path) -> None:
     assert "a is damaged: events.jsonl: Too many levels of symbolic links" in text
     lines = {line.split()[0]: line.split()[1] for line in text.splitlines()[1:4]}
     assert lines == {"a": "DAMAGED", "bad": "DAMAGED", "good": "DONE"}
-    found = subprocess.run([*words, "--json"], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT).stdout
-    assert {run["name"]: bool(run["damage"]) for run in json.loads(found)["runs"]} == {"a": True, "bad": True, "good": False}
+    listing = subprocess.run([*words, "--json"], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT).stdout
+    assert {run["name"]: bool(run["damage"]) for run in json.loads(listing)["runs"]} == {"a": True, "bad": True, "good": False}
     for name in ("a", "bad", "good"):
         done = subprocess.run([*words, name], capture_output=True, text=True, timeout=60, cwd=ROOT)
         assert "Traceback" not in done.stderr

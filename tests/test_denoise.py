@@ -52,9 +52,9 @@ def test_about_the_stated_share_is_hidden() -> None:
 
 
 def test_comments_are_written_from_code_and_texts_from_their_rest() -> None:
-    found = denoisings([[0, 7, 2], [0, 2]], [[0, 8, 2], [0, 9, 2]], [[0, 7, 2, 8, 2], [0, 9, 2]])
+    pairs = denoisings([[0, 7, 2], [0, 2]], [[0, 8, 2], [0, 9, 2]], [[0, 7, 2, 8, 2], [0, 9, 2]])
     comment = Denoising([0, 8, 2], [0, 7, 2])
-    assert found == [Denoising([0, 7, 2, 8, 2], None), Denoising([0, 9, 2], None), *[comment] * COMMENT_REPEATS]
+    assert pairs == [Denoising([0, 7, 2, 8, 2], None), Denoising([0, 9, 2], None), *[comment] * COMMENT_REPEATS]
     assert comment.draw(np.random.default_rng(0), MASK, SPECIAL) == ([0, 8, 2], [0, 7, 2])
 
 
@@ -78,8 +78,8 @@ def test_it_can_be_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_model_that_was_fine_tuned_from_it_counts_as_fine_tuned(tmp_path: Path) -> None:
     pre = make(tmp_path, objective="denoise")
     assert worker.main([str(pre.root)]) == 0
-    asked = {"kind": "finetune", "model": {"path": str(pre.round(0))}, "training": {"steps": 2, "dropout": 0.25}}
-    fine = make(tmp_path, "fine", **asked)
+    sections = {"kind": "finetune", "model": {"path": str(pre.round(0))}, "training": {"steps": 2, "dropout": 0.25}}
+    fine = make(tmp_path, "fine", **sections)
     assert worker.main([str(fine.root)]) == 0
     assert is_finetuned(fine.round(0))
     assert load_model(fine.round(0)).config.decoder_dropout == 0.25

@@ -70,13 +70,13 @@ def test_a_seed_drops_the_same_states_and_attention_weights(precision: str) -> N
     """What a run learned with transformers' encoder, it learns again: the same bits, dropout included."""
     model = small_model(hidden_dropout_prob=0.3, attention_probs_dropout_prob=0.2).train()
     theirs = transformers_own(model.encoder, model.config, "eager").train()
-    found = []
+    encoded = []
     for encode in (lambda sources: model.encode(sources).states, lambda sources: states(theirs, sources)):
         torch.manual_seed(4)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            found.append(encode(SOURCES))
-        found[-1].float().square().sum().backward()
-    assert torch.equal(*found)
+            encoded.append(encode(SOURCES))
+        encoded[-1].float().square().sum().backward()
+    assert torch.equal(*encoded)
     for (name, mine), other in zip(model.encoder.named_parameters(), theirs.parameters(), strict=True):
         assert name.startswith("pooler") or torch.equal(mine.grad, other.grad), name  # type: ignore[arg-type]  # both are there
 

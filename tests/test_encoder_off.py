@@ -89,15 +89,15 @@ def test_the_time_left_counts_the_second_look_at_round_0() -> None:
 
 def test_every_round_has_its_runs_floor_from_either_source(tmp_path: Path) -> None:
     paths, _ = make_run(tmp_path, "run", with_encoder_off(whole_run(), IDLE))
-    told = ResultsReader(paths).poll()
-    assert [found.floors["encoder_off"]["chrf"] for found in told] == [pytest.approx(23.5)] * 4
-    assert all(found.dense_less["chrf"] == Difference(0.5, -0.2, 1.2) for found in told)
+    results = ResultsReader(paths).poll()
+    assert [each.floors["encoder_off"]["chrf"] for each in results] == [pytest.approx(23.5)] * 4
+    assert all(each.dense_less["chrf"] == Difference(0.5, -0.2, 1.2) for each in results)
     facts = {"scores": {"bleu": 1.0}, "encoder_off": {"scores": {"chrf": 7.0}, "dense_less": {"chrf": {"value": 1, "low": 0.5}}}}
     (paths.round(0) / "metrics.json").write_text(json.dumps(facts))  # damaged: half an interval is none
-    for found in ResultsReader(paths).poll():
-        assert found.floors["encoder_off"] == {"chrf": 7.0}
-        assert found.dense_less == {}
-    line = next(csv.DictReader(io.StringIO(to_csv(told))))
+    for each in ResultsReader(paths).poll():
+        assert each.floors["encoder_off"] == {"chrf": 7.0}
+        assert each.dense_less == {}
+    line = next(csv.DictReader(io.StringIO(to_csv(results))))
     assert float(line["floor_encoder_off_chrf"]) == pytest.approx(23.5)
     assert float(line["chrf_dense_less_encoder_off"]) == 0.5
     assert float(line["chrf_dense_less_encoder_off_low"]) == -0.2
@@ -175,12 +175,12 @@ def test_what_evaluate_prints() -> None:
     less = {name: Difference(0.5, -0.2, 1.2) for name in ("bleu", "corpus_bleu", "chrf", "rouge_l")}
     off = EncoderOff(Scores(1.0, 2.0, 3.0, 4.0), {"chrf": Interval(3.0, 2.5, 3.5)}, less, 1.0)
     decoded = Decoded(tuple(texts), 20, 1.0, 4)
-    found = Evaluation(rows, tuple(texts), scored(counted), floors_of(rows), {}, 1.0, decoded, counted, off)
-    lines = tables.evaluation(found, "mine").splitlines()
+    evaluation = Evaluation(rows, tuple(texts), scored(counted), floors_of(rows), {}, 1.0, decoded, counted, off)
+    lines = tables.evaluation(evaluation, "mine").splitlines()
     assert lines[0].startswith("A study of this model can say nothing about pruning the encoder: model less encoder off is +0.50")
     assert next(line for line in lines if line.startswith("floor: encoder off")).split()[-4:] == ["1.00", "2.00", "3.00", "4.00"]
     assert next(line for line in lines if line.startswith("model less")).count("+0.50 (−0.20 to +1.20)") == 4
-    told = json.loads(tables.evaluation_json(found, {}))["encoder_off"]
-    assert told["scores"] == {"bleu": 1.0, "corpus_bleu": 2.0, "chrf": 3.0, "rouge_l": 4.0}
-    assert told["dense_less"]["chrf"] == {"value": 0.5, "low": -0.2, "high": 1.2}
-    assert "encoder_off" not in json.loads(tables.evaluation_json(replace(found, encoder_off=None), {}))
+    printed = json.loads(tables.evaluation_json(evaluation, {}))["encoder_off"]
+    assert printed["scores"] == {"bleu": 1.0, "corpus_bleu": 2.0, "chrf": 3.0, "rouge_l": 4.0}
+    assert printed["dense_less"]["chrf"] == {"value": 0.5, "low": -0.2, "high": 1.2}
+    assert "encoder_off" not in json.loads(tables.evaluation_json(replace(evaluation, encoder_off=None), {}))

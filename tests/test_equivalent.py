@@ -36,10 +36,10 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{NO_WORKER}" "$@"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    here = tmp_path / "here"
+    current = tmp_path / "here"
     for folder in ("my model", "data"):
-        (here / folder).mkdir(parents=True)
-    monkeypatch.chdir(here)
+        (current / folder).mkdir(parents=True)
+    monkeypatch.chdir(current)
     return {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
 
 
@@ -51,9 +51,9 @@ def test_the_command_starts_the_same_run(tmp_path: Path, shell: dict[str, str], 
     started = client.anchored(recipe)  # what the form's own start writes
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    told = subprocess.run(["sh", "-c", command], env=shell, cwd=elsewhere, capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
-    assert told.stdout == "mine-1\n"
+    result = subprocess.run(["sh", "-c", command], env=shell, cwd=elsewhere, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "mine-1\n"
     assert load_recipe(RunPaths(checkpoints / "mine-1").recipe) == started
     assert not list(tmp_path.rglob("pwned"))
     assert parse_recipe(shell_command.toml_text(recipe)) == shell_command.portable(recipe)

@@ -83,8 +83,8 @@ def test_recipes_lists_all_and_prints_one(run_cli: Cli) -> None:  # noqa: F811
     assert listed.code == 0
     for name in (*EXPERIMENTS, *CURVES, "demo", "demo-finetune"):
         assert name in listed.out
-    for found in EXPERIMENTS.values():
-        assert found.shows in listed.out
+    for experiment in EXPERIMENTS.values():
+        assert experiment.shows in listed.out
     printed = run_cli("recipes", "l1-b8-finetuned", "--scale", "paper", "--seed", "3", "--data", "here")
     assert parse_recipe(printed.out) == recipe_of("l1-b8-finetuned", "paper", 3, Material(data="here"))
     assert parse_recipe(run_cli("recipes", "demo").out).pruning.rounds == 6
@@ -257,11 +257,11 @@ def test_the_command_tells_how_far_it_is_and_quantizes_at_the_end(
     monkeypatch.setattr(experiments.subprocess, "run", run)
     listed = run_cli("reproduce", "decoder", "--dry-run", "--seeds", "1")
     assert "small-decoder-l1-b8-finetuned-s0  missing    0/10" in listed.out
-    told = run_cli("reproduce", "decoder", "quantization", "--seeds", "1", "--jobs", "1", "--plain")
-    assert told.code == 0, told.err
-    assert "small-decoder-l1-b8-finetuned-s0  DONE     3/10" in told.out
-    assert "1/2 runs" in told.err
-    assert "left" in told.err
+    result = run_cli("reproduce", "decoder", "quantization", "--seeds", "1", "--jobs", "1", "--plain")
+    assert result.code == 0, result.err
+    assert "small-decoder-l1-b8-finetuned-s0  DONE     3/10" in result.out
+    assert "1/2 runs" in result.err
+    assert "left" in result.err
     (command,) = seen
     assert command[:4] == [sys.executable, "-P", "-m", "codeprune_tui.cli.main"]
     assert command[-1] == str(Path("checkpoints/small-quantization.json"))
@@ -270,12 +270,12 @@ def test_the_command_tells_how_far_it_is_and_quantizes_at_the_end(
 # --- what all runs need, before the first is started
 
 
-def refused(told: Result, code: int, *words: str) -> None:
+def refused(result: Result, code: int, *words: str) -> None:
     """One error, and no folder of any run."""
-    assert told.code == code, told.err
-    assert told.err.count("Error: ") == 1
+    assert result.code == code, result.err
+    assert result.err.count("Error: ") == 1
     for word in (*words, "Nothing was started; --data, --pretrained and --finetuned name other data and models."):
-        assert word in told.err
+        assert word in result.err
     assert not Path("checkpoints").exists()
 
 
@@ -320,10 +320,10 @@ def test_a_failed_quantization_names_a_command_that_can_be_typed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(experiments.subprocess, "run", lambda *_, **__: type("Done", (), {"returncode": 5})())
-    told = run_cli("reproduce", "quantization")
+    result = run_cli("reproduce", "quantization")
     assert Path("checkpoints").is_dir()  # where the file was to go
-    assert told.code == RunError.exit_code
-    assert "See why: codeprune-tui quantize checkpoints/bundled/ruby-mini --data checkpoints/bundled/demo-ruby" in told.err
+    assert result.code == RunError.exit_code
+    assert "See why: codeprune-tui quantize checkpoints/bundled/ruby-mini --data checkpoints/bundled/demo-ruby" in result.err
 
 
 # --- foreign checkpoints
@@ -365,6 +365,6 @@ def test_foreign_checkpoints_go_through_the_same_recipes(tmp_path: Path, curve: 
     paths = create_run(tmp_path / "runs", Planned(curve, 0, recipe, curve).name, recipe)
     assert worker.main([str(paths.root)]) == 0, paths.journal.read_text()[-2000:]
     assert paths.finished_rounds() == [0, 1, 2]
-    found = read_metrics(paths.round(2))
-    assert found is not None
-    assert found["sparsity"] == pytest.approx(0.5, abs=1e-3)
+    facts = read_metrics(paths.round(2))
+    assert facts is not None
+    assert facts["sparsity"] == pytest.approx(0.5, abs=1e-3)

@@ -52,10 +52,10 @@ def names(tree: ast.AST) -> Iterator[tuple[int, str]]:
 def knowledge(source: str) -> list[str]:
     """What a file says of the family, line by line."""
     tree = ast.parse(source)
-    found = [(line, text) for line, text in texts(tree) if PARAMETERS.search(text)]
-    found += [(line, name) for line, name in names(tree) if name in NAMES]
-    found += [(node.lineno, node.attr) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in PARTS]
-    return [f"{line}: {text}" for line, text in sorted(found)]
+    places = [(line, text) for line, text in texts(tree) if PARAMETERS.search(text)]
+    places += [(line, name) for line, name in names(tree) if name in NAMES]
+    places += [(node.lineno, node.attr) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in PARTS]
+    return [f"{line}: {text}" for line, text in sorted(places)]
 
 
 def files() -> list[str]:

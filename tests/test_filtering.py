@@ -53,7 +53,7 @@ def test_a_figure_that_is_not_there_never_matches(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             "bleuu>10",
@@ -77,10 +77,10 @@ def test_a_figure_that_is_not_there_never_matches(text: str) -> None:
         ("ok bleu>x", "'x' is not a number"),
     ],
 )
-def test_a_mistake_names_its_fix(text: str, told: str) -> None:
+def test_a_mistake_names_its_fix(text: str, message: str) -> None:
     with pytest.raises(FilterError) as caught:
         parse(text)
-    assert str(caught.value).replace("\n", " ").startswith(told)
+    assert str(caught.value).replace("\n", " ").startswith(message)
 
 
 def test_the_kinds_are_those_of_recipes() -> None:

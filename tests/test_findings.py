@@ -27,7 +27,8 @@ def a_run(curve: str, seed: int, rounds: Mapping[int, list[str]], references: li
     pruning = recipe.pruning.model_copy(update={"rounds": planned or len(rounds) - 1})
     rows = {
         number: tuple(
-            Prediction(i, "a.first_name", text, wanted) for i, (text, wanted) in enumerate(zip(texts, references, strict=True))
+            Prediction(i, "a.first_name", text, reference)
+            for i, (text, reference) in enumerate(zip(texts, references, strict=True))
         )
         for number, texts in enumerate(rounds.values())
     }
@@ -91,12 +92,12 @@ def test_only_low_and_high_sparsities_count_for_rewinding() -> None:
 
 def test_recovery_has_three_parts() -> None:
     levels = {0: RIGHT, 20: RIGHT, 50: some(23), 90: some(6)}
-    told = findings_by_key(
+    findings = findings_by_key(
         a_run("layerwise-best-no-stop", 0, levels), a_run("l1-b8-finetuned", 0, {0: RIGHT, 20: WRONG, 50: WRONG})
     )
-    assert outcomes(told["recovered-20"]) == {"held"}
-    assert told["nearly-50"].verdicts["bleu"].outcome == "held"
-    assert told["lost-beyond-20"].verdicts["bleu"].outcome == "undecided"  # one row of 24 at 50 % is no clear loss
+    assert outcomes(findings["recovered-20"]) == {"held"}
+    assert findings["nearly-50"].verdicts["bleu"].outcome == "held"
+    assert findings["lost-beyond-20"].verdicts["bleu"].outcome == "undecided"  # one row of 24 at 50 % is no clear loss
     lost = findings_by_key(a_run("layerwise-best-no-stop", 0, {0: RIGHT, 20: some(9), 50: some(4), 90: WRONG}))
     assert outcomes(lost["recovered-20"]) == outcomes(lost["nearly-50"]) == {"did not hold"}
     assert outcomes(lost["lost-beyond-20"]) == {"held"}
@@ -110,8 +111,8 @@ def test_where_bleu_says_recovered_and_chrf_does_not_is_told() -> None:
     almost = [text.replace(" ", "x ") for text in REFERENCES]
     near, far = "Returnz thee ownerz off thee givenn rowz", "qq jj kk vv ww xx yy"
     run = a_run("l1-b8-finetuned", 0, {0: [near] * len(almost), 50: [far] * len(almost)})
-    (told,) = disagreements(recoveries(group([run])))
-    assert (told.level, told.states["bleu"], told.states["chrf"]) == (50, "recovered", "lost")
+    (case,) = disagreements(recoveries(group([run])))
+    assert (case.level, case.states["bleu"], case.states["chrf"]) == (50, "recovered", "lost")
     honest = a_run("l1-b8-finetuned", 0, {0: RIGHT, 50: WRONG, 70: RIGHT})
     assert disagreements(recoveries(group([honest]))) == []
 

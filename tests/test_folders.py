@@ -123,21 +123,21 @@ def test_a_hostile_name_can_be_renamed(home: Path, mine: RunPaths) -> None:
 
 def test_the_commands(run_cli: Cli, home: Path, mine: RunPaths) -> None:
     make_run(home, "second", whole_run("second"))
-    found = run_cli("rename", "mine", "first")
-    assert (found.code, found.err) == (0, "mine is now first\n")
-    found = run_cli("rename", "first", "second")
-    assert found.code == 6
-    assert "There is already something at" in found.err
-    found = run_cli("delete", "first", "second")
-    assert found.code == 1
-    assert "Repeat the command with --yes." in found.err
+    result = run_cli("rename", "mine", "first")
+    assert (result.code, result.err) == (0, "mine is now first\n")
+    result = run_cli("rename", "first", "second")
+    assert result.code == 6
+    assert "There is already something at" in result.err
+    result = run_cli("delete", "first", "second")
+    assert result.code == 1
+    assert "Repeat the command with --yes." in result.err
     with hold_lock(RunPaths(home / "second")):
-        found = run_cli("delete", "first", "second", "--yes")
-        assert found.code == 6
-        assert "second has a worker" in found.err
+        result = run_cli("delete", "first", "second", "--yes")
+        assert result.code == 6
+        assert "second has a worker" in result.err
     assert names(home) == ["first", "second"]
-    found = run_cli("delete", "first", "second", "first", "--yes")
-    assert (found.code, found.err) == (0, "Deleted first\nDeleted second\n")
+    result = run_cli("delete", "first", "second", "first", "--yes")
+    assert (result.code, result.err) == (0, "Deleted first\nDeleted second\n")
     assert names(home) == []
     assert run_cli("delete", "first", "--yes").code == 6
 
@@ -148,7 +148,7 @@ def test_the_command_asks(
 ) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("sys.stdin.readline", lambda: f"{answer}\n")
-    found = run_cli("delete", "mine")
-    assert "Type mine to go on:" in found.err
+    result = run_cli("delete", "mine")
+    assert "Type mine to go on:" in result.err
     assert names(home) == left
-    assert found.code == (1 if left else 0)
+    assert result.code == (1 if left else 0)

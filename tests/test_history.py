@@ -25,7 +25,7 @@ def test_the_oldest_go_and_the_same_stands_there_once() -> None:
     entries: list[Entry] = []
     for number in range(MOST_ENTRIES + 5):
         entries = with_entry(entries, entry(number))
-    assert [found.time for found in entries] == [float(number) for number in range(MOST_ENTRIES + 4, 4, -1)]
+    assert [each.time for each in entries] == [float(number) for number in range(MOST_ENTRIES + 4, 4, -1)]
     again = with_entry(entries, entry(7))
     assert len(again) == MOST_ENTRIES
     assert again[0] == entry(7)

@@ -25,8 +25,8 @@ def modules_below(name: str) -> list[str]:
 
 def sources(contract: str) -> list[str]:
     """The modules that a contract, found by the beginning of its name, is about."""
-    (found,) = [entry for entry in CONTRACTS if entry["name"].startswith(contract)]
-    return [module for source in found["source_modules"] for module in modules_below(source)]
+    (entry,) = [each for each in CONTRACTS if each["name"].startswith(contract)]
+    return [module for source in entry["source_modules"] for module in modules_below(source)]
 
 
 TORCH_FREE = sources("These floors of the engine run without torch")

@@ -62,7 +62,7 @@ async def test_letters_after_tab_and_enter_belong_to_the_field_they_bring(tmp_pa
         burst(app, "ctrl+u", *"123", "tab", "ctrl+u", *"45", "enter", "ctrl+u", *"0.5")
         await at_rest(app)
         await until(lambda: screen._entries.get("training.learning_rate") == "0.5")
-        assert [found.query_one(Input).value for found in (first, second, third)] == ["123", "45", "0.5"]
+        assert [field.query_one(Input).value for field in (first, second, third)] == ["123", "45", "0.5"]
         assert (screen._entries["training.steps"], screen._entries["training.batch_size"]) == ("123", "45")
 
 
@@ -70,12 +70,12 @@ async def test_what_is_shown_never_takes_the_place_of_newer_typing(tmp_path: Pat
     async with opened(tmp_path) as (app, pilot):
         await pilot.press("6")
         await until_shown(app, "✓ 10 rounds")
-        found = row(app.screen, "training.steps")
-        line = found.query_one(Input)
+        field = row(app.screen, "training.steps")
+        line = field.query_one(Input)
         line.value = "77"  # nobody has been told of it yet
-        found.show_value(500)
+        field.show_value(500)
         assert line.value == "77"
-        found.show_value(500, over=True)
+        field.show_value(500, over=True)
         assert line.value == "500"
         await pilot.pause()
         assert isinstance(app.screen, NewRunScreen)

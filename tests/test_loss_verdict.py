@@ -40,8 +40,8 @@ def test_nothing_is_said_before_a_pruned_round_is_complete() -> None:
 )
 def test_the_loss_begins_where_every_later_round_has_one(changes: tuple[Difference, ...], first: int | None) -> None:
     view = view_of(*changes)
-    found = first_loss([view.by_round[number] for number in range(1, len(changes) + 1)], "chrf")
-    assert (found.number if found else None) == first
+    loss = first_loss([view.by_round[number] for number in range(1, len(changes) + 1)], "chrf")
+    assert (loss.number if loss else None) == first
 
 
 def test_the_sentence_names_each_measure_with_its_interval() -> None:

@@ -67,12 +67,12 @@ def test_figures_that_cannot_be_counts_are_damage() -> None:
 def test_sparsity_its_gain_and_every_figure() -> None:
     view = view_of(with_figures(whole_run()))
     assert rounds(view) == [0, 1, 2, 3]
-    found = matrices_of(view, 2)[QUERY]
-    assert found.sparsity == pytest.approx(0.6, abs=1e-3)
-    assert found.gained == pytest.approx(0.3, abs=1e-3)
-    assert title(found) == "encoder layer 2, query"
-    assert [measure.value(found) for measure in MEASURES.values()] == [found.sparsity, 0.021, 0.125, 0.75]
-    assert dict(facts(view, 2, found)) == {
+    matrix = matrices_of(view, 2)[QUERY]
+    assert matrix.sparsity == pytest.approx(0.6, abs=1e-3)
+    assert matrix.gained == pytest.approx(0.3, abs=1e-3)
+    assert title(matrix) == "encoder layer 2, query"
+    assert [measure.value(matrix) for measure in MEASURES.values()] == [matrix.sparsity, 0.021, 0.125, 0.75]
+    assert dict(facts(view, 2, matrix)) == {
         "sparsity": "60 % (+30 points since round 1)",
         "kept": "1,638 of 64 × 64",
         "mean |w| of kept": "0.02100",
@@ -89,15 +89,18 @@ def test_sparsity_its_gain_and_every_figure() -> None:
 def test_an_older_run_has_sparsities_and_says_what_is_missing() -> None:
     view = view_of(whole_run())
     assert rounds(view) == [1, 2, 3]
-    found = matrices_of(view, 1)
-    assert found[QUERY].sparsity == 0.3
-    assert found[QUERY].gained == 0.3  # round 0 is known to be dense
-    assert missing(view, 1, MEASURES["sparsity"], found) == ""
+    by_name = matrices_of(view, 1)
+    assert by_name[QUERY].sparsity == 0.3
+    assert by_name[QUERY].gained == 0.3  # round 0 is known to be dense
+    assert missing(view, 1, MEASURES["sparsity"], by_name) == ""
     assert (
-        missing(view, 1, MEASURES["overlap"], found) == "No overlaps: an older version ran this round and did not measure them."
+        missing(view, 1, MEASURES["overlap"], by_name) == "No overlaps: an older version ran this round and did not measure them."
     )
-    assert facts(view, 1, found[QUERY])[1] == ("", "No other figures: an older version ran this round and did not measure them.")
-    assert summary(found) == ""
+    assert facts(view, 1, by_name[QUERY])[1] == (
+        "",
+        "No other figures: an older version ran this round and did not measure them.",
+    )
+    assert summary(by_name) == ""
     assert history(view, QUERY)[0] == ("1", "30 %", *"––––––")
 
 
@@ -113,8 +116,8 @@ def test_a_round_whose_end_was_not_journalled_is_complete_once_the_next_begins()
 
 def test_a_round_that_goes_on_says_that_figures_will_come() -> None:
     view = view_of([*beginning(), *with_figures(a_round(0, 15.0)), *a_round(1, 14.0)[:5], step(1, 3)])
-    found = matrices_of(view, 1)
-    assert missing(view, 1, MEASURES["change"], found) == "No changes yet: they are measured at the end of the round."
+    by_name = matrices_of(view, 1)
+    assert missing(view, 1, MEASURES["change"], by_name) == "No changes yet: they are measured at the end of the round."
     dense = matrices_of(view, 0)
     assert missing(view, 0, MEASURES["overlap"], dense) == "No overlaps: round 0 has none before it."
     assert missing(view, 0, MEASURES["magnitude"], dense) == ""
@@ -130,9 +133,9 @@ def test_tones_of_magnitudes_run_to_the_largest_of_all_rounds() -> None:
 def test_numbers_that_are_none_are_shown_as_dashes() -> None:
     odd = replace(measured(1, 0.5)[0], magnitude=math.nan, change=math.inf, overlap=-math.inf)
     view = view_of([*beginning(), odd, RoundFinished(round=1, sparsity=0.5, scores=None, steps=1, seconds=1.0)])
-    found = matrices_of(view, 1)[odd.parameter]
-    assert [measure.value(found) for measure in MEASURES.values()] == [0.5, None, None, None]
-    assert [text for label, text in facts(view, 1, found) if label in ("mean |w| of kept", "change", "overlap")] == ["–"] * 3
+    matrix = matrices_of(view, 1)[odd.parameter]
+    assert [measure.value(matrix) for measure in MEASURES.values()] == [0.5, None, None, None]
+    assert [text for label, text in facts(view, 1, matrix) if label in ("mean |w| of kept", "change", "overlap")] == ["–"] * 3
 
 
 def test_parameters_that_stand_nowhere_are_left_out() -> None:
@@ -197,22 +200,25 @@ def test_a_damaged_map_is_drawn_as_far_as_it_goes(density: list[list[int]]) -> N
 
 
 def test_a_map_of_sixteen_blocks_fits_eighty_columns() -> None:
-    found = replace(a_matrix([[100] * 16] * 16), rows=3072, columns=3072)
-    assert max(strip.cell_length for strip in map_strips(found, 80, True)) <= 80
+    matrix = replace(a_matrix([[100] * 16] * 16), rows=3072, columns=3072)
+    assert max(strip.cell_length for strip in map_strips(matrix, 80, True)) <= 80
 
 
 def test_one_sparsity_everywhere_gives_way_to_changes_that_differ() -> None:
     view = view_of(with_figures(whole_run()))
     newest = max(view.by_round)
     assert telling(view, newest) == "sparsity", "changes are all the same, too"
-    here = view.by_round[newest]
-    figures = {name: replace(found, change=0.01 * place) for place, (name, found) in enumerate(here.figures.items())}
-    uneven = replace(view, by_round={**view.by_round, newest: replace(here, figures=figures)})
+    round_view = view.by_round[newest]
+    figures = {
+        name: replace(matrix, change=0.01 * place)
+        for place, (name, matrix) in enumerate(round_view.figures.items())
+    }
+    uneven = replace(view, by_round={**view.by_round, newest: replace(round_view, figures=figures)})
     assert telling(uneven, newest) == "change"
     assert sorted(changes(uneven, newest).values()) == pytest.approx([0.01 * place for place in range(len(figures))])
     assert in_every(matrices_of(uneven, newest)) == "Every matrix is at 90 %."
     first = next(iter(figures))
     figures[first] = replace(figures[first], kept=0)
-    uneven = replace(view, by_round={**view.by_round, newest: replace(here, figures=figures)})
+    uneven = replace(view, by_round={**view.by_round, newest: replace(round_view, figures=figures)})
     assert telling(uneven, newest) == "sparsity"
     assert in_every(matrices_of(uneven, newest)) == ""

@@ -19,14 +19,14 @@ REFERENCES = ["returns the first user .", "Opens the file for reading .", "Nothi
 
 
 def test_scores_are_those_of_the_libraries() -> None:
-    found = score(PREDICTIONS, REFERENCES)
+    scored = score(PREDICTIONS, REFERENCES)
     smoothed = corpus_bleu(PREDICTIONS, [[reference] for reference in REFERENCES])
-    assert found.scores.bleu == smoothed.score
-    assert found.sentences == smoothed.sentences
-    assert found.scores.corpus_bleu == sacrebleu.corpus_bleu(PREDICTIONS, [REFERENCES], lowercase=True, force=True).score
-    assert found.scores.chrf == sacrebleu.CHRF(lowercase=True).corpus_score(PREDICTIONS, [REFERENCES]).score
-    assert found.scores.rouge_l == pytest.approx(100 * (6 / 7 + 4 / 8 + 0) / 3)  # 2 * common / (both lengths), row by row
-    assert found.scores.rows == 3
+    assert scored.scores.bleu == smoothed.score
+    assert scored.sentences == smoothed.sentences
+    assert scored.scores.corpus_bleu == sacrebleu.corpus_bleu(PREDICTIONS, [REFERENCES], lowercase=True, force=True).score
+    assert scored.scores.chrf == sacrebleu.CHRF(lowercase=True).corpus_score(PREDICTIONS, [REFERENCES]).score
+    assert scored.scores.rouge_l == pytest.approx(100 * (6 / 7 + 4 / 8 + 0) / 3)  # 2 * common / (both lengths), row by row
+    assert scored.scores.rows == 3
 
 
 def test_case_does_not_count() -> None:
@@ -50,12 +50,12 @@ def test_many_tokenized_periods_bring_no_warning(caplog: pytest.LogCaptureFixtur
 
 
 def test_every_score_has_a_signature() -> None:
-    found = signatures()
-    assert set(found) == {"bleu", "corpus_bleu", "chrf", "rouge_l"}
-    assert found["bleu"] == SIGNATURE
-    assert found["corpus_bleu"] == f"nrefs:1|case:lc|eff:no|tok:13a|smooth:exp|version:{sacrebleu.__version__}"
-    assert found["rouge_l"] == "rouge-score|type:rougeL|measure:f|case:lc|tok:default|stem:no|mean:sentence|version:0.1.2"
-    assert found["chrf"] == f"nrefs:1|case:lc|eff:yes|nc:6|nw:0|space:no|version:{sacrebleu.__version__}"
+    by_score = signatures()
+    assert set(by_score) == {"bleu", "corpus_bleu", "chrf", "rouge_l"}
+    assert by_score["bleu"] == SIGNATURE
+    assert by_score["corpus_bleu"] == f"nrefs:1|case:lc|eff:no|tok:13a|smooth:exp|version:{sacrebleu.__version__}"
+    assert by_score["rouge_l"] == "rouge-score|type:rougeL|measure:f|case:lc|tok:default|stem:no|mean:sentence|version:0.1.2"
+    assert by_score["chrf"] == f"nrefs:1|case:lc|eff:yes|nc:6|nw:0|space:no|version:{sacrebleu.__version__}"
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_floors_on_the_real_rows(
 ) -> None:
     with gzip.open(ruby_data / f"{split}.jsonl.gz", "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
-    found = floors([target_text(row["docstring_tokens"]) for row in rows], [row["func_name"] for row in rows])
-    for scores, (bleu, corpus, chrf) in ((found.constant, constant), (found.name, name)):
+    measured = floors([target_text(row["docstring_tokens"]) for row in rows], [row["func_name"] for row in rows])
+    for scores, (bleu, corpus, chrf) in ((measured.constant, constant), (measured.name, name)):
         assert scores.rows == len(rows)
         assert round(scores.bleu, 2) == bleu
         assert round(scores.corpus_bleu, 2) == corpus

@@ -80,7 +80,7 @@ async def test_one_key_shows_every_field_and_folds_them_again(tmp_path: Path, si
         await until_shown(app, "✓ 10 rounds")
         screen = form(app)
         await pilot.press("ctrl+f")
-        await until(lambda: {found.key for found in screen.query(FieldRow)} == set(field_help()))
+        await until(lambda: {each.key for each in screen.query(FieldRow)} == set(field_help()))
         await until_shown(app, "decoder_layers")
         await until(lambda: row(screen, "training.warmup_share").query_one(Input).value == "0.1")
         await until_shown(app, "name   ")  # the view has stayed where it was
@@ -144,7 +144,7 @@ async def test_a_wrong_form_has_no_command(tmp_path: Path) -> None:
         row(form(app), "pruning.rounds").query_one(Input).value = "two"
         await until_shown(app, "✗ pruning.rounds")
         await pilot.press("ctrl+y")
-        await until(lambda: any("pruning.rounds" in told.message for told in app._notifications))
+        await until(lambda: any("pruning.rounds" in toast.message for toast in app._notifications))
         assert isinstance(app.screen, NewRunScreen)
 
 

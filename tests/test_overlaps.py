@@ -17,9 +17,9 @@ from core.study.runs import Run, group
 def bits(tmp_path: Path, **masks: torch.Tensor) -> dict[str, object]:
     path = tmp_path / f"{len(list(tmp_path.iterdir()))}.safetensors"
     save_masks(masks, path)
-    found = bits_of(path)
-    assert found is not None
-    return found  # type: ignore[return-value]
+    read = bits_of(path)
+    assert read is not None
+    return read  # type: ignore[return-value]
 
 
 def random(share: float, seed: int, rows: int = 7, columns: int = 13) -> torch.Tensor:
@@ -29,20 +29,20 @@ def random(share: float, seed: int, rows: int = 7, columns: int = 13) -> torch.T
 def test_the_overlap_equals_counting_by_hand(tmp_path: Path) -> None:
     ours = {"a": random(0.4, 1), "b": random(0.7, 2, 5, 5)}
     theirs = {"a": random(0.4, 3), "b": random(0.6, 4, 5, 5)}
-    found = overlap(bits(tmp_path, **ours), bits(tmp_path, **theirs))
+    shared = overlap(bits(tmp_path, **ours), bits(tmp_path, **theirs))
     flat = [torch.cat([side[name].flatten() for name in side]) for side in (ours, theirs)]
-    assert found is not None
-    assert found.jaccard == pytest.approx(jaccard(*flat))
+    assert shared is not None
+    assert shared.jaccard == pytest.approx(jaccard(*flat))
     both = sum(int(ours[name].sum()) * int(theirs[name].sum()) / ours[name].numel() for name in ours)
     kept = sum(int(side[name].sum()) for side in (ours, theirs) for name in side)
-    assert found.chance == pytest.approx(both / (kept - both))
+    assert shared.chance == pytest.approx(both / (kept - both))
 
 
 def test_chance_is_what_random_masks_share(tmp_path: Path) -> None:
-    found = overlap(bits(tmp_path, a=random(0.3, 1, 300, 300)), bits(tmp_path, a=random(0.3, 2, 300, 300)))
-    assert found is not None
-    assert found.jaccard == pytest.approx(found.chance, abs=0.01)
-    assert found.chance == pytest.approx(0.09 / 0.51, abs=0.01)
+    shared = overlap(bits(tmp_path, a=random(0.3, 1, 300, 300)), bits(tmp_path, a=random(0.3, 2, 300, 300)))
+    assert shared is not None
+    assert shared.jaccard == pytest.approx(shared.chance, abs=0.01)
+    assert shared.chance == pytest.approx(0.09 / 0.51, abs=0.01)
 
 
 def test_edges(tmp_path: Path) -> None:
@@ -70,9 +70,9 @@ def test_rounds_seeds_and_curves_are_compared(tmp_path: Path) -> None:
         for curve, seed in (("l1-b16-pretrained", 0), ("l1-b16-pretrained", 1), ("l1-b8-pretrained", 0))
     ]
     (runs[2].paths.round(2) / "masks.safetensors").unlink()  # type: ignore[union-attr]
-    found = [(each.kind, each.first, each.second, each.levels) for each in overlaps(group(runs))]
+    pairs = [(each.kind, each.first, each.second, each.levels) for each in overlaps(group(runs))]
     a, b, c = (run.name for run in runs)
-    assert found == [
+    assert pairs == [
         ("rounds", a, a, (50, 90)),
         ("rounds", b, b, (50, 90)),
         ("seeds", a, b, (50, 50)),

@@ -99,16 +99,16 @@ def test_the_same_again_sends_nothing_and_a_letter_sends_a_letter() -> None:
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Everything that is handed to the driver from now on."""
-    found: list[object] = []
+    updates: list[object] = []
     display = CodepruneApp._display
 
     def count(self: CodepruneApp, screen: Screen[object], update: CompositorUpdate | None) -> None:
         if update is not None:
-            found.append(update)
+            updates.append(update)
         display(self, screen, update)
 
     monkeypatch.setattr(CodepruneApp, "_display", count)
-    return found
+    return updates
 
 
 @SIZES
@@ -145,8 +145,8 @@ def test_after_dialogs_the_screen_is_as_if_painted_anew(tmp_path: Path) -> None:
     terminal = Terminal([sys.executable, "-c", program], folder=ROOT)
     try:
         terminal.until("run-2", "Detach").send("\x1b").until("run-2", gone="any key")
-        for key, there in (("?", "Esc closes this"), ("\x10", "Search for commands"), ("/", "words or expressions, such as")):
-            terminal.send(key).until(there).send("\x1b[B").send("\x1b").until("run-2", gone=there)
+        for key, text in (("?", "Esc closes this"), ("\x10", "Search for commands"), ("/", "words or expressions, such as")):
+            terminal.send(key).until(text).send("\x1b[B").send("\x1b").until("run-2", gone=text)
         before = terminal.text
         terminal.send("6").until("[6 New run]", "Start (^s)").send("\x1b").until(before)  # the whole screen, to the last cell
         terminal.send("q")
@@ -210,13 +210,13 @@ async def test_another_style_is_told_and_the_same_is_not(tmp_path: Path, monkeyp
         updates = []
         update = Static.update
         monkeypatch.setattr(Static, "update", lambda self, text: updates.append(text) or update(self, text))
-        for text, told in (("x", 1), ("x", 1), (Content.styled("x", "bold"), 2), (Content.styled("x", "bold"), 2), ("y", 3)):
+        for text, count in (("x", 1), ("x", 1), (Content.styled("x", "bold"), 2), (Content.styled("x", "bold"), 2), ("y", 3)):
             tell(line, text)
-            assert len(updates) == told
+            assert len(updates) == count
         retitle(line, "a [b] c")
         assert Content.from_markup(line.border_title or "").plain == "a [b] c"
         refreshed = []
-        monkeypatch.setattr(Static, "refresh", lambda self, *given, **options: refreshed.append(self))
+        monkeypatch.setattr(Static, "refresh", lambda self, *arguments, **options: refreshed.append(self))
         retitle(line, "a [b] c")
         assert refreshed == []
         retitle(line, "d")

@@ -34,12 +34,12 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 def closed(folder: Path, umask: int) -> list[str]:
     """What below a folder has other permissions than the umask says."""
-    found = []
+    modes = []
     for path in [folder, *folder.rglob("*")]:
         mode = stat.S_IMODE(path.lstat().st_mode)
         if mode != (0o777 if path.is_dir() else 0o666) & ~umask:
-            found.append(f"{path.relative_to(folder)} {mode:04o}")
-    return found
+            modes.append(f"{path.relative_to(folder)} {mode:04o}")
+    return modes
 
 
 def test_what_the_engine_saves_follows_the_umask(tmp_path: Path, umask: int) -> None:

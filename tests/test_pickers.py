@@ -14,7 +14,7 @@ from core.run.folder import create_run
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def current(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -32,22 +32,22 @@ def a_model(folder: Path, config: str = '{"model_type": "roberta"}', weights: st
     (folder / weights).write_bytes(b"")
 
 
-def test_models_that_came_along_rounds_of_runs_and_folders(here: Path) -> None:
-    checkpoints = here / "checkpoints"
+def test_models_that_came_along_rounds_of_runs_and_folders(current: Path) -> None:
+    checkpoints = current / "checkpoints"
     paths = create_run(checkpoints, "mine", build_recipe({}))
     a_model(paths.round(0))
     a_model(paths.round(1), '{"quantization": "int8-weight", "model_type": "bert"}')
     (paths.round(2)).mkdir()  # its weights were deleted
-    a_model(here / "codebert", weights="pytorch_model.bin")
-    a_model(here / "deep" / "er")
-    a_model(here / "too" / "deep" / "down")
-    a_model(here / ".hidden" / "one")
-    a_model(here / "gpt", '{"model_type": "gpt2"}')
-    a_model(here / "damaged", "[")
-    (here / "no-weights").mkdir()
-    (here / "no-weights" / "config.json").write_text("{}")
-    found = all_of("model.path", checkpoints)
-    assert set(found) == {
+    a_model(current / "codebert", weights="pytorch_model.bin")
+    a_model(current / "deep" / "er")
+    a_model(current / "too" / "deep" / "down")
+    a_model(current / ".hidden" / "one")
+    a_model(current / "gpt", '{"model_type": "gpt2"}')
+    a_model(current / "damaged", "[")
+    (current / "no-weights").mkdir()
+    (current / "no-weights" / "config.json").write_text("{}")
+    candidates = all_of("model.path", checkpoints)
+    assert set(candidates) == {
         "checkpoints/bundled/ruby-mini",
         "checkpoints/bundled/ruby-mini-pretrained",
         "new",
@@ -55,40 +55,40 @@ def test_models_that_came_along_rounds_of_runs_and_folders(here: Path) -> None:
         "codebert",
         "deep/er",
     }
-    assert found["checkpoints/mine/rounds/00"].label.startswith("mine · round 0")
-    assert "19,142,784 weights" in found["checkpoints/bundled/ruby-mini"].detail
+    assert candidates["checkpoints/mine/rounds/00"].label.startswith("mine · round 0")
+    assert "19,142,784 weights" in candidates["checkpoints/bundled/ruby-mini"].detail
 
 
-def test_a_folder_of_runs_elsewhere_gives_absolute_paths(here: Path, tmp_path: Path) -> None:
+def test_a_folder_of_runs_elsewhere_gives_absolute_paths(current: Path, tmp_path: Path) -> None:
     paths = create_run(tmp_path / "elsewhere", "mine", build_recipe({}))
     a_model(paths.round(3))
-    found = all_of("model.path", tmp_path / "elsewhere")
-    assert str(paths.round(3).resolve()) in found
+    candidates = all_of("model.path", tmp_path / "elsewhere")
+    assert str(paths.round(3).resolve()) in candidates
 
 
-def test_every_value_means_what_was_listed(here: Path) -> None:
-    a_model(here / "a b'c")
-    for value in all_of("model.path", here / "checkpoints"):
+def test_every_value_means_what_was_listed(current: Path) -> None:
+    a_model(current / "a b'c")
+    for value in all_of("model.path", current / "checkpoints"):
         assert value == "new" or (Path(client.local_path(value)) / "config.json").is_file()
-    for value in all_of("data.path", here / "checkpoints"):
+    for value in all_of("data.path", current / "checkpoints"):
         assert choices.splits_of(Path(client.local_path(value)))
 
 
-def test_data_as_rows_and_as_ruby(here: Path) -> None:
-    (here / "rows").mkdir()
-    (here / "rows" / "train.jsonl.gz").write_bytes(b"")
-    (here / "rows" / "valid.jsonl").write_bytes(b"")
-    (here / "files" / "train").mkdir(parents=True)
-    (here / "files" / "train" / "a.rb").write_text("")
-    (here / "neither" / "train").mkdir(parents=True)
-    found = all_of("data.path", here / "checkpoints")
-    assert set(found) == {"checkpoints/bundled/demo-ruby", "rows", "files"}
-    assert found["rows"].detail == "folder · train as jsonl.gz; valid as jsonl"
-    assert found["files"].detail == "folder · train as Ruby files"
-    assert set(all_of("data.code", here / "checkpoints")) == {"checkpoints/bundled/demo-ruby/train", "files/train"}
+def test_data_as_rows_and_as_ruby(current: Path) -> None:
+    (current / "rows").mkdir()
+    (current / "rows" / "train.jsonl.gz").write_bytes(b"")
+    (current / "rows" / "valid.jsonl").write_bytes(b"")
+    (current / "files" / "train").mkdir(parents=True)
+    (current / "files" / "train" / "a.rb").write_text("")
+    (current / "neither" / "train").mkdir(parents=True)
+    candidates = all_of("data.path", current / "checkpoints")
+    assert set(candidates) == {"checkpoints/bundled/demo-ruby", "rows", "files"}
+    assert candidates["rows"].detail == "folder · train as jsonl.gz; valid as jsonl"
+    assert candidates["files"].detail == "folder · train as Ruby files"
+    assert set(all_of("data.code", current / "checkpoints")) == {"checkpoints/bundled/demo-ruby/train", "files/train"}
 
 
-def test_the_hub_cache_by_name(here: Path, tmp_path: Path) -> None:
+def test_the_hub_cache_by_name(current: Path, tmp_path: Path) -> None:
     import subprocess
     import sys
 
@@ -109,16 +109,16 @@ def test_the_hub_cache_by_name(here: Path, tmp_path: Path) -> None:
     program = (
         "from codeprune_tui.runs.choices import hub; print([c.value for c in hub('model')], [c.value for c in hub('dataset')])"
     )
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program + "; import sys; print('torch' in sys.modules)"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert told.stdout.splitlines() == ["['microsoft/codebert-base'] ['google/code_x_glue_ct_code_to_text']", "False"]
+    assert result.stdout.splitlines() == ["['microsoft/codebert-base'] ['google/code_x_glue_ct_code_to_text']", "False"]
 
 
-def test_no_cache_is_nothing(here: Path) -> None:
+def test_no_cache_is_nothing(current: Path) -> None:
     import subprocess
     import sys
 
@@ -126,24 +126,24 @@ def test_no_cache_is_nothing(here: Path) -> None:
         "import os; os.environ['HF_HUB_CACHE'] = '/nowhere/at/all'; "
         "from codeprune_tui.runs.choices import hub; print(hub('model'))"
     )
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert told.stdout == "[]\n"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
 
 
-def test_names_of_others_are_text(here: Path) -> None:
-    a_model(here / "evil\x1b[31m\n[red]")
-    found = all_of("model.path", here / "checkpoints")["evil\x1b[31m\n[red]"]
-    assert found.label == "evil<1B>[31m [red]"
+def test_names_of_others_are_text(current: Path) -> None:
+    a_model(current / "evil\x1b[31m\n[red]")
+    candidate = all_of("model.path", current / "checkpoints")["evil\x1b[31m\n[red]"]
+    assert candidate.label == "evil<1B>[31m [red]"
 
 
-def test_the_look_around_is_bounded(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_look_around_is_bounded(current: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(30):
-        (here / f"{number:02d}").mkdir()
+        (current / f"{number:02d}").mkdir()
     monkeypatch.setattr(choices, "MOST_FOLDERS", 10)
-    assert len(list(choices.folders((here, here / "00")))) == 10
-    (here / "loop").symlink_to(here)
+    assert len(list(choices.folders((current, current / "00")))) == 10
+    (current / "loop").symlink_to(current)
     monkeypatch.setattr(choices, "MOST_FOLDERS", 1000)
-    assert len(list(choices.folders((here,)))) == 31  # a link back is not followed twice
+    assert len(list(choices.folders((current,)))) == 31  # a link back is not followed twice
 
 
 def test_the_filter() -> None:

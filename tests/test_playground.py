@@ -83,10 +83,10 @@ class Process:
     def read(self, source: str) -> MethodsFound:
         self.number += 1
         self.send(to_line(Read(id=self.number, source=source)))
-        found = self.hear()
-        assert isinstance(found, MethodsFound)
-        assert found.id == self.number
-        return found
+        reply = self.hear()
+        assert isinstance(reply, MethodsFound)
+        assert reply.id == self.number
+        return reply
 
     def comment(self, method: int, models: Sequence[str | Variant], **other: int) -> list[Reply]:
         reading, self.number = self.number, self.number + 1
@@ -125,20 +125,20 @@ def test_comments_are_those_of_the_command_line(process: Process) -> None:
 
     sources = methods(SAMPLE)[:4]
     expected = comment_methods(MODEL, sources, Search(5, 32), device="cpu", threads=1)
-    found = process.read(SAMPLE)
-    assert [method.qualified for method in found.methods[:4]] == [method.qualified for method in sources]
-    assert found.methods[3].own == "Adds up the highest results and the modifier."
+    reply = process.read(SAMPLE)
+    assert [method.qualified for method in reply.methods[:4]] == [method.qualified for method in sources]
+    assert reply.methods[3].own == "Adds up the highest results and the modifier."
     for index, text in enumerate(expected):
         process.read(SAMPLE)
-        (told,) = only(process.comment(index, [MODEL], beam=5, max_length=32, n_best=3), Commented)
-        assert isinstance(told, Commented)
-        assert told.lines[0].text == text
-        assert len(told.lines) == 3
-        assert told.lines[0].score >= told.lines[1].score >= told.lines[2].score
-        assert told.bleu == pytest.approx(sentence_bleu(text, [reference_of(sources[index])]))
-        assert told.name_bleu is not None
-        assert told.seconds > 0
-        assert told.tokens_per_second == pytest.approx(told.lines[0].tokens / told.seconds)
+        (commented,) = only(process.comment(index, [MODEL], beam=5, max_length=32, n_best=3), Commented)
+        assert isinstance(commented, Commented)
+        assert commented.lines[0].text == text
+        assert len(commented.lines) == 3
+        assert commented.lines[0].score >= commented.lines[1].score >= commented.lines[2].score
+        assert commented.bleu == pytest.approx(sentence_bleu(text, [reference_of(sources[index])]))
+        assert commented.name_bleu is not None
+        assert commented.seconds > 0
+        assert commented.tokens_per_second == pytest.approx(commented.lines[0].tokens / commented.seconds)
 
 
 @pytest.mark.slow
@@ -150,9 +150,9 @@ def test_one_failing_model_leaves_the_others_and_loading_happens_once(process: P
     failed = only(replies, ModelFailed)
     assert [reply.model for reply in failed if isinstance(reply, ModelFailed)] == [str(tmp_path), "/no/such/model"]
     assert all(reply.problem and reply.fix for reply in failed if isinstance(reply, ModelFailed))
-    (told,) = only(replies, Commented)
-    assert isinstance(told, Commented)
-    assert told.bleu is None, "a method without a comment of its own has nothing to be scored against"
+    (commented,) = only(replies, Commented)
+    assert isinstance(commented, Commented)
+    assert commented.bleu is None, "a method without a comment of its own has nothing to be scored against"
     process.read("def add(a, b) = a + b\n")
     assert not only(process.comment(0, [MODEL], beam=1), Loaded)
 
@@ -214,25 +214,27 @@ def test_a_quantized_variant_writes_what_the_quantized_model_writes(process: Pro
 
     source = "def add(a, b) = a + b\n"
     process.read(source)
-    asked = [Variant(tiny, method) for method in ("fp32", "dynamic-int8", "int8-weight", "bf16")]
-    replies = process.comment(0, asked, beam=3, max_length=12, n_best=3)
+    variants = [Variant(tiny, method) for method in ("fp32", "dynamic-int8", "int8-weight", "bf16")]
+    replies = process.comment(0, variants, beam=3, max_length=12, n_best=3)
     model = load_model(tiny)
     scores = {}
-    for variant in asked:
+    for variant in variants:
         copy = model if variant.method == "fp32" else quantize(model, variant.method)
         (expected,) = write_comments(Writer(copy, load_reader(tiny)), methods(source), Search(3, 12, n_best=3))
-        (told,) = [one for one in only(replies, Commented) if isinstance(one, Commented) and one.method == variant.method]
-        assert told.model == tiny
-        assert [line.text for line in told.lines] == [line.text for line in expected]
-        assert [line.score for line in told.lines] == pytest.approx([line.score for line in expected], rel=1e-5)
+        (commented,) = [one for one in only(replies, Commented) if isinstance(one, Commented) and one.method == variant.method]
+        assert commented.model == tiny
+        assert [line.text for line in commented.lines] == [line.text for line in expected]
+        assert [line.score for line in commented.lines] == pytest.approx([line.score for line in expected], rel=1e-5)
         (loaded,) = [one for one in only(replies, Loaded) if isinstance(one, Loaded) and one.method == variant.method]
         assert loaded.size_bytes == memory_bytes(copy)
-        scores[variant.method] = told.lines[0].score
-    assert len(set(scores.values())) == len(asked), "each variant computes numbers of its own"
+        scores[variant.method] = commented.lines[0].score
+    assert len(set(scores.values())) == len(variants), "each variant computes numbers of its own"
     stages = [(one.method, one.stage) for one in only(replies, Loading) if isinstance(one, Loading) and one.stage != "libraries"]
-    assert stages == [("fp32", "weights"), *((variant.method, "quantizing") for variant in asked[1:])], "read once, then copied"
+    assert stages == [("fp32", "weights"), *((variant.method, "quantizing") for variant in variants[1:])], (
+        "read once, then copied"
+    )
     process.read(source)
-    assert not only(process.comment(0, asked, beam=1, max_length=4), Loaded), "all four stay in memory"
+    assert not only(process.comment(0, variants, beam=1, max_length=4), Loaded), "all four stay in memory"
 
 
 @pytest.mark.slow
@@ -243,8 +245,8 @@ def test_a_failing_quantization_leaves_the_others(process: Process, tiny: str, t
     saved = str(tmp_path / "saved")
     save_model(quantize(load_model(tiny), "int8-weight"), load_reader(tiny), Path(saved))
     process.read("def add(a, b) = a + b\n")
-    asked = [Variant(tiny, "int3"), Variant(saved, "dynamic-int8"), Variant(saved), Variant(tiny, "fp16")]
-    replies = process.comment(0, asked, beam=1, max_length=4)
+    variants = [Variant(tiny, "int3"), Variant(saved, "dynamic-int8"), Variant(saved), Variant(tiny, "fp16")]
+    replies = process.comment(0, variants, beam=1, max_length=4)
     failed = [(one.model, one.method, one.problem) for one in only(replies, ModelFailed) if isinstance(one, ModelFailed)]
     assert failed == [
         (tiny, "int3", "There is no quantization method 'int3'."),
@@ -272,9 +274,9 @@ def test_what_this_device_can_do_is_told_and_true(process: Process, tiny: str) -
 
 
 def test_hostile_ruby_is_read(process: Process) -> None:
-    found = process.read(HOSTILE)
-    assert "ok" in [method.qualified for method in found.methods]
-    assert found.warnings
+    reply = process.read(HOSTILE)
+    assert "ok" in [method.qualified for method in reply.methods]
+    assert reply.warnings
     huge = process.read("def a(x) x + 1 end; " * 5000)
     assert (len(huge.methods), huge.total) == (MOST_METHODS, 5000)
 

@@ -22,7 +22,7 @@ DEMO = str(Path(__file__).parent.parent / "checkpoints" / "bundled" / "demo-ruby
 
 
 def make(tmp_path: Path, name: str = "pre", *, objective: str = "mask", code: str = "", **changes: object) -> RunPaths:
-    asked: dict[str, object] = {
+    sections: dict[str, object] = {
         "kind": "pretrain",
         "model": {"path": "new"},
         "architecture": {"vocab_size": 400, "hidden": 32, "layers": 2, "heads": 2, "ffn": 48, "decoder_layers": 1},
@@ -34,7 +34,7 @@ def make(tmp_path: Path, name: str = "pre", *, objective: str = "mask", code: st
     }
     paths = RunPaths(tmp_path / name)
     paths.root.mkdir()
-    paths.recipe.write_text(to_toml(build_recipe(asked | changes)), encoding="utf-8")
+    paths.recipe.write_text(to_toml(build_recipe(sections | changes)), encoding="utf-8")
     return paths
 
 
@@ -106,8 +106,8 @@ def test_further_code_is_each_method_once_and_nothing_held_out(tmp_path: Path) -
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "a.rb").write_text("# Says it all.\ndef a(x)\n  x + 1\nend\ndef b\n  2\nend\n")
     (tmp_path / "b.rb").write_text("def b\n  2\nend\ndef held\n  3\nend\n\xff")
-    found = further_code(tmp_path, {"def held 3 end"}, [])
-    assert found == {"def b 2 end": "", "def a ( x ) x + 1 end": "Says it all ."}
+    comments = further_code(tmp_path, {"def held 3 end"}, [])
+    assert comments == {"def b 2 end": "", "def a ( x ) x + 1 end": "Says it all ."}
     with pytest.raises(DataError, match="holds no Ruby methods"):
         further_code(tmp_path / "nowhere", set(), [])
 

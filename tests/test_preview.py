@@ -23,8 +23,8 @@ def test_it_is_the_run_without_its_steps(tmp_path: Path) -> None:
     worker.append(step(2, 1))
     before = reader.poll()
     worker.append(a_round(2, 13.0)[-1])
-    assert [found.number for found in reader.poll().finished] == [0, 1, 2]
-    assert [found.number for found in before.finished] == [0, 1]
+    assert [each.number for each in reader.poll().finished] == [0, 1, 2]
+    assert [each.number for each in before.finished] == [0, 1]
 
 
 def test_without_a_journal_the_rounds_on_disk_tell(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_without_a_journal_the_rounds_on_disk_tell(tmp_path: Path) -> None:
         json.dumps({"sparsity": 0.9, "scores": {"bleu": 12.0, "chrf": 20.0}, "floors": {"name": {"bleu": 13.0}}})
     )
     view = OutlineReader(paths).poll()
-    assert [found.scores.bleu for found in view.finished if found.scores] == [15.0, 14.0, 13.0, 12.0]
+    assert [each.scores.bleu for each in view.finished if each.scores] == [15.0, 14.0, 13.0, 12.0]
     assert view.rounds == 3
     assert view.floors["name"].bleu == 13.0
 
@@ -49,11 +49,11 @@ def test_a_run_that_is_gone_or_empty_is_no_error(tmp_path: Path) -> None:
 def test_the_thread_tells_of_the_run_that_is_looked_at_and_then_only_of_news(tmp_path: Path) -> None:
     one, _ = make_run(tmp_path, "one", whole_run())
     two, worker = make_run(tmp_path, "two", [*beginning(), *a_round(0, 15.0)])
-    told: list[tuple[RunPaths, int]] = []
+    published: list[tuple[RunPaths, int]] = []
     news = threading.Semaphore(0)
 
     def publish(paths: RunPaths, view: RunView) -> None:
-        told.append((paths, len(view.finished)))
+        published.append((paths, len(view.finished)))
         news.release()
 
     previewer = Previewer(publish)
@@ -67,7 +67,7 @@ def test_the_thread_tells_of_the_run_that_is_looked_at_and_then_only_of_news(tmp
         previewer.set_run(None)
         previewer.set_run(one)
         assert news.acquire(timeout=30)
-        assert told == [(one, 4), (two, 1), (two, 2), (one, 4)]
+        assert published == [(one, 4), (two, 1), (two, 2), (one, 4)]
     finally:
         previewer.stop()
         previewer.join(timeout=30)

@@ -32,9 +32,9 @@ def checkout(tmp_path: Path) -> Path:
 def test_every_command_of_the_readme_works_as_it_stands(checkout: Path) -> None:
     scripts = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
-    asked = [line for line in lines() if line.startswith(PROGRAM)]
-    assert len(asked) > 15
-    for command in asked:
+    commands = [line for line in lines() if line.startswith(PROGRAM)]
+    assert len(commands) > 15
+    for command in commands:
         if FOREVER in command:
             left_with_ctrl_c(command, checkout, environment)
             continue

@@ -36,7 +36,7 @@ MATRIX = "encoder.encoder.layer.0.attention.self.query.weight"
 SECRET = "/home/somebody/secret"
 
 
-def write_round(paths: RunPaths, number: int, good: int, told: str = "Sets it .") -> None:
+def write_round(paths: RunPaths, number: int, good: int, other: str = "Sets it .") -> None:
     """A complete round: the first comments are right, the others are not."""
     folder = paths.round(number)
     folder.mkdir(parents=True)
@@ -45,7 +45,7 @@ def write_round(paths: RunPaths, number: int, good: int, told: str = "Sets it ."
     facts |= {"signatures": {"bleu": "codexglue", "chrf": HOSTILE}, "seconds": 1.0}
     (folder / "metrics.json").write_text(json.dumps(facts))
     lines = [
-        {"index": place, "name": f"A.{HOSTILE}", "prediction": text if place < good else told, "reference": text}
+        {"index": place, "name": f"A.{HOSTILE}", "prediction": text if place < good else other, "reference": text}
         for place, text in enumerate(REFERENCES)
     ]
     (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -109,19 +109,19 @@ def test_the_same_folders_give_the_same_bytes_wherever_they_lie(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ladder_file(runs / "small-quantization.json")
-    found = []
+    reports = []
     for number, source in enumerate((runs, runs, shutil.copytree(runs, tmp_path / "elsewhere"))):
         out = tmp_path / f"out{number}"
         outputs = ("-o", out / "r.html", "--markdown", out / "r.md", "--csv-dir", out / "csv")
         alone = [path for path in sorted(source.iterdir(), reverse=True) if path.is_dir()] if number == 2 else []
         assert report(monkeypatch, *alone, source, *outputs) == 0
-        found.append(written(out))
-    assert found[0] == found[1] == found[2]
-    assert len(found[0]) == 8
-    text = b"".join(found[0].values()).decode()
+        reports.append(written(out))
+    assert reports[0] == reports[1] == reports[2]
+    assert len(reports[0]) == 8
+    text = b"".join(reports[0].values()).decode()
     assert str(tmp_path) not in text
     assert SECRET not in text
-    rows = list(csv.DictReader(found[0]["findings.csv"].decode().splitlines()))
+    rows = list(csv.DictReader(reports[0]["findings.csv"].decode().splitlines()))
     assert {row["outcome"] for row in rows if row["finding"] == "l1-random"} == {"held"}
 
 
@@ -141,10 +141,10 @@ class Elements(HTMLParser):
 
 def test_the_page_stands_alone_and_text_from_outside_is_text(runs: Path) -> None:
     text = page(read_content([runs], [ladder_file(runs / "small-quantization.json")]))
-    found = Elements()
-    found.feed(text)
-    assert "script" not in found.tags
-    assert len(found.ids) == len(set(found.ids)) > 0
+    elements = Elements()
+    elements.feed(text)
+    assert "script" not in elements.tags
+    assert len(elements.ids) == len(set(elements.ids)) > 0
     assert "&lt;script&gt;" in text
     assert not {"\x1b", "\u202e"} & set(text)
     drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
@@ -172,7 +172,7 @@ def test_markdown_keeps_its_tables_whole(runs: Path) -> None:
 
 
 def outcomes(content: Content, key: str) -> set[str]:
-    return {verdict.outcome for found in content.findings if found.key == key for verdict in found.verdicts.values()}
+    return {verdict.outcome for finding in content.findings if finding.key == key for verdict in finding.verdicts.values()}
 
 
 def test_what_is_missing_is_said_and_breaks_nothing(runs: Path) -> None:
@@ -195,8 +195,8 @@ def test_what_is_missing_is_said_and_breaks_nothing(runs: Path) -> None:
 
 def test_ladders_decide_the_findings_about_quantization(tmp_path: Path) -> None:
     fp16, int8 = ladder_findings(read_ladders([ladder_file(tmp_path / "a.json")]))
-    for found in (fp16, int8):  # the file is of a version without ROUGE-L
-        assert {name: str(verdict.outcome) for name, verdict in found.verdicts.items()} == {
+    for finding in (fp16, int8):  # the file is of a version without ROUGE-L
+        assert {name: str(verdict.outcome) for name, verdict in finding.verdicts.items()} == {
             "bleu": "held",
             "corpus_bleu": "held",
             "chrf": "held",
@@ -211,7 +211,7 @@ def test_ladders_decide_the_findings_about_quantization(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_text(json.dumps(content))
     fp16, int8 = ladder_findings(read_ladders([tmp_path / "b.json"]))
     assert (fp16.verdicts["bleu"].outcome, int8.verdicts["bleu"].outcome) == ("did not hold", "undecided")
-    assert {verdict.outcome for found in ladder_findings({}) for verdict in found.verdicts.values()} == {"not tested"}
+    assert {verdict.outcome for finding in ladder_findings({}) for verdict in finding.verdicts.values()} == {"not tested"}
     empty, broken = {**content, "methods": []}, {**content, "methods": [1]}
     huge = {**content, "floors": {"test": {"name": {"bleu": 1e300}}}}
     for damaged in ("", "{}", *map(json.dumps, (empty, broken, huge))):
@@ -257,9 +257,9 @@ def test_a_report_on_runs_of_ones_own_is_about_these_runs(own: Path, tmp_path: P
             assert said in page_text, said
     assert "Comments beside each other" in text
     assert not (tmp_path / "c/findings.csv").exists()
-    found = Elements()
-    found.feed(text)
-    assert len(found.ids) == len(set(found.ids)) > 0
+    elements = Elements()
+    elements.feed(text)
+    assert len(elements.ids) == len(set(elements.ids)) > 0
 
 
 def test_which_report_it_is_can_be_said(runs: Path, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,12 +28,12 @@ METRICS = {
 
 def test_metrics_and_journal_together(tmp_path: Path) -> None:
     paths, _ = make_run(tmp_path, "run", whole_run())
-    found = ResultsReader(paths).poll()
-    assert [result.round for result in found] == [0, 1, 2, 3]
-    assert [result.sparsity for result in found] == pytest.approx([0, 0.3, 0.6, 0.9])
-    assert found[1].scores == {"bleu": 14.0, "corpus_bleu": 14.0 / 5, "chrf": 14.0 * 1.6}
-    assert found[1].floors["name"]["bleu"] == FLOORS["name"].bleu
-    assert (found[1].run, found[1].split, found[1].rows, found[1].size_bytes) == ("run", "valid", 200, None)
+    results = ResultsReader(paths).poll()
+    assert [result.round for result in results] == [0, 1, 2, 3]
+    assert [result.sparsity for result in results] == pytest.approx([0, 0.3, 0.6, 0.9])
+    assert results[1].scores == {"bleu": 14.0, "corpus_bleu": 14.0 / 5, "chrf": 14.0 * 1.6}
+    assert results[1].floors["name"]["bleu"] == FLOORS["name"].bleu
+    assert (results[1].run, results[1].split, results[1].rows, results[1].size_bytes) == ("run", "valid", 200, None)
 
 
 def test_the_journal_alone_is_enough(tmp_path: Path) -> None:
@@ -47,8 +47,8 @@ def test_metrics_alone_are_enough(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path / "run")
     paths.round(1).mkdir(parents=True)
     (paths.round(1) / "metrics.json").write_text(json.dumps(METRICS))
-    (found,) = ResultsReader(paths).poll()
-    assert found == Result(
+    (result,) = ResultsReader(paths).poll()
+    assert result == Result(
         "run",
         1,
         0.3,
@@ -65,9 +65,9 @@ def test_metrics_alone_are_enough(tmp_path: Path) -> None:
 def test_metrics_outdo_the_journal_and_what_they_lack_stays(tmp_path: Path) -> None:
     paths, _ = make_run(tmp_path, "run", [*beginning(), *a_round(0, 15.0), *a_round(1, 14.5)])
     (paths.round(1) / "metrics.json").write_text(json.dumps({"scores": {"bleu": 9.0}, "size_bytes": 7}))
-    found = ResultsReader(paths).poll()[1]
-    assert found.scores == pytest.approx({"bleu": 9.0, "corpus_bleu": 2.9, "chrf": 23.2})
-    assert (found.size_bytes, found.rows, found.sparsity) == (7, 200, pytest.approx(0.3))
+    result = ResultsReader(paths).poll()[1]
+    assert result.scores == pytest.approx({"bleu": 9.0, "corpus_bleu": 2.9, "chrf": 23.2})
+    assert (result.size_bytes, result.rows, result.sparsity) == (7, 200, pytest.approx(0.3))
 
 
 def test_intervals_are_read_and_older_rounds_have_none(tmp_path: Path) -> None:
@@ -76,12 +76,12 @@ def test_intervals_are_read_and_older_rounds_have_none(tmp_path: Path) -> None:
     more = {"intervals": {"bleu": {"low": 13.0, "high": 15.5}, "chrf": {"low": 1}, "other": {"low": 1, "high": 2}},
             "against_dense": {"bleu": change, "chrf": {**change, "high": "x"}}, "bootstrap": "rows"}  # fmt: skip
     (paths.round(1) / "metrics.json").write_text(json.dumps({**METRICS, **more}))
-    older, found, *_ = ResultsReader(paths).poll()
-    assert found.intervals == {"bleu": Interval(14.0, 13.0, 15.5)}
-    assert found.against_dense == {"bleu": Difference(**change)}
-    assert found.against_dense["bleu"].is_clear
+    older, newer, *_ = ResultsReader(paths).poll()
+    assert newer.intervals == {"bleu": Interval(14.0, 13.0, 15.5)}
+    assert newer.against_dense == {"bleu": Difference(**change)}
+    assert newer.against_dense["bleu"].is_clear
     assert (older.intervals, older.against_dense, older.bootstrap) == ({}, {}, "")
-    row = list(csv.DictReader(io.StringIO(to_csv([older, found]))))[1]
+    row = list(csv.DictReader(io.StringIO(to_csv([older, newer]))))[1]
     assert [row[key] for key in ("bleu_low", "bleu_high", "bleu_change_low", "chrf_low", "bootstrap")] == [
         "13.0", "15.5", "-2.0", "", "rows",
     ]  # fmt: skip
@@ -95,9 +95,9 @@ def test_a_reader_follows_a_run(tmp_path: Path) -> None:
         worker.append(event)
     assert [result.round for result in reader.poll()] == [0, 1]
     worker.append(RoundFinished(round=1, sparsity=0.3, scores=Scores(1.0, 2.0, 3.0), steps=20, seconds=25.0, size_bytes=99))
-    found = reader.poll()
-    assert (found[1].scores["bleu"], found[1].size_bytes) == (1.0, 99)
-    assert reader.poll() == found
+    results = reader.poll()
+    assert (results[1].scores["bleu"], results[1].size_bytes) == (1.0, 99)
+    assert reader.poll() == results
 
 
 def test_nothing_there_is_no_result(tmp_path: Path) -> None:
@@ -115,11 +115,11 @@ def test_nothing_there_is_no_result(tmp_path: Path) -> None:
 def test_damaged_metrics_cost_nothing_else(tmp_path: Path, metrics: str) -> None:
     paths, _ = make_run(tmp_path, "run", whole_run())
     (paths.round(1) / "metrics.json").write_text(metrics)
-    found = ResultsReader(paths).poll()
-    assert [result.round for result in found] == [0, 1, 2, 3]
-    assert found[1].scores["bleu"] == 14.0
-    assert (found[1].size_bytes, found[1].split, found[1].rows) == (None, "valid", 200)
-    to_csv(found)
+    results = ResultsReader(paths).poll()
+    assert [result.round for result in results] == [0, 1, 2, 3]
+    assert results[1].scores["bleu"] == 14.0
+    assert (results[1].size_bytes, results[1].split, results[1].rows) == (None, "valid", 200)
+    to_csv(results)
 
 
 def test_a_damaged_journal_costs_only_its_lines(tmp_path: Path) -> None:
@@ -144,12 +144,12 @@ def test_times_of_the_search_are_per_row_and_per_token(tmp_path: Path) -> None:
     paths, _ = make_run(tmp_path, "run", whole_run())
     measured = {"seconds": 2.0, "rows": 50, "tokens": 500, "beam": 10, "batch_size": 8, "device": "cpu", "threads": 2}
     (paths.round(2) / "metrics.json").write_text(json.dumps({**METRICS, "decoding": measured}))
-    found = ResultsReader(paths).poll()
-    assert (found[2].ms_per_row, found[2].ms_per_token) == (40.0, 4.0)
-    assert found[2].decoded_on == "cpu, 2 threads, beam 10, batch 8"
-    assert (found[1].ms_per_row, found[1].ms_per_token, found[1].decoded_on) == (None, None, "")
-    row = list(csv.DictReader(io.StringIO(to_csv(found))))[2]
-    assert (row["ms_per_row"], row["ms_per_token"], row["decoded_on"]) == ("40.0", "4.0", found[2].decoded_on)
+    results = ResultsReader(paths).poll()
+    assert (results[2].ms_per_row, results[2].ms_per_token) == (40.0, 4.0)
+    assert results[2].decoded_on == "cpu, 2 threads, beam 10, batch 8"
+    assert (results[1].ms_per_row, results[1].ms_per_token, results[1].decoded_on) == (None, None, "")
+    row = list(csv.DictReader(io.StringIO(to_csv(results))))[2]
+    assert (row["ms_per_row"], row["ms_per_token"], row["decoded_on"]) == ("40.0", "4.0", results[2].decoded_on)
 
 
 @pytest.mark.parametrize("decoding", [3, {}, {"seconds": 0, "rows": 5}, {"seconds": -1, "rows": 5}, {"seconds": "x"}])

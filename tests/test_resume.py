@@ -68,8 +68,8 @@ DEATHS = {
 def prepare(root: Path, recipe: str, name: str) -> Path:
     folder = root / name
     folder.mkdir(parents=True)
-    asked = {**BASE, **RECIPES[recipe], "data": {**BASE["data"], "path": str(ROOT / "checkpoints" / "bundled" / "demo-ruby")}}
-    (folder / "recipe.toml").write_text(to_toml(build_recipe(asked)), encoding="utf-8")
+    sections = {**BASE, **RECIPES[recipe], "data": {**BASE["data"], "path": str(ROOT / "checkpoints" / "bundled" / "demo-ruby")}}
+    (folder / "recipe.toml").write_text(to_toml(build_recipe(sections)), encoding="utf-8")
     return folder
 
 

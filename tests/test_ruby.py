@@ -169,7 +169,7 @@ def test_array_and_regex_tokens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "found", "warnings"),
+    ("source", "readable", "warnings"),
     [
         ("def foo(x)\n  x + 1\n", [("foo", 1)], ["line 1: `def` or something in it is not closed: 'def foo(x)'"]),
         ("class A\n  def foo\n    1\n", [("foo", 2)], ["line 1: `class` or something in it is not closed: 'class A'"]),
@@ -184,9 +184,9 @@ def test_array_and_regex_tokens() -> None:
         ("x = '\ud800'\ndef a; end", [("a", 2)], ["line 1: a NUL or half a surrogate pair was replaced"]),
     ],
 )
-def test_broken_ruby_gives_what_could_be_read(source: str, found: list[tuple[str, int]], warnings: list[str]) -> None:
+def test_broken_ruby_gives_what_could_be_read(source: str, readable: list[tuple[str, int]], warnings: list[str]) -> None:
     parsed = parse(source)
-    assert [(method.name, method.line) for method in parsed.methods] == found
+    assert [(method.name, method.line) for method in parsed.methods] == readable
     assert [str(warning) for warning in parsed.warnings] == warnings
 
 

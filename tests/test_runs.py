@@ -83,11 +83,11 @@ def finish_round(paths: RunPaths, number: int, content: object) -> None:
 
 
 def test_a_new_run_holds_its_recipe_and_nothing_else(tmp_path: Path) -> None:
-    asked = build_recipe({"training": {"preset": "paper"}})
-    paths = create_run(tmp_path / "not" / "there", "mine", asked)
+    recipe = build_recipe({"training": {"preset": "paper"}})
+    paths = create_run(tmp_path / "not" / "there", "mine", recipe)
     assert [path.name for path in paths.root.iterdir()] == ["recipe.toml"]
     assert [path.name for path in paths.root.parent.iterdir()] == ["mine"]
-    assert load_recipe(paths.recipe) == asked
+    assert load_recipe(paths.recipe) == recipe
     assert paths.name == "mine"
 
 
@@ -123,12 +123,12 @@ def test_free_names_count_up(tmp_path: Path) -> None:
 
 def test_a_run_is_found_by_name_and_by_path(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(paths.root.parent.parent)
-    found = [
+    resolved = [
         find_run(Path("checkpoints"), "mine"),
         find_run(Path("nowhere"), "checkpoints/mine"),
         find_run(Path("x"), str(paths.root)),
     ]
-    assert found == [RunPaths(paths.root.resolve())] * 3
+    assert resolved == [RunPaths(paths.root.resolve())] * 3
 
 
 def test_a_run_that_is_not_there_names_the_nearest(paths: RunPaths) -> None:
@@ -149,7 +149,7 @@ def test_only_run_folders_are_listed(paths: RunPaths) -> None:
     (checkpoints / "file").write_text("")
     (checkpoints / "dangling").symlink_to("nowhere")
     create_run(checkpoints, "also", Recipe())
-    assert [found.name for found in run_folders(checkpoints)] == ["also", "mine"]
+    assert [each.name for each in run_folders(checkpoints)] == ["also", "mine"]
     assert run_folders(checkpoints / "nowhere") == []
 
 
@@ -398,13 +398,13 @@ def test_lines_in_between_are_not_validated(paths: RunPaths, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    ("asked", "kind", "rounds"),
+    ("sections", "kind", "rounds"),
     [({}, "lottery", 9), ({"pruning": {"rounds": 4}}, "lottery", 4), ({"kind": "finetune"}, "finetune", 0)],
 )
 def test_a_recipe_as_it_is_written_need_not_be_parsed(
-    paths: RunPaths, monkeypatch: pytest.MonkeyPatch, asked: dict[str, object], kind: str, rounds: int
+    paths: RunPaths, monkeypatch: pytest.MonkeyPatch, sections: dict[str, object], kind: str, rounds: int
 ) -> None:
-    paths.recipe.write_text(to_toml(build_recipe(asked)))
+    paths.recipe.write_text(to_toml(build_recipe(sections)))
     monkeypatch.setattr(tomllib, "loads", lambda _: pytest.fail("parsed"))
     info = run_info(paths, 0.0)
     assert (info.kind, info.rounds) == (kind, rounds)

@@ -36,10 +36,10 @@ def test_runs_of_one_curve_stand_together_where_its_first_run_stood() -> None:
 
 
 def test_means_spread_and_numbers() -> None:
-    found = grouped(results(), KEYS)
-    assert list(found) == ["l1-s* ×3", "random-s1", "lost"]
-    assert found["random-s1"] == results()["random-s1"], "a curve of one run is that run"
-    dense, first, second = found["l1-s* ×3"]
+    curves = grouped(results(), KEYS)
+    assert list(curves) == ["l1-s* ×3", "random-s1", "lost"]
+    assert curves["random-s1"] == results()["random-s1"], "a curve of one run is that run"
+    dense, first, second = curves["l1-s* ×3"]
     assert isinstance(first, Mean)
     assert first.scores["bleu"] == pytest.approx(14.0)
     assert (first.low["bleu"], first.high["bleu"]) == (13.5, 14.5)
@@ -61,9 +61,9 @@ def test_the_difference_to_dense_is_that_of_the_same_runs() -> None:
 
 def test_a_title_is_never_another_run() -> None:
     odd = {"a1": rounds("a1", 1.0), "a2": rounds("a2", 2.0), "a* ×2": rounds("a* ×2", 3.0)}
-    found = grouped(odd, {"a1": "x", "a2": "x"})
-    assert list(found) == ["a* ×2'", "a* ×2"]
-    assert [each.scores["bleu"] for each in in_order(found, "bleu", True)] == [3.0, 1.5]
+    curves = grouped(odd, {"a1": "x", "a2": "x"})
+    assert list(curves) == ["a* ×2'", "a* ×2"]
+    assert [each.scores["bleu"] for each in in_order(curves, "bleu", True)] == [3.0, 1.5]
 
 
 def test_the_chart_has_whiskers_where_there_are_several_seeds(tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ def test_all_that_a_run_has_can_be_drawn() -> None:
     assert known[f"{MATRIX}encoder.encoder.layer.2.attention.self.query.weight"] == "sparsity of encoder layer 3, query"
     assert "held_out_loss" not in known
     for key in known:
-        found = chart(view, key)
-        assert found.points, key
-        assert (found.left, found.right) == (-1, 3), "all of them on the same axis"
-        assert list(found.points) == sorted(found.points)
-        assert all(found.left <= point.x <= found.right for point in found.points)
+        drawn = chart(view, key)
+        assert drawn.points, key
+        assert (drawn.left, drawn.right) == (-1, 3), "all of them on the same axis"
+        assert list(drawn.points) == sorted(drawn.points)
+        assert all(drawn.left <= point.x <= drawn.right for point in drawn.points)
 
 
 def test_points_stand_where_they_happened() -> None:
@@ -60,10 +60,10 @@ def test_runs_without_rounds_go_by_step() -> None:
     measured = Validated(round=0, step=50, loss=2.5, accuracy=0.25, seconds=1.0)
     view = view_of([pretraining, RoundStarted(round=0, sparsity=0.0, steps=100), step(0, 50, 2.0, 100), measured])
     assert "bleu" not in titles(view)
-    found = chart(view, "held_out_accuracy")
-    assert (found.by_round, found.left, found.right, found.unit) == (False, 0, 100, "%")
-    assert found.points == ((50.0, 25.0, 0, 50),)
-    assert found.says(found.points[0]) == "step 50: held-out accuracy 25 %"
+    drawn = chart(view, "held_out_accuracy")
+    assert (drawn.by_round, drawn.left, drawn.right, drawn.unit) == (False, 0, 100, "%")
+    assert drawn.points == ((50.0, 25.0, 0, 50),)
+    assert drawn.says(drawn.points[0]) == "step 50: held-out accuracy 25 %"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1e308, 1e308])
@@ -73,11 +73,11 @@ def test_what_is_no_number_is_left_out_and_counted(value: float) -> None:
     bad = RoundFinished(round=1, sparsity=value, scores=scores, steps=20, seconds=value)
     view = view_of([*beginning(), *a_round(0, 15.0), step(1, 1), step(1, 2), broken, evaluated(1, 10, value), bad])
     for key in titles(view):
-        found = chart(view, key)
-        numbers = [*(point.y for point in found.points), *(level for _, level in found.levels)]
+        drawn = chart(view, key)
+        numbers = [*(point.y for point in drawn.points), *(level for _, level in drawn.levels)]
         assert all(abs(number) < 1e15 for number in numbers), key
         if key in ("loss", *RATES):
-            assert found.note == "1 left out: no numbers", key
+            assert drawn.note == "1 left out: no numbers", key
     assert chart(view, "bleu").note == "2 left out: no numbers"
     assert chart(view, "seconds").note == "1 left out: no numbers"
 
@@ -108,8 +108,8 @@ def test_thinning_keeps_every_peak() -> None:
 
 
 def test_the_point_next_to_a_place() -> None:
-    found = Chart("loss", "loss", points=tuple(Point(float(at), 1.0, 0, at) for at in (0, 10, 20)))
-    nearest = [found.near(x) for x in (-5.0, 4.0, 6.0, 99.0)]
+    drawn = Chart("loss", "loss", points=tuple(Point(float(at), 1.0, 0, at) for at in (0, 10, 20)))
+    nearest = [drawn.near(x) for x in (-5.0, 4.0, 6.0, 99.0)]
     assert [point.step for point in nearest if point] == [0, 0, 10, 20]
     assert Chart("loss", "loss").near(1.0) is None
     assert Chart("loss", "loss").says(None) == "nothing measured yet"

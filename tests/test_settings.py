@@ -31,9 +31,9 @@ def test_without_a_file_everything_has_its_default(tmp_path: Path) -> None:
 
 def test_a_good_file(tmp_path: Path) -> None:
     text = 'theme = "nord"\nlow_bandwidth = true\nbell = false\nnotify = "osc9"\n[keymap]\n"run.pause" = "x"\n'
-    found, problems = settings.load(write(tmp_path, text))
+    loaded, problems = settings.load(write(tmp_path, text))
     assert problems == []
-    assert found == Settings(theme="nord", low_bandwidth=True, bell=False, notify="osc9", keymap={"run.pause": "x"})
+    assert loaded == Settings(theme="nord", low_bandwidth=True, bell=False, notify="osc9", keymap={"run.pause": "x"})
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def test_a_good_file(tmp_path: Path) -> None:
 )
 def test_a_wrong_key_is_named_and_the_others_hold(tmp_path: Path, text: str, sentence: str) -> None:
     path = write(tmp_path, f"low_bandwidth = true\n{text}\n")
-    found, problems = settings.load(path)
-    assert found == Settings(low_bandwidth=True)
+    loaded, problems = settings.load(path)
+    assert loaded == Settings(low_bandwidth=True)
     assert len(problems) == 1
     assert sentence in problems[0]
     assert str(path) in problems[0]
@@ -62,8 +62,8 @@ def test_a_wrong_key_is_named_and_the_others_hold(tmp_path: Path, text: str, sen
 def test_what_is_no_toml_changes_nothing(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "config.toml"
     path.write_bytes(content)
-    found, problems = settings.load(path)
-    assert found == Settings()
+    loaded, problems = settings.load(path)
+    assert loaded == Settings()
     assert "is not valid TOML" in problems[0]
     with pytest.raises(OSError, match="mend it first"):
         settings.remember_theme(path, "nord")
@@ -71,8 +71,8 @@ def test_what_is_no_toml_changes_nothing(tmp_path: Path, content: bytes) -> None
 
 
 def test_a_folder_in_its_place_is_told(tmp_path: Path) -> None:
-    found, problems = settings.load(tmp_path)
-    assert found == Settings()
+    loaded, problems = settings.load(tmp_path)
+    assert loaded == Settings()
     assert "cannot be read" in problems[0]
 
 
@@ -89,10 +89,10 @@ def test_the_template_is_valid_with_every_key_taken_in(tmp_path: Path) -> None:
     text = settings.template(keys.remappable())
     assert settings.load(write(tmp_path, text)) == (Settings(), [])
     used = "\n".join(line.removeprefix("# ") for line in text.splitlines() if " = " in line or line == "# [keymap]")
-    found, problems = settings.load(write(tmp_path, used))
+    loaded, problems = settings.load(write(tmp_path, used))
     assert problems == []
     assert set(tomlkit.parse(used)) == set(Settings.model_fields)
-    assert keys.judge(found.keymap) == ({name: keys.judge({name: key})[0][name] for name, key in found.keymap.items()}, [])
+    assert keys.judge(loaded.keymap) == ({name: keys.judge({name: key})[0][name] for name, key in loaded.keymap.items()}, [])
 
 
 # Keys
@@ -154,10 +154,10 @@ async def test_wrong_settings_are_told_and_the_app_works(tmp_path: Path, size: t
     async with app.run_test(size=size, notifications=True) as pilot:
         await until_shown(app, "ruby-1")
         await until(lambda: len(app._notifications) == 3)
-        told = " ".join(note.message for note in app._notifications)
-        assert "notify = 'loud' is not allowed" in told
-        assert 'theme = "nrod" is unknown; did you mean "nord"?' in told
-        assert 'is taken by "run.stop" on Runs' in told
+        toasts = " ".join(note.message for note in app._notifications)
+        assert "notify = 'loud' is not allowed" in toasts
+        assert 'theme = "nrod" is unknown; did you mean "nord"?' in toasts
+        assert 'is taken by "run.stop" on Runs' in toasts
         assert app.theme == "textual-dark"
         app.clear_notifications()
         await pilot.press("2")

@@ -16,7 +16,7 @@ POOR = [text.replace("the given", "a") if place % 2 else "Returns nothing at all
 
 
 def test_it_equals_scoring_each_draw() -> None:
-    found = paired_bootstrap(GOOD, POOR, REFERENCES, seed=3, samples=40)
+    differences = paired_bootstrap(GOOD, POOR, REFERENCES, seed=3, samples=40)
     draws = np.random.default_rng(3).multinomial(len(REFERENCES), np.full(len(REFERENCES), 1 / len(REFERENCES)), 40)
     drawn: dict[str, list[float]] = {"bleu": [], "corpus_bleu": [], "chrf": []}
     for drawing in draws:
@@ -27,15 +27,17 @@ def test_it_equals_scoring_each_draw() -> None:
         for name, values in drawn.items():
             values.append(getattr(first, name) - getattr(second, name))
     for name, values in drawn.items():
-        assert (found[name].low, found[name].high) == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
+        assert (differences[name].low, differences[name].high) == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
 
 
 def test_a_side_against_itself_differs_by_nothing_and_sides_may_be_exchanged() -> None:
     assert {(d.value, d.low, d.high, d.is_clear) for d in paired_bootstrap(GOOD, GOOD, REFERENCES).values()} == {(0, 0, 0, False)}
-    there, back = paired_bootstrap(GOOD, POOR, REFERENCES), paired_bootstrap(POOR, GOOD, REFERENCES)
-    for name, found in there.items():
-        assert (found.value, found.low, found.high) == pytest.approx((-back[name].value, -back[name].high, -back[name].low))
-        assert found.low <= found.value <= found.high
+    forth, back = paired_bootstrap(GOOD, POOR, REFERENCES), paired_bootstrap(POOR, GOOD, REFERENCES)
+    for name, difference in forth.items():
+        assert (difference.value, difference.low, difference.high) == pytest.approx(
+            (-back[name].value, -back[name].high, -back[name].low)
+        )
+        assert difference.low <= difference.value <= difference.high
     assert paired_bootstrap(REFERENCES, POOR, REFERENCES)["chrf"].is_clear
 
 
@@ -47,10 +49,10 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_the_interval_of_a_score_holds_it_and_narrows_with_more_rows() -> None:
     few, many = bootstrap(GOOD, REFERENCES), bootstrap(GOOD * 9, REFERENCES * 9)
     scored = metrics.score(GOOD, REFERENCES).scores
-    for name, found in few.items():
-        assert found.value == pytest.approx(getattr(scored, name))
-        assert found.low <= found.value <= found.high
-        assert many[name].high - many[name].low < found.high - found.low
+    for name, interval in few.items():
+        assert interval.value == pytest.approx(getattr(scored, name))
+        assert interval.low <= interval.value <= interval.high
+        assert many[name].high - many[name].low < interval.high - interval.low
 
 
 def test_several_runs_count_as_their_mean() -> None:

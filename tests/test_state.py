@@ -34,8 +34,8 @@ def numbered(happenings: list[Happening], first: int = 0, begin: float = NOW) ->
 def test_a_whole_run() -> None:
     view = reduce_all(RunView(), numbered(whole_run("ruby")))
     assert (view.run, view.rounds, view.steps, view.device) == ("ruby", 3, 20, "cpu")
-    assert [found.number for found in view.finished] == [0, 1, 2, 3]
-    assert [found.scores.bleu for found in view.finished if found.scores] == [15.0, 14.0, 13.0, 12.0]
+    assert [each.number for each in view.finished] == [0, 1, 2, 3]
+    assert [each.scores.bleu for each in view.finished if each.scores] == [15.0, 14.0, 13.0, 12.0]
     assert view.dense is not None
     assert view.dense.bleu == 15.0
     assert view.latest is not None
@@ -94,7 +94,7 @@ def test_a_resumed_run_forgets_what_will_be_sent_again() -> None:
     # Sent again, it is all there once.
     again = [step(1, at) for at in range(9, 21)] + [evaluated(1, 20, 13.5)]
     view = reduce_all(view, numbered(again, first=len(before) + 1))
-    assert [found.scores.bleu for found in view.by_round[1].evaluations] == [13.5]
+    assert [each.scores.bleu for each in view.by_round[1].evaluations] == [13.5]
     assert [point[:2] for point in view.losses.points if point[0] == 1] == [(1, at) for at in range(1, 21)]
 
 

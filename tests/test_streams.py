@@ -24,9 +24,9 @@ def checkpoints(tmp_path: Path) -> Path:
     events = [*whole_run(EVIL), Warned(message=EVIL), Failed(problem=EVIL, fix=EVIL)]
     paths, _ = make_run(tmp_path, "plain", events)
     metrics = paths.round(0) / "metrics.json"
-    found = json.loads(metrics.read_text())
+    facts = json.loads(metrics.read_text())
     metrics.write_text(
-        json.dumps({**found, "split": EVIL, "signatures": {"bleu": EVIL}, "floors": {EVIL: {}}, "bootstrap": EVIL})
+        json.dumps({**facts, "split": EVIL, "signatures": {"bleu": EVIL}, "floors": {EVIL: {}}, "bootstrap": EVIL})
     )
     paths.meta.write_text(json.dumps({"device": EVIL}))
     paths.root.rename(tmp_path / EVIL)

@@ -39,10 +39,10 @@ def test_a_folder_is_read_and_what_is_missing_is_said(tmp_path: Path) -> None:
     paths, _ = make_run(tmp_path, "run", whole_run())
     row = {"index": 0, "name": "a", "prediction": "Sets it .", "reference": "Sets it ."}
     (paths.round(2) / "predictions.jsonl").write_text(json.dumps(row) + "\n")
-    found = read_run(paths)
-    assert found.notes == ("The comments of these rounds are missing or damaged: 0, 1, 3.",)
-    assert list(found.tallies) == [60]
-    assert found.matrices[3]["encoder.pooler.dense.weight"] == pytest.approx(0.9)
+    run = read_run(paths)
+    assert run.notes == ("The comments of these rounds are missing or damaged: 0, 1, 3.",)
+    assert list(run.tallies) == [60]
+    assert run.matrices[3]["encoder.pooler.dense.weight"] == pytest.approx(0.9)
     paths.recipe.write_text("[")
     paths.meta.write_text("[")
     assert read_run(paths).notes[0] == "Its recipe cannot be read."
@@ -54,9 +54,9 @@ def test_a_folder_is_read_and_what_is_missing_is_said(tmp_path: Path) -> None:
 def test_places_are_runs_or_folders_of_runs(tmp_path: Path) -> None:
     for name in ("b", "a"):
         make_run(tmp_path, name, whole_run(name))
-    found = find_runs([tmp_path, tmp_path / "a"])
-    assert sorted(paths.name for paths in found) == ["a", "b"]
-    assert read_study(found) == read_study(reversed(found))
+    runs = find_runs([tmp_path, tmp_path / "a"])
+    assert sorted(paths.name for paths in runs) == ["a", "b"]
+    assert read_study(runs) == read_study(reversed(runs))
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match="is no run, and no folder of runs"):
         find_runs([tmp_path / "empty"])

@@ -24,12 +24,12 @@ PAIRS = st.lists(st.tuples(TEXT, TEXT.filter(str.strip)), min_size=1, max_size=9
 def test_each_draw_has_the_score_of_its_rows(pairs: list[tuple[str, str]], seed: int) -> None:
     texts, references = [text for text, _ in pairs], [reference for _, reference in pairs]
     draws = np.random.default_rng(seed).multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), 5)
-    found = scores(tally(texts, references), draws.astype(float))
+    by_score = scores(tally(texts, references), draws.astype(float))
     for number, draw in enumerate(draws):
         rows = np.repeat(np.arange(len(pairs)), draw)
-        wanted = metrics.score([texts[row] for row in rows], [references[row] for row in rows]).scores
-        for name, values in found.items():
-            assert values[number] == pytest.approx(getattr(wanted, name), abs=1e-9), name
+        expected = metrics.score([texts[row] for row in rows], [references[row] for row in rows]).scores
+        for name, values in by_score.items():
+            assert values[number] == pytest.approx(getattr(expected, name), abs=1e-9), name
 
 
 @settings(deadline=None, max_examples=60)
@@ -50,8 +50,8 @@ def test_parts_counted_in_any_order_give_the_very_scores_of_the_whole(
 
 def test_some_rows_are_tallied_as_if_alone() -> None:
     texts, references = ["the name", "a size", "of it"], ["the name", "the size", "its owner"]
-    found, alone = tally(texts, references).take([2, 0]), tally(["of it", "the name"], ["its owner", "the name"])
-    for ours, theirs in ((found.sentences, alone.sentences), (found.bleu, alone.bleu), (found.chrf, alone.chrf)):
+    taken, alone = tally(texts, references).take([2, 0]), tally(["of it", "the name"], ["its owner", "the name"])
+    for ours, theirs in ((taken.sentences, alone.sentences), (taken.bleu, alone.bleu), (taken.chrf, alone.chrf)):
         assert np.array_equal(ours, theirs)
 
 

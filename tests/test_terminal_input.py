@@ -15,8 +15,8 @@ RUBY = "def add(a, b)\r  a + b\rend\r# quit, Kill and some more letters, so that
 
 def fed(*pieces: str, quiet: bool = False) -> list[Message]:
     parser = PasteParser()
-    found = [message for piece in pieces for message in parser.feed(piece)]
-    return [*found, *(parser.quiet() if quiet else ())]
+    messages = [message for piece in pieces for message in parser.feed(piece)]
+    return [*messages, *(parser.quiet() if quiet else ())]
 
 
 def said(messages: list[Message]) -> list[str]:

@@ -47,9 +47,9 @@ def recipe(**sections: dict[str, object]) -> Recipe:
     return build_recipe({key: {**ASKED.get(key, {}), **sections.get(key, {})} for key in {*ASKED, *sections}})
 
 
-def a_run(checkpoints: Path, name: str, events: Timed, asked: Recipe | None = None) -> RunPaths:
+def a_run(checkpoints: Path, name: str, events: Timed, own: Recipe | None = None) -> RunPaths:
     """A run folder whose journal has these events at these seconds."""
-    paths = create_run(checkpoints, name, asked or recipe())
+    paths = create_run(checkpoints, name, own or recipe())
     at = iter(time for time, _ in events)
     writer = JournalWriter(paths.journal, lambda: next(at))
     for _, what in events:
@@ -103,10 +103,10 @@ def test_the_pace_of_a_run(tmp_path: Path) -> None:
 def test_the_same_run_again_takes_as_long(tmp_path: Path) -> None:
     events = whole()
     a_run(tmp_path, "one", events)
-    found = Timings(tmp_path, HERE).estimate(recipe())
-    assert found is not None
-    assert (found.runs, found.at_most) == (("one",), False)
-    assert found.total_s == pytest.approx(events[-1][0])
+    estimate = Timings(tmp_path, HERE).estimate(recipe())
+    assert estimate is not None
+    assert (estimate.runs, estimate.at_most) == (("one",), False)
+    assert estimate.total_s == pytest.approx(events[-1][0])
     twice = Timings(tmp_path, HERE).estimate(recipe(training={"steps": 200}))
     assert twice is not None
     assert twice.total_s == pytest.approx(events[-1][0] + 40)
@@ -201,19 +201,19 @@ def test_a_run_that_differs_in_what_a_step_takes_cannot_be_compared(
 
 def test_another_search_leaves_the_evaluation_open(tmp_path: Path) -> None:
     a_run(tmp_path, "one", whole())
-    found = Timings(tmp_path, HERE).estimate(recipe(evaluation={"beam": 3}))
-    assert found is not None
-    assert (found.training_s, found.evaluation_s, found.total_s) == (pytest.approx(40.0), None, None)
+    estimate = Timings(tmp_path, HERE).estimate(recipe(evaluation={"beam": 3}))
+    assert estimate is not None
+    assert (estimate.training_s, estimate.evaluation_s, estimate.total_s) == (pytest.approx(40.0), None, None)
 
 
 def test_the_newest_three_are_counted_together(tmp_path: Path) -> None:
     for number, step_s in enumerate((9.0, 0.1, 0.2, 0.3)):
         paths = a_run(tmp_path, f"run-{number}", whole(0, step_s))
         os.utime(paths.recipe, (1000 + number, 1000 + number))
-    found = Timings(tmp_path, HERE).estimate(recipe())
-    assert found is not None
-    assert found.runs == ("run-3", "run-2", "run-1")
-    assert found.pace.steps_per_s == pytest.approx(300 / 60)
+    estimate = Timings(tmp_path, HERE).estimate(recipe())
+    assert estimate is not None
+    assert estimate.runs == ("run-3", "run-2", "run-1")
+    assert estimate.pace.steps_per_s == pytest.approx(300 / 60)
 
 
 def test_only_so_many_recipes_are_read_and_none_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,8 +254,8 @@ def test_how_many_rows_are_scored(sections: dict[str, dict[str, object]], rows: 
 
 
 def test_a_fine_tuning_scores_its_result_with_the_encoder_off_too() -> None:
-    asked = build_recipe({**ASKED, "pruning": {}, "kind": "finetune"})
-    assert evaluated_rows(asked, 1400) == 2 * 200
+    finetuning = build_recipe({**ASKED, "pruning": {}, "kind": "finetune"})
+    assert evaluated_rows(finetuning, 1400) == 2 * 200
 
 
 def test_without_the_size_of_the_split_all_rows_are_unknown() -> None:
@@ -269,27 +269,27 @@ PACE = Pace(400, 40.0, 800, 16.0, 4, 24.0, 1, 5.0, 1400, "cpu", 2)
 
 
 def test_time_in_words_names_its_source() -> None:
-    told = cost_text.time(recipe(), predict(recipe(), ("demo-1",), PACE))
-    assert told.startswith("about 1 min: training 40 s, evaluation 20 s, the rest 29 s")
-    assert "from demo-1 on this machine (cpu, 2 threads; 10 steps/s, 50 rows/s evaluated)" in told
+    text = cost_text.time(recipe(), predict(recipe(), ("demo-1",), PACE))
+    assert text.startswith("about 1 min: training 40 s, evaluation 20 s, the rest 29 s")
+    assert "from demo-1 on this machine (cpu, 2 threads; 10 steps/s, 50 rows/s evaluated)" in text
     assert cost_text.time(recipe(), None) == cost_text.UNMEASURED
     stopping = recipe(picker={"rule": "best", "every": 50})
     assert cost_text.time(stopping, predict(stopping, ("demo-1",), PACE)).startswith("at most about")
 
 
 def test_names_of_runs_are_text(tmp_path: Path) -> None:
-    found: Estimate = predict(recipe(), ("evil\x1b]0;x\x07\n",), PACE)
-    for text in (cost_text.time(recipe(), found), cost_text.line(Costs(None, "", None, found))):
+    estimate: Estimate = predict(recipe(), ("evil\x1b]0;x\x07\n",), PACE)
+    for text in (cost_text.time(recipe(), estimate), cost_text.line(Costs(None, "", None, estimate))):
         assert "\x1b" not in text
         assert "<1B>" in text
 
 
 def test_a_model_that_is_not_here_is_unknown(tmp_path: Path) -> None:
-    asked = recipe(model={"path": "nobody/never-downloaded"})
-    costs = work_out(asked, tmp_path / "none-yet", Timings(tmp_path / "none-yet", HERE))
+    absent = recipe(model={"path": "nobody/never-downloaded"})
+    costs = work_out(absent, tmp_path / "none-yet", Timings(tmp_path / "none-yet", HERE))
     assert costs.need is None
     assert costs.free_bytes
-    assert "unknown: nobody/never-downloaded is no folder here, and not downloaded yet" in cost_text.disk(asked, costs)
+    assert "unknown: nobody/never-downloaded is no folder here, and not downloaded yet" in cost_text.disk(absent, costs)
 
 
 @pytest.mark.parametrize(
@@ -314,10 +314,10 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
 def test_the_finder_answers_for_the_newest_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go, over, looked = threading.Semaphore(0), threading.Semaphore(0), list[Recipe]()
 
-    def slow(asked: Recipe, checkpoints: Path, times: Timings) -> Costs:
-        looked.append(asked)
+    def slow(newest: Recipe, checkpoints: Path, times: Timings) -> Costs:
+        looked.append(newest)
         assert go.acquire(timeout=30)
-        return work_out(asked, checkpoints, times)
+        return work_out(newest, checkpoints, times)
 
     monkeypatch.setattr(costing, "work_out", slow)
     monkeypatch.setattr(costing, "free_bytes", lambda _: 10**9)  # other programs write, too

@@ -46,9 +46,9 @@ def test_the_wheel_holds_code_and_bundle_and_nothing_else(wheel: Path) -> None:
 def test_the_wheel_asks_for_what_the_project_says_and_what_is_tested_here(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as content:
         (name,) = (name for name in content.namelist() if name.endswith(".dist-info/METADATA"))
-        asked = BytesParser().parsebytes(content.read(name)).get_all("Requires-Dist") or []
+        requirements = BytesParser().parsebytes(content.read(name)).get_all("Requires-Dist") or []
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    always = [requirement for requirement in map(Requirement, asked) if "extra" not in str(requirement.marker)]
+    always = [requirement for requirement in map(Requirement, requirements) if "extra" not in str(requirement.marker)]
     assert sorted(always, key=str) == sorted(map(Requirement, declared), key=str)
     for requirement in always:
         assert requirement.specifier.contains(version(requirement.name), prereleases=True), requirement
