@@ -761,3 +761,18 @@ def test_low_bandwidth_reaches_the_app_however_it_is_opened(
         monkeypatch.setattr(stream, "isatty", lambda: True)
     assert run_cli(*arguments).code == 0
     assert opened == [expected]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("evaluate", "m", "--split", "nope"), "'--split': 'nope' is not one of 'train', 'valid', 'test'."),
+        (("evaluate", "m", "--beam", "0"), "'--beam': it must be at least 1"),
+        (("evaluate", "m", "--beam", "x"), "'--beam': it must be a whole number"),
+        (("comment", "a.rb", "--length-penalty", "x"), "'--length-penalty': it must be a number"),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_told_in_plain_words(run_cli: Cli, arguments: tuple[str, ...], problem: str) -> None:
+    result = run_cli(*arguments)
+    assert result.code == 2
+    assert result.err.endswith(f"Error: Invalid value for {problem}\n")

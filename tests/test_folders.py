@@ -134,7 +134,7 @@ def test_the_commands(run_cli: Cli, home: Path, mine: RunPaths) -> None:
     with hold_lock(RunPaths(home / "second")):
         result = run_cli("delete", "first", "second", "--yes")
         assert result.code == 6
-        assert "second has a worker" in result.err
+        assert "second cannot be deleted while its worker is alive. Nothing was deleted." in result.err
     assert names(home) == ["first", "second"]
     result = run_cli("delete", "first", "second", "first", "--yes")
     assert (result.code, result.err) == (0, "Deleted first\nDeleted second\n")

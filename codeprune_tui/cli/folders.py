@@ -51,7 +51,7 @@ def delete(
         manage.check_own(folder, paths)
         if is_held(paths):
             raise RunError(
-                f"{paths.name} has a worker, and cannot be deleted as long as it has one. Nothing was deleted.",
+                f"{paths.name} cannot be deleted while its worker is alive. Nothing was deleted.",
                 f"Stop it with: {program()} stop {run_handle(paths.root)}",
             )
     if not yes:

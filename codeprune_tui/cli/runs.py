@@ -31,6 +31,7 @@ from ..views.run_columns import json_help
 from ..views.state import RunView, eta_s
 from . import tables
 from .console import follow, say, wants_bar
+from .usage import Commands
 
 ANSWER_S = 120.0
 """How long a command waits for a worker's answer: a training step or an evaluation batch takes long on a slow machine."""
@@ -53,6 +54,7 @@ Examples:
 """
 
 app = typer.Typer(
+    cls=Commands,
     add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
