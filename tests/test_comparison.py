@@ -119,17 +119,24 @@ def test_a_score_is_held_against_the_highest_floor_on_its_own_rows() -> None:
 
 def test_a_run_without_floors_gets_nobody_elses() -> None:
     results = runs()
-    results["a"] = tuple(replace(drawn, floors={}) for drawn in results["a"])
+    results["a"] = tuple(replace(each, floors={}) for each in results["a"])
     drawn = picture(results, AXES["round"], "bleu")
     assert drawn.floors == (Level("name", 13.0, (0,)), Level("constant", 8.0, (0,)))
     assert "■ floors not known" in legend(drawn, 78).plain
 
 
 def test_one_dense_score_of_all_runs_is_one_line() -> None:
-    results = {"b": runs()["b"], "c": tuple(replace(drawn, run="c") for drawn in runs()["b"])}
+    results = {"b": runs()["b"], "c": tuple(replace(each, run="c") for each in runs()["b"])}
     drawn = picture(results, AXES["round"], "bleu")
     assert drawn.dense == (Level("dense", 15.0, (0, 1)),)
     assert lines(drawn, None)[0] == ("dense", LEVELS["dense"], 15.0)
+
+
+def test_the_floor_of_a_model_itself_is_named_in_words() -> None:
+    results = {"b": tuple(replace(each, floors={**FLOORS, "encoder_off": {"bleu": 3.0}}) for each in runs()["b"])}
+    drawn = picture(results, AXES["round"], "bleu")
+    assert ("encoder off", LEVELS["encoder_off"], 3.0) in lines(drawn, None)
+    assert "─ encoder off 3.00" in legend(drawn, 78).plain
 
 
 def test_rounds_of_one_run_on_different_rows_are_told() -> None:
@@ -142,7 +149,7 @@ def test_rounds_of_one_run_on_different_rows_are_told() -> None:
 
 def test_a_run_without_sizes_is_told() -> None:
     results = runs()
-    results["a"] = tuple(replace(drawn, size_bytes=None) for drawn in results["a"])
+    results["a"] = tuple(replace(each, size_bytes=None) for each in results["a"])
     drawn = picture(results, AXES["size"], "bleu")
     assert drawn.curves[1].points == ()
     assert drawn.note == "a cannot be drawn: an older version wrote them."
@@ -202,7 +209,7 @@ def test_a_window_stays_inside_of_its_axis() -> None:
 def test_times_from_different_settings_are_told_on_their_axis_only() -> None:
     results = runs()
     for name in results:
-        results[name] = tuple(replace(drawn, ms_per_token=2.5, decoded_on=f"cpu, beam {name}") for drawn in results[name])
+        results[name] = tuple(replace(each, ms_per_token=2.5, decoded_on=f"cpu, beam {name}") for each in results[name])
     drawn = picture(results, AXES["latency"], "bleu")
     assert drawn.note == "Times from different settings do not compare: cpu, beam a; cpu, beam b."
     assert drawn.curves[0].points[0] == (2.5, 15.0)

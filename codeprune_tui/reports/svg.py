@@ -72,7 +72,7 @@ def _plot(axes: "Axes", picture: Picture) -> "tuple[list[Line2D], list[str]]":
         colour = "#444444" if everybodys else EIGHT_COLOURS[level.curves[0] % 8]
         handles.append(axes.axhline(level.score, color=colour, linestyle=LEVELS.get(level.name, OTHER), linewidth=1))
         whose = "" if everybodys else " of " + ", ".join(plain(picture.curves[place].run, 30) for place in level.curves)
-        labels.append(f"{level.name} {level.score:.2f}{whose}")
+        labels.append(f"{level.label} {level.score:.2f}{whose}")
     for place, curve in enumerate(picture.curves):
         x, y = [x for x, _ in curve.points], [y for _, y in curve.points]
         handles += axes.plot(x, y, color=EIGHT_COLOURS[place % 8], marker=EIGHT_MARKERS[place % 8], markersize=5, linewidth=1.4)

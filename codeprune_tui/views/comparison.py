@@ -64,6 +64,11 @@ class Level:
     curves: tuple[int, ...]
     """Places of the curves that it belongs to: of the runs with this dense score, or those scored on the rows of this floor."""
 
+    @property
+    def label(self) -> str:
+        """Its name in words."""
+        return self.name.replace("_", " ")
+
 
 @dataclass(frozen=True)
 class Picture:

@@ -67,7 +67,7 @@ def lines(picture: Picture, chosen: int | None) -> list[tuple[str, str, float]]:
     for curves in groups:
         floors = [level for level in picture.floors if level.curves == curves]
         shown += floors if picture.shares_floors else [max(floors, key=lambda level: level.score)]
-    return [(f"{_whose(picture, level)}{level.name}", _colour(picture, level), level.score) for level in shown]
+    return [(f"{_whose(picture, level)}{level.label}", _colour(picture, level), level.score) for level in shown]
 
 
 def _is_everybodys(picture: Picture, level: Level) -> bool:
@@ -209,7 +209,7 @@ def _level_entries(picture: Picture) -> list[Content]:
         entries.append(_entry(picture, picture.dense[0]))
     for curves in dict.fromkeys(level.curves for level in picture.floors):
         floors = [level for level in picture.floors if level.curves == curves]
-        rest = [f"{level.name} {score(level.score)}" for level in floors]
+        rest = [f"{level.label} {score(level.score)}" for level in floors]
         if picture.shares_floors:
             entries += [_entry(picture, level) for level in floors]
         else:
@@ -222,7 +222,7 @@ def _level_entries(picture: Picture) -> list[Content]:
 
 
 def _entry(picture: Picture, level: Level) -> Content:
-    return Content.assemble((f"─ {level.name} ", f"ansi_{_colour(picture, level)}"), score(level.score))
+    return Content.assemble((f"─ {level.label} ", f"ansi_{_colour(picture, level)}"), score(level.score))
 
 
 def _run(place: int, curve: Curve, longest: int, scores: bool) -> Content:
