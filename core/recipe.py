@@ -17,7 +17,7 @@ from types import UnionType
 from typing import Annotated, Literal, Self, Union, get_args, get_origin
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -29,6 +29,7 @@ Kind = Literal["lottery", "finetune", "pretrain"]
 Criterion = Literal["magnitude", "random"]
 Scope = Literal["layerwise", "global"]
 PrunablePreset = Literal["encoder", "encoder-attention", "encoder-ffn", "decoder", "all"]
+Unit = Literal["weight", "head", "neuron", "head+neuron", "layer"]
 Schedule = Literal["linear", "geometric", "one-shot"]
 Order = Literal["auto", "train-first", "prune-first"]
 PickerRule = Literal["last", "best", "best-no-stop"]
@@ -156,6 +157,11 @@ class Pruning(Section):
     """Which weights compete: those of one matrix (layerwise) or all prunable ones (global)."""
     prunable: PrunablePreset = "encoder"
     """Which matrices may be pruned; "encoder" is the paper's list, the pooler included."""
+    unit: Unit = "weight"
+    """What goes as one: single weights, attention heads, neurons of the feed-forward blocks, both in competition (head+neuron, or
+    a list), or whole layers. A unit's score is the mean over its weights; units that are pruned whole can be removed (shrink)."""
+    shrink: bool = False
+    """Whether the run ends by writing its last round without the units that are pruned whole, into its folder shrunk."""
     schedule: Schedule = "linear"
     """How sparsity grows over the rounds: linear, geometric (the same share of what remains), or one-shot (all in round 1)."""
     rounds: int = Field(default=9, ge=0, le=200)
@@ -165,6 +171,12 @@ class Pruning(Section):
     order: Order = "auto"
     """train-first trains the dense model in round 0; prune-first takes it as it is. "auto": prune-first for a rewind to
     "finetuned", train-first otherwise."""
+
+    @field_validator("unit", mode="before")
+    @classmethod
+    def _list_of_units(cls, given: object) -> object:
+        """Takes ["head", "neuron"] for "head+neuron"."""
+        return "+".join(sorted(map(str, given))) if isinstance(given, list) else given
 
 
 class Rewind(Section):
@@ -317,9 +329,27 @@ class Recipe(Section):
                 raise ValueError(problem)
         return self
 
+    def _impossible_units(self) -> list[tuple[bool, str]]:
+        pruning, unit = self.pruning, self.pruning.unit
+        return [
+            (
+                unit == "layer" and pruning.scope != "global",
+                'pruning.unit = "layer" lets layers compete with each other; set pruning.scope = "global"',
+            ),
+            (
+                (unit, pruning.prunable) in (("neuron", "encoder-attention"), ("head", "encoder-ffn")),
+                f'pruning.prunable = "{pruning.prunable}" names no {unit}s; set prunable = "encoder" or unit = "weight"',
+            ),
+            (
+                pruning.shrink and unit == "weight",
+                'pruning.shrink = true removes whole units; set pruning.unit = "head", "neuron", "head+neuron" or "layer"',
+            ),
+        ]
+
     def _impossible(self) -> list[tuple[bool, str]]:
         step, order, every = self.rewind_step, self.pruning.order, self.picker.every
         return [
+            *self._impossible_units(),
             (
                 step is not None and self.order == "prune-first",
                 f'rewind.to = "{self.rewind.to}" needs a trained round 0; set pruning.order = "train-first"',

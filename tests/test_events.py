@@ -25,6 +25,7 @@ from core.run.events import (
     RunStarted,
     Sample,
     Scores,
+    Shrunk,
     Step,
     Unknown,
     Warned,
@@ -33,6 +34,7 @@ from core.run.events import (
     to_line,
 )
 from core.run.exchange import Reply, Request
+from core.score.interval import Difference
 
 ROOT = Path(__file__).resolve().parent.parent
 SCORES = Scores(12.5, 1.25, 20.0)
@@ -85,6 +87,15 @@ EXAMPLES: list[Happening] = [
     ),
     RoundFinished(round=0, sparsity=0.0, scores=None, steps=10, seconds=1.0),
     RoundFinished(round=0, sparsity=0.0, scores=SCORES, steps=10, seconds=1.0, size_bytes=123_456),
+    Shrunk(
+        parameters=(1000, 400),
+        size_bytes=(4000, 1600),
+        heads=(3, 8),
+        neurons=(0, 64),
+        speedup={"1": 2.04, "16": 2.5},
+        beam=10,
+        against_dense={"chrf": Difference(-0.3, -0.8, 0.2)},
+    ),
     Failed(problem='a "quoted"\nproblem \x1b[31m   é', fix="fix"),
 ]
 
@@ -101,7 +112,7 @@ def test_every_event_is_read_back_as_it_was_written(what: Happening) -> None:
 
 def test_every_kind_of_event_has_its_own_name() -> None:
     names = [get_args(kind.__dataclass_fields__["event"].type)[0] for kind in get_args(Happening)]
-    assert len(names) == len(set(names)) == 22
+    assert len(names) == len(set(names)) == 23
 
 
 def test_keys_of_a_newer_version_are_ignored() -> None:

@@ -18,6 +18,7 @@ from core.run.events import (
     Resumed,
     RunFinished,
     RunStarted,
+    Shrunk,
     Stopped,
     Unknown,
     Warned,
@@ -25,6 +26,7 @@ from core.run.events import (
     read_line,
     to_line,
 )
+from core.score.interval import Difference
 
 
 def numbered(happenings: list[Happening], first: int = 0, begin: float = NOW) -> list[Event]:
@@ -257,6 +259,14 @@ def test_every_event_has_a_sentence_and_survives_the_journal() -> None:
         "Resumed at round 3, step 7 on cpu"
     )
     assert isinstance(started(), RunStarted)
+    shrunk = Shrunk(
+        parameters=(1000, 400), size_bytes=(4000, 2200), heads=(3, 8), neurons=(1024, 6144), speedup={"1": 2.04, "16": 2.5},
+        beam=10, against_dense={"chrf": Difference(-0.3, -0.8, 0.2)},
+    )  # fmt: skip
+    assert sentence(Event(0, NOW, shrunk)) == (
+        "Shrunk: 2.04 × as fast at batch 1, 2.50 × as fast at batch 16, 55 % of the size, chrF −0.30 (−0.80 to +0.20), "
+        "3 of 8 heads and 1,024 of 6,144 neurons stay"
+    )
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from core.run.events import (
     RunStarted,
     Sample,
     Scores,
+    Shrunk,
     Step,
     Stopped,
     Unknown,
@@ -266,7 +267,7 @@ def _logged(log: tuple[LogLine, ...], events: Sequence[Event], floors: Mapping[s
 
 def _level(event: Event) -> Level:
     match event.what:
-        case RoundFinished() | RunFinished():
+        case RoundFinished() | Shrunk() | RunFinished():
             return "good"
         case Warned() | Unknown():
             return "warning"

@@ -32,6 +32,7 @@ from core.run.events import (
     RunFinished,
     RunStarted,
     Scores,
+    Shrunk,
     Step,
     Stopped,
     Unknown,
@@ -251,10 +252,21 @@ def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
             return f"Stopped{by} at round {what.round}, step {what.step}"
         case Failed():
             return f"{what.problem} {what.fix}".strip()
+        case Shrunk():
+            return _shrunk(what)
         case RunFinished():
             return f"Finished: all {what.rounds + 1} rounds are complete" if what.rounds else "Finished"
         case Unknown():
             return f"A line that cannot be read: {what.text}"
+
+
+def _shrunk(what: Shrunk) -> str:
+    faster = [f"{ratio:.2f} × as fast at batch {batch}" for batch, ratio in what.speedup.items()]
+    (dense, small), (heads, all_heads), (neurons, all_neurons) = what.size_bytes, what.heads, what.neurons
+    size = f"{percent(small / dense)} of the size" if dense else ""
+    lost = f"chrF {changed(what.against_dense.get(DECIDES))}" if what.against_dense else ""
+    left = f"{count(heads)} of {count(all_heads)} heads and {count(neurons)} of {count(all_neurons)} neurons stay"
+    return f"Shrunk: {', '.join(filter(None, [*faster, size, lost, left]))}"
 
 
 def _evaluated(what: Evaluated) -> str:

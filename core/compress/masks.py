@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..atomic import complete_or_absent
 from ..errors import ModelError
-from ..recipe import PrunablePreset, Scope
+from ..recipe import PrunablePreset, Scope, Unit
 from ..spec.layout import is_prunable
 from ..spec.maskbits import SHAPES, Bits, pack, read_bits, unpack
 from .criteria import Criterion
@@ -34,12 +34,13 @@ SPREAD = 4.0
 """Half the width of the bracket in square roots of the sample's size: eight standard deviations or more."""
 
 
-def prunable(model: nn.Module, preset: PrunablePreset) -> dict[str, nn.Parameter]:
+def prunable(model: nn.Module, preset: PrunablePreset, unit: Unit = "weight") -> dict[str, nn.Parameter]:
     """The weight matrices that a preset prunes, in the model's order.
 
     Args:
         model: A code-to-text model.
         preset: Which matrices.
+        unit: What goes as one; matrices that hold no such units are left out.
 
     Returns:
         Parameter name -> parameter; never biases, embeddings or LayerNorm, nor a matrix whose heads or neurons are all gone.
@@ -47,7 +48,7 @@ def prunable(model: nn.Module, preset: PrunablePreset) -> dict[str, nn.Parameter
     Raises:
         ModelError: The model has none of them, or one is tied to another weight.
     """
-    weights = {name: weight for name, weight in model.named_parameters() if is_prunable(name, preset) and weight.numel()}
+    weights = {name: weight for name, weight in model.named_parameters() if is_prunable(name, preset, unit) and weight.numel()}
     if not weights:
         presets = ", ".join(get_args(PrunablePreset))
         raise ModelError(f'The model has no weights that prunable = "{preset}" names.', f"Presets: {presets}.")

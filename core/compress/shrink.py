@@ -71,7 +71,7 @@ def plan(config: CodeToTextConfig, masks: Mapping[str, Tensor]) -> Plan:
     kept: dict[str, tuple[int, int]] = {}
     left: dict[str, list[int]] = {}
     for block in blocks(config.sizes):
-        silent, unvarying = silent_units(block, masks), _unvarying(block, masks)
+        silent, unvarying = silent_units(block, masks), unvarying_units(block, masks)
         staying = ~(silent | unvarying)
         kept[block.name] = (int(staying.sum()), block.count)
         left.setdefault(block.field, []).append(int(staying.sum()))
@@ -133,19 +133,19 @@ def silent_units(block: Block, masks: Mapping[str, Tensor]) -> Tensor:
     return ~masks[block.columns].cpu().any(dim=0).view(block.count, block.width).any(dim=1)
 
 
-def row_slice(block: Block, rows: Rows, part: int, size: int) -> slice:
-    """The rows of one part of a tensor with `size` rows, those of all units."""
-    each = size // rows.of
-    return slice(part * each, (part + 1) * each)
-
-
-def _unvarying(block: Block, masks: Mapping[str, Tensor]) -> Tensor:
+def unvarying_units(block: Block, masks: Mapping[str, Tensor]) -> Tensor:
     """The units that say the same of every text, (units,) bool: all their value rows are pruned, and the bias is left."""
     mask = masks.get(block.value.tensor)
     if mask is None:
         return torch.zeros(block.count, dtype=torch.bool)
     rows = mask.cpu().any(dim=1)[row_slice(block, block.value, block.value.parts[0], len(mask))]
     return ~rows.view(block.count, block.width).any(dim=1)
+
+
+def row_slice(block: Block, rows: Rows, part: int, size: int) -> slice:
+    """The rows of one part of a tensor with `size` rows, those of all units."""
+    each = size // rows.of
+    return slice(part * each, (part + 1) * each)
 
 
 def _fold(weights: dict[str, Tensor], block: Block, small: Plan) -> None:

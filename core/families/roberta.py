@@ -164,6 +164,10 @@ class CodeToText(nn.Module):
             count=sources.new_zeros((batch, 1)),
         )
 
+    def get_output_layer(self) -> nn.Module:
+        """The layer that computes the logits."""
+        return self.lm_head
+
     def own_widths(self) -> list[int]:
         """Width of what each decoder layer keeps of a token: its keys and values side by side."""
         return [2 * layer.self_attn.inner for layer in self.decoder.layers]

@@ -314,6 +314,23 @@ class Failed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Shrunk:
+    """The last round was written without the units that are pruned whole; pairs are before and afterwards, or left and of all."""
+
+    event: Literal["shrunk"] = "shrunk"
+    parameters: tuple[int, int]
+    size_bytes: tuple[int, int]
+    """Of the weights files of round 0 and of the shrunk model."""
+    heads: tuple[int, int]
+    neurons: tuple[int, int]
+    speedup: dict[str, float]
+    """Batch size -> how many times as fast as round 0 it decodes, both writing equally many tokens."""
+    beam: int
+    against_dense: dict[str, Difference] = field(default_factory=dict)
+    """Measure -> the last round's score minus that of round 0, on the same rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFinished:
     """Every round is complete."""
 
@@ -343,6 +360,7 @@ Happening = (
     | Warned
     | Stopped
     | Failed
+    | Shrunk
     | RunFinished
 )
 

@@ -125,6 +125,11 @@ class RunPaths:
         return self.root / "rounds"
 
     @property
+    def shrunk(self) -> Path:
+        """Folder of the last round without the units that are pruned whole, where the recipe asks for it."""
+        return self.root / "shrunk"
+
+    @property
     def cache(self) -> Path:
         """Tokenized data, shared by the runs beside this one."""
         return self.root.parent / ".cache"

@@ -51,7 +51,7 @@ def disk_need(recipe: Recipe, tensors: sizes.Tensors, tokenizer_bytes: int = 0) 
         tensors: The parameters of its model.
         tokenizer_bytes: Bytes of the tokenizer, which every round holds, too.
     """
-    weights, masked = sum(tensors.values()), sizes.prunable(tensors, recipe.pruning.prunable)
+    weights, masked = sum(tensors.values()), sizes.prunable(tensors, recipe.pruning.prunable, recipe.pruning.unit)
     bits = -(-masked // 8)
     state = FLOAT_BYTES * (weights + MOMENTS * _trained(recipe, tensors)) + (bits if recipe.rounds else 0)
     best = FLOAT_BYTES * weights if recipe.picker.rule != "last" and recipe.kind != "pretrain" else 0

@@ -60,8 +60,9 @@ def reached(recipe: Recipe, counts: Counts) -> tuple[float, ...]:
     """
     if recipe.rounds == 0:
         return (before(counts),)
-    own = [pair for name, pair in counts.items() if is_prunable(name, recipe.pruning.prunable)]
-    groups = [tuple(map(sum, zip(*own, strict=True)))] if recipe.pruning.scope == "global" and own else own
+    pruning = recipe.pruning
+    own = [pair for name, pair in counts.items() if is_prunable(name, pruning.prunable, pruning.unit)]
+    groups = [tuple(map(sum, zip(*own, strict=True)))] if pruning.scope == "global" and own else own
     total = max(1, sum(size for _, size in own))
     return tuple(sum(max(pruned, round(share * size)) for pruned, size in groups) / total for share in sparsities(recipe))
 

@@ -6,7 +6,7 @@ without torch.
 
 from dataclasses import dataclass
 
-from ..recipe import PrunablePreset
+from ..recipe import PrunablePreset, Unit
 from . import roberta
 from .roberta import Part
 
@@ -23,6 +23,16 @@ _PRESETS: dict[PrunablePreset, tuple[set[str], set[str] | None]] = {
     "encoder-ffn": ({"encoder"}, {"ffn-in", "ffn-out"}),
     "decoder": ({"decoder"}, None),
     "all": ({"encoder", "pooler", "decoder"}, None),
+}
+
+_NEURONS = {"ffn-in", "ffn-out"}
+_UNITS: dict[Unit, set[str] | None] = {
+    # Matrices that hold weights of such units; None = all of them.
+    "weight": None,
+    "head": HEAD_ROWS | HEAD_COLUMNS,
+    "neuron": _NEURONS,
+    "head+neuron": HEAD_ROWS | HEAD_COLUMNS | _NEURONS,
+    "layer": HEAD_ROWS | HEAD_COLUMNS | _NEURONS,
 }
 
 
@@ -50,12 +60,16 @@ def locate(parameter: str) -> Place | None:
     return None if place is None else Place(*place)
 
 
-def is_prunable(parameter: str, preset: PrunablePreset) -> bool:
+def is_prunable(parameter: str, preset: PrunablePreset, unit: Unit = "weight") -> bool:
     """Whether a preset prunes a parameter: never biases, embeddings or LayerNorm.
 
     Args:
         parameter: Its state-dict name.
         preset: Which matrices.
+        unit: What goes as one; weights that belong to no such unit are not pruned.
     """
     (parts, matrices), place = _PRESETS[preset], locate(parameter)
-    return place is not None and place.part in parts and (matrices is None or place.matrix in matrices)
+    if place is None or place.part not in parts or (matrices is not None and place.matrix not in matrices):
+        return False
+    own = _UNITS[unit]
+    return own is None or place.matrix in own

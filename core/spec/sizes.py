@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import ModelError
-from ..recipe import NEW_MODEL, Architecture, PrunablePreset, Recipe
+from ..recipe import NEW_MODEL, Architecture, PrunablePreset, Recipe, Unit
 from ..regularfile import read_facts
 from . import roberta, weightheaders
 from .configfields import field_problem
@@ -66,9 +66,9 @@ def of_folder(folder: Path, decoder_layers: int) -> Tensors | None:
     return whole | {name: header[name] for name in whole.keys() & header.keys()}  # layers may differ in heads and neurons
 
 
-def prunable(tensors: Tensors, preset: PrunablePreset) -> int:
-    """Number of weights that a preset may prune."""
-    return sum(size for name, size in tensors.items() if is_prunable(name, preset))
+def prunable(tensors: Tensors, preset: PrunablePreset, unit: Unit = "weight") -> int:
+    """Number of weights that a preset may prune, in units of this kind."""
+    return sum(size for name, size in tensors.items() if is_prunable(name, preset, unit))
 
 
 def read_config(folder: Path) -> dict[str, object] | None:

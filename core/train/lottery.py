@@ -11,11 +11,15 @@ paper (see `docs/`); how a round trains is `loop`'s business, how it ends `round
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from ..compress import figures
-from ..compress.criteria import CRITERIA
+from ..compress.criteria import CRITERIA, Criterion
 from ..compress.masks import Masks, apply_masks, collapsed, keep, load_masks, prunable, sparsity_of
+from ..compress.unitmasks import keep_units, unit_blocks
 from ..families.memory import give_back
+from ..families.roberta import CodeToText
+from ..recipe import Pruning
 from ..regularfile import check_regular
 from ..run.events import Pruned, Rewound, RoundStarted, RunFinished, Warned
 from ..seeds import derive_seed
@@ -29,6 +33,7 @@ from .round import Material, Round, kept, size
 from .round_end import end_round
 from .scoring import CommentScores
 from .session import Session
+from .shrinking import write_shrunk
 from .trainer import Trainer, stored_masks
 
 
@@ -60,6 +65,8 @@ def run_lottery(session: Session, material: Material) -> None:
         session.control.round_ended()
         if number < session.recipe.rounds:
             session.breathe(number, session.recipe.training.steps, lambda: None)  # the round on disk is the checkpoint
+    if session.recipe.pruning.shrink and session.recipe.rounds:
+        write_shrunk(session, material)
     session.emit(RunFinished(rounds=session.recipe.rounds))
 
 
@@ -161,16 +168,24 @@ def _make_masks(round_: Round, *, announce: bool) -> Masks:
     with usable(before / "model.safetensors", f"Restore it; or delete {before} and resume, and that round is done again."):
         check_regular(before / "model.safetensors")
         set_weights(model, load_file(before / "model.safetensors"))
-    weights = prunable(model, recipe.pruning.prunable)
     old = {name: mask.to(model.device) for name, mask in load_masks(before / "masks.safetensors").items()}
     criterion = CRITERIA[recipe.pruning.criterion](derive_seed(recipe.training.seed, "criterion", number))
     # A model that was pruned elsewhere may have masks on matrices that this preset leaves alone; those stay as they are.
-    masks = old | keep(weights, old, criterion, recipe.pruning.scope, sparsities(recipe)[number])
+    masks = old | choose(model, old, criterion, recipe.pruning, sparsities(recipe)[number])
     if announce:
         _announce_masks(round_, masks, session.clock() - started)
         if gone := figures.collapse(masks, old, round_.heads.of):
             session.emit(Warned(message=f"Round {number}: nothing is left of {gone}."))
     return masks
+
+
+def choose(model: CodeToText, old: Masks, criterion: Criterion, pruning: Pruning, sparsity: float) -> Masks:
+    """The masks of single weights, or of whole units; arguments and result as for `keep`."""
+    weights: dict[str, Tensor] = dict(prunable(model, pruning.prunable, pruning.unit))
+    if pruning.unit == "weight":
+        return keep(weights, old, criterion, pruning.scope, sparsity)
+    blocks = unit_blocks(model.config, pruning.prunable, pruning.unit)
+    return keep_units(dict(model.named_parameters()), old, blocks, criterion, pruning.unit, pruning.scope, sparsity)
 
 
 def _announce_masks(round_: Round, masks: Masks, seconds: float) -> None:

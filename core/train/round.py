@@ -60,7 +60,7 @@ class Round:
 
     def all_masks(self, masks: Masks) -> Masks:
         """The round's masks, with ones for the matrices that the recipe prunes in later rounds."""
-        weights = prunable(self.material.model, self.session.recipe.pruning.prunable)
+        weights = prunable(self.material.model, self.session.recipe.pruning.prunable, self.session.recipe.pruning.unit)
         return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()} | masks
 
     def own_masks(self, masks: Masks) -> Masks:
@@ -68,7 +68,8 @@ class Round:
         recipe = self.session.recipe
         if recipe.rounds == 0:
             return masks
-        return {name: mask for name, mask in self.all_masks(masks).items() if is_prunable(name, recipe.pruning.prunable)}
+        pruning = recipe.pruning
+        return {name: mask for name, mask in self.all_masks(masks).items() if is_prunable(name, pruning.prunable, pruning.unit)}
 
 
 def kept(masks: Masks) -> int:

@@ -1,0 +1,154 @@
+"""Masks of whole units: heads, neurons and layers go as one, by the criterion's scores of the weights that go together.
+
+A unit's score is the mean over its weights, so that units of different kinds compete by score per weight. In each competing group
+the lowest go until the pruned share of the weights under masks is as near to the wanted sparsity as whole units allow; where all
+cost the same, that is exactly `round(sparsity * n)` units. Ties go by position. Masks stay masks of weights: what holds, shows
+and stores them need not know of units.
+
+Knows nothing of rounds, nor how units are removed (`shrink`).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import ModelError
+from ..families.config import CodeToTextConfig
+from ..families.units import Block, Kind, Rows, pruned_blocks
+from ..recipe import PrunablePreset, Scope, Unit
+from ..spec.layout import is_prunable
+from .criteria import Criterion
+from .masks import Masks
+from .shrink import row_slice, silent_units, unvarying_units
+
+KINDS: dict[Unit, tuple[Kind, ...]] = {
+    "head": ("head",),
+    "neuron": ("neuron",),
+    "head+neuron": ("head", "neuron"),
+    "layer": ("head", "neuron"),
+}
+"""Unit in the recipe -> what has to be masked for it."""
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Units that compete, in the order of their ties."""
+
+    scores: Tensor
+    """(units,) float64; a score that is not a number counts as the largest."""
+    costs: Tensor
+    """(units,) int64: weights under masks."""
+    gone: Tensor
+    """(units,) bool: pruned before."""
+
+
+def unit_blocks(config: CodeToTextConfig, preset: PrunablePreset, unit: Unit) -> list[Block]:
+    """The blocks whose units a recipe prunes.
+
+    Raises:
+        ModelError: The model has none of them.
+    """
+    blocks = pruned_blocks(config.sizes, preset, KINDS[unit])
+    if not blocks:
+        raise ModelError(f'The model has no units that prunable = "{preset}" and unit = "{unit}" name.', "Choose other ones.")
+    return blocks
+
+
+def keep_units(
+    weights: Mapping[str, Tensor],
+    masks: Mapping[str, Tensor],
+    blocks: Sequence[Block],
+    criterion: Criterion,
+    unit: Unit,
+    scope: Scope,
+    sparsity: float,
+) -> Masks:
+    """Prunes the units with the lowest scores.
+
+    Args:
+        weights: Parameter name -> weight or bias; those that the criterion can score. Matrices under masks must be among them.
+        masks: Parameter name -> bool mask of what is still kept; a missing one means all. What is pruned stays pruned.
+        blocks: From `unit_blocks`.
+        criterion: Gives a weight its scores.
+        unit: What goes as one.
+        scope: "global" lets all units compete, "layerwise" those of one block.
+        sparsity: Pruned share of the weights under masks afterwards, in [0, 1].
+
+    Returns:
+        New masks of all matrices of these blocks, parameter name -> bool tensor.
+    """
+    known = [_candidates(block, weights, masks, criterion) for block in blocks]
+    if unit == "layer":
+        gone = _gone_layers(blocks, known, sparsity)
+    elif scope == "global":
+        gone = list(_lowest(_joined(known), sparsity).split([block.count for block in blocks]))
+    else:
+        gone = [_lowest(candidates, sparsity) for candidates in known]
+    kept: Masks = {}
+    for block, pruned in zip(blocks, gone, strict=True):
+        kept |= _masks(block, weights, masks, pruned)
+    return kept
+
+
+def masked_matrices(block: Block) -> list[str]:
+    """The matrices of a block that carry masks: a packed one of query, key and value does not."""
+    return [name for name in block.matrices if is_prunable(name, "all")]
+
+
+def _candidates(block: Block, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], criterion: Criterion) -> _Candidates:
+    total, count = torch.zeros(block.count, dtype=torch.float64), 0
+    for rows in (*block.rows, Rows(block.columns)):
+        if rows.tensor in weights:
+            scores = criterion(rows.tensor, weights[rows.tensor]).detach().double().cpu()
+            lines = scores.T if rows.tensor == block.columns else scores  # (all lines, ...)
+            for part in rows.parts:
+                own = lines[row_slice(block, rows, part, len(lines))].reshape(block.count, -1)
+                total, count = total + own.sum(1), count + own.shape[1]
+    each = sum(weights[name].numel() for name in masked_matrices(block)) // block.count
+    scores = (total / max(1, count)).nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
+    gone = silent_units(block, masks) | unvarying_units(block, masks)
+    return _Candidates(scores, torch.full((block.count,), each), gone)
+
+
+def _joined(groups: Sequence[_Candidates]) -> _Candidates:
+    return _Candidates(*(torch.cat([getattr(group, part) for group in groups]) for part in ("scores", "costs", "gone")))
+
+
+def _gone_layers(blocks: Sequence[Block], known: Sequence[_Candidates], sparsity: float) -> list[Tensor]:
+    """For each block, all of its units or none."""
+    layers = list(dict.fromkeys((block.part, block.layer) for block in blocks))
+    members = [
+        [each for block, each in zip(blocks, known, strict=True) if (block.part, block.layer) == layer] for layer in layers
+    ]
+    costs = torch.tensor([sum(int(each.costs.sum()) for each in group) for group in members])
+    sums = torch.stack([sum((each.scores * each.costs).sum() for each in group) for group in members])  # type: ignore[arg-type]  # tensors
+    gone = torch.tensor([all(bool(each.gone.all()) for each in group) for group in members])
+    lost = dict(zip(layers, _lowest(_Candidates(sums / costs, costs, gone), sparsity).tolist(), strict=True))
+    return [each.gone | lost[block.part, block.layer] for block, each in zip(blocks, known, strict=True)]
+
+
+def _lowest(units: _Candidates, sparsity: float) -> Tensor:
+    """The units that are pruned afterwards, (units,) bool."""
+    order = units.scores.masked_fill(units.gone, -math.inf).sort(stable=True).indices
+    costs, total = units.costs[order], int(units.costs.sum())
+    if int(costs.min()) == int(costs.max()):
+        count = round(sparsity * len(costs))
+    else:
+        spent = torch.cat([torch.zeros(1, dtype=torch.int64), costs.cumsum(0)])
+        count = int((spent.double() - sparsity * total).abs().argmin())
+    pruned = units.gone.clone()
+    pruned[order[:count]] = True
+    return pruned
+
+
+def _masks(block: Block, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], pruned: Tensor) -> Masks:
+    kept: Masks = {}
+    lines = ~pruned.repeat_interleave(block.width)  # (all lines,)
+    for name in masked_matrices(block):
+        before = masks[name] if name in masks else torch.ones_like(weights[name], dtype=torch.bool)
+        here = lines.to(before.device)
+        kept[name] = before & (here if name == block.columns else here[:, None])
+    return kept

@@ -1,0 +1,106 @@
+"""Speed of models against each other: the same sources, the same beam, the same number of tokens, in turns.
+
+A damaged decoder runs on and looks slow, so the end of a sentence is forbidden: every model writes as many tokens as every other.
+Turns alternate, so that whatever else the machine does affects all models, and medians are compared.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..decode import search_all
+from ..families.roberta import CodeToText
+from ..recipe import Search
+
+BATCHES = (1, 16)
+"""Numbers of sources decoded together."""
+TOKENS = 15
+"""Tokens of each comment: about as many as comments of Ruby methods have."""
+REPEATS = 5
+"""Turns of every model that count, after one that warms up."""
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Times of some models at one batch size."""
+
+    batch: int
+    ms: Mapping[str, float]
+    """Model -> milliseconds a source, the median of all turns."""
+    ratios: Mapping[str, float]
+    """Model -> how many times as fast as the first one, the median over turns of both."""
+
+
+def compare(
+    models: Mapping[str, CodeToText],
+    sources: Sequence[Sequence[int]],
+    beam: int,
+    batches: Sequence[int] = BATCHES,
+    tokens: int = TOKENS,
+    repeats: int = REPEATS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[Speeds]:
+    """Times decoding.
+
+    Args:
+        models: Name -> model, on one device; the first is what the others are compared with.
+        sources: Token ids; the first `max(batches)` are decoded, at batch 1 the first few one by one.
+        beam: Beam width.
+        batches: Batch sizes.
+        tokens: Tokens that every model writes for every source.
+        repeats: Turns of every model.
+        clock: Seconds.
+
+    Returns:
+        One entry a batch size.
+    """
+    return [_compared(models, list(sources[: max(batch, 4)]), beam, batch, tokens, repeats, clock) for batch in batches]
+
+
+def _compared(
+    models: Mapping[str, CodeToText],
+    sources: Sequence[Sequence[int]],
+    beam: int,
+    batch: int,
+    tokens: int,
+    repeats: int,
+    clock: Callable[[], float],
+) -> Speeds:
+    taken: dict[str, list[float]] = {name: [] for name in models}
+    search = Search(beam, tokens, batch_size=batch)
+    for turn in range(repeats + 1):
+        for name, model in models.items():
+            with endless(model):
+                begun = _now(model, clock)
+                search_all(model, sources, search)
+                seconds = _now(model, clock) - begun
+            if turn:  # the first one warms up
+                taken[name].append(1000 * seconds / len(sources))
+    first = next(iter(taken.values()))
+    ratios = {name: statistics.median(a / b for a, b in zip(first, own, strict=True)) for name, own in taken.items()}
+    return Speeds(batch, {name: statistics.median(own) for name, own in taken.items()}, ratios)
+
+
+@contextmanager
+def endless(model: CodeToText) -> Iterator[None]:
+    """Keeps a model from ending its sentences for a while."""
+
+    def forbid(module: nn.Module, given: tuple[Tensor, ...], logits: Tensor) -> None:
+        logits[..., model.special.end] = -torch.inf
+
+    handle = model.get_output_layer().register_forward_hook(forbid)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _now(model: CodeToText, clock: Callable[[], float]) -> float:
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)
+    return clock()
