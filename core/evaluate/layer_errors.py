@@ -79,6 +79,7 @@ class Rounded(nn.Module):
     def __init__(self, linear: nn.Linear, rounding: Rounding) -> None:
         super().__init__()
         self.rounding, self.bias = rounding, linear.bias
+        self.in_features, self.out_features = linear.in_features, linear.out_features  # read by what may have none of them
         weight = linear.weight.detach()
         self.weight = nn.Parameter(_rounded_weight(weight, rounding), requires_grad=False)
 
