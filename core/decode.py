@@ -45,7 +45,8 @@ def beam_search(
         beam: Places in the beam; 1 is greedy decoding.
         max_length: Most tokens to write, `</s>` included.
         n_best: Number of hypotheses per source, at most `beam`.
-        batch_size: Number of sources decoded together, 0 = as many as fit on the device; the result does not depend on it.
+        batch_size: Number of sources decoded together, 0 = as many as fit on the device; on the CPU the result does not
+            depend on it, on a GPU a product of another shape may round otherwise.
         length_penalty: Finished sentences are ordered by their score divided by their length to this power; 0 is the reference's
             order, 1 the mean log-probability of a token (Wu et al. 2016 use 0.6 to 1).
 

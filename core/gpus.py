@@ -74,8 +74,8 @@ def chosen(variable: str | None, gpus: Sequence[Identity]) -> list[tuple[int, in
         an entry that stands twice empties it. A program sees one slice at most, and no whole GPU beside it.
     """
     if variable is None:
-        entries = [(number, None) for number, gpu in enumerate(gpus) if gpu.slices is None]
-        return _with_slices(entries or [(number, None) for number in range(len(gpus))], gpus)
+        whole = [number for number, gpu in enumerate(gpus) if gpu.slices is None]
+        return _with_slices([(number, None) for number in whole or range(len(gpus))], gpus)
     devices: list[tuple[int, int | None]] = []
     for entry in variable.split(","):
         device = _named(entry.strip(), gpus)
@@ -98,8 +98,8 @@ def _named(entry: str, gpus: Sequence[Identity]) -> tuple[int, int | None] | Non
     if entry.startswith("GPU-"):  # the beginning of an id is enough where it fits one GPU
         fitting = [number for number, gpu in enumerate(gpus) if gpu.uuid.startswith(entry)]
         return (fitting[0], None) if len(fitting) == 1 else None
-    number = re.match(r"\+?\d+", entry)  # CUDA reads as far as there are digits
-    return (int(number[0]), None) if number and int(number[0]) < len(gpus) else None
+    digits = re.match(r"\+?\d+", entry)  # CUDA reads as far as there are any
+    return (int(digits[0]), None) if digits and int(digits[0]) < len(gpus) else None
 
 
 def _with_slices(devices: list[tuple[int, int | None]], gpus: Sequence[Identity]) -> list[tuple[int, int | None]]:

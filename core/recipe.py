@@ -34,7 +34,8 @@ Schedule = Literal["linear", "geometric", "one-shot"]
 Order = Literal["auto", "train-first", "prune-first"]
 PickerRule = Literal["last", "best", "best-no-stop"]
 WarmupPolicy = Literal["round", "all-rounds", "constant"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16"]
+DecodingPrecision = Literal["model", "bf16"]
 Objective = Literal["mask", "denoise"]
 Device = str
 """One of `DEVICES`, or a GPU with its number; `DEVICE_PATTERN` says it exactly."""
@@ -65,6 +66,8 @@ TRAINING_PRESETS: dict[str, dict[str, object]] = {
         "clip_norm": 0.0,
         "warmup": "all-rounds",
         "label_smoothing": 0.0,
+        "precision": "fp32",
+        "tf32": False,
     },
     # The rate rises and falls inside each round, so that every round ends with a settled model.
     "sane": {
@@ -74,8 +77,14 @@ TRAINING_PRESETS: dict[str, dict[str, object]] = {
         "clip_norm": 1.0,
         "warmup": "round",
         "label_smoothing": 0.0,
+        "precision": "auto",
+        "tf32": False,
     },
 }
+
+
+OLDER_DEFAULTS: dict[str, dict[str, object]] = {"training": {"precision": "fp32"}, "evaluation": {"batch_size": 16}}
+"""Table -> key -> default of an older version."""
 
 
 class Section(BaseModel):
@@ -228,14 +237,19 @@ class Training(Section):
     """Share of the states dropped while training; -1 = as the model's configuration says. Attention keeps its own."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Drives data order, dropout, fresh weights and random scores."""
-    precision: Precision = "fp32"
-    """fp32, or bf16 autocast (weights and optimizer stay fp32)."""
+    precision: Precision = "auto"
+    """fp32, or bf16 autocast (weights and optimizer stay fp32); auto: bf16 on a GPU that has it, fp32 elsewhere."""
+    tf32: bool = False
+    """Whether a GPU may multiply fp32 matrices in TF32, whose fractions have 10 bits instead of 23; read on CUDA alone."""
     compile: bool = False
     """Whether torch.compile makes the training step, once for all lengths. Costs a minute or two at the start; the results agree
     with the uncompiled ones to rounding, not bit for bit. Not for objective = "mask"."""
     device: Device = Field(default="auto", pattern=DEVICE_PATTERN)
     """auto, cpu, cuda, cuda:N or mps. auto takes a GPU where there is one; auto and cuda take the one with the most free memory
     of those that CUDA_VISIBLE_DEVICES shows."""
+    deterministic: bool = False
+    """Whether a GPU may use only algorithms that give the same bits each time, so that a repeated or resumed run is the same
+    there, too; it takes longer. On the CPU every run is."""
     threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads; 0 = as many as cores. Bit-identical results need the same number."""
     checkpoint_every: int = Field(default=200, ge=1)
@@ -269,7 +283,7 @@ class Search:
     n_best: int = 1
     """Hypotheses wanted for each source, at most `beam`."""
     batch_size: int = 0
-    """Sources decoded together, 0 = as many as the device has room for; the result does not depend on it."""
+    """Sources decoded together, 0 = as many as the device has room for; on the CPU the result does not depend on it."""
     length_penalty: float = 0.0
     """Power of its length by which a finished sentence's score is divided when the finished ones are put in order; 0 is the
     reference's order, 1 the mean log-probability of a token (Wu et al. 2016 use 0.6 to 1)."""
@@ -297,13 +311,25 @@ class Evaluation(Section):
     """Most tokens of a comment, the end included. The paper allows 128."""
     length_penalty: float = Field(default=0.0, ge=0, le=10)
     """Power of its length by which a finished comment's score is divided before the best is chosen; the paper has 0, none."""
-    batch_size: int = Field(default=16, ge=0, le=1024)
-    """Rows decoded together; 0 = as many as the device has room for, 16 on the CPU. The comments do not depend on it."""
+    batch_size: int = Field(default=0, ge=0, le=1024)
+    """Rows decoded together; 0 = as many as the device has room for, 16 on the CPU; a run records the number and keeps it. On the
+    CPU the comments do not depend on it; on a GPU a score may differ in its last bits, and now and then a comment."""
+    precision: DecodingPrecision = "model"
+    """Precision of decoding: the model's own (fp32 in training), or a bf16 copy; a run then measures once what that changes."""
 
     @property
     def search(self) -> Search:
         """How the comments to score are searched for."""
         return Search(self.beam, self.max_length, batch_size=self.batch_size, length_penalty=self.length_penalty)
+
+    @property
+    def signature(self) -> dict[str, str]:
+        """What a score has to say of decoding beyond the recipe's beam; {} for the paper's."""
+        signature = self.search.signature
+        if self.precision == "model":
+            return signature
+        decoding = signature.get("decoding", f"beam:{self.beam}|max_length:{self.max_length}")
+        return {"decoding": f"{decoding}|precision:{self.precision}"}
 
 
 class Recipe(Section):
@@ -651,6 +677,21 @@ def to_toml(recipe: Recipe, *, commented: bool = False) -> str:
 
 def _wrap(text: str, width: int = 116) -> list[str]:
     return [line.strip() for line in re.findall(rf".{{1,{width}}}(?:\s+|$)", text)]
+
+
+def with_todays_defaults(recipe: Recipe) -> Recipe:
+    """The recipe with the defaults of today in the place of those of older versions, which run folders hold in full.
+
+    On the CPU both mean the same: there, "auto" is fp32, and 16 rows are decoded together.
+    """
+    tables: dict[str, BaseModel] = {}
+    for name, older in OLDER_DEFAULTS.items():
+        table: BaseModel = getattr(recipe, name)
+        todays = type(table).model_fields
+        tables[name] = table.model_copy(
+            update={key: todays[key].default for key, value in older.items() if getattr(table, key) == value}
+        )
+    return recipe.model_copy(update=tables)
 
 
 def recipe_hash(recipe: Recipe) -> str:

@@ -145,14 +145,20 @@ def _work(paths: RunPaths, journal: Journal, control: Control) -> None:
     recipe = load_recipe(paths.recipe)
     for folder in (paths.root, paths.rounds, paths.resume):
         remove_unfinished(folder)
-    from .families.device import describe, make_accelerator, overlooked_gpu, uuid_of
+    from .families.device import describe, make_accelerator, overlooked_gpu, precision_of, uuid_of
     from .train import prepare  # torch: seconds
     from .train.lottery import run_lottery
     from .train.pretrain import run_pretraining
     from .train.session import Session
 
     training = recipe.training
-    accelerator = make_accelerator(training.device, training.precision, training.threads)
+    accelerator = make_accelerator(
+        training.device,
+        training.precision,
+        training.threads,
+        tf32=training.tf32,
+        deterministic=training.deterministic,
+    )
     if accelerator.device.type == "cpu":
         _step_back()
     import torch
@@ -173,6 +179,7 @@ def _work(paths: RunPaths, journal: Journal, control: Control) -> None:
             host=socket.gethostname(),
             versions=versions(),
             gpu=uuid_of(accelerator.device),
+            precision=precision_of(accelerator),
         )
     )
     if accelerator.device.type == "cpu" and training.device == "auto" and (overlooked := overlooked_gpu()):

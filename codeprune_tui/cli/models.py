@@ -13,7 +13,7 @@ import typer
 
 from core.errors import DataError
 from core.program import program
-from core.recipe import Data, Device, Evaluation, Model, Recipe, Search, load_recipe, to_toml
+from core.recipe import Data, DecodingPrecision, Device, Evaluation, Model, Recipe, Search, load_recipe, to_toml
 from core.regularfile import read_regular, real, reason
 from core.spec import given
 from core.spec.checkpoint_files import CONFIG, TUNED, is_onnx
@@ -70,6 +70,9 @@ def evaluate(
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=0, max=1024, help="Rows decoded together; 0 = as many as the device has room for.")
     ] = 0,
+    precision: Annotated[
+        DecodingPrecision, typer.Option("--precision", help="Decode in the model's precision, or in a bf16 copy of it.")
+    ] = "model",
     encoder_off: Annotated[bool, typer.Option("--encoder-off", help="Also score the model without its encoder layers.")] = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out and count rows that cannot be used.")] = False,
     device: OnDevice = "auto",
@@ -83,8 +86,9 @@ def evaluate(
     """Score a model on a data set.
 
     The model's scores stand above the floors: the scores, on the same rows, of programs that read no code. The JSON has model,
-    finetuned, data, split, seed, beam, max_length, length_penalty, rows, scores, intervals, bootstrap, floors, signatures,
-    seconds; and with --encoder-off, encoder_off: scores, intervals, dense_less (this model's scores less those), signature.
+    finetuned, data, split, seed, beam, max_length, length_penalty, precision, rows, scores, intervals, bootstrap, floors,
+    signatures, seconds; and with --encoder-off, encoder_off: scores, intervals, dense_less (this model's scores less those),
+    signature.
     """
     if predictions is not None and not real(predictions).parent.is_dir():
         raise DataError(f"There is no folder {real(predictions).parent} for the predictions.", "Make it, or give another path.")
@@ -96,6 +100,7 @@ def evaluate(
         max_length=max_length,
         length_penalty=length_penalty,
         batch_size=batch_size,
+        precision=precision,
     )
     _quiet_libraries()
     finetuned = warn_untrained(client.local_path(model), model)
@@ -118,7 +123,7 @@ def evaluate(
             write_predictions(scored, draft)
         say(f"Wrote {len(scored.rows)} predictions to {predictions}")
     facts = {"model": model, "finetuned": finetuned, "data": data, "split": split} | evaluation.model_dump(
-        include={"seed", "beam", "max_length", "length_penalty"}
+        include={"seed", "beam", "max_length", "length_penalty", "precision"}
     )
     typer.echo(tables.evaluation_json(scored, facts) if as_json else tables.evaluation(scored, model))
 

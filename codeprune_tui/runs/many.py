@@ -15,7 +15,7 @@ import psutil
 
 from core.errors import CodepruneError, RunError
 from core.gpus import Gpu
-from core.recipe import Recipe, load_recipe
+from core.recipe import Recipe, load_recipe, with_todays_defaults
 from core.run.folder import RunPaths, State, is_held, run_info
 from core.run.results import ResultsReader
 from core.study.experiments import Planned
@@ -269,8 +269,8 @@ def _job(folder: Path, planned: Planned) -> Job:
 
 
 def _anywhere(recipe: Recipe) -> Recipe:
-    """The recipe with a bundled model called by its name alone: the package may have moved since the run was made."""
-    path = Path(recipe.model.path)
+    """The recipe as it compares: a bundled model by its name alone, for the package may have moved, and today's defaults."""
+    recipe, path = with_todays_defaults(recipe), Path(recipe.model.path)
     if path.parent.name != "bundled":
         return recipe
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"path": path.name})})

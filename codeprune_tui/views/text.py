@@ -195,7 +195,8 @@ def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
         case RunStarted():
             threads = f"{what.threads} thread{'s' if what.threads != 1 else ''}"
             gpu = f", {what.gpu[:GPU_ID]}" if what.gpu else ""
-            where = f"{what.device}{gpu} ({threads}), process {what.pid} on {what.host}"
+            precision = f", {what.precision}" if what.precision else ""
+            where = f"{what.device}{gpu} ({threads}{precision}), process {what.pid} on {what.host}"
             return f"Resumed at round {what.round}, step {what.step} on {where}" if what.resumed else f"Started on {where}"
         case DataLoaded():
             left_out = f", {count(what.skipped)} left out as broken" if what.skipped else ""

@@ -4,6 +4,7 @@ Knows how a model's comments are scored, not where they are shown. As in CodeXGL
 comment tokens.
 """
 
+import copy
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from ..families.roberta import CodeToText, without_encoder
 from ..model import load_model, load_reader
 from ..onnx.session import OnnxModel
 from ..onnx.session import load as load_onnx
-from ..recipe import Device, Search
+from ..recipe import DecodingPrecision, Device, Search
 from ..recipe import Evaluation as EvaluationRecipe
 from ..run.encoder_off import EncoderOff
 from ..run.events import Sample, Scores
@@ -119,7 +120,7 @@ def evaluate(
         tallies.append((rows, tally(texts, [encoded.rows[row].target for row in rows])))
 
     decoded = decode_texts(
-        model,
+        in_precision(model, recipe.precision),
         reader,
         encoded.sources,
         recipe.search,
@@ -132,11 +133,31 @@ def evaluate(
         predictions=decoded.texts,
         result=scored(counted),
         floors=floors or floors_of(encoded.rows),
-        signatures=metrics.signatures() | recipe.search.signature,
+        signatures=metrics.signatures() | recipe.signature,
         seconds=clock() - started,
         decoded=decoded,
         tally=counted,
     )
+
+
+def in_precision(model: CodeToText | OnnxModel, precision: DecodingPrecision) -> CodeToText | OnnxModel:
+    """The model itself, or a copy of it in bf16.
+
+    Args:
+        model: The model, on its device.
+        precision: "model" or "bf16".
+
+    Raises:
+        ModelError: The model has numbers that are no floating point, or runs in ONNX Runtime.
+    """
+    if precision == "model":
+        return model
+    if isinstance(model, OnnxModel) or model.config.quantization is not None:
+        raise ModelError(
+            f"A quantized or ONNX model cannot be decoded in {precision}.",
+            'Leave out --precision (evaluation.precision = "model").',
+        )
+    return copy.deepcopy(model).bfloat16().eval()
 
 
 def measure_encoder_off(

@@ -123,13 +123,24 @@ def _install(driver: Driver) -> str:
     return f"pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/{build}"
 
 
-def make_accelerator(device: Device, precision: Precision, threads: int) -> "Accelerator":
+def resolved(precision: Precision, device: torch.device) -> Precision:
+    """The precision of training on a device, with "auto" resolved; a GPU that only emulates bf16 counts as one without it."""
+    if precision != "auto":
+        return precision
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
+def make_accelerator(
+    device: Device, precision: Precision, threads: int, *, tf32: bool = False, deterministic: bool = False
+) -> "Accelerator":
     """Prepares the device of this process for training.
 
     Args:
         device: As for `choose_device`.
-        precision: fp32, or bf16 autocast.
+        precision: fp32, or bf16 autocast; auto: bf16 on a GPU that has it, fp32 elsewhere.
         threads: CPU threads, 0 = as many as cores.
+        tf32: Whether a GPU may multiply fp32 matrices in TF32; on other devices nothing changes.
+        deterministic: Whether a GPU may use only algorithms that give the same bits each time; the CPU's do anyway.
 
     Returns:
         The accelerator; its `.device` is where tensors go.
@@ -140,11 +151,23 @@ def make_accelerator(device: Device, precision: Precision, threads: int) -> "Acc
     from accelerate import Accelerator  # importing it takes a third of a second, and comments do not need it
     from accelerate.state import AcceleratorState
 
+    if deterministic:  # cuBLAS reads it when it is first used
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     chosen = choose_device(device, threads)
+    if chosen.type == "cuda":
+        torch.backends.cuda.matmul.fp32_precision = "tf32" if tf32 else "ieee"
+        _allow_only_deterministic(deterministic)
     # accelerate keeps the first settings of a process for ever, but a library must be able to evaluate after training.
     AcceleratorState._reset_state(reset_partial_state=True)
     with _told_to_accelerate(chosen):
-        return Accelerator(cpu=chosen.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
+        return Accelerator(cpu=chosen.type == "cpu", mixed_precision="bf16" if resolved(precision, chosen) == "bf16" else "no")
+
+
+def _allow_only_deterministic(deterministic: bool) -> None:
+    """Sets torch's choice of algorithms on a GPU; an operation that has no deterministic one then raises RuntimeError."""
+    torch.use_deterministic_algorithms(deterministic)
+    # Memory that nobody reads would be filled for nothing: no code here reads what it has not written.
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 @contextmanager
@@ -164,6 +187,11 @@ def autocast(accelerator: "Accelerator") -> AbstractContextManager[None]:
     """The context in which the model computes: bf16 where the recipe says so, else its own precision."""
     context: AbstractContextManager[None] = accelerator.autocast()
     return context
+
+
+def precision_of(accelerator: "Accelerator") -> Precision:
+    """The precision in which an accelerator trains."""
+    return "bf16" if accelerator.mixed_precision == "bf16" else "fp32"
 
 
 def describe(device: torch.device) -> str:

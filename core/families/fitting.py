@@ -1,7 +1,7 @@
 """Estimates how many sources fit on a device when they are decoded together.
 
-The estimate uses the model's sizes and errs on the safe side; `decode` halves the batch where it is wrong. The comments do not
-depend on it. Knows no search.
+The estimate uses the model's sizes and errs on the safe side; `decode` halves the batch where it is wrong. On the CPU the
+comments do not depend on it. Knows no search.
 """
 
 import torch
@@ -18,7 +18,9 @@ COPIES = 5
 """Copies of the scores of all next tokens that exist at once: raw, in float32, as logarithms, padded, and chosen from."""
 
 
-def batch_that_fits(config: CodeToTextConfig, device: torch.device, beam: int, max_length: int, longest: int) -> int:
+def batch_that_fits(
+    config: CodeToTextConfig, device: torch.device, beam: int, max_length: int, longest: int, reserved: int = 0
+) -> int:
     """The number of sources to decode together.
 
     Args:
@@ -27,6 +29,7 @@ def batch_that_fits(config: CodeToTextConfig, device: torch.device, beam: int, m
         beam: Beam width.
         max_length: Most tokens of a comment.
         longest: Tokens of the longest source.
+        reserved: Bytes of the free memory that are promised to something else.
 
     Returns:
         1 to `MOST`.
@@ -35,7 +38,7 @@ def batch_that_fits(config: CodeToTextConfig, device: torch.device, beam: int, m
         return CPU_BATCH
     free, _ = torch.cuda.mem_get_info(device)
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # reserved by torch and not in use
-    return fitting(free, example_bytes(config, beam, max_length, longest))
+    return fitting(max(0, free - reserved), example_bytes(config, beam, max_length, longest))
 
 
 def fitting(free: int, each: int) -> int:

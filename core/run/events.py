@@ -61,6 +61,8 @@ class RunStarted:
     versions: dict[str, str]
     gpu: str = ""
     """Id of the GPU, or of the slice of one, that the worker computes on; "" for other devices and in older journals."""
+    precision: str = ""
+    """Precision of training, with "auto" resolved; "" in older journals."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..recipe import NEW_MODEL, Recipe
+from ..recipe import NEW_MODEL, Recipe, with_todays_defaults
 from ..run.folder import RunPaths, run_folders
 from .pace import JOURNAL_BYTES, Pace, measure, read_recipe
 
@@ -64,7 +64,7 @@ class Timings:
         earlier: list[tuple[str, Recipe, Pace]] = []
         for paths, other in self._alike(recipe):
             pace = self._pace(paths)
-            if pace is not None and pace.steps:
+            if pace is not None and pace.steps and (pace.device == "cpu" or _precisions(other) == _precisions(recipe)):
                 earlier.append((paths.name, other, pace))
             if len(earlier) == ENOUGH:
                 break
@@ -72,7 +72,7 @@ class Timings:
             return None
         pace = Pace()
         for _, other, each in earlier:
-            pace += each if _searches(other) == _searches(recipe) else _without_evaluation(each, recipe, other)
+            pace += each if _searches(other, each) == _searches(recipe, each) else _without_evaluation(each, recipe, other)
         return predict(recipe, tuple(name for name, _, _ in earlier), pace)
 
     def _alike(self, recipe: Recipe) -> Iterator[tuple[RunPaths, Recipe]]:
@@ -144,6 +144,7 @@ def evaluated_rows(recipe: Recipe, split_rows: int) -> int | None:
 
 def _trains(recipe: Recipe) -> tuple[object, ...]:
     """What the time of a step depends on."""
+    recipe = with_todays_defaults(recipe)
     model, data, training = recipe.model, recipe.data, recipe.training
     return (
         recipe.kind,
@@ -155,10 +156,16 @@ def _trains(recipe: Recipe) -> tuple[object, ...]:
     )
 
 
-def _searches(recipe: Recipe) -> tuple[object, ...]:
-    """What the time of a scored row depends on."""
-    evaluation = recipe.evaluation
-    return evaluation.split, evaluation.beam, evaluation.max_length, evaluation.length_penalty, evaluation.batch_size
+def _precisions(recipe: Recipe) -> tuple[object, ...]:
+    """What `_trains` leaves open, for on the CPU "auto" is fp32, and what it does not name, for it matters on a GPU alone."""
+    return recipe.training.precision, recipe.training.tf32
+
+
+def _searches(recipe: Recipe, pace: Pace) -> tuple[object, ...]:
+    """What the time of a scored row depends on, on the device of a pace."""
+    evaluation = (with_todays_defaults(recipe) if pace.device == "cpu" else recipe).evaluation
+    search = evaluation.split, evaluation.beam, evaluation.max_length, evaluation.length_penalty, evaluation.batch_size
+    return (*search, evaluation.precision)
 
 
 def _without_evaluation(pace: Pace, recipe: Recipe, other: Recipe) -> Pace:

@@ -60,7 +60,7 @@ def check_file(path: Path, recorded: str | None, what: str, fix: str = NEW_RUN) 
 def check_rounds(paths: RunPaths, rounds: int) -> str:
     """Refuses to resume where a file of a complete round is missing that later rounds read.
 
-    The folder of the last round may be missing as a whole: that round is done again, and gives the same bits.
+    The folder of the last round may be missing as a whole: that round is done again, and gives the same bits on the CPU.
 
     Args:
         paths: The run.

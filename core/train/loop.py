@@ -1,8 +1,9 @@
 """The training loop for all kinds of run: steps, reports, measurements and resume points.
 
 A pruning round, a fine-tuning and a pre-training differ in what is minimised (an objective) and in how the weights are measured
-between steps (an examiner); both are passed in. A training that is interrupted anywhere and resumed ends with the same bits.
-Knows nothing of how masks are made, nor of what is done with the weights afterwards.
+between steps (an examiner); both are passed in. A training that is interrupted anywhere and resumed ends with the same bits, on a
+GPU only with `training.deterministic`, for other algorithms add up in any order. Knows nothing of how masks are made, nor of what
+is done with the weights afterwards.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from . import leftovers
 from .checkpoint import Checkpoint, CheckpointWriter, save_tensors, weights_of
 from .objectives import Objective
 from .session import STEP_EVENT_S, Session
-from .trainer import Trainer
+from .trainer import Trainer, check_finite
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,8 @@ class Loop:
     def _after_step(self) -> None:
         step, steps = self.trainer.step, self.stage.steps
         if step == self.stage.rewind_step:
+            self.trainer.check()
+            check_finite(self.trainer.model, f"after step {step}, to which later rounds rewind,")
             save_tensors(self._session.paths.rewind, weights_of(self.trainer.model))
             self.rewind = leftovers.digest(self._session.paths.rewind)
         if self._session.clock() - self._reported >= STEP_EVENT_S or step == steps:

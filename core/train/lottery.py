@@ -5,8 +5,9 @@
 
 Round 0 is dense. A later round is pruned from the weights that the previous round picked, then all weights are rewound. The next
 round is read off the disk: rounds are complete there or absent, and `resume/` holds a point inside the next one, masks included.
-So a run that is killed anywhere and resumed ends with the same bits. A run without pruning rounds is a fine-tuning. Follows the
-paper (see `docs/`); how a round trains is `loop`'s business, how it ends `round_end`'s.
+So a run that is killed anywhere and resumed ends with the same bits (on a GPU with `training.deterministic`). A run without
+pruning rounds is a fine-tuning. Follows the paper (see `docs/`); how a round trains is `loop`'s business, how it ends
+`round_end`'s.
 """
 
 import torch

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import torch
 
@@ -19,14 +20,15 @@ from ..compress.masks import Masks, masks_of_zeros, prunable
 from ..data import Encoded, encode_for, subset
 from ..errors import DataError, ModelError, RunError, TrainingError
 from ..evaluate.evaluate import as_event, floors_of
-from ..families.device import describe
+from ..families.device import describe, precision_of
+from ..families.fitting import batch_that_fits
 from ..families.reader import SPLIT_IDENTIFIERS, Reader, prepared
 from ..families.roberta import CodeToText, fresh, set_dropout
 from ..families.tokenizer import train_tokenizer
 from ..families.weightfiles import find_tokenizer, find_weights
 from ..model import is_finetuned, load_masks, load_model, load_reader
 from ..provenance import versions
-from ..recipe import NEW_MODEL, Architecture, Recipe, recipe_hash
+from ..recipe import NEW_MODEL, Architecture, Recipe, recipe_hash, with_todays_defaults
 from ..regularfile import read_facts, reason
 from ..run.events import DataLoaded, FloorsMeasured, Warned
 from ..spec import given
@@ -38,6 +40,13 @@ from . import leftovers
 from .round import Material
 from .session import Session
 
+ANOTHER_RUN = (
+    "from here on it is another run than one that had stayed there. Dropout draws other numbers, and sums round otherwise."
+)
+DECODING_BATCH = "decoding_batch"
+"""Entry of `meta.json`: sources decoded together."""
+TRAINED_BYTES = 12
+"""Bytes for each weight that training will take beside it: its gradient and the two moments of AdamW."""
 COMPILERS = ("g++", "clang++", "c++")
 """C++ compilers that torch.compile can use on the CPU; one of them is enough."""
 
@@ -80,9 +89,30 @@ def prepare(session: Session) -> Material:
     for warning in given.warnings(recipe, material.counts()) if masks and not session.paths.finished_rounds() else ():
         session.emit(Warned(message=warning))
     model.to(session.accelerator.device)
+    material = replace(material, decoding_batch=_decoding_batch(session, material))
     if recipe.training.compile:
         compile_forward(model)
     return material
+
+
+def _decoding_batch(session: Session, material: Material) -> int:
+    """Sources that every evaluation of the run decodes together; what fits on a GPU is found out once and recorded.
+
+    On a GPU a batch size may change the last bits of a score, so a resumed run keeps it; on the CPU it changes nothing.
+    """
+    recipe, model = session.recipe.evaluation, material.model
+    if recipe.batch_size or session.recipe.kind == "pretrain" or not material.held_out.sources:
+        return recipe.batch_size
+    meta = _read_meta(session)
+    known = meta.get(DECODING_BATCH)
+    if isinstance(known, int) and known > 0 and model.device.type != "cpu":
+        return known
+    trained = TRAINED_BYTES * sum(weight.numel() for weight in model.parameters())
+    longest = max(map(len, material.held_out.sources))
+    size = batch_that_fits(model.config, model.device, recipe.beam, recipe.max_length, longest, trained)
+    if known != size:
+        _write_meta(session, {**meta, DECODING_BATCH: size})
+    return size
 
 
 def _given_masks(session: Session, model: CodeToText) -> Masks:
@@ -220,6 +250,7 @@ def _record(session: Session, splits: dict[str, Rows]) -> None:
         "model": model_digests(session.recipe),
         "versions": versions(),
         "device": describe(session.accelerator.device),
+        "precision": precision_of(session.accelerator),
         "threads": torch.get_num_threads(),
         "seed": session.recipe.training.seed,
         "host": socket.gethostname(),
@@ -268,6 +299,11 @@ def record_code(session: Session, digest: str) -> None:
         )
 
 
+def _kind(device: object) -> str:
+    """cpu, cuda or mps, of a device in words."""
+    return str(device).partition(" ")[0]
+
+
 def _write_meta(session: Session, facts: dict[str, object]) -> None:
     with complete_or_absent(session.paths.meta) as draft:
         draft.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -285,7 +321,7 @@ def _read_meta(session: Session) -> dict[str, object]:
 
 def _compare(then: dict[str, object], now: dict[str, object], session: Session) -> None:
     name = session.paths.name
-    if then.get("recipe") != now["recipe"]:
+    if then.get("recipe") not in (now["recipe"], recipe_hash(with_todays_defaults(session.recipe))):
         raise RunError(
             f"The recipe of {name} has changed since the run began.", "Restore recipe.toml, or start a new run with it."
         )
@@ -299,8 +335,13 @@ def _compare(then: dict[str, object], now: dict[str, object], session: Session) 
             f"The model that {name} starts from has changed since the run began: {where}.",
             "Restore it, or start a new run.",
         )
-    for key in ("versions", "device", "threads"):
+    for key in ("versions", "device", "threads", "precision"):
+        if key == "precision" and key not in then:  # older versions did not record it
+            continue
         if then.get(key) != now[key]:
             old, new = then.get(key), now[key]
+            if key == "device" and _kind(old) != _kind(new):
+                session.emit(Warned(message=f"{name} began on {old} and goes on on {new}: {ANOTHER_RUN}"))
+                continue
             message = f"{key} were {old} when the run began and are {new} now: results may differ in the last bits."
             session.emit(Warned(message=message))

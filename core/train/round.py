@@ -29,6 +29,8 @@ class Material:
     """Of `held_out`."""
     masks: Masks = field(default_factory=dict)
     """The masks that the model was pruned with before this run began; those weights stay pruned."""
+    decoding_batch: int = 0
+    """Sources decoded together in every evaluation of the run; 0 = as the recipe says."""
 
     def counts(self) -> given.Counts:
         """How many weights of each matrix were pruned before this run began."""

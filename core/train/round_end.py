@@ -1,6 +1,7 @@
 """The end of a round: picks its weights, scores them, measures its matrices, and writes it to disk, complete or absent.
 
-After a kill anywhere in between, all of it is done again from the round's last resume point, with the same bits.
+After a kill anywhere in between, all of it is done again from the round's last resume point, with the same bits
+where the run is deterministic (`trainer`).
 """
 
 import json
@@ -42,6 +43,7 @@ def end_round(round_: Round, loop: Loop, examiner: CommentScores) -> None:
     session.emit(Picked(round=number, step=step, bleu=bleu, reason=reason))
     known = examiner.newest if examiner.newest is not None and examiner.newest[0] == step else None
     evaluation = known[1] if known else examiner.evaluate(step, last, lambda: None)
+    precision = examiner.measure_precision(step, last, evaluation, loop.settle) if _measures_precision(round_) else None
     encoder_off = examiner.evaluate_encoder_off(step, last, evaluation, loop.settle) if number == 0 else None
     own = round_.own_masks(loop.trainer.masks)
     # Round 0 has masks too, of ones, so that a reader of rounds need not treat the dense one differently.
@@ -56,6 +58,7 @@ def end_round(round_: Round, loop: Loop, examiner: CommentScores) -> None:
         "picked_because": reason,
         "measurements": examiner.measurements,
         **_score_facts(round_, evaluation, compared, encoder_off),
+        **({"decoding_precision": {name: asdict(each) for name, each in precision.items()}} if precision is not None else {}),
         "seconds": round(loop.seconds, 3),
         "decoding": _decoding(round_, evaluation),
     }
@@ -72,6 +75,11 @@ def end_round(round_: Round, loop: Loop, examiner: CommentScores) -> None:
             against_dense=dict(compared.against_dense),
         )
     )
+
+
+def _measures_precision(round_: Round) -> bool:
+    """Whether this round measures what decoding in another precision than the model's changes: once a run."""
+    return round_.number == 0 and round_.session.recipe.evaluation.precision != "model"
 
 
 def _take_best(round_: Round, examiner: CommentScores, step: int) -> None:

@@ -10,8 +10,11 @@ from typing import Any
 
 from ..errors import RunError
 from ..evaluate.evaluate import Evaluation, as_event, evaluate, measure_encoder_off
+from ..recipe import Evaluation as EvaluationRecipe
 from ..run.encoder_off import SIGNATURE, EncoderOff
-from ..run.events import EncoderOffMeasured, Evaluated, Evaluating, Scores
+from ..run.events import EncoderOffMeasured, Evaluated, Evaluating, Scores, Warned
+from ..score import significance
+from ..score.interval import Difference
 from .checkpoint import BEST_FILE, load_tensors, save_tensors, weights_of
 from .picker import Measurement, Picker
 from .round import Round
@@ -44,6 +47,12 @@ class CommentScores:
     def stops(self) -> bool:
         """As `Examiner.stops`."""
         return self.picker.stops
+
+    @property
+    def _recipe(self) -> EvaluationRecipe:
+        """How the run evaluates, with its batch size."""
+        recipe, size = self._session.recipe.evaluation, self._material.decoding_batch
+        return recipe.model_copy(update={"batch_size": size}) if size else recipe
 
     @property
     def best_file(self) -> Path:
@@ -94,7 +103,7 @@ class CommentScores:
             session.emit(Evaluating(round=number, step=step, done=done, rows=rows))
             session.breathe(number, at, save)
 
-        recipe = session.recipe.evaluation
+        recipe = self._recipe
         evaluation = evaluate(
             material.model, material.reader, material.held_out, recipe, after_batch, material.floors, session.clock
         )
@@ -130,7 +139,7 @@ class CommentScores:
             session.emit(Evaluating(round=number, step=step, done=done, rows=rows, encoder_off=True))
             session.breathe(number, at, save)
 
-        recipe = session.recipe.evaluation
+        recipe = self._recipe
         off = measure_encoder_off(material.model, material.reader, material.held_out, recipe, evaluation, after_batch)
         session.emit(
             EncoderOffMeasured(
@@ -146,6 +155,33 @@ class CommentScores:
             )
         )
         return off
+
+    def measure_precision(self, step: int, at: int, evaluation: Evaluation, save: Callable[[], None]) -> dict[str, Difference]:
+        """Measures what decoding in another precision than the model's changes, and journals it.
+
+        Args:
+            step: The step that the weights are of.
+            at: The step where the round stands.
+            evaluation: In the recipe's precision.
+            save: Makes sure that there is a checkpoint of where the round stands.
+
+        Returns:
+            Measure -> the score in the recipe's precision less that in the model's own, on the same rows.
+        """
+        session, material, rows = self._session, self._material, len(self._material.held_out.rows)
+
+        def after_batch(done: int) -> None:
+            session.emit(Evaluating(round=self._round.number, step=step, done=done, rows=rows))
+            session.breathe(self._round.number, at, save)
+
+        recipe = self._recipe.model_copy(update={"precision": "model"})
+        own = evaluate(material.model, material.reader, material.held_out, recipe, after_batch, material.floors, session.clock)
+        less = significance.differences([evaluation.tally], [own.tally], significance.draw(rows))
+        same = sum(one == other for one, other in zip(evaluation.predictions, own.predictions, strict=True))
+        scores = ", ".join(f"{name} {each.value:+.2f} ({each.low:+.2f} to {each.high:+.2f})" for name, each in less.items())
+        what = f"Decoding in {session.recipe.evaluation.precision} instead of the model's precision, measured once"
+        session.emit(Warned(message=f"{what}: {scores}; {same} of {rows} comments are the same."))
+        return less
 
 
 def floors(evaluation: Evaluation) -> dict[str, Scores]:

@@ -1,8 +1,8 @@
 """Training one step at a time: optimizer and learning rate, with pruned weights held at 0.
 
-A trainer can be stopped after any step and rebuilt from its state, bit for bit. It knows nothing of rounds, pickers or files;
-what it minimises is passed in, so that fine-tuning, pruning and pre-training share it. The settings of both presets are in
-`core.recipe`.
+A trainer can be stopped after any step and rebuilt from its state, bit for bit; it then goes on with the same bits on the CPU,
+and on a GPU with `training.deterministic`. It knows nothing of rounds, pickers or files; what it minimises is passed in, so that
+fine-tuning, pruning and pre-training share it. The settings of both presets are in `core.recipe`.
 """
 
 import math
@@ -17,13 +17,17 @@ from torch import Tensor, nn
 from ..compress.masks import Masks, apply_masks, from_bits, to_bits
 from ..data import Batch
 from ..errors import TrainingError
-from ..families.device import autocast, describe
+from ..families.device import autocast, describe, precision_of
 from ..recipe import Training
+from ..seeds import derive_seed
 from ..shortage import is_shortage
 from ..spec.roberta import in_encoder_layers
 
 ADAM_EPSILON = 1e-8
 """The paper's, and torch's default."""
+
+NOT_DETERMINISTIC = "does not have a deterministic implementation"
+"""How torch refuses an operation where only deterministic algorithms are allowed."""
 
 MASK = "mask/"
 """Prefix of the names of masks in a trainer's state."""
@@ -123,6 +127,27 @@ def stored_masks(model: nn.Module, tensors: Mapping[str, Tensor]) -> Masks:
     return {name: from_bits(each.numpy(), weights[name].shape).to(weights[name].device) for name, each in bits.items()}
 
 
+def check_finite(model: nn.Module, when: str) -> None:
+    """Refuses weights that are no finite numbers.
+
+    Args:
+        model: The model; a GPU is waited for once.
+        when: What the weights are of, for the error.
+
+    Raises:
+        TrainingError: A weight is infinite or no number.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    broken = torch.stack([~weight.detach().isfinite().all() for weight in model.parameters()]).tolist()
+    if any(broken):
+        first = [name for name, bad in zip(names, broken, strict=True) if bad]
+        more = f" and {len(first) - 1} others" if len(first) > 1 else ""
+        raise TrainingError(
+            f"The weights {when} are no finite numbers: {first[0]}{more}.",
+            "Try a lower training.learning_rate, a training.clip_norm above 0, or fp32.",
+        )
+
+
 class Trainer:
     """Trains a model step by step, its pruned weights held at 0.
 
@@ -169,6 +194,11 @@ class Trainer:
         except (RuntimeError, MemoryError) as error:
             if is_shortage(error):
                 raise self._too_large(batch, error) from error
+            if self._training.deterministic and NOT_DETERMINISTIC in str(error):
+                raise TrainingError(
+                    f"This step has an operation without a deterministic algorithm: {str(error).splitlines()[0][:200]}",
+                    "Set training.deterministic = false.",
+                ) from error
             raise
 
     def _train_step(self, batch: Batch) -> None:
@@ -198,7 +228,7 @@ class Trainer:
 
     def _too_large(self, batch: Batch, error: BaseException) -> TrainingError:
         """The error of a batch that does not fit on the device, with all that decides on its size."""
-        precision, device = self._training.precision, describe(self._accelerator.device)
+        precision, device = precision_of(self._accelerator), describe(self._accelerator.device)
         lower = "" if precision == "bf16" else ', set training.precision = "bf16"'
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return TrainingError(
@@ -274,7 +304,10 @@ class Trainer:
                 # Fused AdamW wants its step counters where the weights are, except that tensors must be their own copies.
                 self._optimizer.state[weight] = {key: value.clone().to(weight.device) for key, value in saved.items()}
         torch.set_rng_state(tensors["rng/cpu"].cpu())
-        if "rng/cuda" in tensors and self._accelerator.device.type == "cuda":
+        on_cuda = self._accelerator.device.type == "cuda"
+        if ("rng/cuda" in tensors) != on_cuda:  # it comes from another kind of device, whose generator says nothing here
+            torch.manual_seed(derive_seed(self._training.seed, "moved", step))
+        elif on_cuda:
             torch.cuda.set_rng_state(tensors["rng/cuda"].cpu(), self._accelerator.device)
         self.step = step
 
