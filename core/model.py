@@ -10,6 +10,7 @@ Knows nothing of training, decoding or the screen, and leaves finding and readin
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from .atomic import TEMPORARY, complete_or_absent
 from .compress.masks import load_masks as read_masks
+from .compress.quantize import restore_refused
 from .compress.quantized_files import load_quantized, save_quantized
 from .errors import ModelError
 from .families.checkpoint import (
@@ -36,6 +38,7 @@ from .families.checkpoint import (
     make_config,
     read_config,
 )
+from .families.device import choose_device
 from .families.reader import Reader, read_reader
 from .families.roberta import CodeToText
 from .families.weightfiles import (
@@ -47,13 +50,46 @@ from .families.weightfiles import (
     read_tensors,
     unpack,
 )
+from .recipe import Device
 from .spec.checkpoint_files import CONFIG, READER, WEIGHTS
 from .spec.configfields import short
+from .spec.quantizers import METHODS
+
+logger = logging.getLogger(__name__)
 
 MASKS = "masks.safetensors"
 """Name of the masks' file, beside the weights in every round of a run."""
 OWN_FILES = {CONFIG, WEIGHTS[0], READER, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
 """Files that `save_model` writes; a folder with anything else in it is not replaced."""
+
+
+def place(model: CodeToText, device: Device, threads: int, source: str | Path) -> CodeToText:
+    """Moves a loaded model to where it is to compute.
+
+    Args:
+        model: On the CPU.
+        device: "auto" takes the CPU for a model that computes there alone.
+        threads: CPU threads, 0 = as many as cores.
+        source: What errors call the model.
+
+    Returns:
+        The model on its device.
+
+    Raises:
+        TrainingError: The device is not there.
+        ModelError: The model does not compute on it.
+    """
+    method = model.config.quantization
+    if method is not None and METHODS[method].cpu_only:
+        if device not in ("auto", "cpu"):
+            raise ModelError(
+                f"{source} is quantized ({method}) and computes on the CPU alone, not on {device}.", "Leave out --device."
+            )
+        device = "cpu"
+    placed = model.to(choose_device(device, threads))
+    if placed.device.type == "cuda" and (names := restore_refused(placed)):
+        logger.warning("These layers compute in fp32, for a width of theirs is no multiple of 8: %s", ", ".join(names))
+    return placed
 
 
 def load_model(source: str | Path, *, decoder_layers: int = 6, seed: int = 0) -> CodeToText:

@@ -212,8 +212,50 @@ def int8_w8a8(model: CodeToText) -> CodeToText:
     with _quiet():
         from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
 
-        quantize_(model, Int8DynamicActivationInt8WeightConfig(set_inductor_config=False), _holds_weights)
+        chosen = _fits_a_gpu if model.device.type == "cuda" else _holds_weights
+        quantize_(model, Int8DynamicActivationInt8WeightConfig(set_inductor_config=False), chosen)
     return model
+
+
+def _is_odd(layer: nn.Module) -> bool:
+    """Whether a layer has a width that the kernels of a GPU refuse; torchao would compute it on the CPU, copies included."""
+    return isinstance(layer, nn.Linear) and bool(layer.in_features % 8 or layer.out_features % 8)
+
+
+def _fits_a_gpu(module: nn.Module, name: str) -> bool:
+    return _holds_weights(module, name) and not _is_odd(module)
+
+
+def restore_refused(model: CodeToText) -> list[str]:
+    """Gives those layers of a quantized model floating-point weights again that the kernels of a GPU refuse.
+
+    Args:
+        model: Quantized, on a GPU.
+
+    Returns:
+        Names of the layers.
+    """
+    method = model.config.quantization
+    if method is None or not METHODS[method].by_eights:
+        return []
+    names = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and hasattr(module.weight, "qdata") and _is_odd(module):
+            weight = module.weight.dequantize().to(torch.float32)
+            module.weight = nn.Parameter(weight, requires_grad=False)
+            names.append(name)
+    return names
+
+
+def on_this_device(model: CodeToText) -> str:
+    """What a quantizer does otherwise on the device of a quantized model, beginning with a semicolon; "" on the CPU."""
+    method = model.config.quantization
+    if method is None or model.device.type != "cuda":
+        return ""
+    eager = "; eager, not compiled: its times here say nothing about compiled ones" if METHODS[method].eager else ""
+    odd = [name for name in linear_names(model) if METHODS[method].by_eights and _is_odd(model.get_submodule(name))]
+    left = f"; left alone, for a width is no multiple of 8: {', '.join(odd)}" if odd else ""
+    return f"{eager}{left}"
 
 
 def llm_int8(model: CodeToText) -> CodeToText:

@@ -19,7 +19,7 @@ from ..errors import ModelError
 from ..families.device import choose_device
 from ..families.reader import Reader
 from ..families.roberta import CodeToText, without_encoder
-from ..model import load_model, load_reader
+from ..model import load_model, load_reader, place
 from ..onnx.session import OnnxModel
 from ..onnx.session import load as load_onnx
 from ..recipe import DecodingPrecision, Device, Search
@@ -357,10 +357,11 @@ def load_for_evaluation(
     Raises:
         CodepruneError: Model or data cannot be loaded.
     """
-    where, read = choose_device(device, threads), _read_rows(data_path, recipe, skipped)
+    choose_device(device, threads)  # fails before anything is read where it is not there
+    read = _read_rows(data_path, recipe, skipped)
     model = load_model(model_path)
     reader, chosen = _encoded(model, model_path, read, recipe, source_length, target_length)
-    return model.to(where), reader, chosen
+    return place(model, device, threads, model_path), reader, chosen
 
 
 def load_runnable(model_path: str, device: Device, threads: int) -> CodeToText | OnnxModel:
@@ -375,7 +376,7 @@ def load_runnable(model_path: str, device: Device, threads: int) -> CodeToText |
         ModelError: The model cannot be loaded, or does not run on this device.
     """
     if not is_onnx(model_path):
-        return load_model(model_path).to(choose_device(device, threads))
+        return place(load_model(model_path), device, threads, model_path)
     if device not in ("auto", "cpu"):
         raise ModelError(f"{model_path} is an ONNX model, which runs on the CPU and not on {device}.", "Leave out --device.")
     return load_onnx(model_path, threads)

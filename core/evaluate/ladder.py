@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from ..compress.quantize import UnavailableError, memory_bytes, multiplied_weights, quantize, quantized_weights
+from ..compress.quantize import UnavailableError, memory_bytes, multiplied_weights, on_this_device, quantize, quantized_weights
 from ..compress.quantized_files import stored_bytes
 from ..data import Encoded, pad_lists, subset
 from ..decode import search_all
@@ -106,7 +106,7 @@ def measure(
         results.append(
             MethodFound(
                 name,
-                METHODS[name].does,
+                METHODS[name].does + on_this_device(quantized),
                 quantized_weights=quantized_weights(quantized),
                 multiplied_weights=multiplied_weights(model),
                 disk_bytes=stored_bytes(quantized) if METHODS[name].saves else 0,

@@ -24,6 +24,12 @@ class Method:
     """Whether it gives 8-bit integers with scales, which a quantized model folder stores."""
     packs_bias: bool = False
     """Whether its layers hold their biases together with the integers."""
+    cpu_only: bool = False
+    """Whether torch has kernels for it on the CPU alone."""
+    eager: bool = False
+    """Whether it is meant to be compiled, and this program runs it eagerly: its times on a GPU are not its best ones."""
+    by_eights: bool = False
+    """Whether its kernels on a GPU take only layers whose widths are multiples of 8."""
     saves: bool = True
     """Whether a quantized model folder can hold it."""
 
@@ -39,6 +45,7 @@ METHODS = {
         "dynamic_int8",
         codes=True,
         packs_bias=True,
+        cpu_only=True,
     ),
     "int8-weight": Method(
         "INT8 weight-only",
@@ -46,6 +53,7 @@ METHODS = {
         "int8_weight",
         projects=True,
         codes=True,
+        eager=True,
     ),
     "int8-w8a8": Method(
         "INT8 W8A8",
@@ -53,6 +61,8 @@ METHODS = {
         "int8_w8a8",
         projects=True,
         codes=True,
+        eager=True,
+        by_eights=True,
     ),
     "llm-int8": Method(
         "LLM.int8",

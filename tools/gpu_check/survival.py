@@ -1,0 +1,115 @@
+"""What is left standing: out of memory provoked, and several processes beside each other on one device."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import torch
+from box import Box, Row
+
+from codeprune_tui import bundle
+from core.decode import beam_search
+from core.errors import TrainingError
+from core.recipe import build_recipe
+from core.run.exchange import Comment, Commented, ModelFailed, Read, Reply, Variant, read_reply, to_line
+from core.run.folder import create_run
+
+PATIENCE_S = 300.0
+METHOD = "def sum(values)\n  values.reduce(0) { |one, other| one + other }\nend\n"
+
+
+def out_of_memory(box: Box) -> Iterator[Row]:
+    """A step that needs more memory than there is, and whether training and decoding go on afterwards."""
+    model = box.ground.model("mini")
+    trainer, batches = box.trainer(model, 8), box.batches(8)
+    trainer.train_step(next(batches))
+    usual, trainer._loss = trainer._loss, lambda batch: torch.empty(2**50, device=box.device).sum()
+    told = ""
+    try:
+        trainer.train_step(next(batches))
+    except TrainingError as error:
+        told = error.problem
+    yield Row("memory", "a step without room is told", holds="has no room for step 2" in told, note=told[:200])
+    trainer._loss = usual
+    trainer.train_step(next(batches))
+    yield Row("memory", "the next step trains", holds=trainer.step == 2)
+    if box.cuda:
+        yield _little_room(box)
+
+
+def _little_room(box: Box) -> Row:
+    """Decodes in batches that are too large for a twentieth of the GPU."""
+    model, sources = box.ground.model("base"), box.sources(256)
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(0.05, box.device)
+    try:
+        written = beam_search(model, sources, beam=10, max_length=16, batch_size=256)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, box.device)
+    return Row("memory", "decoding halves batches that do not fit", holds=len(written) == len(sources))
+
+
+def beside(box: Box) -> Iterator[Row]:
+    """Two workers and a playground at once on the device: all must end well."""
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.monotonic()
+        workers = [_worker(box, Path(folder), number) for number in range(2)]
+        answer = _ask_playground(box)
+        codes = [worker.wait(PATIENCE_S) for worker in workers]
+        seconds = time.monotonic() - begun
+        failed = [_end_of(Path(folder), number) for number, code in enumerate(codes) if code]
+    yield Row("beside", "two workers", seconds, "s", holds=codes == [0, 0], note="; ".join(failed))
+    well = isinstance(answer, Commented)
+    note = answer.lines[0].text if isinstance(answer, Commented) else getattr(answer, "problem", "no answer")
+    yield Row("beside", "a playground beside them", getattr(answer, "seconds", None), "s", holds=well, note=note[:120])
+
+
+def _worker(box: Box, folder: Path, number: int) -> "subprocess.Popen[bytes]":
+    sections: dict[str, dict[str, object]] = {
+        "training": {"steps": 2 if box.quick else 100, "batch_size": 8, "device": box.asked, "threads": 1, "seed": number},
+        "evaluation": {"rows": 4 if box.quick else 50, "beam": 2 if box.quick else 10, "max_length": 8 if box.quick else 32},
+        "pruning": {"rounds": 1},
+        "model": {"path": str(bundle.folder() / "ruby-mini")},
+        "data": {"path": str(bundle.folder() / "demo-ruby")},
+    }
+    if box.quick:
+        sections["model"] = {"path": "new"}
+        sections["architecture"] = {"vocab_size": 400, "hidden": 32, "layers": 1, "heads": 2, "ffn": 48, "decoder_layers": 1}
+        sections["data"] |= {"source_length": 48, "target_length": 24, "train_rows": 64}
+    paths = create_run(folder, f"run-{number}", build_recipe(sections))
+    return subprocess.Popen([sys.executable, "-P", "-m", "core.worker", str(paths.root)], stderr=subprocess.DEVNULL)
+
+
+def _end_of(folder: Path, number: int) -> str:
+    lines = (folder / f"run-{number}" / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    last = json.loads(lines[-1]) if lines else {}
+    return f"run-{number}: {last.get('problem', last.get('event', 'nothing journalled'))}"[:200]
+
+
+def _ask_playground(box: Box) -> Reply | None:
+    command = [sys.executable, "-P", "-m", "core.playground", "--device", box.asked, "--threads", "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        _send(process.stdin, Read(id=1, source=METHOD))
+        answer: Reply | None = None
+        for line in process.stdout:
+            reply = read_reply(line)
+            if getattr(reply, "reply", "") == "methods":
+                model = Variant(str(bundle.folder() / "ruby-mini"))
+                _send(process.stdin, Comment(id=2, reading=1, method=0, models=[model], beam=2, max_length=8))
+            elif isinstance(reply, Commented | ModelFailed):
+                answer = reply
+                break
+        process.stdin.close()
+    return answer
+
+
+def _send(stdin: IO[bytes], request: Read | Comment) -> None:
+    stdin.write(to_line(request))
+    stdin.flush()
