@@ -45,6 +45,8 @@ QUOTED = 80
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 """What values of a type are called in errors."""
 NEW_MODEL = "new"
+DENSE = "dense"
+"""The teacher that is a run's own round 0."""
 PRETRAINED, FINETUNED = "checkpoints/bundled/ruby-mini-pretrained", "checkpoints/bundled/ruby-mini"
 """The models that come with the package."""
 REWIND_PATTERN = r"^(pretrained|finetuned|none|step:[1-9][0-9]*)$"
@@ -237,6 +239,15 @@ class Training(Section):
     """Share of the states dropped while training; -1 = as the model's configuration says. Attention keeps its own."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Drives data order, dropout, fresh weights and random scores."""
+    teacher: str = ""
+    """Model that teaches each round beside the comments: "dense", the run's own round 0, which then teaches all later ones, a
+    folder, or empty for none. It must have the same tokenizer."""
+    teacher_weight: float = Field(default=0.5, ge=0, le=1)
+    """Share of the loss that the teacher's probabilities take over from the comments' own tokens."""
+    temperature: float = Field(default=2.0, gt=0, le=100)
+    """Divides the logits of teacher and student before they are compared; higher lets unlikely words count more."""
+    teacher_states: float = Field(default=1.0, ge=0, le=1000)
+    """Weight of the squared distance to the teacher's states after each layer; 0 = teach probabilities alone."""
     precision: Precision = "auto"
     """fp32, or bf16 autocast (weights and optimizer stay fp32); auto: bf16 on a GPU that has it, fp32 elsewhere."""
     tf32: bool = False
@@ -355,6 +366,27 @@ class Recipe(Section):
                 raise ValueError(problem)
         return self
 
+    def _impossible_teaching(self) -> list[tuple[bool, str]]:
+        training = self.training
+        return [
+            (
+                bool(training.teacher) and self.kind == "pretrain",
+                "training.teacher teaches comments, which a pre-training does not write; leave it empty",
+            ),
+            (
+                training.teacher == DENSE and self.rounds == 0 and self.kind != "pretrain",
+                'training.teacher = "dense" teaches rounds after round 0, and none is asked for; give a folder',
+            ),
+            (
+                bool(training.teacher) and training.compile,
+                "training.compile cannot compile a step with a teacher; set training.compile = false",
+            ),
+            (
+                bool(training.teacher) and not training.teacher_weight and not training.teacher_states,
+                "training.teacher_weight = 0 and teacher_states = 0 leave the teacher nothing to teach; raise one of them",
+            ),
+        ]
+
     def _impossible_units(self) -> list[tuple[bool, str]]:
         pruning, unit = self.pruning, self.pruning.unit
         return [
@@ -376,6 +408,7 @@ class Recipe(Section):
         step, order, every = self.rewind_step, self.pruning.order, self.picker.every
         return [
             *self._impossible_units(),
+            *self._impossible_teaching(),
             (
                 step is not None and self.order == "prune-first",
                 f'rewind.to = "{self.rewind.to}" needs a trained round 0; set pruning.order = "train-first"',

@@ -209,10 +209,7 @@ def test_one_sparsity_everywhere_gives_way_to_changes_that_differ() -> None:
     newest = max(view.by_round)
     assert telling(view, newest) == "sparsity", "changes are all the same, too"
     round_view = view.by_round[newest]
-    figures = {
-        name: replace(matrix, change=0.01 * place)
-        for place, (name, matrix) in enumerate(round_view.figures.items())
-    }
+    figures = {name: replace(matrix, change=0.01 * place) for place, (name, matrix) in enumerate(round_view.figures.items())}
     uneven = replace(view, by_round={**view.by_round, newest: replace(round_view, figures=figures)})
     assert telling(uneven, newest) == "change"
     assert sorted(changes(uneven, newest).values()) == pytest.approx([0.01 * place for place in range(len(figures))])

@@ -21,7 +21,7 @@ import psutil
 
 from core.errors import RecipeError, RunError
 from core.program import program, run_handle
-from core.recipe import NEW_MODEL, Recipe, load_recipe
+from core.recipe import DENSE, NEW_MODEL, Recipe, load_recipe
 from core.regularfile import append_regular, open_regular, real, reason
 from core.run.events import (
     CheckpointSaved,
@@ -170,11 +170,13 @@ def anchored(recipe: Recipe) -> Recipe:
 
     A recipe's relative paths count from where the run is started; the run itself may be resumed from anywhere.
     """
-    model, data = recipe.model, recipe.data
+    model, data, training = recipe.model, recipe.data, recipe.training
     if model.path != NEW_MODEL:
         model = model.model_copy(update={"path": local_path(model.path)})
     data = data.model_copy(update={"path": local_path(data.path), "code": data.code and local_path(data.code)})
-    return recipe.model_copy(update={"model": model, "data": data})
+    if training.teacher not in ("", DENSE):
+        training = training.model_copy(update={"teacher": local_path(training.teacher)})
+    return recipe.model_copy(update={"model": model, "data": data, "training": training})
 
 
 def local_path(given: str) -> str:

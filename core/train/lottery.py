@@ -35,6 +35,7 @@ from .round_end import end_round
 from .scoring import CommentScores
 from .session import Session
 from .shrinking import write_shrunk
+from .teacher import teacher_of
 from .trainer import Trainer, stored_masks
 
 
@@ -121,7 +122,7 @@ def run_round(round_: Round, rewind: str, checkpoint: Checkpoint | None) -> str:
         examiner = CommentScores(round_, point.measurements)
         masks = stored_masks(round_.material.model, checkpoint.tensors) if checkpoint else {}
     masks = masks or _make_masks(round_, announce=checkpoint is None)
-    stage = _stage(round_, examiner)
+    stage = _stage(round_, examiner, masks)
     training, objective = session.recipe.training, stage.objective
     trainer = Trainer(round_.material.model, objective.loss, masks, training, _trained_rounds(session), session.accelerator)
     if checkpoint is None:
@@ -137,10 +138,11 @@ def run_round(round_: Round, rewind: str, checkpoint: Checkpoint | None) -> str:
     return loop.rewind
 
 
-def _stage(round_: Round, examiner: CommentScores) -> Stage:
+def _stage(round_: Round, examiner: CommentScores, masks: Masks) -> Stage:
     """What the training loop has to know of a round."""
     recipe, material, number = round_.session.recipe, round_.material, round_.number
-    objective = WriteComments(material.model, material.train, recipe.training.label_smoothing)
+    teacher = teacher_of(round_, masks)
+    objective = WriteComments(material.model, material.train, recipe.training.label_smoothing, teacher=teacher)
     rewind_step = recipe.rewind_step if number == 0 else None
     return Stage(number, round_.steps, number * recipe.training.steps, objective, examiner, rewind_step)
 

@@ -7,7 +7,7 @@ time); denoising is in `denoise`. Knows nothing of journals, commands or files.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -106,6 +106,14 @@ class HeldOutObjective(Objective, Protocol):
         ...
 
 
+class Teaches(Protocol):
+    """What the writing of comments needs of a teacher."""
+
+    def loss(self, student: CodeToText, batch: Batch, label_smoothing: float) -> Tensor:
+        """Mean loss of a batch on the model's device, the teacher's part included."""
+        ...
+
+
 @dataclass(frozen=True)
 class WriteComments(Objective):
     """The whole model writes the comments of methods: the objective of fine-tuning and of every pruning round."""
@@ -113,6 +121,7 @@ class WriteComments(Objective):
     model: CodeToText
     encoded: Encoded
     label_smoothing: float = 0.0
+    teacher: Teaches | None = field(default=None, kw_only=True)
 
     def lengths(self) -> tuple[list[int], list[int]]:
         """As `Objective.lengths`."""
@@ -124,6 +133,8 @@ class WriteComments(Objective):
 
     def loss(self, batch: Batch) -> Tensor:
         """As `Objective.loss`."""
+        if self.teacher is not None:
+            return self.teacher.loss(self.model, batch, self.label_smoothing)
         loss: Tensor = self.model(batch.sources, batch.targets, self.label_smoothing, batch.places)
         return loss
 

@@ -32,7 +32,7 @@ from ..recipe import NEW_MODEL, Architecture, Recipe, recipe_hash, with_todays_d
 from ..regularfile import read_facts, reason
 from ..run.events import DataLoaded, FloorsMeasured, Warned
 from ..spec import given
-from ..spec.checkpoint_files import CONFIG, READER, TOKENIZERS
+from ..spec.checkpoint_files import CONFIG, READER, TOKENIZERS, WEIGHTS
 from ..spec.maskbits import MASKS
 from ..spec.sizes import new_positions
 from ..text.rows import Rows, load_rows
@@ -269,14 +269,39 @@ def model_digests(recipe: Recipe) -> dict[str, str]:
     Raises:
         ModelError: There are no weights, or the hub cannot be reached.
     """
-    if recipe.model.path == NEW_MODEL:
-        return {}
-    weights = tokenizer = find_weights(recipe.model.path)
+    return {} if recipe.model.path == NEW_MODEL else model_digests_at(recipe.model.path)
+
+
+def model_digests_at(path: str) -> dict[str, str]:
+    """As `model_digests`, of any folder or hub name."""
+    weights = tokenizer = find_weights(path)
     with suppress(ModelError):  # a model without one cannot be loaded, and the error of loading says more
-        tokenizer = find_tokenizer(recipe.model.path) / CONFIG
+        tokenizer = find_tokenizer(path) / CONFIG
     names = {name for names in TOKENIZERS for name in names} | {READER, "tokenizer_config.json", "special_tokens_map.json"}
     beside = leftovers.digests(weights.parent, [weights.name, CONFIG, MASKS])
     return beside | leftovers.digests(tokenizer.parent, sorted(names))
+
+
+def record_teacher(session: Session, digests: dict[str, str]) -> None:
+    """Records the teacher of a run in `meta.json`, and compares with it at every later start.
+
+    Args:
+        session: The run, prepared.
+        digests: File name -> digest of the teacher's files.
+
+    Raises:
+        ModelError: They have changed since the run began.
+    """
+    meta, weights = _read_meta(session), digests.get(WEIGHTS[0]) or digests.get(WEIGHTS[1])
+    if "teacher" not in meta:
+        _write_meta(session, {**meta, "teacher": digests})
+        return
+    then = meta["teacher"]
+    if not isinstance(then, dict) or weights != (then.get(WEIGHTS[0]) or then.get(WEIGHTS[1])):
+        raise ModelError(
+            f"The teacher {session.recipe.training.teacher} has changed since {session.paths.name} began.",
+            "Restore it, or start a new run.",
+        )
 
 
 def record_code(session: Session, digest: str) -> None:
