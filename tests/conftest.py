@@ -95,22 +95,30 @@ def torch_free() -> tuple[str, ...]:
     return tuple(contract["source_modules"])
 
 
-def _tidy() -> None:
+MODULES = pytest.StashKey[int]()
+"""How many modules there were when garbage was last collected."""
+MANY_MODULES = 200
+"""As many as torch's compiler brings, which the first optimizer imports."""
+
+
+def _tidy(config: pytest.Config) -> None:
     gc.collect()
     gc.freeze()
+    config.stash[MODULES] = len(sys.modules)
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Collects garbage between files only, and never looks at what stays to the end: that took a quarter of the tests' time."""
-    _tidy()
+    _tidy(session.config)
     gc.set_threshold(*THRESHOLDS)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Collects what a file's tests left."""
-    if nextitem is None or nextitem.path != item.path:
-        _tidy()
+    """Collects what a file's tests left; runs collect after each round, so what was imported must not be looked at again."""
+    imported = len(sys.modules) - item.config.stash[MODULES]
+    if nextitem is None or nextitem.path != item.path or imported > MANY_MODULES:
+        _tidy(item.config)
 
 
 SLOW_FIRST = (
