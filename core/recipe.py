@@ -26,8 +26,9 @@ from .program import program
 from .regularfile import TOML_BYTES, parse_toml, read_text, reason
 
 Kind = Literal["lottery", "finetune", "pretrain"]
-Criterion = Literal["magnitude", "random"]
-Scope = Literal["layerwise", "global"]
+Criterion = Literal["magnitude", "random", "wanda", "sparsegpt", "taylor", "fisher", "movement", "magnitude-inverted", "shuffled"]
+Scope = Literal["layerwise", "global", "row"]
+Budget = Literal["uniform", "global", "lamp", "owl"]
 PrunablePreset = Literal["encoder", "encoder-attention", "encoder-ffn", "decoder", "all"]
 Unit = Literal["weight", "head", "neuron", "head+neuron", "layer"]
 Schedule = Literal["linear", "geometric", "one-shot"]
@@ -49,14 +50,19 @@ DENSE = "dense"
 """The teacher that is a run's own round 0."""
 PRETRAINED, FINETUNED = "checkpoints/bundled/ruby-mini-pretrained", "checkpoints/bundled/ruby-mini"
 """The models that come with the package."""
-REWIND_PATTERN = r"^(pretrained|finetuned|none|step:[1-9][0-9]*)$"
+PATTERN_PATTERN = r"^(|[1-9][0-9]?:[1-9][0-9]?|[1-9][0-9]?x[1-9][0-9]?)$"
+REWIND_PATTERN = r"^(pretrained|finetuned|none|random|step:[1-9][0-9]*)$"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DEVICE_PATTERN = r"^(auto|cpu|mps|cuda(:[0-9]{1,4})?)$"
 PATTERNS: dict[str, list[str]] = {
-    "rewind.to": ["pretrained", "finetuned", "none", "step:K (such as step:100)"],
+    "rewind.to": ["pretrained", "finetuned", "none", "random", "step:K (such as step:100)"],
+    "pruning.pattern": ["nothing", "n:m such as 2:4", "rows x columns of a block such as 4x4"],
     "training.device": [*DEVICES, "cuda:N (such as cuda:1)"],
 }
 """Keys whose values follow a pattern -> the values in words."""
+
+LOOKING = ("wanda", "sparsegpt", "taylor", "fisher", "movement")
+"""Criteria that look at data, and so at calibration rows."""
 
 TRAINING_PRESETS: dict[str, dict[str, object]] = {
     # AdamW 5e-5, eps 1e-8, no decay, no clipping, batch 8; the rate is warmed up over 10 % of ALL rounds and rebuilt every
@@ -159,13 +165,42 @@ class Data(Section):
     """Longest comment in tokens, <s> and </s> included."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Which weights go together, or compete with each other alone."""
+
+    kind: Literal["n:m", "block"]
+    down: int
+    """Rows of a block; weights that stay of a group of n:m."""
+    across: int
+    """Columns of a block; weights of a group of n:m, neighbours in a row."""
+
+
+def pattern_of(text: str) -> Pattern | None:
+    """A pattern such as "2:4" or "4x4"; None for "", single weights."""
+    for sign, kind in ((":", "n:m"), ("x", "block")):
+        first, found, last = text.partition(sign)
+        if found:
+            return Pattern(kind, int(first), int(last))  # type: ignore[arg-type]  # mypy sees a text, not which
+    return None
+
+
 class Pruning(Section):
     """What is pruned, how much in which round."""
 
     criterion: Criterion = "magnitude"
-    """Score of a weight, low goes first: magnitude (L1) or random."""
+    """Score of a weight, low goes first: magnitude (L1) or random. wanda, sparsegpt (which updates the kept weights: rewind to
+    none), taylor, fisher and movement look at data; magnitude-inverted and shuffled are controls."""
     scope: Scope = "layerwise"
-    """Which weights compete: those of one matrix (layerwise) or all prunable ones (global)."""
+    """Which weights compete: those of one matrix (layerwise), of one row of it (row), or all prunable ones (global)."""
+    budget: Budget = "uniform"
+    """How sparsity is shared out over the matrices, for scope layerwise or row: all the same (uniform), as if all weights
+    competed (global), by LAMP's scores (lamp), or less where a layer's inputs have outliers (owl)."""
+    pattern: str = Field(default="", pattern=PATTERN_PATTERN)
+    """Empty for single weights; n:m keeps n of every m neighbours in a row, such as 2:4; blocks of rows x columns go as a whole,
+    such as 4x4."""
+    calibration_rows: int = Field(default=128, ge=1, le=100_000)
+    """Training rows that criteria look at which look at data, drawn once for a run."""
     prunable: PrunablePreset = "encoder"
     """Which matrices may be pruned; "encoder" is the paper's list, the pooler included."""
     unit: Unit = "weight"
@@ -179,6 +214,13 @@ class Pruning(Section):
     """Rounds after the dense round 0; 0 only trains (fine-tunes) the dense model."""
     final_sparsity: float = Field(default=0.9, gt=0, le=1)
     """Pruned share of the prunable weights after the last round, in (0, 1]."""
+    gradual_every: int = Field(default=0, ge=0)
+    """Let masks grow inside each round, every so many steps, by the cubic schedule of Zhu and Gupta, from the sparsity of the
+    round before to this round's; 0 = masks change between rounds only. The usual way is 1 round and rewind.to = "none"."""
+    gradual_from: int = Field(default=0, ge=0)
+    """Step of a round at which its masks begin to grow."""
+    gradual_to: int = Field(default=0, ge=0)
+    """Step after which they no longer grow; 0 = three quarters of training.steps."""
     order: Order = "auto"
     """train-first trains the dense model in round 0; prune-first takes it as it is. "auto": prune-first for a rewind to
     "finetuned", train-first otherwise."""
@@ -194,7 +236,8 @@ class Rewind(Section):
     """Which values the kept weights go back to after pruning."""
 
     to: str = Field(default="pretrained", pattern=REWIND_PATTERN)
-    """pretrained or finetuned (the values the run started from), step:K (the values after K steps of round 0), or none."""
+    """pretrained or finetuned (the values the run started from), step:K (the values after K steps of round 0), none, or random
+    (drawn anew once, all weights: a control that keeps of a ticket only its masks)."""
 
 
 class Picker(Section):
@@ -409,6 +452,8 @@ class Recipe(Section):
         return [
             *self._impossible_units(),
             *self._impossible_teaching(),
+            *self._impossible_selection(),
+            *self._impossible_growth(),
             (
                 step is not None and self.order == "prune-first",
                 f'rewind.to = "{self.rewind.to}" needs a trained round 0; set pruning.order = "train-first"',
@@ -446,12 +491,79 @@ class Recipe(Section):
             ),
         ]
 
+    def _impossible_growth(self) -> list[tuple[bool, str]]:
+        pruning, steps = self.pruning, self.training.steps
+        if not pruning.gradual_every:
+            return []
+        last = self.last_growth
+        return [
+            (last > steps, f"pruning.gradual_to = {last} lies behind the end of a round; allowed: 1 to training.steps = {steps}"),
+            (
+                pruning.gradual_from >= last,
+                f"pruning.gradual_from = {pruning.gradual_from} leaves no step before {last}, where growing ends; set it below",
+            ),
+            (
+                self.picker.rule != "last",
+                f'picker.rule = "{self.picker.rule}" could pick weights from before the masks were grown; set it to "last"',
+            ),
+        ]
+
+    def _impossible_selection(self) -> list[tuple[bool, str]]:
+        pruning, pattern = self.pruning, pattern_of(self.pruning.pattern)
+        groups = pattern is not None and pattern.kind == "n:m"
+        share = 1 - pattern.down / pattern.across if pattern is not None else 0.0
+        looks = pruning.criterion in LOOKING
+        units = pruning.unit != "weight"
+        alone = next(
+            (
+                f"{key} = {value!r}"
+                for key, value, plain in (
+                    ("scope", pruning.scope, pruning.scope != "row"),
+                    ("budget", pruning.budget, pruning.budget == "uniform"),
+                    ("pattern", pruning.pattern, not pruning.pattern),
+                )
+                if not plain
+            ),
+            "",
+        )
+        watcher = f'criterion = "{pruning.criterion}"' if looks else f'budget = "{pruning.budget}"'
+        return [
+            (
+                pruning.scope == "global" and pruning.budget != "uniform",
+                f'pruning.budget = "{pruning.budget}" is for a scope inside matrices; set pruning.scope = "layerwise" or "row", '
+                'or budget = "uniform"',
+            ),
+            (units and bool(alone), f'pruning.{alone} is for single weights; set pruning.unit = "weight"'),
+            (
+                groups and not 0 < share < 1,
+                f'pruning.pattern = "{pruning.pattern}" keeps nothing or everything; keep fewer than there are, such as 2:4',
+            ),
+            (
+                groups and 0 < share < 1 and abs(share - pruning.final_sparsity) > 1e-9 and self.kind == "lottery",
+                f'pruning.pattern = "{pruning.pattern}" ends at a sparsity of {share:.6g}; set pruning.final_sparsity to that',
+            ),
+            (
+                groups and pruning.budget != "uniform",
+                f'pruning.pattern = "{pruning.pattern}" gives every matrix the same sparsity; set pruning.budget = "uniform"',
+            ),
+            (
+                (looks or pruning.budget == "owl") and self.evaluation.split == "train" and self.kind == "lottery",
+                f'pruning.{watcher} looks at training rows, which evaluation.split = "train" scores; '
+                'set evaluation.split = "valid"',
+            ),
+        ]
+
     @property
     def order(self) -> Literal["train-first", "prune-first"]:
         """The order of training and pruning with "auto" resolved."""
         if self.pruning.order != "auto":
             return self.pruning.order
         return "prune-first" if self.rewind.to == "finetuned" else "train-first"
+
+    @property
+    def last_growth(self) -> int:
+        """The step after which the masks of a round no longer grow, where they do."""
+        return self.pruning.gradual_to or max(1, 3 * self.training.steps // 4)
 
     @property
     def rewind_step(self) -> int | None:

@@ -545,7 +545,7 @@ def test_recipe_tells_what_is_wrong(run_cli: Cli, tmp_path: Path) -> None:
     result = run_cli("recipe", "--check", recipe_file(tmp_path, "[pruning]\nscope = 'globl'\nrounds = -1\n"))
     assert (result.code, result.out) == (3, "")
     assert result.err.splitlines() == [
-        f"Error: {tmp_path}/mine.toml: pruning.scope = 'globl' is not allowed; allowed: layerwise, global; "
+        f"Error: {tmp_path}/mine.toml: pruning.scope = 'globl' is not allowed; allowed: layerwise, global, row; "
         'did you mean "global"?',
         f"{tmp_path}/mine.toml: pruning.rounds = -1 is not allowed; rounds must be a whole number of at least 0 and at most 200",
     ]

@@ -28,7 +28,7 @@ from core.model import load_model
 from core.run.events import CheckpointSaved, Failed
 from core.run.folder import RunPaths
 from core.run.journal import read_journal
-from core.train import lottery
+from core.train import lottery, masking
 from core.train.checkpoint import load_checkpoint
 from core.train.loop import Loop
 from core.train.objectives import WriteComments
@@ -153,7 +153,7 @@ def test_the_masks_of_a_resume_point_are_used_and_not_made_again(
     def never(*given: object) -> Masks:
         raise AssertionError("scores were measured again")
 
-    monkeypatch.setattr(lottery, "keep", never)
+    monkeypatch.setattr(masking, "prune", never)
     run(parts)
     same_rounds(whole, parts)
 

@@ -80,7 +80,7 @@ def test_the_template_explains_every_key() -> None:
         name = key.rpartition(".")[2]
         assert any(re.match(rf"(# )?{name} = ", line) and lines[at - 1].startswith("# ") for at, line in enumerate(lines)), key
     assert "# " in text.split("scope = ")[0].splitlines()[-1]
-    assert "One of: layerwise, global." in text
+    assert "One of: layerwise, global, row." in text.replace("\n# ", " ")
     assert max(map(len, lines)) <= 130
 
 
@@ -167,14 +167,14 @@ def test_the_sane_preset_is_what_the_fields_default_to() -> None:
         ),
         # Words.
         ("kind = 'lotery'", "kind = 'lotery' is not allowed; allowed: lottery, finetune, pretrain; did you mean \"lottery\"?"),
-        ("[pruning]\nscope = 3", "pruning.scope = 3 is not allowed; allowed: layerwise, global"),
+        ("[pruning]\nscope = 3", "pruning.scope = 3 is not allowed; allowed: layerwise, global, row"),
         (
             "[training]\npreset = ['paper']",
             "training.preset = ['paper'] is not allowed; allowed: sane, paper; did you mean \"paper\"?",
         ),
         (
             "[rewind]\nto = 'step:0'",
-            "rewind.to = 'step:0' is not allowed; allowed: pretrained, finetuned, none, step:K (such as step:100)",
+            "rewind.to = 'step:0' is not allowed; allowed: pretrained, finetuned, none, random, step:K (such as step:100)",
         ),
         # Types and ranges.
         (
@@ -250,7 +250,7 @@ def test_what_cannot_be_is_refused_with_its_reason(text: str, problem: str) -> N
 
 def test_all_problems_are_told_at_once() -> None:
     assert refusal("[pruning]\nscope = 'x'\nrounds = -1\n[rewind]\nfoo = 1").splitlines() == [
-        "mine.toml: pruning.scope = 'x' is not allowed; allowed: layerwise, global",
+        "mine.toml: pruning.scope = 'x' is not allowed; allowed: layerwise, global, row",
         "mine.toml: pruning.rounds = -1 is not allowed; rounds must be a whole number of at least 0 and at most 200",
         'mine.toml: unknown key "rewind.foo"; allowed here: to',
     ]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from app_runs import FLOORS, NOW, a_round, beginning, evaluated, matrices, started, step, whole_run
 
+from codeprune_tui.cli.console import doing
 from codeprune_tui.views.state import LOG_LINES, LOSS_POINTS, RunView, eta_s, reduce, reduce_all, standing
 from codeprune_tui.views.text import age, difference, duration, percent, rate, score, sentence
 from core.run.events import (
@@ -13,9 +14,11 @@ from core.run.events import (
     Event,
     Failed,
     Happening,
+    Measuring,
     Paused,
     Pruned,
     Resumed,
+    RoundStarted,
     RunFinished,
     RunStarted,
     Shrunk,
@@ -78,6 +81,19 @@ def test_events_seen_twice_change_nothing() -> None:
     assert reduce_all(view, events) == view
     assert reduce(view, events[5]) is not None
     assert reduce(view, events[5]) == view
+
+
+def test_measuring_moves_the_progress_and_is_no_line_of_the_log() -> None:
+    events = [*beginning(), *a_round(0, 15.0), RoundStarted(round=1, sparsity=0.5, steps=20)]
+    view = reduce_all(RunView(), numbered(events))
+    lines, left = len(view.log), eta_s(view, NOW + len(events))
+    events += [Measuring(round=1, done=done, rows=8, criterion="wanda") for done in (1, 3)]
+    view = reduce_all(RunView(), numbered(events))
+    assert (view.decoding, view.measuring, view.round, len(view.log)) == ((3, 8), "wanda", 1, lines)
+    assert eta_s(view, NOW + len(events)) == pytest.approx(left, abs=5)  # the whole round is still to come
+    assert doing(view) == f"round 1/{view.rounds} measuring for wanda 3/8 rows"
+    events.append(Pruned(round=1, sparsity=0.5, kept=1, total=2, matrices={}, seconds=1.0))
+    assert reduce_all(RunView(), numbered(events)).decoding is None
 
 
 def test_a_resumed_run_forgets_what_will_be_sent_again() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from core.run.events import Evaluating, Event, Failed, MatrixMeasured, Step
+from core.run.events import Evaluating, Event, Failed, MatrixMeasured, Measuring, Step
 from core.run.folder import RunPaths, is_held
 
 from ..runs.client import Follower
@@ -107,6 +107,8 @@ def doing(view: RunView) -> str:
     """What a run is doing, with its progress, such as "round 2/5 step 120/500"."""
     if view.decoding is not None:
         done, rows = view.decoding
+        if view.measuring:
+            return f"round {view.round}/{view.rounds} measuring for {plain(view.measuring, 40)} {done}/{rows} rows"
         how = " with the encoder off" if view.decoding_off else ""
         return f"round {view.round}/{view.rounds} evaluating{how} {done}/{rows} rows"
     return f"round {view.round}/{view.rounds} step {view.step}/{view.steps}"
@@ -131,7 +133,7 @@ def _lines() -> Iterator[Show]:
             return
         if _is_news(event):
             say(f"{clock(event.time)} {plain(sentence(event, view.floors))}")
-        elif isinstance(event.what, Step | Evaluating) and event.time - last >= LINE_EVERY_S:
+        elif isinstance(event.what, Step | Evaluating | Measuring) and event.time - last >= LINE_EVERY_S:
             last = event.time
             say(f"{clock(event.time)} {', '.join(filter(None, [doing(view), speed(view, event.time)]))}")
 
@@ -153,7 +155,7 @@ def _bar() -> Iterator[Show]:
 
 def _is_news(event: Event) -> bool:
     """Whether an event gets a line of its own; progress moves a bar, and a failure is the error at the end."""
-    return not isinstance(event.what, Step | Evaluating | MatrixMeasured | Failed)
+    return not isinstance(event.what, Step | Evaluating | Measuring | MatrixMeasured | Failed)
 
 
 class Drawing:

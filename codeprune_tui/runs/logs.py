@@ -13,7 +13,17 @@ from datetime import datetime
 from pathlib import Path
 
 from core.regularfile import open_regular
-from core.run.events import Evaluated, Evaluating, FloorsMeasured, MatrixMeasured, Scores, Step, Unknown, from_line
+from core.run.events import (
+    Evaluated,
+    Evaluating,
+    FloorsMeasured,
+    MatrixMeasured,
+    Measuring,
+    Scores,
+    Step,
+    Unknown,
+    from_line,
+)
 from core.run.folder import RunPaths
 
 from ..views.plain import LIMIT, plain
@@ -29,7 +39,7 @@ MOST_LINES = 50_000
 LONGEST_BYTES = 4 * LIMIT
 """Bytes that are kept of a line without an end; more are never shown."""
 PERIOD_S = 0.5
-MANY = tuple(b'"event": "%b"' % name for name in (b"step", b"evaluating", b"matrix"))
+MANY = tuple(b'"event": "%b"' % name for name in (b"step", b"evaluating", b"measuring", b"matrix"))
 """Events that move numbers and pictures; a log full of them would hide what matters."""
 
 
@@ -155,7 +165,7 @@ class JournalLines:
             return None
         event = from_line(line)
         what = event.what
-        if isinstance(what, Step | Evaluating | MatrixMeasured):
+        if isinstance(what, Step | Evaluating | Measuring | MatrixMeasured):
             return None
         if isinstance(what, FloorsMeasured):
             self._floors = {"name": what.name, "constant": what.constant}

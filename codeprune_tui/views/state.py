@@ -22,6 +22,7 @@ from core.run.events import (
     Failed,
     FloorsMeasured,
     MatrixMeasured,
+    Measuring,
     Paused,
     Picked,
     Pruned,
@@ -161,6 +162,8 @@ class RunView:
     """(rows done, rows) of the evaluation that goes on."""
     decoding_off: bool = False
     """Whether that evaluation is the one without the encoder's layers."""
+    measuring: str = ""
+    """Criterion whose basis is being measured: then `decoding` counts calibration rows."""
 
     step_s: float | None = None
     """Seconds an optimizer step, a running mean."""
@@ -259,7 +262,7 @@ def _sane_step(what: Step) -> bool:
 
 
 def _logged(log: tuple[LogLine, ...], events: Sequence[Event], floors: Mapping[str, Scores]) -> tuple[LogLine, ...]:
-    if isinstance(events[0].what, Step | Evaluating | MatrixMeasured):
+    if isinstance(events[0].what, Step | Evaluating | Measuring | MatrixMeasured):
         return log  # so many of them: they move numbers and pictures, a log full of them would hide what matters
     lines = tuple(LogLine(event.seq, event.time, _level(event), sentence(event, floors)) for event in events[-LOG_LINES:])
     return (log + lines)[-LOG_LINES:]
@@ -282,7 +285,7 @@ def _apply_group(view: RunView, events: Sequence[Event]) -> RunView:
         return _train(view, events)
     if isinstance(events[0].what, MatrixMeasured):
         return _measure(view, events)
-    if isinstance(events[0].what, Evaluating):
+    if isinstance(events[0].what, Evaluating | Measuring):
         events = events[-1:]
     for event in events:
         view = _apply(view, event)
@@ -313,8 +316,12 @@ def _apply(view: RunView, event: Event) -> RunView:
                 step=what.step,
                 decoding=(what.done, what.rows),
                 decoding_off=what.encoder_off,
+                measuring="",
                 anchor=None,
             )
+        case Measuring():
+            rows, name = (what.done, what.rows), what.criterion
+            return replace(view, round=what.round, decoding=rows, measuring=name, decoding_off=False, anchor=None)
         case Evaluated():
             return _evaluate(view, what)
         case EncoderOffMeasured():
@@ -403,7 +410,7 @@ def _round_event(view: RunView, what: RoundStarted | Pruned | Picked | RoundFini
         case Pruned():
             current = replace(current, sparsity=what.sparsity, matrices=what.matrices, kept=what.kept, total=what.total)
             current = replace(current, before=what.before)
-            view = replace(view, sparsity=what.sparsity)
+            view = replace(view, sparsity=what.sparsity, decoding=None)
         case Picked():
             current = replace(current, picked_step=what.step)
         case RoundFinished():
@@ -520,7 +527,7 @@ def eta_s(view: RunView, now: float) -> float | None:
 
 def _round_left_s(view: RunView, whole: float) -> float:
     evaluation = view.evaluation_s or 0.0
-    if view.decoding is not None:
+    if view.decoding is not None and not view.measuring:
         done, rows = view.decoding
         return evaluation * (1 - min(1.0, done / max(1, rows))) + _encoder_off_left_s(view)
     if view.step_s is None:

@@ -22,6 +22,7 @@ from core.run.events import (
     Failed,
     FloorsMeasured,
     MatrixMeasured,
+    Measuring,
     Paused,
     Picked,
     Pruned,
@@ -208,13 +209,15 @@ def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
             )
         case RoundStarted():
             return f"Round {what.round} begins at {percent(what.sparsity)} sparsity, {count(what.steps)} steps"
+        case Measuring():
+            return f"Measuring what {what.criterion} needs: {what.done} of {what.rows} calibration rows"
         case Pruned():
             kept = f"{count(what.kept)} of {count(what.total)} weights kept"
             if what.round == 0:
                 return f"The model comes pruned to {percent(what.before or what.sparsity)}; of what the recipe prunes, {kept}"
             return f"Pruned to {percent(what.sparsity)}: {kept}, in {duration(what.seconds)}"
         case Rewound():
-            return f"Weights rewound ({what.to}), masks kept"
+            return "Weights drawn anew, masks kept" if what.to == "random" else f"Weights rewound ({what.to}), masks kept"
         case Step():
             return f"Step {what.step}/{what.steps}: loss {what.loss:.3f}, {rate(what.tokens_per_second)} tokens"
         case Evaluating():

@@ -73,7 +73,7 @@ def progress(view: RunView) -> Content:
     steps = current.steps if current and current.steps else view.steps
     parts: list[Part] = [("sparsity ", "$text-muted"), (percent(view.sparsity), "bold")]
     if view.decoding is not None:
-        what = "  encoder off " if view.decoding_off else "  evaluating "
+        what = "  measuring " if view.measuring else "  encoder off " if view.decoding_off else "  evaluating "
         parts += [(what, "$text-muted"), f"{count(view.decoding[0])}/{count(view.decoding[1])}"]
     else:
         parts += [("  step ", "$text-muted"), f"{count(view.step)}/{count(steps)}"]

@@ -334,6 +334,23 @@ def fresh(shape: Architecture, words: int, tokens: int, seed: int) -> CodeToText
         decoder_ffn=shape.ffn,
         decoder_dropout=shape.dropout,
     )
+    return _drawn(config, seed)
+
+
+def drawn_anew(model: CodeToText, seed: int) -> dict[str, Tensor]:
+    """Start values for a model as if it were untrained; equal arguments give equal values.
+
+    Args:
+        model: Whose sizes count; it is not changed.
+        seed: Of the draw.
+
+    Returns:
+        Parameter name -> value on the CPU, tied ones once.
+    """
+    return {name: weight.detach() for name, weight in _drawn(model.config, seed).named_parameters()}
+
+
+def _drawn(config: CodeToTextConfig, seed: int) -> CodeToText:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = CodeToText(config)

@@ -97,6 +97,17 @@ class RoundStarted:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """The basis of a criterion is being measured before a round is pruned: `done` of `rows` calibration rows."""
+
+    event: Literal["measuring"] = "measuring"
+    round: int
+    done: int
+    rows: int
+    criterion: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pruned:
     """The masks of a round are made; `sparsity`, `kept` and `total` are of the weights that the recipe prunes.
 
@@ -345,6 +356,7 @@ Happening = (
     | DataLoaded
     | FloorsMeasured
     | RoundStarted
+    | Measuring
     | Pruned
     | Rewound
     | Step

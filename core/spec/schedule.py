@@ -26,3 +26,38 @@ def sparsities(recipe: Recipe) -> tuple[float, ...]:
     """
     share, rounds, final = _SHARES[recipe.pruning.schedule], recipe.rounds, recipe.pruning.final_sparsity
     return (0.0, *(share(number, rounds, final) for number in range(1, rounds + 1)))
+
+
+def cubic(start: float, final: float, progress: float) -> float:
+    """The sparsity inside a training whose masks grow: fast at first, when much can still go, and slower towards the end.
+
+    Args:
+        start: Sparsity at the beginning.
+        final: Sparsity at the end.
+        progress: How far the growth has come, in [0, 1].
+
+    Source: Zhu and Gupta 2017, To Prune, or Not to Prune.
+    """
+    return final + (start - final) * (1 - progress) ** 3
+
+
+def growth(recipe: Recipe) -> tuple[int, ...]:
+    """The steps of a round after which its masks grow; () where masks change between rounds only."""
+    pruning = recipe.pruning
+    if not pruning.gradual_every:
+        return ()
+    steps = range(pruning.gradual_from + pruning.gradual_every, recipe.last_growth, pruning.gradual_every)
+    return (*steps, recipe.last_growth)
+
+
+def grown(recipe: Recipe, number: int, step: int) -> float:
+    """The sparsity of a round with growing masks after one of the steps of `growth`.
+
+    Args:
+        recipe: The run's recipe.
+        number: The round, from 1.
+        step: The step, from 1.
+    """
+    first, last = recipe.pruning.gradual_from, recipe.last_growth
+    before, after = sparsities(recipe)[number - 1 : number + 1]
+    return cubic(before, after, (step - first) / (last - first))

@@ -16,6 +16,8 @@ from ..run.folder import RunPaths, read_metrics
 from ..run.journal import LineReader
 
 REWIND = "rewind.safetensors"
+MOVEMENTS = "movement.safetensors"
+"""Beside a round's weights, where the criterion is movement: the sums of its training."""
 NEW_RUN = "Put it back, or start a new run with the same recipe."
 ROUND_FILES = ("model.safetensors", "masks.safetensors", "predictions.jsonl")
 """The files of a round that later rounds read."""

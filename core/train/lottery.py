@@ -6,31 +6,26 @@
 Round 0 is dense. A later round is pruned from the weights that the previous round picked, then all weights are rewound. The next
 round is read off the disk: rounds are complete there or absent, and `resume/` holds a point inside the next one, masks included.
 So a run that is killed anywhere and resumed ends with the same bits (on a GPU with `training.deterministic`). A run without
-pruning rounds is a fine-tuning. Follows the paper (see `docs/`); how a round trains is `loop`'s business, how it ends
-`round_end`'s.
+pruning rounds is a fine-tuning. Follows the paper (see `docs/`); how masks are made is `masking`'s business, how a round trains
+`loop`'s, how it ends `round_end`'s.
 """
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from ..compress import figures
-from ..compress.criteria import CRITERIA, Criterion
-from ..compress.masks import Masks, apply_masks, collapsed, keep, load_masks, prunable, sparsity_of
-from ..compress.unitmasks import keep_units, unit_blocks
+from ..compress.masks import Masks, apply_masks
 from ..families.memory import give_back
-from ..families.roberta import CodeToText
-from ..recipe import Pruning
-from ..regularfile import check_regular
-from ..run.events import Pruned, Rewound, RoundStarted, RunFinished, Warned
+from ..families.roberta import drawn_anew
+from ..run.events import Rewound, RoundStarted, RunFinished, Warned
 from ..seeds import derive_seed
 from ..spec import given
 from ..spec.schedule import sparsities
 from . import leftovers
 from .checkpoint import Checkpoint, load_checkpoint, load_tensors, save_tensors, set_weights, usable, weights_of
 from .loop import Loop, ResumePoint, Stage
+from .masking import GrowMasks, growing, make_masks, method_of, movements
 from .objectives import WriteComments
-from .round import Material, Round, kept, size
+from .round import Material, Round
 from .round_end import end_round
 from .scoring import CommentScores
 from .session import Session
@@ -83,7 +78,8 @@ def _rewind_point(session: Session, material: Material, number: int, checkpoint:
     """
     paths, recipe = session.paths, session.recipe
     if number == 0 and checkpoint is None:
-        save_tensors(paths.rewind, weights_of(material.model))
+        model, seed = material.model, derive_seed(recipe.training.seed, "random rewind")
+        save_tensors(paths.rewind, drawn_anew(model, seed) if recipe.rewind.to == "random" else weights_of(model))
     if recipe.rounds == 0 or recipe.rewind.to == "none" or number > recipe.rounds:
         return ""
     step = checkpoint.facts.get("step") if checkpoint is not None else 0
@@ -121,10 +117,11 @@ def run_round(round_: Round, rewind: str, checkpoint: Checkpoint | None) -> str:
         point = ResumePoint.of(checkpoint)
         examiner = CommentScores(round_, point.measurements)
         masks = stored_masks(round_.material.model, checkpoint.tensors) if checkpoint else {}
-    masks = masks or _make_masks(round_, announce=checkpoint is None)
-    stage = _stage(round_, examiner, masks)
-    training, objective = session.recipe.training, stage.objective
-    trainer = Trainer(round_.material.model, objective.loss, masks, training, _trained_rounds(session), session.accelerator)
+    masks = masks or make_masks(round_, announce=checkpoint is None)
+    sums = movements(round_)
+    stage = _stage(round_, examiner, masks, sums)
+    training, objective, rounds = session.recipe.training, stage.objective, _trained_rounds(session)
+    trainer = Trainer(round_.material.model, objective.loss, masks, training, rounds, session.accelerator, sums)
     if checkpoint is None:
         _go_back(round_, masks)
         torch.manual_seed(derive_seed(training.seed, "dropout", round_.number))
@@ -133,16 +130,19 @@ def run_round(round_: Round, rewind: str, checkpoint: Checkpoint | None) -> str:
             trainer.load_state(checkpoint.tensors, point.step)
             examiner.check_best()
     loop = Loop(session, stage, trainer, point if checkpoint else None, began, rewind)
+    if checkpoint is None and round_.number and method_of(session.recipe.pruning).needs:
+        loop.save()  # masks that were measured are not measured twice
     loop.run()
     end_round(round_, loop, examiner)
     return loop.rewind
 
 
-def _stage(round_: Round, examiner: CommentScores, masks: Masks) -> Stage:
+def _stage(round_: Round, examiner: CommentScores, masks: Masks, sums: dict[str, Tensor] | None) -> Stage:
     """What the training loop has to know of a round."""
     recipe, material, number = round_.session.recipe, round_.material, round_.number
-    teacher = teacher_of(round_, masks)
-    objective = WriteComments(material.model, material.train, recipe.training.label_smoothing, teacher=teacher)
+    parts, teacher = (material.model, material.train, recipe.training.label_smoothing), teacher_of(round_, masks)
+    grow = growing(round_, sums)
+    objective = WriteComments(*parts, teacher=teacher) if grow is None else GrowMasks(*parts, teacher=teacher, grow=grow)
     rewind_step = recipe.rewind_step if number == 0 else None
     return Stage(number, round_.steps, number * recipe.training.steps, objective, examiner, rewind_step)
 
@@ -157,55 +157,6 @@ def _planned(round_: Round) -> float:
 def _trained_rounds(session: Session) -> int:
     """Rounds that train, for the "all-rounds" schedule of the learning rate."""
     return max(1, session.recipe.rounds + (1 if session.recipe.order == "train-first" else 0))
-
-
-def _make_masks(round_: Round, *, announce: bool) -> Masks:
-    """A round's masks, made from the weights that the previous round picked; equal arguments give equal masks."""
-    session, model, number = round_.session, round_.material.model, round_.number
-    if number == 0:
-        masks = {name: mask.to(model.device) for name, mask in round_.material.masks.items()}
-        if masks and announce:
-            _announce_masks(round_, masks, 0.0)
-        return masks
-    recipe, started, before = session.recipe, session.clock(), session.paths.round(number - 1)
-    with usable(before / "model.safetensors", f"Restore it; or delete {before} and resume, and that round is done again."):
-        check_regular(before / "model.safetensors")
-        set_weights(model, load_file(before / "model.safetensors"))
-    old = {name: mask.to(model.device) for name, mask in load_masks(before / "masks.safetensors").items()}
-    criterion = CRITERIA[recipe.pruning.criterion](derive_seed(recipe.training.seed, "criterion", number))
-    # A model that was pruned elsewhere may have masks on matrices that this preset leaves alone; those stay as they are.
-    masks = old | choose(model, old, criterion, recipe.pruning, sparsities(recipe)[number])
-    if announce:
-        _announce_masks(round_, masks, session.clock() - started)
-        if gone := figures.collapse(masks, old, round_.heads.of):
-            session.emit(Warned(message=f"Round {number}: nothing is left of {gone}."))
-    return masks
-
-
-def choose(model: CodeToText, old: Masks, criterion: Criterion, pruning: Pruning, sparsity: float) -> Masks:
-    """The masks of single weights, or of whole units; arguments and result as for `keep`."""
-    weights: dict[str, Tensor] = dict(prunable(model, pruning.prunable, pruning.unit))
-    if pruning.unit == "weight":
-        return keep(weights, old, criterion, pruning.scope, sparsity)
-    blocks = unit_blocks(model.config, pruning.prunable, pruning.unit)
-    return keep_units(dict(model.named_parameters()), old, blocks, criterion, pruning.unit, pruning.scope, sparsity)
-
-
-def _announce_masks(round_: Round, masks: Masks, seconds: float) -> None:
-    session, number, own = round_.session, round_.number, round_.own_masks(masks)
-    session.emit(
-        Pruned(
-            round=number,
-            sparsity=sparsity_of(own),
-            kept=kept(own),
-            total=size(own),
-            matrices={name: round(sparsity_of({name: mask}), 6) for name, mask in round_.all_masks(masks).items()},
-            seconds=round(seconds, 3),
-            before=sparsity_of(round_.material.masks),
-        )
-    )
-    if gone := collapsed(masks):
-        session.emit(Warned(message=f"Round {number}: nothing is left of {', '.join(gone)}."))
 
 
 def _go_back(round_: Round, masks: Masks) -> None:

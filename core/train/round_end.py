@@ -18,7 +18,7 @@ from ..model import save_model
 from ..run.encoder_off import EncoderOff
 from ..run.events import Picked, RoundFinished
 from . import leftovers
-from .checkpoint import load_tensors, one_tensor, set_weights, usable
+from .checkpoint import load_tensors, one_tensor, save_tensors, set_weights, usable
 from .loop import Loop
 from .round import Round, kept, size
 from .scoring import CommentScores, floors
@@ -62,7 +62,7 @@ def end_round(round_: Round, loop: Loop, examiner: CommentScores) -> None:
         "seconds": round(loop.seconds, 3),
         "decoding": _decoding(round_, evaluation),
     }
-    _write(round_, facts, evaluation, masks, loop.rewind)
+    _write(round_, facts, evaluation, masks, loop)
     session.emit(
         RoundFinished(
             round=number,
@@ -150,7 +150,7 @@ def _decoding(round_: Round, evaluation: Evaluation) -> dict[str, object]:
     }
 
 
-def _write(round_: Round, facts: dict[str, object], evaluation: Evaluation, masks: Masks, rewind: str) -> None:
+def _write(round_: Round, facts: dict[str, object], evaluation: Evaluation, masks: Masks, loop: Loop) -> None:
     """Writes the round to disk, with the digests of the files that later rounds read."""
     model = round_.material.model
     model.config.pretrained_only = False
@@ -159,5 +159,8 @@ def _write(round_: Round, facts: dict[str, object], evaluation: Evaluation, mask
         save_model(model, round_.material.reader, draft)
         save_masks(masks, draft / "masks.safetensors")
         write_predictions(evaluation, draft / "predictions.jsonl")
-        facts["digests"] = leftovers.digests(draft, leftovers.ROUND_FILES) | {leftovers.REWIND: rewind}
+        if loop.trainer.movements and round_.steps and round_.number < round_.session.recipe.rounds:
+            save_tensors(draft / leftovers.MOVEMENTS, loop.trainer.movements)
+        files = (*leftovers.ROUND_FILES, leftovers.MOVEMENTS)
+        facts["digests"] = leftovers.digests(draft, files) | {leftovers.REWIND: loop.rewind}
         (draft / "metrics.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

@@ -29,6 +29,9 @@ ADAM_EPSILON = 1e-8
 NOT_DETERMINISTIC = "does not have a deterministic implementation"
 """How torch refuses an operation where only deterministic algorithms are allowed."""
 
+MOVEMENT = "movement/"
+"""Prefix of the names of movements in a trainer's state."""
+
 MASK = "mask/"
 """Prefix of the names of masks in a trainer's state."""
 
@@ -158,12 +161,21 @@ class Trainer:
         training: The recipe's training table.
         rounds: Rounds that train, for the "all-rounds" schedule.
         accelerator: Device and precision.
+        movements: Parameter name -> tensor of its shape, to which −w · gradient is added in every step.
     """
 
     def __init__(
-        self, model: nn.Module, loss: Loss, masks: Mapping[str, Tensor], training: Training, rounds: int, accelerator: Accelerator
+        self,
+        model: nn.Module,
+        loss: Loss,
+        masks: Mapping[str, Tensor],
+        training: Training,
+        rounds: int,
+        accelerator: Accelerator,
+        movements: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.step, self.model = 0, model
+        self.movements: Mapping[str, Tensor] = movements or {}
         self._loss, self._training, self._rounds, self._accelerator = loss, training, rounds, accelerator
         self._weights = dict(model.named_parameters())
         self._masks = Held.of(masks, self._weights)
@@ -212,6 +224,7 @@ class Trainer:
             loss = self._loss(on_device)
         self._accelerator.backward(loss)
         checked = loss.detach()
+        self._move()
         if self._training.clip_norm:
             norm = self._clip()
             # Gradients can overflow under a finite loss; the batch to name is this one, not the next.
@@ -237,6 +250,13 @@ class Trainer:
             f"Lower training.batch_size, data.source_length or data.target_length{lower}, or free memory of the device; "
             "what was trained up to the last checkpoint is kept.",
         )
+
+    @torch.no_grad()
+    def _move(self) -> None:
+        for name, total in self.movements.items():
+            gradient = self._weights[name].grad
+            if gradient is not None:
+                total.addcmul_(self._weights[name], gradient, value=-1)
 
     @property
     def masks(self) -> Masks:
@@ -280,6 +300,7 @@ class Trainer:
             for key, value in self._optimizer.state.get(weight, {}).items():
                 tensors[f"optimizer/{key}/{name}"] = value
         tensors |= {f"{MASK}{name}": bits for name, bits in self._masks.bits.items()}
+        tensors |= {f"{MOVEMENT}{name}": total for name, total in self.movements.items()}
         tensors["rng/cpu"] = torch.get_rng_state()
         if self._accelerator.device.type == "cuda":
             tensors["rng/cuda"] = torch.cuda.get_rng_state(self._accelerator.device)
@@ -303,6 +324,8 @@ class Trainer:
             if saved:
                 # Fused AdamW wants its step counters where the weights are, except that tensors must be their own copies.
                 self._optimizer.state[weight] = {key: value.clone().to(weight.device) for key, value in saved.items()}
+        for name, total in self.movements.items():
+            total.copy_(tensors[f"{MOVEMENT}{name}"])
         torch.set_rng_state(tensors["rng/cpu"].cpu())
         on_cuda = self._accelerator.device.type == "cuda"
         if ("rng/cuda" in tensors) != on_cuda:  # it comes from another kind of device, whose generator says nothing here

@@ -1,0 +1,196 @@
+"""The masks of a round: what the criterion needs is measured, the weights are chosen, and both are journalled.
+
+    basis = measure(model, calibration rows)
+    masks = prune(weights, masks, method, sparsity, seed, basis)
+
+Equal weights give equal masks, so a run that is killed while it measures measures again and ends with the same bits; where masks
+took a measurement, they are saved before the round's first step. Knows nothing of how a round trains.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..compress import figures
+from ..compress.basis import Basis, measure
+from ..compress.criteria import CRITERIA, make_good
+from ..compress.masks import Masks, apply_masks, collapsed, load_masks, prunable, sparsity_of
+from ..compress.selection import Method, prune
+from ..compress.unitmasks import keep_units, unit_blocks
+from ..evaluate.calibration import drawn
+from ..families.roberta import CodeToText
+from ..recipe import Pruning
+from ..regularfile import check_regular
+from ..run.events import Measuring, Pruned, Warned
+from ..seeds import derive_seed
+from ..spec.schedule import grown, growth, sparsities
+from . import leftovers
+from .checkpoint import load_tensors, set_weights, usable
+from .objectives import WriteComments
+from .round import Round, kept, size
+from .session import STEP_EVENT_S
+
+
+def method_of(pruning: Pruning) -> Method:
+    """How a recipe chooses weights."""
+    return Method(pruning.criterion, pruning.scope, pruning.budget, pruning.pattern)
+
+
+def make_masks(round_: Round, *, announce: bool) -> Masks:
+    """A round's masks, made from the weights that the previous round picked, which the model has afterwards, pruned.
+
+    Args:
+        round_: The round.
+        announce: Whether the journal lacks them; not so when a round is resumed that was saved without its masks.
+
+    Returns:
+        Parameter name -> bool mask on the model's device; equal arguments give equal masks.
+
+    Raises:
+        StopRequested: On command, while the basis is measured; nothing has been changed on disk.
+        RunError: The previous round is damaged.
+    """
+    session, model, number = round_.session, round_.material.model, round_.number
+    if number == 0:
+        masks = {name: mask.to(model.device) for name, mask in round_.material.masks.items()}
+        if masks and announce:
+            _announce(round_, masks, 0.0)
+        return masks
+    recipe, started, before = session.recipe, session.clock(), session.paths.round(number - 1)
+    with usable(before / "model.safetensors", f"Restore it; or delete {before} and resume, and that round is done again."):
+        check_regular(before / "model.safetensors")
+        set_weights(model, load_file(before / "model.safetensors"))
+    old = {name: mask.to(model.device) for name, mask in load_masks(before / "masks.safetensors").items()}
+    if growth(recipe):
+        return old
+    basis = _basis(round_, lambda: _movements(round_))
+    seed = derive_seed(recipe.training.seed, "criterion", number)
+    # A model that was pruned elsewhere may have masks on matrices that this preset leaves alone; those stay as they are.
+    masks = old | choose(model, old, recipe.pruning, sparsities(recipe)[number], seed, basis)
+    if announce:
+        _announce(round_, masks, session.clock() - started)
+        if gone := figures.collapse(masks, old, round_.heads.of):
+            session.emit(Warned(message=f"Round {number}: nothing is left of {gone}."))
+    return masks
+
+
+def choose(model: CodeToText, old: Masks, pruning: Pruning, sparsity: float, seed: int, basis: Basis) -> Masks:
+    """Prunes single weights or whole units, in place; arguments and result as for `selection.prune`."""
+    weights: dict[str, Tensor] = dict(prunable(model, pruning.prunable, pruning.unit))
+    method = method_of(pruning)
+    if pruning.unit == "weight":
+        return prune(weights, old, method, sparsity, seed, basis)
+    blocks = unit_blocks(model.config, pruning.prunable, pruning.unit)
+    scored = {name: model.get_parameter(name) for name in _scored(model, pruning)}
+    criterion = CRITERIA[pruning.criterion](seed, basis)
+    masks = keep_units(scored, old, blocks, criterion, pruning.unit, pruning.scope, sparsity)
+    if method.updates:
+        return make_good(weights, masks, basis, old, None)
+    apply_masks(weights, masks)
+    return masks
+
+
+def _scored(model: CodeToText, pruning: Pruning) -> list[str]:
+    """The parameters that a criterion scores: of units, all that go with them, if it need not look at their inputs."""
+    masked = list(prunable(model, pruning.prunable, pruning.unit))
+    if pruning.unit == "weight" or method_of(pruning).needs & {"inputs", "hessians"}:
+        return masked
+    blocks = unit_blocks(model.config, pruning.prunable, pruning.unit)
+    together = [name for block in blocks for name in (*(rows.tensor for rows in block.rows), block.columns)]
+    return list(dict.fromkeys([*masked, *together]))
+
+
+def movements(round_: Round) -> dict[str, Tensor] | None:
+    """What a training has to sum up for the next masks, at 0: None where the criterion is not about movement."""
+    pruning = round_.session.recipe.pruning
+    if pruning.criterion != "movement" or round_.session.recipe.rounds == 0:
+        return None
+    model = round_.material.model
+    return {name: torch.zeros_like(model.get_parameter(name)) for name in _scored(model, pruning)}
+
+
+@dataclass(frozen=True)
+class GrowMasks(WriteComments):
+    """Writing comments while masks grow: the objective of a round with gradual pruning."""
+
+    grow: Callable[[int, Masks], Masks] = lambda step, masks: masks
+
+    def masks(self, step: int, masks: Masks) -> Masks:
+        """As `Objective.masks`."""
+        return self.grow(step, masks)
+
+
+def growing(round_: Round, sums: dict[str, Tensor] | None) -> Callable[[int, Masks], Masks] | None:
+    """What lets a round's masks grow inside its training; None where they don't.
+
+    Args:
+        round_: The round.
+        sums: The movements of its training, which change while it trains.
+    """
+    steps = set(growth(round_.session.recipe)) if round_.number else set()
+    return partial(_grow, round_, steps, sums) if steps else None
+
+
+def _grow(round_: Round, steps: set[int], sums: dict[str, Tensor] | None, step: int, masks: Masks) -> Masks:
+    if step not in steps:
+        return masks
+    session, model, number = round_.session, round_.material.model, round_.number
+    recipe, started = session.recipe, session.clock()
+    basis = _basis(round_, lambda: sums or {}, step)
+    seed = derive_seed(recipe.training.seed, "criterion", number, step)
+    masks = masks | choose(model, masks, recipe.pruning, grown(recipe, number, step), seed, basis)
+    _announce(round_, masks, session.clock() - started)
+    return masks
+
+
+def _basis(round_: Round, summed: Callable[[], dict[str, Tensor]], step: int = 0) -> Basis:
+    """Measures what the criterion needs, on calibration rows or from the sums of a training, and obeys meanwhile."""
+    session, material = round_.session, round_.material
+    pruning, seed = session.recipe.pruning, session.recipe.training.seed
+    sums = summed() if pruning.criterion == "movement" else {}
+    needs = method_of(pruning).needs - ({"gradients"} if sums else set())
+    rows = drawn(material.train, pruning.calibration_rows, seed) if needs else []
+    reported = session.clock()
+
+    def after_row(done: int) -> None:
+        nonlocal reported
+        if done in (1, len(rows)) or session.clock() - reported >= STEP_EVENT_S:
+            reported = session.clock()
+            session.emit(Measuring(round=round_.number, done=done, rows=len(rows), criterion=pruning.criterion))
+        session.breathe(round_.number, step, lambda: None)  # what is on disk is the checkpoint
+
+    measured = measure(material.model, rows, _scored(material.model, pruning), needs, after_row)
+    return Basis(measured.inputs, measured.hessians, measured.gradients, measured.squared_gradients, sums)
+
+
+def _movements(round_: Round) -> dict[str, Tensor]:
+    """The sums of the previous round's training; {} where it did not train."""
+    before = round_.session.paths.round(round_.number - 1)
+    path = before / leftovers.MOVEMENTS
+    recorded = leftovers.recorded_digests(round_.session.paths, round_.number - 1).get(leftovers.MOVEMENTS)
+    if recorded is None:
+        return {}
+    leftovers.check_file(path, recorded, f"what round {round_.number} is pruned by")
+    _, sums = load_tensors(path)
+    return {name: each.to(round_.material.model.device) for name, each in sums.items()}
+
+
+def _announce(round_: Round, masks: Masks, seconds: float) -> None:
+    session, number, own = round_.session, round_.number, round_.own_masks(masks)
+    session.emit(
+        Pruned(
+            round=number,
+            sparsity=sparsity_of(own),
+            kept=kept(own),
+            total=size(own),
+            matrices={name: round(sparsity_of({name: mask}), 6) for name, mask in round_.all_masks(masks).items()},
+            seconds=round(seconds, 3),
+            before=sparsity_of(round_.material.masks),
+        )
+    )
+    if gone := collapsed(masks):
+        session.emit(Warned(message=f"Round {number}: nothing is left of {', '.join(gone)}."))
