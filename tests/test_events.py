@@ -112,7 +112,7 @@ def test_every_event_is_read_back_as_it_was_written(what: Happening) -> None:
 
 def test_every_kind_of_event_has_its_own_name() -> None:
     names = [get_args(kind.__dataclass_fields__["event"].type)[0] for kind in get_args(Happening)]
-    assert len(names) == len(set(names)) == 23
+    assert len(names) == len(set(names)) == 24
 
 
 def test_keys_of_a_newer_version_are_ignored() -> None:

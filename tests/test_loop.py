@@ -153,7 +153,7 @@ def test_the_masks_of_a_resume_point_are_used_and_not_made_again(
     def never(*given: object) -> Masks:
         raise AssertionError("scores were measured again")
 
-    monkeypatch.setattr(masking, "prune", never)
+    monkeypatch.setattr(masking, "prune_model", never)
     run(parts)
     same_rounds(whole, parts)
 

@@ -67,7 +67,7 @@ DEATHS: dict[str, list[dict[str, object]]] = {
         {"call": "core.train.trainer:apply_masks", "nth": 12, "when": "before"},
         {"call": "core.train.round_end:write_predictions", "nth": 1, "when": "before"},
         {"event": "round_finished", "nth": 1, "when": "after"},
-        {"call": "core.train.masking:prune", "nth": 2, "when": "before"},
+        {"call": "core.train.masking:prune_model", "nth": 2, "when": "before"},
     ],
     "gradual": [
         {"event": "measuring", "nth": 3, "when": "after"},
@@ -115,14 +115,14 @@ NO_REWIND: dict[str, object] = {"to": "none"}
 def test_a_round_is_pruned_by_what_its_calibration_rows_say(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = make(pruning={**SMALL, "criterion": "sparsegpt"}, rewind=NO_REWIND)
     seen: list[dict[str, torch.Tensor]] = []
-    real = masking.prune
+    real = masking.prune_model
 
-    def watch(weights: Any, *rest: Any) -> Any:
-        masks = real(weights, *rest)
-        seen.append({name: weight.detach().clone() for name, weight in weights.items()})
+    def watch(model: Any, *rest: Any) -> Any:
+        masks = real(model, *rest)
+        seen.append({name: model.get_parameter(name).detach().clone() for name in masks})
         return masks
 
-    monkeypatch.setattr(masking, "prune", watch)
+    monkeypatch.setattr(masking, "prune_model", watch)
     rows: list[Any] = []
     monkeypatch.setattr(masking, "drawn", lambda *given: rows.append(drawn(*given)) or rows[-1])
     events = run(paths)

@@ -53,7 +53,7 @@ DEATHS = {
     "a checkpoint not yet renamed": {"call": "core.atomic:_fsync", "nth": 3, "when": "before"},
     "a checkpoint not yet journalled": {"event": "checkpoint", "nth": 2, "when": "before"},
     "the journal half written": {"event": "checkpoint", "nth": 2, "when": "torn"},
-    "pruning": {"call": "core.train.masking:prune", "nth": 1, "when": "before"},
+    "pruning": {"call": "core.train.masking:prune_model", "nth": 1, "when": "before"},
     "pruned, not rewound": {"event": "pruned", "nth": 1, "when": "after"},
     "rewinding": {"event": "rewound", "nth": 1, "when": "before"},
     "rewound": {"event": "rewound", "nth": 1, "when": "after"},

@@ -65,7 +65,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     whole = new_run(tmp_path, "whole", pruning=MIXED)
     assert work([{"run": str(whole.root)}]) == [0]
     deaths = {
-        "pruning": {"call": "core.train.masking:keep_units", "nth": 2, "when": "before"},
+        "pruning": {"call": "core.compress.selection:keep_units", "nth": 2, "when": "before"},
         "pruned": {"event": "pruned", "nth": 1, "when": "after"},
         "shrinking": {"event": "shrunk", "nth": 1, "when": "before"},
         "shrunk, not renamed": {"event": "shrunk", "nth": 1, "when": "after"},

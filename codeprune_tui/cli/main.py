@@ -47,7 +47,21 @@ def main() -> None:
     from core.shortage import is_shortage
 
     from ..terminal.streams import guard_terminals
-    from . import bench, config, experiments, export, folders, models, quantize, report, score, sensitivity, shrink, terminal  # noqa: F401 - they add their commands to `app`
+    from . import (  # noqa: F401 - they add their commands to `app`
+        bench,
+        config,
+        experiments,
+        export,
+        folders,
+        models,
+        prune,
+        quantize,
+        report,
+        score,
+        sensitivity,
+        shrink,
+        terminal,
+    )
     from .console import say
     from .runs import app
 

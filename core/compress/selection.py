@@ -16,14 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ModelError
-from ..recipe import Budget, Pattern, Scope, pattern_of
+from ..families.roberta import CodeToText
+from ..recipe import Budget, Pattern, Pruning, Scope, pattern_of
 from ..spec.criteria import CRITERIA as IN_WORDS
 from ..spec.criteria import Need, needs_of
 from . import sparsegpt
 from .basis import NOTHING, Basis
 from .budgets import shares
 from .criteria import CRITERIA, Criterion, make_good
-from .masks import Masks, apply_masks, keep
+from .masks import Masks, apply_masks, keep, prunable
+from .unitmasks import keep_units, unit_blocks
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class Method:
     budget: Budget = "uniform"
     pattern: str = ""
     """"" for single weights, "2:4", or "4x4"."""
+
+    @staticmethod
+    def of(pruning: Pruning) -> "Method":
+        """How a recipe chooses weights."""
+        return Method(pruning.criterion, pruning.scope, pruning.budget, pruning.pattern)
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -102,6 +109,51 @@ def prune(
         return make_good(weights, chosen, basis, masks, _width(method))
     apply_masks(weights, chosen)
     return chosen
+
+
+def prune_model(model: CodeToText, old: Masks, pruning: Pruning, sparsity: float, seed: int, basis: Basis) -> Masks:
+    """Prunes single weights or whole units of a model, in place.
+
+    Args:
+        model: The model.
+        old: Parameter name -> bool mask of what is still kept, on its device.
+        pruning: The recipe's table: criterion, scope, budget, pattern, unit, and which matrices.
+        sparsity: Pruned share of these afterwards, in [0, 1].
+        seed: Of whatever the criterion draws.
+        basis: What the criterion needs, of the parameters that `scored` names.
+
+    Returns:
+        New masks of the matrices that the recipe prunes.
+
+    Raises:
+        ModelError: The model has no such weights or units, or a pattern does not divide them.
+    """
+    weights: dict[str, Tensor] = dict(prunable(model, pruning.prunable, pruning.unit))
+    method = Method.of(pruning)
+    if pruning.unit == "weight":
+        return prune(weights, old, method, sparsity, seed, basis)
+    blocks = unit_blocks(model.config, pruning.prunable, pruning.unit)
+    together = {name: model.get_parameter(name) for name in scored(model, pruning)}
+    criterion = CRITERIA[pruning.criterion](seed, basis)
+    masks = keep_units(together, old, blocks, criterion, pruning.unit, pruning.scope, sparsity)
+    if method.updates:
+        return make_good(weights, masks, basis, old, None)
+    apply_masks(weights, masks)
+    return masks
+
+
+def scored(model: CodeToText, pruning: Pruning) -> list[str]:
+    """The parameters that a recipe's criterion scores: of units, all that go with them, if it need not look at their inputs.
+
+    Raises:
+        ModelError: The model has none of them.
+    """
+    masked = list(prunable(model, pruning.prunable, pruning.unit))
+    if pruning.unit == "weight" or Method.of(pruning).needs & {"inputs", "hessians"}:
+        return masked
+    blocks = unit_blocks(model.config, pruning.prunable, pruning.unit)
+    together = [name for block in blocks for name in (*(rows.tensor for rows in block.rows), block.columns)]
+    return list(dict.fromkeys([*masked, *together]))
 
 
 def _width(method: Method) -> int | None:

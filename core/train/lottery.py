@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..compress.masks import Masks, apply_masks
+from ..compress.selection import Method
 from ..families.memory import give_back
 from ..families.roberta import drawn_anew
 from ..run.events import Rewound, RoundStarted, RunFinished, Warned
@@ -23,7 +24,7 @@ from ..spec.schedule import sparsities
 from . import leftovers
 from .checkpoint import Checkpoint, load_checkpoint, load_tensors, save_tensors, set_weights, usable, weights_of
 from .loop import Loop, ResumePoint, Stage
-from .masking import GrowMasks, growing, make_masks, method_of, movements
+from .masking import GrowMasks, growing, make_masks, movements
 from .objectives import WriteComments
 from .round import Material, Round
 from .round_end import end_round
@@ -130,7 +131,7 @@ def run_round(round_: Round, rewind: str, checkpoint: Checkpoint | None) -> str:
             trainer.load_state(checkpoint.tensors, point.step)
             examiner.check_best()
     loop = Loop(session, stage, trainer, point if checkpoint else None, began, rewind)
-    if checkpoint is None and round_.number and method_of(session.recipe.pruning).needs:
+    if checkpoint is None and round_.number and Method.of(session.recipe.pruning).needs:
         loop.save()  # masks that were measured are not measured twice
     loop.run()
     end_round(round_, loop, examiner)

@@ -1,7 +1,7 @@
 """The masks of a round: what the criterion needs is measured, the weights are chosen, and both are journalled.
 
     basis = measure(model, calibration rows)
-    masks = prune(weights, masks, method, sparsity, seed, basis)
+    masks = prune_model(model, masks, pruning, sparsity, seed, basis)
 
 Equal weights give equal masks, so a run that is killed while it measures measures again and ends with the same bits; where masks
 took a measurement, they are saved before the round's first step. Knows nothing of how a round trains.
@@ -17,13 +17,9 @@ from torch import Tensor
 
 from ..compress import figures
 from ..compress.basis import Basis, measure
-from ..compress.criteria import CRITERIA, make_good
-from ..compress.masks import Masks, apply_masks, collapsed, load_masks, prunable, sparsity_of
-from ..compress.selection import Method, prune
-from ..compress.unitmasks import keep_units, unit_blocks
+from ..compress.masks import Masks, collapsed, load_masks, sparsity_of
+from ..compress.selection import Method, prune_model, scored
 from ..evaluate.calibration import drawn
-from ..families.roberta import CodeToText
-from ..recipe import Pruning
 from ..regularfile import check_regular
 from ..run.events import Measuring, Pruned, Warned
 from ..seeds import derive_seed
@@ -33,11 +29,6 @@ from .checkpoint import load_tensors, set_weights, usable
 from .objectives import WriteComments
 from .round import Round, kept, size
 from .session import STEP_EVENT_S
-
-
-def method_of(pruning: Pruning) -> Method:
-    """How a recipe chooses weights."""
-    return Method(pruning.criterion, pruning.scope, pruning.budget, pruning.pattern)
 
 
 def make_masks(round_: Round, *, announce: bool) -> Masks:
@@ -70,38 +61,12 @@ def make_masks(round_: Round, *, announce: bool) -> Masks:
     basis = _basis(round_, lambda: _movements(round_))
     seed = derive_seed(recipe.training.seed, "criterion", number)
     # A model that was pruned elsewhere may have masks on matrices that this preset leaves alone; those stay as they are.
-    masks = old | choose(model, old, recipe.pruning, sparsities(recipe)[number], seed, basis)
+    masks = old | prune_model(model, old, recipe.pruning, sparsities(recipe)[number], seed, basis)
     if announce:
         _announce(round_, masks, session.clock() - started)
         if gone := figures.collapse(masks, old, round_.heads.of):
             session.emit(Warned(message=f"Round {number}: nothing is left of {gone}."))
     return masks
-
-
-def choose(model: CodeToText, old: Masks, pruning: Pruning, sparsity: float, seed: int, basis: Basis) -> Masks:
-    """Prunes single weights or whole units, in place; arguments and result as for `selection.prune`."""
-    weights: dict[str, Tensor] = dict(prunable(model, pruning.prunable, pruning.unit))
-    method = method_of(pruning)
-    if pruning.unit == "weight":
-        return prune(weights, old, method, sparsity, seed, basis)
-    blocks = unit_blocks(model.config, pruning.prunable, pruning.unit)
-    scored = {name: model.get_parameter(name) for name in _scored(model, pruning)}
-    criterion = CRITERIA[pruning.criterion](seed, basis)
-    masks = keep_units(scored, old, blocks, criterion, pruning.unit, pruning.scope, sparsity)
-    if method.updates:
-        return make_good(weights, masks, basis, old, None)
-    apply_masks(weights, masks)
-    return masks
-
-
-def _scored(model: CodeToText, pruning: Pruning) -> list[str]:
-    """The parameters that a criterion scores: of units, all that go with them, if it need not look at their inputs."""
-    masked = list(prunable(model, pruning.prunable, pruning.unit))
-    if pruning.unit == "weight" or method_of(pruning).needs & {"inputs", "hessians"}:
-        return masked
-    blocks = unit_blocks(model.config, pruning.prunable, pruning.unit)
-    together = [name for block in blocks for name in (*(rows.tensor for rows in block.rows), block.columns)]
-    return list(dict.fromkeys([*masked, *together]))
 
 
 def movements(round_: Round) -> dict[str, Tensor] | None:
@@ -110,7 +75,7 @@ def movements(round_: Round) -> dict[str, Tensor] | None:
     if pruning.criterion != "movement" or round_.session.recipe.rounds == 0:
         return None
     model = round_.material.model
-    return {name: torch.zeros_like(model.get_parameter(name)) for name in _scored(model, pruning)}
+    return {name: torch.zeros_like(model.get_parameter(name)) for name in scored(model, pruning)}
 
 
 @dataclass(frozen=True)
@@ -142,7 +107,7 @@ def _grow(round_: Round, steps: set[int], sums: dict[str, Tensor] | None, step: 
     recipe, started = session.recipe, session.clock()
     basis = _basis(round_, lambda: sums or {}, step)
     seed = derive_seed(recipe.training.seed, "criterion", number, step)
-    masks = masks | choose(model, masks, recipe.pruning, grown(recipe, number, step), seed, basis)
+    masks = masks | prune_model(model, masks, recipe.pruning, grown(recipe, number, step), seed, basis)
     _announce(round_, masks, session.clock() - started)
     return masks
 
@@ -152,7 +117,7 @@ def _basis(round_: Round, summed: Callable[[], dict[str, Tensor]], step: int = 0
     session, material = round_.session, round_.material
     pruning, seed = session.recipe.pruning, session.recipe.training.seed
     sums = summed() if pruning.criterion == "movement" else {}
-    needs = method_of(pruning).needs - ({"gradients"} if sums else set())
+    needs = Method.of(pruning).needs - ({"gradients"} if sums else set())
     rows = drawn(material.train, pruning.calibration_rows, seed) if needs else []
     reported = session.clock()
 
@@ -163,7 +128,7 @@ def _basis(round_: Round, summed: Callable[[], dict[str, Tensor]], step: int = 0
             session.emit(Measuring(round=round_.number, done=done, rows=len(rows), criterion=pruning.criterion))
         session.breathe(round_.number, step, lambda: None)  # what is on disk is the checkpoint
 
-    measured = measure(material.model, rows, _scored(material.model, pruning), needs, after_row)
+    measured = measure(material.model, rows, scored(material.model, pruning), needs, after_row)
     return Basis(measured.inputs, measured.hessians, measured.gradients, measured.squared_gradients, sums)
 
 
