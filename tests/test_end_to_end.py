@@ -224,7 +224,7 @@ def test_the_demo_prunes_the_bundled_model_at_one_key(folder: Path) -> None:
 
 
 def test_sigterm_to_the_worker_saves_a_checkpoint_and_a_kill_loses_nothing(folder: Path) -> None:
-    recipe = write(folder, "long.toml", rounds=0, steps=3000)
+    recipe = write(folder, "long.toml", rounds=0, steps=1000)
     assert call("run", recipe, "--name", "long", "--detach", folder=folder).returncode == 0
     paths = RunPaths(folder / "checkpoints" / "long")
     wait_for(paths, Step, 2)
