@@ -25,7 +25,7 @@ from .recipe import load_recipe
 from .regularfile import real
 from .run.control import Control, StopRequested
 from .run.events import CommandTaken, Event, Failed, Happening, RunStarted, Stopped, Warned
-from .run.folder import RunPaths, hold_lock
+from .run.folder import RunPaths, hold_lock, is_done
 from .run.holder import Hold, HoldLostError, refuse_second
 from .run.journal import JournalWriter
 from .shortage import is_shortage
@@ -52,6 +52,9 @@ def main(arguments: list[str]) -> int:
         offset = paths.commands.stat().st_size if paths.commands.exists() else 0
         refuse_second(paths)  # before there is a lock, or a program that waits for it would take this worker for the one at work
         with hold_lock(paths) as lock:
+            if is_done(paths) and paths.next_round > load_recipe(paths.recipe).rounds:
+                _log(f"{paths.name} is complete.")  # another worker came to its end while this one was on its way
+                return 0
             return _hold(paths, offset, lock)
     except CodepruneError as error:
         _log(str(error))

@@ -28,7 +28,7 @@ from core.run.events import (
     Stopped,
     Warned,
 )
-from core.run.folder import RunPaths, hold_lock
+from core.run.folder import RunPaths, hold_lock, is_done
 from core.run.journal import JournalWriter
 
 FLOORS = {"constant": Scores(7.5, 0.25, 10.5), "name": Scores(12.5, 0.75, 16.5)}
@@ -126,6 +126,8 @@ def main(mode: str, root: str) -> int:
     print(f"cwd={Path.cwd()} sid={os.getsid(0)} stdin={sys.stdin.read()!r}", flush=True)
     offset = paths.commands.stat().st_size if paths.commands.exists() else 0
     with hold_lock(paths):
+        if is_done(paths):
+            return 0
         work(paths, mode, offset)
     return 0
 

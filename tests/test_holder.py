@@ -19,7 +19,7 @@ from core.errors import RunError
 from core.program import program
 from core.recipe import Recipe
 from core.run import holder
-from core.run.events import Evaluating, Event, Failed, Happening, Paused, RunStarted, Step, Stopped
+from core.run.events import Evaluating, Event, Failed, Happening, Paused, RunFinished, RunStarted, Step, Stopped
 from core.run.folder import RunPaths, State, create_run, hold_lock, is_held, run_info
 from core.run.journal import JournalWriter, append_command, read_journal
 
@@ -178,6 +178,17 @@ def test_a_worker_that_has_ended_or_is_another_program_hinders_nobody(paths: Run
     paths.journal.unlink()
     journal(paths, 1, socket.gethostname())  # a process that is no worker
     holder.refuse_second(paths)
+
+
+def test_a_worker_of_a_complete_run_leaves_at_once_and_writes_nothing(paths: RunPaths) -> None:
+    paths.recipe.write_text("[pruning]\nrounds = 1\n")
+    journal(paths, 1, socket.gethostname(), RunFinished(rounds=1))
+    for number in range(2):
+        paths.round(number).mkdir(parents=True)
+    before = paths.journal.read_bytes()
+    assert worker.main([str(paths.root)]) == 0
+    assert paths.journal.read_bytes() == before
+    assert not is_held(paths)
 
 
 def test_a_worker_elsewhere_counts_as_long_as_it_writes(paths: RunPaths) -> None:

@@ -6,29 +6,27 @@ The commands keep no state: the run folders say what is done.
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from core.errors import RecipeError, RunError, TrainingError
+from core.errors import RecipeError, RunError
 from core.program import program
 from core.recipe import FINETUNED, PRETRAINED, load_recipe, to_toml
-from core.run.folder import State
 from core.study.experiments import CURVES, EXPERIMENTS, Material, Scale, plan, recipe_of
 
 from .. import bundle
-from ..runs.many import Progress, Reproduction, default_jobs, follow
-from ..runs.placement import visible_gpus
-from ..views.text import duration, table
-from .console import Drawing, say, wants_bar
-from .preconditions import check
+from ..runs.sweeps import SweepFolder
+from ..views.text import table
+from .console import say
+from .plans import DryRun, Jobs, check_finished, make, on_this_machine, standing, unfinished
+from .preconditions import Quantized, check
 from .runs import Checkpoints, Lines, app
 from .runs import _folder as folder_of
 
 QUANTIZATION = "quantization"
+OTHER_MATERIAL = "--data, --pretrained and --finetuned name other data and models."
 AtScale = Annotated[
     Scale, typer.Option("--scale", help="small: a run takes minutes on two CPU cores; paper: 3,000 steps a round, all rows.")
 ]
@@ -80,15 +78,13 @@ def reproduce(
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, max=100, help="Runs of every curve; each experiment has its own default.")
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, max=64, help="Workers at a time; if not given, one a GPU, else as many as fit.")
-    ] = None,
+    jobs: Jobs = None,
     data: DataPath = Material.data,
     pretrained: Pretrained = PRETRAINED,
     finetuned: Finetuned = FINETUNED,
     checkpoints: Checkpoints = None,
     lines: Lines = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs and their states.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Make the runs of the paper's experiments.
 
@@ -100,65 +96,22 @@ def reproduce(
     folder, material = folder_of(context, checkpoints), Material(data, pretrained, finetuned)
     chosen = tuple(experiments or ())
     planned = plan(chosen, scale, seeds, material)
-    most = jobs or (default_jobs(planned[0].recipe, len(visible_gpus())) if planned else 1)
-    doing = Reproduction(folder, planned, most, say)
+    sweep = SweepFolder(folder, f"paper-{scale}")
+    doing = on_this_machine(folder, planned, jobs, sweep)
     if dry_run:
-        typer.echo(_standing(doing))
+        typer.echo(standing(doing))
         return
     ladder = folder / f"{scale}-{QUANTIZATION}.json" if not chosen or QUANTIZATION in chosen else None
-    missing = [job.planned.recipe for job in doing.all if job.state is not State.DONE]
-    splits = ("valid", "test") if ladder is not None and not ladder.exists() else ()
-    check(folder, missing, material, splits, say)
+    quantized = Quantized(finetuned, data, ("valid", "test")) if ladder is not None and not ladder.exists() else None
+    check(folder, [job.planned.recipe for job in unfinished(doing)], say, OTHER_MATERIAL, quantized)
     if planned:
-        _make(doing, lines)
+        sweep.begin(each.name for each in planned)
+        make(doing, lines)
     if ladder is not None:
         _quantize(ladder, material)
-    typer.echo(_standing(doing))
+    typer.echo(standing(doing))
     say(f"Figures and findings: {program()} report {shlex.quote(str(folder))} -o report.html")
-    if doing.failures:
-        names = ", ".join(job.planned.name for job in doing.failures)
-        raise TrainingError(f"These runs did not finish: {names}.", "Start the same command again to resume them.")
-
-
-def _make(doing: Reproduction, lines: bool) -> None:
-    """Makes the runs and shows the progress."""
-    say(f"{len(doing.all)} runs in {doing.folder}, {doing.jobs} at a time; Ctrl-C leaves them at work")
-    try:
-        with _shown(doing, bar=not lines and wants_bar()) as show:
-            follow(doing, show)
-    except KeyboardInterrupt as error:
-        running = ", ".join(doing.running) or "none"
-        say(f"Interrupted. Still at work: {running}. The same command makes the rest; end one with: {program()} stop RUN")
-        raise typer.Exit(130) from error
-
-
-@contextmanager
-def _shown(doing: Reproduction, *, bar: bool) -> Iterator[Callable[[Progress], None]]:
-    """Yields what shows the progress: a bar, or a line whenever another round is done."""
-    if bar:
-        with Drawing() as drawing:
-            doing.tell = drawing.above
-            yield lambda at: drawing.draw(f"{at.runs_done}/{at.runs} runs", at.rounds_done, at.rounds, _words(at))
-        return
-    last = -1
-
-    def line(at: Progress) -> None:
-        nonlocal last
-        if at.rounds_done != last:
-            last = at.rounds_done
-            say(f"{at.runs_done}/{at.runs} runs, {at.rounds_done}/{at.rounds} rounds, {_words(at)}")
-
-    yield line
-
-
-def _words(at: Progress) -> str:
-    return "time left not known yet" if at.eta_s is None else f"{duration(at.eta_s)} left"
-
-
-def _standing(doing: Reproduction) -> str:
-    rows = [["run", "state", "rounds"]]
-    rows += [[job.planned.name, job.state or "missing", f"{job.rounds_done}/{job.rounds}"] for job in doing.all]
-    return table(rows, left=2)
+    check_finished(doing)
 
 
 def _quantize_arguments(material: Material, file: Path) -> list[str]:

@@ -6,6 +6,7 @@ added under that number, but none is renamed, removed or changes its meaning.
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from core.run.results import ENCODER_OFF, FLOORS, MEASURES, Result
 from core.run.rowsets import by_rows
 from core.score.interval import Interval
 
+from ..runs.sweeps import Standing
 from ..views.comparison import over_floor
 from ..views.encoder_verdict import NOT_MEASURED, warning, warning_of_all
 from ..views.plain import plain
@@ -184,6 +186,21 @@ def _before(share: float) -> str:
 def run_list_json(infos: Sequence[RunInfo], checkpoints: str) -> str:
     """The list of runs as JSON: `checkpoints`, and `runs` with the keys of `json_of`."""
     return as_json({"checkpoints": checkpoints, "runs": [json_of(info) for info in infos]})
+
+
+def sweep_json(name: str, at: Standing, checkpoints: str) -> str:
+    """One sweep as JSON: how it stands, and its runs with the keys of `json_of`."""
+    return as_json({"checkpoints": checkpoints, **_sweep(name, at), "runs": [json_of(info) for info in at.infos]})
+
+
+def sweeps_json(all_of_them: Sequence[tuple[str, Standing]], checkpoints: str) -> str:
+    """All sweeps as JSON: `checkpoints`, and `sweeps`, how each stands."""
+    return as_json({"checkpoints": checkpoints, "sweeps": [_sweep(name, at) for name, at in all_of_them]})
+
+
+def _sweep(name: str, at: Standing) -> dict[str, object]:
+    states = Counter(str(info.state) for info in at.infos)
+    return {"sweep": name, "states": dict(states.most_common()), "missing": at.missing, "eta_s": at.eta_s}
 
 
 def run_detail_json(info: RunInfo, view: RunView, eta: float | None) -> str:

@@ -81,6 +81,7 @@ class Reproduction:
         jobs: How many workers at a time, where memory allows it.
         tell: Takes lines of news.
         see: The GPUs as they are now.
+        stopped: Whether no more runs are to be begun.
 
     Raises:
         RunError: A folder of the plan holds a run of another recipe.
@@ -93,8 +94,9 @@ class Reproduction:
         jobs: int,
         tell: Callable[[str], None],
         see: placement.See = placement.visible_gpus,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.folder, self.jobs, self.tell, self._see = folder, jobs, tell, see
+        self.folder, self.jobs, self.tell, self._see, self._stopped = folder, jobs, tell, see, stopped
         self.all = [_job(folder, planned) for planned in plan]
 
     def tick(self) -> bool:
@@ -105,6 +107,8 @@ class Reproduction:
         """
         for job in self._at_work():
             self._watch(job)
+        if self._stopped():
+            return bool(self._at_work())
         for job in self._waiting()[: max(0, self.jobs - len(self._at_work()))]:
             if not self._start(job):
                 break  # no GPU has room now: the next look may find one
@@ -192,12 +196,15 @@ class Reproduction:
                 client.resume(job.paths, environment=environment)
                 self.tell(f"{job.planned.name} goes on{where}")
         except CodepruneError as error:
+            was_there = job.state is not None
             job.state = run_info(job.paths, time.time()).state if job.paths.root.exists() else None
             _count(job)
-            if job.state is not State.DONE:  # it came to its end between the looks
+            if job.state is State.DONE or (job.state is State.NEW and not was_there):
+                return  # it came to its end between the looks, or somebody else has just made its folder: the next look will tell
+            if not is_held(job.paths):
                 job.failed = str(error)
                 self.tell(f"{job.planned.name}: {error}")
-            return
+                return
         job.follower, job.view, job.state = follower, view, State.RUNNING
 
     def _watch(self, job: Job) -> None:

@@ -373,6 +373,11 @@ def run_state(last_events: list[Event], held: bool, now: float, taken: float = 0
             return State.CRASHED
 
 
+def is_done(paths: RunPaths) -> bool:
+    """Whether the last worker of a run came to its end; whoever asks holds its lock, or knows that nobody does."""
+    return run_state(_end(paths), held=False, now=0.0) is State.DONE
+
+
 def _alive(last_events: list[Event], taken: float) -> tuple[State, float]:
     """How a run stands whose worker lives, and from when on its silence counts."""
     written = [event for event in last_events if event.seq >= 0]

@@ -1,0 +1,127 @@
+"""A plan of many runs on the command line, shared by `reproduce` and `sweep`: making it here, its progress, its table."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.errors import RunError, TrainingError
+from core.program import program
+from core.run.folder import State
+from core.study.experiments import Planned
+from core.study.timings import Timings
+
+from ..runs import client
+from ..runs.cost_text import size
+from ..runs.costing import free_bytes, need_of
+from ..runs.many import Job, Progress, Reproduction, default_jobs, follow
+from ..runs.placement import visible_gpus
+from ..runs.sweeps import SweepFolder
+from ..views.text import duration, table
+from .console import Drawing, say, wants_bar
+
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", min=1, max=64, help="Workers at a time; if not given, one a GPU, else as many as fit.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list the runs and their states.")]
+
+
+def on_this_machine(folder: Path, planned: Sequence[Planned], jobs: int | None, sweep: SweepFolder) -> Reproduction:
+    """The runs of a plan as they are now, to be made here.
+
+    Args:
+        folder: Where the run folders are.
+        planned: The runs.
+        jobs: How many workers at a time; None for as many as the machine has room for.
+        sweep: Says when no more runs are to be begun.
+
+    Raises:
+        RunError: A folder of the plan holds a run of another recipe.
+    """
+    most = jobs or (default_jobs(planned[0].recipe, len(visible_gpus())) if planned else 1)
+    return Reproduction(folder, planned, most, say, stopped=sweep.stopped.exists)
+
+
+def make(doing: Reproduction, lines: bool) -> None:
+    """Makes the runs and shows the progress."""
+    say(f"{len(doing.all)} runs in {doing.folder}, {doing.jobs} at a time; Ctrl-C leaves them at work")
+    try:
+        with _shown(doing, bar=not lines and wants_bar()) as show:
+            follow(doing, show)
+    except KeyboardInterrupt as error:
+        running = ", ".join(doing.running) or "none"
+        say(f"Interrupted. Still at work: {running}. The same command makes the rest; end one with: {program()} stop RUN")
+        raise typer.Exit(130) from error
+
+
+def check_finished(doing: Reproduction) -> None:
+    """Tells which runs are not done, once nothing is left to do here.
+
+    Raises:
+        TrainingError: Some runs did not finish.
+        RunError: The sweep was stopped before some of them began.
+    """
+    if doing.failures:
+        names = ", ".join(job.planned.name for job in doing.failures)
+        raise TrainingError(f"These runs did not finish: {names}.", "Start the same command again to resume them.")
+    if left := unfinished(doing):
+        raise RunError(f"The sweep was stopped with {len(left)} runs still to be made.", "The same command goes on with it.")
+
+
+def standing(doing: Reproduction) -> str:
+    """The runs with their states, as a table."""
+    rows = [["run", "state", "rounds"]]
+    rows += [[job.planned.name, job.state or "missing", f"{job.rounds_done}/{job.rounds}"] for job in doing.all]
+    return table(rows, left=2)
+
+
+def costs(folder: Path, missing: Sequence[Job]) -> str:
+    """Count, disk and time of the runs that are still to be made, in one line.
+
+    Args:
+        folder: Where the run folders are.
+        missing: The runs that are not done.
+    """
+    recipes = [client.anchored(job.planned.recipe) for job in missing]
+    needs = [need.peak for need, _ in map(need_of, recipes) if need is not None]
+    free = free_bytes(folder)
+    disk = f"about {size(sum(needs))} on disk" if needs else "disk not known"
+    if 0 < len(needs) < len(missing):
+        disk += f" (without {len(missing) - len(needs)} whose models are not here)"
+    timings = Timings(folder)
+    totals = [estimate.total_s if (estimate := timings.estimate(recipe)) else None for recipe in recipes]
+    known = [total for total in totals if total is not None]
+    hours = f"about {duration(sum(known))} of one worker" if known else "time not known: no such run was made on this machine yet"
+    if 0 < len(known) < len(totals):
+        hours += f" (without {len(totals) - len(known)} that no earlier run is like)"
+    return f"{len(missing)} to be made: {disk}{'' if free is None else f', {size(free)} free'}; {hours}"
+
+
+def unfinished(doing: Reproduction) -> list[Job]:
+    """The runs that are not done."""
+    return [job for job in doing.all if job.state is not State.DONE]
+
+
+@contextmanager
+def _shown(doing: Reproduction, *, bar: bool) -> Iterator[Callable[[Progress], None]]:
+    """Yields what shows the progress: a bar, or a line whenever another round is done."""
+    if bar:
+        with Drawing() as drawing:
+            doing.tell = drawing.above
+            yield lambda at: drawing.draw(f"{at.runs_done}/{at.runs} runs", at.rounds_done, at.rounds, _words(at))
+        return
+    last = -1
+
+    def line(at: Progress) -> None:
+        nonlocal last
+        if at.rounds_done != last:
+            last = at.rounds_done
+            say(f"{at.runs_done}/{at.runs} runs, {at.rounds_done}/{at.rounds} rounds, {_words(at)}")
+
+    yield line
+
+
+def _words(at: Progress) -> str:
+    return "time left not known yet" if at.eta_s is None else f"{duration(at.eta_s)} left"
