@@ -1,5 +1,6 @@
 """Mode 3, as it is shown: journals in, text on the screen out, at both sizes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,9 @@ from textual.pilot import Pilot
 
 from codeprune_tui.screens.layers import LayersScreen
 from codeprune_tui.tui import CodepruneApp
+from codeprune_tui.views.matrices import measures
+from codeprune_tui.views.state import RunView, reduce_all
+from core.run.events import Event, Pruned
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
 
@@ -255,3 +259,27 @@ async def test_the_run_can_be_commanded_from_layers(tmp_path: Path) -> None:
             await pilot.press("p")
             await until(paths.commands.exists)
             assert paths.commands.read_text() == '{"command": "pause"}\n'
+
+
+async def test_layers_shows_the_error_of_each_output_where_it_was_measured(tmp_path: Path) -> None:
+    events = with_figures(whole_run("ruby-1"))
+    query = "encoder.encoder.layer.0.attention.self.query.weight"
+    looked = [
+        replace(event, output_errors={name: 0.125 if name == query else 0.25 for name in event.matrices})
+        if isinstance(event, Pruned)
+        else event
+        for event in events
+    ]
+    make_run(tmp_path, "ruby-1", looked)
+    async with opened(tmp_path, SMALL) as (app, pilot):
+        await open_layers(app, pilot)
+        await until_shown(app, "sparsity %, round 3/3")
+        await until_shown(app, "12.5 % before training")
+        await pilot.press("v", "v", "v", "v")
+        await until_shown(app, "error of the output after pruning, before training %")
+        await until_row(app, "1", ["12.5", "25.0"])
+
+
+def test_a_run_offers_the_figures_that_it_has() -> None:
+    view = reduce_all(RunView(), [Event(at, at, what) for at, what in enumerate(with_figures(whole_run("ruby-1")))])
+    assert measures(view) == ["sparsity", "magnitude", "change", "overlap"]

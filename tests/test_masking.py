@@ -128,6 +128,9 @@ def test_a_round_is_pruned_by_what_its_calibration_rows_say(make: Make, monkeypa
     events = run(paths)
     assert [(what.done, what.rows, what.criterion) for what in of(Measuring, events)][-1] == (4, 4, "sparsegpt")
     assert len(rows[0]) == 4
+    (pruned,) = of(Pruned, events)
+    assert 0 < pruned.output_errors[QUERY] < 1
+    assert "encoder.pooler.dense.weight" not in pruned.output_errors
     model = load_model(paths.round(0))
     parameters = {name: model.get_parameter(name) for name in seen[0]}
     basis = measure(model, rows[0], parameters, ["hessians"])

@@ -11,6 +11,7 @@ from itertools import combinations
 
 from core.run.results import MEASURES
 from core.run.rowsets import by_rows
+from core.study.controls import control_findings
 from core.study.experiments import is_of_the_paper
 from core.study.findings import compare
 from core.study.runs import Run, Study, shown_recipe
@@ -32,11 +33,17 @@ from .page import (
     paragraphs_html,
     table_html,
 )
-from .tables import Table, last_rounds_table
+from .tables import Table, findings_table, last_rounds_table
 
 PAIRS_NOTE = (
     "The first less the second: mean over the pruned sparsities that both have and over their seeds, with the 95 % interval of "
     "the paired bootstrap over rows. It speaks of the choice of rows; what another training would give only shows in more seeds."
+)
+CONTROLS_NOTE = (
+    "A control differs from a method in one key of its recipe. Weights drawn anew (rewind.to = random) show whether a ticket "
+    "matters or only its masks; masks dealt out anew inside each matrix (criterion = shuffled), whether the masks do or only "
+    "each matrix's share. With one pruned round, a ticket and its control have the same masks; with several, each run's follow "
+    "from its own training. Undecided is not equal: the interval says how large a difference could hide."
 )
 
 
@@ -74,10 +81,17 @@ def tables(study: Study) -> list[tuple[str, str, Table]]:
     """Heading, note and table of each comparison of the runs; empty tables are left out."""
     parts = [
         ("The last complete round of each run", "", last_rounds_table(study)),
+        ("What the controls say", CONTROLS_NOTE, controls_table(study)),
         ("One less another", PAIRS_NOTE, pairs_table(study)),
         ("What their recipes differ in", "", recipes_table(study.runs)),
     ]
     return [entry for entry in parts if entry[2].rows]
+
+
+def controls_table(study: Study) -> Table:
+    """The verdict on each pair of a method and its control."""
+    told = findings_table(control_findings(study))
+    return Table(("Claim", *told.header[1:]), told.rows, told.left)
 
 
 def pairs_table(study: Study) -> Table:

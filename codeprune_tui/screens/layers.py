@@ -29,6 +29,7 @@ from ..views.matrices import (
     history,
     in_every,
     matrices,
+    measures,
     missing,
     rounds,
     summary,
@@ -81,7 +82,7 @@ class LayersScreen(ModeScreen):
             "v",
             "measure",
             "Values",
-            tooltip="Show sparsity, mean magnitude, change, mask overlap or what half of a matrix costs",
+            tooltip="Show sparsity, mean magnitude, change, mask overlap, error of the output or what half of a matrix costs",
             id="layers.measure",
         ),
         Binding(
@@ -347,8 +348,10 @@ class LayersScreen(ModeScreen):
 
     def action_measure(self) -> None:
         """Shows the next figure."""
-        names = [*MEASURES, COST]
-        self._chosen_measure = names[(names.index(self._measure) + 1) % len(names)]
+        watched = self.frame.watched
+        names = [*(measures(watched.view) if watched is not None else MEASURES), COST]
+        at = names.index(self._measure) if self._measure in names else -1  # that of another run
+        self._chosen_measure = names[(at + 1) % len(names)]
         self.refresh_all()
 
     def action_step(self, by: int) -> None:

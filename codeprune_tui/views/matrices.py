@@ -29,6 +29,8 @@ class Matrix:
     gained: float | None
     """Sparsity less that of the round before; None if that is not known."""
     measured: MatrixMeasured | None
+    error: float | None = None
+    """Relative error of its output right after pruning, before any training; None where it was not measured."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,16 @@ MEASURES: dict[str, Measure] = {
     "magnitude": Measure("mean |w| of kept ×1000", _of("magnitude"), 1000, False, "magnitudes"),
     "change": Measure("change since last round %", _of("change"), 100, False, "changes"),
     "overlap": Measure("overlap with last mask %", _of("overlap"), 100, True, "overlaps"),
+    "error": Measure(
+        "error of the output after pruning, before training %", lambda matrix: matrix.error, 100, False, "errors of outputs"
+    ),
 }
+
+
+def measures(view: RunView) -> list[str]:
+    """The keys of `MEASURES` that a run can show: errors of outputs only where its criterion looks at data."""
+    has_errors = any(each.errors for each in view.by_round.values())
+    return [name for name in MEASURES if name != "error" or has_errors]
 
 
 def rounds(view: RunView) -> list[int]:
@@ -90,8 +101,15 @@ def matrices(view: RunView, number: int) -> dict[str, Matrix]:
         if place is not None and place.layer < LAYERS:
             last = before.get(parameter, 0.0 if dense_before else None)
             gained = None if last is None else sparsity - last
-            by_name[parameter] = Matrix(parameter, place, sparsity, gained, round_view.figures.get(parameter))
+            by_name[parameter] = Matrix(
+                parameter, place, sparsity, gained, round_view.figures.get(parameter), _error(round_view, parameter)
+            )
     return by_name
+
+
+def _error(round_view: RoundView, parameter: str) -> float | None:
+    error = round_view.errors.get(parameter)
+    return error if drawable(error) else None
 
 
 def uniform(shares: Iterable[float]) -> bool:
@@ -184,6 +202,8 @@ def facts(view: RunView, number: int, matrix: Matrix) -> list[tuple[str, str]]:
     """All figures of a matrix in a round as (label, text) pairs; the last pair says what is missing."""
     gained = "" if matrix.gained is None else f" ({points(matrix.gained)} points since round {number - 1})"
     lines = [("sparsity", f"{percent(matrix.sparsity)}{gained}")]
+    if matrix.error is not None:
+        lines.append(("error of its output", f"{percent(matrix.error)} before training"))
     measured = matrix.measured
     if measured is None:
         return [*lines, ("", missing(view, number, MEASURES["magnitude"], {}).replace("magnitudes", "other figures"))]

@@ -53,7 +53,7 @@ def measure(
     Args:
         model: On its device; it is not changed, nor is any random-number generator.
         rows: Calibration rows.
-        names: Parameters to measure: weights of linear layers.
+        names: Parameters to measure; inputs and Hessians are measured of weights of linear layers alone.
         needs: What to measure; nothing is measured that is not named here.
         after_row: Called with the number of rows so far; may raise to end the measurement.
 
@@ -63,17 +63,18 @@ def measure(
     if not needs:
         return NOTHING
     weights = {name: weight for name, weight in model.named_parameters() if name in set(names)}
-    inputs = Inputs(model, weights, outer="hessians" in needs) if {"inputs", "hessians"} & set(needs) else None
+    layers = {name: weight for name, weight in weights.items() if _is_of_linear(model, name)}
+    inputs, outer = (Inputs(model, layers if need in needs else {}, outer=need == "hessians") for need in ("inputs", "hessians"))
     slopes = _Slopes(weights, needs)
-    with _evaluating(model), inputs.watching() if inputs else ExitStack():
+    with _evaluating(model), inputs.watching(), outer.watching():
         done = 0
         for done, row in enumerate(rows, 1):
             _pass(model, row, slopes)
             after_row(done)
     count = max(1, done)
     return Basis(
-        inputs=inputs.means() if inputs and "inputs" in needs else {},
-        hessians=inputs.outer_means() if inputs and "hessians" in needs else {},
+        inputs=inputs.means(),
+        hessians=outer.means(),
         gradients={name: total.div_(count) for name, total in slopes.sums.items()},
         squared_gradients={name: total.div_(count) for name, total in slopes.squares.items()},
     )
@@ -106,16 +107,7 @@ class Inputs:
             yield
 
     def means(self) -> dict[str, Tensor]:
-        """Mean square of each input, (columns,)."""
-        means = self._means()
-        return {name: mean.diagonal().clone() for name, mean in means.items()} if self._outer else means
-
-    def outer_means(self) -> dict[str, Tensor]:
-        """Mean of x xᵀ, (columns, columns)."""
-        assert self._outer
-        return self._means()
-
-    def _means(self) -> dict[str, Tensor]:
+        """Mean square of each input, (columns,), or mean of x xᵀ, (columns, columns)."""
         owned = {name: total / max(1, self._tokens[name]) for name, total in self._sums.items()}
         return {name: owned[self._owner[name]] if name in self._owner else self._zeros(name) for name in self._weights}
 
@@ -161,6 +153,11 @@ class _Slopes:
                 self.sums[name].add_(gradient)
             if name in self.squares:
                 self.squares[name].addcmul_(gradient, gradient)
+
+
+def _is_of_linear(model: nn.Module, name: str) -> bool:
+    owner, _, own = name.rpartition(".")
+    return own == "weight" and isinstance(model.get_submodule(owner), nn.Linear)
 
 
 def _pass(model: CodeToText, row: Row, slopes: _Slopes) -> None:

@@ -124,6 +124,9 @@ class Pruned:
     seconds: float
     before: float = 0.0
     """Sparsity of the model before the run: the pruned share of the matrices of which something was pruned."""
+    output_errors: dict[str, float] = field(default_factory=dict)
+    """Parameter name -> relative error of the matrix's output on the calibration rows, before any training; {} where the
+    criterion looks at none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -177,7 +177,7 @@ def findings(study: Study) -> list[Finding]:
 
     def versus(key: str, claim: str, first: str, second: str, levels: str, is_compared: Callable[[Level], bool]) -> Finding:
         rule = f"{first} less {second}, mean over {levels}: above 0"
-        return _finding(key, claim, rule, compare(curve(first), curve(second), is_compared))
+        return finding_of(key, claim, rule, compare(curve(first), curve(second), is_compared))
 
     def pruned(level: Level) -> bool:
         return level > 0
@@ -216,7 +216,15 @@ def findings(study: Study) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _finding(key: str, claim: str, rule: str, comparison: Comparison) -> Finding:
+def finding_of(key: str, claim: str, rule: str, comparison: Comparison) -> Finding:
+    """A claim with the verdict that a comparison gives under each score.
+
+    Args:
+        key: Its name.
+        claim: What holds where the difference is above 0.
+        rule: The comparison in words.
+        comparison: The difference of two curves.
+    """
     if comparison.why:
         return Finding(key, claim, rule, {name: Verdict("not tested", why=comparison.why) for name in MEASURES})
     at = f"at {_listed(comparison.levels)} %"
@@ -247,8 +255,8 @@ def _above_name(study: Study) -> Finding:
             mean = {key: np.mean([scores[key] for scores in ours], axis=0) for key in MEASURES}
             seeds = {key: tuple(float(scores[key][0] - names[key][0]) for scores in ours) for key in MEASURES}
             comparison = Comparison({key: difference_of(mean[key] - names[key]) for key in MEASURES}, seeds, (0,))
-            return _finding("above-name", claim, f"{group.key}: {rule}", comparison)
-    return _finding("above-name", claim, rule, Comparison(why="No run has the comments of its dense model."))
+            return finding_of("above-name", claim, f"{group.key}: {rule}", comparison)
+    return finding_of("above-name", claim, rule, Comparison(why="No run has the comments of its dense model."))
 
 
 def _recovery_findings(study: Study) -> list[Finding]:

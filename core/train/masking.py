@@ -7,7 +7,7 @@ Equal weights give equal masks, so a run that is killed while it measures measur
 took a measurement, they are saved before the round's first step. Knows nothing of how a round trains.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from ..compress import figures
 from ..compress.basis import Basis, measure
 from ..compress.masks import Masks, collapsed, load_masks, sparsity_of
+from ..compress.output_errors import output_errors
 from ..compress.selection import Method, prune_model, scored
 from ..evaluate.calibration import drawn
 from ..regularfile import check_regular
@@ -58,12 +59,14 @@ def make_masks(round_: Round, *, announce: bool) -> Masks:
     old = {name: mask.to(model.device) for name, mask in load_masks(before / "masks.safetensors").items()}
     if growth(recipe):
         return old
-    basis = _basis(round_, lambda: _movements(round_))
+    basis = _basis(round_, lambda: _movements(round_), errors=True)
+    weights = {name: model.get_parameter(name).detach().clone() for name in basis.hessians}
     seed = derive_seed(recipe.training.seed, "criterion", number)
     # A model that was pruned elsewhere may have masks on matrices that this preset leaves alone; those stay as they are.
     masks = old | prune_model(model, old, recipe.pruning, sparsities(recipe)[number], seed, basis)
     if announce:
-        _announce(round_, masks, session.clock() - started)
+        errors = output_errors(weights, {name: model.get_parameter(name).detach() for name in weights}, basis.hessians)
+        _announce(round_, masks, session.clock() - started, errors)
         if gone := figures.collapse(masks, old, round_.heads.of):
             session.emit(Warned(message=f"Round {number}: nothing is left of {gone}."))
     return masks
@@ -112,12 +115,21 @@ def _grow(round_: Round, steps: set[int], sums: dict[str, Tensor] | None, step: 
     return masks
 
 
-def _basis(round_: Round, summed: Callable[[], dict[str, Tensor]], step: int = 0) -> Basis:
-    """Measures what the criterion needs, on calibration rows or from the sums of a training, and obeys meanwhile."""
+def _basis(round_: Round, summed: Callable[[], dict[str, Tensor]], step: int = 0, *, errors: bool = False) -> Basis:
+    """Measures what the criterion needs, on calibration rows or from the sums of a training, and obeys meanwhile.
+
+    Args:
+        round_: The round.
+        summed: Gives the sums of a training, {} where there are none.
+        step: The step where the round stands.
+        errors: Whether to measure what the errors of outputs need, too, where anything is measured.
+    """
     session, material = round_.session, round_.material
     pruning, seed = session.recipe.pruning, session.recipe.training.seed
     sums = summed() if pruning.criterion == "movement" else {}
     needs = Method.of(pruning).needs - ({"gradients"} if sums else set())
+    if errors and needs:
+        needs |= {"hessians"}
     rows = drawn(material.train, pruning.calibration_rows, seed) if needs else []
     reported = session.clock()
 
@@ -144,7 +156,7 @@ def _movements(round_: Round) -> dict[str, Tensor]:
     return {name: each.to(round_.material.model.device) for name, each in sums.items()}
 
 
-def _announce(round_: Round, masks: Masks, seconds: float) -> None:
+def _announce(round_: Round, masks: Masks, seconds: float, errors: Mapping[str, float] | None = None) -> None:
     session, number, own = round_.session, round_.number, round_.own_masks(masks)
     session.emit(
         Pruned(
@@ -155,6 +167,7 @@ def _announce(round_: Round, masks: Masks, seconds: float) -> None:
             matrices={name: round(sparsity_of({name: mask}), 6) for name, mask in round_.all_masks(masks).items()},
             seconds=round(seconds, 3),
             before=sparsity_of(round_.material.masks),
+            output_errors=dict(errors or {}),
         )
     )
     if gone := collapsed(masks):
