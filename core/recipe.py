@@ -28,7 +28,7 @@ from .regularfile import TOML_BYTES, parse_toml, read_text, reason
 Kind = Literal["lottery", "finetune", "pretrain"]
 Criterion = Literal["magnitude", "random", "wanda", "sparsegpt", "taylor", "fisher", "movement", "magnitude-inverted", "shuffled"]
 Scope = Literal["layerwise", "global", "row"]
-Budget = Literal["uniform", "global", "lamp", "owl"]
+Budget = Literal["uniform", "global", "lamp", "owl", "latency"]
 PrunablePreset = Literal["encoder", "encoder-attention", "encoder-ffn", "decoder", "all"]
 Unit = Literal["weight", "head", "neuron", "head+neuron", "layer"]
 Schedule = Literal["linear", "geometric", "one-shot"]
@@ -195,7 +195,11 @@ class Pruning(Section):
     """Which weights compete: those of one matrix (layerwise), of one row of it (row), or all prunable ones (global)."""
     budget: Budget = "uniform"
     """How sparsity is shared out over the matrices, for scope layerwise or row: all the same (uniform), as if all weights
-    competed (global), by LAMP's scores (lamp), or less where a layer's inputs have outliers (owl)."""
+    competed (global), by LAMP's scores (lamp), or less where a layer's inputs have outliers (owl). Of heads and neurons:
+    uniform, or latency, which reaches a speed on this device at the least summed score."""
+    speedup: float = Field(default=2.0, gt=1, le=100)
+    """Times as fast as dense the last round decodes, at evaluation.batch_size and evaluation.beam; read only with budget =
+    "latency", where it stands for final_sparsity."""
     pattern: str = Field(default="", pattern=PATTERN_PATTERN)
     """Empty for single weights; n:m keeps n of every m neighbours in a row, such as 2:4; blocks of rows x columns go as a whole,
     such as 4x4."""
@@ -442,6 +446,14 @@ class Recipe(Section):
                 f'pruning.prunable = "{pruning.prunable}" names no {unit}s; set prunable = "encoder" or unit = "weight"',
             ),
             (
+                pruning.budget == "latency" and (unit not in ("head", "neuron", "head+neuron") or pruning.scope != "global"),
+                'pruning.budget = "latency" chooses among all heads and neurons; set unit = "head+neuron" and scope = "global"',
+            ),
+            (
+                pruning.budget == "latency" and bool(pruning.gradual_every),
+                'pruning.budget = "latency" chooses between rounds; set pruning.gradual_every = 0',
+            ),
+            (
                 pruning.shrink and unit == "weight",
                 'pruning.shrink = true removes whole units; set pruning.unit = "head", "neuron", "head+neuron" or "layer"',
             ),
@@ -519,7 +531,7 @@ class Recipe(Section):
                 f"{key} = {value!r}"
                 for key, value, plain in (
                     ("scope", pruning.scope, pruning.scope != "row"),
-                    ("budget", pruning.budget, pruning.budget == "uniform"),
+                    ("budget", pruning.budget, pruning.budget in ("uniform", "latency")),
                     ("pattern", pruning.pattern, not pruning.pattern),
                 )
                 if not plain
@@ -529,7 +541,7 @@ class Recipe(Section):
         watcher = f'criterion = "{pruning.criterion}"' if looks else f'budget = "{pruning.budget}"'
         return [
             (
-                pruning.scope == "global" and pruning.budget != "uniform",
+                pruning.scope == "global" and pruning.budget not in ("uniform", "latency"),
                 f'pruning.budget = "{pruning.budget}" is for a scope inside matrices; set pruning.scope = "layerwise" or "row", '
                 'or budget = "uniform"',
             ),

@@ -64,6 +64,10 @@ def prune(
     updates the kept weights, too. With --json: sparsity, kept, total, seconds, matrices (sparsity, dead rows, columns and heads;
     output_error with --errors; overlap with --against), facts.
     """
+    if budget == "latency":
+        raise typer.BadParameter(
+            "A budget of latency is measured by a run: give a recipe with pruning.speedup to codeprune-tui run."
+        )
     table = {"criterion": criterion, "final_sparsity": sparsity, "scope": scope, "budget": budget, "pattern": pattern}
     more = {"prunable": preset, "unit": unit, "calibration_rows": calibration_rows}
     recipe = build_recipe({"kind": LOTTERY, "pruning": {**table, **more}}, "prune")

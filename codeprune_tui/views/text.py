@@ -209,6 +209,8 @@ def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
             )
         case RoundStarted():
             return f"Round {what.round} begins at {percent(what.sparsity)} sparsity, {count(what.steps)} steps"
+        case Measuring() if what.criterion == "latency":
+            return f"Measuring what heads and neurons cost on this device: {what.done} of {what.rows} timings"
         case Measuring():
             return f"Measuring what {what.criterion} needs: {what.done} of {what.rows} calibration rows"
         case Pruned():
@@ -268,6 +270,8 @@ def _shrunk(what: Shrunk) -> str:
     faster = [f"{ratio:.2f} × as fast at batch {batch}" for batch, ratio in what.speedup.items()]
     (dense, small), (heads, all_heads), (neurons, all_neurons) = what.size_bytes, what.heads, what.neurons
     size = f"{percent(small / dense)} of the size" if dense else ""
+    if what.promised is not None:
+        faster.append(f"promised {what.promised:.2f} × at batch {what.promised_batch}")
     lost = f"chrF {changed(what.against_dense.get(DECIDES))}" if what.against_dense else ""
     left = f"{count(heads)} of {count(all_heads)} heads and {count(neurons)} of {count(all_neurons)} neurons stay"
     return f"Shrunk: {', '.join(filter(None, [*faster, size, lost, left]))}"

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import ModelError
 from ..families.roberta import CodeToText
+from ..families.units import blocks as blocks_of
 from ..recipe import Budget, Pattern, Pruning, Scope, pattern_of
 from ..spec.criteria import CRITERIA as IN_WORDS
 from ..spec.criteria import Need, needs_of
@@ -24,8 +25,9 @@ from . import sparsegpt
 from .basis import NOTHING, Basis
 from .budgets import shares
 from .criteria import CRITERIA, Criterion, make_good
+from .latency import TimeBudget
 from .masks import Masks, apply_masks, keep, prunable
-from .unitmasks import keep_units, unit_blocks
+from .unitmasks import keep_fast_units, keep_units, unit_blocks
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,9 @@ def prune(
     return chosen
 
 
-def prune_model(model: CodeToText, old: Masks, pruning: Pruning, sparsity: float, seed: int, basis: Basis) -> Masks:
+def prune_model(
+    model: CodeToText, old: Masks, pruning: Pruning, sparsity: float, seed: int, basis: Basis, time: TimeBudget | None = None
+) -> Masks:
     """Prunes single weights or whole units of a model, in place.
 
     Args:
@@ -121,12 +125,13 @@ def prune_model(model: CodeToText, old: Masks, pruning: Pruning, sparsity: float
         sparsity: Pruned share of these afterwards, in [0, 1].
         seed: Of whatever the criterion draws.
         basis: What the criterion needs, of the parameters that `scored` names.
+        time: A speed to reach in place of the sparsity, for a budget of latency.
 
     Returns:
         New masks of the matrices that the recipe prunes.
 
     Raises:
-        ModelError: The model has no such weights or units, or a pattern does not divide them.
+        ModelError: The model has no such weights or units, a pattern does not divide them, or the speed cannot be reached.
     """
     weights: dict[str, Tensor] = dict(prunable(model, pruning.prunable, pruning.unit))
     method = Method.of(pruning)
@@ -135,7 +140,10 @@ def prune_model(model: CodeToText, old: Masks, pruning: Pruning, sparsity: float
     blocks = unit_blocks(model.config, pruning.prunable, pruning.unit)
     together = {name: model.get_parameter(name) for name in scored(model, pruning)}
     criterion = CRITERIA[pruning.criterion](seed, basis)
-    masks = keep_units(together, old, blocks, criterion, pruning.unit, pruning.scope, sparsity)
+    if time is None:
+        masks = keep_units(together, old, blocks, criterion, pruning.unit, pruning.scope, sparsity)
+    else:
+        masks = keep_fast_units(together, old, blocks, criterion, blocks_of(model.config.sizes), time)
     if method.updates:
         return make_good(weights, masks, basis, old, None)
     apply_masks(weights, masks)

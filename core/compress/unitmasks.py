@@ -21,6 +21,7 @@ from ..families.units import Block, Kind, Rows, pruned_blocks
 from ..recipe import PrunablePreset, Scope, Unit
 from ..spec.layout import is_prunable
 from .criteria import Criterion
+from .latency import TimeBudget, counts_within
 from .masks import Masks
 from .shrink import row_slice, silent_units, unvarying_units
 
@@ -43,6 +44,8 @@ class _Candidates:
     """(units,) int64: weights under masks."""
     gone: Tensor
     """(units,) bool: pruned before."""
+    sums: Tensor
+    """(units,) float64: the scores of their weights, summed instead of averaged."""
 
 
 def unit_blocks(config: CodeToTextConfig, preset: PrunablePreset, unit: Unit) -> list[Block]:
@@ -93,6 +96,48 @@ def keep_units(
     return kept
 
 
+def keep_fast_units(
+    weights: Mapping[str, Tensor],
+    masks: Mapping[str, Tensor],
+    blocks: Sequence[Block],
+    criterion: Criterion,
+    every: Sequence[Block],
+    time: TimeBudget,
+) -> Masks:
+    """Prunes units so that the model is so many times as fast, and the summed score of what goes is the least.
+
+    Args:
+        weights: As for `keep_units`.
+        masks: As for `keep_units`.
+        blocks: From `unit_blocks`.
+        criterion: Gives a weight its scores.
+        every: All blocks of the model.
+        time: The speed, and what units cost.
+
+    Returns:
+        As `keep_units`.
+
+    Raises:
+        ModelError: Without any of these units the model would not be as fast.
+    """
+    known = [_candidates(block, weights, masks, criterion) for block in blocks]
+    # Losses count from the lowest score there is: a criterion may score below 0, and what goes must never seem to be a gain.
+    lowest = min(float(each.sums.min()) for each in known)
+    orders = [each.sums.masked_fill(each.gone, -math.inf).sort(stable=True).indices for each in known]
+    losses = []
+    for each, order in zip(known, orders, strict=True):
+        own = (each.sums - min(0.0, lowest)).masked_fill(each.gone, 0.0)[order]
+        losses.append([0.0, *own.clamp_min(1e-30).masked_fill(each.gone[order], 0.0).cumsum(0).tolist()])
+    names = {block.name for block in blocks}
+    counts = counts_within(blocks, losses, [block for block in every if block.name not in names], time)
+    kept: Masks = {}
+    for block, order, count in zip(blocks, orders, counts, strict=True):
+        pruned = torch.zeros(block.count, dtype=torch.bool)
+        pruned[order[: block.count - count]] = True
+        kept |= _masks(block, weights, masks, pruned)
+    return kept
+
+
 def masked_matrices(block: Block) -> list[str]:
     """The matrices of a block that carry masks: a packed one of query, key and value does not."""
     return [name for name in block.matrices if is_prunable(name, "all")]
@@ -110,11 +155,11 @@ def _candidates(block: Block, weights: Mapping[str, Tensor], masks: Mapping[str,
     each = sum(weights[name].numel() for name in masked_matrices(block)) // block.count
     scores = (total / max(1, count)).nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
     gone = silent_units(block, masks) | unvarying_units(block, masks)
-    return _Candidates(scores, torch.full((block.count,), each), gone)
+    return _Candidates(scores, torch.full((block.count,), each), gone, scores * max(1, count))
 
 
 def _joined(groups: Sequence[_Candidates]) -> _Candidates:
-    return _Candidates(*(torch.cat([getattr(group, part) for group in groups]) for part in ("scores", "costs", "gone")))
+    return _Candidates(*(torch.cat([getattr(group, part) for group in groups]) for part in ("scores", "costs", "gone", "sums")))
 
 
 def _gone_layers(blocks: Sequence[Block], known: Sequence[_Candidates], sparsity: float) -> list[Tensor]:
@@ -126,7 +171,7 @@ def _gone_layers(blocks: Sequence[Block], known: Sequence[_Candidates], sparsity
     costs = torch.tensor([sum(int(each.costs.sum()) for each in group) for group in members])
     sums = torch.stack([sum((each.scores * each.costs).sum() for each in group) for group in members])  # type: ignore[arg-type]  # tensors
     gone = torch.tensor([all(bool(each.gone.all()) for each in group) for group in members])
-    lost = dict(zip(layers, _lowest(_Candidates(sums / costs, costs, gone), sparsity).tolist(), strict=True))
+    lost = dict(zip(layers, _lowest(_Candidates(sums / costs, costs, gone, sums), sparsity).tolist(), strict=True))
     return [each.gone | lost[block.part, block.layer] for block, each in zip(blocks, known, strict=True)]
 
 

@@ -344,6 +344,9 @@ class Shrunk:
     beam: int
     against_dense: dict[str, Difference] = field(default_factory=dict)
     """Measure -> the last round's score minus that of round 0, on the same rows."""
+    promised: float | None = None
+    """How many times as fast a budget of time said that it would be, at batch `promised_batch`."""
+    promised_batch: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -125,6 +125,11 @@ class RunPaths:
         return self.root / "rounds"
 
     @property
+    def latency(self) -> Path:
+        """What heads and neurons cost on the run's device, where the recipe's budget is latency."""
+        return self.root / "latency.json"
+
+    @property
     def shrunk(self) -> Path:
         """Folder of the last round without the units that are pruned whole, where the recipe asks for it."""
         return self.root / "shrunk"

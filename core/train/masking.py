@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..compress import figures
 from ..compress.basis import Basis, measure
+from ..compress.latency import TimeBudget
 from ..compress.masks import Masks, collapsed, load_masks, sparsity_of
 from ..compress.output_errors import output_errors
 from ..compress.selection import Method, prune_model, scored
@@ -30,6 +31,7 @@ from .checkpoint import load_tensors, set_weights, usable
 from .objectives import WriteComments
 from .round import Round, kept, size
 from .session import STEP_EVENT_S
+from .timetable import speedup_of, timetable
 
 
 def make_masks(round_: Round, *, announce: bool) -> Masks:
@@ -63,7 +65,8 @@ def make_masks(round_: Round, *, announce: bool) -> Masks:
     weights = {name: model.get_parameter(name).detach().clone() for name in basis.hessians}
     seed = derive_seed(recipe.training.seed, "criterion", number)
     # A model that was pruned elsewhere may have masks on matrices that this preset leaves alone; those stay as they are.
-    masks = old | prune_model(model, old, recipe.pruning, sparsities(recipe)[number], seed, basis)
+    time = TimeBudget(timetable(round_), speedup_of(round_)) if recipe.pruning.budget == "latency" else None
+    masks = old | prune_model(model, old, recipe.pruning, sparsities(recipe)[number], seed, basis, time)
     if announce:
         errors = output_errors(weights, {name: model.get_parameter(name).detach() for name in weights}, basis.hessians)
         _announce(round_, masks, session.clock() - started, errors)

@@ -4,11 +4,12 @@ Everything is read from the rounds on disk, so that a run killed here does this 
 """
 
 import shutil
+from dataclasses import replace
 
 from ..errors import ModelError
 from ..evaluate.shrunk import Shrunk as Removed
 from ..evaluate.shrunk import shrink_copy
-from ..evaluate.speed import Speeds, compare
+from ..evaluate.speed import BATCHES, TOKENS, Speeds, compare
 from ..model import load_model
 from ..run.events import Shrunk, Warned
 from ..run.folder import read_metrics
@@ -16,6 +17,7 @@ from ..score.interval import Difference
 from ..spec.checkpoint_files import WEIGHTS
 from .round import Material
 from .session import Session
+from .timetable import promised, stored_timetable
 
 
 def write_shrunk(session: Session, material: Material) -> None:
@@ -35,7 +37,11 @@ def write_shrunk(session: Session, material: Material) -> None:
     except ModelError as error:
         session.emit(Warned(message=f"No shrunk model is written: {error.problem}"))
         return
-    session.emit(_event(session, removed, _speeds(session, material, str(draft))))
+    event = _event(session, removed, _speeds(session, material, str(draft)))
+    if session.recipe.pruning.budget == "latency":
+        ratio, batch = promised(session, load_model(draft).config), stored_timetable(session).batch
+        event = replace(event, promised=round(ratio, 3), promised_batch=batch)
+    session.emit(event)
     draft.replace(folder)
 
 
@@ -46,7 +52,11 @@ def _speeds(session: Session, material: Material, small: str) -> list[Speeds]:
         return []
     device = material.model.device
     models = {"dense": load_model(dense).to(device), "shrunk": load_model(small).to(device)}
-    return compare(models, material.held_out.sources, session.recipe.evaluation.beam)
+    batches, tokens = BATCHES, TOKENS
+    if session.recipe.pruning.budget == "latency":
+        table = stored_timetable(session)
+        batches, tokens = tuple(sorted({*BATCHES, table.batch})), table.tokens
+    return compare(models, material.held_out.sources, session.recipe.evaluation.beam, batches, tokens)
 
 
 def _event(session: Session, removed: Removed, speeds: list[Speeds]) -> Shrunk:
