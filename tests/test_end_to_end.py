@@ -89,17 +89,6 @@ def test_run_status_evaluate_and_comment_without_a_terminal(folder: Path) -> Non
     status = json.loads(call("status", "quick", "--json", folder=folder).stdout)
     assert "DONE" in json.dumps(status)
     model = "checkpoints/quick/rounds/02"
-    broken = folder / "broken"
-    broken.mkdir()
-    row = {"code_tokens": ["def", "a", "end"], "docstring_tokens": ["Does", "nothing", "."], "func_name": "a"}
-    (broken / "valid.jsonl").write_text(json.dumps(row) + "\n{}\n")
-    stopped = call("evaluate", model, "--data", str(broken), "--beam", "2", folder=folder)
-    assert (stopped.returncode, stopped.stdout) == (4, "")
-    assert f"{broken}/valid.jsonl, line 2: code_tokens is missing" in stopped.stderr
-    assert "--skip-broken" in stopped.stderr
-    skipped = call("evaluate", model, "--data", str(broken), "--beam", "2", "--skip-broken", folder=folder)
-    assert (skipped.returncode, "1 rows in" in skipped.stdout) == (0, True)
-    assert "Rows left out as broken: 1\n" in skipped.stderr
     scored = call("evaluate", model, "--data", str(DEMO), "--rows", "5", "--beam", "2", "--json", folder=folder)
     assert scored.returncode == 0, scored.stderr
     facts = json.dumps(json.loads(scored.stdout))

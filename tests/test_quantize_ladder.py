@@ -205,6 +205,22 @@ def test_a_model_that_grew_says_why_beside_its_size(run_cli: Callable[..., Resul
     ) in grown.err
 
 
+def test_evaluate_stops_at_a_broken_row_or_counts_it(folder: Path, run_cli: Callable[..., Result], tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    row = {"code_tokens": ["def", "a", "end"], "docstring_tokens": ["Does", "nothing", "."], "func_name": "a"}
+    (broken / "valid.jsonl").write_text(json.dumps(row) + "\n{}\n")
+    arguments = ("evaluate", str(folder), "--data", str(broken), "--beam", "2", "--max-length", "8", "--device", "cpu")
+    stopped = run_cli(*arguments)
+    assert (stopped.code, stopped.out) == (4, "")
+    assert f"{broken}/valid.jsonl, line 2: code_tokens is missing" in stopped.err
+    assert "--skip-broken" in stopped.err
+    skipped = run_cli(*arguments, "--skip-broken")
+    assert (skipped.code, "1 rows in" in skipped.out) == (0, True)
+    assert "Rows left out as broken: 1\n" in skipped.err
+
+
+
 def test_comment_divides_scores_by_length_where_that_is_asked_for(
     run_cli: Callable[..., Result], folder: Path, tmp_path: Path
 ) -> None:
