@@ -33,15 +33,15 @@ def golden(name: str) -> list[dict[str, Any]]:
     return cases
 
 
-def same(found: list[Hypothesis], tokens: list[list[int]], scores: list[float]) -> None:
+def same(hypotheses: list[Hypothesis], tokens: list[list[int]], scores: list[float]) -> None:
     """Equal but for the order within groups of (nearly) equal scores; a group that the list cuts off may differ."""
-    assert len(found) == len(tokens)
-    assert [h.score for h in found] == pytest.approx(scores, abs=1e-4)
+    assert len(hypotheses) == len(tokens)
+    assert [h.score for h in hypotheses] == pytest.approx(scores, abs=1e-4)
     start = 0
     for end in range(1, len(scores) + 1):
         if end == len(scores) or scores[end - 1] - scores[end] > 1e-4:
             if end < len(scores) or end - start == 1:
-                assert sorted(h.tokens for h in found[start:end]) == sorted(map(tuple, tokens[start:end]))
+                assert sorted(h.tokens for h in hypotheses[start:end]) == sorted(map(tuple, tokens[start:end]))
             start = end
 
 
@@ -51,12 +51,12 @@ def test_golden_cases(models: dict[str, CodeToText], name: str) -> None:
         beam, length = case["beam"], case["max_length"]
         everything = beam_search(models[name], case["sources"], beam=beam, max_length=length, n_best=beam)
         best = beam_search(models[name], case["sources"], beam=beam, max_length=length)
-        for found, single, expected in zip(everything, best, case["expected"], strict=True):
-            same(found, expected["nbest"], expected["scores"])
-            assert list(found[0].tokens) == expected["best"]
+        for hypotheses, single, expected in zip(everything, best, case["expected"], strict=True):
+            same(hypotheses, expected["nbest"], expected["scores"])
+            assert list(hypotheses[0].tokens) == expected["best"]
             assert [list(h.tokens) for h in single] == [expected["best"]]
-            assert single[0].score == pytest.approx(found[0].score, abs=1e-4)
-            assert sum(h.finished for h in found) == min(beam, expected["finished"])
+            assert single[0].score == pytest.approx(hypotheses[0].score, abs=1e-4)
+            assert sum(h.finished for h in hypotheses) == min(beam, expected["finished"])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,13 +131,13 @@ SOURCES = [[0, *range(5, 5 + length), 2] for length in (3, 11, 7, 20, 3, 1)]
 @pytest.mark.parametrize("beam", [1, 2, 5])
 def test_equals_a_plain_search(seed: int, beam: int) -> None:
     model = chatty_model(seed)
-    found = beam_search(model, SOURCES, beam=beam, max_length=14, n_best=beam, batch_size=4)
+    results = beam_search(model, SOURCES, beam=beam, max_length=14, n_best=beam, batch_size=4)
     best = beam_search(model, SOURCES, beam=beam, max_length=14, batch_size=3)
     for row, source in enumerate(SOURCES):
         expected = plain_search(model, source, beam, 14)
-        same(found[row], [list(h.tokens) for h in expected], [h.score for h in expected])
-        assert [h.finished for h in found[row]] == [h.finished for h in expected]
-        assert best[row][0].tokens == found[row][0].tokens
+        same(results[row], [list(h.tokens) for h in expected], [h.score for h in expected])
+        assert [h.finished for h in results[row]] == [h.finished for h in expected]
+        assert best[row][0].tokens == results[row][0].tokens
 
 
 def test_plain_search_meets_ends_and_padding() -> None:
@@ -179,8 +179,8 @@ def test_an_end_in_place_0_is_remembered(monkeypatch: pytest.MonkeyPatch) -> Non
         return chances.log().expand(*tokens.shape, -1)
 
     monkeypatch.setattr(CodeToText, "step", step)
-    found = beam_search(small_model(), [[0, 5, 2]], beam=2, max_length=9, n_best=2)[0]
-    assert [(h.tokens, h.finished) for h in found] == [((), True), ((5,), True)]
+    hypotheses = beam_search(small_model(), [[0, 5, 2]], beam=2, max_length=9, n_best=2)[0]
+    assert [(h.tokens, h.finished) for h in hypotheses] == [((), True), ((5,), True)]
 
 
 def test_no_sources() -> None:
@@ -205,18 +205,18 @@ def test_equal_scores_are_taken_in_order() -> None:
         values = torch.zeros(3, n)
         values[0, 30], values[1, [7, 40, 5]] = 1.0, torch.tensor([2.0, 2.0, 3.0])
         values[2] = -torch.arange(n).float()
-        found, places = core.decode._top(values, 4)
+        largest, places = core.decode._top(values, 4)
         assert places.tolist() == [[30, 0, 1, 2], [5, 7, 40, 0], [0, 1, 2, 3]]
-        assert found[1].tolist() == [3.0, 2.0, 2.0, 0.0]
+        assert largest[1].tolist() == [3.0, 2.0, 2.0, 0.0]
 
 
 def test_largest_by_chunks_equal_a_full_sort() -> None:
     generator = torch.Generator().manual_seed(0)
     for levels in (5, 1000, 10**6):  # many, some and hardly any equal values
         values = torch.randint(0, levels, (4, 9_001), generator=generator).float()
-        found, places = core.decode._top(values, 10)
+        largest, places = core.decode._top(values, 10)
         expected = values.sort(dim=1, descending=True, stable=True)
-        assert torch.equal(found, expected.values[:, :10])
+        assert torch.equal(largest, expected.values[:, :10])
         assert torch.equal(places, expected.indices[:, :10])
 
 
@@ -224,22 +224,22 @@ def test_words_with_equal_chances_come_in_order_of_their_ids() -> None:
     model = small_model()
     with torch.no_grad():
         model.encoder.embeddings.word_embeddings.weight.zero_()  # every logit is 0
-    found = beam_search(model, SOURCES[:1], beam=4, max_length=1, n_best=4)[0]
-    assert [h.tokens for h in found] == [(), (0,), (1,), (3,)]
-    assert [h.finished for h in found] == [True, False, False, False]
+    hypotheses = beam_search(model, SOURCES[:1], beam=4, max_length=1, n_best=4)[0]
+    assert [h.tokens for h in hypotheses] == [(), (0,), (1,), (3,)]
+    assert [h.finished for h in hypotheses] == [True, False, False, False]
 
 
 def test_beam_as_wide_as_the_vocabulary() -> None:
     model = small_model(vocab_size=12)
-    found = beam_search(model, [[0, 5, 2]], beam=12, max_length=4, n_best=12)[0]
+    hypotheses = beam_search(model, [[0, 5, 2]], beam=12, max_length=4, n_best=12)[0]
     expected = plain_search(model, [0, 5, 2], 12, 4)
-    same(found, [list(h.tokens) for h in expected], [h.score for h in expected])
+    same(hypotheses, [list(h.tokens) for h in expected], [h.score for h in expected])
 
 
 def test_half_precision_decodes() -> None:
     for dtype in (torch.bfloat16, torch.float16):
-        found = beam_search(chatty_model(1).to(dtype), SOURCES, beam=3, max_length=6, n_best=3)
-        assert all(len(hypotheses) == 3 for hypotheses in found)
+        results = beam_search(chatty_model(1).to(dtype), SOURCES, beam=3, max_length=6, n_best=3)
+        assert all(len(hypotheses) == 3 for hypotheses in results)
 
 
 @pytest.mark.parametrize("beam", [1, 3])
@@ -271,8 +271,8 @@ def test_what_cannot_be_decoded_is_refused(sources: list[list[int]], changes: di
 
 
 def test_longest_source_and_comment_fit() -> None:
-    found = beam_search(small_model(), [[5] * 38], beam=2, max_length=38)
-    assert len(found[0][0].tokens) <= 38
+    results = beam_search(small_model(), [[5] * 38], beam=2, max_length=38)
+    assert len(results[0][0].tokens) <= 38
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -324,15 +324,15 @@ def test_a_batch_that_does_not_fit_is_halved(models: dict[str, CodeToText], monk
 
     expected = beam_search(model, SOURCES, beam=3, max_length=8, batch_size=2)
     monkeypatch.setattr(core.decode, "_decode", little_room)
-    found = beam_search(model, SOURCES, beam=3, max_length=8, batch_size=7)
-    assert [[h.tokens for h in each] for each in found] == [[h.tokens for h in each] for each in expected]
-    assert [each[0].score for each in found] == pytest.approx([each[0].score for each in expected], abs=1e-5)
+    results = beam_search(model, SOURCES, beam=3, max_length=8, batch_size=7)
+    assert [[h.tokens for h in each] for each in results] == [[h.tokens for h in each] for each in expected]
+    assert [each[0].score for each in results] == pytest.approx([each[0].score for each in expected], abs=1e-5)
     assert sizes[0] == min(7, len(SOURCES))
     assert sizes[1:] == [3] + [1] * len(SOURCES)
 
 
 def test_without_room_for_one_it_says_so(models: dict[str, CodeToText], monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_room(*given: object) -> None:
+    def no_room(*arguments: object) -> None:
         raise torch.OutOfMemoryError("no room")
 
     monkeypatch.setattr(core.decode, "_decode", no_room)

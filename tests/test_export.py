@@ -101,31 +101,31 @@ def test_their_model_loads_it_strictly_and_has_the_same_loss(dense: Path, tmp_pa
 def test_a_round_trip_keeps_every_bit_and_every_mask(pruned: Path, tmp_path: Path) -> None:
     before, masks = load_model(pruned), masks_of(pruned)
     for held in (False, True):
-        there = tmp_path / f"there-{held}"
-        export_codexglue(pruned, there, masks=held)
-        back = load_model(there)
+        exported = tmp_path / f"there-{held}"
+        export_codexglue(pruned, exported, masks=held)
+        back = load_model(exported)
         assert all(torch.equal(a, b) for a, b in zip(before.state_dict().values(), back.state_dict().values(), strict=True))
         assert back(SOURCES, TARGETS).item() == before(SOURCES, TARGETS).item()
-        found = masks_of(there)
-        assert found.keys() == (masks.keys() if held else set())
-        assert all(torch.equal(found[name], masks[name]) for name in found)
+        back_masks = masks_of(exported)
+        assert back_masks.keys() == (masks.keys() if held else set())
+        assert all(torch.equal(back_masks[name], masks[name]) for name in back_masks)
     # There, trained on, and back: what was pruned still is.
-    theirs = TheirModel(there, 64, 2)
-    load_held(there)(theirs, there / "pytorch_model.bin")
+    theirs = TheirModel(exported, 64, 2)
+    load_held(exported)(theirs, exported / "pytorch_model.bin")
     assert theirs.eval()(SOURCES, TARGETS).item() == pytest.approx(before(SOURCES, TARGETS).item(), abs=1e-6)
     optimizer = torch.optim.SGD(theirs.train().parameters(), lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
         theirs(SOURCES, TARGETS).backward()
         optimizer.step()
-    torch.save(theirs.state_dict(), there / "pytorch_model.bin")
-    again, weights = masks_of(there), load_model(there).state_dict()
+    torch.save(theirs.state_dict(), exported / "pytorch_model.bin")
+    again, weights = masks_of(exported), load_model(exported).state_dict()
     assert again.keys() == masks.keys()
     for name, mask in masks.items():
         assert torch.equal(again[name], mask)
         assert torch.equal(weights[name] == 0, ~mask)
         assert not torch.equal(weights[name], before.state_dict()[name])
-    assert theirs.eval()(SOURCES, TARGETS).item() == pytest.approx(load_model(there)(SOURCES, TARGETS).item(), abs=1e-6)
+    assert theirs.eval()(SOURCES, TARGETS).item() == pytest.approx(load_model(exported)(SOURCES, TARGETS).item(), abs=1e-6)
 
 
 def test_codexglues_own_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:

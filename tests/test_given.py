@@ -58,25 +58,25 @@ def second(make: Make, start: RunPaths, name: str = "second", **pruning: object)
 def test_the_encoder_of_a_model_whose_decoder_came_pruned(make: Make, pruned: Callable[..., RunPaths]) -> None:  # noqa: F811
     paths = second(make, pruned("decoder", 0.5), rounds=1, final_sparsity=0.9, prunable="encoder", schedule="one-shot")
     events = run(paths)
-    wanted = [0.0, pytest.approx(0.9, abs=1e-3)]
-    assert [share(paths, number, "encoder") for number in (0, 1)] == wanted
+    expected = [0.0, pytest.approx(0.9, abs=1e-3)]
+    assert [share(paths, number, "encoder") for number in (0, 1)] == expected
     for kind in (RoundStarted, Pruned, RoundFinished):
-        assert [what.sparsity for what in of(kind, events)] == wanted, kind
+        assert [what.sparsity for what in of(kind, events)] == expected, kind
     for kind in (Pruned, RoundFinished):
         assert [what.before for what in of(kind, events)] == [0.5, 0.5], kind
     for number in (0, 1):
         facts = json.loads((paths.round(number) / "metrics.json").read_text())
-        assert (facts["sparsity"], facts["sparsity_before"]) == (wanted[number], 0.5)
+        assert (facts["sparsity"], facts["sparsity_before"]) == (expected[number], 0.5)
         assert 1 - facts["kept"] / facts["total"] == facts["sparsity"]
     results = ResultsReader(paths).poll()
-    assert [(found.sparsity, found.before) for found in results] == [(wanted[0], 0.5), (wanted[1], 0.5)]
+    assert [(each.sparsity, each.before) for each in results] == [(expected[0], 0.5), (expected[1], 0.5)]
     assert [row["sparsity_before"] for row in csv.DictReader(io.StringIO(to_csv(results)))] == ["0.5", "0.5"]
     info, view = run_info(paths, 0.0), reduce_all(RunView(), events)
-    assert (info.sparsity, info.before, view.sparsity, view.before) == (wanted[1], 0.5, wanted[1], 0.5)
-    told = [sentence(event) for event in events]
-    assert any(text.startswith("The model comes pruned to 50 %") for text in told)
-    assert any(text.startswith("Round 0 complete at 0 %, before the run 50 %") for text in told)
-    assert any(text.startswith("Round 1 complete at 90 %, before the run 50 %") for text in told)
+    assert (info.sparsity, info.before, view.sparsity, view.before) == (expected[1], 0.5, expected[1], 0.5)
+    sentences = [sentence(event) for event in events]
+    assert any(text.startswith("The model comes pruned to 50 %") for text in sentences)
+    assert any(text.startswith("Round 0 complete at 0 %, before the run 50 %") for text in sentences)
+    assert any(text.startswith("Round 1 complete at 90 %, before the run 50 %") for text in sentences)
     assert "The model comes pruned: decoder 50 %. What is pruned stays pruned." in view.warnings
     assert " 90 %    50 %" in tables.run_list([info], 0.0)
     assert " 90 %    50 %" in tables.comparison(results)
@@ -87,7 +87,7 @@ def test_the_encoder_of_a_model_whose_decoder_came_pruned(make: Make, pruned: Ca
     assert sum(comparetable._widths(80, comparetable.WIDTHS, before=True).values()) <= 78
     assert "before" not in comparetable._widths(80, comparetable.WIDTHS, before=False)
     detail = json.loads(tables.run_detail_json(info, view, None))["run"]
-    assert [(each["sparsity"], each["sparsity_before"]) for each in detail["results"]] == [(0.0, 0.5), (wanted[1], 0.5)]
+    assert [(each["sparsity"], each["sparsity_before"]) for each in detail["results"]] == [(0.0, 0.5), (expected[1], 0.5)]
     assert [choice.label for choice in choices(paths.root.parent) if choice.run == "second"] == [
         "second · round 1 · 90 %, before the run 50 %",
         "second · round 0 · 0 %, before the run 50 %",
@@ -102,7 +102,7 @@ def test_a_results_reader_has_both_figures_from_the_journal_alone(
     run(paths)
     for number in (0, 1):
         (paths.round(number) / "metrics.json").unlink()
-    assert [(round(found.sparsity, 2), found.before) for found in ResultsReader(paths).poll()] == [(0.0, 0.5), (0.9, 0.5)]
+    assert [(round(each.sparsity, 2), each.before) for each in ResultsReader(paths).poll()] == [(0.0, 0.5), (0.9, 0.5)]
 
 
 @pytest.mark.parametrize("scope", ["global", "layerwise"])
@@ -146,15 +146,15 @@ def test_a_start_sparser_than_the_target_is_told(make: Make, pruned: Callable[..
             "The model comes pruned: encoder 50 %. What is pruned stays pruned.",
             wish,
         ]
-    assert [round(found.sparsity, 2) for found in ResultsReader(never).poll()] == [0.5, 0.5]
+    assert [round(each.sparsity, 2) for each in ResultsReader(never).poll()] == [0.5, 0.5]
 
 
 def test_a_finetuning_says_how_sparse_its_model_came(make: Make, pruned: Callable[..., RunPaths]) -> None:  # noqa: F811
     start = pruned("decoder", 0.5)
     paths = make("fine", "finetune", model={"path": str(start.round(1))}, training=FAST)
     run(paths)
-    (found,) = ResultsReader(paths).poll()
-    assert (found.sparsity, found.before) == (0.5, 0.5)
+    (result,) = ResultsReader(paths).poll()
+    assert (result.sparsity, result.before) == (0.5, 0.5)
 
 
 def test_a_pretraining_says_that_it_keeps_no_masks(make: Make, pruned: Callable[..., RunPaths]) -> None:  # noqa: F811
@@ -170,12 +170,12 @@ def test_masks_inside_a_checkpoint_are_counted(make: Make, pruned: Callable[...,
     masks = load_masks(folder / "masks.safetensors")
     tensors = load_file(folder / "model.safetensors")
     recipe = Recipe.model_validate({"model": {"path": str(folder)}})
-    wanted = given.counts_of(recipe)
+    counts = given.counts_of(recipe)
     (folder / "masks.safetensors").unlink()
     for name, mask in masks.items():
         tensors[f"{name}_orig"], tensors[f"{name}_mask"] = tensors.pop(name), mask.float()
     save_file(tensors, folder / "model.safetensors")
-    assert given.counts_of(recipe) == wanted
+    assert given.counts_of(recipe) == counts
     torch.save({}, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     assert given.counts_of(recipe) is None
@@ -206,15 +206,15 @@ def test_zeros_without_masks_are_told_or_kept(make: Make, pruned: Callable[..., 
     (start / "masks.safetensors").unlink()
     paths = make("second", kind="finetune", model={"path": str(start), "keep_zeros": keep}, training=FAST)
     assert given.warnings(load_recipe(paths.recipe), given.counts_of(load_recipe(paths.recipe))) == [given.KEPT_ZEROS] * keep
-    told = [what.message for what in of(Warned, run(paths)) if isinstance(what, Warned)]
+    warnings = [what.message for what in of(Warned, run(paths)) if isinstance(what, Warned)]
     after = load_file(paths.round(0) / "model.safetensors")
     if keep:
-        assert "The model comes pruned: encoder 50 %. What is pruned stays pruned." in told
+        assert "The model comes pruned: encoder 50 %. What is pruned stays pruned." in warnings
         assert all(torch.equal(after[name] == 0, zero) for name, zero in zeros.items())
         assert {name: ~mask for name, mask in load_masks(paths.round(0) / "masks.safetensors").items()}.keys() == zeros.keys()
     else:
-        assert any("exact zeros and no masks, as after prune.remove: encoder 50 %" in text for text in told)
-        assert any("model.keep_zeros = true keeps them pruned" in text for text in told)
+        assert any("exact zeros and no masks, as after prune.remove: encoder 50 %" in text for text in warnings)
+        assert any("model.keep_zeros = true keeps them pruned" in text for text in warnings)
         assert not all(torch.equal(after[name] == 0, zero) for name, zero in zeros.items())
 
 

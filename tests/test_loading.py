@@ -273,15 +273,15 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """A hub that cannot be reached and a cache that holds nothing; gives the files asked for."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    asked: list[str] = []
+    requests: list[str] = []
 
     def download(name: str, file: str) -> str:
-        asked.append(f"{name}/{file}")
+        requests.append(f"{name}/{file}")
         raise LocalEntryNotFoundError("offline")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     monkeypatch.chdir(tmp_path)
-    return asked
+    return requests
 
 
 def test_hub_out_of_reach(no_network: list[str]) -> None:

@@ -107,9 +107,9 @@ class Gradual(WriteComments):
     def masks(self, step: int, masks: Masks) -> Masks:
         if step % 2:
             return masks
-        found = {name: weight.detach() for name, weight in prunable(self.model, "encoder").items()}
-        old = {name: masks[name] for name in found if name in masks}
-        return masks | keep(found, old, CRITERIA["magnitude"](0), "global", max(sparsity_of(old), step / 20))
+        weights = {name: weight.detach() for name, weight in prunable(self.model, "encoder").items()}
+        old = {name: masks[name] for name in weights if name in masks}
+        return masks | keep(weights, old, CRITERIA["magnitude"](0), "global", max(sparsity_of(old), step / 20))
 
 
 def test_distillation_is_one_more_objective(make: Make, whole: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
@@ -150,7 +150,7 @@ def test_the_masks_of_a_resume_point_are_used_and_not_made_again(
     assert stored.keys() == known.keys()
     assert all(torch.equal(stored[name], mask) for name, mask in known.items())
 
-    def never(*given: object) -> Masks:
+    def never(*arguments: object) -> Masks:
         raise AssertionError("scores were measured again")
 
     monkeypatch.setattr(masking, "prune_model", never)
@@ -179,8 +179,8 @@ def test_a_resume_point_of_an_older_version_has_no_masks_and_goes_on(whole: RunP
 
 
 def test_a_pretraining_of_an_older_version_goes_on(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    asked = {"training": {"steps": 8, "checkpoint_every": 3}, "picker": {"every": 4}}
-    whole, parts = make("whole", "pretrain", **asked), make("parts", "pretrain", **asked)
+    sections = {"training": {"steps": 8, "checkpoint_every": 3}, "picker": {"every": 4}}
+    whole, parts = make("whole", "pretrain", **sections), make("parts", "pretrain", **sections)
     run(whole)
     stop_at(parts, monkeypatch, 0, 5)
 

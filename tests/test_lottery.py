@@ -72,10 +72,10 @@ Make = Callable[..., RunPaths]
 
 
 def new_run(folder: Path, name: str = "run", kind: str = "lottery", **sections: dict[str, object]) -> RunPaths:
-    asked = {"kind": kind, **{key: {**BASE.get(key, {}), **sections.get(key, {})} for key in {*BASE, *sections}}}
+    tables = {"kind": kind, **{key: {**BASE.get(key, {}), **sections.get(key, {})} for key in {*BASE, *sections}}}
     paths = RunPaths(folder / name)
     paths.root.mkdir()
-    paths.recipe.write_text(to_toml(build_recipe(asked)), encoding="utf-8")
+    paths.recipe.write_text(to_toml(build_recipe(tables)), encoding="utf-8")
     return paths
 
 
@@ -106,10 +106,10 @@ def test_a_whole_run(make: Make) -> None:
     for number in range(4):
         masks = load_masks(paths.round(number) / "masks.safetensors")
         assert len(masks) == 13  # six matrices in each of two layers, and the pooler
-        found = weights(paths, number)
+        kept_weights = weights(paths, number)
         for name, mask in masks.items():
             assert int((~mask).sum()) == round(planned[number] * mask.numel())
-            assert not found[name][~mask].any()
+            assert not kept_weights[name][~mask].any()
             assert before is None or not (mask & ~before[name]).any()
         before = masks
         facts = json.loads((paths.round(number) / "metrics.json").read_text())
@@ -134,12 +134,12 @@ def test_a_whole_run(make: Make) -> None:
             continue
         rows = [json.loads(line) for line in lines]
         texts = [[row["prediction"] for row in side] for side in (rows, dense)]
-        wanted = significance.paired_bootstrap(*texts, [row["reference"] for row in rows])
-        assert facts["against_dense"] == {name: asdict(found) for name, found in wanted.items()}
+        expected = significance.paired_bootstrap(*texts, [row["reference"] for row in rows])
+        assert facts["against_dense"] == {name: asdict(each) for name, each in expected.items()}
         for name in MEASURES:
             assert facts["against_dense"][name]["value"] == pytest.approx(facts["scores"][name] - dense_facts["scores"][name])
         journaled = next(what for what in of(RoundFinished, events) if what.round == number)
-        assert journaled.against_dense == wanted
+        assert journaled.against_dense == expected
     assert [what.round for what in of(Pruned, events)] == [1, 2, 3]
     assert [what.to for what in of(Rewound, events)] == ["pretrained"] * 3
     assert isinstance(events[-1].what, RunFinished)
@@ -150,25 +150,25 @@ def test_a_whole_run(make: Make) -> None:
 def test_round_0_is_scored_with_its_encoder_off(make: Make) -> None:
     paths = make(pruning={"rounds": 1}, picker={"rule": "best-no-stop", "every": 4})
     events = run(paths)
-    (told,) = of(EncoderOffMeasured, events)
+    (measured,) = of(EncoderOffMeasured, events)
     model, reader = load_model(paths.round(0)), load_reader(paths.round(0))
-    asked = load_recipe(paths.recipe).evaluation
-    dense = evaluate_model(str(paths.round(0)), DEMO, asked, source_length=48, target_length=24, device="cpu", threads=1)
-    encoded = load_for_evaluation(str(paths.round(0)), DEMO, asked, source_length=48, target_length=24, device="cpu")[2]
+    settings = load_recipe(paths.recipe).evaluation
+    dense = evaluate_model(str(paths.round(0)), DEMO, settings, source_length=48, target_length=24, device="cpu", threads=1)
+    encoded = load_for_evaluation(str(paths.round(0)), DEMO, settings, source_length=48, target_length=24, device="cpu")[2]
     sources = torch.tensor([encoded.sources[0]])
     with without_encoder(model):  # the same rows, decoded here from what the decoder reads
         assert torch.equal(model.eval().encode(sources).states, model.encoder.embeddings(sources))
         off = [text for source in encoded.sources for text in decode_texts(model, reader, [source], Search(2, 12)).texts]
-    wanted = significance.paired_bootstrap(dense.predictions, off, [row.target for row in encoded.rows])
-    for name, difference in wanted.items():
-        assert asdict(told.dense_less[name]) == pytest.approx(asdict(difference), abs=1e-9)
-    assert told.scores == as_event(metrics.score(off, [row.target for row in encoded.rows]).scores)
+    expected = significance.paired_bootstrap(dense.predictions, off, [row.target for row in encoded.rows])
+    for name, difference in expected.items():
+        assert asdict(measured.dense_less[name]) == pytest.approx(asdict(difference), abs=1e-9)
+    assert measured.scores == as_event(metrics.score(off, [row.target for row in encoded.rows]).scores)
     facts = [json.loads((paths.round(number) / "metrics.json").read_text()) for number in (0, 1)]
-    assert facts[0]["encoder_off"]["scores"] == asdict(told.scores)
-    assert facts[0]["encoder_off"]["dense_less"] == {name: asdict(each) for name, each in told.dense_less.items()}
-    assert facts[0]["encoder_off"]["signature"] == told.signatures["encoder_off"]
+    assert facts[0]["encoder_off"]["scores"] == asdict(measured.scores)
+    assert facts[0]["encoder_off"]["dense_less"] == {name: asdict(each) for name, each in measured.dense_less.items()}
+    assert facts[0]["encoder_off"]["signature"] == measured.signatures["encoder_off"]
     assert "encoder_off" not in facts[1]
-    assert (told.round, told.rows, told.step) == (0, 8, facts[0]["picked_step"])
+    assert (measured.round, measured.rows, measured.step) == (0, 8, facts[0]["picked_step"])
     without = [what for what in of(Evaluating, events) if what.encoder_off]
     assert [what.round for what in without] == [0] * len(without)
     assert without[-1].done == 8
@@ -200,8 +200,8 @@ def test_measuring_with_the_encoder_off_obeys(make: Make, monkeypatch: pytest.Mo
         assert EncoderOffMeasured not in later
         assert paths.finished_rounds() == []
         events = run(paths)
-    told = [json.loads((each.round(0) / "metrics.json").read_text())["encoder_off"] for each in (whole, paths)]
-    assert told[0] == told[1]
+    figures = [json.loads((each.round(0) / "metrics.json").read_text())["encoder_off"] for each in (whole, paths)]
+    assert figures[0] == figures[1]
     for number in (0, 1):
         assert weights(paths, number).keys() == weights(whole, number).keys()
         assert all(torch.equal(weight, weights(whole, number)[name]) for name, weight in weights(paths, number).items())
@@ -212,9 +212,9 @@ def test_a_round_leaves_nothing_of_its_optimizer_behind(make: Make, monkeypatch:
     trainers: list[weakref.ref[Trainer]] = []
 
     class Watched(Trainer):
-        def __init__(self, *given: Any) -> None:
+        def __init__(self, *arguments: Any) -> None:
             before.append([trainer for trainer in trainers if trainer() is not None])
-            super().__init__(*given)
+            super().__init__(*arguments)
             trainers.append(weakref.ref(self))
 
     monkeypatch.setattr(lottery, "Trainer", Watched)
@@ -225,8 +225,8 @@ def test_a_round_leaves_nothing_of_its_optimizer_behind(make: Make, monkeypatch:
 def test_a_worker_on_the_cpu_gives_way_to_the_app(make: Make) -> None:
     paths = make(pruning={"rounds": 1}, training={"steps": 1})
     niceness = "import os, sys; from core import worker; worker.main(sys.argv[1:]); print(os.getpriority(os.PRIO_PROCESS, 0))"
-    told = subprocess.run([sys.executable, "-P", "-c", niceness, str(paths.root)], capture_output=True, text=True, check=True)
-    assert int(told.stdout.split()[-1]) == max(worker.NICENESS, os.getpriority(os.PRIO_PROCESS, 0))
+    result = subprocess.run([sys.executable, "-P", "-c", niceness, str(paths.root)], capture_output=True, text=True, check=True)
+    assert int(result.stdout.split()[-1]) == max(worker.NICENESS, os.getpriority(os.PRIO_PROCESS, 0))
 
 
 def test_every_round_measures_every_matrix(make: Make) -> None:
@@ -234,10 +234,10 @@ def test_every_round_measures_every_matrix(make: Make) -> None:
     events = run(paths)
     for number in range(3):
         masks = load_masks(paths.round(number) / "masks.safetensors")
-        found = {what.parameter: what for what in of(MatrixMeasured, events) if what.round == number}
-        assert list(found) == list(masks)
+        measured = {what.parameter: what for what in of(MatrixMeasured, events) if what.round == number}
+        assert list(measured) == list(masks)
         for name, mask in masks.items():
-            weight, figures = weights(paths, number)[name], found[name]
+            weight, figures = weights(paths, number)[name], measured[name]
             assert (figures.rows, figures.columns, figures.kept) == (*mask.shape, int(mask.sum()))
             assert figures.magnitude == pytest.approx(float(weight[mask].abs().mean()), rel=1e-4)
             if number == 0:
@@ -246,7 +246,7 @@ def test_every_round_measures_every_matrix(make: Make) -> None:
                 before, old = load_masks(paths.round(number - 1) / "masks.safetensors")[name], weights(paths, number - 1)[name]
                 assert figures.overlap == pytest.approx(int(mask.sum()) / int(before.sum()), rel=1e-5)
                 assert figures.change == pytest.approx(float((weight - old)[mask].norm() / old[mask].norm()), rel=1e-4)
-        assert found["encoder.encoder.layer.0.attention.self.query.weight"].heads == 2
+        assert measured["encoder.encoder.layer.0.attention.self.query.weight"].heads == 2
         # The figures of a round are in the journal before the round is on disk: a kill in between loses none.
         places = [(type(event.what), getattr(event.what, "round", -1)) for event in events]
         assert max(i for i, place in enumerate(places) if place == (MatrixMeasured, number)) < places.index(
@@ -281,10 +281,10 @@ def test_without_the_round_befores_weights_there_is_only_no_change(make: Make, m
     monkeypatch.setattr(Loop, "run", train_then_lose)
     paths = make(pruning={"rounds": 1})
     events = run(paths)
-    found = [what for what in of(MatrixMeasured, events) if what.round == 1]
-    assert len(found) == 13
-    assert {(what.change, what.overlap) for what in found} == {(None, None)}
-    assert all(what.magnitude for what in found)
+    measured = [what for what in of(MatrixMeasured, events) if what.round == 1]
+    assert len(measured) == 13
+    assert {(what.change, what.overlap) for what in measured} == {(None, None)}
+    assert all(what.magnitude for what in measured)
 
 
 def test_a_rewound_weight_starts_from_its_first_value(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,10 +358,10 @@ def test_what_was_pruned_before_the_run_stays_pruned(make: Make) -> None:
     assert [what.round for what in of(Pruned, events)] == [0, 1]
     for number in (0, 1):
         masks = load_masks(paths.round(number) / "masks.safetensors")
-        found = weights(paths, number)
+        kept_weights = weights(paths, number)
         for name, mask in old.items():
             assert torch.equal(masks[name], mask)
-            assert not found[name][~mask].any()
+            assert not kept_weights[name][~mask].any()
     assert sum(not bool(mask.all()) for mask in masks.values()) == 4 + 13
 
 
@@ -411,14 +411,14 @@ def test_fine_tuning_stops_early_and_keeps_the_best_weights(
     from core.train import scoring
     from core.train.checkpoint import weights_of
 
-    told = iter([5.0, 8.0, 6.0, 4.0, 9.0, 7.0])
+    bleus = iter([5.0, 8.0, 6.0, 4.0, 9.0, 7.0])
     seen: dict[int, dict[str, torch.Tensor]] = {}
     measure, measured = scoring.CommentScores.measure, evaluation.evaluate
 
     def evaluate(*arguments: Any) -> evaluation.Evaluation:
-        found = measured(*arguments)
-        scores = replace(found.result.scores, bleu=next(told, 0.0))  # the picked weights are measured once more
-        return replace(found, result=replace(found.result, scores=scores))
+        measurement = measured(*arguments)
+        scores = replace(measurement.result.scores, bleu=next(bleus, 0.0))  # the picked weights are measured once more
+        return replace(measurement, result=replace(measurement.result, scores=scores))
 
     def look(self: scoring.CommentScores, step: int, save: Callable[[], None]) -> None:
         measure(self, step, save)
@@ -455,9 +455,9 @@ def test_evaluate_model_gives_a_rounds_own_score(make: Make) -> None:
     run(paths)
     facts = json.loads((paths.round(1) / "metrics.json").read_text())
     recipe = Evaluation(rows=8, beam=2, max_length=12)
-    found = evaluate_model(str(paths.round(1)), DEMO, recipe, source_length=48, target_length=24, device="cpu", threads=1)
-    assert found.result.scores.bleu == facts["scores"]["bleu"]
-    assert found.result.scores.chrf == facts["scores"]["chrf"]
+    evaluation = evaluate_model(str(paths.round(1)), DEMO, recipe, source_length=48, target_length=24, device="cpu", threads=1)
+    assert evaluation.result.scores.bleu == facts["scores"]["bleu"]
+    assert evaluation.result.scores.chrf == facts["scores"]["chrf"]
     comments = comment_methods(str(paths.round(1)), methods("def a\n 1\nend\ndef b(x)\n x\nend\n"), Search(2, 6), device="cpu")
     assert len(comments) == 2
 
@@ -636,7 +636,7 @@ def test_a_length_penalty_stands_in_what_a_round_says_of_its_scores(make: Make) 
     facts = json.loads((paths.round(0) / "metrics.json").read_text())
     assert facts["signatures"]["decoding"] == "beam:2|max_length:12|length_penalty:1"
     assert facts["decoding"]["length_penalty"] == 1.0
-    asked = Evaluation(rows=8, beam=2, max_length=12, length_penalty=1.0)
-    again = evaluate_model(str(paths.round(0)), DEMO, asked, source_length=48, target_length=24, device="cpu", threads=1)
+    settings = Evaluation(rows=8, beam=2, max_length=12, length_penalty=1.0)
+    again = evaluate_model(str(paths.round(0)), DEMO, settings, source_length=48, target_length=24, device="cpu", threads=1)
     assert again.signatures == facts["signatures"]
     assert again.result.scores.bleu == facts["scores"]["bleu"]

@@ -44,13 +44,13 @@ def run_of(folder: Path, pid: int, host: str) -> RunPaths:
 
 def test_the_machine_and_the_worker(tmp_path: Path, process: subprocess.Popen[str]) -> None:
     worker = Worker(process.pid, tmp_path.resolve() / "ruby-1")
-    found = measure(worker, Gpus())
-    assert 0 <= found.cpu <= 1
-    assert found.total_bytes == psutil.virtual_memory().total
-    assert 0 < found.used_bytes <= found.total_bytes
-    assert found.worker_bytes == pytest.approx(psutil.Process(process.pid).memory_info().rss, abs=GIB // 100)
-    assert found.worker_bytes is not None
-    assert found.worker_bytes > 50_000_000
+    figures = measure(worker, Gpus())
+    assert 0 <= figures.cpu <= 1
+    assert figures.total_bytes == psutil.virtual_memory().total
+    assert 0 < figures.used_bytes <= figures.total_bytes
+    assert figures.worker_bytes == pytest.approx(psutil.Process(process.pid).memory_info().rss, abs=GIB // 100)
+    assert figures.worker_bytes is not None
+    assert figures.worker_bytes > 50_000_000
 
 
 def test_another_program_of_that_number_is_no_worker(tmp_path: Path, process: subprocess.Popen[str]) -> None:
@@ -77,7 +77,7 @@ def library(processes: dict[int, list[int]], broken: str = "") -> ModuleType:
 
         return asked
 
-    found = ModuleType("pynvml")
+    module = ModuleType("pynvml")
     answers: dict[str, object] = {
         "nvmlInit": None,
         "nvmlShutdown": None,
@@ -87,8 +87,8 @@ def library(processes: dict[int, list[int]], broken: str = "") -> ModuleType:
         "nvmlDeviceGetMemoryInfo": lambda _: SimpleNamespace(used=12 * GIB, total=80 * GIB),
         "nvmlDeviceGetComputeRunningProcesses": lambda number: [SimpleNamespace(pid=pid) for pid in processes[number]],
     }
-    found.__dict__.update({name: function(name, answer) for name, answer in answers.items()}, NVMLError=NVMLError)
-    return found
+    module.__dict__.update({name: function(name, answer) for name, answer in answers.items()}, NVMLError=NVMLError)
+    return module
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_gpus_as_far_as_their_driver_tells(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", library(processes, broken))
     gpus = Gpus()
-    found = gpus.measure(8)
+    cards = gpus.measure(8)
     gpus.close()
-    text = machine_line(Figures(0.5, 3 * GIB, 16 * GIB, None, found)).plain
+    text = machine_line(Figures(0.5, 3 * GIB, 16 * GIB, None, cards)).plain
     assert text == "CPU 50 %  memory 3.0/16.0 GiB  worker –" + (f"  {expected}" if expected else "")
 
 
@@ -141,25 +141,25 @@ class Waits(threading.Event):
 
 async def test_nothing_is_measured_while_nobody_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = Figures(0.5, 0, GIB, None)
-    asked: list[Worker] = []
-    told: list[Worker] = []
+    measured: list[Worker] = []
+    published: list[Worker] = []
     monkeypatch.setattr(machine, "FIRST_S", 0.001)
-    monkeypatch.setattr(machine, "measure", lambda worker, _: asked.append(worker) or figures)
-    watch = MachineWatch(lambda worker, _: told.append(worker), period_s=0.001)
+    monkeypatch.setattr(machine, "measure", lambda worker, _: measured.append(worker) or figures)
+    watch = MachineWatch(lambda worker, _: published.append(worker), period_s=0.001)
     watch._wake = event = Waits()
     watch.start()
     first, second = Worker(1, tmp_path), Worker(2, tmp_path)
     watch.follow(first)
-    await until(lambda: len(asked) > 5)
-    assert told == [first], "the same figures are told once"
+    await until(lambda: len(measured) > 5)
+    assert published == [first], "the same figures are told once"
     event.timeouts.clear()
     watch.follow(None)
     await until(lambda: None in event.timeouts, "it rests until it is woken")
     assert event.timeouts[-1] is None
     watch.follow(second)
-    await until(lambda: second in told)
+    await until(lambda: second in published)
     watch.follow(first)
-    await until(lambda: told[-1] == first)
+    await until(lambda: published[-1] == first)
     watch.stop()
     watch.join(10)
     assert not watch.is_alive()

@@ -58,8 +58,8 @@ def test_layerwise_magnitude_equals_torch_l1_unstructured_round_after_round() ->
     for number in range(1, 10):
         masks = keep(weights, masks, magnitude(0), "layerwise", number / 10)
         for name, layer in layers.items():
-            wanted = round(number / 10 * layer.weight.numel()) - int(weights[name].numel() - masks_before(layer))
-            prune.l1_unstructured(layer, "weight", amount=wanted)
+            amount = round(number / 10 * layer.weight.numel()) - int(weights[name].numel() - masks_before(layer))
+            prune.l1_unstructured(layer, "weight", amount=amount)
             assert torch.equal(layer.weight_mask.bool(), masks[name])
 
 
@@ -187,9 +187,9 @@ class Tiny(nn.Module):
     ("preset", "count"), [("encoder", 4), ("encoder-attention", 2), ("encoder-ffn", 1), ("decoder", 2), ("all", 6)]
 )
 def test_presets_name_weight_matrices_only(preset: str, count: int) -> None:
-    found = prunable(Tiny(), preset)  # type: ignore[arg-type]  # parametrised literal
-    assert len(found) == count
-    assert all(name.endswith(".weight") and locate(name) is not None for name in found)
+    matrices = prunable(Tiny(), preset)  # type: ignore[arg-type]  # parametrised literal
+    assert len(matrices) == count
+    assert all(name.endswith(".weight") and locate(name) is not None for name in matrices)
 
 
 def test_a_model_without_such_weights_is_refused() -> None:
@@ -217,10 +217,10 @@ def large(seed: int) -> dict[str, torch.Tensor]:
     }
 
 
-def by_counting(monkeypatch: pytest.MonkeyPatch, *given: object) -> dict[str, torch.Tensor]:
+def by_counting(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> dict[str, torch.Tensor]:
     with monkeypatch.context() as patch:
         patch.setattr("core.compress.masks.LEAST_SAMPLE", 10**9)
-        return keep(*given)  # type: ignore[arg-type]
+        return keep(*arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("sparsity", [0.001, 0.3, 0.5, 0.9, 0.999])
@@ -230,9 +230,9 @@ def test_a_sample_finds_the_very_threshold_that_counting_finds(sparsity: float, 
     expected = by_counting(monkeypatch, weights, old, magnitude(0), "global", sparsity)
     with monkeypatch.context() as patch:
         patch.setattr(_Group, "_counted", None)  # the sample has to be enough
-        found = keep(weights, old, magnitude(0), "global", sparsity)
-    assert all(torch.equal(found[name], expected[name]) for name in weights)
-    assert sum(int((~mask).sum()) for mask in found.values()) == round(sparsity * sum(w.numel() for w in weights.values()))
+        masks = keep(weights, old, magnitude(0), "global", sparsity)
+    assert all(torch.equal(masks[name], expected[name]) for name in weights)
+    assert sum(int((~mask).sum()) for mask in masks.values()) == round(sparsity * sum(w.numel() for w in weights.values()))
 
 
 def test_a_sample_that_misleads_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:

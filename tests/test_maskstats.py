@@ -33,30 +33,30 @@ def test_every_figure_equals_counting_by_hand(rows: int, columns: int, share: fl
     generator = torch.Generator().manual_seed(seed)
     mask, old = random_mask(rows, columns, share, seed), random_mask(rows, columns, share, seed + 1)
     weight, before = (torch.randn(rows, columns, generator=generator) for _ in range(2))
-    found = measure(3, FFN, weight, mask, Before(old, before), (0, 0))
+    figures = measure(3, FFN, weight, mask, Before(old, before), (0, 0))
     cells = [(row, column) for row in range(rows) for column in range(columns)]
     kept = [cell for cell in cells if mask[cell]]
     both, either = [cell for cell in kept if old[cell]], [cell for cell in cells if mask[cell] or old[cell]]
-    assert (found.round, found.parameter, found.rows, found.columns, found.kept) == (3, FFN, rows, columns, len(kept))
-    assert found.overlap == pytest.approx(len(both) / len(either) if either else 1.0, rel=1e-5)
-    assert found.dead_rows == sum(not any(mask[row, column] for column in range(columns)) for row in range(rows))
-    assert found.dead_columns == sum(not any(mask[row, column] for row in range(rows)) for column in range(columns))
+    assert (figures.round, figures.parameter, figures.rows, figures.columns, figures.kept) == (3, FFN, rows, columns, len(kept))
+    assert figures.overlap == pytest.approx(len(both) / len(either) if either else 1.0, rel=1e-5)
+    assert figures.dead_rows == sum(not any(mask[row, column] for column in range(columns)) for row in range(rows))
+    assert figures.dead_columns == sum(not any(mask[row, column] for row in range(rows)) for column in range(columns))
     if kept:
-        assert found.magnitude == pytest.approx(sum(abs(float(weight[cell])) for cell in kept) / len(kept), rel=1e-5)
+        assert figures.magnitude == pytest.approx(sum(abs(float(weight[cell])) for cell in kept) / len(kept), rel=1e-5)
         moved = sum(float(weight[cell] - before[cell]) ** 2 for cell in kept)
-        assert found.change == pytest.approx(math.sqrt(moved / sum(float(before[cell]) ** 2 for cell in kept)), rel=1e-4)
+        assert figures.change == pytest.approx(math.sqrt(moved / sum(float(before[cell]) ** 2 for cell in kept)), rel=1e-4)
     else:
-        assert (found.magnitude, found.change) == (None, None)
-    assert (found.heads, found.dead_heads) == (0, 0)
-    assert from_line(to_line(0, 0.0, found)).what == found
+        assert (figures.magnitude, figures.change) == (None, None)
+    assert (figures.heads, figures.dead_heads) == (0, 0)
+    assert from_line(to_line(0, 0.0, figures)).what == figures
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.floats(0, 1), st.integers(0, 99))
 def test_density_equals_counting_blocks_by_hand(rows: int, columns: int, share: float, seed: int) -> None:
     mask = random_mask(rows, columns, share, seed)
     sides = min(BLOCKS, rows), min(BLOCKS, columns)
-    found = density(mask, sides)
-    assert (len(found), len(found[0])) == sides
+    blocks = density(mask, sides)
+    assert (len(blocks), len(blocks[0])) == sides
     for down in range(sides[0]):
         for across in range(sides[1]):
             block = mask[
@@ -64,11 +64,11 @@ def test_density_equals_counting_blocks_by_hand(rows: int, columns: int, share: 
                 across * columns // sides[1] : (across + 1) * columns // sides[1],
             ]
             kept = float(block.double().mean())
-            assert abs(found[down][across] - 100 * kept) <= 1
-            assert (found[down][across] == 0) == (kept == 0)
-            assert (found[down][across] == 100) == (kept == 1)
-    assert all(type(value) is int for row in found for value in row)
-    json.dumps(found)
+            assert abs(blocks[down][across] - 100 * kept) <= 1
+            assert (blocks[down][across] == 0) == (kept == 0)
+            assert (blocks[down][across] == 100) == (kept == 1)
+    assert all(type(value) is int for row in blocks for value in row)
+    json.dumps(blocks)
 
 
 def test_blocks_fall_on_heads() -> None:
@@ -95,8 +95,8 @@ def test_which_matrices_have_heads() -> None:
 
 
 def test_heads_that_do_not_divide_the_matrix_are_not_counted() -> None:
-    found = measure(0, QUERY, torch.ones(10, 4), torch.zeros(10, 4, dtype=torch.bool), Before(), (3, 0))
-    assert (found.heads, found.dead_heads, found.dead_rows) == (0, 0, 10)
+    figures = measure(0, QUERY, torch.ones(10, 4), torch.zeros(10, 4, dtype=torch.bool), Before(), (3, 0))
+    assert (figures.heads, figures.dead_heads, figures.dead_rows) == (0, 0, 10)
 
 
 def test_overlap_of_equal_disjoint_and_empty_masks() -> None:

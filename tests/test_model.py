@@ -54,8 +54,8 @@ def naive_loss(model: CodeToText, sources: Tensor, targets: Tensor) -> Tensor:
     embedded = model.encoder.embeddings(targets).transpose(0, 1)
     out = decoder(embedded, memory, tgt_mask=causal, memory_key_padding_mask=sources == PAD)
     logits = model.lm_head(torch.tanh(model.dense(out))).transpose(0, 1)[:, :-1].flatten(0, 1)
-    wanted = targets[:, 1:].flatten()
-    loss = F.cross_entropy(logits, wanted, ignore_index=PAD)
+    labels = targets[:, 1:].flatten()
+    loss = F.cross_entropy(logits, labels, ignore_index=PAD)
     loss.backward()
     for (_, theirs), (_, ours) in zip(decoder.named_parameters(), model.decoder.named_parameters(), strict=True):
         ours.grad = theirs.grad
@@ -97,8 +97,8 @@ def test_label_smoothing_is_torchs() -> None:
     logits = []
     model.lm_head.register_forward_hook(lambda _module, _inputs, output: logits.append(output))
     loss = model(SOURCES, TARGETS, label_smoothing=0.1)
-    wanted = TARGETS[:, 1:]
-    assert torch.allclose(loss, F.cross_entropy(logits[0], wanted[wanted != PAD], label_smoothing=0.1))
+    labels = TARGETS[:, 1:]
+    assert torch.allclose(loss, F.cross_entropy(logits[0], labels[labels != PAD], label_smoothing=0.1))
 
 
 def test_no_target_token_gives_no_number() -> None:

@@ -47,7 +47,9 @@ def batch_of(sources: int, targets: int, rows: int = 3) -> Batch:
 def meta(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """An accelerator whose device has no numbers."""
     # Fused AdamW has no kernel for tensors without numbers; it differs from this one in speed alone.
-    monkeypatch.setattr(train.torch.optim, "AdamW", lambda *given, fused, **more: partial(torch.optim.SGD, lr=0.1)(given[0]))
+    monkeypatch.setattr(
+        train.torch.optim, "AdamW", lambda *arguments, fused, **more: partial(torch.optim.SGD, lr=0.1)(arguments[0])
+    )
     return SimpleNamespace(
         device=torch.device("meta"),
         backward=lambda loss: loss.backward(),
@@ -72,27 +74,27 @@ def test_a_training_step_waits_for_nothing(meta: SimpleNamespace, smoothing: flo
 
 def test_without_the_places_it_would_have_to_wait() -> None:
     model = model_of().to("meta").train()
-    given = batch_of(12, 6).to(torch.device("meta"))
+    batch = batch_of(12, 6).to(torch.device("meta"))
     with pytest.raises(Exception, match="meta"):
-        model(given.sources, given.targets)
+        model(batch.sources, batch.targets)
 
 
 def test_masked_tokens_are_found_without_waiting() -> None:
     model = model_of().to("meta").train()
     texts = [list(range(30)), list(range(10, 30))]
-    given = MaskTokens(model, texts, [], 4, 60).batch([0, 1], 7)
-    moved = given.to(torch.device("meta"))
+    batch = MaskTokens(model, texts, [], 4, 60).batch([0, 1], 7)
+    moved = batch.to(torch.device("meta"))
     assert moved.places is not None
     assert MaskTokens(model, texts, [], 4, 60).loss(moved).shape == ()
-    assert masked_logits(model, moved.sources, moved.places).shape == (int((given.targets >= 0).sum()), 60)
+    assert masked_logits(model, moved.sources, moved.places).shape == (int((batch.targets >= 0).sum()), 60)
 
 
 def test_known_places_change_nothing() -> None:
-    model, given = model_of().eval(), batch_of(14, 8)
-    known = model.token_losses(given.sources, given.targets, 0.1, given.places)
-    found = model.token_losses(given.sources, given.targets, 0.1)
-    assert torch.equal(known[0], found[0])
-    assert known[1] == found[1] == int((given.targets[:, 1:] != PAD).sum())
+    model, batch = model_of().eval(), batch_of(14, 8)
+    known = model.token_losses(batch.sources, batch.targets, 0.1, batch.places)
+    searched = model.token_losses(batch.sources, batch.targets, 0.1)
+    assert torch.equal(known[0], searched[0])
+    assert known[1] == searched[1] == int((batch.targets[:, 1:] != PAD).sum())
 
 
 def test_compiling_makes_one_graph_for_all_lengths() -> None:
@@ -111,8 +113,8 @@ def test_compiling_makes_one_graph_for_all_lengths() -> None:
 
 def training_arguments(size: int) -> tuple[torch.Tensor, torch.Tensor, float, torch.Tensor | None]:
     """The arguments of a training pass, of another size each time."""
-    given = batch_of(17 + 5 * size, 6 + 2 * size, rows=3 + size % 2)  # no two alike in the first, or they count as one
-    return given.sources, given.targets, 0.0, given.places
+    batch = batch_of(17 + 5 * size, 6 + 2 * size, rows=3 + size % 2)  # no two alike in the first, or they count as one
+    return batch.sources, batch.targets, 0.0, batch.places
 
 
 def test_rows_side_by_side_know_their_places() -> None:
@@ -121,7 +123,7 @@ def test_rows_side_by_side_know_their_places() -> None:
         targets=[[0, 7, 8, 2], [0, 2]],
         rows=[SimpleNamespace(index=4), SimpleNamespace(index=9)],
     )
-    given = collate(encoded, [0, 1], PAD)  # type: ignore[arg-type]
-    assert given.places is not None
-    assert given.places.tolist() == [0, 1, 2, 3]
-    assert given.rows == (4, 9)
+    batch = collate(encoded, [0, 1], PAD)  # type: ignore[arg-type]
+    assert batch.places is not None
+    assert batch.places.tolist() == [0, 1, 2, 3]
+    assert batch.rows == (4, 9)

@@ -58,13 +58,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(folder: Path) -> Callable[[Precision], Path]:
-    made: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
 
     def get(precision: Precision = "fp32") -> Path:
-        if precision not in made:
-            made[precision] = folder.parent / precision
-            export_onnx(folder, made[precision], precision)
-        return made[precision]
+        if precision not in folders:
+            folders[precision] = folder.parent / precision
+            export_onnx(folder, folders[precision], precision)
+        return folders[precision]
 
     return get
 
@@ -108,7 +108,7 @@ class _Torch:
         ]
 
     @torch.inference_mode()
-    def step(self, tokens: Any, positions: Any, seen: Any, source_mask: Any, own: Any, cross: Any, wanted: int) -> Any:
+    def step(self, tokens: Any, positions: Any, seen: Any, source_mask: Any, own: Any, cross: Any, number: int) -> Any:
         from core.families.decoder import DecoderCache
 
         parts = [torch.from_numpy(part) for part in cross]
@@ -118,7 +118,7 @@ class _Torch:
         x = self.model.decoder.step(self.model.encoder.embeddings(torch.from_numpy(tokens), torch.from_numpy(positions)), cache)
         likely = self.model.token_logits(x).log_softmax(-1)
         best, following = likely.sort(dim=-1, descending=True, stable=True)
-        return best[..., :wanted].numpy(), following[..., :wanted].numpy(), [each.numpy() for each in cache.own]
+        return best[..., :number].numpy(), following[..., :number].numpy(), [each.numpy() for each in cache.own]
 
 
 @pytest.mark.parametrize("name", ["random", "sketchy", "trained"])
@@ -149,21 +149,21 @@ def test_pruned_weights_stay_zero(folder: Path, exported: Callable[..., Path]) -
     import onnx
     from onnx import numpy_helper
 
-    wanted = load_model(folder).state_dict()[PRUNED].numpy() == 0
-    assert wanted.mean() > 0.4
+    pruned = load_model(folder).state_dict()[PRUNED].numpy() == 0
+    assert pruned.mean() > 0.4
     for precision in ("fp32", "fp16", "int8"):
         graph = onnx.load(exported(precision) / "decoder.onnx").graph
-        found = [numpy_helper.to_array(each) for each in graph.initializer if sorted(each.dims) == [32, 64]]
-        assert any(np.array_equal((each if each.shape == wanted.shape else each.T) == 0, wanted) for each in found) or (
+        matrices = [numpy_helper.to_array(each) for each in graph.initializer if sorted(each.dims) == [32, 64]]
+        assert any(np.array_equal((each if each.shape == pruned.shape else each.T) == 0, pruned) for each in matrices) or (
             precision == "int8"  # small weights are rounded to 0 as well: none that was pruned is anything else
-            and any(not (each if each.shape == wanted.shape else each.T)[wanted].any() for each in found)
+            and any(not (each if each.shape == pruned.shape else each.T)[pruned].any() for each in matrices)
         ), precision
 
 
 def test_a_folder_is_a_model_like_any_other(folder: Path, exported: Callable[..., Path], tmp_path: Path) -> None:
-    there = exported()
-    assert is_onnx(there)
-    writer, before = load_writer(str(there), device="cpu", threads=1), load_writer(str(folder), device="cpu", threads=1)
+    written = exported()
+    assert is_onnx(written)
+    writer, before = load_writer(str(written), device="cpu", threads=1), load_writer(str(folder), device="cpu", threads=1)
     assert isinstance(writer.model, OnnxModel)
     assert (writer.finetuned, writer.model.precision) == (True, "fp32")
     search = Search(beam=3, max_length=8, n_best=2)
@@ -173,15 +173,15 @@ def test_a_folder_is_a_model_like_any_other(folder: Path, exported: Callable[...
         assert [each.text for each in ours] == [each.text for each in theirs]
     row = {"code_tokens": ["def", "a", "end"], "docstring_tokens": ["Returns", "the", "area"]}
     (tmp_path / "valid.jsonl").write_text(json.dumps(row) + "\n")
-    asked = Evaluation(beam=2, max_length=8)
-    ours, theirs = (evaluate_model(str(each), str(tmp_path), asked, device="cpu", threads=1) for each in (there, folder))
+    settings = Evaluation(beam=2, max_length=8)
+    ours, theirs = (evaluate_model(str(each), str(tmp_path), settings, device="cpu", threads=1) for each in (written, folder))
     assert (ours.predictions, ours.scores) == (theirs.predictions, theirs.scores)
     with pytest.raises(ModelError, match="encoder cannot be taken out"):
-        evaluate_model(str(there), str(tmp_path), asked, device="cpu", threads=1, encoder_off=True)
+        evaluate_model(str(written), str(tmp_path), settings, device="cpu", threads=1, encoder_off=True)
     with pytest.raises(ModelError, match="cannot be trained, pruned or quantized"):
-        load_model(there)
+        load_model(written)
     with pytest.raises(ModelError, match="exists"):
-        export_onnx(folder, there)
+        export_onnx(folder, written)
 
 
 def test_the_playground_keeps_it_and_quantizes_it_no_further(exported: Callable[..., Path]) -> None:

@@ -39,8 +39,8 @@ def outputs(model: CodeToText) -> Tensor:
         return model.target_logits(SOURCES, TARGETS)[0].float()
 
 
-def error(found: Tensor, wanted: Tensor) -> float:
-    return float((found - wanted).norm() / wanted.norm())
+def error(values: Tensor, exact: Tensor) -> float:
+    return float((values - exact).norm() / exact.norm())
 
 
 def test_every_method_has_a_function() -> None:
@@ -81,8 +81,8 @@ def test_dynamic_int8_is_seven_bits_a_tensor() -> None:
     zero = round(-low / scale)
     seen = (((x / scale).round() + zero).clamp(0, 127) - zero) * scale
     step = weight.weight.abs().max() / 127.5
-    wanted = F.linear(seen, (weight.weight / step).round().clamp(-128, 127) * step, weight.bias)
-    assert torch.allclose(layer(x), wanted, atol=1e-5)
+    expected = F.linear(seen, (weight.weight / step).round().clamp(-128, 127) * step, weight.bias)
+    assert torch.allclose(layer(x), expected, atol=1e-5)
 
 
 def test_w8a8_rounds_each_token_on_its_own() -> None:
@@ -90,8 +90,8 @@ def test_w8a8_rounds_each_token_on_its_own() -> None:
     x = torch.randn(2, 3, 32, generator=torch.Generator().manual_seed(1)) * torch.tensor([1.0, 10.0, 100.0])[:, None]
     step = x.abs().amax(-1, keepdim=True) / 127.5
     linear = small_model().decoder.layers[0].linear1
-    wanted = F.linear((x * (1 / step)).round().clamp(-128, 127) * step, rounded_rows(linear.weight), linear.bias)
-    assert torch.allclose(layer(x), wanted, rtol=1e-4, atol=1e-4)
+    expected = F.linear((x * (1 / step)).round().clamp(-128, 127) * step, rounded_rows(linear.weight), linear.bias)
+    assert torch.allclose(layer(x), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -169,9 +169,9 @@ def test_dynamic_int8_depends_on_what_is_computed_together() -> None:
 
 @pytest.mark.parametrize("method", HERE)
 def test_all_decode(method: str) -> None:
-    found = beam_search(quantize(small_model(), method), LISTS, beam=3, max_length=8)
-    assert len(found) == 3
-    assert all(-1e4 < best.score < 0 for (best,) in found)
+    results = beam_search(quantize(small_model(), method), LISTS, beam=3, max_length=8)
+    assert len(results) == 3
+    assert all(-1e4 < best.score < 0 for (best,) in results)
 
 
 # --- sizes and shares

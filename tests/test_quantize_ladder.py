@@ -102,22 +102,22 @@ def test_an_outlier_costs_one_range_for_all_but_not_a_range_for_each_token() -> 
 
 def test_layer_errors_are_norms_over_real_tokens() -> None:
     model, other = small_model(), quantize(small_model(), "int8-weight")
-    found = layer_errors(model, other, [(SOURCES, TARGETS)])
-    assert list(found) == ["embeddings", "encoder 0", "encoder 1", "decoder 0", "decoder 1", "logits"]
+    errors = layer_errors(model, other, [(SOURCES, TARGETS)])
+    assert list(errors) == ["embeddings", "encoder 0", "encoder 1", "decoder 0", "decoder 1", "logits"]
     right, wrong = states(model, (SOURCES, TARGETS)), states(other, (SOURCES, TARGETS))
     assert right["encoder 0"].shape[0] == int((SOURCES != 1).sum())
-    assert found["decoder 1"] == pytest.approx(
+    assert errors["decoder 1"] == pytest.approx(
         float((wrong["decoder 1"] - right["decoder 1"]).norm() / right["decoder 1"].norm())
     )
-    assert found["embeddings"] == 0
+    assert errors["embeddings"] == 0
 
 
 def test_spreads_count_what_a_layer_is_given() -> None:
     model = small_model()
     first = next(spread for spread in spreads(model, (SOURCES, TARGETS)) if spread.layer.endswith("layer.0.attention.self.query"))
-    given = states(model, (SOURCES, TARGETS))["embeddings"]
-    assert first.largest == pytest.approx(float(given.abs().max()))
-    assert first.median == pytest.approx(float(given.abs().median()))
+    inputs = states(model, (SOURCES, TARGETS))["embeddings"]
+    assert first.largest == pytest.approx(float(inputs.abs().max()))
+    assert first.median == pytest.approx(float(inputs.abs().median()))
     assert first.token_error < first.activation_error
 
 
@@ -128,16 +128,16 @@ def test_spreads_count_what_a_layer_is_given() -> None:
 def test_the_ladder_from_command_to_page(run_cli: Callable[..., Result], folder: Path, tmp_path: Path) -> None:
     arguments = ["quantize", str(folder), "--data", DATA, "--rows", "3", "--beam", "2", "--max-length", "6", "--threads", "1"]
     methods = "fp16,dynamic-int8,int8-weight,int8-w8a8,llm-int8"
-    asked = ["--repeats", "1", "--explain", "--split", "valid", "--split", "test", "-o", "ladder.json", "--methods", methods]
-    result = run_cli(*arguments, *asked, "--device", "cpu")
+    options = ["--repeats", "1", "--explain", "--split", "valid", "--split", "test", "-o", "ladder.json", "--methods", methods]
+    result = run_cli(*arguments, *options, "--device", "cpu")
     assert result.code == 0, result.err
     text = (tmp_path / "ladder.json").read_text()
     assert str(tmp_path) not in text
     assert str(ROOT) not in text
-    found = read_ladder(tmp_path / "ladder.json")
-    assert [method.method for method in found.methods] == ["fp32", *methods.split(",")]
-    assert found.rows == {"valid": 3, "test": 3}
-    for method in found.methods:
+    ladder = read_ladder(tmp_path / "ladder.json")
+    assert [method.method for method in ladder.methods] == ["fp32", *methods.split(",")]
+    assert ladder.rows == {"valid": 3, "test": 3}
+    for method in ladder.methods:
         if method.unavailable:
             assert method.method == "llm-int8"
             continue
@@ -152,13 +152,13 @@ def test_the_ladder_from_command_to_page(run_cli: Callable[..., Result], folder:
             assert gap.low <= gap.value <= gap.high
     if importlib.util.find_spec("bitsandbytes") is None:
         assert "llm-int8: not installed: pip install 'codeprune-tui[bitsandbytes]'" in result.out
-    assert found.explanation is not None
-    assert [ablation.name for ablation in found.explanation.ablations] == list(ABLATIONS)
-    assert result.out.strip() == quantization.tables(found).strip()
-    page = docs_script().page(found, "ladder.json")
+    assert ladder.explanation is not None
+    assert [ablation.name for ablation in ladder.explanation.ablations] == list(ABLATIONS)
+    assert result.out.strip() == quantization.tables(ladder).strip()
+    page = docs_script().page(ladder, "ladder.json")
     assert "## Why dynamic INT8 loses what it loses" in page
     assert "| int8-weight |" in page
-    assert found.command in page
+    assert ladder.command in page
 
 
 def docs_script() -> ModuleType:
@@ -220,20 +220,19 @@ def test_evaluate_stops_at_a_broken_row_or_counts_it(folder: Path, run_cli: Call
     assert "Rows left out as broken: 1\n" in skipped.err
 
 
-
 def test_comment_divides_scores_by_length_where_that_is_asked_for(
     run_cli: Callable[..., Result], folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "a.rb").write_text("def size\n  @items.length\nend\n", encoding="utf-8")
     model, (method,) = load_model(folder), methods("def size\n  @items.length\nend\n")
-    found = {}
+    lengths = {}
     for penalty in (0.0, 5.0):
         options = ("--model", str(folder), "--beam", "4", "--max-length", "12", "--length-penalty", str(penalty), "--json")
         facts = json.loads(run_cli("comment", "a.rb", *options, "--device", "cpu", "--threads", "1").out)
         (best, *_), *_ = write_comments(Writer(model, load_reader(folder)), [method], Search(4, 12, length_penalty=penalty))
         assert (facts["length_penalty"], facts["methods"][0]["comment"]) == (penalty, best.text)
-        found[penalty] = best.tokens
-    assert found[5.0] >= found[0.0]
+        lengths[penalty] = best.tokens
+    assert lengths[5.0] >= lengths[0.0]
 
 
 def test_refusals(run_cli: Callable[..., Result], folder: Path, tmp_path: Path) -> None:

@@ -102,11 +102,11 @@ def test_a_key_that_a_later_version_adds_leaves_digests_alone() -> None:
     class Later(Recipe):
         training: LaterTraining = LaterTraining()
 
-    asked = {"training": {"preset": "paper", "steps": 7}, "pruning": {"rounds": 2}}
-    assert recipe_hash(Later.model_validate(asked)) == recipe_hash(Recipe.model_validate(asked))
+    tables = {"training": {"preset": "paper", "steps": 7}, "pruning": {"rounds": 2}}
+    assert recipe_hash(Later.model_validate(tables)) == recipe_hash(Recipe.model_validate(tables))
     assert recipe_hash(Later()) == recipe_hash(Recipe())
-    asked["training"]["new_key"] = 1
-    assert recipe_hash(Later.model_validate(asked)) != recipe_hash(Later())
+    tables["training"]["new_key"] = 1
+    assert recipe_hash(Later.model_validate(tables)) != recipe_hash(Later())
 
 
 def test_equal_recipes_have_equal_digests() -> None:
@@ -257,11 +257,11 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 def test_a_form_may_give_numbers_as_text() -> None:
-    given = {"training": {"steps": "5", "learning_rate": "1e-3"}, "architecture": {"split_identifiers": "false"}}
-    recipe = build_recipe(given)
+    texts = {"training": {"steps": "5", "learning_rate": "1e-3"}, "architecture": {"split_identifiers": "false"}}
+    recipe = build_recipe(texts)
     assert (recipe.training.steps, recipe.training.learning_rate, recipe.architecture.split_identifiers) == (5, 1e-3, False)
     with pytest.raises(RecipeError, match=r"(?m)^recipe: training\.steps = '5' is not allowed; steps must be a whole number"):
-        build_recipe(given, strict=True)
+        build_recipe(texts, strict=True)
 
 
 @pytest.mark.parametrize("text", ["[training", "a = ", "a = " + "[" * 100_000, "x = 1\nx = 2"])
@@ -375,12 +375,12 @@ def test_one_shot_takes_all_in_the_first_round() -> None:
 @given(st.sampled_from(["linear", "geometric", "one-shot"]), st.integers(0, 200), st.floats(0.001, 1))
 def test_sparsity_never_falls_and_ends_where_it_should(schedule: str, rounds: int, final: float) -> None:
     assume(schedule != "geometric" or final < 1)  # refused, see above
-    found = shares(schedule, rounds, final)
-    assert len(found) == rounds + 1
-    assert found[0] == 0.0
-    assert all(0 <= early <= late <= 1 for early, late in itertools.pairwise(found))
+    sparsities = shares(schedule, rounds, final)
+    assert len(sparsities) == rounds + 1
+    assert sparsities[0] == 0.0
+    assert all(0 <= early <= late <= 1 for early, late in itertools.pairwise(sparsities))
     if rounds:
-        assert found[-1] == pytest.approx(final, abs=1e-12)
+        assert sparsities[-1] == pytest.approx(final, abs=1e-12)
 
 
 @pytest.mark.parametrize(

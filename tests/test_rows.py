@@ -276,10 +276,10 @@ def test_a_ruby_folder_without_comments_is_empty(tmp_path: Path) -> None:
 
 def hub(monkeypatch: pytest.MonkeyPatch, answer: object) -> list[tuple[object, ...]]:
     """Put a `datasets` in place that answers (or raises) `answer`; gives the list of what it was asked."""
-    asked: list[tuple[object, ...]] = []
+    requests: list[tuple[object, ...]] = []
 
     def load_dataset(name: str, config: str, split: str) -> object:
-        asked.append((name, config, split))
+        requests.append((name, config, split))
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -289,13 +289,13 @@ def hub(monkeypatch: pytest.MonkeyPatch, answer: object) -> list[tuple[object, .
     module.exceptions = SimpleNamespace(DatasetsError=LookupError)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", module)
     monkeypatch.setattr("core.text.rows.why_unreachable", lambda: "")
-    return asked
+    return requests
 
 
 def test_the_hub_is_asked_for_a_name_with_owner(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = hub(monkeypatch, [GOOD, GOOD])
+    requests = hub(monkeypatch, [GOOD, GOOD])
     rows = load_rows("google/code_x_glue_ct_code_to_text", "valid")
-    assert asked == [("google/code_x_glue_ct_code_to_text", "ruby", "validation")]
+    assert requests == [("google/code_x_glue_ct_code_to_text", "ruby", "validation")]
     assert [row.source for row in rows.rows] == ["def b end"] * 2
 
 

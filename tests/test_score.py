@@ -41,24 +41,24 @@ def test_the_reference_evaluators_scores_on_its_own_format(tmp_path: Path) -> No
     assert len(cases) > 100
     predictions = write(tmp_path / "1.output", *(f"{case['id']}\t{case['prediction']}" for case in cases))
     gold = write(tmp_path / "1.gold", *(f"{case['id']}\t{text}" for case in cases for text in case["references"]))
-    found = score_comments([read_comments(predictions)], read_gold(gold))
-    assert found.is_whole
-    assert found.files[0].scores.bleu == pytest.approx(sum(case["sentence_bleu"] for case in cases) / len(cases), abs=1e-9)
-    assert found.files[0].tally.sentences.tolist() == pytest.approx([case["sentence_bleu"] for case in cases], abs=1e-9)
-    assert "with several references" in report.text(found)
+    scoring = score_comments([read_comments(predictions)], read_gold(gold))
+    assert scoring.is_whole
+    assert scoring.files[0].scores.bleu == pytest.approx(sum(case["sentence_bleu"] for case in cases) / len(cases), abs=1e-9)
+    assert scoring.files[0].tally.sentences.tolist() == pytest.approx([case["sentence_bleu"] for case in cases], abs=1e-9)
+    assert "with several references" in report.text(scoring)
 
 
 def test_each_trap_of_the_reference_evaluator_is_named(tmp_path: Path) -> None:
     predictions = write(
         tmp_path / "mine", "0\tgarbage", "0\treturns the first user .", "2", "9\tunknown", "3\tsays hello\tto the user ."
     )
-    found = score_comments([read_comments(predictions)], read_gold(numbered(tmp_path / "gold", GOLD)))
-    (one,) = found.files
+    scoring = score_comments([read_comments(predictions)], read_gold(numbered(tmp_path / "gold", GOLD)))
+    (one,) = scoring.files
     # Of two lines the last counts, what follows a second tab does not, a line of one word is an id with an empty comment.
-    wanted = corpus_bleu(["returns the first user .", "", "says hello"], [[GOLD[0]], [GOLD[2]], [GOLD[3]]])
-    assert one.tally.sentences.tolist() == list(wanted.sentences)
+    expected = corpus_bleu(["returns the first user .", "", "says hello"], [[GOLD[0]], [GOLD[2]], [GOLD[3]]])
+    assert one.tally.sentences.tolist() == list(expected.sentences)
     assert (one.missing, one.unknown, one.comments.doubled, one.comments.empty) == (("1",), ("9",), ("0",), ("2",))
-    lines = report.text(found).splitlines()
+    lines = report.text(scoring).splitlines()
     heading = next(place for place, line in enumerate(lines) if "chrF" in line and "corpus BLEU" in line)
     above = "\n".join(lines[:heading])
     for words in (
@@ -77,10 +77,10 @@ def test_rows_that_both_sides_lack_show_where_it_is_said_how_many_there_are(tmp_
     silent = report.text(score_comments([read_comments(mine)], read_gold(gold)))
     assert "2 rows" in silent
     assert "NOT ALL ROWS" not in silent
-    told = report.text(score_comments([read_comments(mine)], read_gold(gold), expected=4))
-    assert "2 rows, but 4 expected: 2 too few" in told
-    assert "NOT ALL ROWS" in told
-    assert f"{mine} (2 of 4 rows)" in told
+    text = report.text(score_comments([read_comments(mine)], read_gold(gold), expected=4))
+    assert "2 rows, but 4 expected: 2 too few" in text
+    assert "NOT ALL ROWS" in text
+    assert f"{mine} (2 of 4 rows)" in text
 
 
 def test_every_form_gives_the_same_scores(tmp_path: Path) -> None:
@@ -108,23 +108,23 @@ def test_every_form_gives_the_same_scores(tmp_path: Path) -> None:
         (read_comments(plain, by_line=True), read_gold(gold_plain, by_line=True)),
         (read_comments(other, field="said", by_line=True), read_gold(gold_plain, by_line=True)),
     ]
-    found = [score_comments([mine], gold) for mine, gold in pairs]
-    assert all(each.is_whole and each.files[0].scores == found[0].files[0].scores for each in found)
-    wanted = floors(GOLD, [f"A.name_{place}" for place in range(4)])
-    assert [each.floors for each in found] == [None, wanted, wanted, wanted, None, None]
+    scorings = [score_comments([mine], gold) for mine, gold in pairs]
+    assert all(each.is_whole and each.files[0].scores == scorings[0].files[0].scores for each in scorings)
+    expected = floors(GOLD, [f"A.name_{place}" for place in range(4)])
+    assert [each.floors for each in scorings] == [None, expected, expected, expected, None, None]
 
 
 def test_several_files_are_compared_on_the_rows_that_both_have(tmp_path: Path) -> None:
     first = read_comments(numbered(tmp_path / "a", GOLD))
     second = read_comments(numbered(tmp_path / "b", {3: "no", 1: GOLD[1], 0: "x"}))
-    found = score_comments([first, second], read_gold(numbered(tmp_path / "gold", GOLD)))
-    (pair,) = found.compared
+    scoring = score_comments([first, second], read_gold(numbered(tmp_path / "gold", GOLD)))
+    (pair,) = scoring.compared
     assert (pair.rows, pair.same) == (3, 1)
-    scored = {row: place for place, row in enumerate(found.files[1].rows)}
-    lost = [100 - found.files[1].tally.sentences[scored[row]] for row in ("0", "1", "3")]
+    scored = {row: place for place, row in enumerate(scoring.files[1].rows)}
+    lost = [100 - scoring.files[1].tally.sentences[scored[row]] for row in ("0", "1", "3")]
     assert pair.differences["bleu"].value == pytest.approx(sum(lost) / 3, abs=1e-6)
-    assert "less" in report.text(found)
-    assert "chrF" in report.text(found)
+    assert "less" in report.text(scoring)
+    assert "chrF" in report.text(scoring)
 
 
 def test_files_without_ids_are_refused_unless_asked_for(tmp_path: Path) -> None:
@@ -197,12 +197,12 @@ def test_an_embedder_adds_the_cosine_of_meanings(embedder: Path, tmp_path: Path)
     first, second = numbered(tmp_path / "a", GOLD), numbered(tmp_path / "b", GOLD[::-1])
     names = {str(place): f"A.name_{place}" for place in range(4)}
     gold = read_gold(numbered(tmp_path / "gold", GOLD))
-    found = score_comments([read_comments(first), read_comments(second)], gold, names=names, embedder=model)
-    assert found.files[0].intervals["semantic"].value == pytest.approx(100, abs=1e-3)
-    assert found.compared[0].differences["semantic"].value > 0
-    assert set(found.semantic_floors) == {"name", "constant"}
-    assert "semantic" in report.text(found)
-    facts = report.json_facts(found)
+    scoring = score_comments([read_comments(first), read_comments(second)], gold, names=names, embedder=model)
+    assert scoring.files[0].intervals["semantic"].value == pytest.approx(100, abs=1e-3)
+    assert scoring.compared[0].differences["semantic"].value > 0
+    assert set(scoring.semantic_floors) == {"name", "constant"}
+    assert "semantic" in report.text(scoring)
+    facts = report.json_facts(scoring)
     assert str(facts["signatures"]).count("sentence-transformers|cosine") == 1
     with pytest.raises(ModelError, match=r"no modules\.json"):
         Embedder(tmp_path)

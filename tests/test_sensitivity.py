@@ -39,9 +39,9 @@ FIRST = ("--data", DATA, "--rows", "4", "--beam", "2", "--max-length", "6", "--t
 
 @pytest.fixture
 def ground(folder: Path) -> Ground:
-    asked = Evaluation(rows=5, beam=2, max_length=8, batch_size=2)
-    model, reader, encoded = load_for_evaluation(str(folder), DATA, asked, device="cpu", threads=1)
-    return Ground(model, reader, encoded, asked, floors_of(encoded.rows), {})
+    settings = Evaluation(rows=5, beam=2, max_length=8, batch_size=2)
+    model, reader, encoded = load_for_evaluation(str(folder), DATA, settings, device="cpu", threads=1)
+    return Ground(model, reader, encoded, settings, floors_of(encoded.rows), {})
 
 
 def beginning(ground: Ground, **other: object) -> Sensitivity:
@@ -64,7 +64,7 @@ def test_every_weight_is_put_back_bit_by_bit_whatever_happens(ground: Ground, mo
     measure_cells(ground, known, wishes, 0)
     assert all(torch.equal(weight, before[name]) for name, weight in weights(ground).items())
 
-    def interrupted(*given: object) -> None:
+    def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(engine, "_evaluate", interrupted)
@@ -110,8 +110,8 @@ def test_a_loss_is_the_paired_bootstrap_of_both_sets_of_comments(ground: Ground)
     (cell,) = measure_cells(ground, known, [wish], 0).cells
     with pruned(ground.model, masks_of(ground, wish, 0)):
         after = measure_before(ground, lambda done: None)
-    wanted = paired_bootstrap(known.before.texts, after.texts, [row.target for row in ground.encoded.rows])
-    assert cell.loss == wanted
+    expected = paired_bootstrap(known.before.texts, after.texts, [row.target for row in ground.encoded.rows])
+    assert cell.loss == expected
     assert (cell.scores, cell.mean_tokens, cell.ended) == (after.scores, after.mean_tokens, after.ended)
     assert after.texts != known.before.texts
     nothing = measure_cells(ground, known, [Wish("magnitude", "global", "encoder", 0.5, "encoder.pooler.dense.weight")], 0)
@@ -129,12 +129,12 @@ def test_broken_off_and_gone_on_with_is_the_same_and_measures_nothing_twice(
     kept: list[Sensitivity] = []
     real, calls = engine._evaluate, 0
 
-    def evaluate(*given: object) -> object:
+    def evaluate(*arguments: object) -> object:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
-        return real(*given)  # type: ignore[arg-type]
+        return real(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(engine, "_evaluate", evaluate)
     with pytest.raises(KeyboardInterrupt):
@@ -147,18 +147,18 @@ def test_broken_off_and_gone_on_with_is_the_same_and_measures_nothing_twice(
 
 
 def test_a_file_says_what_it_is_about_and_takes_nothing_else(ground: Ground, tmp_path: Path) -> None:
-    found, path = (
+    measured, path = (
         measure_cells(ground, beginning(ground), by_matrix(ground.model, ["magnitude"], "global", "all", 0.5), 0),
         tmp_path / NAME,
     )
-    write_sensitivity(found, path)
-    assert read_sensitivity(path) == found
+    write_sensitivity(measured, path)
+    assert read_sensitivity(path) == measured
     assert json.loads(path.read_text())["schema"] == 1
-    check_fits(found, "abc", {"rows": 5}, path)
+    check_fits(measured, "abc", {"rows": 5}, path)
     with pytest.raises(DataError, match="about a model with other weights"):
-        check_fits(found, "abd", {"rows": 5}, path)
+        check_fits(measured, "abd", {"rows": 5}, path)
     with pytest.raises(DataError, match="measured in another way: rows 5, now 6; beam None, now 2"):
-        check_fits(found, "abc", {"rows": 6, "beam": 2}, path)
+        check_fits(measured, "abc", {"rows": 6, "beam": 2}, path)
     for text in ("{", "[]", json.dumps({**json.loads(path.read_text()), "schema": 2}), json.dumps({"kind": "x"})):
         path.write_text(text)
         with pytest.raises(DataError, match="cannot be read as a file of one-shot sensitivity"):
@@ -166,16 +166,16 @@ def test_a_file_says_what_it_is_about_and_takes_nothing_else(ground: Ground, tmp
 
 
 def test_the_fullest_group_of_matrices_is_shown(ground: Ground) -> None:
-    found = beginning(ground)
+    measured = beginning(ground)
     wishes = [
         *by_matrix(ground.model, ["random", "magnitude"], "global", "encoder", 0.5),
         Wish("magnitude", "global", "encoder", 0.3, QUERY),
     ]
     cells = tuple(Cell({}, 1.0, 1.0, 0.0, {}, wish) for wish in wishes)
-    shown_cells = replace(found, cells=cells).by_matrix()
+    shown_cells = replace(measured, cells=cells).by_matrix()
     assert {(cell.wish.criterion, cell.wish.sparsity) for cell in shown_cells.values() if cell.wish} == {("magnitude", 0.5)}
     assert len(shown_cells) == 13
-    assert found.by_matrix() == {}
+    assert measured.by_matrix() == {}
 
 
 def test_a_quantized_model_is_refused() -> None:
@@ -207,9 +207,9 @@ def test_the_command_prints_and_keeps(run_cli: Callable[..., Result], folder: Pa
     ):
         assert text in result.out
     assert result.out.count("magnitude, global, encoder") == 2
-    found = read_sensitivity(folder / NAME)  # beside the weights
-    assert [cell.wish for cell in found.cells] == by_sparsity(["magnitude"], "global", "encoder", [0.5, 0.9])
-    assert found.encoder_off is not None
+    measured = read_sensitivity(folder / NAME)  # beside the weights
+    assert [cell.wish for cell in measured.cells] == by_sparsity(["magnitude"], "global", "encoder", [0.5, 0.9])
+    assert measured.encoder_off is not None
     assert str(folder.parent) not in (folder / NAME).read_text()
     stamp = (folder / NAME).read_bytes()
     again = run_cli("sensitivity", str(folder), *FIRST, "--sparsities", "50,90", "--criteria", "magnitude", "--csv")
@@ -218,12 +218,12 @@ def test_the_command_prints_and_keeps(run_cli: Callable[..., Result], folder: Pa
     lines = list(csv.DictReader(io.StringIO(again.out)))
     assert [line["what"] for line in lines] == ["as it is", "encoder off", "floor: constant", "floor: name", "pruned", "pruned"]
     assert float(lines[4]["sparsity"]) == 0.5
-    assert float(lines[4]["chrf_lost"]) == pytest.approx(found.cells[0].loss["chrf"].value)
+    assert float(lines[4]["chrf_lost"]) == pytest.approx(measured.cells[0].loss["chrf"].value)
     matrices = run_cli("sensitivity", str(folder), *FIRST, "--by", "matrix", "--sparsity", "40", "--json")
-    told = json.loads(matrices.out)
-    assert len(told["cells"]) == 2 + 13
-    assert {cell["wish"]["sparsity"] for cell in told["cells"][2:]} == {0.4}
-    assert all(cell["pruned"] == round(0.4 * cell["total"]) for cell in told["cells"][2:])
+    printed = json.loads(matrices.out)
+    assert len(printed["cells"]) == 2 + 13
+    assert {cell["wish"]["sparsity"] for cell in printed["cells"][2:]} == {0.4}
+    assert all(cell["pruned"] == round(0.4 * cell["total"]) for cell in printed["cells"][2:])
 
 
 def test_ctrl_c_keeps_what_was_measured(
@@ -231,12 +231,12 @@ def test_ctrl_c_keeps_what_was_measured(
 ) -> None:
     real, calls = engine._evaluate, 0
 
-    def evaluate(*given: object) -> object:
+    def evaluate(*arguments: object) -> object:
         nonlocal calls
         calls += 1
         if calls == 4:  # the model as it is, with its encoder off, one cell
             raise KeyboardInterrupt
-        return real(*given)  # type: ignore[arg-type]
+        return real(*arguments)  # type: ignore[arg-type]
 
     arguments = ("sensitivity", str(folder), *FIRST, "--sparsities", "50,90", "-o", "kept.json")
     monkeypatch.setattr(engine, "_evaluate", evaluate)
@@ -293,25 +293,25 @@ def measured_run(tmp_path: Path, ground: Ground) -> tuple[RunPaths, Sensitivity]
     return paths, beginning(ground, weights_sha256=digest, cells=(a_cell(QUERY, 1.25, 0.5),))
 
 
-def with_weights(found: Sensitivity, content: bytes) -> Sensitivity:
-    return replace(found, weights_sha256=hashlib.sha256(content).hexdigest())
+def with_weights(measured: Sensitivity, content: bytes) -> Sensitivity:
+    return replace(measured, weights_sha256=hashlib.sha256(content).hexdigest())
 
 
 def test_a_file_belongs_to_the_run_whose_model_it_is_about(
     tmp_path: Path, ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    paths, found = measured_run(tmp_path, ground)
+    paths, measured = measured_run(tmp_path, ground)
     assert find(paths, 2).cells == {}
-    write_sensitivity(found, paths.root / NAME)  # of some other model
+    write_sensitivity(measured, paths.root / NAME)  # of some other model
     assert find(paths, 2).cells == {}
-    write_sensitivity(with_weights(found, b"dense"), paths.root / NAME)
+    write_sensitivity(with_weights(measured, b"dense"), paths.root / NAME)
     assert (find(paths, 2).of, list(find(paths, 2).cells)) == ("round 0", [QUERY])
-    write_sensitivity(with_weights(found, b"pruned"), paths.round(1) / NAME)
+    write_sensitivity(with_weights(measured, b"pruned"), paths.round(1) / NAME)
     assert [find(paths, number).of for number in (0, 1, 2)] == ["round 0", "round 1", "round 0"]
     (paths.round(1) / NAME).write_text("damaged")
     assert find(paths, 1).of == "round 0"
-    write_sensitivity(found, paths.round(0) / NAME)
+    write_sensitivity(measured, paths.round(0) / NAME)
     (paths.root / NAME).unlink()
     assert find(paths, 0).cells == {}
     (paths.round(0) / "model.safetensors").unlink()  # to make room: its place is all that is left
@@ -337,7 +337,7 @@ async def test_layers_shows_what_a_matrix_costs_or_how_to_measure_it(
     tmp_path: Path, ground: Ground, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    paths, found = measured_run(tmp_path, ground)
+    paths, measured = measured_run(tmp_path, ground)
     async with opened(tmp_path / "runs", size) as (app, pilot):
         app.open_run(paths)
         await pilot.press("3")
@@ -345,7 +345,7 @@ async def test_layers_shows_what_a_matrix_costs_or_how_to_measure_it(
         await pilot.press("v", "v", "v", "v")
         await until_shown(app, "codeprune-tui sensitivity runs/run/rounds/00 --by matrix")
         assert "The cost of each matrix was not measured" in shown(app)
-        write_sensitivity(with_weights(found, b"dense"), paths.round(0) / NAME)
+        write_sensitivity(with_weights(measured, b"dense"), paths.round(0) / NAME)
         await until_shown(app, "chrF lost ×10 when 50 % of a matrix are pruned (magnitude), round 0")  # it comes by itself
         assert "12.5" in shown(app)
         assert "+1.25 (+0.50 to +2.00), clearly" in shown(app)
@@ -379,9 +379,9 @@ def test_sparsegpt_is_scored_with_its_updated_weights(ground: Ground, monkeypatc
     ground, seen = calibrated(ground), []
     real = engine._evaluate
 
-    def evaluate(*given: object) -> object:
+    def evaluate(*arguments: object) -> object:
         seen.append(weights(ground))
-        return real(*given)  # type: ignore[arg-type]
+        return real(*arguments)  # type: ignore[arg-type]
 
     known = beginning(ground)
     monkeypatch.setattr(engine, "_evaluate", evaluate)
@@ -406,8 +406,8 @@ def test_the_command_takes_every_criterion(run_cli: Callable[..., Result], folde
     options = ("--sparsities", "50", "--criteria", "wanda,sparsegpt", "--calibration-rows", "3")
     result = run_cli("sensitivity", str(folder), *FIRST, *options)
     assert result.code == 0, result.err
-    found = read_sensitivity(folder / NAME)
-    assert [(cell.wish.criterion, cell.wish.calibration_rows) for cell in found.cells if cell.wish] == [
+    measured = read_sensitivity(folder / NAME)
+    assert [(cell.wish.criterion, cell.wish.calibration_rows) for cell in measured.cells if cell.wish] == [
         ("wanda", 3),
         ("sparsegpt", 3),
     ]

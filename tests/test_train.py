@@ -175,20 +175,20 @@ def rates(training: Training, rounds: int) -> list[float]:
 
 
 def test_the_sane_rate_rises_and_falls_inside_a_round() -> None:
-    found = rates(Training(steps=100, learning_rate=1.0, warmup="round"), 10)
-    assert found[0] == 0
-    assert found[5] == pytest.approx(0.5)
-    assert found[10] == 1.0 == max(found)
-    assert found[55] == pytest.approx(0.5)
-    assert found[99] == pytest.approx(1 / 90)
+    curve = rates(Training(steps=100, learning_rate=1.0, warmup="round"), 10)
+    assert curve[0] == 0
+    assert curve[5] == pytest.approx(0.5)
+    assert curve[10] == 1.0 == max(curve)
+    assert curve[55] == pytest.approx(0.5)
+    assert curve[99] == pytest.approx(1 / 90)
 
 
 def test_the_papers_rate_only_ever_rises_inside_a_round() -> None:
-    found = rates(Training(preset="paper", steps=3116), 10)
-    assert found == sorted(found)
-    assert found[0] == 0
-    assert found[-1] == pytest.approx(5e-5, rel=1e-3)
-    assert found[1558] == pytest.approx(2.5e-5)
+    curve = rates(Training(preset="paper", steps=3116), 10)
+    assert curve == sorted(curve)
+    assert curve[0] == 0
+    assert curve[-1] == pytest.approx(5e-5, rel=1e-3)
+    assert curve[1558] == pytest.approx(2.5e-5)
 
 
 def test_the_papers_settings() -> None:
