@@ -27,7 +27,7 @@ CAUSES: dict[int, tuple[str, str]] = {
     errno.ENOMEM: ("There is no memory left.", "Make room in it"),
     errno.ESTALE: ("The server of {path} has lost it.", "Mount its disk again"),
 }
-"""Number of an error -> what happened, and the beginning of what to do."""
+"""Number of an error -> its cause, and the beginning of its fix."""
 
 
 def system_error(error: Exception, path: Path) -> OSError | None:

@@ -28,8 +28,8 @@ from .run.exchange import (
     Comment,
     Commented,
     Done,
-    Found,
     Line,
+    ListedMethod,
     Load,
     Loaded,
     Loading,
@@ -162,7 +162,9 @@ class Texts:
         self._say(
             MethodsFound(
                 id=request.id,
-                methods=[Found(one.qualified, one.line, one.code[:MOST_CODE], first_paragraph(one.comment)) for one in shown],
+                methods=[
+                    ListedMethod(one.qualified, one.line, one.code[:MOST_CODE], first_paragraph(one.comment)) for one in shown
+                ],
                 total=len(parsed.methods),
                 warnings=[str(warning) for warning in parsed.warnings[:MOST_WARNINGS]],
                 unread=len(request.source) - len(source) + request.cut,

@@ -204,7 +204,7 @@ class Pruning(Section):
     """Empty for single weights; n:m keeps n of every m neighbours in a row, such as 2:4; blocks of rows x columns go as a whole,
     such as 4x4."""
     calibration_rows: int = Field(default=128, ge=1, le=100_000)
-    """Training rows that criteria look at which look at data, drawn once for a run."""
+    """Training rows that criteria of data look at, drawn once for a run."""
     prunable: PrunablePreset = "encoder"
     """Which matrices may be pruned; "encoder" is the paper's list, the pooler included."""
     unit: Unit = "weight"

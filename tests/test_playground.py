@@ -27,7 +27,7 @@ from core.run.exchange import (
     Comment,
     Commented,
     Done,
-    Found,
+    ListedMethod,
     Load,
     Loaded,
     Loading,
@@ -370,7 +370,7 @@ def test_a_text_with_more_methods_than_are_listed_is_not_read_to_its_end() -> No
         Load(id=2, model="m"),
         Comment(id=3, reading=1, method=0, models=[Variant("m", "int8-weight"), Variant("m")]),
         Abilities(id=4),
-        MethodsFound(id=1, methods=[Found("A.b", 1, HOSTILE, "x")], total=1, warnings=[], unread=0),
+        MethodsFound(id=1, methods=[ListedMethod("A.b", 1, HOSTILE, "x")], total=1, warnings=[], unread=0),
         Done(id=1),
     ],
 )

@@ -27,7 +27,7 @@ from core.run.events import Pruned, Warned
 from core.run.folder import RunPaths, create_run
 from core.run.journal import JournalWriter
 from core.study.experiments import Material, recipe_of
-from core.study.ladderfile import Gap, Ladder, MethodFound, SplitScores, Timing, write_ladder
+from core.study.ladderfile import Gap, Ladder, QuantizerResult, SplitScores, Timing, write_ladder
 
 HOSTILE = "<script>alert('x')</script> | & `$x_1$` \u202e\x1b[31m"
 REFERENCES = [f"Returns the {noun} of the {thing} ." for noun in ("name", "size", "owner") for thing in ("file", "user", "row")]
@@ -81,15 +81,17 @@ OLD_MEASURES = ("bleu", "corpus_bleu", "chrf")
 def ladder_file(path: Path) -> Path:
     """A ladder as `quantize` writes it: fp16 as good as fp32, dynamic INT8 clearly worse, one method unavailable."""
 
-    def line(method: str, bleu: float, low: float | None = None, high: float = 0.0) -> MethodFound:
+    def line(method: str, bleu: float, low: float | None = None, high: float = 0.0) -> QuantizerResult:
         scores = dict.fromkeys(OLD_MEASURES, bleu)
         gaps = {} if low is None else {measure: Gap((low + high) / 2, low, high) for measure in OLD_MEASURES}
         times, splits = (Timing(1, 10.0, 2.5, 1.0),), {"test": SplitScores(scores, gaps, None, 1.0)}
-        return MethodFound(method, "rounds", disk_bytes=4_000_000, splits=splits, timings=times, layer_errors={"logits": 0.25})
+        return QuantizerResult(
+            method, "rounds", disk_bytes=4_000_000, splits=splits, timings=times, layer_errors={"logits": 0.25}
+        )
 
     lines = (line("fp32", 12.0), line("fp16", 12.0, -0.05, 0.05), line("dynamic-int8", 9.0, -4.0, -2.0))
     floors = {"test": {"name": dict.fromkeys(OLD_MEASURES, 13.0)}}
-    missing = MethodFound("llm-int8", "rounds", unavailable=HOSTILE)
+    missing = QuantizerResult("llm-int8", "rounds", unavailable=HOSTILE)
     write_ladder(Ladder("m", "d", "quantize", {}, "cpu", {}, "", {"test": 9}, floors, {}, (*lines, missing)), path)
     return path
 

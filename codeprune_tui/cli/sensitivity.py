@@ -44,9 +44,7 @@ if TYPE_CHECKING:
 By = Literal["sparsity", "matrix"]
 CalibrationRows = Annotated[
     int,
-    typer.Option(
-        "--calibration-rows", min=1, max=100_000, help="Rows of the training split that criteria look at which look at data."
-    ),
+    typer.Option("--calibration-rows", min=1, max=100_000, help="Rows of the training split that criteria of data look at."),
 ]
 CRITERIA = {"sparsity": "magnitude,random", "matrix": "magnitude"}
 """Criteria that are measured by default."""

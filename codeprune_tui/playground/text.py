@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from core.run.exchange import Found, MethodsFound
+from core.run.exchange import ListedMethod, MethodsFound
 
 from ..views.plain import plain
 from ..views.text import age, count
@@ -24,7 +24,7 @@ def complaints(source_methods: MethodsFound) -> list[str]:
     return [*lines, *source_methods.warnings]
 
 
-def listed(method: Found, wide: bool) -> Content:
+def listed(method: ListedMethod, wide: bool) -> Content:
     """A method in the list."""
     return Content.assemble((f"{method.line:>4} ", "$text-muted"), short(method.qualified, 38 if wide else 20))
 
@@ -49,7 +49,7 @@ def tried(entry: Entry, now: float) -> str:
     return f"{age(entry.time, now):>6}  {short(entry.method, 24)}: {comment}"
 
 
-def own_comment(method: Found | None, empty: bool, read: bool, warnings: Sequence[str]) -> Content:
+def own_comment(method: ListedMethod | None, empty: bool, read: bool, warnings: Sequence[str]) -> Content:
     """The line between the text and the models.
 
     Args:

@@ -7,7 +7,7 @@ from core.regularfile import real
 from core.run.results import MEASURES
 from core.score.interval import Difference
 from core.study.findings import Finding, Outcome, Verdict
-from core.study.ladderfile import Ladder, MethodFound, read_ladder
+from core.study.ladderfile import Ladder, QuantizerResult, read_ladder
 
 ENDING = "-quantization.json"
 SPLITS = ("valid", "test")
@@ -55,7 +55,7 @@ def _finding(method: str, claim: str, rule: str, ladder: Ladder | None, sign: in
     return Finding(f"quantization-{method}", claim, rule, {name: _verdict(base, line, name, sign) for name in MEASURES})
 
 
-def _verdict(base: MethodFound | None, line: MethodFound | None, measure: str, sign: int) -> Verdict:
+def _verdict(base: QuantizerResult | None, line: QuantizerResult | None, measure: str, sign: int) -> Verdict:
     if base is None or line is None:
         return Verdict("not tested", why="There is no quantization ladder with this method.")
     split = next((each for each in SPLITS[::-1] if line.score(each, measure) is not None), SPLITS[-1])

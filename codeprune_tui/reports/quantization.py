@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from core.study.ladderfile import Explanation, Gap, Ladder, MethodFound, SplitScores
+from core.study.ladderfile import Explanation, Gap, Ladder, QuantizerResult, SplitScores
 
 from ..views.plain import plain
 from ..views.text import FLOOR_NAMES, table
@@ -138,6 +138,6 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def missing(line: MethodFound) -> str:
+def missing(line: QuantizerResult) -> str:
     """The reason why a quantizer has no numbers, as an item of a list."""
     return f"- `{line.method}`: {plain(line.unavailable or '')}"

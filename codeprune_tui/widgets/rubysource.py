@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.widgets import OptionList, TextArea
 from textual.widgets.option_list import Option
 
-from core.run.exchange import Found
+from core.run.exchange import ListedMethod
 
 from ..playground.text import listed, short
 from ..views.text import count
@@ -66,7 +66,7 @@ class RubySource(Horizontal):
         self.text = ""
         self.excerpt = False
         """Whether the text is too large for the editor, which then shows one method at a time."""
-        self.methods: list[Found] = []
+        self.methods: list[ListedMethod] = []
         self.at = 0
         """Place of the method that is shown."""
         self._wide = False
@@ -98,7 +98,7 @@ class RubySource(Horizontal):
         return self.is_mounted and bool(self.query(OptionList)) and bool(self.query(RubyEditor))
 
     @property
-    def method(self) -> Found | None:
+    def method(self) -> ListedMethod | None:
         """The method that is shown."""
         return self.methods[self.at] if self.at < len(self.methods) else None
 
@@ -133,7 +133,7 @@ class RubySource(Horizontal):
 
     # Methods
 
-    def show_methods(self, methods: Sequence[Found]) -> None:
+    def show_methods(self, methods: Sequence[ListedMethod]) -> None:
         """Lists the methods of the text."""
         self.methods = list(methods)
         same = [index for index, method in enumerate(self.methods) if method.qualified == self.method_to_show]

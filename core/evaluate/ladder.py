@@ -26,7 +26,7 @@ from ..score.significance import bootstrap, paired_bootstrap
 from ..spec.checkpoint_files import INDEXES
 from ..spec.quantizers import METHODS
 from ..spec.weightheaders import shards
-from ..study.ladderfile import AblationFound, Explanation, Gap, LayerSpread, MethodFound, SplitScores, Timing
+from ..study.ladderfile import AblationResult, Explanation, Gap, LayerSpread, QuantizerResult, SplitScores, Timing
 from .evaluate import evaluate, floors_of
 from .layer_errors import ABLATIONS, Batch, ablated, layer_errors, spreads
 
@@ -75,7 +75,7 @@ def measure(
     settings: LadderSettings,
     texts: Written,
     tell: Tell = lambda line: None,
-) -> list[MethodFound]:
+) -> list[QuantizerResult]:
     """Measures quantizers.
 
     Args:
@@ -98,13 +98,13 @@ def measure(
     results = []
     for name in methods:
         if name in missing:
-            results.append(MethodFound(name, METHODS[name].does, unavailable=missing[name]))
+            results.append(QuantizerResult(name, METHODS[name].does, unavailable=missing[name]))
             continue
         quantized = copies[name]
         if name not in texts:
             texts[name] = _scored_texts(quantized, reader, splits, settings, tell, name)
         results.append(
-            MethodFound(
+            QuantizerResult(
                 name,
                 METHODS[name].does + on_this_device(quantized),
                 quantized_weights=quantized_weights(quantized),
@@ -146,7 +146,7 @@ def explain(
     for name, rounding in ABLATIONS.items():
         changed = ablated(model, rounding)
         written = _scored_texts(changed, reader, some, settings, tell, name)
-        ablations.append(AblationFound(name, layer_errors(model, changed, batches), _split_scores(written, right, some)))
+        ablations.append(AblationResult(name, layer_errors(model, changed, batches), _split_scores(written, right, some)))
     spread_of = tuple(LayerSpread(**asdict(spread)) for spread in spreads(model, batches[0]))
     return Explanation(tuple(ablations), spread_of, floors(some))
 

@@ -99,7 +99,7 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Found:
+class ListedMethod:
     """One method of a source."""
 
     qualified: str
@@ -117,7 +117,7 @@ class MethodsFound:
 
     reply: Literal["methods"] = "methods"
     id: int
-    methods: list[Found]
+    methods: list[ListedMethod]
     """The first ones, at most `MOST_METHODS`."""
     total: int
     warnings: list[str]

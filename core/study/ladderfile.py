@@ -63,7 +63,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class MethodFound:
+class QuantizerResult:
     """One line of the ladder."""
 
     method: str
@@ -100,7 +100,7 @@ class MethodFound:
 
 
 @dataclass(frozen=True)
-class AblationFound:
+class AblationResult:
     """What one choice of rounding costs, the other choices being torch's."""
 
     name: str
@@ -126,7 +126,7 @@ class LayerSpread:
 class Explanation:
     """Why dynamic INT8 loses quality, or does not."""
 
-    ablations: tuple[AblationFound, ...]
+    ablations: tuple[AblationResult, ...]
     spreads: tuple[LayerSpread, ...]
     floors: dict[str, dict[str, dict[str, Number]]] = field(default_factory=dict)
     """Split -> floor -> scores, on the rows of the ablations; files of older versions lack them."""
@@ -137,29 +137,29 @@ class Ladder:
     """The whole file."""
 
     model: str
-    """As given; of a path outside the working directory only the last part."""
+    """Its path as given; only the last part where that lies outside the working directory."""
     data: str
-    """The same of the data."""
+    """The path of the data, likewise."""
     command: str
     """The command that measures it again."""
     recipe: dict[str, int | Number | str | list[str]]
     """Seed, beam, lengths, batch size, repeats, threads, ..."""
     device: str
     versions: dict[str, str]
-    """Of everything that computes; `commit` where this is a checkout."""
+    """Package -> version, of everything that computes; `commit` where this is a checkout."""
     weights_sha256: str
-    """Of the model's weights file."""
+    """Digest of the model's weights file."""
     rows: dict[str, int]
     """Split -> rows scored."""
     floors: dict[str, dict[str, dict[str, Number]]]
     """Split -> floor -> scores."""
     signatures: dict[str, str]
-    methods: tuple[MethodFound, ...]
+    methods: tuple[QuantizerResult, ...]
     explanation: Explanation | None = None
     kind: str = KIND
     schema: int = 1
 
-    def method(self, name: str) -> MethodFound | None:
+    def method(self, name: str) -> QuantizerResult | None:
         """The line of a quantizer; None where it was not measured."""
         return next((line for line in self.methods if line.method == name), None)
 

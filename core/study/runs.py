@@ -32,7 +32,7 @@ class Run:
 
     name: str
     recipe: Recipe | None
-    """None where it cannot be read."""
+    """The run's recipe; None where it cannot be read."""
     results: tuple[Result, ...]
     """Complete rounds, ascending."""
     predictions: Mapping[int, tuple[Prediction, ...]]
@@ -43,11 +43,11 @@ class Run:
     meta: Mapping[str, object] = field(default_factory=dict)
     """The entries of `meta.json`: versions, device, digests."""
     paths: RunPaths | None = None
-    """Where its masks are; None for runs made up."""
+    """The folder with its masks; None for runs made up."""
 
     @property
     def seed(self) -> int:
-        """Of its training."""
+        """The seed of its training; 0 where the recipe cannot be read."""
         return self.recipe.training.seed if self.recipe else 0
 
     @property
@@ -95,7 +95,7 @@ class Group:
     """The curve's name, or that of its first run."""
     title: str
     runs: tuple[Run, ...]
-    """By seed, then name."""
+    """The runs, by seed, then name."""
     curve: str | None
     """One of `experiments.CURVES`."""
 

@@ -31,7 +31,7 @@ class Scored:
     intervals: Mapping[str, Interval]
     tally: Tally
     cosines: Array | None = None
-    """Of each row, 0 to 100; None without an embedder."""
+    """Cosine times 100 of each row; None without an embedder."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Scoring:
     compared: tuple[Compared, ...]
     """The first file against each other one."""
     floors: metrics.Floors | None
-    """On the rows of the first file; None where the names of the methods are not known."""
+    """The floors on the rows of the first file; None where the names of the methods are not known."""
     semantic_floors: Mapping[str, float] = field(default_factory=dict)
     """Floor -> mean cosine times 100; {} without an embedder or without names."""
     semantic_signature: str = ""

@@ -80,33 +80,33 @@ class Sensitivity:
     """The whole file."""
 
     model: str
-    """As given; of a path outside the working directory only the last part."""
+    """Its path as given; only the last part where that lies outside the working directory."""
     data: str
-    """The same of the data."""
+    """The path of the data, likewise."""
     command: str
-    """What was typed, the first time."""
+    """The command that began the file."""
     settings: Settings
     """What every number depends on: rows, seed, beam, lengths, device."""
     weights_sha256: str
-    """Of the model's weights file."""
+    """Digest of the model's weights file."""
     sparsity: float
-    """Of the model as it is, before anything was pruned here."""
+    """Sparsity of the model as it is, before anything is pruned here, in [0, 1]."""
     rows: int
     threads: int
     versions: dict[str, str]
-    """Of everything that computes; `commit` where this is a checkout."""
+    """Package -> version, of everything that computes; `commit` where this is a checkout."""
     floors: dict[str, dict[str, float]]
     """"constant" and "name" -> measure -> score on the same rows."""
     signatures: dict[str, str]
     before: Before
     encoder_off: Cell | None = None
     cells: tuple[Cell, ...] = ()
-    """In the order they were measured."""
+    """The cells, in the order of their measurement."""
     kind: Literal["one-shot sensitivity"] = KIND
     schema: Literal[1] = 1
 
     def cell(self, wish: Wish) -> Cell | None:
-        """What was measured of a wish."""
+        """The cell of a wish; None where it was not measured yet."""
         return next((cell for cell in self.cells if cell.wish == wish), None)
 
     def by_matrix(self) -> dict[str, Cell]:

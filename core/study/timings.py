@@ -25,13 +25,13 @@ class Estimate:
     """How long a run will take."""
 
     runs: tuple[str, ...]
-    """Names of the runs it is told from, newest first."""
+    """Names of the runs that it is estimated from, newest first."""
     pace: Pace
     training_s: float
     evaluation_s: float | None
-    """None where no run evaluated in the same way."""
+    """Seconds for evaluation; None where no run evaluated in the same way."""
     other_s: float
-    """Starting, pruning, saving."""
+    """Seconds for starting, pruning and saving."""
     at_most: bool
     """Whether a round may end sooner, or need one evaluation less: that is up to its measurements."""
 
