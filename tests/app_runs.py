@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -218,6 +219,14 @@ def make_run(checkpoints: Path, name: str, events: list[Happening], ago: float =
             (folder / "metrics.json").write_text(json.dumps({"sparsity": event.sparsity, "scores": {"bleu": event.scores.bleu}}))
     writer.close()
     return paths, Worker(paths)
+
+
+def journal_start(paths: RunPaths, pid: int, host: str, *more: Happening, age_s: float = 0.0) -> None:
+    """Journals that a worker began with a run, and what came after that, so many seconds ago."""
+    writer = JournalWriter(paths.journal, lambda: time.time() - age_s)
+    for event in (started(paths.name, pid=pid, host=host), *more):
+        writer.append(event)
+    writer.close()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from app_runs import journal_start
 
 from codeprune_tui import bundle
 from codeprune_tui.runs import client
@@ -256,31 +257,10 @@ def test_what_a_kill_costs_is_counted(paths: RunPaths, happenings: list[str | in
     assert client.undone(paths) == words
 
 
-def _journal_start(paths: RunPaths, pid: int, host: str) -> None:
-    writer = JournalWriter(paths.journal)
-    writer.append(
-        RunStarted(
-            run="mine",
-            kind="lottery",
-            rounds=1,
-            steps=1,
-            resumed=False,
-            round=0,
-            step=0,
-            device="cpu",
-            threads=1,
-            pid=pid,
-            host=host,
-            versions={},
-        )
-    )
-    writer.close()
-
-
 def test_kill_spares_a_process_that_is_not_the_worker(paths: RunPaths) -> None:
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        _journal_start(paths, bystander.pid, socket.gethostname())  # of an earlier worker; its id was given away again
+        journal_start(paths, bystander.pid, socket.gethostname())  # of an earlier worker; its id was given away again
         with hold_lock(paths), pytest.raises(RunError, match=r"^The worker of mine has not journalled its process id yet\."):
             client.kill(paths)
         assert bystander.poll() is None
@@ -290,7 +270,7 @@ def test_kill_spares_a_process_that_is_not_the_worker(paths: RunPaths) -> None:
 
 
 def test_kill_tells_where_the_worker_is(paths: RunPaths) -> None:
-    _journal_start(paths, 4242, "elsewhere")
+    journal_start(paths, 4242, "elsewhere")
     with (
         hold_lock(paths),
         pytest.raises(RunError, match=r"^The worker of mine runs on elsewhere, not here\. Kill process 4242 there\.$"),
@@ -389,9 +369,9 @@ def test_bundled_paths_are_found_from_anywhere(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_follower_may_begin_now(paths: RunPaths) -> None:
-    _journal_start(paths, 1, "here")
+    journal_start(paths, 1, "here")
     everything, news = client.Follower(paths), client.Follower(paths, from_now=True)
-    _journal_start(paths, 2, "here")
+    journal_start(paths, 2, "here")
     assert [event.what.pid for event in everything.poll() if isinstance(event.what, RunStarted)] == [1, 2]
     assert [event.what.pid for event in news.poll() if isinstance(event.what, RunStarted)] == [2]
     assert news.poll() == []

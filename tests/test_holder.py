@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from app_runs import journal_start, step
 from test_lottery import BASE, make, of  # noqa: F401 - a fixture
 
 from codeprune_tui.runs import client
@@ -19,7 +20,7 @@ from core.errors import RunError
 from core.program import program
 from core.recipe import Recipe
 from core.run import holder
-from core.run.events import Evaluating, Event, Failed, Happening, Paused, RunFinished, RunStarted, Step, Stopped
+from core.run.events import Evaluating, Event, Failed, Happening, Paused, RunFinished, Stopped
 from core.run.folder import RunPaths, State, create_run, hold_lock, is_held, run_info
 from core.run.journal import JournalWriter, append_command, read_journal
 
@@ -135,35 +136,10 @@ def alive(paths: RunPaths) -> Iterator[int]:
     process.communicate(b"\n")
 
 
-def journal(paths: RunPaths, pid: int, host: str, *more: Happening, age_s: float = 0.0) -> None:
-    started = RunStarted(
-        run="mine",
-        kind="lottery",
-        rounds=2,
-        steps=4,
-        resumed=False,
-        round=0,
-        step=0,
-        device="cpu",
-        threads=1,
-        pid=pid,
-        host=host,
-        versions={},
-    )
-    writer = JournalWriter(paths.journal, lambda: time.time() - age_s)
-    for what in (
-        started,
-        Step(round=0, step=1, steps=4, loss=3.0, learning_rate=1e-4, tokens_per_second=1.0, examples_per_second=1.0),
-        *more,
-    ):
-        writer.append(what)
-    writer.close()
-
-
 def test_where_a_worker_lives_that_lost_its_lock_no_other_starts(
     paths: RunPaths, alive: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    journal(paths, alive, socket.gethostname())
+    journal_start(paths, alive, socket.gethostname(), step(0, 1))
     wish = f"Process {alive} still works on mine, though worker.lock does not show it"
     with pytest.raises(RunError, match=wish):
         client.resume(paths)
@@ -173,16 +149,16 @@ def test_where_a_worker_lives_that_lost_its_lock_no_other_starts(
 
 
 def test_a_worker_that_has_ended_or_is_another_program_hinders_nobody(paths: RunPaths, alive: int) -> None:
-    journal(paths, alive, socket.gethostname(), Stopped(round=0, step=1, reason="stop"))
+    journal_start(paths, alive, socket.gethostname(), step(0, 1), Stopped(round=0, step=1, reason="stop"))
     holder.refuse_second(paths)
     paths.journal.unlink()
-    journal(paths, 1, socket.gethostname())  # a process that is no worker
+    journal_start(paths, 1, socket.gethostname(), step(0, 1))  # a process that is no worker
     holder.refuse_second(paths)
 
 
 def test_a_worker_of_a_complete_run_leaves_at_once_and_writes_nothing(paths: RunPaths) -> None:
     paths.recipe.write_text("[pruning]\nrounds = 1\n")
-    journal(paths, 1, socket.gethostname(), RunFinished(rounds=1))
+    journal_start(paths, 1, socket.gethostname(), step(0, 1), RunFinished(rounds=1))
     for number in range(2):
         paths.round(number).mkdir(parents=True)
     before = paths.journal.read_bytes()
@@ -192,11 +168,11 @@ def test_a_worker_of_a_complete_run_leaves_at_once_and_writes_nothing(paths: Run
 
 
 def test_a_worker_elsewhere_counts_as_long_as_it_writes(paths: RunPaths) -> None:
-    journal(paths, 1, "elsewhere", age_s=2.0)
+    journal_start(paths, 1, "elsewhere", step(0, 1), age_s=2.0)
     with pytest.raises(RunError, match=r"^A worker on elsewhere wrote into mine [23] s ago, though its lock doesn't show here"):
         holder.refuse_second(paths)
     paths.journal.unlink()
-    journal(paths, 1, "elsewhere", age_s=100.0)
+    journal_start(paths, 1, "elsewhere", step(0, 1), age_s=100.0)
     holder.refuse_second(paths)
 
 
