@@ -20,12 +20,14 @@ from codeprune_tui.views.matrices import (
     telling,
     title,
     top,
+    units_kept,
 )
 from codeprune_tui.views.matrices import matrices as matrices_of
 from codeprune_tui.views.state import RunView, reduce, reduce_all
 from codeprune_tui.widgets.blockmap import map_strips
+from codeprune_tui.widgets.heatmap import TONES, _cell
 from codeprune_tui.widgets.layergrid import POOL, lay_out, neighbour
-from core.run.events import Event, Happening, MatrixMeasured, RoundFinished
+from core.run.events import Event, Happening, MatrixMeasured, Pruned, RoundFinished, RoundStarted
 from core.spec.layout import locate
 
 QUERY = "encoder.encoder.layer.1.attention.self.query.weight"
@@ -62,6 +64,23 @@ def test_figures_that_cannot_be_counts_are_damage() -> None:
         view = view_of([*beginning(), bad])
         assert view.unreadable == 1
         assert view.by_round == {}
+
+
+def test_units_kept_are_counted_where_units_were_pruned() -> None:
+    heads, neurons = QUERY, "encoder.encoder.layer.1.intermediate.dense.weight"
+    dense = [replace(measured(0, 0.0)[0], parameter=heads, rows=48, columns=48, kept=48 * 48, heads=12)]
+    dense += [replace(dense[0], parameter=neurons, rows=3072, kept=48 * 3072, heads=0)]
+    pruned = Pruned(round=1, sparsity=0.5, kept=1, total=2, matrices={heads: 0.416667, neurons: 0.833333}, seconds=1.0)
+    events = [*beginning(), *dense, RoundStarted(round=1, sparsity=0.5, steps=9)]
+    assert units_kept(view_of([*events, replace(pruned, unit="head+neuron")]), 1) == {heads: (7, 12), neurons: (512, 3072)}
+    assert units_kept(view_of([*events, pruned]), 1) == {}
+    assert units_kept(view_of([*beginning(), replace(pruned, unit="head+neuron")]), 1) == {}, "nothing was measured yet"
+
+
+def test_a_cell_shows_units_as_far_as_they_fit() -> None:
+    texts = [_cell(0.8, width, TONES, units=(512, 3072)).text for width in (9, 8, 4, 3)]
+    assert texts == ["512/3072 ", "    512 ", "512 ", " … "]
+    assert _cell(0.4, 6, TONES, units=(7, 12)).text == " 7/12 "
 
 
 def test_sparsity_its_gain_and_every_figure() -> None:

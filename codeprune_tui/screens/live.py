@@ -22,7 +22,7 @@ from ..runs.preview import Previewer
 from ..runs.watch import Watched
 from ..views.encoder_verdict import warning
 from ..views.loss_verdict import loss_sentence
-from ..views.matrices import changes, telling
+from ..views.matrices import changes, telling, units_kept
 from ..views.plain import plain
 from ..views.series import titles
 from ..views.state import RunView
@@ -157,8 +157,11 @@ class LiveScreen(ModeScreen):
             if telling(view, masked.number) == "change":
                 title = f"change %, round {masked.number}; sparsity {percent(masked.sparsity)}{was} in every matrix"
                 shares = {name: value for name, value in changes(view, masked.number).items() if value is not None}
+        units = units_kept(view, masked.number) if masked is not None else {}
+        if masked is not None and units:
+            title, shares = f"units kept, round {masked.number}; sparsity {percent(masked.sparsity)}{was}", masked.matrices
         retitle(heatmap, title)
-        heatmap.show(shares, "Dense: nothing is pruned yet.")
+        heatmap.show(shares, "Dense: nothing is pruned yet.", units)
         self._show_scores(view)
         tell(self.query_one("#scores", Static), scores_table(view) if self._tall else scores_line(view))
         tell(self.query_one("#progress", Static), progress(view))

@@ -25,6 +25,7 @@ COMMON = {
     "pruning.criterion",
     "pruning.scope",
     "pruning.prunable",
+    "pruning.unit",
     "pruning.schedule",
     "pruning.rounds",
     "pruning.final_sparsity",
@@ -131,7 +132,11 @@ def verdict(recipe: Recipe) -> str:
     """The recipe's size in one line."""
     rounds = f"{recipe.rounds + 1} rounds, " if recipe.rounds else ""
     steps = f"{count(total_steps(recipe))} steps × {count(recipe.training.batch_size)} rows"
-    end = f", up to {percent(sparsities(recipe)[-1])} pruned" if recipe.rounds else ""
+    end = ""
+    if recipe.rounds:
+        pruning = recipe.pruning
+        what = f"{pruning.speedup:g} × as fast" if pruning.budget == "latency" else f"{percent(sparsities(recipe)[-1])} pruned"
+        end = f", up to {what}"
     return f"{rounds}{steps}{end}"
 
 

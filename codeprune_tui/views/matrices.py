@@ -112,6 +112,23 @@ def _error(round_view: RoundView, parameter: str) -> float | None:
     return error if drawable(error) else None
 
 
+def units_kept(view: RunView, number: int) -> dict[str, tuple[int, int]]:
+    """The heads or neurons that a round keeps of each matrix: parameter name -> units left, units before anything was pruned.
+
+    Empty where the round pruned single weights; a matrix that no round has measured yet is left out.
+    """
+    round_view = view.by_round.get(number, RoundView(number))
+    kept: dict[str, tuple[int, int]] = {}
+    for name, share in _sparsities(round_view).items() if round_view.unit != "weight" else ():
+        measured = next((each.figures[name] for each in view.by_round.values() if name in each.figures), None)
+        place = locate(name)
+        if measured is not None and place is not None and drawable(share):
+            all_ = measured.heads or {"ffn-in": measured.rows, "ffn-out": measured.columns}.get(place.matrix, 0)
+            if all_:
+                kept[name] = round((1 - share) * all_), all_
+    return kept
+
+
 def uniform(shares: Iterable[float]) -> bool:
     """Whether matrices are all equally sparse, as the layer-wise scope makes them: then other figures say more."""
     sparsities = list(shares)

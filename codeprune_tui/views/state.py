@@ -98,6 +98,8 @@ class RoundView:
     """Parameter name -> its measurements at the end of the round; empty before, and in journals of older versions."""
     kept: int = 0
     total: int = 0
+    unit: str = "weight"
+    """What went as one when the round was pruned."""
     errors: Mapping[str, float] = field(default_factory=dict)
     """Parameter name -> error of its output right after pruning; empty where the criterion looks at no data."""
     before: float = 0.0
@@ -411,7 +413,7 @@ def _round_event(view: RunView, what: RoundStarted | Pruned | Picked | RoundFini
             view = replace(view, round=what.round, step=0, sparsity=what.sparsity, decoding=None)
         case Pruned():
             current = replace(current, sparsity=what.sparsity, matrices=what.matrices, kept=what.kept, total=what.total)
-            current = replace(current, before=what.before, errors=what.output_errors)
+            current = replace(current, unit=what.unit, before=what.before, errors=what.output_errors)
             view = replace(view, sparsity=what.sparsity, decoding=None)
         case Picked():
             current = replace(current, picked_step=what.step)

@@ -54,6 +54,9 @@ WIDEST = 9
 
 Grid = dict[str, dict[tuple[int, str], float]]
 """Part -> (layer, matrix) -> sparsity."""
+Texts = dict[tuple[str, int, str], tuple[int, int]]
+"""(part, layer, matrix) -> units kept, of how many."""
+NO_UNITS: Mapping[str, tuple[int, int]] = {}
 
 
 def arrange(matrices: Mapping[str, float]) -> Grid:
@@ -79,16 +82,18 @@ class Heatmap(ScrollView, can_focus=True):
         self._matrices: Mapping[str, float] = {}
         self._strips: list[Strip] = []
         self._note = ""
+        self._units: Mapping[str, tuple[int, int]] = {}
 
-    def show(self, matrices: Mapping[str, float], note: str) -> None:
+    def show(self, matrices: Mapping[str, float], note: str, units: Mapping[str, tuple[int, int]] = NO_UNITS) -> None:
         """Shows other sparsities.
 
         Args:
             matrices: Parameter name -> sparsity; empty for a dense model.
             note: The text to show if there are none.
+            units: Parameter name -> units kept, of how many; they stand in the cells: "7/12", or "7" where that is too long.
         """
-        if matrices != self._matrices or note != self._note:
-            self._matrices, self._note = matrices, note
+        if (matrices, note, units) != (self._matrices, self._note, self._units):
+            self._matrices, self._note, self._units = matrices, note, units
             self._draw()
 
     def on_resize(self) -> None:
@@ -111,8 +116,9 @@ class Heatmap(ScrollView, can_focus=True):
 
     def _draw(self) -> None:
         grid, tones = arrange(self._matrices), tones_of(self.app.theme)
-        self._strips = _strips(grid, self.size.width, tones) if any(grid.values()) else [Strip([Segment(" " + self._note)])]
+        self._strips = [Strip([Segment(" " + self._note)])]
         if any(grid.values()):
+            self._strips = _strips(grid, self.size.width, tones, _places_of(self._units))
             below = meanings(*_columns(grid, self.size.width)[2:4], self.size.width)
             if self.size.height >= len(self._strips) + len(below) + 4:
                 self._strips += [Strip([]), *below]
@@ -133,13 +139,20 @@ def _columns(grid: Grid, width: int) -> tuple[list[str], list[str], list[str], i
     return encoder, decoder, encoder + decoder, max(4, min(WIDEST, (width - LABEL - gap) // columns)), gap
 
 
-def _strips(grid: Grid, width: int, tones: Sequence[str]) -> list[Strip]:
+def _places_of(units: Mapping[str, tuple[int, int]]) -> Texts:
+    places = {name: locate(name) for name in units}
+    return {(place.part, place.layer, place.matrix): units[name] for name, place in places.items() if place is not None}
+
+
+def _strips(grid: Grid, width: int, tones: Sequence[str], units: Texts) -> list[Strip]:
     encoder, decoder, _, cell, gap = _columns(grid, width)
     layers = sorted({layer for part in ("encoder", "decoder") for layer, _ in grid[part]})
     strips = [header(encoder, decoder, cell, gap)] if encoder or decoder else []
     for layer in layers:
-        left = [_cell(grid["encoder"].get((layer, name)), cell, tones) for name in encoder]
-        right = [_cell(grid["decoder"].get((layer, name)), cell, tones) for name in decoder]
+        left, right = (
+            [_cell(grid[part].get((layer, name)), cell, tones, units=units.get((part, layer, name))) for name in names]
+            for part, names in (("encoder", encoder), ("decoder", decoder))
+        )
         strips.append(Strip([Segment(f"{layer + 1:>{LABEL - 1}} "), *left, Segment(" " * gap), *right]))
     if grid["pooler"]:
         share = next(iter(grid["pooler"].values()))
@@ -178,10 +191,15 @@ def meanings(names: Sequence[str], cell: int, width: int) -> list[Strip]:
     return [Strip([Segment(f" {line}"[:width], Style(dim=True))]) for line in lines]
 
 
-def _cell(share: float | None, width: int, tones: Sequence[str], digits: int | None = None) -> Segment:
+def _cell(
+    share: float | None, width: int, tones: Sequence[str], digits: int | None = None, units: tuple[int, int] | None = None
+) -> Segment:
     if share is None:
         return Segment(" " * width)
     share = min(1.0, max(0.0, share)) if share == share else 0.0
+    if units is not None:
+        text = next((text for text in (f"{units[0]}/{units[1]}", f"{units[0]}") if len(text) < width), "…")
+        return Segment(text.rjust(width - 1) + " ", tone_style(share, tones))
     digits = (1 if width >= 7 else 0) if digits is None else digits
     return Segment(f"{share * 100:.{digits}f}".rjust(width - 1) + " ", tone_style(share, tones))
 

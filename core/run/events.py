@@ -127,6 +127,8 @@ class Pruned:
     output_errors: dict[str, float] = field(default_factory=dict)
     """Parameter name -> relative error of the matrix's output on the calibration rows, before any training; {} where the
     criterion looks at none."""
+    unit: str = "weight"
+    """What went as one: weight, head, neuron, head+neuron or layer."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,6 +169,7 @@ def _announce(round_: Round, masks: Masks, seconds: float, errors: Mapping[str, 
             total=size(own),
             matrices={name: round(sparsity_of({name: mask}), 6) for name, mask in round_.all_masks(masks).items()},
             seconds=round(seconds, 3),
+            unit=session.recipe.pruning.unit,
             before=sparsity_of(round_.material.masks),
             output_errors=dict(errors or {}),
         )
