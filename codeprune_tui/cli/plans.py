@@ -45,7 +45,11 @@ def on_this_machine(folder: Path, planned: Sequence[Planned], jobs: int | None, 
 
 
 def make(doing: Reproduction, lines: bool) -> None:
-    """Makes the runs and shows the progress."""
+    """Makes the runs and shows the progress.
+
+    Raises:
+        typer.Exit: Ctrl-C was pressed; what runs is left at work.
+    """
     say(f"{len(doing.all)} runs in {doing.folder}, {doing.jobs} at a time; Ctrl-C leaves them at work")
     try:
         with _shown(doing, bar=not lines and wants_bar()) as show:

@@ -63,7 +63,9 @@ class Latency:
         """Reads what `facts` wrote.
 
         Raises:
-            TypeError, ValueError, AttributeError: It is something else.
+            TypeError: It is something else: it has other entries.
+            ValueError: Its costs are no table, or hold what is no number.
+            AttributeError: A field's costs are no table.
         """
         known = dict(facts)
         given = known.pop("costs")
