@@ -300,26 +300,30 @@ class BatchOrder:
         return np.split(rows, [whole * part // parts * self._batch_size for part in range(1, parts)])
 
 
-def collate(encoded: Encoded, rows: Sequence[int], pad_id: int) -> Batch:
+def collate(encoded: Encoded, rows: Sequence[int], pad_id: int, multiple: int = 1) -> Batch:
     """Puts rows side by side.
 
     Args:
         encoded: The split.
         rows: Numbers of the rows, at least one.
         pad_id: What fills up the shorter ones.
+        multiple: As for `side_by_side`.
 
     Returns:
-        Sources and targets, each padded to the longest among these rows and no further.
+        Sources and targets, each padded to the longest among these rows and no further than `multiple` asks.
     """
     return side_by_side(
         [encoded.sources[row] for row in rows],
         [encoded.targets[row] for row in rows],
         tuple(encoded.rows[row].index for row in rows),
         pad_id,
+        multiple,
     )
 
 
-def side_by_side(sources: list[list[int]], targets: list[list[int]], rows: tuple[int, ...], pad_id: int) -> Batch:
+def side_by_side(
+    sources: list[list[int]], targets: list[list[int]], rows: tuple[int, ...], pad_id: int, multiple: int = 1
+) -> Batch:
     """A batch of sources and targets, each padded to its longest.
 
     Args:
@@ -327,10 +331,12 @@ def side_by_side(sources: list[list[int]], targets: list[list[int]], rows: tuple
         targets: Ids of each row's target.
         rows: Places of the rows in their split.
         pad_id: What fills up the shorter ones.
+        multiple: Sources, and targets without their first or last token, as the model computes them, get a width that is a
+            multiple of it.
     """
-    padded = pad_lists(targets, pad_id)
+    padded = pad_lists(targets, pad_id, multiple, 1)
     tokens = sum(map(len, sources)) + sum(map(len, targets))
-    return Batch(pad_lists(sources, pad_id), padded, rows, target_places(padded, pad_id), tokens)
+    return Batch(pad_lists(sources, pad_id, multiple), padded, rows, target_places(padded, pad_id), tokens)
 
 
 def target_places(targets: torch.Tensor, pad_id: int) -> torch.Tensor:
@@ -346,9 +352,20 @@ def target_places(targets: torch.Tensor, pad_id: int) -> torch.Tensor:
     return (targets[:, 1:] != pad_id).flatten().nonzero()[:, 0]
 
 
-def pad_lists(lists: list[list[int]], pad_id: int) -> torch.Tensor:
-    """Ids side by side, filled up on the right: (lists, longest) int64."""
-    table = np.full((len(lists), max(map(len, lists))), pad_id, dtype=np.int64)
+def pad_lists(lists: list[list[int]], pad_id: int, multiple: int = 1, beyond: int = 0) -> torch.Tensor:
+    """Ids side by side, filled up on the right.
+
+    Args:
+        lists: At least one.
+        pad_id: What fills up the shorter ones.
+        multiple: The width less `beyond` is a multiple of it.
+        beyond: See there.
+
+    Returns:
+        (lists, longest or a little more) int64.
+    """
+    width = beyond - (beyond - max(map(len, lists))) // multiple * multiple
+    table = np.full((len(lists), width), pad_id, dtype=np.int64)
     for line, ids in zip(table, lists, strict=True):
         line[: len(ids)] = ids
     return torch.from_numpy(table)

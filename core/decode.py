@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from .data import pad_lists
 from .errors import ModelError
+from .families.device import width_multiple
 from .families.fitting import batch_that_fits
 from .families.roberta import CodeToText
 from .hypotheses import Hypothesis as Hypothesis
@@ -141,9 +143,7 @@ def _if_there_is_room(decode: Callable[[list[int]], list[list[Hypothesis]]], row
 @torch.inference_mode()
 def _decode(model: CodeToText, sources: Sequence[Sequence[int]], search: Search) -> list[list[Hypothesis]]:
     """Decodes one batch, the longest source first."""
-    padded = torch.full((len(sources), len(sources[0])), model.special.pad)
-    for row, source in enumerate(sources):
-        padded[row, : len(source)] = torch.as_tensor(source)
+    padded = pad_lists([list(source) for source in sources], model.special.pad, width_multiple(model.device))
     was_training = model.training
     model.eval()
     try:
@@ -166,19 +166,22 @@ def _greedy(model: CodeToText, sources: Tensor, max_length: int) -> list[list[Hy
         logits = model.step(token, cache)[:, 0].float()
         best, token = logits.max(1, keepdim=True)
         score = score + best - logits.logsumexp(1, keepdim=True)
-        for example, new, total in zip(going, token[:, 0].tolist(), score[:, 0].tolist(), strict=True):
-            totals[example] = total
+        for example, new in zip(going, token[:, 0].tolist(), strict=True):
             ended[example] = new == model.special.end
             if not ended[example]:
                 written[example].append(new)
         staying = [place for place, example in enumerate(going) if not ended[example]]
         if len(staying) < len(going):
+            for example, total in zip(going, score[:, 0].tolist(), strict=True):
+                totals[example] = total
             going = [going[place] for place in staying]
             if not going:
                 break
             kept = torch.tensor(staying, device=sources.device)
             token, score = token[kept], score[kept]
             cache.keep(kept)
+    for example, total in zip(going, score[:, 0].tolist(), strict=False):  # none are left where all have ended
+        totals[example] = total
     return [numbers([Hypothesis(tuple(written[row]), totals[row], ended[row])]) for row in range(len(sources))]
 
 
@@ -208,11 +211,13 @@ def _beams(model: CodeToText, sources: Tensor, search: Search) -> list[list[Hypo
         # Scores only fall, so no unfinished sentence can overtake an ended one.
         if search.n_best == 1 and not search.length_penalty:
             done |= best_ended >= score.masked_fill(end, -torch.inf).amax(1)
-        leaving = [True] * len(going) if time + 1 == max_length else done.tolist()
+        last = time + 1 == max_length
+        leaving, slots = ([True] * len(going), []) if last else _on_host(done, cache.follow(parent))
         if any(leaving):
-            gone = torch.tensor([place for place, leaves in enumerate(leaving) if leaves], device=sources.device)
-            trace = (part[gone, : time + 1].tolist() for part in (tokens, parents, scores))
-            for place, *history in zip(gone.tolist(), *trace, strict=True):
+            places = [place for place, leaves in enumerate(leaving) if leaves]
+            gone = torch.tensor(places, device=sources.device)
+            trace = torch.stack([tokens[gone, : time + 1], parents[gone, : time + 1]]).tolist()
+            for place, *history in zip(places, *trace, scores[gone, : time + 1].tolist(), strict=True):
                 results[going[place]] = final(*history, search=search, end=model.special.end)
             staying = [place for place, leaves in enumerate(leaving) if not leaves]
             if not staying:
@@ -220,12 +225,29 @@ def _beams(model: CodeToText, sources: Tensor, search: Search) -> list[list[Hypo
             going = [going[place] for place in staying]
             kept = torch.tensor(staying, device=sources.device)
             cache.keep(kept)
-            token, parent, score, tokens, parents, scores, top_ended, count, best_ended = (
-                part.index_select(0, kept)
-                for part in (token, parent, score, tokens, parents, scores, top_ended, count, best_ended)
+            slots = [slots[place] for place in staying] if slots else slots
+            token, score, tokens, parents, scores, top_ended, count, best_ended = (
+                part.index_select(0, kept) for part in (token, score, tokens, parents, scores, top_ended, count, best_ended)
             )
-        cache.reorder(parent)
+        if slots:
+            cache.compact(max(slots))
     return [numbers(hypotheses) for hypotheses in results]
+
+
+def _on_host(done: Tensor, used: Tensor | None) -> tuple[list[bool], list[int]]:
+    """Flags and numbers of a step in one copy: each copy waits for all that a GPU has been given to do.
+
+    Args:
+        done: (batch,) bool.
+        used: (batch,) int64, or None.
+
+    Returns:
+        Both as lists; [] for None.
+    """
+    if used is None:
+        return done.tolist(), []
+    both = torch.stack([done, used]).tolist()
+    return list(map(bool, both[0])), both[1]
 
 
 def _advance(logits: Tensor, score: Tensor, beam: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -242,7 +264,8 @@ def _advance(logits: Tensor, score: Tensor, beam: int) -> tuple[Tensor, Tensor, 
     vocab = logits.shape[2]
     likely = logits.float().log_softmax(2)
     likely += score[..., None]
-    best, place = _top(likely.flatten(1), beam)
+    top = _top if likely.device.type == "cpu" else _top_unwaited
+    best, place = top(likely.flatten(1), beam)
     parent = place // vocab
     return best, parent, place - parent * vocab
 
@@ -274,6 +297,24 @@ def _top(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     place = place[:, :k].sort(1).values
     best, by_value = values.gather(1, place).sort(dim=1, descending=True, stable=True)
     return best, place.gather(1, by_value)
+
+
+def _top_unwaited(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """As `_top`, without looking at a value on the way, for which a GPU would have to be waited for.
+
+    Stable sorts put the first of equals first, so there is nothing to look at. Among the chunks whose maximum is the k-th largest
+    value, the first k + 1 hold every place that can be wanted. On the CPU sorting takes longer than looking.
+    """
+    n = values.shape[1]
+    if n <= 2 * CHUNK * (k + 1):
+        best, place = values.sort(dim=1, descending=True, stable=True)
+        return best[:, :k], place[:, :k]
+    chunks = torch.nn.functional.pad(values, (0, -n % CHUNK), value=-torch.inf).view(len(values), -1, CHUNK)
+    chosen = chunks.amax(2).sort(dim=1, descending=True, stable=True).indices[:, : k + 1].sort(1).values
+    few = chunks.gather(1, chosen[..., None].expand(-1, -1, CHUNK)).flatten(1)
+    best, where = few.sort(dim=1, descending=True, stable=True)
+    where = where[:, :k]
+    return best[:, :k], chosen.gather(1, where // CHUNK) * CHUNK + where % CHUNK
 
 
 def _first_of_equals(values: Tensor, smallest: Tensor, k: int) -> Tensor:

@@ -312,6 +312,8 @@ class Training(Section):
     """CPU threads; 0 = as many as cores. Bit-identical results need the same number."""
     checkpoint_every: int = Field(default=200, ge=1)
     """Steps between two resume checkpoints inside a round."""
+    checkpoint_seconds: float = Field(default=30.0, ge=0, le=86_400)
+    """Least seconds between two of them on a GPU, whose steps are short; 0 = none."""
 
     @model_validator(mode="before")
     @classmethod

@@ -409,7 +409,7 @@ def test_fine_tuning_stops_early_and_keeps_the_best_weights(
     """BLEU on the validation rows goes as told; what is on disk afterwards are the weights of the picked step."""
     from core.evaluate import evaluate as evaluation
     from core.train import scoring
-    from core.train.checkpoint import weights_of
+    from core.train.checkpoint import views_of
 
     bleus = iter([5.0, 8.0, 6.0, 4.0, 9.0, 7.0])
     seen: dict[int, dict[str, torch.Tensor]] = {}
@@ -422,7 +422,7 @@ def test_fine_tuning_stops_early_and_keeps_the_best_weights(
 
     def look(self: scoring.CommentScores, step: int, save: Callable[[], None]) -> None:
         measure(self, step, save)
-        seen[step] = weights_of(self._material.model)
+        seen[step] = {name: weight.clone() for name, weight in views_of(self._material.model).items()}
 
     monkeypatch.setattr(scoring, "evaluate", evaluate)
     monkeypatch.setattr(scoring.CommentScores, "measure", look)

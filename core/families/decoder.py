@@ -193,23 +193,41 @@ class DecoderCache:
     """Whether beams differ in what they see; if not, no mask is needed."""
 
     def reorder(self, parents: Tensor) -> None:
-        """Lets every beam continue from a parent.
+        """Lets every beam continue from a parent, and drops slots that no beam sees any more; a GPU is waited for.
 
         Args:
             parents: (batch, beams) int64, which earlier beam each one continues; the number of beams may change.
         """
+        used = self.follow(parents)
+        if used is not None:
+            self.compact(int(used.max()))
+
+    def follow(self, parents: Tensor) -> Tensor | None:
+        """Lets every beam continue from a parent; all slots stay.
+
+        Args:
+            parents: As for `reorder`.
+
+        Returns:
+            (batch,) int64, the slots of each example that a beam sees; None where there are too few to drop any.
+        """
         self.count = self.count.gather(1, parents)
         self.seen = self.seen.gather(1, parents[..., None].expand(-1, -1, self.seen.shape[2]))
         self.branched = True
-        slots = self.seen.shape[2]
-        if slots < 4 * parents.shape[1]:
+        return None if self.seen.shape[2] < 4 * parents.shape[1] else self.seen.any(1).sum(1)
+
+    def compact(self, seen_slots: int) -> None:
+        """Drops slots that no beam sees any more, if that pays.
+
+        Args:
+            seen_slots: The most slots of one example that a beam sees.
+        """
+        beams, slots = self.seen.shape[1:]
+        if seen_slots + 2 * beams > slots:  # a few dead slots cost less than moving the others
             return
         alive = self.seen.any(1)  # (batch, slots)
-        seen_slots = int(alive.sum(1).max())
-        if seen_slots + 2 * parents.shape[1] > slots:  # a few dead slots cost less than moving the others
-            return
         order = alive.int().argsort(dim=1, descending=True, stable=True)[:, :seen_slots]
-        self.seen = self.seen.gather(2, order[:, None].expand(-1, parents.shape[1], -1))
+        self.seen = self.seen.gather(2, order[:, None].expand(-1, beams, -1))
         flat = (order + torch.arange(len(order), device=order.device)[:, None] * slots).flatten()
         self.own = [kv.flatten(0, 1).index_select(0, flat).view(len(order), seen_slots, kv.shape[2]) for kv in self.own]
 

@@ -14,7 +14,7 @@ from ..data import BatchOrder
 from ..run.events import CheckpointSaved, Step
 from ..seeds import derive_seed
 from . import leftovers
-from .checkpoint import Checkpoint, CheckpointWriter, save_tensors, weights_of
+from .checkpoint import Checkpoint, CheckpointWriter, save_tensors, views_of
 from .objectives import Objective
 from .session import STEP_EVENT_S, Session
 from .trainer import Trainer, check_finite
@@ -112,7 +112,7 @@ class Loop:
         self.stage, self.trainer, self.rewind = stage, trainer, rewind
         self._session, self._training = session, session.recipe.training
         self._began = began - (point.seconds if point else 0.0)
-        self._reported = session.clock()
+        self._reported = self._last_save = session.clock()
         self._saved = (point.step, len(point.measurements)) if point else None
         """Step and number of measurements of the newest checkpoint, which is on disk or being written."""
         self._writer = CheckpointWriter(session.paths.resume, self._checkpoint_saved)
@@ -164,7 +164,14 @@ class Loop:
         self.trainer.check()
         point = ResumePoint(step, measurements, self.seconds)
         self._writer.write(self.trainer.state(), {"round": self.stage.number, **asdict(point), "rewind": self.rewind})
-        self._saved = (step, len(measurements))
+        self._saved, self._last_save = (step, len(measurements)), self._session.clock()
+
+    @property
+    def _saved_lately(self) -> bool:
+        """Whether the last checkpoint on a GPU is too recent for another; what a run computes does not depend on it."""
+        if self._session.accelerator.device.type != "cuda":
+            return False
+        return self._session.clock() - self._last_save < self._training.checkpoint_seconds
 
     def _step(self) -> None:
         objective, trainer = self.stage.objective, self.trainer
@@ -180,11 +187,11 @@ class Loop:
         if step == self.stage.rewind_step:
             self.trainer.check()
             check_finite(self.trainer.model, f"after step {step}, to which later rounds rewind,")
-            save_tensors(self._session.paths.rewind, weights_of(self.trainer.model))
+            save_tensors(self._session.paths.rewind, views_of(self.trainer.model))
             self.rewind = leftovers.digest(self._session.paths.rewind)
         if self._session.clock() - self._reported >= STEP_EVENT_S or step == steps:
             self._report()
-        if step % self._training.checkpoint_every == 0 and step < steps:
+        if step % self._training.checkpoint_every == 0 and step < steps and not self._saved_lately:
             self.save()
         self._writer.poll()
         self._session.breathe(self.stage.number, step, self.save_now)

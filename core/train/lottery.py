@@ -22,7 +22,7 @@ from ..seeds import derive_seed
 from ..spec import given
 from ..spec.schedule import sparsities
 from . import leftovers
-from .checkpoint import Checkpoint, load_checkpoint, load_tensors, save_tensors, set_weights, usable, weights_of
+from .checkpoint import Checkpoint, load_checkpoint, load_tensors, save_tensors, set_weights, usable, views_of
 from .loop import Loop, ResumePoint, Stage
 from .masking import GrowMasks, growing, make_masks, movements
 from .objectives import WriteComments
@@ -80,7 +80,7 @@ def _rewind_point(session: Session, material: Material, number: int, checkpoint:
     paths, recipe = session.paths, session.recipe
     if number == 0 and checkpoint is None:
         model, seed = material.model, derive_seed(recipe.training.seed, "random rewind")
-        save_tensors(paths.rewind, drawn_anew(model, seed) if recipe.rewind.to == "random" else weights_of(model))
+        save_tensors(paths.rewind, drawn_anew(model, seed) if recipe.rewind.to == "random" else views_of(model))
     if recipe.rounds == 0 or recipe.rewind.to == "none" or number > recipe.rounds:
         return ""
     step = checkpoint.facts.get("step") if checkpoint is not None else 0

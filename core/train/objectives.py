@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..compress.masks import Masks
 from ..data import Batch, Encoded, collate, pad_lists, side_by_side
+from ..families.device import width_multiple
 from ..families.roberta import CodeToText
 from ..seeds import derive_seed
 from .denoise import Denoising, denoisings
@@ -129,7 +130,7 @@ class WriteComments(Objective):
 
     def batch(self, rows: Sequence[int], seed: int) -> Batch:
         """As `Objective.batch`; nothing is drawn."""
-        return collate(self.encoded, rows, self.model.special.pad)
+        return collate(self.encoded, rows, self.model.special.pad, width_multiple(self.model.device))
 
     def loss(self, batch: Batch) -> Tensor:
         """As `Objective.loss`."""
@@ -206,7 +207,8 @@ class Denoise(HeldOutObjective):
         """As `Objective.batch`."""
         rng = np.random.default_rng(seed)
         pairs = [self.examples[row].draw(rng, self.mask_id, self.model.special) for row in rows]
-        return side_by_side([source for source, _ in pairs], [target for _, target in pairs], tuple(rows), self.model.special.pad)
+        sources, targets = [source for source, _ in pairs], [target for _, target in pairs]
+        return side_by_side(sources, targets, tuple(rows), self.model.special.pad, width_multiple(self.model.device))
 
     def loss(self, batch: Batch) -> Tensor:
         """As `Objective.loss`."""

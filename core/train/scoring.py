@@ -15,7 +15,7 @@ from ..run.encoder_off import SIGNATURE, EncoderOff
 from ..run.events import EncoderOffMeasured, Evaluated, Evaluating, Scores, Warned
 from ..score import significance
 from ..score.interval import Difference
-from .checkpoint import BEST_FILE, load_tensors, save_tensors, weights_of
+from .checkpoint import BEST_FILE, load_tensors, save_tensors, views_of
 from .picker import Measurement, Picker
 from .round import Round
 
@@ -68,7 +68,7 @@ class CommentScores:
         evaluation = self.evaluate(step, step, save)
         self.picker = self.picker.with_score(step, evaluation.result.scores.bleu)
         if self.picker.best == self.picker.measurements[-1] and self._session.recipe.picker.rule != "last":
-            save_tensors(self.best_file, weights_of(self._material.model), {"round": self._round.number, "step": step})
+            save_tensors(self.best_file, views_of(self._material.model), {"round": self._round.number, "step": step})
 
     def check_best(self) -> None:
         """Refuses to resume without the best weights of the round, by its picker.

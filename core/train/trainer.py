@@ -214,7 +214,8 @@ class Trainer:
             raise
 
     def _train_step(self, batch: Batch) -> None:
-        self.model.train()
+        if not self.model.training:  # going through all modules takes a millisecond
+            self.model.train()
         rate = learning_rate(self._training, self.step, self._rounds)
         for group in self._optimizer.param_groups:
             group["lr"] = rate * encoder_share(self._training, self.step) if group["held"] else rate
@@ -336,10 +337,9 @@ class Trainer:
 
     def _clip(self) -> Tensor:
         # A pruned weight gets a gradient too, which must not count in the norm, or a sparse model would train more slowly.
-        for name, mask in self._masks.factors.items():
-            gradient = self._weights[name].grad
-            if gradient is not None:
-                gradient.mul_(mask)
+        gradients = {name: self._weights[name].grad for name in self._masks.factors}
+        present = {name: gradient for name, gradient in gradients.items() if gradient is not None}
+        apply_masks(present, {name: self._masks.factors[name] for name in present})
         norm: Tensor = self._accelerator.clip_grad_norm_(self._weights.values(), self._training.clip_norm)
         return norm
 
