@@ -4,6 +4,14 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# TORCH=system takes the torch that is installed beside PYTHON (2.11 or newer), as on a cluster with builds of its own
+TORCH  ?= pinned
+ifeq ($(TORCH),system)
+PINS   := $(VENV)/constraints.txt
+SITE   := --system-site-packages
+else
+PINS   := constraints.txt
+endif
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo test quick check bench example-run clean
@@ -36,12 +44,20 @@ example-run: $(READY)
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; say which with: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+ifeq ($(TORCH),system)
+	@$(PYTHON) -c 'import sys; from importlib.metadata import version; sys.exit(tuple(map(int, version("torch").split(".")[:2])) < (2, 11))' || \
+	  { echo "TORCH=system needs torch 2.11 or newer beside $(PYTHON); without TORCH=system, make installs one" >&2; exit 1; }
+endif
 	@echo "1/3 Making $(VENV) with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(SITE) $(VENV)
+ifeq ($(TORCH),system)
+	@grep -v '^torch==' constraints.txt > $(PINS)
+endif
 	@echo "2/3 Updating pip in it"
 	@$(PIP) install --quiet --upgrade pip==26.3
-	@echo "3/3 Installing what the program and its tests stand on; torch alone has some 200 MB, so this may take minutes"
-	@$(PIP) install --constraint constraints.txt --editable '.[onnx]' --group test --group static
+	@echo "3/3 Installing what the program and its tests stand on, torch among it: some 200 MB for the CPU alone, and gigabytes"
+	@echo "    with CUDA 13, which pip chooses on Linux; TORCH=system takes the torch of $(PYTHON) instead. This may take minutes"
+	@$(PIP) install --constraint $(PINS) --editable '.[onnx]' --group test --group static
 	@touch $(READY)
 
 clean:

@@ -11,14 +11,17 @@ import torch
 from test_model import small_model
 from torch import nn
 
+from codeprune_tui import bundle
 from core.bench import pruning, stored
+from core.bench.ground import Ground
 from core.bench.measure import Goal, Result, Sample, Table, in_turn
 from core.bench.reference import PaddedTrainer, padded, padded_loss, slow_beam_search
+from core.bench.suite import ON_CUDA, devices, make_ground, planned
 from core.data import Batch, pad_lists
 from core.decode import beam_search
 from core.errors import DataError, TrainingError
 from core.families.bart import as_bart, generate
-from core.families.config import EOS, PAD
+from core.families.config import EOS, PAD, CodeToTextConfig
 from core.families.memory import peak_bytes, reset_peak
 from core.families.roberta import CodeToText
 
@@ -174,7 +177,7 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_the_command_measures_stores_compares_and_renders(tmp_path: Path) -> None:
-    arguments = ("greedy", "--quick", "--threads", "1", "-o", str(tmp_path / "runs"))
+    arguments = ("greedy", "--quick", "--device", "cpu", "--threads", "1", "-o", str(tmp_path / "runs"))
     first = call(*arguments)
     assert first.returncode == 0, first.stderr
     assert "transformers generate" in first.stdout
@@ -196,3 +199,52 @@ def test_the_command_measures_stores_compares_and_renders(tmp_path: Path) -> Non
 
 def test_ended_comments_end(model: CodeToText) -> None:
     assert all(EOS not in slow_beam_search(model, source, 2, 8, source_length=12).tokens for source in SOURCES)
+
+
+def test_both_sides_of_a_bf16_row_train_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.bench import training
+
+    seen: dict[str, set[torch.dtype]] = {"ours": set(), "theirs": set()}
+    whose = ["ours"]
+    logits = CodeToText.token_logits
+
+    def spy(self: CodeToText, states: torch.Tensor) -> torch.Tensor:
+        result = logits(self, states)
+        seen[whose[0]].add(result.dtype)
+        return result
+
+    def padded_step(self: PaddedTrainer, batch: object) -> float:
+        whose[0] = "theirs"
+        try:
+            return step(self, batch)  # type: ignore[arg-type]
+        finally:
+            whose[0] = "ours"
+
+    step = PaddedTrainer.train_step
+    monkeypatch.setattr(CodeToText, "token_logits", spy)
+    monkeypatch.setattr(PaddedTrainer, "train_step", padded_step)
+    ground = make_ground(bundle.folder(), "cpu", 1, quick=True)
+    monkeypatch.setattr(ground, "model", lambda size: small_for(ground))
+    with ground.training_in("bf16"):
+        result = training._training(ground, "mini", 2)
+    assert seen == {"ours": {torch.bfloat16}, "theirs": {torch.bfloat16}}
+    assert (result.what, result.against) == (
+        "training, batch 2, bf16",
+        "fixed padding to 256 and 128 tokens, bf16",
+    )
+    assert ground.precision == "fp32", "the next comparison trains as before"
+
+
+def small_for(ground: Ground) -> CodeToText:
+    """A small model that knows the bundled model's words."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    torch.manual_seed(0)
+    return CodeToText(CodeToTextConfig(vocab_size=len(ground.reader), decoder_layers=1, decoder_ffn=64, **sizes))
+
+
+def test_devices_to_measure_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, expected in ((True, ("cpu", "cuda")), (False, ("cpu",))):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert devices() == expected
+    assert devices("cuda:1") == ("cuda:1",)
+    assert {name for name, _ in planned([], ["mini"], "cuda:1")} == set(ON_CUDA), "only what is for a GPU"

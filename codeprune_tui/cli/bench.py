@@ -19,7 +19,7 @@ from .. import bundle
 from ..views.text import table
 from .console import say
 from .models import Threads
-from .runs import Json, app
+from .runs import Json, app, device_option
 
 if TYPE_CHECKING:
     from core.bench.ground import Ground
@@ -34,6 +34,15 @@ def bench(
     ] = None,
     size: Annotated[str, typer.Option("--size", help="mini, base or mini,base; with --quick, mini if not given.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Take under a minute, less exactly; results are stored apart.")] = False,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            callback=device_option,
+            metavar="DEVICE",
+            help="cpu, cuda, cuda:N or mps; auto: the CPU, and then a GPU where there is one.",
+        ),
+    ] = "auto",
     threads: Threads = 0,
     json: Json = False,
     check: Annotated[bool, typer.Option("--check", help="Fail where a ratio is over 20 % worse than in the last run.")] = False,
@@ -53,7 +62,7 @@ def bench(
         return
     worse: list[str] = []
     sizes = [part.strip() for part in (size or ("mini" if quick else "mini,base")).split(",")]
-    for before, now in _measure(names or [], sizes, quick=quick, threads=threads, folder=output):
+    for before, now in _measure(names or [], sizes, quick=quick, device=device, threads=threads, folder=output):
         regressions = stored.regressions(before, now.results)
         file = stored.file_of(output, now.facts)
         if regressions and check:
@@ -71,16 +80,17 @@ def bench(
 
 
 def _measure(
-    names: list[str], sizes: list[str], *, quick: bool, threads: int, folder: Path
+    names: list[str], sizes: list[str], *, quick: bool, device: str, threads: int, folder: Path
 ) -> Iterator[tuple[stored.Run | None, stored.Run]]:
     """For each device the last stored run of this kind, if any, and the new one."""
     from core.bench import suite
 
-    if "cuda" not in suite.devices():
+    places = suite.devices(device)
+    if device == "auto" and "cuda" not in places:
         say("CUDA is not measured: there is no GPU")
-    for device in suite.devices():
-        if plan := suite.planned(names, sizes, device):
-            ground = suite.make_ground(bundle.folder(), device, threads, quick=quick)
+    for place in places:
+        if plan := suite.planned(names, sizes, place):
+            ground = suite.make_ground(bundle.folder(), place, threads, quick=quick)
             yield _measure_on(ground, plan, folder)
 
 

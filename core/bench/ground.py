@@ -6,6 +6,8 @@ it reads the same token ids as the bundled one.
 
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +18,7 @@ from accelerate import Accelerator
 from ..data import Batch, BatchOrder, Encoded, collate, encode_for
 from ..errors import ModelError
 from ..families.config import CODEBERT
+from ..families.device import make_accelerator, precision_of
 from ..families.reader import Reader
 from ..families.roberta import CodeToText
 from ..model import load_model, load_reader
@@ -138,8 +141,23 @@ class Ground:
         """Mean number of tokens of a comment, its end included; the random base model, which never ends one, writes as many."""
         return round(sum(len(ids) - 1 for ids in self.valid.targets) / len(self.valid.targets))
 
-    def trainer(self, model: CodeToText, masks: dict[str, torch.Tensor], precision: Precision | None = None) -> Trainer:
-        """The engine's trainer, by default in the ground's precision."""
+    @property
+    def precision(self) -> Precision:
+        """The precision in which trainers train."""
+        return precision_of(self.accelerator)
+
+    @contextmanager
+    def training_in(self, precision: Precision) -> Iterator[None]:
+        """Lets trainers train in another precision for a while."""
+        before = self.precision
+        self.accelerator = make_accelerator(str(self.device), precision, self.threads)
+        try:
+            yield
+        finally:  # accelerate has one state for all of a process
+            self.accelerator = make_accelerator(str(self.device), before, self.threads)
+
+    def trainer(self, model: CodeToText, masks: dict[str, torch.Tensor]) -> Trainer:
+        """The engine's trainer, in the ground's precision."""
         training = Training(steps=1000, batch_size=8)
         return Trainer(
             model, lambda batch: model(batch.sources, batch.targets, places=batch.places), masks, training, 1, self.accelerator

@@ -17,6 +17,7 @@ from ..data import Batch
 from ..decode import Hypothesis
 from ..families.family import Memory
 from ..families.roberta import CodeToText
+from ..recipe import Precision
 
 SOURCE_LENGTH, TARGET_LENGTH = 256, 128
 """The reference's fixed lengths in tokens."""
@@ -50,10 +51,11 @@ class PaddedTrainer:
     Args:
         model: On its device.
         learning_rate: Of every step.
+        precision: fp32, or bf16 autocast.
     """
 
-    def __init__(self, model: CodeToText, learning_rate: float = 5e-5) -> None:
-        self._model = model
+    def __init__(self, model: CodeToText, learning_rate: float = 5e-5, precision: Precision = "fp32") -> None:
+        self._model, self._lower = model, precision == "bf16"
         self._optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, eps=1e-8, foreach=False, fused=False)
 
     def train_step(self, batch: Batch) -> float:
@@ -61,7 +63,8 @@ class PaddedTrainer:
         self._model.train()
         device = self._model.device
         moved = Batch(batch.sources.to(device), batch.targets.to(device), batch.rows)
-        loss = padded_loss(self._model, padded(moved, self._model.special.pad))
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._lower):
+            loss = padded_loss(self._model, padded(moved, self._model.special.pad))
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
         self._optimizer.step()

@@ -50,14 +50,20 @@ ON_CUDA = (training.NAME, decoding.NAME, decoding.GENERATE, decoding.GREEDY)
 """Comparisons that are measured on a GPU as well."""
 
 
-def devices() -> tuple[Device, ...]:
-    """The devices to measure on: the CPU, and a GPU where there is one."""
+def devices(given: Device = "auto") -> tuple[Device, ...]:
+    """The devices to measure on.
+
+    Args:
+        given: "auto" for the CPU, and a GPU where there is one.
+    """
+    if given != "auto":
+        return (given,)
     return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 
 
 def make_ground(bundle: Path, device: Device, threads: int, *, quick: bool) -> Ground:
-    """The ground of the comparisons; on a GPU the engine trains in bf16, as it does for its users."""
-    accelerator = make_accelerator(device, "bf16" if device == "cuda" else "fp32", threads)
+    """The ground of the comparisons; the engine trains in the precision that its users get there."""
+    accelerator = make_accelerator(device, "auto", threads)
     return Ground(bundle, accelerator, torch.get_num_threads(), quick)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from ..compress.criteria import CRITERIA
 from ..compress.masks import keep, prunable
 from ..data import Batch
-from ..recipe import Precision
 from ..run.events import Step
 from ..run.journal import JournalWriter
 from .ground import Ground
@@ -23,15 +22,20 @@ def training(ground: Ground, size: str) -> list[Result]:
     """Examples trained, ours against fixed padding."""
     if ground.device.type == "cuda":
         return [_training(ground, size, batch_size) for batch_size in (8, 64)]
-    return [_training(ground, size, 8), *([] if ground.quick else [_training(ground, size, 8, "bf16")])]
+    results = [_training(ground, size, 8)]
+    if not ground.quick:
+        with ground.training_in("bf16"):
+            results.append(_training(ground, size, 8))
+    return results
 
 
-def _training(ground: Ground, size: str, batch_size: int, precision: Precision | None = None) -> Result:
+def _training(ground: Ground, size: str, batch_size: int) -> Result:
+    """Both sides in the ground's precision."""
     ours_steps, times = (2, 1) if ground.quick else (24, 3) if size == "mini" else (3, 3)
     theirs_steps = 1 if ground.quick or size == "base" else 3  # at fixed lengths all steps cost the same
     batches = ground.batches(ours_steps * times, batch_size)
     model = ground.model(size)
-    trainer, reference = ground.trainer(model, {}, precision), PaddedTrainer(model)
+    trainer, reference = ground.trainer(model, {}), PaddedTrainer(model, precision=ground.precision)
 
     def each(step: Callable[[Batch], object], mine: list[Batch]) -> float:
         def train() -> None:
@@ -51,8 +55,10 @@ def _training(ground: Ground, size: str, batch_size: int, precision: Precision |
     sides = in_turn(ours, theirs, times, warm=False)
     ground.forget()
     what, against = f"training, batch {batch_size}", "fixed padding to 256 and 128 tokens"
-    if precision:
-        return faster(NAME, size, f"{what}, {precision}", f"{against}, fp32", sides, None)
+    if ground.precision != "fp32":
+        what, against = f"{what}, {ground.precision}", f"{against}, {ground.precision}"
+    if ground.precision != "fp32" and ground.device.type == "cpu":
+        return faster(NAME, size, what, against, sides, None)
     least = GOALS.get((ground.device.type, size, batch_size))
     return faster(NAME, size, what, against, sides, least, note=_tokens(batches))
 

@@ -9,9 +9,11 @@ import os
 import shutil
 import socket
 import sys
+import sysconfig
 import time
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -43,6 +45,8 @@ from .session import Session
 ANOTHER_RUN = (
     "from here on it is another run than one that had stayed there. Dropout draws other numbers, and sums round otherwise."
 )
+C_COMPILERS = ("cc", "gcc", "clang")
+"""C compilers that triton can use for a GPU, unless CC names another."""
 DECODING_BATCH = "decoding_batch"
 """Entry of `meta.json`: sources decoded together."""
 TRAINED_BYTES = 12
@@ -64,6 +68,8 @@ def prepare(session: Session) -> Material:
         CodepruneError: Something is missing, broken, or does not fit.
     """
     recipe = session.recipe
+    if recipe.training.compile:
+        check_compiler(session.accelerator.device)
     needed: dict[str, None] = dict.fromkeys(("train", recipe.evaluation.split))
     splits = {split: _rows(session, split) for split in needed}
     _record(session, splits)
@@ -137,6 +143,35 @@ def _counted(mask: torch.Tensor) -> tuple[int, int]:
     return mask.numel() - int(mask.count_nonzero()), mask.numel()
 
 
+def check_compiler(device: torch.device) -> None:
+    """Makes sure that torch.compile finds what it needs, which it would look for only in the first step.
+
+    Args:
+        device: Where the model is to compute.
+
+    Raises:
+        TrainingError: There is no compiler for this device, or Python's headers, which the code for a GPU includes, are missing.
+    """
+    fix = "Install one, or set training.compile = false."
+    if device.type == "cpu" and not any(map(shutil.which, COMPILERS)):
+        raise TrainingError(
+            f"training.compile needs a C++ compiler on the CPU, and none of {', '.join(COMPILERS)} is there.", fix
+        )
+    if device.type != "cuda":
+        return
+    own = os.environ.get("CC", "")
+    if not any(map(shutil.which, (own,) if own else C_COMPILERS)):
+        raise TrainingError(
+            f"training.compile needs a C compiler for a GPU, and none of {own or ', '.join(C_COMPILERS)} is there.", fix
+        )
+    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    if not header.exists():
+        raise TrainingError(
+            f"training.compile needs Python's headers for a GPU, and {header} is not there.",
+            "Install them (python3-dev, python3-devel), or set training.compile = false.",
+        )
+
+
 def compile_forward(model: CodeToText, backend: str = "inductor") -> None:
     """Lets torch.compile compile the model's training pass; decoding stays as it is.
 
@@ -147,13 +182,10 @@ def compile_forward(model: CodeToText, backend: str = "inductor") -> None:
         backend: A backend of torch.compile.
 
     Raises:
-        TrainingError: There is no compiler for this device.
+        TrainingError: As for `check_compiler`.
     """
-    if backend == "inductor" and model.device.type == "cpu" and not any(map(shutil.which, COMPILERS)):
-        raise TrainingError(
-            f"training.compile needs a C++ compiler on the CPU, and none of {', '.join(COMPILERS)} is there.",
-            "Install one, or set training.compile = false.",
-        )
+    if backend == "inductor":
+        check_compiler(model.device)
     model.compile(dynamic=True, backend=backend)
 
 

@@ -1,0 +1,61 @@
+"""What `make` would do on other machines, and what is checked before a run that needs more than Python packages."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.errors import TrainingError
+from core.train import prepare
+from core.train.prepare import check_compiler
+
+ROOT = Path(__file__).parent.parent
+OLD_TORCH = '#!/bin/sh\ncase "$2" in *importlib*) exit 1;; *version_info*) exit 0;; esac\nexit 9\n'
+
+
+def make(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    command = ["make", "-C", str(ROOT), f"VENV={folder}/venv", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_make_takes_the_torch_of_the_site_where_it_is_told(tmp_path: Path) -> None:
+    usual = make(tmp_path, "-n", "demo").stdout
+    assert "--system-site-packages" not in usual
+    assert "install --constraint constraints.txt --editable" in usual
+    system = make(tmp_path, "-n", "demo", "TORCH=system").stdout
+    assert f"-m venv --system-site-packages {tmp_path}/venv" in system
+    assert f"grep -v '^torch==' constraints.txt > {tmp_path}/venv/constraints.txt" in system
+    assert f"install --constraint {tmp_path}/venv/constraints.txt --editable" in system
+    assert "gigabytes" in usual, "who has no GPU box's network is warned"
+
+
+def test_make_refuses_a_site_without_a_torch_that_will_do(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(OLD_TORCH)
+    python.chmod(0o755)
+    done = make(tmp_path, "demo", "TORCH=system", f"PYTHON={python}")
+    assert done.returncode != 0
+    assert f"TORCH=system needs torch 2.11 or newer beside {python}" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize("own", ["", "nvc"])
+def test_compiling_for_a_gpu_needs_a_compiler_and_pythons_headers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    monkeypatch.setenv("CC", own)
+    gpu, here = torch.device("cuda", 0), set[str]()
+    monkeypatch.setattr(prepare.shutil, "which", lambda name: name if name in here else None)
+    monkeypatch.setattr(prepare.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    with pytest.raises(TrainingError, match=f"needs a C compiler for a GPU, and none of {own or 'cc, gcc, clang'} is there"):
+        check_compiler(gpu)
+    here.add(own or "gcc")
+    with pytest.raises(TrainingError, match=r"Python's headers.*Python\.h is not there.*python3-dev"):
+        check_compiler(gpu)
+    (tmp_path / "Python.h").touch()
+    check_compiler(gpu)
+    with pytest.raises(TrainingError, match=r"needs a C\+\+ compiler on the CPU"):
+        check_compiler(torch.device("cpu"))
+    here.add("g++")
+    check_compiler(torch.device("cpu"))
