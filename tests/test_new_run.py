@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from app_runs import LARGE, make_run, opened, shown, until, until_shown, whole_run
+from fake_gpus import GIB, FakeGpu, machine
 from test_app_screens import SIZES, row
 from test_timings import HERE, a_run, whole
 from textual.widgets import Input, Select, Static
@@ -196,6 +197,27 @@ async def test_data_is_chosen_on_its_field_and_free_text_is_taken(
         await pilot.press(*"zzz", "escape")
         await until(lambda: app.screen is screen)
         assert row(screen, "data.path").query_one(Input).value == "owner/rows"
+
+
+@SIZES
+async def test_a_gpu_is_chosen_on_its_field(tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, [FakeGpu("GPU-a", used_bytes=130 * GIB, users={2**22 + 5: 130 * GIB}), FakeGpu("GPU-b")])
+    async with opened(tmp_path, size) as (app, pilot):
+        await pilot.press("6")
+        await until_shown(app, "✓ 10 rounds")
+        screen = form(app)
+        row(screen, "training.device").query_one(Input).focus()
+        await until_shown(app, "^o lists what there is.")
+        await pilot.press("ctrl+o")
+        await until_shown(app, "Which device?")
+        await until_shown(app, "cuda:0  NVIDIA H200")
+        await until_shown(app, "10.0 of 140.0 GiB free")
+        await until_shown(app, "130.0 GiB")
+        await pilot.press(*"cuda:1", "enter")
+        await until(lambda: screen._outcome.recipe == build_recipe({"training": {"device": "cuda:1"}}))
+        await until_shown(app, "cuda:1")
+        row(screen, "training.device").query_one(Input).value = "gpu1"
+        await until_shown(app, "✗ training.device = 'gpu1' is not allowed; allowed: auto, cpu")
 
 
 async def test_a_name_of_others_is_shown_as_text_and_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,7 @@ def _pinned_like(tensor: Tensor) -> Tensor:
 
 
 def _event() -> torch.cuda.Event:
-    return torch.cuda.Event()
+    return torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:

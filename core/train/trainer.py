@@ -337,9 +337,10 @@ class Trainer:
 
     def _clip(self) -> Tensor:
         # A pruned weight gets a gradient too, which must not count in the norm, or a sparse model would train more slowly.
-        gradients = {name: self._weights[name].grad for name in self._masks.factors}
-        present = {name: gradient for name, gradient in gradients.items() if gradient is not None}
-        apply_masks(present, {name: self._masks.factors[name] for name in present})
+        gradients = ((self._weights[name].grad, mask) for name, mask in self._masks.factors.items())
+        pairs = [(gradient, mask) for gradient, mask in gradients if gradient is not None]
+        if pairs:
+            torch._foreach_mul_([gradient for gradient, _ in pairs], [mask for _, mask in pairs])
         norm: Tensor = self._accelerator.clip_grad_norm_(self._weights.values(), self._training.clip_norm)
         return norm
 
