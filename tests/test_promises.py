@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -82,6 +83,7 @@ def test_a_run_that_moves_to_another_kind_of_device_says_what_that_means(make: M
     meta = json.loads(paths.meta.read_text())
     assert meta["precision"] == "fp32"
     paths.meta.write_text(json.dumps(meta | {"device": "cuda (NVIDIA H200)", "precision": "bf16"}))
+    shutil.rmtree(paths.round(1))
     told = [what.message for what in of(Warned, run(paths)) if isinstance(what, Warned)]
     assert any(
         "began on cuda (NVIDIA H200) and goes on on cpu: from here on it is another run than one that had stayed there" in message
