@@ -11,5 +11,6 @@ NAMES = (
     "picking-best",
     "pruning",
     "start",
+    "criteria",
     "growth",
 )

@@ -12,7 +12,7 @@ from ..errors import TrainingError
 from ..families.device import describe, make_accelerator
 from ..provenance import processor, versions
 from ..recipe import Device
-from . import decoding, evaluating, growth, pruning, starting, training
+from . import criteria, decoding, evaluating, growth, pruning, starting, training
 from .ground import SIZES, Ground
 from .measure import Result, Table
 from .names import NAMES
@@ -41,6 +41,7 @@ COMPARISONS: dict[str, Comparison] = {
     evaluating.ROUND: Comparison(evaluating.picking_best, ("mini",)),
     pruning.NAME: Comparison(pruning.pruning, ("",)),
     starting.NAME: Comparison(starting.starting, ("",)),
+    criteria.NAME: Comparison(criteria.criteria),
     growth.NAME: Comparison(growth.growth, ("",)),
 }
 assert tuple(COMPARISONS) == NAMES

@@ -104,13 +104,15 @@ def solve(
             if old is not None:
                 prices.masked_fill_(~old[:, block], -math.inf)
             settled[:, block] = _chosen(prices, mask[:, block], width)
-        errors = torch.zeros_like(changed[:, block])
-        for column in range(start, block.stop):
-            lost = changed[:, column] * ~settled[:, column]  # (rows,)
-            errors[:, column - start] = error = lost / factor[column, column]
-            changed[:, column : block.stop] -= torch.outer(error, factor[column, column : block.stop])
-            changed[:, column] *= settled[:, column]  # exactly 0, not nearly
-        changed[:, block.stop :] -= errors @ factor[block, block.stop :]
+        lines, kept = changed[:, block].T.contiguous(), settled[:, block].T.contiguous()  # (columns, rows): a column is one piece
+        errors = torch.zeros_like(lines)
+        own = factor[block, block]
+        for column in range(len(lines)):
+            torch.div(lines[column] * ~kept[column], own[column, column], out=errors[column])
+            lines[column:].addr_(own[column, column:], errors[column], alpha=-1)
+            lines[column] *= kept[column]  # exactly 0, not nearly
+        changed[:, block] = lines.T
+        changed[:, block.stop :] -= errors.T @ factor[block, block.stop :]
     return changed.to(weight.dtype), settled
 
 
