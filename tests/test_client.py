@@ -343,6 +343,15 @@ def test_the_name_of_a_hub_passes_unasked(tmp_path: Path, monkeypatch: pytest.Mo
         ({}, "ruby-mini-magnitude-layerwise"),
         ({"kind": "finetune", "model": {"path": "new"}}, "new-finetune"),
         ({"kind": "pretrain", "model": {"path": "microsoft/codebert-base"}}, "codebert-base-pretrain"),
+        (
+            {
+                "pruning": {"criterion": "wanda", "scope": "row", "budget": "owl", "gradual_every": 5},
+                "rewind": {"to": "random"},
+            },
+            "ruby-mini-wanda-row-owl-gradual-drawn-anew",
+        ),
+        ({"pruning": {"pattern": "2:4", "final_sparsity": 0.5}}, "ruby-mini-magnitude-layerwise-2of4"),
+        ({"pruning": {"unit": "head+neuron"}}, "ruby-mini-magnitude-layerwise-head-neuron"),
         ({"model": {"path": "/"}}, "model-magnitude-layerwise"),
         ({"model": {"path": "a/.ünï\x1bcode" + "x" * 100}}, "n-code" + "x" * 54 + "-magnitude-layerwise"),
     ],

@@ -11,10 +11,11 @@ from itertools import combinations
 
 from core.run.results import MEASURES
 from core.run.rowsets import by_rows
+from core.spec.criteria import method_words
 from core.study.controls import control_findings
 from core.study.experiments import is_of_the_paper
 from core.study.findings import compare
-from core.study.runs import Run, Study, shown_recipe
+from core.study.runs import Group, Run, Study, shown_recipe
 
 from ..views.text import NOTHING, changed, percent
 from . import figures, words
@@ -71,10 +72,18 @@ def runs_page(content: Content, *, references: bool = True) -> str:
 
 def named_by_runs(content: Content) -> Content:
     """The content with its curves named after their runs, not after the paper's curves."""
-    titles = {group.key: ", ".join(run.name for run in group.runs) for group in content.study.groups}
+    titles = {group.key: _title(group) for group in content.study.groups}
     groups = tuple(replace(group, title=titles[group.key], curve=None) for group in content.study.groups)
     recovered = tuple(replace(recovery, title=titles.get(recovery.group, recovery.title)) for recovery in content.recoveries)
     return replace(content, study=Study(groups), recoveries=recovered, findings=())
+
+
+def _title(group: Group) -> str:
+    """The runs of a curve, and how they prune."""
+    names = ", ".join(run.name for run in group.runs)
+    recipe = group.runs[0].recipe
+    words = ", ".join(method_words(recipe)) if recipe is not None else ""
+    return f"{names} ({words})" if words else names
 
 
 def tables(study: Study) -> list[tuple[str, str, Table]]:

@@ -37,6 +37,7 @@ from core.run.events import (
 from core.run.folder import RunPaths, State, create_run, free_name, is_held, run_folders, run_info
 from core.run.holder import newest_start, refuse_second
 from core.run.journal import JournalReader, LineReader, append_command, tail_lines
+from core.spec.criteria import method_words
 from core.spec.precheck import source_problems
 
 from .. import bundle
@@ -161,8 +162,8 @@ def default_stem(recipe: Recipe) -> str:
     """The name of a run without its number, from what the recipe asks for."""
     model = "new" if recipe.model.path == NEW_MODEL else Path(recipe.model.path).name
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-._")[:60] or "model"
-    method = f"{recipe.pruning.criterion}-{recipe.pruning.scope}" if recipe.kind == "lottery" else recipe.kind
-    return f"{stem}-{method}"
+    words = [word.replace(":", "of").replace(" ", "-").replace("+", "-") for word in method_words(recipe)]
+    return "-".join([stem, *(words or [recipe.kind])])
 
 
 def anchored(recipe: Recipe) -> Recipe:

@@ -6,6 +6,8 @@ Torch-free, so that form, help and legends can list them at once; the functions 
 from dataclasses import dataclass
 from typing import Literal
 
+from ..recipe import Recipe
+
 Need = Literal["inputs", "hessians", "gradients", "squared gradients"]
 """What a criterion measures on calibration rows, matrix by matrix."""
 
@@ -41,6 +43,21 @@ CRITERIA: dict[str, Described] = {
     "shuffled": Described("|w| of another weight of the same matrix", "Su et al. 2020", control=True),
 }
 """Name in the recipe -> the criterion in words."""
+
+
+def method_words(recipe: Recipe) -> list[str]:
+    """How a recipe prunes, in words for names and legends: criterion and scope, and what is not as usual.
+
+    Args:
+        recipe: Any recipe; one that does not prune has none.
+    """
+    if not recipe.rounds:
+        return []
+    pruning, usual = recipe.pruning, type(recipe.pruning)()
+    words = [pruning.criterion, pruning.scope]
+    words += [str(value) for key in ("unit", "budget", "pattern") if (value := getattr(pruning, key)) != getattr(usual, key)]
+    words += ["gradual"] if pruning.gradual_every else []
+    return [*words, *(["drawn anew"] if recipe.rewind.to == "random" else [])]
 
 
 def needs_of(criterion: str, budget: str = "uniform") -> frozenset[Need]:
