@@ -27,7 +27,7 @@ from textual.theme import Theme
 
 from core.errors import CodepruneError
 from core.recipe import Recipe
-from core.run.folder import KILLED, RunInfo, RunPaths, State
+from core.run.folder import KILLED, QUEUED, RunInfo, RunPaths, State
 
 from . import bundle, first_start, settings
 from .frame import ALIVE, APP_KEYS, SLOW_POLL_S, SLOW_TICK_S
@@ -307,6 +307,8 @@ class CodepruneApp(App[None]):
         if self.watched is None:
             return ""
         state = standing(self.watched.view, self.watched.held, self.clock(), self.watched.taken)
+        if self.watched.queued and state != State.DONE:
+            return QUEUED
         if state == State.CRASHED and self.watched.killed:
             return KILLED
         if self._expected is not None:
@@ -333,7 +335,7 @@ class CodepruneApp(App[None]):
             parts.append((f"  round {view.round}/{view.rounds}", ""))
         if view.pending_command.startswith("pause-after"):
             parts.append((f"  pauses after {plain(view.pending_command.partition(' ')[2], 10)} more", "$text-warning"))
-        if state.split(" ")[0] not in ("DONE", "FAILED", "STOPPED", "CRASHED", KILLED, "NEW", "STALE") and (
+        if state.split(" ")[0] not in ("DONE", "FAILED", "STOPPED", "CRASHED", KILLED, QUEUED, "NEW", "STALE") and (
             left := eta_s(view, self.clock())
         ):
             parts.append((f"  ETA {duration(left)}", ""))

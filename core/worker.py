@@ -1,8 +1,8 @@
 """The worker: one process for one run, started as `python -P -m core.worker RUN_DIR` in a session of its own.
 
 It takes the run's lock, reads the recipe, does what is not done yet, and journals everything it does. It ends with the run, on
-`stop`, SIGTERM or a kill, but never with the app. torch is imported only once the lock is held, so that the program that started
-the worker sees within a moment that it lives.
+`stop`, SIGTERM, SIGUSR1 or a kill, but never with the app. torch is imported only once the lock is held, so that the program that
+started the worker sees within a moment that it lives.
 """
 
 import os
@@ -23,7 +23,7 @@ from .program import program, run_handle
 from .provenance import versions
 from .recipe import load_recipe
 from .regularfile import real
-from .run.control import Control, StopRequested
+from .run.control import STOPPED_BY_SIGNAL, Control, StopRequested
 from .run.events import CommandTaken, Event, Failed, Happening, RunStarted, Stopped, Warned
 from .run.folder import RunPaths, hold_lock, is_done
 from .run.holder import Hold, HoldLostError, refuse_second
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
         arguments: The run folder.
 
     Returns:
-        Exit code: 0 where the run is done or was stopped on request, else that of the error.
+        Exit code: 0 where the run is done or was stopped by a command, `STOPPED_BY_SIGNAL`, else that of the error.
     """
     if len(arguments) != 1:
         print("usage: python -P -m core.worker RUN_DIR", file=sys.stderr)
@@ -68,6 +68,7 @@ def _hold(paths: RunPaths, offset: int, lock: int) -> int:
     # Until this worker's first event, perhaps minutes later, only this distinguishes it from the previous one.
     paths.lock.write_text(str(time.time()), encoding="ascii")
     paths.killed.unlink(missing_ok=True)  # that was the previous worker
+    paths.queued.unlink(missing_ok=True)
     journal = JournalWriter(paths.journal)
     hold = Hold(paths, lock, journal.fileno())
 
@@ -112,6 +113,7 @@ def _end_of_work(paths: RunPaths, journal: Journal, control: Control) -> int:
         except StopRequested as request:
             round_number, step = _point(paths)
             journal.append(Stopped(round=round_number, step=step, reason=str(request)))
+            return STOPPED_BY_SIGNAL if control.signalled else 0
         return 0
     except HoldLostError:
         raise

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from core.run.control import Control
+from core.run.control import STOPPED_BY_SIGNAL, Control
 from core.run.events import (
     CommandTaken,
     Evaluated,
@@ -35,7 +35,8 @@ FLOORS = {"constant": Scores(7.5, 0.25, 10.5), "name": Scores(12.5, 0.75, 16.5)}
 SIGNATURES = {"bleu": "codexglue|smooth", "corpus_bleu": "nrefs:1|case:lc"}
 
 
-def work(paths: RunPaths, mode: str, offset: int) -> None:
+def work(paths: RunPaths, mode: str, offset: int) -> bool:
+    """Whether a signal made it leave."""
     paths.killed.unlink(missing_ok=True)
     journal = JournalWriter(paths.journal)
     control = Control(paths.commands, offset, lambda words: journal.append(CommandTaken(command=words)), lambda _: None)
@@ -59,7 +60,7 @@ def work(paths: RunPaths, mode: str, offset: int) -> None:
     journal.append(FloorsMeasured(split="valid", rows=20, constant=FLOORS["constant"], name=FLOORS["name"]))
     if mode == "fail":
         journal.append(Failed(problem="The loss is not a number at step 3.", fix="Try a lower training.learning_rate."))
-        return
+        return False
     if mode == "die":
         time.sleep(0.5)  # so that whoever launched us has seen the lock
         os.kill(os.getpid(), signal.SIGKILL)
@@ -82,7 +83,7 @@ def work(paths: RunPaths, mode: str, offset: int) -> None:
                 control.poll()
                 if control.stopping:
                     journal.append(Stopped(round=number, step=step, reason=control.stopping))
-                    return
+                    return control.signalled
                 if control.pausing:
                     journal.append(Paused(round=number, step=step))
                     while control.pausing and not control.stopping:
@@ -111,6 +112,7 @@ def work(paths: RunPaths, mode: str, offset: int) -> None:
     journal.append(Warned(message="red \x1b[31m text"))
     journal.append(RunFinished(rounds=2))
     journal.close()
+    return False
 
 
 def main(mode: str, root: str) -> int:
@@ -128,8 +130,8 @@ def main(mode: str, root: str) -> int:
     with hold_lock(paths):
         if is_done(paths):
             return 0
-        work(paths, mode, offset)
-    return 0
+        paths.queued.unlink(missing_ok=True)
+        return STOPPED_BY_SIGNAL if work(paths, mode, offset) else 0
 
 
 if __name__ == "__main__":

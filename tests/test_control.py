@@ -84,16 +84,19 @@ def test_half_a_line_waits_for_its_end(tmp_path: Path, heard: list[str]) -> None
     assert heard == ["pause"]
 
 
-def test_sigterm_is_a_wish_to_stop(tmp_path: Path, heard: list[str]) -> None:
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
+def test_a_signal_is_a_wish_to_stop(tmp_path: Path, heard: list[str], name: str) -> None:
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in signals]
     try:
         worker = control(tmp_path / "commands.jsonl", heard)
         worker.stop_on_signals()
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert worker.stopping == "SIGTERM"
+        assert not worker.signalled
+        os.kill(os.getpid(), signal.Signals[name])
+        assert (worker.stopping, worker.signalled) == (name, True)
     finally:
-        signal.signal(signal.SIGTERM, before[0])
-        signal.signal(signal.SIGINT, before[1])
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
 
 
 def test_a_paused_worker_hears_what_comes_after_its_commands_were_emptied(tmp_path: Path, heard: list[str]) -> None:

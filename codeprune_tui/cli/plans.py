@@ -3,17 +3,18 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from core.errors import RunError, TrainingError
 from core.program import program
-from core.run.folder import State
+from core.run.folder import State, create_run, is_held
 from core.study.experiments import Planned
+from core.study.sweep import Slurm
 from core.study.timings import Timings
 
-from ..runs import client
+from ..runs import client, slurm
 from ..runs.cost_text import size
 from ..runs.costing import free_bytes, need_of
 from ..runs.many import Job, Progress, Reproduction, default_jobs, follow
@@ -24,6 +25,10 @@ from .console import Drawing, say, wants_bar
 
 Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, max=64, help="Workers at a time; if not given, one a GPU, else as many as fit.")
+]
+On = Annotated[
+    Literal["local", "slurm"],
+    typer.Option("--on", help="Where the workers run: on this machine, or as a job array of its Slurm cluster."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list the runs and their states.")]
 
@@ -58,6 +63,42 @@ def make(doing: Reproduction, lines: bool) -> None:
         running = ", ".join(doing.running) or "none"
         say(f"Interrupted. Still at work: {running}. The same command makes the rest; end one with: {program()} stop RUN")
         raise typer.Exit(130) from error
+
+
+def submit(doing: Reproduction, sweep: SweepFolder, asked: Slurm) -> None:
+    """Submits the runs that are not done, have no worker and are not in Slurm's queue, and tells which.
+
+    Args:
+        doing: The plan.
+        sweep: Its folder, which exists.
+        asked: What each run asks of Slurm.
+
+    Raises:
+        RunError: Slurm is not here or refuses, or a run folder cannot be made.
+    """
+    names = _to_submit(doing, sweep)
+    for job in doing.all:
+        if job.planned.name in names and not job.paths.root.exists():
+            create_run(doing.folder, job.planned.name, client.anchored(job.planned.recipe))
+    others = len(unfinished(doing)) - len(names)
+    at_work = f"; {others} others are at work or in the queue already" if others else ""
+    if not names:
+        say(f"Nothing to submit: {len(doing.all) - others} runs are done{at_work}")
+        return
+    arrays = slurm.submit(sweep, asked, names)
+    say(f"Submitted {len(names)} runs as job array {', '.join(arrays)}{at_work}. The script is in {sweep.root}")
+    follow_up = f"{program()} sweep status {sweep.name}"
+    say(f"Watch them in the app, or with: {follow_up}; stop them with: {program()} sweep stop {sweep.name}")
+
+
+def scripts(doing: Reproduction, sweep: SweepFolder, asked: Slurm) -> str:
+    """The scripts that `submit` would submit, one after the other."""
+    return "\n".join(slurm.scripts(sweep, asked, _to_submit(doing, sweep)))
+
+
+def _to_submit(doing: Reproduction, sweep: SweepFolder) -> list[str]:
+    queued = slurm.in_queue(sweep)
+    return [job.planned.name for job in unfinished(doing) if job.planned.name not in queued and not is_held(job.paths)]
 
 
 def check_finished(doing: Reproduction) -> None:

@@ -16,6 +16,7 @@ from core.study.experiments import Planned
 from core.study.sweep import Sweep, load_sweep, plan_sweep, template
 
 from .. import bundle
+from ..runs import slurm
 from ..runs.sweeps import SweepFolder, find_sweep, standing, stop, sweeps
 from ..views.plain import plain
 from ..views.text import duration, score, table
@@ -57,6 +58,7 @@ def sweep(
 def run_sweep(
     context: typer.Context,
     file: File,
+    on: plans.On = "local",
     jobs: plans.Jobs = None,
     checkpoints: Checkpoints = None,
     lines: Lines = False,
@@ -66,7 +68,8 @@ def run_sweep(
 
     Missing runs are started, interrupted ones resumed, finished ones left as they are: the command can be interrupted and
     started again at any time, and twice at once. File, disk, data and models are checked before the first run starts. Ctrl-C
-    leaves the workers at work. On a machine with GPUs every worker gets one of its own.
+    leaves the workers at work. On a machine with GPUs every worker gets one of its own. With --on slurm the runs are submitted
+    as a job array, as the file's table [slurm] says, and the command returns; --dry-run then prints the job's script.
     """
     folder = folder_of(context, checkpoints)
     loaded, planned = _planned(file)
@@ -75,10 +78,15 @@ def run_sweep(
     missing = plans.unfinished(doing)
     say(f"{len(planned)} runs; {plans.costs(folder, missing) if missing else 'all of them are done'}")
     if dry_run:
-        typer.echo(plans.standing(doing))
+        typer.echo(plans.standing(doing) if on == "local" else plans.scripts(doing, sweep_folder, loaded.slurm), nl=on == "local")
         return
+    if on == "slurm":
+        slurm.check_present()
     check(folder, [job.planned.recipe for job in missing], say, OTHER_MATERIAL)
     sweep_folder.begin(each.name for each in planned)
+    if on == "slurm":
+        plans.submit(doing, sweep_folder, loaded.slurm)
+        return
     plans.make(doing, lines)
     typer.echo(plans.standing(doing))
     plans.check_finished(doing)
@@ -128,8 +136,11 @@ def stop_sweep(context: typer.Context, name: Name, checkpoints: Checkpoints = No
     `sweep run` goes on with the sweep.
     """
     found = find_sweep(folder_of(context, checkpoints), _name(name))
+    found.halt()
+    cancelled = slurm.cancel_waiting(found)
     stopped, at_work = stop(found, ANSWER_S)
-    say(f"{found.name} is stopped: {len(stopped) - len(at_work)} of {len(stopped)} workers have left; no more runs begin")
+    queue = f"{cancelled} runs were taken out of the queue, " if cancelled else ""
+    say(f"{found.name} is stopped: {queue}{len(stopped) - len(at_work)} of {len(stopped)} workers have left; no more runs begin")
     if at_work:
         raise RunError(
             f"These workers have not left in {ANSWER_S:.0f} s: {', '.join(paths.name for paths in at_work)}.",

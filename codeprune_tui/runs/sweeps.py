@@ -43,6 +43,11 @@ class SweepFolder:
         return self.root / "runs.txt"
 
     @property
+    def submitted(self) -> Path:
+        """The job arrays that were submitted, one a line."""
+        return self.root / "submitted.jsonl"
+
+    @property
     def stopped(self) -> Path:
         """Exists from a request to stop the sweep until it is started again: no more of its runs begin."""
         return self.root / "stopped"
@@ -65,6 +70,17 @@ class SweepFolder:
             raise RunError(
                 f"Cannot write the sweep's folder {self.root}: {error.strerror}.", "Choose another folder with --checkpoints."
             ) from error
+
+    def halt(self) -> None:
+        """Lets no more runs begin.
+
+        Raises:
+            RunError: The folder cannot be written.
+        """
+        try:
+            self.stopped.touch()
+        except OSError as error:
+            raise RunError(f"Cannot write {self.stopped}: {error.strerror}.", "Stop its runs one by one.") from error
 
     def runs(self) -> list[RunPaths]:
         """The runs that belong to the sweep, whether they were begun or not."""
@@ -142,7 +158,7 @@ def standing(sweep: SweepFolder, now: float) -> Standing:
 
 
 def stop(sweep: SweepFolder, patience_s: float, poll_s: float = 0.1) -> tuple[list[RunPaths], list[RunPaths]]:
-    """Lets no more runs of a sweep begin, and asks the workers of the others to save a checkpoint and leave.
+    """Asks the workers of a sweep's runs to save a checkpoint and leave.
 
     Args:
         sweep: The sweep.
@@ -151,14 +167,7 @@ def stop(sweep: SweepFolder, patience_s: float, poll_s: float = 0.1) -> tuple[li
 
     Returns:
         The runs whose workers were asked, and those whose workers are still at work.
-
-    Raises:
-        RunError: The sweep's folder cannot be written.
     """
-    try:
-        sweep.stopped.touch()
-    except OSError as error:
-        raise RunError(f"Cannot write {sweep.stopped}: {error.strerror}.", "Stop its runs one by one.") from error
     at_work = [paths for paths in sweep.runs() if is_held(paths)]
     for paths in at_work:
         with suppress(RunError):  # it ended meanwhile; one that cannot be told is still at work at the end

@@ -40,6 +40,8 @@ class Watched:
     """Whether the journal's past has been read: what comes from now on is news."""
     killed: bool = False
     """Whether the last worker was killed on request."""
+    queued: bool = False
+    """Whether the run waits in a cluster's queue."""
     taken: float = 0.0
     """When the worker that lives took the run, seconds since 1970; 0 where that is not known."""
 
@@ -71,13 +73,15 @@ class Watcher(threading.Thread):
     def run(self) -> None:
         """Reads, reduces and publishes, once in `poll_s`."""
         follower, view, held, caught_up, probed = Follower(self.paths), RunView(), False, False, -PROBE_S
-        killed, taken = False, 0.0
+        killed = queued = False
+        taken = 0.0
         published: Watched | None = None
         published_at = -PAST_S
         while not self._leave.is_set():
             if (now := time.monotonic()) - probed >= PROBE_S:
                 # Before the journal: a worker that has ended wrote why first.
                 held, killed, taken, probed = is_held(self.paths), os.path.lexists(self.paths.killed), taken_at(self.paths), now
+                queued = not held and os.path.lexists(self.paths.queued)
             batch = follower.poll()
             view = reduce_all(view, batch)
             reading_the_past = bool(batch) and not caught_up
@@ -85,11 +89,11 @@ class Watcher(threading.Thread):
             new = (
                 published is None
                 or view is not published.view
-                or (held, caught_up, taken) != (published.held, published.caught_up, published.taken)
+                or (held, caught_up, taken, queued) != (published.held, published.caught_up, published.taken, published.queued)
             )
             soon = reading_the_past and published is not None and now - published_at < PAST_S
             if new and not soon and not self._leave.is_set():
-                published, published_at = Watched(self.paths, view, held, caught_up, killed, taken), now
+                published, published_at = Watched(self.paths, view, held, caught_up, killed, queued, taken), now
                 self._publish(published)
             if not reading_the_past:
                 self._leave.wait(self._poll_s)
@@ -162,7 +166,7 @@ class Lister(threading.Thread):
             held = is_held(paths)
             stamp = (
                 int(held),
-                *(part for path in (paths.lock, paths.journal, paths.rounds, paths.meta, paths.recipe) for part in _stamp(path)),
+                *(part for path in _looked_at(paths) for part in _stamp(path)),
             )
             before = self._known.get(paths.name)
             if before is not None and before[0] == stamp:
@@ -229,6 +233,11 @@ class Comparer(threading.Thread):
 
 def _aged(info: RunInfo, now: float) -> RunInfo:
     return replace(info, state=State.STALE) if now > info.stale_from else info
+
+
+def _looked_at(paths: RunPaths) -> tuple[Path, ...]:
+    """The files whose change may change a run's line in the list."""
+    return paths.lock, paths.journal, paths.rounds, paths.meta, paths.recipe, paths.queued
 
 
 def _stamp(path: Path) -> tuple[int, int]:

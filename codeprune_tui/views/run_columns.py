@@ -10,7 +10,7 @@ from typing import Literal
 from rich.text import Text
 
 from core.regularfile import real
-from core.run.folder import DAMAGED, KILLED, RunInfo, State
+from core.run.folder import DAMAGED, KILLED, QUEUED, RunInfo, State
 
 from .. import bundle
 from .plain import plain
@@ -125,7 +125,7 @@ COLUMNS: dict[str, Column] = {
     "state": Column(
         value=lambda info: info.words.rstrip("…"),
         type="text",
-        choices=(*map(str, State), KILLED, DAMAGED),
+        choices=(*map(str, State), KILLED, QUEUED, DAMAGED),
         cell=_state,
         heading="  state",
         width=14,
@@ -135,6 +135,7 @@ COLUMNS: dict[str, Column] = {
         json=(
             Field("state", lambda info: str(info.state), " ".join(State)),
             Field("killed", lambda info: info.killed, "true: CRASHED because somebody killed it"),
+            Field("queued", lambda info: info.queued, "true: it waits in a cluster's queue"),
             Field("damage", lambda info: info.damage, 'which of its files cannot be read, and why; "" for none'),
         ),
     ),

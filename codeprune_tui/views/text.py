@@ -65,6 +65,7 @@ TONES: dict[str, tuple[str, str]] = {
     "FAILED": ("✗", "$text-error"),
     "DAMAGED": ("✗", "$text-error"),
     "DONE": ("✓", "$text-primary"),
+    "QUEUED": ("·", "$text-primary"),
     "NEW": ("·", "$text-muted"),
 }
 """First word of a state -> (sign, colour)."""

@@ -14,6 +14,9 @@ from types import FrameType
 from ..errors import CodepruneError
 from .journal import LineReader
 
+STOPPED_BY_SIGNAL = 75
+"""Exit code of a worker that a signal made save a checkpoint and leave: the run is to go on elsewhere (EX_TEMPFAIL)."""
+
 
 class StopRequested(Exception):  # noqa: N818 - a request, no error
     """Tells the worker to save a checkpoint and end.
@@ -45,6 +48,8 @@ class Control:
     pausing: bool = False
     stopping: str = ""
     """Who asked to stop; empty while nobody has."""
+    signalled: bool = False
+    """Whether a signal asked, as a scheduler does that wants its machine back."""
     rounds_left: int | None = None
     """Number of rounds after which to pause; None without such a command."""
     _lines: LineReader = field(init=False)
@@ -68,13 +73,13 @@ class Control:
                 self.rounds_left, self.pausing = None, True
 
     def stop_on_signals(self) -> None:
-        """Makes SIGTERM and SIGINT commands to stop; SIGHUP never reaches a worker, which has a session of its own."""
+        """Makes SIGTERM, SIGINT and SIGUSR1 commands to stop; SIGHUP never reaches a worker, which has a session of its own."""
 
         def note(number: int, frame: FrameType | None) -> None:
-            self.stopping = signal.Signals(number).name
+            self.stopping, self.signalled = signal.Signals(number).name, True
 
-        signal.signal(signal.SIGTERM, note)
-        signal.signal(signal.SIGINT, note)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, note)
 
     def _take(self, given: object) -> None:
         match given:

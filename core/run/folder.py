@@ -45,6 +45,8 @@ LARGEST = 1e15
 """A number beyond this is damage."""
 KILLED = "KILLED"
 """How `State.CRASHED` is shown where the worker was killed on request."""
+QUEUED = "QUEUED"
+"""How a run without a worker is shown that waits in a cluster's queue."""
 DAMAGED = "DAMAGED"
 """How a run without a worker is shown where a file of it cannot be read."""
 
@@ -98,6 +100,11 @@ class RunPaths:
     def killed(self) -> Path:
         """Exists from a request to kill the worker until the next worker begins."""
         return self.root / "killed"
+
+    @property
+    def queued(self) -> Path:
+        """Exists while the run waits in a cluster's queue, until a worker begins."""
+        return self.root / "queued"
 
     @property
     def log(self) -> Path:
@@ -178,6 +185,8 @@ class RunInfo:
     """Time of the last event, seconds since 1970; 0 before the first."""
     killed: bool = False
     """Whether the worker that crashed was killed on request."""
+    queued: bool = False
+    """Whether it has no worker and waits in a cluster's queue."""
     before: float = 0.0
     """How sparse the model was before the run, share in [0, 1]."""
     damage: str = ""
@@ -192,6 +201,8 @@ class RunInfo:
         """The state as it is shown: a worker that somebody killed did not crash, and one that is alive comes before damage."""
         if self.damage and self.state not in (State.STARTING, State.RUNNING, State.PAUSED, State.STALE):
             return DAMAGED
+        if self.queued:
+            return QUEUED
         if self.killed:
             return KILLED
         return f"{self.state}…" if self.state is State.STARTING else str(self.state)
@@ -443,6 +454,7 @@ def _read_info(paths: RunPaths, now: float) -> RunInfo:
         device=_device(paths, damage),
         changed=_last_time(end),
         killed=state is State.CRASHED and os.path.lexists(paths.killed),
+        queued=not held and state is not State.DONE and os.path.lexists(paths.queued),
         damage=f"{'; '.join(damage[:3])}{f'; and {len(damage) - 3} more' if damage[3:] else ''}." if damage else "",
         before=number_of(last.get("sparsity_before")) or 0.0,
         stale_from=_alive(end, taken)[1] if held else math.inf,

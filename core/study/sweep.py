@@ -8,9 +8,9 @@ import difflib
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -38,6 +38,7 @@ IN_WORDS = {
 }
 """Key of a sweep file -> what it may be, where pydantic has no good words for it."""
 
+Read = TypeVar("Read")
 Settings = Mapping[str, object]
 """Dotted key -> value."""
 
@@ -69,6 +70,10 @@ class Slurm(Section):
             if not line.startswith("-") or not re.match(LINE, line):
                 raise ValueError(f'{line!r} is no option of sbatch in one line, such as "--constraint=a100"')
         return self
+
+
+class _OnlySlurm(Section):
+    slurm: Slurm
 
 
 class Sweep(Section):
@@ -137,6 +142,15 @@ def template() -> str:
     return TEMPLATE.replace("codeprune-tui", program())
 
 
+def load_slurm(path: Path) -> Slurm:
+    """Reads the table [slurm] of a file, whatever else is in it.
+
+    Raises:
+        RecipeError: The file cannot be read, is no TOML, or its table has keys or values that it must not have.
+    """
+    return _read(path, lambda given: _OnlySlurm.model_validate({"slurm": given.get("slurm", {})})).slurm
+
+
 def load_sweep(path: Path) -> Sweep:
     """Reads and validates a sweep file.
 
@@ -149,6 +163,10 @@ def load_sweep(path: Path) -> Sweep:
     Raises:
         RecipeError: The file cannot be read, is no TOML, or has keys or values that a sweep has not.
     """
+    return _read(path, Sweep.model_validate)
+
+
+def _read(path: Path, validate: Callable[[dict[str, object]], Read]) -> Read:
     write_one = f"Write one with: {program()} sweep --template > sweep.toml"
     try:
         given = parse_toml(read_text(path, TOML_BYTES))
@@ -157,7 +175,7 @@ def load_sweep(path: Path) -> Sweep:
     except ValueError as error:
         raise RecipeError(f"{path} is not valid TOML: {error}.", write_one) from error
     try:
-        return Sweep.model_validate(given)
+        return validate(given)
     except ValidationError as error:
         problems = dict.fromkeys(_sentence(details) for details in error.errors(include_url=False))
         raise RecipeError("\n".join(f"{path}: {problem}" for problem in problems)) from error
