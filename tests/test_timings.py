@@ -237,6 +237,11 @@ def test_damage_is_no_measurement(tmp_path: Path) -> None:
     assert Timings(tmp_path, HERE).estimate(recipe()) is None
 
 
+def test_steps_that_took_no_time_are_no_measurement(tmp_path: Path) -> None:
+    a_run(tmp_path, "one", [(5.0, what) for _, what in whole()])
+    assert Timings(tmp_path, HERE).estimate(recipe()) is None
+
+
 @pytest.mark.parametrize(
     ("sections", "rows"),
     [

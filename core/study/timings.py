@@ -64,7 +64,7 @@ class Timings:
         earlier: list[tuple[str, Recipe, Pace]] = []
         for paths, other in self._alike(recipe):
             pace = self._pace(paths)
-            if pace is not None and pace.steps and (pace.device == "cpu" or _precisions(other) == _precisions(recipe)):
+            if pace is not None and pace.steps_per_s and (pace.device == "cpu" or _precisions(other) == _precisions(recipe)):
                 earlier.append((paths.name, other, pace))
             if len(earlier) == ENOUGH:
                 break
