@@ -54,6 +54,7 @@ from .recipe import Device
 from .spec.checkpoint_files import CONFIG, READER, WEIGHTS
 from .spec.configfields import short
 from .spec.quantizers import METHODS
+from .spec.weightheaders import KEPT, PACKED
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +183,14 @@ def load_reader(source: str | Path) -> Reader:
     return reader
 
 
-def save_model(model: CodeToText, reader: Reader | None, folder: str | Path, half: bool = False, decoder: bool = True) -> None:
+def save_model(
+    model: CodeToText,
+    reader: Reader | None,
+    folder: str | Path,
+    half: bool = False,
+    decoder: bool = True,
+    packed: Mapping[str, Tensor] | None = None,
+) -> None:
     """Writes a model folder, complete or absent.
 
     Args:
@@ -191,6 +199,8 @@ def save_model(model: CodeToText, reader: Reader | None, folder: str | Path, hal
         folder: A new folder, or an earlier model folder, which is replaced.
         half: Whether to write float16, half the size; `load_model` gives float32 again.
         decoder: False writes the encoder alone: the file then counts as a pre-trained encoder, not as fine-tuned.
+        packed: Parameter name -> mask, for matrices of which the kept values alone are written. Exactly these masks have to lie
+            beside the weights, which cannot be read without them.
 
     Raises:
         ModelError: The folder exists and holds something other than a model.
@@ -206,10 +216,14 @@ def save_model(model: CodeToText, reader: Reader | None, folder: str | Path, hal
         for name, tensor in model.state_dict().items()
         if name != TIED and (decoder or name.startswith(ENCODER))
     }
+    metadata = {"format": "pt"}
+    if packed:
+        metadata = {PACKED: json.dumps({name: list(mask.shape) for name, mask in packed.items()})}
+        tensors |= {f"{name}{KEPT}": tensors.pop(name)[mask.cpu()] for name, mask in packed.items()}
     aside = folder.with_name(f"{TEMPORARY}{folder.name}-replaced")
     with complete_or_absent(folder) as draft:
         draft.mkdir()
-        save_file(tensors, draft / WEIGHTS[0], metadata={"format": "pt"})
+        save_file(tensors, draft / WEIGHTS[0], metadata=metadata)
         (draft / CONFIG).write_text(json.dumps(config_facts(model), indent=1) + "\n", encoding="utf-8")
         if reader is not None:
             reader.save(draft)

@@ -9,21 +9,26 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from test_model import SOURCES, TARGETS, small_model
 
 from codeprune_tui.cli import main
-from core.compress.masks import Masks, apply_masks, load_masks, prunable, save_masks
+from core.compress.masks import Masks, apply_masks, prunable, save_masks
+from core.compress.masks import load_masks as read_masks
 from core.compress.quantize import UnavailableError, quantize
 from core.compress.shrink import plan, row_slice, shrink, shrink_weights
 from core.decode import search_all
+from core.errors import ModelError
 from core.families.reader import Reader
 from core.families.roberta import CodeToText
 from core.families.tokenizer import train_tokenizer
 from core.families.units import Block, blocks
-from core.model import load_model, save_model
+from core.model import load_masks, load_model, save_model
 from core.recipe import Search
 from core.spec.quantizers import METHODS
+from core.spec.sizes import of_folder
 
+FILES = ("model.safetensors", "masks.safetensors")
 NONE = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "decoder_dropout": 0.0}
 TOLERANCE = 1e-5
 SOURCE_LISTS = [SOURCES[0][:9].tolist(), SOURCES[2].tolist()]
@@ -206,7 +211,7 @@ def test_the_command_writes_a_folder_that_can_be_used(
     assert call(monkeypatch, "shrink", str(folder), "-o", str(small)) == 0
     model = load_model(small)
     assert model.config.heads_by_layer == [3, 3]
-    assert int((~load_masks(small / "masks.safetensors")["encoder.encoder.layer.0.output.dense.weight"]).sum()) == 35
+    assert int((~load_masks(small)["encoder.encoder.layer.0.output.dense.weight"]).sum()) == 35
     assert_same(model, load_model(folder))
     assert (small / "model.safetensors").stat().st_size < (folder / "model.safetensors").stat().st_size
     assert call(monkeypatch, "shrink", str(folder), "-o", str(small)) == 5
@@ -220,7 +225,7 @@ def test_the_command_says_what_stays(folder: Path, monkeypatch: pytest.MonkeyPat
     facts = json.loads(capsys.readouterr().out)
     assert facts["kept"]["encoder 1 heads"] == [3, 4]
     assert facts["parameters"][0] - facts["parameters"][1] == 2 * (4 * 8 * 32 + 3 * 8)
-    assert facts["size_bytes"][1] == (folder.parent / "one" / "model.safetensors").stat().st_size
+    assert facts["size_bytes"][1] == sum((folder.parent / "one" / name).stat().st_size for name in FILES)
     assert call(monkeypatch, "shrink", str(folder), "-o", str(folder.parent / "two")) == 0
     assert "22 of 24 heads and 224 of 224 neurons stay" in capsys.readouterr().err
 
@@ -229,3 +234,49 @@ def test_a_quantized_model_is_refused(folder: Path, monkeypatch: pytest.MonkeyPa
     assert call(monkeypatch, "quantize", str(folder), "--method", "fp16", "--save", str(folder.parent / "q")) == 0
     assert call(monkeypatch, "shrink", str(folder.parent / "q"), "-o", str(folder.parent / "small")) == 5
     assert "is quantized (fp16); its matrices cannot be cut" in capsys.readouterr().err
+
+
+def half_pruned(folder: Path) -> Path:
+    """A model of which single weights are pruned, in a folder beside."""
+    reader = Reader(train_tokenizer(["def size; @items.length; end", "Returns the size of it ."], vocab_size=280))
+    model, generator = small_model(vocab_size=len(reader), **NONE), torch.Generator().manual_seed(1)
+    masks = {name: torch.rand(weight.shape, generator=generator) >= 0.5 for name, weight in prunable(model, "all").items()}
+    save_model(masked(model, masks), reader, folder.parent / "sparse")
+    save_masks(masks, folder.parent / "sparse" / "masks.safetensors")
+    return folder.parent / "sparse"
+
+
+def test_a_packed_model_is_small_and_exactly_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sparse, packed = half_pruned(folder), folder.parent / "packed"
+    assert call(monkeypatch, "shrink", str(sparse), "-o", str(packed)) == 5
+    assert "or add --pack" in capsys.readouterr().err
+    assert call(monkeypatch, "shrink", str(sparse), "-o", str(packed), "--pack") == 0
+    one, other = load_model(packed), load_model(sparse)
+    assert all(torch.equal(weight, other.state_dict()[name]) for name, weight in one.state_dict().items())
+    assert load_masks(packed).keys() == load_masks(sparse).keys()
+    whole = sum(weight.numel() for weight in prunable(other, "all").values())
+    kept = sum(int(mask.sum()) for mask in load_masks(packed).values())
+    before, after = ((place / "model.safetensors").stat().st_size for place in (sparse, packed))
+    assert before - after == pytest.approx(4 * (whole - kept), abs=4000)  # but for the headers
+    assert of_folder(packed, 0) == of_folder(sparse, 0)
+    assert call(monkeypatch, "shrink", str(packed), "-o", str(folder.parent / "again"), "--pack") == 0
+    assert (folder.parent / "again" / "model.safetensors").read_bytes() == (packed / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("spoil", ["no masks", "other masks", "a shape", "too many", "no table"])
+def test_a_packed_model_that_was_spoiled_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, spoil: str) -> None:
+    packed = folder.parent / "packed"
+    assert call(monkeypatch, "shrink", str(half_pruned(folder)), "-o", str(packed), "--pack") == 0
+    masks, name = read_masks(packed / "masks.safetensors"), "encoder.encoder.layer.0.output.dense.weight"
+    if spoil == "no masks":
+        (packed / "masks.safetensors").unlink()
+    elif spoil == "other masks":
+        save_masks({**masks, name: ~masks[name]}, packed / "masks.safetensors")
+    else:
+        tensors, shapes = load_file(packed / "model.safetensors"), {each: list(mask.shape) for each, mask in masks.items()}
+        shapes |= {"a shape": {name: [10**9, 10**9]}, "too many": {name: [1, 2]}, "no table": {name: "x"}}[spoil]  # type: ignore[dict-item]
+        save_file(tensors, packed / "model.safetensors", metadata={"packed": json.dumps(shapes)})
+    with pytest.raises(ModelError):
+        load_model(packed)

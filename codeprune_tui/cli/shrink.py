@@ -19,20 +19,23 @@ if TYPE_CHECKING:
 def shrink(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of a model.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder to write; it must not exist yet.")],
+    pack: Annotated[
+        bool, typer.Option("--pack", help="Store, of pruned matrices that stay, the kept weights and one bit for each place.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Remove the heads and neurons that masks prune whole.
 
     The shrunk model computes what the masked one does, with smaller matrices. Weights that are pruned inside units that stay keep
-    their masks. The JSON has model, output, parameters, size_bytes (before and afterwards), kept (of each block, of how many),
-    pruned.
+    their masks; with --pack only what is kept of them is stored, which makes any pruned model smaller on disk. The JSON has
+    model, output, parameters, size_bytes (before and afterwards), kept (of each block, of how many), pruned.
     """
     _quiet_libraries()
     path = client.local_path(model)
     warn_untrained(path, model)
     from core.evaluate.shrunk import shrink_copy
 
-    shrunk = shrink_copy(path, output)
+    shrunk = shrink_copy(path, output, pack=pack)
     if as_json:
         typer.echo(json.dumps({"model": model, "output": str(output)} | shrunk.facts()))
         return

@@ -87,7 +87,7 @@ def keep_units(
     if unit == "layer":
         gone = _gone_layers(blocks, known, sparsity)
     elif scope == "global":
-        gone = list(_lowest(_joined(known), sparsity).split([block.count for block in blocks]))
+        gone = list(torch.split(_lowest(_joined(known), sparsity), [block.count for block in blocks]))
     else:
         gone = [_lowest(candidates, sparsity) for candidates in known]
     kept: Masks = {}
@@ -169,7 +169,7 @@ def _gone_layers(blocks: Sequence[Block], known: Sequence[_Candidates], sparsity
         [each for block, each in zip(blocks, known, strict=True) if (block.part, block.layer) == layer] for layer in layers
     ]
     costs = torch.tensor([sum(int(each.costs.sum()) for each in group) for group in members])
-    sums = torch.stack([sum((each.scores * each.costs).sum() for each in group) for group in members])  # type: ignore[arg-type]  # tensors
+    sums = torch.stack([torch.stack([(each.scores * each.costs).sum() for each in group]).sum() for group in members])
     gone = torch.tensor([all(bool(each.gone.all()) for each in group) for group in members])
     lost = dict(zip(layers, _lowest(_Candidates(sums / costs, costs, gone, sums), sparsity).tolist(), strict=True))
     return [each.gone | lost[block.part, block.layer] for block, each in zip(blocks, known, strict=True)]

@@ -7,6 +7,7 @@ Times are shares of the dense model's in the same turn, so that a busy machine c
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -79,7 +80,7 @@ def _table(
 ) -> Latency:
     dense = taken["", 1]
     shares = {key: statistics.median(a / b for a, b in zip(each, dense, strict=True)) for key, each in taken.items()}
-    rest, costs = min(1.0, shares["", 0]), {}
+    rest, costs = min(1.0, shares["", 0]), dict[str, dict[int, float]]()
     for field, counts in numbers.items():
         layers, highest = sum(block.field == field for block in own), 0.0
         costs[field] = {}
@@ -94,7 +95,7 @@ def _table(
     sum_of_parts = table.share([(block.field, block.count) for block in own]) - rest
     scale = (1 - rest) / sum_of_parts if sum_of_parts > 0 else 0.0
     scaled = {field: {count: share * scale for count, share in each.items()} for field, each in costs.items()}
-    return Latency(**{**table.facts(), "costs": scaled})  # type: ignore[arg-type]  # its own entries
+    return replace(table, costs=scaled)
 
 
 def _numbers(counts: Sequence[int]) -> list[int]:

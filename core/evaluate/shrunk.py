@@ -25,7 +25,7 @@ class Shrunk:
     parameters: tuple[int, int]
     """Number of its weights before and afterwards, tied ones once."""
     size_bytes: tuple[int, int]
-    """Bytes of its weights file before and afterwards."""
+    """Bytes of its weights and masks before and afterwards."""
     kept: dict[str, tuple[int, int]]
     """Block such as "encoder 3 heads" -> units that stay, of how many."""
     pruned: int
@@ -41,12 +41,13 @@ class Shrunk:
         return asdict(self)
 
 
-def shrink_copy(source: str, folder: Path) -> Shrunk:
+def shrink_copy(source: str, folder: Path, *, pack: bool = False) -> Shrunk:
     """Writes a shrunk copy of a model.
 
     Args:
         source: Folder or hub name of the model, with its masks beside it; without masks, exact zeros count as pruned.
         folder: Must not exist.
+        pack: Also write, of pruned matrices that stay, the kept values alone, in bits and values.
 
     Returns:
         What was removed.
@@ -63,15 +64,17 @@ def shrink_copy(source: str, folder: Path) -> Shrunk:
             "Shrink the model it came from, then quantize that.",
         )
     masks = load_masks(source) or masks_of_zeros(prunable(model, "all"))
-    if not plan(model.config, masks).removes:
+    if not plan(model.config, masks).removes and not (pack and masks):
         raise ModelError(
             f"No head and no neuron of {source} is masked whole, so nothing can be removed.",
-            'Prune whole units: pruning.unit = "head", "neuron" or "layer".',
+            'Prune whole units (pruning.unit = "head", "neuron" or "layer"); or add --pack, which stores the kept weights alone.'
+            if masks
+            else 'Prune whole units: pruning.unit = "head", "neuron" or "layer".',
         )
-    return save_shrunk(model, load_reader(source), masks, folder, weights)
+    return save_shrunk(model, load_reader(source), masks, folder, weights, pack=pack)
 
 
-def save_shrunk(model: CodeToText, reader: Reader, masks: Masks, folder: Path, weights: Path) -> Shrunk:
+def save_shrunk(model: CodeToText, reader: Reader, masks: Masks, folder: Path, weights: Path, *, pack: bool = False) -> Shrunk:
     """Writes a shrunk model, with the masks of what is pruned inside the units that stay; complete or absent.
 
     Args:
@@ -80,18 +83,24 @@ def save_shrunk(model: CodeToText, reader: Reader, masks: Masks, folder: Path, w
         masks: Its masks.
         folder: Must not exist.
         weights: The model's own weights file; the copy is in 16 bits where that is.
+        pack: As for `shrink_copy`.
     """
     smaller, left = shrink(model, masks)
     with complete_or_absent(folder) as draft:
-        save_model(smaller, reader, draft, half=set(bytes_by_width(weights)) == {16})
+        save_model(smaller, reader, draft, half=set(bytes_by_width(weights)) == {16}, packed=left if pack else None)
         if left:
             save_masks(left, draft / MASKS)
     return Shrunk(
         parameters=(_parameters(model), _parameters(smaller)),
-        size_bytes=(weights.stat().st_size, (folder / WEIGHTS[0]).stat().st_size),
+        size_bytes=(_size_bytes(weights), _size_bytes(folder / WEIGHTS[0])),
         kept=dict(plan(model.config, masks).kept),
         pruned=sum(int((~mask).sum()) for mask in left.values()),
     )
+
+
+def _size_bytes(weights: Path) -> int:
+    masks = weights.parent / MASKS
+    return weights.stat().st_size + (masks.stat().st_size if masks.exists() else 0)
 
 
 def _parameters(model: CodeToText) -> int:

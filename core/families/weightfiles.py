@@ -10,6 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from math import prod
 from pathlib import Path
 
 import torch
@@ -21,7 +22,9 @@ from ..hub import cache_only, why_unreachable
 from ..regularfile import size_words
 from ..spec.checkpoint_files import CONFIG, INDEXES, READER, TOKENIZERS, WEIGHTS, local_tokenizer, local_weights, no_model
 from ..spec.configfields import short
-from ..spec.weightheaders import damaged, read_header, shards
+from ..spec.maskbits import MASKS, read_bits
+from ..spec.maskbits import unpack as unpack_bits
+from ..spec.weightheaders import KEPT, damaged, packed_shapes, read_file_header, read_header, shards
 from ..spec.weightheaders import read_json as read_json
 from .memory import available_bytes
 from .picklescan import check_pickle
@@ -88,9 +91,28 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     read_header(path)
     try:
         with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
     except (SafetensorError, OSError) as error:
         raise damaged(path, error) from error
+    return _unpacked(tensors, path)
+
+
+def _unpacked(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Puts the kept values of packed matrices to their places, which the masks beside the file know; the others are 0."""
+    shapes = packed_shapes(read_file_header(path), path)
+    masks = read_bits(path.parent / MASKS) if shapes else {}
+    _check_room(path, sum(4 * prod(shape) for shape in shapes.values()))
+    for name, shape in shapes.items():
+        values, bits = tensors.pop(name + KEPT), masks.get(name)
+        if bits is None or bits.shape != shape or bits.kept != values.numel():
+            raise ModelError(
+                f"{path} holds {values.numel()} kept values of {short(name)}, to which {MASKS} beside it does not belong.",
+                "Copy both files again from where the model came from.",
+            )
+        matrix = values.new_zeros(shape)
+        matrix[torch.from_numpy(unpack_bits(bits.bits, shape))] = values
+        tensors[name] = matrix
+    return tensors
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -180,9 +202,9 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _check_room(path: Path) -> None:
-    """Refuses a file larger than the free memory; the model made from it takes as much."""
-    size_bytes, free = path.stat().st_size, available_bytes()
+def _check_room(path: Path, unpacked_bytes: int = 0) -> None:
+    """Refuses a file larger than the free memory, or one that unpacks to more; the model made from it takes as much."""
+    size_bytes, free = max(path.stat().st_size, unpacked_bytes), available_bytes()
     if free and size_bytes > free:
         raise ModelError(
             f"{path} has {size_words(size_bytes)}, more than the {size_words(free)} of memory that are free.",

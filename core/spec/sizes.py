@@ -100,7 +100,7 @@ def bytes_by_width(weights: Path) -> dict[int, int]:
     """Bits of a value -> bytes of the tensors with such values in a safetensors file; {} where it cannot be read."""
     sizes: dict[int, int] = {}
     try:
-        for tensor in weightheaders.read_header(weights).values():
+        for tensor in weightheaders.read_file_header(weights).tensors.values():
             digits = "".join(filter(str.isdigit, tensor.kind.partition("_")[0]))  # F8_E4M3 has 8 bits
             width = int(digits or 8)  # BOOL takes a byte
             sizes[width] = sizes.get(width, 0) + tensor.numbers * width // 8

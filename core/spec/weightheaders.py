@@ -20,6 +20,10 @@ HEADER_BYTES = 10_000_000
 """Most bytes of a header; that of 200 tensors has 25 kB."""
 INDEX = ".index.json"
 """Suffix of the name of an index of several files."""
+PACKED = "packed"
+"""The one key of the metadata of a file with packed matrices: JSON, name -> shape. Their masks lie beside the file."""
+KEPT = ".kept"
+"""Behind the name of a packed matrix: its kept values, one after the other."""
 _BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 _BYTES |= {"I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
 
@@ -52,8 +56,41 @@ class Header:
 
 
 def read_header(path: Path) -> dict[str, Stored]:
-    """The tensors of a safetensors file: name -> shape and type; raises as `read_file_header`."""
-    return read_file_header(path).tensors
+    """The tensors of a safetensors file: name -> shape and type; raises as `read_file_header`.
+
+    A packed matrix, of which the file holds the kept values alone, has its own name and shape.
+    """
+    header = read_file_header(path)
+    shapes = packed_shapes(header, path)
+    whole = {name: Stored(shape, header.tensors[name + KEPT].kind) for name, shape in shapes.items()}
+    return {name: stored for name, stored in header.tensors.items() if name.removesuffix(KEPT) not in shapes} | whole
+
+
+def packed_shapes(header: Header, path: Path) -> dict[str, tuple[int, ...]]:
+    """The matrices of which a file holds the kept values alone: name -> shape; {} for any other file.
+
+    Args:
+        header: The file's.
+        path: The file, for errors.
+
+    Raises:
+        ModelError: The header contradicts itself.
+    """
+    if PACKED not in header.metadata:
+        return {}
+    try:
+        shapes = json.loads(header.metadata[PACKED])
+        if not isinstance(shapes, dict):
+            raise ValueError("its packed matrices are no table")
+        for name, shape in shapes.items():
+            stored = header.tensors.get(name + KEPT)
+            if not _whole_numbers(shape) or len(shape) > 8 or stored is None or len(stored.shape) != 1 or name in header.tensors:
+                raise ValueError(f"{short(name)} is said to be packed, which is not what the file holds")
+            if stored.numbers > prod(shape):
+                raise ValueError(f"{short(name)} holds more values than {short(shape)} has places")
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, error) from error
+    return {name: tuple(shape) for name, shape in shapes.items()}
 
 
 def read_file_header(path: Path) -> Header:

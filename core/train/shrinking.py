@@ -52,7 +52,8 @@ def _speeds(session: Session, material: Material, small: str) -> list[Speeds]:
         return []
     device = material.model.device
     models = {"dense": load_model(dense).to(device), "shrunk": load_model(small).to(device)}
-    batches, tokens = BATCHES, TOKENS
+    batches: tuple[int, ...] = BATCHES
+    tokens = TOKENS
     if session.recipe.pruning.budget == "latency":
         table = stored_timetable(session)
         batches, tokens = tuple(sorted({*BATCHES, table.batch})), table.tokens
