@@ -43,7 +43,7 @@ from .views.plain import plain, plain_lines
 from .views.series import titles
 from .views.shorten import short_paths
 from .views.state import RunView, eta_s, standing
-from .views.text import duration, floors_under, held_against, killed, reopening, tone
+from .views.text import duration, killed, reopening, tone, two_scores
 from .widgets.statusline import LEAST
 
 if TYPE_CHECKING:
@@ -360,8 +360,8 @@ class CodepruneApp(App[None]):
         name = plain(after.paths.name, 60)
         old, new = before.view, after.view
         for finished in new.finished[len(old.finished) :]:
-            bleu = f": BLEU {held_against(finished.scores.bleu, floors_under(new.floors))}" if finished.scores else ""
-            self.say(f"{name}: round {finished.number} of {new.rounds} is complete{bleu}.", bell=True)
+            scores = f": {two_scores(finished.scores, new.floors)}" if finished.scores else ""
+            self.say(f"{name}: round {finished.number} of {new.rounds} is complete{scores}.", bell=True)
         if new.turn is not None and new.turn is not old.turn:
             state = standing(new, False, self.clock())
             if state == State.DONE:

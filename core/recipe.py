@@ -376,6 +376,8 @@ class Evaluation(Section):
     CPU the comments do not depend on it; on a GPU a score may differ in its last bits, and now and then a comment."""
     precision: DecodingPrecision = "model"
     """Precision of decoding: the model's own (fp32 in training), or a bf16 copy; a run then measures once what that changes."""
+    embedder: str = ""
+    """Folder of a sentence-transformers model: scores the cosine of meanings as well; "" for none."""
 
     @property
     def search(self) -> Search:

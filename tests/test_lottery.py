@@ -164,7 +164,7 @@ def test_round_0_is_scored_with_its_encoder_off(make: Make) -> None:
         assert asdict(measured.dense_less[name]) == pytest.approx(asdict(difference), abs=1e-9)
     assert measured.scores == as_event(metrics.score(off, [row.target for row in encoded.rows]).scores)
     facts = [json.loads((paths.round(number) / "metrics.json").read_text()) for number in (0, 1)]
-    assert facts[0]["encoder_off"]["scores"] == asdict(measured.scores)
+    assert facts[0]["encoder_off"]["scores"] == measured.scores.facts()
     assert facts[0]["encoder_off"]["dense_less"] == {name: asdict(each) for name, each in measured.dense_less.items()}
     assert facts[0]["encoder_off"]["signature"] == measured.signatures["encoder_off"]
     assert "encoder_off" not in facts[1]

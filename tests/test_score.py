@@ -10,7 +10,7 @@ import pytest
 
 from codeprune_tui.reports import scoring as report
 from core.bleu import corpus_bleu
-from core.errors import DataError, ModelError
+from core.errors import DataError
 from core.score.metrics import floors
 from core.study.scoring import check_same_length, score_comments
 from core.text.comments import read_comments
@@ -165,44 +165,3 @@ def test_the_command_says_it_all_and_loads_no_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture(scope="module")
-def embedder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sentence-transformers model of random weights: equal texts are near each other, and nothing else is known of it."""
-    pytest.importorskip("sentence_transformers", reason="the extra is not installed: pip install 'codeprune-tui[semantic]'")
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
-    from test_loading import tokenizer
-    from transformers import RobertaConfig, RobertaModel
-
-    base, folder = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("embedder") / "model"
-    words = tokenizer()
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    RobertaModel(RobertaConfig(vocab_size=len(words), max_position_embeddings=130, **sizes)).save_pretrained(base)
-    words.save(base)
-    body = Transformer(str(base), max_seq_length=64)
-    SentenceTransformer(modules=[body, Pooling(16)], device="cpu").save(str(folder))
-    return folder
-
-
-@pytest.mark.filterwarnings("ignore")  # its libraries warn of each other
-def test_an_embedder_adds_the_cosine_of_meanings(embedder: Path, tmp_path: Path) -> None:
-    from core.score.semantic import Embedder
-
-    model = Embedder(embedder)
-    same, other = model.cosines([GOLD[0], GOLD[1]], [[GOLD[0]], [GOLD[2], GOLD[0]]])
-    assert same == pytest.approx(100, abs=1e-3)
-    assert other < 99.999
-    first, second = numbered(tmp_path / "a", GOLD), numbered(tmp_path / "b", GOLD[::-1])
-    names = {str(place): f"A.name_{place}" for place in range(4)}
-    gold = read_gold(numbered(tmp_path / "gold", GOLD))
-    scoring = score_comments([read_comments(first), read_comments(second)], gold, names=names, embedder=model)
-    assert scoring.files[0].intervals["semantic"].value == pytest.approx(100, abs=1e-3)
-    assert scoring.compared[0].differences["semantic"].value > 0
-    assert set(scoring.semantic_floors) == {"name", "constant"}
-    assert "semantic" in report.text(scoring)
-    facts = report.json_facts(scoring)
-    assert str(facts["signatures"]).count("sentence-transformers|cosine") == 1
-    with pytest.raises(ModelError, match=r"no modules\.json"):
-        Embedder(tmp_path)

@@ -75,6 +75,10 @@ def evaluate(
     ] = "model",
     encoder_off: Annotated[bool, typer.Option("--encoder-off", help="Also score the model without its encoder layers.")] = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out and count rows that cannot be used.")] = False,
+    embedder: Annotated[
+        Path | None,
+        typer.Option("--embedder", metavar="FOLDER", help="A sentence-transformers model on disk, to score meanings, too."),
+    ] = None,
     device: OnDevice = "auto",
     threads: Threads = 0,
     predictions: Annotated[
@@ -101,6 +105,7 @@ def evaluate(
         length_penalty=length_penalty,
         batch_size=batch_size,
         precision=precision,
+        embedder="" if embedder is None else client.local_path(str(embedder)),
     )
     _quiet_libraries()
     finetuned = warn_untrained(client.local_path(model), model)

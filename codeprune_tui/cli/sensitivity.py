@@ -221,8 +221,8 @@ def _first(ground: "Ground", model: str, data: str) -> Callable[[str, Callable[[
     return begin
 
 
-def _measures(scores: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in scores.items() if name != "rows"}
+def _measures(scores: dict[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in scores.items() if name != "rows" and value is not None}
 
 
 def _measure(

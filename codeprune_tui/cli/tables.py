@@ -8,15 +8,15 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from core.run.encoder_off import EncoderOff
 from core.run.events import Scores
 from core.run.folder import RunInfo
-from core.run.results import ENCODER_OFF, FLOORS, MEASURES, Result
+from core.run.results import ENCODER_OFF, FLOORS, LEADING, MEASURES, TITLES, Result, measures_of
 from core.run.rowsets import by_rows
 from core.score.interval import Interval
+from core.score.metrics import TRUST
 
 from ..runs.sweeps import Standing
 from ..views.comparison import over_floor
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from core.evaluate.evaluate import Evaluation
 
 SCHEMA = 1
-HEADS = {"bleu": "BLEU", "corpus_bleu": "corpus BLEU", "chrf": "chrF", "rouge_l": "ROUGE-L"}
+HEADS = TITLES | {"bleu": "BLEU", "semantic": "semantic"}
 """Measure -> the head of its column."""
 
 
@@ -68,21 +68,22 @@ def results(view: RunView) -> str:
 
 def evaluation(scored: "Evaluation", model: str) -> str:
     """The scores of one model with their intervals, above the floors on the same rows."""
-    spreads = _intervals(scored)
-    rows = [["", *HEADS.values()], [plain(model), *_cells(scored.scores)]]
-    rows += [["95 % interval", *(between(spreads.get(measure)) for measure in MEASURES)]]
+    spreads, measures = _intervals(scored), _known([scored.scores])
+    rows = [["", *(HEADS[measure] for measure in measures)], [plain(model), *_cells(scored.scores, measures)]]
+    rows += [["95 % interval", *(between(spreads.get(measure)) for measure in measures)]]
     less = {}
     if (off := scored.encoder_off) is not None:
         less = dict(off.dense_less)
-        rows += [[FLOOR_NAMES["encoder_off"], *_cells(off.scores)]]
-        rows += [["95 % interval", *(between(off.intervals.get(measure)) for measure in MEASURES)]]
-        rows += [["model less encoder off", *(changed(less.get(measure)) for measure in MEASURES)]]
-    rows += [[FLOOR_NAMES[name], *_cells(scores)] for name, scores in _floors(scored).items()]
+        rows += [[FLOOR_NAMES["encoder_off"], *_cells(off.scores, measures)]]
+        rows += [["95 % interval", *(between(off.intervals.get(measure)) for measure in measures)]]
+        rows += [["model less encoder off", *(changed(less.get(measure)) for measure in measures)]]
+    rows += [[FLOOR_NAMES[name], *_cells(scores, measures)] for name, scores in _floors(scored).items()]
     first = warning(less, "A study of this model", "model")
     return "\n".join(
         [
             *filter(None, [first]),
             table(rows),
+            TRUST,
             *_signatures(scored.signatures),
             f"{len(scored.rows):,} rows in {duration(scored.seconds)}",
         ]
@@ -147,23 +148,24 @@ def comparison(rounds: Sequence[Result]) -> str:
         rounds: At least one, in the order of the lines.
     """
     known = any(result.intervals for result in rounds)  # older runs have none: no empty columns then
-    measures = [measure for measure in MEASURES if any(measure in result.scores for result in rounds)]
+    measures = [measure for measure in measures_of(rounds) if any(measure in result.scores for result in rounds)]
     pruned = any(result.before for result in rounds)
     rows = [["run", "round", "sparsity", *(["before"] if pruned else []), *(HEADS[measure] for measure in measures)]]
     rows[0] += [*(f"floor: {name}" for name in FLOORS), "over floor", "encoder off"]
-    rows[0] += ["rows", "MB", *(["BLEU, 95 % interval", "less dense"] if known else [])]
+    rows[0] += ["rows", "MB", *([f"{HEADS[LEADING]}, 95 % interval", "less dense"] if known else [])]
     for result in rounds:
         scores = [score(result.scores.get(measure)) for measure in measures]
-        floors, size = [score(result.floors_of("bleu").get(name)) for name in FLOORS], result.size_bytes
+        floors, size = [score(result.floors_of(LEADING).get(name)) for name in FLOORS], result.size_bytes
         shares = [percent(result.sparsity), *([_before(result.before)] if pruned else [])]
         cells = [plain(result.run), str(result.round), *shares, *scores, *floors, difference(over_floor(result))]
-        off = result.floors.get(ENCODER_OFF, {}).get("bleu")
+        off = result.floors.get(ENCODER_OFF, {}).get(LEADING)
         cells.append(NOT_MEASURED if off is None else score(off))
         cells += [f"{result.rows:,}", NOTHING if size is None else f"{size / 1e6:.2f}"]
         if known:
-            cells += [between(result.intervals.get("bleu")), changed(result.against_dense.get("bleu"))]
+            cells += [between(result.intervals.get(LEADING)), changed(result.against_dense.get(LEADING))]
         rows.append(cells)
     lines = [*filter(None, [plain(warning_of_all(rounds), 2000)]), table(rows)]
+    lines.append(f"Floors, over floor, encoder off and interval are of {HEADS[LEADING]}. {TRUST}")
     groups = by_rows(_by_run(rounds))
     if len(groups) < 2:
         return "\n".join(lines)
@@ -244,23 +246,23 @@ def _encoder_off(view: RunView) -> dict[str, object] | None:
 
 
 def _intervals(scored: "Evaluation") -> "dict[str, Interval]":
-    from core.score.significance import bootstrap  # numpy and sacrebleu, which only an evaluation needs
+    from core.score.significance import draw, intervals  # numpy and sacrebleu, which only an evaluation needs
 
-    return bootstrap(scored.predictions, [row.target for row in scored.rows])
+    return intervals([scored.tally], draw(len(scored.rows)))
 
 
 def _known(scores_of_rounds: Iterable[Scores | None]) -> list[str]:
     """The measures that some scores have; runs of older versions lack one."""
     known = [scores for scores in scores_of_rounds if scores is not None]
-    return [measure for measure in MEASURES if not known or any(getattr(scores, measure) is not None for scores in known)]
+    return [name for name in TITLES if any(getattr(scores, name) is not None for scores in known)] or list(MEASURES)
 
 
-def _cells(scores: Scores | None, measures: Iterable[str] = MEASURES) -> list[str]:
+def _cells(scores: Scores | None, measures: Iterable[str]) -> list[str]:
     return [score(getattr(scores, measure, None)) for measure in measures]
 
 
 def _scores(scores: Scores | None) -> dict[str, float] | None:
-    return {name: value for name, value in asdict(scores).items() if value is not None} if scores else None
+    return scores.facts() if scores else None
 
 
 def _floors(scored: "Evaluation") -> dict[str, Scores]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from core.run.results import FLOORS, MEASURES
+from core.run.results import FLOORS, measures_of
 from core.run.rowsets import by_rows, telling
 from core.spec.layout import locate
 from core.study.ladderfile import Ladder
@@ -55,10 +55,11 @@ def quality(key: str, groups: Sequence[Group]) -> str:
     Returns:
         An `<svg>` element. Dots are runs, lines their means, bands from the lowest to the highest seed.
     """
+    known = measures_of(result for group in groups for run in group.runs for result in run.results)
 
     def draw(figure: "Figure") -> None:
-        panels = figure.subplots(1, len(MEASURES))
-        for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
+        panels = figure.subplots(1, len(known))
+        for axes, (measure, title) in zip(panels, known.items(), strict=True):
             _panel(axes, groups, measure)
             axes.set(title=title, xlabel="sparsity, %", xlim=(-3, 100), xticks=range(0, 101, 20))
         panels[0].set_ylabel("score, 0 to 100")

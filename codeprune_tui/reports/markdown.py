@@ -3,8 +3,6 @@
 import re
 from collections.abc import Sequence
 
-from core.run.results import MEASURES
-
 from ..views.plain import plain
 from . import runs, words
 from .content import Content
@@ -17,6 +15,7 @@ from .tables import (
     floors_table,
     overlap_table,
     published_table,
+    scored_by,
     signatures_table,
 )
 
@@ -39,7 +38,7 @@ def markdown(content: Content) -> str:
         parts.append(_table(disagreeing))
     parts += [f"## {words.FLOORS}", escape(words.FLOORS_NOTE), _table(floors_table(content.study))]
     parts += [f"## {words.ENCODER_OFF}", escape(words.ENCODER_OFF_NOTE), _table(encoder_off_table(content.study))]
-    for name, title in MEASURES.items():
+    for name, title in scored_by(content.study).items():
         parts += [f"## {title} against sparsity", escape(words.CURVES_NOTE), _table(curves_table(content.study, name))]
     parts += [f"## {words.PUBLISHED}", escape(words.PUBLISHED_NOTE), _table(published_table(content.ladders))]
     parts += [f"## {words.MASKS}", escape(words.MASKS_NOTE), _table(overlap_table(content.study, content.overlaps))]
@@ -55,7 +54,7 @@ def runs_markdown(content: Content) -> str:
     for heading, note, table in runs.tables(content.study):
         parts += [f"## {heading}", escape(note), _table(table)]
     parts += [f"## {words.FLOORS}", escape(words.FLOORS_NOTE), _table(floors_table(content.study))]
-    for name, title in MEASURES.items():
+    for name, title in scored_by(content.study).items():
         parts += [f"## {title} against sparsity", escape(words.CURVES_NOTE), _table(curves_table(content.study, name))]
     parts += [f"## {words.MISSING}", "\n".join(f"- {escape(note)}" for note in content.notes) or words.NOTHING_MISSING]
     return "\n\n".join(filter(None, parts)) + "\n"

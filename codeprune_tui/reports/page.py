@@ -6,7 +6,6 @@ All text from elsewhere is escaped. The same content gives the same bytes.
 from collections.abc import Iterable, Sequence
 from html import escape as html_escape
 
-from core.run.results import MEASURES
 from core.study.runs import Group, level_of, shown_recipe
 
 from ..views.plain import plain, plain_lines
@@ -25,6 +24,7 @@ from .tables import (
     published_table,
     recovery_table,
     rounds_table,
+    scored_by,
     signatures_table,
 )
 
@@ -188,7 +188,7 @@ def figure_html(drawing: str, caption: str) -> str:
 def curves_part(content: Content) -> list[str]:
     """The scores of every curve at every sparsity, and against its own dense model."""
     parts = ["<h2>Scores against sparsity</h2>", *paragraphs_html([words.CURVES_NOTE], "note")]
-    for name, title in MEASURES.items():
+    for name, title in scored_by(content.study).items():
         parts += [f"<h3>{title}</h3>", table_html(curves_table(content.study, name), "stacked")]
     return [*parts, folded_html("Every curve against its own dense model", table_html(recovery_table(content.recoveries)))]
 

@@ -7,7 +7,7 @@ from core.study.ladderfile import Explanation, Gap, Ladder, QuantizerResult, Spl
 from ..views.plain import plain
 from ..views.text import FLOOR_NAMES, table
 
-NAMES = {"bleu": "BLEU", "corpus_bleu": "corpus BLEU", "chrf": "chrF"}
+NAMES = {"chrf": "chrF", "bleu": "BLEU", "corpus_bleu": "corpus BLEU"}
 NONE = "–"
 
 

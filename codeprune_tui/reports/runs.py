@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from core.run.results import MEASURES
 from core.run.rowsets import by_rows
 from core.spec.criteria import method_words
 from core.study.controls import control_findings
@@ -34,7 +33,7 @@ from .page import (
     paragraphs_html,
     table_html,
 )
-from .tables import Table, findings_table, last_rounds_table
+from .tables import Table, findings_table, last_rounds_table, scored_by
 
 PAIRS_NOTE = (
     "The first less the second: mean over the pruned sparsities that both have and over their seeds, with the 95 % interval of "
@@ -105,17 +104,17 @@ def controls_table(study: Study) -> Table:
 
 def pairs_table(study: Study) -> Table:
     """Each curve less each other, under all measures; if two do not compare, the reason."""
-    rows = []
+    rows, known = [], scored_by(study)
     for first, second in combinations(study.groups, 2):
         difference = compare(first, second, lambda level: level > 0)
         cells = (
-            [difference.why] + [""] * (len(MEASURES) - 1)
+            [difference.why] + [""] * (len(known) - 1)
             if difference.why
-            else [changed(difference.differences[name]) for name in MEASURES]
+            else [changed(difference.differences.get(name)) for name in known]
         )
         at = ", ".join(f"{level} %" for level in difference.levels) or NOTHING
         rows.append((first.title, second.title, at, *cells))
-    return Table(("First", "Second", "At", *MEASURES.values()), tuple(rows), 4 + len(MEASURES))
+    return Table(("First", "Second", "At", *known.values()), tuple(rows), 4 + len(known))
 
 
 def recipes_table(runs: Sequence[Run]) -> Table:

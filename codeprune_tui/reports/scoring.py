@@ -6,13 +6,14 @@ Pure functions. chrF comes first; corpus BLEU comes with a note on how far it ca
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from core.run.results import MEASURES, SEMANTIC, TITLES
 from core.score import metrics, significance
 from core.study.scoring import Compared, Scored, Scoring
 
 from ..views.plain import plain
 from ..views.text import FLOOR_NAMES, between, changed, score, table
 
-HEADS = {"chrf": "chrF", "bleu": "BLEU-4, smoothed", "corpus_bleu": "corpus BLEU", "rouge_l": "ROUGE-L"}
+HEADS = MEASURES | {"bleu": "BLEU-4, smoothed"}
 """Measure -> the head of its column, the most reliable one first."""
 NAMED = 5
 """Most ids that a line names."""
@@ -31,7 +32,7 @@ def text(scoring: Scoring) -> str:
         rows.append(["95 % interval", *(between(one.intervals.get(name)) for name in heads)])
     if scoring.floors is not None:
         rows += [
-            [FLOOR_NAMES[name], *(score(_floor(scoring, name, floor, measure)) for measure in heads)]
+            [FLOOR_NAMES[name], *(score(getattr(floor, measure)) for measure in heads)]
             for name, floor in (("name", scoring.floors.name), ("constant", scoring.floors.constant))
         ]
     for pair in scoring.compared:
@@ -88,7 +89,6 @@ def json_facts(scoring: Scoring) -> dict[str, object]:
             for pair in scoring.compared
         ],
         "floors": None if scoring.floors is None else {name: _scores(each) for name, each in vars(scoring.floors).items()},
-        "semantic_floors": dict(scoring.semantic_floors),
         "signatures": _signatures(scoring),
         "bootstrap": significance.SIGNATURE,
         "trust": metrics.TRUST,
@@ -104,7 +104,7 @@ def _file_facts(one: Scored) -> dict[str, object]:
         "unknown": list(one.unknown),
         "doubled": list(one.comments.doubled),
         "empty": list(one.comments.empty),
-        "scores": _scores(one.scores) | {name: each.value for name, each in one.intervals.items() if name == "semantic"},
+        "scores": _scores(one.scores),
         "intervals": {name: {"low": each.low, "high": each.high} for name, each in one.intervals.items()},
     }
 
@@ -133,11 +133,7 @@ def _verdict(pair: Compared) -> str:
 
 def _heads(scoring: Scoring) -> dict[str, str]:
     """The columns; with an embedder there is one more."""
-    return HEADS | ({"semantic": "semantic"} if scoring.semantic_signature else {})
-
-
-def _floor(scoring: Scoring, name: str, floor: metrics.Scores, measure: str) -> float | None:
-    return scoring.semantic_floors.get(name) if measure == "semantic" else getattr(floor, measure)
+    return HEADS | ({SEMANTIC: TITLES[SEMANTIC]} if scoring.semantic_signature else {})
 
 
 def _expected_rows(scoring: Scoring) -> int:
@@ -150,7 +146,7 @@ def _signatures(scoring: Scoring) -> dict[str, str]:
 
 
 def _scores(scores: metrics.Scores) -> dict[str, float]:
-    return {name: value for name, value in asdict(scores).items() if name != "rows"}
+    return {name: value for name, value in asdict(scores).items() if name != "rows" and value is not None}
 
 
 def _some(rows: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 
 from core.run.encoder_off import carries
-from core.run.results import ENCODER_OFF, FLOORS, MEASURES, Result, to_csv
+from core.run.results import ENCODER_OFF, FLOORS, LEADING, MEASURES, TITLES, Result, measures_of, to_csv
 from core.run.rowsets import by_rows, telling
 from core.study.findings import Finding, Recovery, Verdict, disagreements
 from core.study.ladderfile import Ladder
@@ -38,13 +38,17 @@ class Table:
 
 def findings_table(findings: Iterable[Finding]) -> Table:
     """Each finding with its verdict, difference and interval under each score."""
-    header = ("The paper's finding", *MEASURES.values(), "Rule")
-    rows = [(each.claim, *(verdict_text(each.verdicts[name]) for name in MEASURES), each.rule) for each in findings]
+    findings = list(findings)
+    known = {name: title for name, title in TITLES.items() if any(name in each.verdicts for each in findings)}
+    header = ("The paper's finding", *known.values(), "Rule")
+    rows = [(each.claim, *(verdict_text(each.verdicts.get(name)) for name in known), each.rule) for each in findings]
     return Table(header, tuple(rows), len(header))
 
 
-def verdict_text(verdict: Verdict) -> str:
+def verdict_text(verdict: Verdict | None) -> str:
     """A verdict in one cell: outcome, difference with interval, the spread of the seeds, and where."""
+    if verdict is None:
+        return NOT_MEASURED
     if verdict.difference is None:
         return f"{verdict.outcome}: {verdict.why}" if verdict.why else str(verdict.outcome)
     parts = [f"{verdict.outcome}: {changed(verdict.difference)}"]
@@ -77,36 +81,47 @@ def curves_table(study: Study, measure: str) -> Table:
 
 def disagreement_table(recovered: Sequence[Recovery]) -> Table:
     """Where smoothed BLEU says "recovered" and chrF says that something was lost."""
+    known = _compared(recovered)
     rows = [
-        (each.title, f"{each.level} %", str(each.seeds), *(changed(each.differences[name]) for name in MEASURES))
+        (each.title, f"{each.level} %", str(each.seeds), *(changed(each.differences.get(name)) for name in known))
         for each in disagreements(recovered)
     ]
-    return Table(("Curve", "Sparsity", "Seeds", *MEASURES.values()), tuple(rows))
+    return Table(("Curve", "Sparsity", "Seeds", *known.values()), tuple(rows))
+
+
+def _compared(recovered: Sequence[Recovery]) -> dict[str, str]:
+    return {name: title for name, title in TITLES.items() if name in MEASURES or any(name in each.states for each in recovered)}
 
 
 def recovery_table(recovered: Sequence[Recovery]) -> Table:
     """Every curve at every sparsity against its own dense model."""
+    known = _compared(recovered)
     rows = [
         (
             each.title, f"{each.level} %", str(each.seeds),
-            *(f"{each.states[name]}: {changed(each.differences[name])}" for name in MEASURES),
+            *(f"{each.states[name]}: {changed(each.differences[name])}" if name in each.states else NOTHING for name in known),
         )
         for each in recovered
     ]  # fmt: skip
-    return Table(("Curve", "Sparsity", "Seeds", *MEASURES.values()), tuple(rows))
+    return Table(("Curve", "Sparsity", "Seeds", *known.values()), tuple(rows))
 
 
 def encoder_off_table(study: Study) -> Table:
     """Each run's dense model with its encoder off, and how far below the dense score that is."""
-    rows = []
+    rows, known = [], scored_by(study)
     for run in study.runs:
         dense = next((result for result in run.results if result.round == 0), None)
         if dense is None:
             continue
         off, less = dense.floors.get(ENCODER_OFF, {}), dense.dense_less
-        cells = [f"{score(off.get(name))}; {changed(less.get(name))}" if off else NOT_MEASURED for name in MEASURES]
+        cells = [f"{score(off.get(name))}; {changed(less.get(name))}" if off else NOT_MEASURED for name in known]
         rows.append((run.name, *cells, CARRIES[carries(less)]))
-    return Table(("Run", *MEASURES.values(), "Encoder carries something under chrF"), tuple(rows))
+    return Table(("Run", *known.values(), "Encoder carries something under chrF"), tuple(rows))
+
+
+def scored_by(study: Study) -> dict[str, str]:
+    """The measures to show for a study: measure -> its name."""
+    return measures_of(result for run in study.runs for result in run.results)
 
 
 def group_floors(group: Group, measure: str) -> str:
@@ -121,14 +136,14 @@ def group_floors(group: Group, measure: str) -> str:
 def floors_table(study: Study) -> Table:
     """The floors of every set of rows, and how many of the rounds that were scored on it lie above them."""
     runs = {run.name: run.results for run in study.runs}
-    sets, rows = by_rows(runs), []
+    sets, rows, known = by_rows(runs), [], scored_by(study)
     for names in sets:
         results = [result for name in names for result in runs[name]]
         whose = "" if len(sets) == 1 else f", on the rows of {', '.join(names)}"
         for floor, title in FLOORS.items():
             if any(floor in result.floors for result in results):
-                rows.append((f"{title}{whose}", *(_above(results, floor, measure) for measure in MEASURES)))
-    return Table(("Program that reads no code", *MEASURES.values()), tuple(rows), 4)
+                rows.append((f"{title}{whose}", *(_above(results, floor, measure) for measure in known)))
+    return Table(("Program that reads no code", *known.values()), tuple(rows), 4)
 
 
 def _above(results: Sequence[Result], floor: str, measure: str) -> str:
@@ -142,7 +157,7 @@ def _above(results: Sequence[Result], floor: str, measure: str) -> str:
     return f"{score(both[0][1] if both else None)} ({above} of {len(both)} rounds above)"
 
 
-ROUND_COLUMNS = ("BLEU floors", "BLEU, 95 % interval", "BLEU less dense", "Rows", "Split")
+ROUND_COLUMNS = ("chrF floors", "chrF, 95 % interval", "chrF less dense", "Rows", "Split")
 
 
 def rounds_table(study: Study) -> Table:
@@ -156,25 +171,27 @@ def last_rounds_table(study: Study) -> Table:
 
 
 def _rounds_table(results: Iterable[Result]) -> Table:
+    results = list(results)
+    known = measures_of(results)
     rows = [
         (
             result.run, str(result.round), with_before(result.sparsity, result.before),
-            *(score(result.scores.get(name)) for name in MEASURES), beside(result.floors_of("bleu"), every=True),
-            between(result.intervals.get("bleu")), changed(result.against_dense.get("bleu")), f"{result.rows:,}", result.split,
+            *(score(result.scores.get(name)) for name in known), beside(result.floors_of(LEADING), every=True),
+            between(result.intervals.get(LEADING)), changed(result.against_dense.get(LEADING)), f"{result.rows:,}", result.split,
         )
         for result in results
     ]  # fmt: skip
-    return Table(("Run", "Round", "Sparsity", *MEASURES.values(), *ROUND_COLUMNS), tuple(rows))
+    return Table(("Run", "Round", "Sparsity", *known.values(), *ROUND_COLUMNS), tuple(rows))
 
 
 def signatures_table(study: Study) -> Table:
     """How each score was computed; more than one line where runs differ."""
     signatures = {
-        (MEASURES[name], text)
+        (TITLES[name], text)
         for run in study.runs
         for result in run.results
         for name, text in result.signatures.items()
-        if name in MEASURES
+        if name in TITLES
     }
     signatures |= {("intervals", result.bootstrap) for run in study.runs for result in run.results if result.bootstrap}
     return Table(("Score", "Signature"), tuple(sorted(signatures)), 2)
@@ -256,7 +273,7 @@ def csv_files(study: Study, findings: Sequence[Finding], recovered: Sequence[Rec
             [
                 (each.group, each.level, each.seeds, name, each.states[name], *asdict(each.differences[name]).values())
                 for each in recovered
-                for name in MEASURES
+                for name in each.states
             ],
         ),
         "layers.csv": _csv(

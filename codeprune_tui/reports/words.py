@@ -2,6 +2,7 @@
 
 from core.run.results import MEASURES
 from core.run.rowsets import by_rows
+from core.score.metrics import TRUST
 from core.study.findings import NEARLY, RECOVERED, disagreements
 
 from ..views.encoder_verdict import warning_of_all
@@ -60,7 +61,7 @@ def introduction(content: Content) -> list[str]:
         said = ", ".join(f"{outcomes.count(word)} {word}" for word in ("held", "did not hold", "undecided", "not tested"))
         counts.append(f"{title}: {said}")
     findings = f"Of {len(verdicts)} findings, under {'; under '.join(counts)}."
-    return [*_silence(content), _what_was_scored(content), findings, *_below_floor(content)]
+    return [*_silence(content), _what_was_scored(content), findings, *_below_floor(content), TRUST]
 
 
 def runs_title(content: Content) -> str:
@@ -76,7 +77,7 @@ def about_runs(content: Content) -> list[str]:
     if len(sets) > 1:
         parts = "; ".join(", ".join(names) for names in sets)
         lines.append(f"These runs were scored on different rows, so each is held against its own floors only: {parts}.")
-    return [*_silence(content), *lines, *_below_floor(content)]
+    return [*_silence(content), *lines, *_below_floor(content), TRUST]
 
 
 def _silence(content: Content) -> list[str]:

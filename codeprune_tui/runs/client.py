@@ -177,7 +177,9 @@ def anchored(recipe: Recipe) -> Recipe:
     data = data.model_copy(update={"path": local_path(data.path), "code": data.code and local_path(data.code)})
     if training.teacher not in ("", DENSE):
         training = training.model_copy(update={"teacher": local_path(training.teacher)})
-    return recipe.model_copy(update={"model": model, "data": data, "training": training})
+    embedder = recipe.evaluation.embedder
+    evaluation = recipe.evaluation.model_copy(update={"embedder": embedder and local_path(embedder)})
+    return recipe.model_copy(update={"model": model, "data": data, "training": training, "evaluation": evaluation})
 
 
 def local_path(given: str) -> str:

@@ -21,7 +21,7 @@ from core.run.results import ResultsReader
 from core.study.experiments import Planned
 
 from ..views.state import RunView, eta_s, reduce_all
-from ..views.text import floors_under, held_against
+from ..views.text import two_scores
 from . import client, placement
 from .client import Follower
 from .watch import catch_up
@@ -300,5 +300,4 @@ def _news(job: Job) -> str:
     last = job.view.finished[-1]
     if last.scores is None:
         return ""
-    bleu = held_against(last.scores.bleu, floors_under(job.view.floors))
-    return f"{job.planned.name}: round {last.number}/{job.rounds - 1} done, BLEU {bleu}"
+    return f"{job.planned.name}: round {last.number}/{job.rounds - 1} done, {two_scores(last.scores, job.view.floors)}"

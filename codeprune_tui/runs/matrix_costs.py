@@ -24,7 +24,7 @@ from .client import local_path
 
 DRAWN = "chrf"
 """The measure that the heatmap shows."""
-LOST = {"bleu": "BLEU lost", "corpus_bleu": "corpus BLEU lost", "chrf": "chrF lost", "rouge_l": "ROUGE-L lost"}
+LOST = {"chrf": "chrF lost", "bleu": "BLEU lost", "corpus_bleu": "corpus BLEU lost", "rouge_l": "ROUGE-L lost"}
 
 
 @dataclass(frozen=True)

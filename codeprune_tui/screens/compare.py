@@ -19,12 +19,12 @@ from textual.widgets import DataTable, Static
 
 from core.errors import CodepruneError
 from core.recipe import load_recipe
-from core.run.results import MEASURES, Result
+from core.run.results import LEADING, SEMANTIC, Result, measures_of
 from core.study.experiments import without_seed
 
 from ..reports.export import ENDINGS, free_file, write_csv, write_report, write_svg
 from ..runs.watch import Comparer
-from ..views.comparison import AXES, COLUMNS, Results, default_marks, in_order, picture
+from ..views.comparison import AXES, COLUMNS, Results, default_marks, has_semantic, in_order, picture
 from ..views.encoder_verdict import warning_of_all
 from ..views.seed_means import Mean, curves, grouped
 from ..widgets.comparechart import CompareChart
@@ -70,7 +70,7 @@ class CompareScreen(ModeScreen):
             tooltip="Scores against sparsity, round, size on disk or ms per token",
             id="compare.axis",
         ),
-        Binding("y", "score", "Score", tooltip="Smoothed BLEU-4, corpus BLEU or chrF", id="compare.score"),
+        Binding("y", "score", "Score", tooltip="chrF, smoothed BLEU-4, corpus BLEU or ROUGE-L", id="compare.score"),
         Binding(
             "g",
             "group",
@@ -141,7 +141,7 @@ class CompareScreen(ModeScreen):
         self._keys: dict[str, str] = {}
         self._grouped = False
         """Whether runs that differ only in their seed are one curve."""
-        self._axis, self._measure = "sparsity", "bleu"
+        self._axis, self._measure = "sparsity", LEADING
         self._sorted, self._down = "run", False
         self._zoom = 0
         self._panned = ("", 0)
@@ -279,12 +279,13 @@ class CompareScreen(ModeScreen):
 
     def action_score(self) -> None:
         """Goes on to the next score."""
-        self._measure = _next([*MEASURES], self._measure)
+        known = [*measures_of(result for rounds in self._results.values() for result in rounds)]
+        self._measure = _next(known, self._measure if self._measure in known else known[-1])
         self._show()
 
     def action_sort(self) -> None:
         """Sorts by the next column."""
-        self._sorted = _next([*COLUMNS], self._sorted)
+        self._sorted = _next([key for key in COLUMNS if key != SEMANTIC or has_semantic(self._results)], self._sorted)
         self._show()
 
     def action_reverse(self) -> None:

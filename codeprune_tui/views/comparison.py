@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.run.folder import RunInfo, State
-from core.run.results import ENCODER_OFF, FLOORS, MEASURES, Result
+from core.run.results import ENCODER_OFF, FLOORS, LEADING, SEMANTIC, TITLES, Result
 from core.run.rowsets import by_rows, mixed, telling
 
 from .seed_means import Mean
@@ -17,6 +17,8 @@ NEWEST = 4
 MOST = 8
 """Most runs that can be compared: more curves could not be told apart."""
 MEGABYTE = 1e6
+CAUTIONS = {"corpus_bleu": "Corpus BLEU is not reliable below 5 points of difference (Roy et al. 2021); chrF is."}
+"""Measure -> how far it can be trusted."""
 
 Results = Mapping[str, tuple[Result, ...]]
 """Run -> its complete rounds, in the order in which the runs were marked."""
@@ -122,7 +124,7 @@ def picture(results: Results, axis: Axis, measure: str) -> Picture:
     Args:
         results: The runs.
         axis: What lies along the horizontal axis.
-        measure: One of `MEASURES`.
+        measure: One of `results.TITLES`.
     """
     curves = []
     for run, rounds in results.items():
@@ -130,7 +132,7 @@ def picture(results: Results, axis: Axis, measure: str) -> Picture:
         points = tuple((x, y) for x, y in places if x is not None and y is not None)
         curves.append(Curve(run, points, _spread(rounds, axis, measure)))
     levels = tuple(level for runs in by_rows(results) for level in _levels(results, runs, measure))
-    return Picture(f"{MEASURES[measure]} by {axis.title}", tuple(curves), levels, _note(results, axis, curves), axis.whole)
+    return Picture(f"{TITLES[measure]} by {axis.title}", tuple(curves), levels, _note(results, axis, curves, measure), axis.whole)
 
 
 def _levels(results: Results, runs: Sequence[str], measure: str) -> list[Level]:
@@ -161,7 +163,7 @@ def _spread(rounds: Sequence[Result], axis: Axis, measure: str) -> tuple[tuple[f
     return tuple(whiskers)
 
 
-def _note(results: Results, axis: Axis, curves: Sequence[Curve]) -> str:
+def _note(results: Results, axis: Axis, curves: Sequence[Curve], measure: str) -> str:
     within = [run for run, rounds in results.items() if mixed(rounds)]
     if within:
         return f"Rounds of one run were scored on different rows, and do not compare: {', '.join(within)}."
@@ -176,7 +178,10 @@ def _note(results: Results, axis: Axis, curves: Sequence[Curve]) -> str:
     empty = [curve.run for curve in curves if not curve.points and results[curve.run]]
     if empty:
         return f"{', '.join(empty)} cannot be drawn: an older version wrote them."
-    return ""
+    embedders = {text for rounds in results.values() for result in rounds if (text := result.signatures.get(SEMANTIC))}
+    if measure == SEMANTIC and len(embedders) > 1:
+        return "Similarities by different embedders do not compare."
+    return CAUTIONS.get(measure, "")
 
 
 @dataclass(frozen=True)
@@ -185,29 +190,30 @@ class Column:
 
     title: str
     value: Callable[[Result, float | None], float | str | None]
-    """From a result and its run's dense BLEU; None sorts last."""
+    """From a result and its run's dense chrF; None sorts last."""
 
 
 COLUMNS: dict[str, Column] = {
     "run": Column("run", lambda result, _: result.run),
     "round": Column("round", lambda result, _: result.round),
     "sparsity": Column("sparsity", lambda result, _: result.sparsity),
-    "bleu": Column("BLEU", lambda result, _: result.scores.get("bleu")),
+    "chrf": Column("chrF", lambda result, _: result.scores.get("chrf")),
     "diff": Column("Δ dense", lambda result, dense: change(result, dense)),
     "over": Column("Δ floor", lambda result, _: over_floor(result)),
+    "bleu": Column("BLEU", lambda result, _: result.scores.get("bleu")),
     "corpus_bleu": Column("corpus", lambda result, _: result.scores.get("corpus_bleu")),
-    "chrf": Column("chrF", lambda result, _: result.scores.get("chrf")),
+    "semantic": Column("semantic", lambda result, _: result.scores.get("semantic")),
     "size": Column("MB", lambda result, _: result.size_bytes),
     "latency": Column("ms/tok", lambda result, _: result.ms_per_token),
 }
 
 
-def change(result: Result, dense_bleu: float | None) -> float | None:
-    """BLEU less that of the run's dense model; None for the dense model itself, and where one is not known."""
+def change(result: Result, dense_chrf: float | None) -> float | None:
+    """ChrF less that of the run's dense model; None for the dense model itself, and where one is not known."""
     if isinstance(result, Mean):
         return result.changed
-    bleu = result.scores.get("bleu")
-    return None if bleu is None or dense_bleu is None or result.round == 0 else bleu - dense_bleu
+    chrf = result.scores.get(LEADING)
+    return None if chrf is None or dense_chrf is None or result.round == 0 else chrf - dense_chrf
 
 
 def highest_floor(result: Result, measure: str) -> tuple[str, float] | None:
@@ -215,15 +221,20 @@ def highest_floor(result: Result, measure: str) -> tuple[str, float] | None:
 
     Args:
         result: The result.
-        measure: One of `MEASURES`.
+        measure: One of `results.TITLES`.
     """
     return max(result.floors_of(measure).items(), key=lambda floor: floor[1], default=None)
 
 
 def over_floor(result: Result) -> float | None:
-    """BLEU less the highest floor on the same rows; None where one of them is not known."""
-    bleu, floor = result.scores.get("bleu"), highest_floor(result, "bleu")
-    return None if bleu is None or floor is None else bleu - floor[1]
+    """ChrF less the highest floor on the same rows; None where one of them is not known."""
+    chrf, floor = result.scores.get(LEADING), highest_floor(result, LEADING)
+    return None if chrf is None or floor is None else chrf - floor[1]
+
+
+def has_semantic(results: Results) -> bool:
+    """Whether any of the runs has an embedder."""
+    return any(SEMANTIC in result.scores for rounds in results.values() for result in rounds)
 
 
 def in_order(results: Results, column: str, down: bool) -> list[Result]:
@@ -234,7 +245,7 @@ def in_order(results: Results, column: str, down: bool) -> list[Result]:
         column: One of `COLUMNS`.
         down: Largest first.
     """
-    rounds = [(result, COLUMNS[column].value(result, dense(of_run, "bleu"))) for of_run in results.values() for result in of_run]
+    rounds = [(result, COLUMNS[column].value(result, dense(of_run, LEADING))) for of_run in results.values() for result in of_run]
     known = [entry for entry in rounds if entry[1] is not None]
     known.sort(key=lambda entry: entry[1], reverse=down)  # type: ignore[arg-type,return-value]  # None is left out, a column has one type
     return [result for result, _ in known] + [result for result, value in rounds if value is None]

@@ -4,13 +4,10 @@ A loss is measurable if the whole interval of a round's score less the dense sco
 Pure functions.
 """
 
-from core.run.results import MEASURES
+from core.run.results import LEADING, MEASURES
 
 from .state import RoundView, RunView
 from .text import changed, percent
-
-LEADING = "chrf"
-"""The measure that is named first, and alone if there is little room."""
 
 
 def loss_sentence(view: RunView, *, short: bool = False) -> str:

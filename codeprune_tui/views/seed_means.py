@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
-from core.run.results import MEASURES, Result
+from core.run.results import LEADING, TITLES, Result
 from core.run.rowsets import by_rows
 
 
@@ -24,7 +24,7 @@ class Mean(Result):
     deviation: Mapping[str, float] = field(default_factory=dict)
     """Measure -> sample standard deviation; only where two runs or more have the score."""
     changed: float | None = None
-    """Mean of BLEU less that of the same run's dense model."""
+    """Mean of chrF less that of the same run's dense model."""
 
 
 def curves(keys: Mapping[str, str], runs: Sequence[str]) -> list[tuple[str, ...]]:
@@ -86,7 +86,7 @@ def _beginning(names: Sequence[str]) -> str:
 def _mean(title: str, number: int, runs: Sequence[tuple[Result, ...]]) -> Mean:
     there = [result for of_run in runs for result in of_run if result.round == number]
     first = there[0]
-    scores = {name: [result.scores[name] for result in there if name in result.scores] for name in MEASURES}
+    scores = {name: [result.scores[name] for result in there if name in result.scores] for name in TITLES}
     scores = {name: values for name, values in scores.items() if values}
     size = _average(there, lambda result: result.size_bytes)
     same = len({result.decoded_on for result in there}) == 1
@@ -116,7 +116,7 @@ def _mean(title: str, number: int, runs: Sequence[tuple[Result, ...]]) -> Mean:
 def _mean_floors(there: Sequence[Result]) -> Mapping[str, Mapping[str, float]]:
     """Floors are those of the rows, and so of every run; only with the encoder off each model has its own."""
     off = [result.floors["encoder_off"] for result in there if "encoder_off" in result.floors]
-    means = {name: fmean(each[name] for each in off) for name in MEASURES if off and all(name in each for each in off)}
+    means = {name: fmean(each[name] for each in off) for name in TITLES if off and all(name in each for each in off)}
     return {**there[0].floors, "encoder_off": means} if means else there[0].floors
 
 
@@ -129,7 +129,7 @@ def _mean_change(number: int, runs: Sequence[tuple[Result, ...]]) -> float | Non
     """None for the dense round, and where no run has both scores."""
     changes = []
     for of_run in runs:
-        bleu = {result.round: result.scores["bleu"] for result in of_run if "bleu" in result.scores}
-        if number > 0 and {0, number} <= bleu.keys():
-            changes.append(bleu[number] - bleu[0])
+        leading = {result.round: result.scores[LEADING] for result in of_run if LEADING in result.scores}
+        if number > 0 and {0, number} <= leading.keys():
+            changes.append(leading[number] - leading[0])
     return fmean(changes) if changes else None

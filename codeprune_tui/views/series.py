@@ -11,7 +11,7 @@ from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from core.run.events import Scores
-from core.run.results import MEASURES
+from core.run.results import MEASURES, SEMANTIC, TITLES
 
 from .axis import number, usable
 from .matrices import matrices
@@ -167,7 +167,7 @@ def _of_matrix(run: _Run, key: str) -> Iterable[Point]:
 
 KINDS: dict[str, _Kind] = {
     "loss": _Kind("loss", _trained, dotted=False, digits=3, about=_about_training),
-    **{key: _Kind(title, _scored, digits=2, about=_about_scores) for key, title in MEASURES.items()},
+    **{key: _Kind(title, _scored, digits=2, about=_about_scores) for key, title in TITLES.items()},
     "learning_rate": _Kind("learning rate", _trained, dotted=False, about=_about_training),
     "tokens_per_second": _Kind("tokens a second", _trained, dotted=False, about=_about_training),
     "examples_per_second": _Kind("rows a second", _trained, dotted=False, about=_about_training),
@@ -191,9 +191,10 @@ def titles(view: RunView) -> dict[str, str]:
         Key -> title, in the order in which the app goes through them; those of single matrices come last.
     """
     pretrained = view.kind == "pretrain"
-    hidden = {*MEASURES, "sparsity"} if pretrained else set(PRETRAINED)
+    hidden = {*TITLES, "sparsity"} if pretrained else set(PRETRAINED)
     scored = [each.scores for each in view.finished if each.scores is not None]
     hidden |= {name for name in MEASURES if scored and all(getattr(scores, name) is None for scores in scored)}
+    hidden |= {SEMANTIC} if all(scores.semantic is None for scores in scored) else set()
     newest = max(masked_rounds(view), default=-1)
     of_matrices = (
         {f"{MATRIX}{name}": f"sparsity of {matrix_title(matrix)}" for name, matrix in matrices(view, newest).items()}

@@ -118,6 +118,12 @@ def floors_under(floors: Mapping[str, Scores], measure: str = "bleu") -> dict[st
     return {name: value for name, value in known.items() if value is not None}
 
 
+def two_scores(scores: Scores, floors: Mapping[str, Scores]) -> str:
+    """The score that leads and the paper's, each with its highest floor: "chrF 19.1 (name 16.7), BLEU 11.72 (name 13.16)"."""
+    chrf = held_against(scores.chrf, floors_under(floors, "chrf"), digits=1)
+    return f"chrF {chrf}, BLEU {held_against(scores.bleu, floors_under(floors))}"
+
+
 def changed(interval: Interval | None) -> str:
     """A difference of scores with the ends of its interval, or a dash: "−0.22 (−0.71 to +0.26)"."""
     return f"{difference(interval.value)} ({difference(interval.low)} to {difference(interval.high)})" if interval else NOTHING
@@ -206,7 +212,8 @@ def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
         case FloorsMeasured():
             return (
                 f"Floors on {count(what.rows)} rows of {what.split}: "
-                f"constant sentence {score(what.constant.bleu)}, method name {score(what.name.bleu)} BLEU"
+                f"constant sentence {score(what.constant.chrf, 1)} chrF and {score(what.constant.bleu)} BLEU, "
+                f"method name {score(what.name.chrf, 1)} and {score(what.name.bleu)}"
             )
         case RoundStarted():
             return f"Round {what.round} begins at {percent(what.sparsity)} sparsity, {count(what.steps)} steps"
@@ -229,8 +236,8 @@ def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
             return _evaluated(what)
         case EncoderOffMeasured():
             return (
-                f"Encoder off: BLEU {score(what.scores.bleu)}, corpus BLEU {score(what.scores.corpus_bleu)}, "
-                f"chrF {score(what.scores.chrf, 1)} on {count(what.rows)} rows of {what.split}; "
+                f"Encoder off: chrF {score(what.scores.chrf, 1)}, BLEU {score(what.scores.bleu)}, "
+                f"corpus BLEU {score(what.scores.corpus_bleu)} on {count(what.rows)} rows of {what.split}; "
                 f"dense less encoder off: {changed(what.dense_less.get(DECIDES))} chrF"
             )
         case Validated():
@@ -241,7 +248,7 @@ def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
         case MatrixMeasured():
             return f"Measured {what.parameter}: {count(what.kept)} of {count(what.rows * what.columns)} weights kept"
         case RoundFinished():
-            with_score = "" if what.scores is None else f", BLEU {held_against(what.scores.bleu, under)}"
+            with_score = "" if what.scores is None else f", {two_scores(what.scores, floors)}"
             at = with_before(what.sparsity, what.before)
             return f"Round {what.round} complete at {at}{with_score}, in {duration(what.seconds)}"
         case CheckpointSaved():
@@ -281,9 +288,8 @@ def _shrunk(what: Shrunk) -> str:
 def _evaluated(what: Evaluated) -> str:
     scores, floors = what.scores, what.floors
     return (
-        f"BLEU {held_against(scores.bleu, floors_under(floors))}, "
-        f"corpus BLEU {held_against(scores.corpus_bleu, floors_under(floors, 'corpus_bleu'))}, "
-        f"chrF {held_against(scores.chrf, floors_under(floors, 'chrf'), digits=1)} "
+        f"{two_scores(scores, floors)}, "
+        f"corpus BLEU {held_against(scores.corpus_bleu, floors_under(floors, 'corpus_bleu'))} "
         f"on {count(what.rows)} rows of {what.split} (round {what.round}, step {what.step})"
     )
 

@@ -1,10 +1,10 @@
-"""BLEU by round, beside the scores to compare it with: the dense model's and the floors.
+"""chrF by round, beside the scores to compare it with: the dense model's and the floors.
 
 Follows textual-plot's PlotWidget; it is redrawn only when a score arrives, not on a timer. The line of text below the plot
 names the curves with their figures, so that nothing depends on telling colours apart.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from textual.app import ComposeResult
@@ -20,6 +20,7 @@ from textual_plot import HiResMode, PlotWidget
 from textual_plot.axis_formatter import NumericAxisFormatter
 
 from core.run.events import Scores
+from core.run.results import LEADING, MEASURES
 
 from ..views.axis import labels, span, ticks
 from ..views.outliers import drawable
@@ -40,7 +41,7 @@ class Curves:
 
     title: str
     results: Points
-    """(round, BLEU) of the complete rounds; without rounds, the one result by step."""
+    """(round, chrF) of the complete rounds; without rounds, the one result by step."""
     inside: tuple[Points, ...]
     """Measurements inside each round, at fractions of a round; without rounds, by step."""
     dense: float | None
@@ -66,30 +67,33 @@ def curves(view: RunView) -> Curves:
     for number, each in sorted(view.by_round.items()):
         steps = max(1, each.steps or view.steps)
         places = [one.step if by_step else number - 1 + min(1.0, one.step / steps) for one in each.evaluations]
-        inside.append(tuple(sorted(zip(places, (one.scores.bleu for one in each.evaluations), strict=True))))
+        inside.append(tuple(sorted(zip(places, (getattr(one.scores, LEADING) for one in each.evaluations), strict=True))))
     results = [
-        (float((each.picked_step or 0) if by_step else each.number), each.scores.bleu) for each in view.finished if each.scores
+        (float((each.picked_step or 0) if by_step else each.number), getattr(each.scores, LEADING))
+        for each in view.finished
+        if each.scores
     ]
     drawn = [_drawable(line) for line in inside]
     lost = sum(map(len, inside)) - sum(map(len, drawn)) + len(results) - len(_drawable(results))
     return Curves(
-        title="BLEU by step" if by_step else "BLEU by round",
+        title=f"{MEASURES[LEADING]} by {'step' if by_step else 'round'}",
         results=_drawable(results),
         inside=tuple(drawn),
         dense=_level(view.dense) if not by_step else None,
-        floors=(_bleu(view.floors, "name"), _bleu(view.floors, "constant"), _bleu(view.floors, "encoder_off")),
+        floors=(_floor(view, "name"), _floor(view, "constant"), _floor(view, "encoder_off")),
         right=float(max(1, view.steps if by_step else view.rounds)),
         left_out=lost,
         by_round=not by_step,
     )
 
 
-def _bleu(floors: Mapping[str, Scores], name: str) -> float | None:
-    return _level(floors.get(name))
+def _floor(view: RunView, name: str) -> float | None:
+    return _level(view.floors.get(name))
 
 
 def _level(scores: Scores | None) -> float | None:
-    return scores.bleu if scores is not None and drawable(scores.bleu) else None
+    level: float | None = getattr(scores, LEADING, None)
+    return level if level is not None and drawable(level) else None
 
 
 def _drawable(points: Iterable[tuple[float, float]]) -> Points:
@@ -183,7 +187,7 @@ class ScoreChart(Vertical):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.border_title = "BLEU by round"
+        self.border_title = f"{MEASURES[LEADING]} by round"
         self._curves: Curves | None = None
         self._owner = self._note = ""
 
@@ -244,7 +248,7 @@ class ScoreChart(Vertical):
 
 
 def _legend(drawn: Curves, width: int, note: str) -> Content:
-    best = max((bleu for _, bleu in drawn.results), default=None)
+    best = max((height for _, height in drawn.results), default=None)
     entries = (
         ("● best ", "ansi_bright_cyan", best),
         ("─ dense ", "ansi_bright_green", drawn.dense),

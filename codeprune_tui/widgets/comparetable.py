@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from rich.text import Text
 
-from core.run.results import FLOORS, Result
+from core.run.results import FLOORS, LEADING, SEMANTIC, Result
 
-from ..views.comparison import COLUMNS, Results, change, dense, in_order, over_floor
+from ..views.comparison import COLUMNS, Results, change, dense, has_semantic, in_order, over_floor
 from ..views.encoder_verdict import NOT_MEASURED
 from ..views.plain import plain
 from ..views.seed_means import Mean
@@ -17,27 +17,29 @@ from ..views.text import NOTHING, beside, changed, count, difference, percent, s
 from .comparechart import marker
 from .rowtable import RowTable
 
-WIDTHS = {"run": 12, "round": 7, "sparsity": 10, "bleu": 7, "diff": 9, "over": 9, "corpus_bleu": 8, "chrf": 7, "size": 8}
+WIDTHS = {"run": 12, "round": 7, "sparsity": 10, "chrf": 7, "diff": 9, "over": 9, "bleu": 7, "corpus_bleu": 8, "size": 8}
 """Column -> width; the run's column has at least this width, and takes the room that is left."""
 WIDE_WIDTHS = {"interval": 16, "latency": 7, **dict.fromkeys(FLOORS, 9), "off": 9, "rows": 8, "seconds": 9}
-"""Only on wide screens: the interval of Δ dense, ms a token, the BLEU of each floor, chrF with
-the encoder off, scored rows, seconds of the round."""
+"""Only on wide screens: the interval of Δ dense, ms a token, the chrF of each floor and with the encoder off, scored rows,
+seconds of the round."""
 OFF_FROM = 132
 """Width of a screen, in columns, from which on there is room for all of them."""
 BEFORE = ("before", 7)
 """The sparsity of a model that was pruned before its run. Its width is what an 80-column terminal has left."""
 TITLES = {
-    "before": "before", "interval": "interval", **{name: name for name in FLOORS}, "off": "chrF off",
+    "before": "before", "interval": "interval", **{name: name for name in FLOORS}, "off": "enc off",
     "rows": "rows", "seconds": "seconds",
 }  # fmt: skip
 """Headings of the columns that cannot be sorted by."""
 SEED_WIDTHS = {
-    "run": 12, "round": 6, "n": 3, "sparsity": 9, "bleu": 13, "diff": 8, "over": 8, "corpus_bleu": 7, "chrf": 6, "size": 6,
+    "run": 12, "round": 6, "n": 3, "sparsity": 9, "chrf": 13, "diff": 8, "over": 8, "bleu": 6, "corpus_bleu": 7, "size": 6,
 }  # fmt: skip
 """The same if seeds are one curve: their number, and room for the standard deviation."""
-SEED_TITLES = {"interval": "lowest..highest", "bleu": "BLEU ± sd", "n": "n"}
+SEED_TITLES = {"interval": "lowest..highest", "chrf": "chrF ± sd", "n": "n"}
 ROOMY = 100
 """Width from which on the chosen line names all floors; below, the interval needs the room."""
+SEMANTIC_WIDTH = 9
+"""Of the column of runs with an embedder."""
 BESIDE = "interval"
 """The wide column that stands right after the one it belongs to."""
 
@@ -67,6 +69,9 @@ class CompareTable(RowTable):
         self.results = in_order(results, by, down)
         seeds = any(isinstance(result, Mean) for result in self.results)
         widths = _widths(width, SEED_WIDTHS if seeds else WIDTHS, before=any(result.before for result in self.results))
+        if width >= ROOMY and has_semantic(results):
+            widths["run"] -= min(SEMANTIC_WIDTH, widths["run"] - WIDTHS["run"])
+            widths[SEMANTIC] = SEMANTIC_WIDTH
         titles = SEED_TITLES if seeds else {}
         self.clear(columns=True)
         for key, room in widths.items():
@@ -74,7 +79,7 @@ class CompareTable(RowTable):
             self.add_column(_heading(key, arrow, titles), width=room, key=key)
         places = {run: place for place, run in enumerate(results)}
         for result in self.results:
-            cells = _cells(result, places[result.run], dense(results[result.run], "bleu"))
+            cells = _cells(result, places[result.run], dense(results[result.run], LEADING))
             self.add_row(*(cells[key] for key in widths))
         self.border_title = f"{counted(self.results)}, by {COLUMNS[by].title} {'↓' if down else '↑'}"
         same = [
@@ -86,7 +91,7 @@ class CompareTable(RowTable):
         """Shows on the table's lower edge the facts of the chosen round that its line has no room for.
 
         Args:
-            measure: One of `MEASURES`.
+            measure: One of `results.TITLES`.
         """
         result = self.chosen
         self.border_subtitle = "" if result is None else _about(result, measure, self.app.size.width - 6)
@@ -158,25 +163,26 @@ def _heading(key: str, arrow: str, titles: Mapping[str, str]) -> Text:
     return Text(f"{title}{arrow}", justify="left" if key == "run" else "right")
 
 
-def _cells(result: Result, place: int, dense_bleu: float | None) -> dict[str, Text]:
+def _cells(result: Result, place: int, dense_chrf: float | None) -> dict[str, Text]:
     sign, colour = marker(place)
-    against = result.against_dense.get("bleu")
+    against = result.against_dense.get(LEADING)
     several = result if isinstance(result, Mean) else None
     right = {
         "n": str(len(several.runs)) if several else "1",
         "round": str(result.round),
         "sparsity": percent(result.sparsity),
         "before": percent(result.before) if result.before else NOTHING,
-        "bleu": score(result.scores.get("bleu")) + deviation(result, "bleu"),
-        "diff": difference(change(result, dense_bleu)),
+        "chrf": score(result.scores.get(LEADING)) + deviation(result, LEADING),
+        "diff": difference(change(result, dense_chrf)),
         "over": difference(over_floor(result)),
-        "interval": ends(several, "bleu") if several else NOTHING if against is None else between(against.low, against.high),
+        "interval": ends(several, LEADING) if several else NOTHING if against is None else between(against.low, against.high),
+        "bleu": score(result.scores.get("bleu")),
         "corpus_bleu": score(result.scores.get("corpus_bleu")),
-        "chrf": score(result.scores.get("chrf"), 1),
+        "semantic": score(result.scores.get("semantic")),
         "size": NOTHING if result.size_bytes is None else f"{result.size_bytes / 1e6:.2f}",
         "latency": score(result.ms_per_token),
-        **{name: score(result.floors_of("bleu").get(name)) for name in FLOORS},
-        "off": score(result.floors.get("encoder_off", {}).get("chrf"), 1),
+        **{name: score(result.floors_of(LEADING).get(name)) for name in FLOORS},
+        "off": score(result.floors.get("encoder_off", {}).get(LEADING)),
         "rows": count(result.rows) if result.rows else NOTHING,
         "seconds": f"{result.seconds:.0f}",
     }

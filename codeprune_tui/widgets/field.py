@@ -18,7 +18,7 @@ from core.recipe import allowed_values
 from ..views.plain import plain
 from .telling import tell
 
-PLACES = {"model.path", "data.path", "data.code"}
+PLACES = {"model.path", "data.path", "data.code", "evaluation.embedder"}
 """Keys that hold paths: their rows leave the line to the path where there is no room for a note as well."""
 
 

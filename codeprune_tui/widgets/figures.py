@@ -26,7 +26,7 @@ _NO_FLOORS: list[tuple[str, str, Scores | None]] = [(name, style, None) for name
 
 def scores_table(view: RunView) -> Content:
     """Six lines: the newest scores, the dense ones and the floors, in all three measures."""
-    lines: list[Part] = [("             BLEU  corpus   chrF\n", "$text-muted")]
+    lines: list[Part] = [("             chrF   BLEU  corpus\n", "$text-muted")]
     for label, style, scores in _score_rows(view):
         unknown = label == ENCODER_OFF and scores is None
         lines += [(f"{label:<11}", style), f" {NOT_MEASURED}" if unknown else _triple(scores), "\n"]
@@ -42,8 +42,8 @@ def _score_rows(view: RunView) -> list[tuple[str, str, Scores | None]]:
 
 def _triple(scores: Scores | None) -> str:
     if scores is None:
-        return f"{NOTHING:>6}{NOTHING:>8}{NOTHING:>7}"
-    return f"{score(scores.bleu):>6}{score(scores.corpus_bleu):>8}{score(scores.chrf, 1):>7}"
+        return f"{NOTHING:>6}{NOTHING:>7}{NOTHING:>8}"
+    return f"{score(scores.chrf, 1):>6}{score(scores.bleu):>7}{score(scores.corpus_bleu):>8}"
 
 
 def scores_line(view: RunView) -> Content:
@@ -54,7 +54,7 @@ def scores_line(view: RunView) -> Content:
     parts: list[Part] = []
     named = ""
     off = view.floors.get("encoder_off")
-    for place, (measure, title, digits) in enumerate((("bleu", "BLEU", 2), ("corpus_bleu", "corpus", 2), ("chrf", "chrF", 1))):
+    for place, (measure, title, digits) in enumerate((("chrf", "chrF", 1), ("bleu", "BLEU", 2), ("corpus_bleu", "corpus", 2))):
         value = getattr(view.latest, measure) if view.latest else None
         parts += [(f"{'  ' if place else ''}{title} ", "$text-muted"), (score(value, digits), "bold" if place == 0 else "")]
         if value is not None:

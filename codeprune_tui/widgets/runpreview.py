@@ -73,9 +73,9 @@ def chosen_line(name: str, view: RunView) -> Content:
         view: The results of the run so far.
     """
     short = {ENCODER_OFF: "enc off"}  # 80 columns have room for no more
-    floors = [f"{short.get(floor, floor)} {score(scores.bleu)}" for floor, scores in view.floors.items()]
-    last = f"{score(view.latest.bleu)} at {percent(view.sparsity)}" if view.latest else "none yet"
-    dense = [f"dense {score(view.dense.bleu)}"] if view.dense else []
+    floors = [f"{short.get(floor, floor)} {score(scores.chrf, 1)}" for floor, scores in view.floors.items()]
+    last = f"{score(view.latest.chrf, 1)} at {percent(view.sparsity)}" if view.latest else "none yet"
+    dense = [f"dense {score(view.dense.chrf, 1)}"] if view.dense else []
     return Content.assemble(
-        "▸ ", (plain(name, 200), "bold"), (f"\n  BLEU {last} · {' · '.join([*dense, *floors])}".rstrip(" ·"), "")
+        "▸ ", (plain(name, 200), "bold"), (f"\n  chrF {last} · {' · '.join([*dense, *floors])}".rstrip(" ·"), "")
     )

@@ -11,6 +11,8 @@ from textual.events import Click, Leave, MouseMove
 from textual.geometry import Offset
 from textual.widgets import Static
 
+from core.run.results import LEADING
+
 from ..views.axis import number, span
 from ..views.series import Chart, Point, by_rounds, chart, part, thinned, titles
 from ..views.state import RunView
@@ -193,7 +195,7 @@ class Charts(Vertical):
     def compose(self) -> ComposeResult:
         """Loss above the score, until others are chosen."""
         yield SeriesChart("loss")
-        yield SeriesChart("bleu")
+        yield SeriesChart(LEADING)
 
     @property
     def chosen(self) -> SeriesChart:

@@ -26,9 +26,10 @@ from ..recipe import DecodingPrecision, Device, Search
 from ..recipe import Evaluation as EvaluationRecipe
 from ..run.encoder_off import EncoderOff
 from ..run.events import Sample, Scores
-from ..run.predictions import read_predictions
+from ..run.predictions import read_predictions, tally_of
 from ..score import metrics, significance
 from ..score.interval import Difference, Interval
+from ..score.semantic import Embedder
 from ..score.tally import Tally, joined, scored, tally
 from ..spec.checkpoint_files import is_onnx
 from ..text.rows import BrokenRow, Row, Rows, load_rows
@@ -87,7 +88,7 @@ def name_bleu(name: str, reference: str) -> float:
 
 def as_event(scores: metrics.Scores) -> Scores:
     """Scores in the form of events."""
-    return Scores(scores.bleu, scores.corpus_bleu, scores.chrf, scores.rouge_l)
+    return Scores(scores.bleu, scores.corpus_bleu, scores.chrf, scores.rouge_l, scores.semantic)
 
 
 def evaluate(
@@ -98,6 +99,7 @@ def evaluate(
     after_batch: Callable[[int], None] = lambda done: None,
     floors: metrics.Floors | None = None,
     clock: Callable[[], float] = time.monotonic,
+    embedder: Embedder | None = None,
 ) -> Evaluation:
     """Decodes and scores rows.
 
@@ -109,6 +111,7 @@ def evaluate(
         after_batch: Called after each batch with the number of rows decoded so far; may raise to interrupt.
         floors: Known floors of these rows, which saves computing them again.
         clock: Seconds; may stand still while `after_batch` waits.
+        embedder: That of `recipe`, loaded; None where it names none.
 
     Returns:
         Comments and scores, in the order of the rows.
@@ -117,7 +120,11 @@ def evaluate(
     tallies: list[tuple[Sequence[int], Tally]] = []
 
     def count(rows: Sequence[int], texts: Sequence[str]) -> None:
-        tallies.append((rows, tally(texts, [encoded.rows[row].target for row in rows])))
+        references = [encoded.rows[row].target for row in rows]
+        counted = tally(texts, references)
+        if embedder is not None:
+            counted = embedder.counted(counted, texts, [[reference] for reference in references])
+        tallies.append((rows, counted))
 
     decoded = decode_texts(
         in_precision(model, recipe.precision),
@@ -132,8 +139,8 @@ def evaluate(
         rows=encoded.rows,
         predictions=decoded.texts,
         result=scored(counted),
-        floors=floors or floors_of(encoded.rows),
-        signatures=metrics.signatures() | recipe.signature,
+        floors=floors or floors_of(encoded.rows, embedder),
+        signatures=metrics.signatures() | ({"semantic": embedder.signature} if embedder else {}) | recipe.signature,
         seconds=clock() - started,
         decoded=decoded,
         tally=counted,
@@ -167,6 +174,7 @@ def measure_encoder_off(
     recipe: EvaluationRecipe,
     whole: Evaluation,
     after_batch: Callable[[int], None] = lambda done: None,
+    embedder: Embedder | None = None,
 ) -> EncoderOff:
     """Scores a model without its encoder layers, and compares that with the model as it is.
 
@@ -177,20 +185,32 @@ def measure_encoder_off(
         recipe: The settings with which `whole` was evaluated.
         whole: The evaluation of the model as it is, on the same rows.
         after_batch: As for `evaluate`.
+        embedder: As for `evaluate`.
 
     Returns:
         Scores, intervals and differences.
     """
     with without_encoder(model):
-        off = evaluate(model, reader, encoded, recipe, after_batch, whole.floors)
+        off = evaluate(model, reader, encoded, recipe, after_batch, whole.floors, embedder=embedder)
     draws = significance.draw(len(off.rows))
     less = significance.differences([whole.tally], [off.tally], draws)
     return EncoderOff(off.scores, significance.intervals([off.tally], draws), less, off.seconds)
 
 
-def floors_of(rows: Sequence[Row]) -> metrics.Floors:
-    """The floors of some rows."""
-    return metrics.floors([row.target for row in rows], [row.name for row in rows])
+def floors_of(rows: Sequence[Row], embedder: Embedder | None = None) -> metrics.Floors:
+    """The floors of some rows; with an embedder, their cosines too."""
+    references, names = [row.target for row in rows], [row.name for row in rows]
+    floors = metrics.floors(references, names)
+    return floors if embedder is None else embedder.floors(floors, [[reference] for reference in references], names)
+
+
+def load_embedder(recipe: EvaluationRecipe) -> Embedder | None:
+    """The embedder that a recipe names, or None.
+
+    Raises:
+        ModelError: It cannot be loaded.
+    """
+    return Embedder(Path(recipe.embedder)) if recipe.embedder else None
 
 
 def decode_texts(
@@ -247,10 +267,14 @@ def decode_texts(
 
 
 def write_predictions(evaluation: Evaluation, path: Path) -> None:
-    """Writes one JSON object a row, with index, name, prediction, reference and bleu."""
+    """Writes one JSON object a row, with index, name, prediction, reference, bleu, and with an embedder semantic."""
+    cosines = evaluation.tally.semantic
+    more = [{}] * len(evaluation.rows) if cosines is None else [{"semantic": cosine} for cosine in cosines.tolist()]
     with path.open("w", encoding="utf-8") as file:
-        for row, text, bleu in zip(evaluation.rows, evaluation.predictions, evaluation.result.sentences, strict=True):
-            line = {"index": row.index, "name": row.name, "prediction": text, "reference": row.target, "bleu": bleu}
+        for row, text, bleu, semantic in zip(
+            evaluation.rows, evaluation.predictions, evaluation.result.sentences, more, strict=True
+        ):
+            line = {"index": row.index, "name": row.name, "prediction": text, "reference": row.target, "bleu": bleu, **semantic}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
@@ -287,8 +311,7 @@ def uncertainty(evaluation: Evaluation, dense: Path | None) -> Uncertainty:
     before = read_predictions(dense) if dense is not None else None
     against = {}
     if before is not None and [(p.index, p.reference) for p in before] == [(row.index, row.target) for row in evaluation.rows]:
-        theirs = tally([prediction.prediction for prediction in before], references)
-        against = significance.differences([ours], [theirs], draws)
+        against = significance.differences([ours], [tally_of(before)], draws)
     return Uncertainty(significance.intervals([ours], draws), against)
 
 
@@ -326,15 +349,16 @@ def evaluate_model(
         CodepruneError: Model or data cannot be loaded.
     """
     read = _read_rows(data_path, recipe, skipped)
+    embedder = load_embedder(recipe)
     model = load_runnable(model_path, device, threads)
     reader, chosen = _encoded(model, model_path, read, recipe, source_length, target_length)
     rows, total = len(chosen.rows), len(chosen.rows) * (2 if encoder_off else 1)
-    whole = evaluate(model, reader, chosen, recipe, lambda done: progress(done, total))
+    whole = evaluate(model, reader, chosen, recipe, lambda done: progress(done, total), embedder=embedder)
     if not encoder_off:
         return whole
     if isinstance(model, OnnxModel):
         raise ModelError(f"{model_path} is an ONNX model, whose encoder cannot be taken out.", "Give the model it came from.")
-    off = measure_encoder_off(model, reader, chosen, recipe, whole, lambda done: progress(rows + done, total))
+    off = measure_encoder_off(model, reader, chosen, recipe, whole, lambda done: progress(rows + done, total), embedder)
     return replace(whole, encoder_off=off)
 
 

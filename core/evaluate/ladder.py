@@ -30,7 +30,7 @@ from ..study.ladderfile import AblationResult, Explanation, Gap, LayerSpread, Qu
 from .evaluate import evaluate, floors_of
 from .layer_errors import ABLATIONS, Batch, ablated, layer_errors, spreads
 
-SCORES = ("bleu", "corpus_bleu", "chrf", "rouge_l")
+SCORES = ("chrf", "bleu", "corpus_bleu", "rouge_l")
 BATCHES = (1, 32)
 """Numbers of Ruby methods commented together when decoding is timed."""
 ERROR_BATCH = 16

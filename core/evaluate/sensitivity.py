@@ -256,7 +256,7 @@ def refuse_quantized(model: CodeToText, shown: str) -> None:
 def _written(evaluation: Evaluation) -> Written:
     rows = len(evaluation.rows)
     return Written(
-        scores=asdict(evaluation.scores),
+        scores=evaluation.scores.facts(),
         mean_tokens=evaluation.decoded.tokens / rows,
         ended=evaluation.decoded.ended / rows,
         seconds=round(evaluation.seconds, 3),

@@ -22,7 +22,7 @@ from ..recipe import NEW_MODEL, Recipe, load_recipe, to_toml
 from ..regularfile import UnfitFileError, read_facts, read_text
 from ..run.encoder_off import DECIDES
 from ..run.folder import read_metrics
-from ..run.results import FLOORS, MEASURES, Result, of_metrics
+from ..run.results import FLOORS, TITLES, Result, of_metrics
 from ..score.interval import Interval
 from ..score.metrics import TRUST
 from ..spec.layout import locate
@@ -30,8 +30,6 @@ from .codexglue import refuse_existing
 
 CARD = "README.md"
 CARD_BYTES = 1_000_000
-LEAD = ("chrf", "bleu", "corpus_bleu", "rouge_l")
-"""Measures in the order of the card: the most reliable first."""
 _LICENCE = re.compile(r"^license:\s*([\w.+-]+)\s*$", re.MULTILINE)
 
 
@@ -137,7 +135,7 @@ def card(facts: Facts, about: list[str], sparsity: Mapping[str, tuple[float, int
 def _scores(result: Result | None) -> list[str]:
     if result is None or not result.scores:
         return ["## Scores", "", "Not measured.", ""]
-    measures = [name for name in LEAD if name in result.scores]
+    measures = [name for name in TITLES if name in result.scores]
 
     def row(title: str, scores: Mapping[str, float], spreads: Mapping[str, Interval] = {}) -> str:
         cells = [
@@ -154,7 +152,7 @@ def _scores(result: Result | None) -> list[str]:
         f"{result.rows:,} rows of `{_safe(result.split)}`; in brackets 95 % intervals.",
         "",
     ]
-    lines += [f"| | {' | '.join(MEASURES[name] for name in measures)} |", f"|---|{'---:|' * len(measures)}"]
+    lines += [f"| | {' | '.join(TITLES[name] for name in measures)} |", f"|---|{'---:|' * len(measures)}"]
     lines += [row("this model", result.scores, result.intervals)]
     lines += [row(f"floor: {FLOORS[name]}", scores) for name, scores in result.floors.items() if name in FLOORS]
     if off := result.floors.get("encoder_off"):
@@ -198,7 +196,8 @@ def _without_paths(recipe: Recipe) -> Recipe:
     """The recipe with paths of this machine cut to their last part."""
     model = recipe.model.model_copy(update={"path": _last(recipe.model.path)})
     data = recipe.data.model_copy(update={"path": _last(recipe.data.path), "code": _last(recipe.data.code)})
-    return recipe.model_copy(update={"model": model, "data": data})
+    evaluation = recipe.evaluation.model_copy(update={"embedder": _last(recipe.evaluation.embedder)})
+    return recipe.model_copy(update={"model": model, "data": data, "evaluation": evaluation})
 
 
 def _last(path: str) -> str:

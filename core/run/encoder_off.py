@@ -32,7 +32,7 @@ class EncoderOff:
     def facts(self) -> dict[str, object]:
         """The entries of files: all figures but the time, so that equal runs have equal files."""
         return {
-            "scores": asdict(self.scores),
+            "scores": self.scores.facts(),
             "intervals": {name: {"low": each.low, "high": each.high} for name, each in self.intervals.items()},
             "dense_less": {name: asdict(each) for name, each in self.dense_less.items()},
             "signature": SIGNATURE,

@@ -27,6 +27,12 @@ class Scores:
     chrf: float
     rouge_l: float | None = None
     """Journals of older versions lack it."""
+    semantic: float | None = None
+    """Mean cosine of sentence embeddings times 100; None without an embedder."""
+
+    def facts(self) -> dict[str, float]:
+        """Measure -> score, of those that are known."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,15 @@ Reads only; `core.evaluate.evaluate` writes them. Torch-free.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from ..regularfile import read_text
+from ..score.tally import Tally, tally
+from .folder import number_of
 
 PREDICTION_BYTES = 256_000_000
 """Most bytes of a file of comments: enough for a million rows."""
@@ -25,6 +30,8 @@ class Prediction:
     """The model's comment."""
     reference: str
     """The row's own comment."""
+    semantic: float | None = None
+    """Cosine of the sentence embeddings of both, times 100; None without an embedder."""
 
 
 def read_predictions(path: Path) -> tuple[Prediction, ...] | None:
@@ -51,4 +58,16 @@ def _prediction(row: dict[str, object]) -> Prediction:
     if not (isinstance(index, int) and all(isinstance(text, str) for text in texts)):
         raise TypeError("no row of predictions")
     name, prediction, reference = map(str, texts)
-    return Prediction(index, name, prediction, reference)
+    semantic = number_of(row.get("semantic"))
+    return Prediction(index, name, prediction, reference, semantic)
+
+
+def tally_of(rows: Sequence[Prediction]) -> Tally:
+    """The share of each row in each score.
+
+    Args:
+        rows: At least one.
+    """
+    counted = tally([row.prediction for row in rows], [row.reference for row in rows])
+    cosines = [row.semantic for row in rows if row.semantic is not None]
+    return replace(counted, semantic=np.asarray(cosines)) if len(cosines) == len(rows) else counted

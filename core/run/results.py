@@ -15,8 +15,14 @@ from .events import EncoderOffMeasured, FloorsMeasured, RoundFinished, Scores, f
 from .folder import LARGEST, RunPaths, number_of, read_metrics
 from .journal import LineReader
 
-MEASURES = {"bleu": "smoothed BLEU-4", "corpus_bleu": "corpus BLEU", "chrf": "chrF", "rouge_l": "ROUGE-L"}
-"""Measure -> its name; all are 0..100."""
+MEASURES = {"chrf": "chrF", "bleu": "smoothed BLEU-4", "corpus_bleu": "corpus BLEU", "rouge_l": "ROUGE-L"}
+"""Measure -> its name, the most reliable one first; all are 0..100."""
+LEADING = "chrf"
+"""The measure that is shown where there is room for one."""
+SEMANTIC = "semantic"
+"""The measure of runs with an embedder."""
+TITLES = MEASURES | {SEMANTIC: "semantic similarity"}
+"""The names of all measures."""
 FLOORS = {"name": "the method's name", "constant": "a constant sentence"}
 """Floor -> its description. Floors are programs that read no code, scored on the same rows as the models."""
 ENCODER_OFF = "encoder_off"
@@ -202,7 +208,7 @@ def _times(decoding: Mapping[str, object]) -> _Times:
 
 def _each(metrics: Mapping[str, object], key: str, ends: tuple[str, ...]) -> Iterator[tuple[str, dict[str, float]]]:
     """What a key says of each measure, where all the wanted numbers are there."""
-    for measure in MEASURES:
+    for measure in TITLES:
         numbers = _numbers(_mapping(_mapping(metrics.get(key)).get(measure)))
         if all(name in numbers for name in ends):
             yield measure, {name: numbers[name] for name in ends}
@@ -214,6 +220,11 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 def _numbers(values: Mapping[str, object]) -> dict[str, float]:
     return {name: number for name, value in values.items() if (number := number_of(value)) is not None}
+
+
+def measures_of(results: Iterable[Result]) -> dict[str, str]:
+    """The measures to show for some results: measure -> its name; those with an embedder only where a result has them."""
+    return TITLES if any(SEMANTIC in result.scores for result in results) else MEASURES
 
 
 def of_metrics(metrics: Mapping[str, object]) -> Result:
@@ -236,35 +247,35 @@ def to_csv(results: Iterable[Result]) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    floors = [(name, measure) for name in FLOORS for measure in MEASURES]
+    floors = [(name, measure) for name in FLOORS for measure in TITLES]
     writer.writerow(
         [
-            "run", "round", "sparsity", *MEASURES, "size_bytes", *(f"floor_{name}_{measure}" for name, measure in floors),
-            "split", "rows", "seconds", *(f"{measure}_signature" for measure in MEASURES),
+            "run", "round", "sparsity", *TITLES, "size_bytes", *(f"floor_{name}_{measure}" for name, measure in floors),
+            "split", "rows", "seconds", *(f"{measure}_signature" for measure in TITLES),
             "ms_per_row", "ms_per_token", "decoded_on",
-            *(f"{measure}_{end}" for measure in MEASURES for end in ("low", "high")),
-            *(f"{measure}_{name}" for measure in MEASURES for name in ("change", "change_low", "change_high")), "bootstrap",
+            *(f"{measure}_{end}" for measure in TITLES for end in ("low", "high")),
+            *(f"{measure}_{name}" for measure in TITLES for name in ("change", "change_low", "change_high")), "bootstrap",
             *(f"{measure}_over_{name}" for name, measure in floors), "data_digest", "sparsity_before",
-            *(f"floor_{ENCODER_OFF}_{measure}" for measure in MEASURES),
-            *(f"{measure}_dense_less_encoder_off{end}" for measure in MEASURES for end in ("", "_low", "_high")),
+            *(f"floor_{ENCODER_OFF}_{measure}" for measure in TITLES),
+            *(f"{measure}_dense_less_encoder_off{end}" for measure in TITLES for end in ("", "_low", "_high")),
         ]
     )  # fmt: skip
     for result in results:
-        cells = [result.run, result.round, result.sparsity, *(result.scores.get(measure, "") for measure in MEASURES)]
+        cells = [result.run, result.round, result.sparsity, *(result.scores.get(measure, "") for measure in TITLES)]
         cells += ["" if result.size_bytes is None else result.size_bytes]
         cells += [result.floors.get(name, {}).get(measure, "") for name, measure in floors]
-        cells += [result.split, result.rows, result.seconds, *(result.signatures.get(measure, "") for measure in MEASURES)]
+        cells += [result.split, result.rows, result.seconds, *(result.signatures.get(measure, "") for measure in TITLES)]
         cells += ["" if time is None else time for time in (result.ms_per_row, result.ms_per_token)]
         cells += [result.decoded_on]
-        for measure in MEASURES:
+        for measure in TITLES:
             spread = result.intervals.get(measure)
             cells += [spread.low, spread.high] if spread else ["", ""]
-        for measure in MEASURES:
+        for measure in TITLES:
             change = result.against_dense.get(measure)
             cells += [change.value, change.low, change.high] if change else ["", "", ""]
         cells += [result.bootstrap, *(_over(result, name, measure) for name, measure in floors), result.data, result.before]
-        cells += [result.floors.get(ENCODER_OFF, {}).get(measure, "") for measure in MEASURES]
-        for measure in MEASURES:
+        cells += [result.floors.get(ENCODER_OFF, {}).get(measure, "") for measure in TITLES]
+        for measure in TITLES:
             less = result.dense_less.get(measure)
             cells += [less.value, less.low, less.high] if less else ["", "", ""]
         writer.writerow(cells)

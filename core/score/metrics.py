@@ -39,7 +39,7 @@ _NAME_WORD = re.compile(r"[^\W\d_]+|\d+")
 
 @dataclass(frozen=True)
 class Scores:
-    """Four scores of the same predictions, each 0 to 100 (chrF and ROUGE-L too)."""
+    """The scores of the same predictions, each 0 to 100 (chrF and ROUGE-L too)."""
 
     bleu: float
     """Smoothed BLEU-4, mean over sentences: the paper's score."""
@@ -51,6 +51,8 @@ class Scores:
     """F-measure of the longest common subsequence of words, lower-cased, mean over sentences."""
     rows: int
     """Number of predictions that were scored."""
+    semantic: float | None = None
+    """Mean cosine of sentence embeddings, times 100; None without an embedder."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def signatures(*, several: bool = False) -> dict[str, str]:
     bleu, chrf = _sacrebleu()
     # sacrebleu knows the number of references only after it has scored something; -1 means that rows differ.
     bleu.num_refs = chrf.num_refs = -1 if several else 1
-    signed = {"bleu": SIGNATURE, "corpus_bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature())}
+    signed = {"chrf": str(chrf.get_signature()), "bleu": SIGNATURE, "corpus_bleu": str(bleu.get_signature())}
     return signed | {"rouge_l": f"{ROUGE_SIGNATURE}|version:{version('rouge-score')}"}
 
 
@@ -94,7 +96,7 @@ def score(predictions: Sequence[str], references: Sequence[str]) -> ScoredPredic
         references: The row's own comment: docstring tokens joined with blanks.
 
     Returns:
-        All four scores, and the sentence scores.
+        All scores that need no embedder, and the sentence scores.
 
     Raises:
         DataError: There are no rows, or the lengths differ.

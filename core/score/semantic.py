@@ -9,16 +9,37 @@ ICPC 2022.
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import ModelError
-from .tally import Array
+from . import metrics
+from .tally import Array, Tally
 
 INSTALL = "Install it with: pip install 'codeprune-tui[semantic]'"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
+
+def check_embedder(folder: Path) -> None:
+    """Refuses what cannot be an embedder, without loading anything.
+
+    Args:
+        folder: Of a sentence-transformers model.
+
+    Raises:
+        ModelError: The folder holds no such model, or sentence-transformers is not installed.
+    """
+    if not (folder / "modules.json").is_file():
+        raise ModelError(
+            f"{folder} is no folder of a sentence-transformers model: it has no modules.json.",
+            "Download one once, with: hf download sentence-transformers/all-MiniLM-L6-v2 --local-dir FOLDER",
+        )
+    if find_spec("sentence_transformers") is None:
+        raise ModelError("Sentence embeddings need sentence-transformers, which is not installed.", INSTALL)
 
 
 class Embedder:
@@ -32,15 +53,9 @@ class Embedder:
     """
 
     def __init__(self, folder: Path) -> None:
-        if not (folder / "modules.json").is_file():
-            raise ModelError(
-                f"{folder} is no folder of a sentence-transformers model: it has no modules.json.",
-                "Download one once, with: hf download sentence-transformers/all-MiniLM-L6-v2 --local-dir FOLDER",
-            )
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ImportError as error:
-            raise ModelError("Sentence embeddings need sentence-transformers, which is not installed.", INSTALL) from error
+        check_embedder(folder)
+        from sentence_transformers import SentenceTransformer
+
         try:
             self._model: SentenceTransformer = SentenceTransformer(
                 os.path.abspath(folder),  # noqa: PTH100 - a relative name could be taken for one of the hub
@@ -73,6 +88,30 @@ class Embedder:
         best = np.full(len(texts), -100.0)
         np.maximum.at(best, rows, 100 * (ours[rows] * theirs).sum(1))
         return best
+
+    def counted(self, side: Tally, texts: Sequence[str], references_lists: Sequence[Sequence[str]]) -> Tally:
+        """The tally of some rows with their cosines.
+
+        Args:
+            side: Their other counts.
+            texts: One comment a row.
+            references_lists: For each row its references.
+        """
+        return replace(side, semantic=self.cosines(texts, references_lists))
+
+    def floors(self, known: metrics.Floors, references_lists: Sequence[Sequence[str]], names: Sequence[str]) -> metrics.Floors:
+        """The floors of some rows with their mean cosines.
+
+        Args:
+            known: The other scores of the floors.
+            references_lists: For each row its references.
+            names: The row's method name.
+        """
+        constant = self.cosines([metrics.CONSTANT_PREDICTION] * len(names), references_lists)
+        name = self.cosines([metrics.name_prediction(each) for each in names], references_lists)
+        return metrics.Floors(
+            replace(known.constant, semantic=float(constant.mean())), replace(known.name, semantic=float(name.mean()))
+        )
 
     def _vectors(self, texts: Sequence[str]) -> Array:
         """(N, width) of length 1; equal texts are embedded once."""

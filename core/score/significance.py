@@ -105,23 +105,14 @@ def differences(first: Sequence[Tally], second: Sequence[Tally], draws: Array) -
         Field of `metrics.Scores` -> difference and interval.
     """
     ours, theirs = mean_scores(first, draws), mean_scores(second, draws)
-    return {name: difference_of(ours[name] - theirs[name]) for name in ours}
+    return {name: difference_of(ours[name] - theirs[name]) for name in ours if name in theirs}
 
 
 def mean_scores(runs: Sequence[Tally], draws: Array) -> dict[str, Array]:
-    """The scores of each draw, averaged over some runs: field of `metrics.Scores` -> (D,)."""
+    """The scores of each draw that all of some runs have, averaged over them: field of `metrics.Scores` -> (D,)."""
     each = [scores(run, draws) for run in runs]
-    return {name: np.mean([means[name] for means in each], axis=0) for name in each[0]}
-
-
-def mean_interval(values: Array, draws: Array) -> Interval:
-    """The mean of one number a row, with its interval.
-
-    Args:
-        values: (N,) one a row.
-        draws: As `draw` makes them.
-    """
-    return Interval(*_middle(draws @ values / len(values)))
+    shared = [name for name in each[0] if all(name in means for means in each)]
+    return {name: np.mean([means[name] for means in each], axis=0) for name in shared}
 
 
 def difference_of(drawn: Array) -> Difference:

@@ -38,6 +38,8 @@ class Tally:
     """(N, 18): for six orders the n-grams of the comment, of the reference, and of both; whole numbers."""
     rouge_l: Array
     """(N,) ROUGE-L of each row, 0 to 100."""
+    semantic: Array | None = None
+    """(N,) cosine of the sentence embeddings of each row times 100; None without an embedder."""
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -46,7 +48,8 @@ class Tally:
     def take(self, rows: Sequence[int]) -> "Tally":
         """The tally of some of the rows, in the given order."""
         chosen = list(rows)
-        return Tally(self.sentences[chosen], self.bleu[chosen], self.chrf[chosen], self.rouge_l[chosen])
+        semantic = None if self.semantic is None else self.semantic[chosen]
+        return Tally(self.sentences[chosen], self.bleu[chosen], self.chrf[chosen], self.rouge_l[chosen], semantic)
 
 
 def tally(texts: Sequence[str], references: Sequence[str]) -> Tally:
@@ -100,11 +103,13 @@ def joined(parts: Sequence[tuple[Sequence[int], Tally]]) -> Tally:
     """
     order = np.argsort(np.concatenate([np.asarray(rows, dtype=np.int64) for rows, _ in parts]))
     sides = [side for _, side in parts]
+    cosines = [side.semantic for side in sides if side.semantic is not None]
     return Tally(
         np.concatenate([side.sentences for side in sides])[order],
         np.concatenate([side.bleu for side in sides])[order],
         np.concatenate([side.chrf for side in sides])[order],
         np.concatenate([side.rouge_l for side in sides])[order],
+        np.concatenate(cosines)[order] if len(cosines) == len(sides) else None,
     )
 
 
@@ -117,7 +122,8 @@ def scored(side: Tally) -> metrics.ScoredPredictions:
     }
     sentences = tuple(side.sentences.tolist())
     means = {"bleu": math.fsum(sentences) / len(side), "rouge_l": math.fsum(side.rouge_l.tolist()) / len(side)}
-    return metrics.ScoredPredictions(metrics.Scores(**means, **corpus, rows=len(side)), sentences)
+    semantic = None if side.semantic is None else math.fsum(side.semantic.tolist()) / len(side)
+    return metrics.ScoredPredictions(metrics.Scores(**means, **corpus, semantic=semantic, rows=len(side)), sentences)
 
 
 def scores(side: Tally, draws: Array) -> dict[str, Array]:
@@ -128,13 +134,15 @@ def scores(side: Tally, draws: Array) -> dict[str, Array]:
         draws: (D, N), how often each choice takes each row; every line sums to N.
 
     Returns:
-        Field of `metrics.Scores` -> (D,), 0 to 100.
+        Field of `metrics.Scores` -> (D,), 0 to 100; without cosines the last one is missing.
     """
+    semantic = {} if side.semantic is None else {"semantic": draws @ side.semantic / len(side)}
     return {
         "bleu": draws @ side.sentences / len(side),
         "corpus_bleu": _bleu(draws @ side.bleu),
         "chrf": _chrf(draws @ side.chrf),
         "rouge_l": draws @ side.rouge_l / len(side),
+        **semantic,
     }
 
 

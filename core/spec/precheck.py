@@ -22,7 +22,8 @@ def source_problems(recipe: Recipe) -> dict[str, CodepruneError]:
         Dotted key -> the error; {} where every path on this machine holds what is needed.
     """
     problems: dict[str, CodepruneError] = {}
-    for key, check in {"model.path": _check_model, "data.path": _check_data, "data.code": _check_code}.items():
+    for key, check in {"model.path": _check_model, "data.path": _check_data, "data.code": _check_code,
+                       "evaluation.embedder": _check_embedder}.items():  # fmt: skip
         try:
             check(recipe)
         except CodepruneError as error:
@@ -57,6 +58,13 @@ def _check_model(recipe: Recipe) -> None:
 def _check_data(recipe: Recipe) -> None:
     for split in ("train", recipe.evaluation.split):
         find_split(recipe.data.path, split)
+
+
+def _check_embedder(recipe: Recipe) -> None:
+    if recipe.evaluation.embedder:
+        from ..score.semantic import check_embedder  # numpy, which the app does not load without need
+
+        check_embedder(Path(recipe.evaluation.embedder))
 
 
 def _check_code(recipe: Recipe) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..run.results import MEASURES
+from ..run.results import MEASURES, SEMANTIC, TITLES
 from ..score.interval import Difference
 from ..score.metrics import CONSTANT_PREDICTION
 from ..score.significance import difference_of, draw, mean_scores
@@ -105,11 +105,12 @@ def compare(first: Group | None, second: Group | None, is_compared: Callable[[Le
         return Comparison(why="The runs have no such sparsity in common.")
     draws = draw(len(ours[0].rows))
     sides = [[_over_levels(run, levels, draws) for run in runs] for runs in (ours, theirs)]
-    means = [{name: np.mean([scores[name] for scores in side], axis=0) for name in MEASURES} for side in sides]
+    known = _measures([*ours, *theirs], [scores for side in sides for scores in side])
+    means = [{name: np.mean([scores[name] for scores in side], axis=0) for name in known} for side in sides]
     pairs = list(zip(*sides, strict=True)) if paired else []
     return Comparison(
-        {name: difference_of(means[0][name] - means[1][name]) for name in MEASURES},
-        {name: tuple(float(a[name][0] - b[name][0]) for a, b in pairs) for name in MEASURES},
+        {name: difference_of(means[0][name] - means[1][name]) for name in known},
+        {name: tuple(float(a[name][0] - b[name][0]) for a, b in pairs) for name in known},
         levels,
     )
 
@@ -156,7 +157,7 @@ def recovery(group: Group) -> list[Recovery]:
     for level in _common(runs):
         if level > 0:
             pruned = mean_scores([run.tallies[level] for run in runs], draws)
-            lost = {name: difference_of(pruned[name] - dense[name]) for name in MEASURES}
+            lost = {name: difference_of(pruned[name] - dense[name]) for name in _measures(runs, [pruned, dense])}
             states = {name: state_of(each, float(dense[name][0])) for name, each in lost.items()}
             recovered.append(Recovery(group.key, group.title, level, states, lost, len(runs)))
     return recovered
@@ -214,6 +215,12 @@ def findings(study: Study) -> list[Finding]:
         ),
         *_recovery_findings(study),
     ]  # fmt: skip
+
+
+def _measures(runs: Sequence[Run], scores: Sequence[Mapping[str, Array]]) -> list[str]:
+    """The measures that all scores have; similarities by different embedders cannot be compared."""
+    embedders = {result.signatures.get(SEMANTIC, "") for run in runs for result in run.results}
+    return [name for name in TITLES if all(name in each for each in scores) and (name != SEMANTIC or len(embedders) == 1)]
 
 
 def finding_of(key: str, claim: str, rule: str, comparison: Comparison) -> Finding:
@@ -300,7 +307,7 @@ def _at(key: str, claim: str, rule: str, recovered: Recovery | None, outcome: Ca
         return Finding(key, claim, rule, {name: Verdict("not tested", why=why) for name in MEASURES})
     at = f"at {recovered.level} %"
     return Finding(
-        key, claim, rule, {name: Verdict(outcome(recovered, name), recovered.differences[name], why=at) for name in MEASURES}
+        key, claim, rule, {name: Verdict(outcome(recovered, name), each, why=at) for name, each in recovered.differences.items()}
     )
 
 
@@ -311,7 +318,7 @@ def _lost_beyond(at: str, recovered: Sequence[Recovery]) -> Finding:
         why = "No run has a round above 20 %, with its comments and those of its dense model."
         return Finding("lost-beyond-20", claim, rule, {name: Verdict("not tested", why=why) for name in MEASURES})
     verdicts = {}
-    for name in MEASURES:
+    for name in (name for name in TITLES if all(name in each.states for each in recovered)):
         kept = [each for each in recovered if each.states[name] == "recovered"]
         open_ = [each for each in recovered if each.differences[name].high >= 0]
         shown = max(kept or recovered, key=lambda each: each.differences[name].value)

@@ -16,7 +16,7 @@ from ..regularfile import read_facts, real
 from ..run.events import Pruned, Warned
 from ..run.folder import RunPaths, is_run, run_folders
 from ..run.journal import read_journal
-from ..run.predictions import Prediction, read_predictions
+from ..run.predictions import Prediction, read_predictions, tally_of
 from ..run.results import Result, ResultsReader
 from ..score.metrics import name_prediction
 from ..score.tally import Tally, tally
@@ -77,7 +77,7 @@ class Run:
         for result in self.results:
             rows = self.predictions.get(result.round)
             if rows and level_of(result.sparsity) not in by_level:
-                by_level[level_of(result.sparsity)] = tally([row.prediction for row in rows], [row.reference for row in rows])
+                by_level[level_of(result.sparsity)] = tally_of(rows)
         return by_level
 
     @property
@@ -226,7 +226,8 @@ def shown_recipe(recipe: Recipe) -> str:
     """A recipe as TOML whose paths do not tell where on a machine it ran."""
     data = recipe.data.model_copy(update={key: _short(getattr(recipe.data, key)) for key in ("path", "code")})
     model = recipe.model.model_copy(update={"path": _short(recipe.model.path)})
-    return to_toml(recipe.model_copy(update={"data": data, "model": model}))
+    evaluation = recipe.evaluation.model_copy(update={"embedder": _short(recipe.evaluation.embedder)})
+    return to_toml(recipe.model_copy(update={"data": data, "model": model, "evaluation": evaluation}))
 
 
 def _short(path: str) -> str:

@@ -5,14 +5,14 @@ or empty is counted here before anything is scored. Equal to that evaluator on i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 from ..errors import DataError
 from ..score import metrics, significance
 from ..score.interval import Difference, Interval
 from ..score.semantic import Embedder
-from ..score.tally import Array, Tally, scored, tally_of_many
+from ..score.tally import Tally, scored, tally_of_many
 from ..text.comments import NUMBERED, Comments
 
 
@@ -30,8 +30,6 @@ class Scored:
     scores: metrics.Scores
     intervals: Mapping[str, Interval]
     tally: Tally
-    cosines: Array | None = None
-    """Cosine times 100 of each row; None without an embedder."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,8 @@ class Scoring:
     """The first file against each other one."""
     floors: metrics.Floors | None
     """The floors on the rows of the first file; None where the names of the methods are not known."""
-    semantic_floors: Mapping[str, float] = field(default_factory=dict)
-    """Floor -> mean cosine times 100; {} without an embedder or without names."""
     semantic_signature: str = ""
+    """"" without an embedder."""
 
     @property
     def is_whole(self) -> bool:
@@ -97,13 +94,9 @@ def score_comments(
     compared = tuple(_compare(scored_files[0], other, gold) for other in scored_files[1:])
     rows, names = scored_files[0].rows, names or gold.names
     floors = _floors(rows, gold, names)
-    if embedder is None:
-        return Scoring(gold, expected, scored_files, compared, floors)
-    texts = {"constant": [metrics.CONSTANT_PREDICTION] * len(rows)}
-    texts |= {"name": [metrics.name_prediction(names[row]) for row in rows]} if floors is not None else {}
-    references = [gold.texts[row] for row in rows]
-    nearness = {name: float(embedder.cosines(each, references).mean()) for name, each in texts.items()}
-    return Scoring(gold, expected, scored_files, compared, floors, nearness, embedder.signature)
+    if embedder is not None and floors is not None:
+        floors = embedder.floors(floors, [gold.texts[row] for row in rows], [names[row] for row in rows])
+    return Scoring(gold, expected, scored_files, compared, floors, "" if embedder is None else embedder.signature)
 
 
 def check_same_length(files: Sequence[Comments]) -> None:
@@ -133,20 +126,17 @@ def _score(comments: Comments, gold: Comments, embedder: Embedder | None) -> Sco
             NUMBERED,
         )
     texts, references = [prediction(comments, row) for row in rows], [gold.texts[row] for row in rows]
-    counted, draws = tally_of_many(texts, references), significance.draw(len(rows))
-    intervals = significance.intervals([counted], draws)
-    cosines = None if embedder is None else embedder.cosines(texts, references)
-    if cosines is not None:
-        intervals["semantic"] = significance.mean_interval(cosines, draws)
+    counted = tally_of_many(texts, references)
+    if embedder is not None:
+        counted = embedder.counted(counted, texts, references)
     return Scored(
         comments=comments,
         rows=rows,
         missing=tuple(row for row in gold.texts if row not in comments.texts),
         unknown=tuple(row for row in comments.texts if row not in gold.texts),
         scores=scored(counted).scores,
-        intervals=intervals,
+        intervals=significance.intervals([counted], significance.draw(len(rows))),
         tally=counted,
-        cosines=cosines,
     )
 
 
@@ -159,11 +149,7 @@ def _compare(first: Scored, second: Scored, gold: Comments) -> Compared:
         )
     sides = [side.tally.take([places[row] for row in rows]) for side, places in ((first, ours), (second, theirs))]
     same = sum(prediction(first.comments, row) == prediction(second.comments, row) for row in rows)
-    draws = significance.draw(len(rows))
-    differences = significance.differences([sides[0]], [sides[1]], draws)
-    if first.cosines is not None and second.cosines is not None:
-        less = first.cosines[[ours[row] for row in rows]] - second.cosines[[theirs[row] for row in rows]]
-        differences["semantic"] = significance.difference_of(draws @ less / len(rows))
+    differences = significance.differences([sides[0]], [sides[1]], significance.draw(len(rows)))
     return Compared(first.comments, second.comments, len(rows), same, differences)
 
 

@@ -21,7 +21,7 @@ from ..atomic import complete_or_absent
 from ..compress.masks import Masks, masks_of_zeros, prunable
 from ..data import Encoded, encode_for, subset
 from ..errors import DataError, ModelError, RunError, TrainingError
-from ..evaluate.evaluate import as_event, floors_of
+from ..evaluate.evaluate import as_event, floors_of, load_embedder
 from ..families.device import describe, precision_of
 from ..families.fitting import batch_that_fits
 from ..families.reader import SPLIT_IDENTIFIERS, Reader, prepared
@@ -70,6 +70,7 @@ def prepare(session: Session) -> Material:
     recipe = session.recipe
     if recipe.training.compile:
         check_compiler(session.accelerator.device)
+    embedder = load_embedder(recipe.evaluation)
     needed: dict[str, None] = dict.fromkeys(("train", recipe.evaluation.split))
     splits = {split: _rows(session, split) for split in needed}
     _record(session, splits)
@@ -84,14 +85,14 @@ def prepare(session: Session) -> Material:
 
     held_out = encode(splits[recipe.evaluation.split])
     held_out = held_out.take(subset(len(held_out.rows), recipe.evaluation.rows, recipe.evaluation.seed))
-    floors = floors_of(held_out.rows)
+    floors = floors_of(held_out.rows, embedder)
     session.emit(
         FloorsMeasured(
             split=recipe.evaluation.split, rows=len(held_out.rows), constant=as_event(floors.constant), name=as_event(floors.name)
         )
     )
     masks = _given_masks(session, model)
-    material = Material(model, reader, encode(splits["train"]), held_out, floors, masks)
+    material = Material(model, reader, encode(splits["train"]), held_out, floors, masks, embedder=embedder)
     for warning in given.warnings(recipe, material.counts()) if masks and not session.paths.finished_rounds() else ():
         session.emit(Warned(message=warning))
     model.to(session.accelerator.device)

@@ -10,6 +10,7 @@ from ..data import Encoded
 from ..families.reader import Reader
 from ..families.roberta import CodeToText
 from ..score import metrics
+from ..score.semantic import Embedder
 from ..spec import given
 from ..spec.layout import is_prunable
 from .session import Session
@@ -31,6 +32,8 @@ class Material:
     """The masks that the model was pruned with before this run began; those weights stay pruned."""
     decoding_batch: int = 0
     """Sources decoded together in every evaluation of the run; 0 = as the recipe says."""
+    embedder: Embedder | None = None
+    """Of the recipe's evaluation."""
 
     def counts(self) -> given.Counts:
         """How many weights of each matrix were pruned before this run began."""

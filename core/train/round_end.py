@@ -127,8 +127,8 @@ def _score_facts(
     return {
         "split": round_.session.recipe.evaluation.split,
         "rows": len(evaluation.rows),
-        "scores": asdict(evaluation.scores),
-        "floors": {name: asdict(floor) for name, floor in floors(evaluation).items()},
+        "scores": evaluation.scores.facts(),
+        "floors": {name: floor.facts() for name, floor in floors(evaluation).items()},
         "signatures": evaluation.signatures,
         **compared.facts(),
         **({"encoder_off": encoder_off.facts()} if encoder_off is not None else {}),

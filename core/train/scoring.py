@@ -105,8 +105,9 @@ class CommentScores:
 
         recipe = self._recipe
         evaluation = evaluate(
-            material.model, material.reader, material.held_out, recipe, after_batch, material.floors, session.clock
-        )
+            material.model, material.reader, material.held_out, recipe, after_batch, material.floors, session.clock,
+            material.embedder,
+        )  # fmt: skip
         session.emit(
             Evaluated(
                 round=number,
@@ -140,7 +141,9 @@ class CommentScores:
             session.breathe(number, at, save)
 
         recipe = self._recipe
-        off = measure_encoder_off(material.model, material.reader, material.held_out, recipe, evaluation, after_batch)
+        off = measure_encoder_off(
+            material.model, material.reader, material.held_out, recipe, evaluation, after_batch, material.embedder
+        )
         session.emit(
             EncoderOffMeasured(
                 round=number,
