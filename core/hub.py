@@ -4,6 +4,7 @@ Its own library asks an unreachable hub again and again, for half a minute, befo
 `HF_HUB_OFFLINE` and `HF_ENDPOINT` mean what they mean there. Torch-free.
 """
 
+import os
 import ssl
 import threading
 import time
@@ -43,7 +44,11 @@ def is_cached(name: str, kind: str = "model") -> bool:
     """
     from huggingface_hub import constants
 
-    return (Path(constants.HF_HUB_CACHE) / f"{kind}s--{name.replace('/', '--')}").is_dir()
+    places = [Path(constants.HF_HUB_CACHE) / f"{kind}s--{name.replace('/', '--')}"]
+    if kind == "dataset":  # also as tables, which `datasets` keeps under its own names
+        tables = os.environ.get("HF_DATASETS_CACHE") or os.path.join(constants.HF_HOME, "datasets")  # noqa: PTH118
+        places.append(Path(tables) / name.replace("/", "___"))
+    return any(place.is_dir() for place in places)
 
 
 @contextmanager

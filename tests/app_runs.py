@@ -216,7 +216,8 @@ def make_run(checkpoints: Path, name: str, events: list[Happening], ago: float =
         if isinstance(event, RoundFinished) and event.scores:
             folder = paths.round(event.round)
             folder.mkdir(parents=True)
-            (folder / "metrics.json").write_text(json.dumps({"sparsity": event.sparsity, "scores": {"bleu": event.scores.bleu}}))
+            scores = {"bleu": event.scores.bleu, "chrf": event.scores.chrf}
+            (folder / "metrics.json").write_text(json.dumps({"sparsity": event.sparsity, "scores": scores}))
     writer.close()
     return paths, Worker(paths)
 

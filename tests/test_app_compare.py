@@ -69,11 +69,11 @@ async def test_the_newest_runs_are_compared_at_first(tmp_path: Path, size: tuple
     )
     async with opened(tmp_path, size) as (app, pilot):
         await open_compare(app, pilot, "second")
-        await until_shown(app, "smoothed BLEU-4 by sparsity %")
+        await until_shown(app, "chrF by sparsity %")
         await until_shown(app, "6 rounds of 2 runs, by run ↑")
-        await until_shown(app, "second 16.00 → 14.50")
-        await until_shown(app, "first 15.00 → 12.00")
-        for text in ("─ name 13.16", "─ constant 8.75", "■ dense", "constant"):
+        await until_shown(app, "second 25.60 → 23.20")
+        await until_shown(app, "first 24.00 → 19.20")
+        for text in ("─ name 16.70", "─ constant 10.50", "■ dense", "constant"):
             await until_shown(app, text)
         assert any(line.rstrip().endswith(("constant┃", "constant┣")) for line in shown(app).splitlines())
         await pilot.press("end")
@@ -81,10 +81,10 @@ async def test_the_newest_runs_are_compared_at_first(tmp_path: Path, size: tuple
         assert {"●", "■"} <= set(shown(app).split("rounds of")[0])
         line = lines(app, "first")[1]
         if size == LARGE:
-            assert line[1:12] == ["first", "1", "30", "%", "14.00", "−1.00", "–", "+0.84", "2.80", "22.4", "3.00"]
+            assert line[1:12] == ["first", "1", "30", "%", "22.40", "−1.60", "–", "+5.70", "14.00", "2.80", "3.00"]
         else:
-            assert line[1:] == ["first", "1", "30", "%", "14.00", "−1.00", "+0.84", "2.80", "22.4", "3.00"]
-        assert lines(app, "first")[0][5:6] == ["15.00"]
+            assert line[1:] == ["first", "1", "30", "%", "22.40", "−1.60", "+5.70", "14.00", "2.80", "3.00"]
+        assert lines(app, "first")[0][5:6] == ["24.00"]
         assert "warm" not in shown(app)
 
 
@@ -92,25 +92,26 @@ async def test_axes_and_scores_switch(tmp_path: Path) -> None:
     make_run(tmp_path, "first", sized(whole_run("first")))
     async with opened(tmp_path) as (app, pilot):
         await open_compare(app, pilot, "first")
-        await until_shown(app, "smoothed BLEU-4 by sparsity %")
+        await until_shown(app, "chrF by sparsity %")
         await pilot.press("x")
-        await until_shown(app, "smoothed BLEU-4 by round")
+        await until_shown(app, "chrF by round")
         await pilot.press("x")
+        await until_shown(app, "chrF by size MB")
+        await until_shown(app, "─ constant 10.50")
+        await pilot.press("y")
         await until_shown(app, "smoothed BLEU-4 by size MB")
         await pilot.press("y")
         await until_shown(app, "corpus BLEU by size MB")
         await until_shown(app, "first 3.00 → 2.40")
         await until_shown(app, "─ name 0.84")
-        await pilot.press("y")
-        await until_shown(app, "chrF by size MB")
-        await until_shown(app, "─ constant 10.50")
+        await until_shown(app, "Corpus BLEU is not reliable below 5 points of difference")
         await pilot.press("y")
         await until_shown(app, "ROUGE-L by size MB")
         await pilot.press("y", "x")
-        await until_shown(app, "smoothed BLEU-4 by ms per token")
+        await until_shown(app, "chrF by ms per token")
         await until_shown(app, "first cannot be drawn")
         await pilot.press("x")
-        await until_shown(app, "smoothed BLEU-4 by sparsity %")
+        await until_shown(app, "chrF by sparsity %")
 
 
 async def test_the_table_is_sorted_by_any_column_and_the_cursor_stays(tmp_path: Path) -> None:
@@ -119,11 +120,11 @@ async def test_the_table_is_sorted_by_any_column_and_the_cursor_stays(tmp_path: 
         screen = await open_compare(app, pilot, "first")
         await until_shown(app, "4 rounds of 1 run, by run ↑")
         await pilot.press("down", "o", "o", "o")
-        await until_shown(app, "by BLEU ↑")
+        await until_shown(app, "by chrF ↑")
         assert [line[2] for line in lines(app, "first")] == ["3", "2", "1", "0"]
         await pilot.press("O")
-        await until_shown(app, "by BLEU ↓")
-        await until_shown(app, "BLEU↓")
+        await until_shown(app, "by chrF ↓")
+        await until_shown(app, "chrF↓")
         assert [line[2] for line in lines(app, "first")] == ["0", "1", "2", "3"]
         chosen = screen.query_one(CompareTable).chosen
         assert chosen is not None
@@ -151,7 +152,7 @@ async def test_marks_are_chosen_in_a_dialog(tmp_path: Path, size: tuple[int, int
         assert isinstance(app.screen, MarkRuns)
         await pilot.press("space", "enter")
         await until_shown(app, "4 rounds of 1 run")
-        await until_shown(app, "● a 15.00 → 12.00")
+        await until_shown(app, "● a 24.00 → 19.20")
         await pilot.press("m")
         await until_shown(app, "[×] a")
         await pilot.press("space", "escape")
@@ -172,13 +173,13 @@ async def test_runs_without_weights_or_rounds_on_disk_are_compared(tmp_path: Pat
     async with opened(tmp_path, size) as (app, pilot):
         await open_compare(app, pilot, "no-rounds")
         await until_shown(app, "12 rounds of 3 runs")
-        await until_shown(app, "no-rounds 15.00 → 12.00")
-        await until_shown(app, "no-journal 15.00 → 12.00")
+        await until_shown(app, "no-rounds 24.00 → 19.20")
+        await until_shown(app, "no-journal 24.00 → 19.20")
         await pilot.press("x", "x")
         await until_shown(app, "by size MB")
         await until_shown(app, "older, no-journal cannot be drawn: an older version wrote them.")
         await pilot.press("y")
-        await until_shown(app, "no-rounds 3.00 → 2.40")
+        await until_shown(app, "no-rounds 15.00 → 12.00")
 
 
 @SIZES
@@ -186,19 +187,19 @@ async def test_runs_on_different_rows_have_each_its_own_floors(tmp_path: Path, s
     make_run(tmp_path, "a", whole_run("a"))
     other, _ = make_run(tmp_path, "b", whole_run("b"))
     for number in range(4):
-        floors = {"name": {"bleu": 9.0}, "constant": {"bleu": 11.0}}
-        facts = {"scores": {"bleu": 12.5 - number / 4}, "rows": 50, "floors": floors}
+        floors = {"name": {"chrf": 9.0}, "constant": {"chrf": 11.0}}
+        facts = {"scores": {"chrf": 12.5 - number / 4}, "rows": 50, "floors": floors}
         (other.round(number) / "metrics.json").write_text(json.dumps(facts))
     async with opened(tmp_path, size) as (app, pilot):
         await open_compare(app, pilot, "a")
         await until_shown(app, "Scored on different rows")
-        for text in ("name 13.16, constant 8.75", "name 9.00, constant 11.00", "■ name", "● constant"):
+        for text in ("name 16.70, constant 10.50", "name 9.00, constant 11.00", "■ name", "● constant"):
             await until_shown(app, text)
         above = column(app, "b", "Δ floor")
         assert above
         assert above == ["+1.50", "+1.25", "+1.00", "+0.75"][: len(above)]
         await pilot.press("down")
-        await until_shown(app, "round 1 · 14.00 (name 13.16")  # of a, the first run
+        await until_shown(app, "round 1 · 22.40 (name 16.70")  # of a, the first run
         await pilot.press("end")
         await until_shown(app, "round 3 · 11.75 (constant 11.00")
 
@@ -208,10 +209,10 @@ async def test_a_run_that_goes_on_is_followed(tmp_path: Path) -> None:
     async with opened(tmp_path) as (app, pilot):
         await open_compare(app, pilot, "a")
         await until_shown(app, "1 round of 1 run")
-        await until_shown(app, "● a 15.00")
+        await until_shown(app, "● a 24.00")
         for event in sized(a_round(1, 14.25)):
             worker.append(event)
-        await until_shown(app, "● a 15.00 → 14.25")
+        await until_shown(app, "● a 24.00 → 22.80")
 
 
 @SIZES
@@ -227,7 +228,7 @@ async def test_export_writes_what_the_table_shows_and_names_the_file(
         await open_compare(app, pilot, "a")
         await until_shown(app, "8 rounds of 2 runs")
         await pilot.press("o", "o", "o", "O")
-        await until_shown(app, "by BLEU ↓")
+        await until_shown(app, "by chrF ↓")
         await pilot.press("e")
         await until_shown(app, "Write into the current folder as:")
         await pilot.press("enter")
@@ -263,17 +264,17 @@ async def test_intervals_and_times_where_they_are_known(tmp_path: Path, size: tu
         await until_shown(app, "4 rounds of 1 run")
         await pilot.press("down")
         await until_shown(
-            app, "(name 13.16) · Δ dense −1.00 (−1.52..−0.48)" if size == SMALL else "constant 8.75) · Δ dense −1.00"
+            app, "(name 16.70) · Δ dense −1.60 (−2.00..+0.25)" if size == SMALL else "constant 10.50) · Δ dense −1.60"
         )
         if size == LARGE:
-            assert [line[7] for line in lines(app, "a")] == ["–", "−1.52..−0.48", "–", "–"]
+            assert [line[7] for line in lines(app, "a")] == ["–", "−2.00..+0.25", "–", "–"]
             assert [line[12] for line in lines(app, "a")] == ["–", "3.50", "–", "–"]
-            await until_shown(app, "(−1.52..−0.48) · 3.50 ms/token (cpu")
-        await pilot.press("y", "y")
-        await until_shown(app, "22.40 (name 16.70")
-        await pilot.press("y", "y", "x", "x", "x")
-        await until_shown(app, "smoothed BLEU-4 by ms per token")
-        await until_shown(app, "● a 14.00")
+            await until_shown(app, "(−2.00..+0.25) · 3.50 ms/token (cpu")
+        await pilot.press("y")
+        await until_shown(app, "14.00 (name 13.16")
+        await pilot.press("y", "y", "y", "x", "x", "x")
+        await until_shown(app, "chrF by ms per token")
+        await until_shown(app, "● a 22.40")
 
 
 @SIZES
@@ -288,7 +289,7 @@ async def test_the_chart_zooms_in_on_the_chosen_line(tmp_path: Path, size: tuple
         await until_shown(app, "zoom ×4, 0 shows all")
         assert plot._x_max - plot._x_min == pytest.approx((whole[1] - whole[0]) / 4)
         assert (plot._x_max + plot._x_min) / 2 == pytest.approx(30)
-        assert (plot._y_max + plot._y_min) / 2 == pytest.approx(14)
+        assert (plot._y_max + plot._y_min) / 2 == pytest.approx(22.4)
         half = (plot._x_max - plot._x_min) / 2
         await pilot.press("full_stop")
         await until(lambda: (plot._x_max + plot._x_min) / 2 == pytest.approx(30 + half))
@@ -313,7 +314,7 @@ async def test_the_chart_is_written_as_svg_and_names_in_it_are_text(tmp_path: Pa
         await until_shown(app, "Writing compare-1.svg")
         await until(lambda: "compare-1.svg: 4 rounds" in shown(app), "it was never drawn", timeout_s=240)
     texts = [element.text for element in ElementTree.parse("compare-1.svg").iter("{http://www.w3.org/2000/svg}text")]
-    assert {"<b>$x^2$", "smoothed BLEU-4 by sparsity %", "dense 15.00"} <= set(texts)
+    assert {"<b>$x^2$", "chrF by sparsity %", "dense 24.00"} <= set(texts)
 
 
 async def test_a_report_on_the_compared_runs_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,7 +355,7 @@ async def test_names_are_text_never_markup(tmp_path: Path) -> None:
     paths.root.rename(evil.root)
     async with opened(tmp_path, LARGE) as (app, pilot):
         await open_compare(app, pilot, "[red]x[!]")
-        await until_shown(app, "● [red]x[!] 15.00 → 12.00")
+        await until_shown(app, "● [red]x[!] 24.00 → 19.20")
         await pilot.press("m")
         await until_shown(app, "[×] [red]x[!]")
 
@@ -363,9 +364,9 @@ async def test_a_small_and_a_tiny_terminal(tmp_path: Path) -> None:
     make_run(tmp_path, "a", sized(whole_run("a")))
     async with opened(tmp_path, (60, 16)) as (app, pilot):
         await open_compare(app, pilot, "a")
-        await until_shown(app, "smoothed BLEU-4 by sparsity %")
+        await until_shown(app, "chrF by sparsity %")
         await until_shown(app, "4 rounds of 1 run, by run")
-        await until_shown(app, "15.00")
+        await until_shown(app, "24.00")
         await pilot.resize_terminal(50, 12)
         await until(lambda: "rounds of" not in shown(app))
         await pilot.resize_terminal(160, 48)
@@ -376,7 +377,7 @@ async def test_a_small_and_a_tiny_terminal(tmp_path: Path) -> None:
 async def test_seeds_become_one_curve_and_come_apart_again(tmp_path: Path, size: tuple[int, int]) -> None:
     for seed, bleu in ((1, 0.0), (2, 0.5), (3, 1.0)):
         events = [
-            replace(event, scores=Scores(event.scores.bleu + bleu, 1.0, 20.0))
+            replace(event, scores=Scores(20.0, 1.0, event.scores.bleu + bleu))
             if isinstance(event, RoundFinished) and event.scores
             else event
             for event in whole_run(f"l1-s{seed}")
@@ -391,11 +392,11 @@ async def test_seeds_become_one_curve_and_come_apart_again(tmp_path: Path, size:
         await until_shown(app, "16 rounds of 4 runs")
         await pilot.press("g")
         await until_shown(app, "8 rounds of 2 curves, seeds together")
-        await until_shown(app, "BLEU ± sd")
+        await until_shown(app, "chrF ± sd")
         await until_shown(app, "■ l1-s* ×3 15.50 → 12.50")
         await until_shown(app, "15.50 ± 0.50")
         await pilot.press("down")
-        await until_shown(app, "round 1 · 14.50 ± 0.50, 14.00..15.00 (name 13.16")
+        await until_shown(app, "round 1 · 14.50 ± 0.50, 14.00..15.00 (name 16.70")
         if size == LARGE:
             await until_shown(app, "lowest..highest")
             await until_shown(app, "14.00..15.00")

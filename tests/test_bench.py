@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_loading import tokenizer
 from test_model import small_model
 from torch import nn
 
 from codeprune_tui import bundle
-from core.bench import pruning, stored
-from core.bench.ground import Ground
+from core.bench import pruning, runtimes, stored, suite
+from core.bench.ground import DATA_VARIABLE, Ground
 from core.bench.measure import Goal, Result, Sample, Table, in_turn
 from core.bench.reference import PaddedTrainer, padded, padded_loss, slow_beam_search
 from core.bench.suite import ON_CUDA, devices, make_ground, planned
@@ -24,7 +25,9 @@ from core.families.bart import as_bart, generate
 from core.families.config import EOS, PAD, CodeToTextConfig
 from core.families.memory import peak_bytes, reset_peak
 from core.families.roberta import CodeToText
+from core.model import save_model
 
+ROOT = Path(__file__).parent.parent
 SOURCES = [[0, 11, 12, 13, 14, 2], [0, 21, 22, 2], [0, 31, 2]]
 TARGETS = [[0, 5, 6, 2], [0, 7, 8, 9, 10, 2], [0, 12, 2]]
 RESULT = Result(
@@ -248,3 +251,34 @@ def test_devices_to_measure_on(monkeypatch: pytest.MonkeyPatch) -> None:
         assert devices() == expected
     assert devices("cuda:1") == ("cuda:1",)
     assert {name for name, _ in planned([], ["mini"], "cuda:1")} == set(ON_CUDA), "only what is for a GPU"
+
+
+@pytest.fixture
+def small_bundle(tmp_path: Path) -> Path:
+    """A bundle whose ruby-mini is tiny."""
+    words = tokenizer()
+    save_model(small_model(vocab_size=len(words), max_position_embeddings=130), words, tmp_path / "ruby-mini")
+    (tmp_path / "demo-ruby").symlink_to(ROOT / "checkpoints" / "bundled" / "demo-ruby")
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_onnx_runtime_stands_beside_pytorch(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for needed in runtimes.NEEDED:
+        pytest.importorskip(needed, reason="the extra is not installed: pip install 'codeprune-tui[onnx]'")
+    monkeypatch.setenv(DATA_VARIABLE, str(small_bundle / "demo-ruby"))
+    results = list(suite.measure(suite.make_ground(small_bundle, "cpu", 1, quick=True), [(runtimes.NAME, "mini")]))
+    assert [(result.what.partition(",")[0], result.against) for result in results] == [
+        ("ONNX Runtime fp32", "PyTorch"),
+        ("ONNX Runtime int8", "torch.ao dynamic INT8"),
+        ("comment FILE.rb with ONNX Runtime fp32", "with PyTorch"),
+    ]
+    assert results[0].note == "the same comment for 16 of 16 rows"
+    assert all(result.value is not None for result in results)
+
+
+def test_without_the_extra_a_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtimes, "find_spec", lambda name: None)
+    (result,) = suite.measure(suite.make_ground(tmp_path, "cpu", 1, quick=True), [(runtimes.NAME, "mini")])
+    assert isinstance(result, Result)
+    assert "not measured: the extra onnx is not installed" in " ".join(stored.cells(result))

@@ -80,7 +80,7 @@ def test_different_rows_are_told() -> None:
 def on_other_rows() -> dict[str, tuple[Result, ...]]:
     """The two runs, "a" on rows where the constant sentence scores more than the name, and both less than elsewhere."""
     results = runs()
-    floors = {"name": {"bleu": 9.0}, "constant": {"bleu": 11.0}}
+    floors = {"name": {"bleu": 9.0, "chrf": 9.0}, "constant": {"bleu": 11.0, "chrf": 11.0}}
     return {**results, "a": tuple(replace(each, floors=floors, rows=50) for each in results["a"])}
 
 
@@ -108,8 +108,8 @@ def test_floors_belong_to_the_runs_that_share_their_rows() -> None:
 
 def test_a_score_is_held_against_the_highest_floor_on_its_own_rows() -> None:
     results = on_other_rows()
-    assert over_floor(results["b"][0]) == 2.0
-    assert over_floor(results["a"][0]) == 3.0, "less BLEU, and further above its own floor"
+    assert over_floor(results["b"][0]) == 14.0
+    assert over_floor(results["a"][0]) == 17.0, "less chrF, and further above its own floor"
     assert over_floor(replace(results["a"][0], floors={})) is None
     assert over_floor(replace(results["a"][0], scores={})) is None
     first, last = in_order(results, "over", down=True)[0], in_order(results, "over", down=False)[0]
@@ -172,9 +172,9 @@ def test_every_column_sorts_both_ways_and_what_is_unknown_comes_last() -> None:
 
 
 def test_change_against_the_runs_own_dense_model() -> None:
-    assert change(result("a", 1, 14.0), 15.0) == -1.0
-    assert change(result("a", 0, 15.0), 15.0) is None
-    assert change(result("a", 1, None), 15.0) is None
+    assert change(result("a", 1, 14.0), 30.0) == -2.0, "of chrF"
+    assert change(result("a", 0, 15.0), 30.0) is None
+    assert change(result("a", 1, None), 30.0) is None
     assert change(result("a", 1, 14.0), None) is None
 
 

@@ -165,7 +165,7 @@ async def test_a_small_live_screen_has_room_for_not_measured(tmp_path: Path) -> 
     paths, _ = make_run(tmp_path, "older", whole_run())
     async with opened(tmp_path, SMALL) as (app, _):
         app.open_run(paths)
-        await until_shown(app, "chrF 19.2 (16.7, enc off –)")
+        await until_shown(app, "chrF 19.2 (name 16.7, enc off –)")
 
 
 def test_what_evaluate_prints() -> None:
@@ -178,7 +178,7 @@ def test_what_evaluate_prints() -> None:
     evaluation = Evaluation(rows, tuple(texts), scored(counted), floors_of(rows), {}, 1.0, decoded, counted, off)
     lines = tables.evaluation(evaluation, "mine").splitlines()
     assert lines[0].startswith("A study of this model can say nothing about pruning the encoder: model less encoder off is +0.50")
-    assert next(line for line in lines if line.startswith("floor: encoder off")).split()[-4:] == ["1.00", "2.00", "3.00", "4.00"]
+    assert next(line for line in lines if line.startswith("floor: encoder off")).split()[-4:] == ["3.00", "1.00", "2.00", "4.00"]
     assert next(line for line in lines if line.startswith("model less")).count("+0.50 (−0.20 to +1.20)") == 4
     printed = json.loads(tables.evaluation_json(evaluation, {}))["encoder_off"]
     assert printed["scores"] == {"bleu": 1.0, "corpus_bleu": 2.0, "chrf": 3.0, "rouge_l": 4.0}

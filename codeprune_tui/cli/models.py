@@ -21,7 +21,7 @@ from core.spec.precheck import check_reachable
 from core.spec.schedule import sparsities
 from core.spec.weightheaders import read_json
 from core.text.content import HEAD_BYTES, oddity
-from core.text.rows import BrokenRow
+from core.text.rows import BrokenRow, check_data_reachable
 
 from .. import bundle
 from ..runs import client
@@ -109,6 +109,7 @@ def evaluate(
     )
     _quiet_libraries()
     finetuned = warn_untrained(client.local_path(model), model)
+    check_data_reachable(client.local_path(data), split)
     from core.atomic import complete_or_absent
     from core.evaluate.evaluate import evaluate_model, write_predictions
 

@@ -49,7 +49,7 @@ def _triple(scores: Scores | None) -> str:
 def scores_line(view: RunView) -> Content:
     """The newest scores on one line, each beside the highest floor, for small screens; the chart's legend has all floors.
 
-    A floor is named once, and again where another is the highest; the last brackets hold chrF with the encoder off.
+    A floor is named once, and again where another is the highest; the first brackets hold chrF with the encoder off.
     """
     parts: list[Part] = []
     named = ""

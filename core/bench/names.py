@@ -12,5 +12,6 @@ NAMES = (
     "pruning",
     "start",
     "criteria",
+    "onnx",
     "growth",
 )

@@ -34,7 +34,7 @@ def starting(ground: Ground, size: str = "") -> list[Result]:
         return [
             _result("the app's first paint", lambda: first_paint(folder / "none"), times, 1.0),
             _result("a worker's first training step on ruby-mini", lambda: first_step(ground, folder / "runs"), times, 12.0),
-            _result("comment FILE.rb with ruby-mini", lambda: comment(ground, folder), times, None),
+            _result("comment FILE.rb with ruby-mini", lambda: comment(folder, ground.mini_path), times, None),
         ]
 
 
@@ -113,8 +113,12 @@ def first_step(ground: Ground, checkpoints: Path) -> float:
         worker.wait()
 
 
-def comment(ground: Ground, folder: Path) -> float:
+def comment(folder: Path, model: Path) -> float:
     """Total seconds of `codeprune-tui comment FILE.rb`.
+
+    Args:
+        folder: For the Ruby file.
+        model: Folder of the model that writes the comment.
 
     Raises:
         RunError: The command failed.
@@ -122,7 +126,7 @@ def comment(ground: Ground, folder: Path) -> float:
     file = folder / "add.rb"
     file.write_text(RUBY, encoding="utf-8")
     started = time.perf_counter()
-    done = subprocess.run(command("comment", str(file), "--model", str(ground.mini_path)), capture_output=True, check=False)
+    done = subprocess.run(command("comment", str(file), "--model", str(model)), capture_output=True, check=False)
     if done.returncode:
         raise RunError(f"comment failed: {done.stderr[-300:]!r}.", "Start it by hand to see why.")
     return time.perf_counter() - started

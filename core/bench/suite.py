@@ -12,7 +12,7 @@ from ..errors import TrainingError
 from ..families.device import describe, make_accelerator
 from ..provenance import processor, versions
 from ..recipe import Device
-from . import criteria, decoding, evaluating, growth, pruning, starting, training
+from . import criteria, decoding, evaluating, growth, pruning, runtimes, starting, training
 from .ground import SIZES, Ground
 from .measure import Result, Table
 from .names import NAMES
@@ -42,6 +42,7 @@ COMPARISONS: dict[str, Comparison] = {
     pruning.NAME: Comparison(pruning.pruning, ("",)),
     starting.NAME: Comparison(starting.starting, ("",)),
     criteria.NAME: Comparison(criteria.criteria),
+    runtimes.NAME: Comparison(runtimes.runtimes, ("mini",)),
     growth.NAME: Comparison(growth.growth, ("",)),
 }
 assert tuple(COMPARISONS) == NAMES

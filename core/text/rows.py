@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from ..errors import DataError
-from ..hub import cache_only, why_unreachable
+from ..hub import cache_only, is_cached, why_unreachable
 from ..regularfile import open_regular, read_regular, reason
 from .content import HEAD_BYTES, is_gzip, is_utf16, oddity
 from .splits import ALIASES, find_split
@@ -343,7 +343,31 @@ def _ruby_rows(folder: Path) -> Iterator[Row | BrokenRow]:
                 index += 1
 
 
+def check_data_reachable(path: str, split: str, hub_config: str = "ruby") -> None:
+    """Refuses data that is not on this machine while the hub does not answer; checked before anything slow is imported.
+
+    Args:
+        path: Folder or hub name.
+        split: The split to read.
+        hub_config: The part of a data set on the hub.
+
+    Raises:
+        DataError: The data is neither on this machine nor reachable.
+    """
+    if not Path(path).exists() and not is_cached(path, "dataset") and (why := why_unreachable()):
+        raise _unreadable(path, f"{path} ({hub_config}, {ALIASES.get(split, split)})", split, why)
+
+
+def _unreadable(name: str, place: str, split: str, why: str) -> DataError:
+    return DataError(
+        f"There is no folder {name}, and {place} cannot be read from the Hugging Face hub: {why}.",
+        "Check the name, the split and the network, or download the rows and give data.path as the folder with "
+        f"{split}.jsonl.",
+    )
+
+
 def _hub_rows(name: str, config: str, split: str) -> Iterator[Row | BrokenRow]:
+    check_data_reachable(name, split, config)
     # Imported here: slow to import, and not needed to read from a folder.
     import datasets
     from huggingface_hub import constants
@@ -355,12 +379,7 @@ def _hub_rows(name: str, config: str, split: str) -> Iterator[Row | BrokenRow]:
         with cache_only(constants, datasets.config) if why else nullcontext():
             records = datasets.load_dataset(name, config, split=hub_split)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = why or " ".join(str(error).split())[:300].rstrip(".")
-        raise DataError(
-            f"There is no folder {name}, and {place} cannot be read from the Hugging Face hub: {reason}.",
-            "Check the name, the split and the network, or download the rows and give data.path as the folder with "
-            f"{split}.jsonl.",
-        ) from error
+        raise _unreadable(name, place, split, why or " ".join(str(error).split())[:300].rstrip(".")) from error
     yield from _record_rows(records, place)
 
 
