@@ -49,15 +49,15 @@ async def test_two_series_at_a_time_by_key(tmp_path: Path, size: tuple[int, int]
     async with opened(tmp_path, size) as (app, pilot):
         await open_charts(app, pilot)
         await until_shown(app, "newest round 3, step 20: loss 2")
-        await until_shown(app, "newest round 3: smoothed BLEU-4 12.00")
-        await until_shown(app, "─ dense 15.00")
+        await until_shown(app, "newest round 3: chrF 19.20")
+        await until_shown(app, "─ dense 24.00")
         await until_shown(app, "] Series")
         await pilot.press("right_square_bracket", "right_square_bracket")
-        await until_shown(app, "corpus BLEU, by round")
+        await until_shown(app, "smoothed BLEU-4, by round")
         await pilot.press("left_square_bracket", "left_square_bracket", "tab", "right_square_bracket")
         await until_shown(app, "loss, by round")
-        await until_shown(app, "corpus BLEU, by round")
-        assert "smoothed BLEU-4, by round" not in shown(app)
+        await until_shown(app, "smoothed BLEU-4, by round")
+        assert "chrF, by round" not in shown(app)
         await pilot.press("escape")
         await until_shown(app, "sparsity %, round 3: 90 %")
         assert "] Series" not in shown(app)
@@ -155,7 +155,7 @@ async def test_what_is_no_number_is_left_out_and_said(tmp_path: Path, size: tupl
             values = [number for data in plot._datasets for number in (*data.x, *data.y)]
             assert all(abs(number) < 1e15 for number in values)
         await pilot.press("c")
-        await until_shown(app, "BLEU by round")
+        await until_shown(app, "chrF by round")
         await until_shown(app, "left out")
 
 
@@ -201,7 +201,7 @@ async def test_ticks_of_the_score_chart_are_even(tmp_path: Path) -> None:
     async with opened(tmp_path) as (app, pilot):
         await until_shown(app, "ruby-1")
         await pilot.press("enter")
-        await until_shown(app, "best 15.00")
+        await until_shown(app, "best 24.00")
         plot = app.screen.query_one(ScoreChart).query_one(Plot)
         await until(lambda: plot._y_ticks)
         gaps = {round(after - before, 6) for before, after in pairwise(plot._y_ticks)}

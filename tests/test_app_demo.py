@@ -222,7 +222,7 @@ async def test_the_demos_first_minute_shows_the_example_until_the_run_has_scores
         async with opened(checkpoints, size, demo=True) as (app, pilot):
             await until_shown(app, "demo-1")
             await pilot.press("enter")
-            await until_shown(app, "example-run: BLEU by round")
+            await until_shown(app, "example-run: chrF by round")
             await until_shown(app, "an example, not your run")
             await until_shown(app, "dense 15.00")
             if size == LARGE:  # the floors are those of each run
@@ -230,7 +230,7 @@ async def test_the_demos_first_minute_shows_the_example_until_the_run_has_scores
             await until_shown(app, "name 13.16")
             worker.append(evaluated(0, 10, 9.75))
             await until(lambda: "example-run" not in shown(app))
-            await until_shown(app, "BLEU by round")
+            await until_shown(app, "chrF by round")
             await until_shown(app, "9.75")
             await until(lambda: "name 13.16" in shown(app), "of its own evaluation")
 
@@ -242,5 +242,5 @@ async def test_other_runs_never_show_the_example(checkpoints: Path, shipped: Pat
             await until_shown(app, "mine")
             await pilot.press("enter")
             await until_shown(app, "loss 3.000")
-            await until_shown(app, "BLEU by round")
+            await until_shown(app, "chrF by round")
             assert "example-run" not in shown(app)

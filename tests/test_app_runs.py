@@ -321,17 +321,17 @@ async def test_the_run_under_the_cursor_is_previewed(tmp_path: Path, size: tuple
     async with opened(tmp_path, size) as (app, pilot):
         await until_shown(app, "DONE")
         await until(lambda: at(app) == "ruby-3")
-        await until_shown(app, "name 13.16")
-        await until_shown(app, "constant 8.75" if size == SMALL else "Comments of a few methods appear here")
+        await until_shown(app, "name 16.7")
+        await until_shown(app, "constant 10.5" if size == SMALL else "Comments of a few methods appear here")
         worker.append(a_round(0, 17.25)[-1])
         worker.append(a_round(0, 17.25)[-4])
         await until_shown(app, "17.25")
         await pilot.press("down")
         if size == SMALL:
-            await until_shown(app, "BLEU 13.50 at 30 % · dense 14.00")
+            await until_shown(app, "chrF 21.6 at 30 % · dense 22.4")
         else:
-            await until_shown(app, "ruby-2: BLEU by round")
-            await until_shown(app, "best 14.00  ─ dense 14.00  ─ name 13.16  ─ constant 8.75")
+            await until_shown(app, "ruby-2: chrF by round")
+            await until_shown(app, "best 22.40  ─ dense 22.40  ─ name 16.70  ─ constant 10.50")
             await until_shown(app, "comments, round 1, step 20")
             await until_shown(app, "Print the summary of the test run")
             chart = app.screen.query_one("#chosen-chart")

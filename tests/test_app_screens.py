@@ -105,15 +105,15 @@ async def test_live_shows_everything_of_a_run(tmp_path: Path, size: tuple[int, i
             await until_shown(app, "loss 2.500")
             await until_shown(app, "12.3 k/s")
             await until_shown(app, "14.25")
-            await until_shown(app, "dense 15.00")
-            await until_shown(app, "name 13.16")
-            await until_shown(app, "constant 8.75")
+            await until_shown(app, "dense 24.00")
+            await until_shown(app, "name 16.70")
+            await until_shown(app, "constant 10.50")
             await until_shown(app, "pool")
             cell = "30.0" if size == LARGE else "30"
             rows = [line for line in shown(app).splitlines() if line.split()[:1] == ["4"]]
             assert rows
             assert rows[0].split()[1:7] == [cell] * 6
-            await until_shown(app, "Round 1 complete at 30 %, BLEU 14.25")
+            await until_shown(app, "Round 1 complete at 30 %, chrF 22.8")
             if size == LARGE:
                 await until_shown(app, "Print the summary of the test run")
                 await until_shown(app, "scores and floors")
@@ -134,7 +134,7 @@ async def test_live_follows_the_journal(tmp_path: Path) -> None:
             await until_shown(app, "sparsity %, round 1: 30 %")
             await until_shown(app, "14.75")
             writer.append(a_round(1, 14.75)[-1])
-            await until_shown(app, "ruby-1: round 1 of 3 is complete: BLEU 14.75 (name 13.16).")
+            await until_shown(app, "ruby-1: round 1 of 3 is complete: chrF 23.6 (name 16.7), BLEU 14.75 (name 13.16).")
 
 
 async def test_freeze_holds_the_view_but_not_the_status(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ async def test_below_60_by_16_there_is_one_status_and_it_comes_back(tmp_path: Pa
             await until_shown(app, "scores and floors")
             await pilot.resize_terminal(50, 12)
             await until(lambda: "scores and floors" not in shown(app))
-            await until(lambda: "BLEU by round" not in shown(app))
+            await until(lambda: "chrF by round" not in shown(app))
             assert "sparsity" not in shown(app)
             await until_shown(app, "ruby-1")
 

@@ -95,12 +95,12 @@ def recipe_file(folder: Path, text: str = "[pruning]\nrounds = 2\n") -> str:
 
 
 TABLE = """\
-round                       sparsity   BLEU  corpus BLEU   chrF
-0                                0 %  10.00         1.00  20.00
-1                               25 %  11.00         2.00  21.00
-2                               50 %  12.00         3.00  22.00
-floor: a constant sentence             7.50         0.25  10.50
-floor: the method's name              12.50         0.75  16.50
+round                       sparsity   chrF   BLEU  corpus BLEU
+0                                0 %  20.00  10.00         1.00
+1                               25 %  21.00  11.00         2.00
+2                               50 %  22.00  12.00         3.00
+floor: a constant sentence            10.50   7.50         0.25
+floor: the method's name              16.50  12.50         0.75
 Encoder off: not measured.
 Scored on 20 rows of valid, on cpu.
 bleu: codexglue|smooth
@@ -122,7 +122,7 @@ def test_run_tells_on_stderr_and_prints_its_table(tmp_path: Path, run_cli: Cli, 
     assert re.fullmatch(r"\d\d:\d\d:\d\d Started on cpu .*", lines[2])
     assert any(re.fullmatch(r"\d\d:\d\d:\d\d round 0/2 step 1/4, loss 3\.000, 1,000/s tokens.*", line) for line in lines)
     assert sum(" step " in line and "loss" in line for line in lines) == 1  # one line in ten seconds, not one a step
-    assert "BLEU 12.00 (name 12.50), corpus BLEU 3.00 (name 0.75), chrF 22.0 (name 16.5) on 20 rows of valid" in result.err
+    assert "chrF 22.0 (name 16.5), BLEU 12.00 (name 12.50), corpus BLEU 3.00 (name 0.75) on 20 rows of valid" in result.err
     assert "red <1B>[31m text" in result.err
     assert "\x1b" not in result.err
 

@@ -120,7 +120,7 @@ def test_it_starts_what_is_missing_resumes_what_was_cut_off_and_leaves_what_is_d
     assert [job.state for job in Reproduction(tmp_path, runs, 1, news.append).all] == [State.DONE] * len(runs)
     assert any(line == f"{runs[0].name} goes on" for line in news)
     assert any(line == f"{runs[1].name} begins" for line in news)
-    assert any("round 2/9 done, BLEU 12.00" in line for line in news)
+    assert any("round 2/9 done, chrF 22.0 (name 16.5), BLEU 12.00" in line for line in news)
     before = len(news)
     stand_ins("fail")
     follow(Reproduction(tmp_path, runs, 2, news.append), lambda at: None)
