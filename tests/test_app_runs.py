@@ -325,7 +325,7 @@ async def test_the_run_under_the_cursor_is_previewed(tmp_path: Path, size: tuple
         await until_shown(app, "constant 10.5" if size == SMALL else "Comments of a few methods appear here")
         worker.append(a_round(0, 17.25)[-1])
         worker.append(a_round(0, 17.25)[-4])
-        await until_shown(app, "17.25")
+        await until_shown(app, "27.6")
         await pilot.press("down")
         if size == SMALL:
             await until_shown(app, "chrF 21.6 at 30 % · dense 22.4")

@@ -248,7 +248,7 @@ def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
         case MatrixMeasured():
             return f"Measured {what.parameter}: {count(what.kept)} of {count(what.rows * what.columns)} weights kept"
         case RoundFinished():
-            with_score = "" if what.scores is None else f", {two_scores(what.scores, floors)}"
+            with_score = "" if what.scores is None else f", {two_scores(what.scores, floors or {})}"
             at = with_before(what.sparsity, what.before)
             return f"Round {what.round} complete at {at}{with_score}, in {duration(what.seconds)}"
         case CheckpointSaved():

@@ -39,7 +39,9 @@ def runtimes(ground: Ground, size: str) -> list[Result]:
         for precision, folder in folders.items():
             export_onnx(ground.mini_path, folder, precision)
         torch_int8 = quantize(ground.fresh("mini"), "dynamic-int8")
-        sides = (("fp32", "PyTorch", ground.model("mini")), ("int8", "torch.ao dynamic INT8", torch_int8))
+        sides: tuple[tuple[Precision, str, CodeToText], ...] = (
+            ("fp32", "PyTorch", ground.model("mini")), ("int8", "torch.ao dynamic INT8", torch_int8)
+        )  # fmt: skip
         results = []
         for batch in (16,) if ground.quick else BATCHES:
             for precision, against, model in sides:
