@@ -143,7 +143,8 @@ def test_a_journal_in_sentences(tmp_path: Path) -> None:
     lines = lines_of(journal_log(paths))
     assert lines[0].endswith(" Started on cpu (2 threads), process 4711 on here")
     assert lines[0][:2] == "20"
-    assert any(line.endswith("Round 1 complete at 30 %, chrF 22.4 (name 16.7), BLEU 14.00 (name 13.16), in 25 s") for line in lines)
+    said = "Round 1 complete at 30 %, chrF 22.4 (name 16.7), BLEU 14.00 (name 13.16), in 25 s"
+    assert any(line.endswith(said) for line in lines)
     assert not any("Step" in line or "Evaluating" in line or "Measured" in line for line in lines)
     assert "A line that cannot be read: [1]" in lines[-2]
     assert "<1B>[31mred" in lines[-1]
