@@ -361,8 +361,7 @@ def check_data_reachable(path: str, split: str, hub_config: str = "ruby") -> Non
 def _unreadable(name: str, place: str, split: str, why: str) -> DataError:
     return DataError(
         f"There is no folder {name}, and {place} cannot be read from the Hugging Face hub: {why}.",
-        "Check the name, the split and the network, or download the rows and give data.path as the folder with "
-        f"{split}.jsonl.",
+        f"Check the name, the split and the network, or download the rows and give data.path as the folder with {split}.jsonl.",
     )
 
 
