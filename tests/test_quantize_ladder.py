@@ -142,6 +142,11 @@ def test_the_ladder_from_command_to_page(run_cli: Callable[..., Result], folder:
             assert method.method == "llm-int8"
             continue
         assert method.splits.keys() == {"valid", "test"}
+        for scores in method.splits.values():
+            assert scores.tokens is not None
+            assert scores.ended is not None
+            assert 0 < scores.tokens <= 6
+            assert 0 <= scores.ended <= 1
         assert {timing.batch for timing in method.timings} == {1, 3}
         assert all(timing.token_ms > 0 and timing.comment_ms > 0 for timing in method.timings)
         assert method.splits["valid"].less_fp32.keys() == (set() if method.method == "fp32" else set(MEASURES))
@@ -152,6 +157,7 @@ def test_the_ladder_from_command_to_page(run_cli: Callable[..., Result], folder:
             assert gap.low <= gap.value <= gap.high
     if importlib.util.find_spec("bitsandbytes") is None:
         assert "llm-int8: not installed: pip install 'codeprune-tui[bitsandbytes]'" in result.out
+    assert [line.split()[-2:] for line in result.out.splitlines() if line.startswith("time ")] == [["tokens", "ended"]]
     assert ladder.explanation is not None
     assert [ablation.name for ablation in ladder.explanation.ablations] == list(ABLATIONS)
     assert result.out.strip() == quantization.tables(ladder).strip()

@@ -46,13 +46,16 @@ def size_rows(ladder: Ladder) -> list[list[str]]:
 
 
 def time_rows(ladder: Ladder) -> list[list[str]]:
-    """Times of every quantizer at each batch size."""
+    """Times of every quantizer at each batch size, and how long its comments are: one that runs on looks slow."""
     batches = [timing.batch for timing in next((line.timings for line in ladder.methods if line.timings), ())]
     heads = [f"{what} b{batch}" for batch in batches for what in ("comment ms", "token ms", "encode ms")]
-    rows = [["time", *heads]]
+    lengths = any(scores.tokens is not None for line in ladder.methods for scores in line.splits.values())
+    rows = [["time", *heads, *(["tokens", "ended"] if lengths else [])]]
     for line in ladder.methods:
         cells = [f"{value:.2f}" for timing in line.timings for value in (timing.comment_ms, timing.token_ms, timing.encode_ms)]
-        rows.append([line.method, *(cells or [NONE] * len(heads))])
+        first = next(iter(line.splits.values()), None)
+        more = [NONE if first is None or first.tokens is None else f"{first.tokens:.1f}", _share(first.ended if first else None)]
+        rows.append([line.method, *(cells or [NONE] * len(heads)), *(more if lengths else [])])
     return rows
 
 

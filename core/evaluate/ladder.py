@@ -61,6 +61,10 @@ class _Texts:
     predictions: tuple[str, ...]
     scores: metrics.Scores
     seconds: float
+    tokens: float | None = None
+    """Mean number of tokens of a comment; None where it was not counted."""
+    ended: float | None = None
+    """Share of comments that the model ended itself."""
 
 
 Written = dict[str, dict[str, _Texts]]
@@ -193,7 +197,9 @@ def _scored_texts(
     for split, encoded in splits.items():
         tell(f"{name}: {len(encoded.rows):,} rows of {split}")
         done = evaluate(model, reader, encoded, settings.evaluation, floors=_NO_FLOORS)
-        texts[split] = _Texts(done.predictions, done.result.scores, done.seconds)
+        decoded, count = done.decoded, max(1, len(done.predictions))
+        lengths = decoded.tokens / count, decoded.ended / count
+        texts[split] = _Texts(done.predictions, done.result.scores, done.seconds, *lengths)
     return texts
 
 
@@ -214,7 +220,8 @@ def _split_scores(
             gaps = {name: Gap(gap.value, gap.low, gap.high) for name, gap in drawn.items()}
             same = sum(a == b for a, b in zip(one.predictions, other.predictions, strict=True)) / len(references)
         own = {name: Gap(score.value, score.low, score.high) for name, score in bootstrap(one.predictions, references).items()}
-        scores[split] = SplitScores(_three(one.scores), gaps, same, round(one.seconds, 2), own)
+        lengths = (None if each is None else round(each, 4) for each in (one.tokens, one.ended))
+        scores[split] = SplitScores(_three(one.scores), gaps, same, round(one.seconds, 2), own, *lengths)
     return scores
 
 

@@ -46,6 +46,10 @@ class SplitScores:
     """Seconds of decoding and scoring."""
     intervals: dict[str, Gap] = field(default_factory=dict)
     """The scores again, with the middle 95 % of the bootstrap over the rows."""
+    tokens: Number | None = None
+    """Mean number of tokens of a comment, its end included; a damaged decoder runs on. Files of older versions lack it."""
+    ended: Number | None = None
+    """Share of the comments that the model ended itself, in [0, 1]."""
 
 
 @dataclass(frozen=True)
