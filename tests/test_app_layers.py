@@ -274,7 +274,8 @@ async def test_layers_shows_the_error_of_each_output_where_it_was_measured(tmp_p
     async with opened(tmp_path, SMALL) as (app, pilot):
         await open_layers(app, pilot)
         await until_shown(app, "sparsity %, round 3/3")
-        await until_shown(app, "12.5 % before training")
+        await until_shown(app, "output error 12.5 %")
+        await until_shown(app, "dead heads 1 of 4")
         await pilot.press("v", "v", "v", "v")
         await until_shown(app, "error of the output after pruning, before training %")
         await until_row(app, "1", ["12.5", "25.0"])

@@ -219,15 +219,16 @@ def facts(view: RunView, number: int, matrix: Matrix) -> list[tuple[str, str]]:
     """All figures of a matrix in a round as (label, text) pairs; the last pair says what is missing."""
     gained = "" if matrix.gained is None else f" ({points(matrix.gained)} points since round {number - 1})"
     lines = [("sparsity", f"{percent(matrix.sparsity)}{gained}")]
-    if matrix.error is not None:
-        lines.append(("error of its output", f"{percent(matrix.error)} before training"))
     measured = matrix.measured
+    error = [] if matrix.error is None else [("output error", percent(matrix.error))]
     if measured is None:
+        lines += error
         return [*lines, ("", missing(view, number, MEASURES["magnitude"], {}).replace("magnitudes", "other figures"))]
     lines.append(("kept", f"{count(measured.kept)} of {count(measured.rows)} × {count(measured.columns)}"))
     lines.append(("mean |w| of kept", figure(measured.magnitude, 1, 5)))
     lines.append(("change", NOTHING if measured.change is None else percent(measured.change)))
     lines.append(("overlap", NOTHING if measured.overlap is None else percent(measured.overlap)))
+    lines += error
     lines.append(("dead rows", f"{count(measured.dead_rows)} of {count(measured.rows)}"))
     lines.append(("dead columns", f"{count(measured.dead_columns)} of {count(measured.columns)}"))
     lines.append(("dead heads", f"{measured.dead_heads} of {measured.heads}" if measured.heads else "has none"))
