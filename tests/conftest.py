@@ -43,6 +43,14 @@ def _state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """No test cuts the power, and what is written but not yet on the disk outlives any process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--quick`: the files that need no torch, start no process and open no screen, as `make quick` asks for."""
     parser.addoption("--quick", action="store_true", help="only files that need no torch, start no process and open no screen")
@@ -142,14 +150,19 @@ SLOW_FIRST = (
     "test_resume",
     "test_app_playground",
     "test_end_to_end",
+    "test_masking",
     "test_readme",
     "test_lottery",
     "test_bundled_models",
     "test_disk",
-    "test_wheel",
+    "test_bench",
     "test_app_hostile",
-    "test_app_compare",
+    "test_app_leaving",
     "test_app_runs",
+    "test_app_compare",
+    "test_cli",
+    "test_given",
+    "test_wheel",
 )
 """Files that take longest: begun first, none of them is left over when the others are done."""
 

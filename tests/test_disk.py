@@ -263,7 +263,7 @@ def test_a_broken_meta_says_what_to_do(whole: Path, tmp_path: Path, content: byt
         recipe = Recipe()
 
         class accelerator:  # noqa: N801 - stands in for a field
-            device = __import__("torch").device("cpu")
+            device, mixed_precision = __import__("torch").device("cpu"), "no"
 
     with pytest.raises(RunError, match=r"meta\.json cannot be read: .*\. Put it back, or start a new run"):
         _record(Session(), {})  # type: ignore[arg-type]

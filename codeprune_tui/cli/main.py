@@ -97,7 +97,8 @@ def _program_in_help(app: "typer.Typer") -> str:
     name = program()
     groups = [group.typer_instance for group in app.registered_groups if group.typer_instance is not None]
     described: list[TyperInfo | CommandInfo] = [app.info, *app.registered_commands]
-    described += [info for group in groups for info in (group.info, *group.registered_commands)]
+    for group in groups:
+        described += [group.info, *group.registered_commands]
     for info in described:
         if isinstance(info.epilog, str):
             info.epilog = re.sub(rf"(^  |\| ){core.OWNER}\b", lambda match: match[1] + name, info.epilog, flags=re.MULTILINE)
