@@ -51,6 +51,21 @@ def is_cached(name: str, kind: str = "model") -> bool:
     return any(place.is_dir() for place in places)
 
 
+def snapshot_of(data: str) -> Path | None:
+    """The folder of a data set's files in the hub's cache, as `hf download` leaves them; None where there is none.
+
+    Args:
+        data: Name on the hub.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(data, repo_type="dataset", local_files_only=True))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError):
+        return None
+
+
 @contextmanager
 def cache_only(*modules: ModuleType) -> Iterator[None]:
     """Lets the hub's libraries look at what was downloaded and nowhere else, while the block lasts.

@@ -11,9 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from core import hub
+from core.errors import DataError
+from core.text.rows import check_data_reachable, load_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_S = 10.0
@@ -123,3 +127,22 @@ def test_a_model_that_is_nowhere_is_told_before_torch_is_loaded(closed: str, tmp
     assert done.stdout == "5 False\n", done.stderr
     assert "not in the Hugging Face cache, and the hub cannot be reached" in done.stderr
     assert "hf download someone/model" in done.stderr
+
+
+def test_what_hf_download_left_in_the_cache_is_read_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = tmp_path / "datasets--someone--methods"
+    folder = repository / "snapshots" / "1" / "ruby"
+    folder.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("1")
+    row = {"func_name": "A.b", "code_tokens": ["def", "b", "end"], "docstring_tokens": ["Returns", "nothing", "."]}
+    pq.write_table(pa.Table.from_pylist([row]), folder / "validation-00000-of-00001.parquet")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    rows = load_rows("someone/methods", "valid").rows
+    assert [(each.name, each.target) for each in rows] == [("A.b", "Returns nothing .")]
+    with pytest.raises(DataError, match=r"other/methods \(ruby, validation\) cannot be read .*: HF_HUB_OFFLINE is set"):
+        load_rows("other/methods", "valid")
+    with pytest.raises(DataError, match="HF_HUB_OFFLINE is set"):
+        check_data_reachable("other/methods", "valid")
+    check_data_reachable("someone/methods", "valid")

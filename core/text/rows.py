@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from ..errors import DataError
-from ..hub import cache_only, is_cached, why_unreachable
+from ..hub import cache_only, is_cached, snapshot_of, why_unreachable
 from ..regularfile import open_regular, read_regular, reason
 from .content import HEAD_BYTES, is_gzip, is_utf16, oddity
-from .splits import ALIASES, find_split
+from .splits import ALIASES, Split, find_split, in_folder
 from .tables import parquet_records, saved_records
 
 ROW_BYTES = 8_000_000
@@ -159,7 +159,7 @@ def read_rows(file: Path, unpack_limit: int = UNPACK_LIMIT) -> Iterator[Row]:
 
 def _rows_of(path: str, split: str, hub_config: str, unpack_limit: int) -> Iterator[Row | BrokenRow]:
     """The rows at `path`; the folder is looked up at once, its rows are read as they are consumed."""
-    place = find_split(path, split)
+    place = find_split(path, split) or _downloaded(path, hub_config, split)
     if place is None:
         return _hub_rows(path, hub_config, split)
     if place.kind == "jsonl":
@@ -352,10 +352,17 @@ def check_data_reachable(path: str, split: str, hub_config: str = "ruby") -> Non
         hub_config: The part of a data set on the hub.
 
     Raises:
-        DataError: The data is neither on this machine nor reachable.
+        DataError: The data is neither on this machine nor reachable, or is no data.
     """
-    if not Path(path).exists() and not is_cached(path, "dataset") and (why := why_unreachable()):
+    if find_split(path, split) is None and not is_cached(path, "dataset") and (why := why_unreachable()):
         raise _unreadable(path, f"{path} ({hub_config}, {ALIASES.get(split, split)})", split, why)
+
+
+def _downloaded(name: str, config: str, split: str) -> Split | None:
+    """Tables that `hf download` left in the hub's cache, which `datasets` does not look for while the hub is out of reach."""
+    snapshot = snapshot_of(name) if why_unreachable() else None
+    places = [] if snapshot is None else [snapshot / config, snapshot]
+    return next((place for folder in places if folder.is_dir() and (place := in_folder(folder, split))), None)
 
 
 def _unreadable(name: str, place: str, split: str, why: str) -> DataError:
