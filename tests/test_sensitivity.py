@@ -375,6 +375,13 @@ def test_every_criterion_is_measured_and_every_weight_put_back(ground: Ground) -
 LOOKING = {"wanda", "sparsegpt", "taylor", "fisher", "movement"}
 
 
+def test_every_row_and_group_loses_its_share(ground: Ground) -> None:
+    rows = masks_of(ground, Wish("magnitude", "row", "encoder", 0.5), 0)[QUERY]
+    assert ((~rows).sum(1) == round(0.5 * rows.shape[1])).all()
+    groups = masks_of(ground, Wish("magnitude", "layerwise", "encoder", 0.5, pattern="2:4"), 0)[QUERY]
+    assert ((~groups).view(-1, 4).sum(1) == 2).all()
+
+
 def test_sparsegpt_is_scored_with_its_updated_weights(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     ground, seen = calibrated(ground), []
     real = engine._evaluate
@@ -412,5 +419,14 @@ def test_the_command_takes_every_criterion(run_cli: Callable[..., Result], folde
         ("sparsegpt", 3),
     ]
     assert "wanda, global, encoder" in result.out
+    rows = run_cli(
+        "sensitivity", str(folder), *FIRST, "--sparsities", "50", "--criteria", "magnitude", "--scope", "row", "--json"
+    )
+    assert json.loads(rows.out)["cells"][-1]["wish"]["scope"] == "row"
+    shared = ("--scope", "layerwise", "--budget", "lamp")
+    lamp = run_cli("sensitivity", str(folder), *FIRST, "--sparsities", "50", "--criteria", "magnitude", *shared)
+    assert "magnitude, layerwise, lamp, encoder" in lamp.out
+    wrong = run_cli("sensitivity", str(folder), *FIRST, "--sparsities", "60", "--criteria", "magnitude", "--pattern", "2:4")
+    assert 'pruning.pattern = "2:4" ends at a sparsity of 0.5' in wrong.err
     refused = run_cli("sensitivity", str(folder), *FIRST, *options, "--split", "train")
     assert "take their rows from the training split, which is scored here" in refused.err

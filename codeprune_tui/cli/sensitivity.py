@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from core.errors import DataError
-from core.recipe import Evaluation, PrunablePreset, Scope
+from core.recipe import Budget, Evaluation, PrunablePreset, Scope, build_recipe
 from core.spec.criteria import CALIBRATION_SPLIT, needs_of
 from core.spec.criteria import CRITERIA as KNOWN
 from core.study.sensitivityfile import (
@@ -73,8 +73,10 @@ def sensitivity(
         float, typer.Option("--sparsity", min=0, max=100, help="With --by matrix: sparsity of each matrix, in percent.")
     ] = 50.0,
     scope: Annotated[
-        Scope, typer.Option("--scope", help="global: all weights compete; layerwise: only those of the same matrix.")
+        Scope, typer.Option("--scope", help="global: all weights compete; layerwise: those of a matrix; row: those of its rows.")
     ] = "global",
+    budget: Annotated[Budget, typer.Option("--budget", help="How sparsity is shared out over the matrices.")] = "uniform",
+    pattern: Annotated[str, typer.Option("--pattern", help="n:m such as 2:4, or blocks of rows x columns such as 4x4.")] = "",
     preset: Annotated[PrunablePreset, typer.Option("--prunable", help="Which matrices are pruned.")] = "encoder",
     calibration_rows: CalibrationRows = 128,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw of rows and of random pruning.")] = 0,
@@ -107,7 +109,9 @@ def sensitivity(
     if not file.resolve().parent.is_dir():
         raise DataError(f"There is no folder {file.resolve().parent} for {file.name}.", "Make it, or give another path.")
     evaluation = Evaluation(split=split, rows=rows, seed=seed, beam=beam, max_length=max_length, batch_size=batch_size)
-    looks = any(needs_of(name) for name in names)
+    for share in shares if budget != "uniform" or pattern else ():  # what does not go together is said by the recipe
+        build_recipe({"pruning": {"scope": scope, "budget": budget, "pattern": pattern, "final_sparsity": share}}, "sensitivity")
+    looks = any(needs_of(name, budget) for name in names)
     if looks and split == CALIBRATION_SPLIT:
         raise DataError(
             "Criteria that look at data take their rows from the training split, which is scored here.", "Give another --split."
@@ -125,6 +129,13 @@ def sensitivity(
         if by == "matrix"
         else engine.by_sparsity(names, scope, preset, shares, calibration_rows)
     )
+    if budget != "uniform" or pattern:
+        wishes = [
+            replace(
+                wish, budget=budget, pattern=pattern, calibration_rows=calibration_rows if needs_of(wish.criterion, budget) else 0
+            )
+            for wish in wishes
+        ]
     try:
         measured = _measure(ground, path, wishes, file, _first(ground, model, data), seed)
     except KeyboardInterrupt as error:

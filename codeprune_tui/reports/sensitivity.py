@@ -59,9 +59,9 @@ def _rows(study: Sensitivity, wishes: Sequence[Wish]) -> list[list[str]]:
     rows += [[FLOORS[name], "", *_scores(study.floors.get(name, {}), {}), "", ""] for name in FLOORS]
     for wish in wishes:
         if (cell := study.cell(wish)) is not None:
-            name = (
-                f"{place(wish.matrix)} ({wish.criterion})" if wish.matrix else f"{wish.criterion}, {wish.scope}, {wish.prunable}"
-            )
+            more = [part for part in (wish.budget if wish.budget != "uniform" else "", wish.pattern) if part]
+            how = ", ".join([wish.criterion, wish.scope, *more, wish.prunable])
+            name = f"{place(wish.matrix)} ({wish.criterion})" if wish.matrix else how
             rows.append(_row(name, percent(cell.pruned / max(1, cell.total)), cell, cell.loss))
     return rows
 

@@ -1,6 +1,6 @@
 """One-shot sensitivity: the scores that a model loses when weights are pruned and nothing is trained.
 
-    masks = keep(scores, masks, scope, sparsity)
+    masks = prune(weights, masks, method, sparsity, seed, basis)
     loss  = score(model) - score(model · masks)
 
 A criterion that looks at data has its basis measured before its first cell, and one that updates the kept weights does so. A cell
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from ..compress.basis import NOTHING, Basis, Row, measure
-from ..compress.criteria import CRITERIA, make_good
-from ..compress.masks import Masks, apply_masks, keep, prunable, sparsity_of
+from ..compress.masks import Masks, apply_masks, prunable, sparsity_of
+from ..compress.selection import Method, prune, select
 from ..data import Encoded
 from ..errors import ModelError
 from ..families.reader import Reader
@@ -32,7 +32,6 @@ from ..score import metrics, significance
 from ..score.interval import Difference
 from ..score.tally import tally
 from ..seeds import derive_seed
-from ..spec.criteria import CRITERIA as CRITERIA_IN_WORDS
 from ..spec.criteria import Need, needs_of
 from ..study.sensitivityfile import Before, Cell, Sensitivity, Wish, Written
 from .evaluate import Evaluation, evaluate
@@ -161,11 +160,10 @@ def measure_cells(
     missing = [wish for wish in dict.fromkeys(wishes) if known.cell(wish) is None]
     basis, measured = NOTHING, (frozenset[Need](), "")
     for place, wish in enumerate(missing):
-        if (needs := (needs_of(wish.criterion), wish.prunable)) != measured:
+        if (needs := (method_of(wish).needs, wish.prunable)) != measured:
             basis, measured = _basis(ground, wish, after_row), needs
-        masks = masks_of(ground, wish, seed, basis)
-        with restored(ground.model, masks):
-            masks = _prune(ground, wish, masks, basis)
+        with restored(ground.model, prunable(ground.model, wish.prunable)):  # type: ignore[arg-type]  # files hold it as text
+            masks = _prune(ground, wish, seed, basis)
             evaluation = _evaluate(ground, partial(after_batch, place))
         total = sum(mask.numel() for mask in masks.values())
         kept = sum(int(mask.sum()) for mask in masks.values())
@@ -178,7 +176,7 @@ def measure_cells(
 
 def _basis(ground: Ground, wish: Wish, after_row: Callable[[int], None]) -> Basis:
     names = prunable(ground.model, wish.prunable)  # type: ignore[arg-type]  # files hold it as text
-    return measure(ground.model, ground.calibration, names, needs_of(wish.criterion), after_row)
+    return measure(ground.model, ground.calibration, names, method_of(wish).needs, after_row)
 
 
 def masks_of(ground: Ground, wish: Wish, seed: int, basis: Basis = NOTHING) -> Masks:
@@ -193,21 +191,27 @@ def masks_of(ground: Ground, wish: Wish, seed: int, basis: Basis = NOTHING) -> M
     Raises:
         ModelError: The model has no such weights.
     """
+    weights, old = _chosen(ground, wish)
+    return select(weights, old, method_of(wish), wish.sparsity, derive_seed(seed, "sensitivity"), basis)
+
+
+def method_of(wish: Wish) -> Method:
+    """How a wish chooses weights."""
+    return Method(wish.criterion, wish.scope, wish.budget, wish.pattern)  # type: ignore[arg-type]  # files hold them as text
+
+
+def _prune(ground: Ground, wish: Wish, seed: int, basis: Basis) -> Masks:
+    """Prunes the model, and updates its kept weights where the criterion does; the masks as they are then."""
+    weights, old = _chosen(ground, wish)
+    return prune(weights, old, method_of(wish), wish.sparsity, derive_seed(seed, "sensitivity"), basis)
+
+
+def _chosen(ground: Ground, wish: Wish) -> tuple[dict[str, Tensor], Masks]:
+    """The weights of a wish, and their masks so far."""
     weights: dict[str, Tensor] = dict(prunable(ground.model, wish.prunable))  # type: ignore[arg-type]  # files hold it as text
     if wish.matrix:
         weights = {wish.matrix: weights[wish.matrix]}
-    old = {name: ground.masks[name] for name in weights if name in ground.masks}
-    criterion = CRITERIA[wish.criterion](derive_seed(seed, "sensitivity"), basis)
-    return keep(weights, old, criterion, wish.scope, wish.sparsity)  # type: ignore[arg-type]  # as above
-
-
-def _prune(ground: Ground, wish: Wish, masks: Masks, basis: Basis) -> Masks:
-    """Prunes the model, and updates its kept weights where the criterion does; the masks as they are then."""
-    weights = {name: ground.model.get_parameter(name) for name in masks}
-    if CRITERIA_IN_WORDS[wish.criterion].updates:
-        return make_good(weights, masks, basis, ground.masks, 0)
-    apply_masks(weights, masks)
-    return masks
+    return weights, {name: ground.masks[name] for name in weights if name in ground.masks}
 
 
 @contextmanager

@@ -28,7 +28,7 @@ class Wish:
 
     criterion: str
     scope: str
-    """"global" or "layerwise"; for one matrix they are the same."""
+    """"global", "layerwise" or "row"; for one matrix the first two are the same."""
     prunable: str
     """The preset that the weights are of."""
     sparsity: float
@@ -37,6 +37,10 @@ class Wish:
     """The one parameter that is pruned; "" for all of the preset."""
     calibration_rows: int = 0
     """Rows that the criterion looked at; 0 where it sees the weights alone."""
+    budget: str = "uniform"
+    """How sparsity is shared out over the matrices."""
+    pattern: str = ""
+    """"" for single weights, else n:m or the sides of blocks."""
 
 
 @dataclass(frozen=True)
