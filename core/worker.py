@@ -8,7 +8,6 @@ started the worker sees within a moment that it lives.
 import os
 import socket
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,8 +24,8 @@ from .recipe import load_recipe
 from .regularfile import real
 from .run.control import STOPPED_BY_SIGNAL, Control, StopRequested
 from .run.events import CommandTaken, Event, Failed, Happening, RunStarted, Stopped, Warned
-from .run.folder import RunPaths, hold_lock, is_done
-from .run.holder import Hold, HoldLostError, refuse_second
+from .run.folder import STALE_AFTER_S, RunPaths, hold_lock, holder_of, is_done
+from .run.holder import Hold, HoldLostError, may_live_elsewhere, refuse_second, signed
 from .run.journal import JournalWriter
 from .shortage import is_shortage
 
@@ -50,12 +49,17 @@ def main(arguments: list[str]) -> int:
     try:
         # Commands count from here: a program that sees the lock held may send one, and it must not be missed.
         offset = paths.commands.stat().st_size if paths.commands.exists() else 0
-        refuse_second(paths)  # before there is a lock, or a program that waits for it would take this worker for the one at work
+        if may_live_elsewhere(paths):
+            _log(f"Looking for {STALE_AFTER_S:.0f} s whether the worker of {paths.name} on {holder_of(paths).host} still lives.")
+        refuse_second(
+            paths, STALE_AFTER_S
+        )  # before there is a lock, or a program that waits for it would take this worker for the one at work
         with hold_lock(paths) as lock:
             if is_done(paths) and paths.next_round > load_recipe(paths.recipe).rounds:
                 _log(f"{paths.name} is complete.")  # another worker came to its end while this one was on its way
                 return 0
-            return _hold(paths, offset, lock)
+            with signed(lock):
+                return _hold(paths, offset, lock)
     except CodepruneError as error:
         _log(str(error))
         return error.exit_code
@@ -65,8 +69,6 @@ def main(arguments: list[str]) -> int:
 
 
 def _hold(paths: RunPaths, offset: int, lock: int) -> int:
-    # Until this worker's first event, perhaps minutes later, only this distinguishes it from the previous one.
-    paths.lock.write_text(str(time.time()), encoding="ascii")
     paths.killed.unlink(missing_ok=True)  # that was the previous worker
     paths.queued.unlink(missing_ok=True)
     journal = JournalWriter(paths.journal)

@@ -34,8 +34,8 @@ from core.run.events import (
     Step,
     from_line,
 )
-from core.run.folder import RunPaths, State, create_run, free_name, is_held, run_folders, run_info
-from core.run.holder import newest_start, refuse_second
+from core.run.folder import STALE_AFTER_S, RunPaths, State, create_run, free_name, is_held, run_folders, run_info
+from core.run.holder import may_live_elsewhere, newest_start, refuse_second
 from core.run.journal import JournalReader, LineReader, append_command, tail_lines
 from core.spec.criteria import method_words
 from core.spec.precheck import source_problems
@@ -89,6 +89,8 @@ def launch(
             f"Watch it with: {program()} status {run_handle(paths.root)} --follow",
         )
     refuse_second(paths)
+    if may_live_elsewhere(paths):
+        timeout_s += STALE_AFTER_S  # the worker looks for so long whether another is alive on another host
     before = _size(paths.log)
     process = _spawn(paths, command, environment or {})
     # Reaped by a thread of its own, or it would stay a zombie for as long as the app runs. A daemon: we may leave first.

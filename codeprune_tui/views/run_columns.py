@@ -261,12 +261,19 @@ COLUMNS: dict[str, Column] = {
     "device": Column(
         value=lambda info: info.device,
         type="text",
-        cell=lambda info, now: f"  {plain(info.device, 20)}",
+        cell=lambda info, now: f"  {plain(':'.join(filter(None, [info.elsewhere, info.device])), 20)}",
         heading="  device",
         width=10,
         room="left over",
         order="by device",
         json=(Field("device", lambda info: info.device),),
+    ),
+    "host": Column(
+        value=lambda info: info.host,
+        type="text",
+        status="host",
+        status_cell=lambda info, now: plain(info.host, 40) or NOTHING,
+        json=(Field("host", lambda info: info.host, "of its last worker"),),
     ),
 }
 """Key of the filter -> column, in the order of all lists."""
@@ -287,14 +294,18 @@ def json_help() -> str:
 
 
 def status_rows(infos: Sequence[RunInfo], now: float) -> list[list[str]]:
-    """The table of `status`: its heading, then one row a run; without "before" where no run's model came pruned.
+    """The table of `status`: its heading, then one row a run; "before" and "host" only where they say something.
 
     Args:
         infos: The runs.
         now: Seconds since 1970.
     """
-    pruned = any(info.before for info in infos)
-    columns = [column for key, column in COLUMNS.items() if column.status and (pruned or key != "before")]
+    left_out = {
+        key
+        for key, has in (("before", any(info.before for info in infos)), ("host", any(info.elsewhere for info in infos)))
+        if not has
+    }
+    columns = [column for key, column in COLUMNS.items() if column.status and key not in left_out]
     cells = [[(column.status_cell or column.cell)(info, now) for column in columns] for info in infos]
     return [[column.status for column in columns], *cells]
 

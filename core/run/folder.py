@@ -5,10 +5,12 @@ quick; it never writes into a run, except to make a new one and to take its lock
 """
 
 import difflib
+import errno
 import fcntl
 import math
 import os
 import re
+import socket
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -28,6 +30,10 @@ from .journal import TAIL_BYTES, tail_lines
 
 STALE_AFTER_S = 30.0
 """A live worker writes at least every few seconds; silence longer than this is shown."""
+BEAT_S = 5.0
+"""Seconds between two touches of a worker's lock, by which other hosts see that it lives."""
+SKEW_S = 900.0
+"""Clocks of two hosts may differ by this much."""
 STARTING_MOST_S = 600.0
 """A worker is silent while it imports torch, fetches and tokenizes, or compiles its first step; no longer than this."""
 PREPARING = (RunStarted, DataLoaded)
@@ -41,6 +47,9 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 ROUND_NAME = re.compile(r"[0-9]{2}|[1-9][0-9]{2,5}")
+HELD = (errno.EWOULDBLOCK, errno.EACCES)
+"""What flock says of a lock that another process has; anything else says that there are no locks."""
+HOLDER_BYTES = 400
 LARGEST = 1e15
 """A number beyond this is damage."""
 KILLED = "KILLED"
@@ -165,6 +174,26 @@ class RunPaths:
 
 
 @dataclass(frozen=True)
+class Holder:
+    """The worker that took a run last, as it wrote it into the lock."""
+
+    taken: float = 0.0
+    """When, seconds since 1970; 0 where that is not known."""
+    host: str = ""
+    """Where it runs; "" where that is not known, as before the first worker."""
+    has_left: bool = False
+    """Whether it let go of the run itself; one that was killed did not."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it may be alive on another host, where its process cannot be looked for."""
+        return self.host not in ("", socket.gethostname()) and not self.has_left
+
+    def __str__(self) -> str:
+        return f"{self.taken} {self.host}{' left' if self.has_left else ''}"
+
+
+@dataclass(frozen=True)
 class RunInfo:
     """One line of the list of runs."""
 
@@ -187,6 +216,8 @@ class RunInfo:
     """Whether the worker that crashed was killed on request."""
     queued: bool = False
     """Whether it has no worker and waits in a cluster's queue."""
+    host: str = ""
+    """Where its last worker runs, or ran; "" where that is not known."""
     before: float = 0.0
     """How sparse the model was before the run, share in [0, 1]."""
     damage: str = ""
@@ -195,6 +226,11 @@ class RunInfo:
     """From when on silence counts, seconds since 1970, if nothing more is written."""
     floors: Mapping[str, float] = field(default_factory=dict, hash=False)
     """Floor -> its BLEU on the rows that the last complete round was scored on; empty where that is not known."""
+
+    @property
+    def elsewhere(self) -> str:
+        """Its host, where that is another than this one; else ""."""
+        return self.host if self.host != socket.gethostname() else ""
 
     @property
     def words(self) -> str:
@@ -312,7 +348,7 @@ def hold_lock(paths: RunPaths, patience_s: float = 1.0) -> Iterator[int]:
         The descriptor of the lock file.
 
     Raises:
-        RunError: Another worker holds it.
+        RunError: Another worker holds it, or the file system has no locks.
         OSError: The lock is no file that can be opened.
     """
     if os.path.lexists(paths.lock):
@@ -325,6 +361,12 @@ def hold_lock(paths: RunPaths, patience_s: float = 1.0) -> Iterator[int]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError as error:
+                if error.errno not in HELD:
+                    raise RunError(
+                        f"The file system of {paths.root} has no locks (flock: {error.strerror}), so two workers could write "
+                        "into one run.",
+                        "Choose a folder on another with --checkpoints, or have it mounted with locks (Lustre: -o flock).",
+                    ) from error
                 if time.monotonic() > deadline:
                     raise RunError(
                         f"Another worker is already at work on {paths.name}.",
@@ -337,7 +379,11 @@ def hold_lock(paths: RunPaths, patience_s: float = 1.0) -> Iterator[int]:
 
 
 def is_held(paths: RunPaths) -> bool:
-    """Whether a worker lives that holds the run."""
+    """Whether a worker lives that holds the run.
+
+    A lock may not reach other hosts, and a process there cannot be looked for: a worker of another host lives, too, while it
+    touches its lock.
+    """
     try:
         check_regular(paths.lock)
         descriptor = os.open(paths.lock, os.O_RDONLY | NO_WAITING)
@@ -345,19 +391,37 @@ def is_held(paths: RunPaths) -> bool:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
+    except OSError as error:
+        if error.errno in HELD:
+            return True
+    # Opened just now: a network file system then tells when it was really touched last.
+    try:
+        silent_s = time.time() - os.fstat(descriptor).st_mtime
+        return -SKEW_S < silent_s < STALE_AFTER_S and _holder(os.read(descriptor, HOLDER_BYTES)).elsewhere
     finally:
         os.close(descriptor)
-    return False
+
+
+def holder_of(paths: RunPaths) -> Holder:
+    """The worker that took the run last, whether it lives or not."""
+    try:
+        with open_regular(paths.lock) as file:
+            return _holder(file.read(HOLDER_BYTES))
+    except OSError:
+        return Holder()
+
+
+def _holder(written: bytes) -> Holder:
+    words = written.decode("ascii", "replace").split()
+    try:
+        return Holder(float(words[0]), words[1] if words[1:] else "", words[2:] == ["left"])
+    except (IndexError, ValueError):
+        return Holder()
 
 
 def taken_at(paths: RunPaths) -> float:
     """When the worker that holds the run took it, seconds since 1970; 0 where that is not known."""
-    try:
-        return float(paths.lock.read_text(encoding="ascii")[:40] or 0)
-    except (OSError, ValueError):
-        return 0.0
+    return holder_of(paths).taken
 
 
 def run_state(last_events: list[Event], held: bool, now: float, taken: float = 0.0) -> State:
@@ -439,7 +503,8 @@ def _read_info(paths: RunPaths, now: float) -> RunInfo:
     scores = [bleu for result in results.values() if (bleu := _bleu(result)) is not None]
     kind, rounds = _kind_and_rounds(paths, damage)
     last = results[max(results)] if results else {}
-    taken = taken_at(paths) if held else 0.0
+    holder = holder_of(paths)
+    taken = holder.taken if held else 0.0
     state = run_state(end, held, now, taken)
     return RunInfo(
         paths=paths,
@@ -454,6 +519,7 @@ def _read_info(paths: RunPaths, now: float) -> RunInfo:
         device=_device(paths, damage),
         changed=_last_time(end),
         killed=state is State.CRASHED and os.path.lexists(paths.killed),
+        host=holder.host,
         queued=not held and state is not State.DONE and os.path.lexists(paths.queued),
         damage=f"{'; '.join(damage[:3])}{f'; and {len(damage) - 3} more' if damage[3:] else ''}." if damage else "",
         before=number_of(last.get("sparsity_before")) or 0.0,

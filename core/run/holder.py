@@ -7,22 +7,59 @@ live process of the run first. Torch-free.
 
 import os
 import socket
+import threading
 import time
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
 from ..errors import RunError
 from ..program import program, run_handle
+from ..regularfile import open_regular
 from .events import Failed, RunFinished, RunStarted, Stopped, from_line
-from .folder import STALE_AFTER_S, RunPaths, hold_lock
+from .folder import BEAT_S, SKEW_S, STALE_AFTER_S, Holder, RunPaths, hold_lock, holder_of
 from .journal import JournalWriter, LineReader, read_tail
+
+LOOK_S = 0.5
+"""Seconds between two looks at a lock that somebody may touch."""
 
 
 class HoldLostError(RunError):
     """The run no longer belongs to this worker, which must not write any more."""
+
+
+@contextmanager
+def signed(lock: int) -> Iterator[None]:
+    """Writes into a lock who has it, and touches it again and again, so that other hosts see that its holder lives.
+
+    Args:
+        lock: Descriptor of the lock file, which this process holds.
+    """
+    holder, leave = Holder(time.time(), socket.gethostname()), threading.Event()
+    _sign(lock, holder)
+
+    def touch() -> None:
+        while not leave.wait(BEAT_S):
+            with suppress(OSError):
+                os.utime(lock)
+
+    thread = threading.Thread(target=touch, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        leave.set()
+        thread.join()
+        _sign(lock, replace(holder, has_left=True))
+
+
+def _sign(lock: int, holder: Holder) -> None:
+    with suppress(OSError):  # a full disk must not keep a worker from telling why it ends
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(holder).encode("ascii", "replace"), 0)
 
 
 @dataclass(frozen=True)
@@ -86,15 +123,38 @@ def newest_start(paths: RunPaths) -> RunStarted | None:
     return newest
 
 
-def refuse_second(paths: RunPaths) -> None:
-    """Refuses to start a worker where another lives, though its lock is gone.
+def may_live_elsewhere(paths: RunPaths) -> bool:
+    """Whether the last worker of a run, on another host, did not let go of it and may have touched its lock of late.
+
+    Clocks of two hosts may differ by minutes, so the time alone does not say whether it lives: `refuse_second` looks for longer.
+    """
+    try:
+        silent_s = time.time() - paths.lock.stat().st_mtime
+    except OSError:
+        return False
+    return holder_of(paths).elsewhere and abs(silent_s) < SKEW_S
+
+
+def refuse_second(paths: RunPaths, patience_s: float = 0.0) -> None:
+    """Refuses to start a worker where another lives, though its lock is gone, or does not reach this host.
 
     Args:
         paths: The run; nobody holds its lock.
+        patience_s: For how long a worker on another host has to be silent that may live.
 
     Raises:
         RunError: Names the process, or the host.
     """
+    holder = holder_of(paths)
+    if holder.elsewhere:
+        if may_live_elsewhere(paths) and _touched_within(paths, patience_s):
+            raise RunError(
+                f"A worker on {holder.host} is at work on {paths.name}, though its lock doesn't show here.",
+                f"Stop it there. One that is silent for {STALE_AFTER_S:.0f} s is taken to be dead.",
+            )
+        return
+    if holder.has_left:
+        return
     started, last = newest_start(paths), next((event for event in reversed(read_tail(paths.journal)) if event.seq >= 0), None)
     if started is None or last is None or isinstance(last.what, Stopped | Failed | RunFinished) or started.pid == os.getpid():
         return
@@ -109,6 +169,29 @@ def refuse_second(paths: RunPaths) -> None:
             f"A worker on {started.host} wrote into {paths.name} {max(0, int(silent))} s ago, though its lock doesn't show here.",
             f"Stop it there. One that is silent for {STALE_AFTER_S:.0f} s is taken to be dead.",
         )
+
+
+def _touched_within(paths: RunPaths, patience_s: float) -> bool:
+    """Whether somebody touches the lock or writes into the journal in the next seconds; no clock of another host is asked."""
+    before, deadline = _signs(paths), time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        time.sleep(min(LOOK_S, patience_s))
+        if _signs(paths) != before:
+            return True
+    return False
+
+
+def _signs(paths: RunPaths) -> tuple[int, int]:
+    signs = []
+    for path in (paths.lock, paths.journal):
+        try:
+            with open_regular(path) as file:  # opened: a network file system may have kept what it knew of a closed one
+                status = os.fstat(file.fileno())
+        except OSError:
+            signs.append(0)
+        else:
+            signs.append(status.st_mtime_ns if path == paths.lock else status.st_size)
+    return signs[0], signs[1]
 
 
 def _append(paths: RunPaths, what: Failed) -> None:
