@@ -41,7 +41,7 @@ class BleuScore:
     """How the score was computed."""
 
     def __float__(self) -> float:
-        """Return the corpus score."""
+        """Returns the corpus score."""
         return self.score
 
 
@@ -58,12 +58,12 @@ class FileScore:
 
 
 def tokens(text: str) -> list[str]:
-    """Cut a text into the units that the score counts: lower-cased words, and each other sign by itself."""
+    """Cuts a text into the units that the score counts: lower-cased words, and each other sign by itself."""
     return _TOKEN.findall(text.lower().strip())
 
 
 def sentence_bleu(prediction: str, references: Sequence[str]) -> float:
-    """Score one prediction as CodeXGLUE's evaluator does.
+    """Scores one prediction as CodeXGLUE's evaluator does.
 
     Args:
         prediction: The comment a model wrote; may be empty.
@@ -94,7 +94,7 @@ def sentence_bleu(prediction: str, references: Sequence[str]) -> float:
 
 
 def corpus_bleu(predictions: Sequence[str], references_lists: Sequence[Sequence[str]]) -> BleuScore:
-    """Score many predictions: the mean of their sentence scores.
+    """Scores many predictions: the mean of their sentence scores.
 
     Args:
         predictions: One comment a row.
@@ -119,7 +119,7 @@ def corpus_bleu(predictions: Sequence[str], references_lists: Sequence[Sequence[
 
 
 def read_codexglue_file(path: Path) -> dict[str, list[str]]:
-    """Read a file of `id<TAB>text` lines.
+    """Reads a file of `id<TAB>text` lines.
 
     Args:
         path: A UTF-8 text file; blank lines are passed over. A line of one word without a tab is an id with an empty text, as
@@ -157,7 +157,7 @@ def read_codexglue_file(path: Path) -> dict[str, list[str]]:
 
 
 def score_files(predictions: Path, references: Path) -> FileScore:
-    """Score a file of predictions against a file of references, as CodeXGLUE's evaluator does.
+    """Scores a file of predictions against a file of references, as CodeXGLUE's evaluator does.
 
     Args:
         predictions: `id<TAB>text` lines; of several lines with one id the last counts, and of a line its second column.
@@ -186,7 +186,7 @@ def score_files(predictions: Path, references: Path) -> FileScore:
 
 
 def _check_references(references: Sequence[str], caller: str) -> None:
-    """Refuse an empty list, and the one string that would silently be scored letter by letter."""
+    """Refuses an empty list, and the one string that would silently be scored letter by letter."""
     if isinstance(references, str):
         raise DataError(
             f"{caller} was given one string as references: {references[:60]!r}.",
@@ -197,7 +197,7 @@ def _check_references(references: Sequence[str], caller: str) -> None:
 
 
 def _ngrams(words: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
-    """Return the n-grams of a sentence, in order."""
+    """Returns the n-grams of a sentence, in order."""
     # Imported here: nltk takes 0.25 s to load (numpy included) and the app imports this module before its first paint.
     from nltk.util import ngrams
 

@@ -101,7 +101,7 @@ class RubyWarning:
     """What is wrong there, without the line."""
 
     def __str__(self) -> str:
-        """Return the message with its line."""
+        """Returns the message with its line."""
         return f"line {self.line}: {self.message}"
 
 
@@ -116,7 +116,7 @@ class Parsed:
 
 
 def methods(source: str) -> list[Method]:
-    """Return the methods of a Ruby source; of invalid Ruby, those that could be read.
+    """Returns the methods of a Ruby source; of invalid Ruby, those that could be read.
 
     Args:
         source: Any text.
@@ -128,7 +128,7 @@ def methods(source: str) -> list[Method]:
 
 
 def parse(source: str) -> Parsed:
-    """Read a Ruby source: its methods, and warnings for what is not Ruby. Never fails.
+    """Reads a Ruby source: its methods, and warnings for what is not Ruby. Never fails.
 
     Args:
         source: Any text; a byte order mark is ignored.
@@ -198,7 +198,7 @@ def _end_of_part(text: str, at: int) -> int:
 
 
 def first_paragraph(comment: str) -> str:
-    """Return what CodeSearchNet takes as a method's description.
+    """Returns what CodeSearchNet takes as a method's description.
 
     Args:
         comment: A comment without markers.
@@ -216,7 +216,7 @@ def first_paragraph(comment: str) -> str:
 
 
 def docstring_tokens(comment: str) -> list[str]:
-    """Cut the first paragraph of a comment into tokens as CodeSearchNet does.
+    """Cuts the first paragraph of a comment into tokens as CodeSearchNet does.
 
     Args:
         comment: A comment without markers.
@@ -228,7 +228,7 @@ def docstring_tokens(comment: str) -> list[str]:
 
 
 def source_text(tokens: Sequence[str]) -> str:
-    """Return what a model reads of a method: its code tokens on one line.
+    """Returns what a model reads of a method: its code tokens on one line.
 
     Args:
         tokens: Code tokens; blanks and newlines inside them are collapsed too.
@@ -243,7 +243,7 @@ def source_text(tokens: Sequence[str]) -> str:
 
 
 def target_text(tokens: Sequence[str]) -> str:
-    """Return what a model learns to write: the docstring tokens on one line.
+    """Returns what a model learns to write: the docstring tokens on one line.
 
     Args:
         tokens: Docstring tokens; blanks and newlines inside them are collapsed too.
@@ -258,7 +258,7 @@ def target_text(tokens: Sequence[str]) -> str:
 
 
 def split_identifiers(text: str) -> str:
-    """Split the identifiers of a source text into lower-case words.
+    """Splits the identifiers of a source text into lower-case words.
 
     `HTTPServer.fetch_userName2` becomes `http server . fetch user name2`.
 
@@ -316,7 +316,7 @@ class _Reader:
         self.orphans: list[_Draft] = []  # a `def` that is no method to the parser
 
     def read(self) -> list[Method]:
-        """Visit the whole tree, in order of the text, and return the methods found."""
+        """Visits the whole tree, in order of the text, and returns its methods."""
         for node, entering in _visit(self.data, self.clock):
             if entering:
                 self._enter(node)
@@ -335,7 +335,7 @@ class _Reader:
         ]
 
     def rescue(self) -> Iterator[Method]:
-        """Read the defs that the parser gave up on by themselves, each up to where its indentation ends."""
+        """Reads the defs that the parser gave up on by themselves, each up to where its indentation ends."""
         for orphan in self.orphans[:_MAX_RESCUED]:
             block = self._indented_block(orphan)
             for closing in ("", "\nend"):  # the `end` that is missing may be the last one
@@ -352,7 +352,7 @@ class _Reader:
                     break
 
     def _indented_block(self, orphan: _Draft) -> str:
-        """Return the lines from a `def` on that belong to it if the source is indented as usual, `end` included."""
+        """Returns the lines from a `def` on that belong to it if the source is indented as usual, `end` included."""
         first = self.lines[orphan.row]
         indent = len(first) - len(first.lstrip())
         block = [self._slice(orphan.start, len(self.data)).partition("\n")[0]]
@@ -497,7 +497,7 @@ class _Clock:
 
 
 def _visit(data: bytes, clock: _Clock) -> Iterator[tuple[Node, bool]]:
-    """Yield each node when it is entered, and each that has children once more when it is left.
+    """Yields each node when it is entered, and each that has children once more when it is left.
 
     Without recursion: sources may be nested deeper than Python's stack.
     """
@@ -521,7 +521,7 @@ def _is_leaf(node: Node) -> bool:
 
 
 def _without_markers(block: str) -> str:
-    """Return the text of a `#` line or a `=begin` block; directives and ruled lines become blank or vanish."""
+    """Returns the text of a `#` line or a `=begin` block; directives and ruled lines become blank or vanish."""
     lines = block.split("\n")[1:-1] if block.startswith("=begin") else [block.lstrip("#").removeprefix(" ")]
     kept = [line.rstrip() for line in lines if not _DIRECTIVE.match(line.strip())]
     return "\n".join("" if _RULE.match(line.strip()) else line for line in kept)
