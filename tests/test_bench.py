@@ -1,8 +1,7 @@
 """The benchmark: its slow sides give the engine's results, regressions are seen, the page is rendered, the command works."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import pytest
 import torch
 from test_loading import tokenizer
 from test_model import small_model
+from test_quantize_ladder import Result as Printed
+from test_quantize_ladder import run_cli as run_cli
 from torch import nn
 
 from codeprune_tui import bundle
@@ -173,31 +174,26 @@ def test_what_people_wrote_around_the_page_stays() -> None:
     assert stored.page([run], stored.page([run])) == stored.page([run])
 
 
-def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "codeprune_tui.cli.main", "bench", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-
-
 @pytest.mark.slow
-def test_the_command_measures_stores_compares_and_renders(tmp_path: Path) -> None:
+def test_the_command_measures_stores_compares_and_renders(tmp_path: Path, run_cli: Callable[..., Printed]) -> None:
     arguments = ("greedy", "--quick", "--device", "cpu", "--threads", "1", "-o", str(tmp_path / "runs"))
-    first = call(*arguments)
-    assert first.returncode == 0, first.stderr
-    assert "transformers generate" in first.stdout
+    first = run_cli("bench", *arguments)
+    assert first.code == 0, first.err
+    assert "transformers generate" in first.out
     (file,) = (tmp_path / "runs").glob("*-quick.json")
     known = json.loads(file.read_text())
     known["results"][0]["value"] *= 100  # no machine is this much faster today
     file.write_text(json.dumps(known))
-    again = call(*arguments, "--check")
-    assert again.returncode == TrainingError.exit_code
-    assert "more than 20 %: greedy, mini" in again.stderr
+    again = run_cli("bench", *arguments, "--check")
+    assert again.code == TrainingError.exit_code
+    assert "more than 20 %: greedy, mini" in again.err
     assert json.loads(file.read_text()) == known
     page = tmp_path / "page.md"
-    assert call("--docs", str(page), "-o", str(tmp_path / "runs")).returncode == 0
+    assert run_cli("bench", "--docs", str(page), "-o", str(tmp_path / "runs")).code == 0
     assert "| greedy, batch 32, at most 8 tokens | mini | transformers generate |" in page.read_text()
-    unknown = call("nothing")
-    assert unknown.returncode == TrainingError.exit_code
-    assert "There is no comparison 'nothing'. There are: training, decoding" in unknown.stderr
+    unknown = run_cli("bench", "nothing")
+    assert unknown.code == TrainingError.exit_code
+    assert "There is no comparison 'nothing'. There are: training, decoding" in unknown.err
 
 
 def test_ended_comments_end(model: CodeToText) -> None:
