@@ -309,18 +309,18 @@ def test_status_lists_runs(tmp_path: Path, run_cli: Cli) -> None:
     assert json.loads(run_cli("status", "--json").out) == {"schema": 1, "checkpoints": "checkpoints", "runs": []}
     paths = finished(tmp_path / "checkpoints")
     (paths.round(0)).mkdir(parents=True)
-    (paths.round(0) / "metrics.json").write_text(json.dumps({"sparsity": 0.0, "scores": {"bleu": 10.0}}))
+    (paths.round(0) / "metrics.json").write_text(json.dumps({"sparsity": 0.0, "scores": {"bleu": 10.0, "chrf": 16.0}}))
     create_run(tmp_path / "checkpoints", "new-one", Recipe())
     result = run_cli("status")
     assert result.err == ""
     heading, mine, new = result.out.splitlines()
-    assert heading.split() == ["run", "state", "kind", "round", "sparsity", "BLEU", "floor", "best", "dense", "age"]
-    assert mine.split()[:10] == ["mine", "DONE", "lottery", "0/9", "0", "%", "10.00", "–", "10.00", "10.00"]
-    assert new.split() == ["new-one", "NEW", "lottery", "–/9", "–", "–", "–", "–", "–", "–"]
+    assert heading.split() == ["run", "state", "kind", "round", "sparsity", "chrF", "BLEU", "floor", "best", "dense", "age"]
+    assert mine.split()[:10] == ["mine", "DONE", "lottery", "0/9", "0", "%", "16.00", "10.00", "–", "10.00"]
+    assert new.split() == ["new-one", "NEW", "lottery", "–/9", "–", "–", "–", "–", "–", "–", "–"]
 
 
 RUN_KEYS = {
-    "name", "path", "state", "killed", "queued", "damage", "kind", "round", "rounds", "sparsity", "sparsity_before", "bleu",
+    "name", "path", "state", "killed", "queued", "damage", "kind", "round", "rounds", "sparsity", "sparsity_before", "chrf", "bleu",
     "best_bleu", "dense_bleu", "floors_bleu", "device", "host", "changed",
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ NEWEST = 4
 MOST = 8
 """Most runs that can be compared: more curves could not be told apart."""
 MEGABYTE = 1e6
-CAUTIONS = {"corpus_bleu": "Corpus BLEU is not reliable below 5 points of difference (Roy et al. 2021); chrF is."}
+CAUTIONS = {"corpus_bleu": "Corpus BLEU is not reliable below 5 points of difference (Roy et al. 2021)."}
 """Measure -> how far it can be trusted."""
 
 Results = Mapping[str, tuple[Result, ...]]

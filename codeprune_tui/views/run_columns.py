@@ -190,6 +190,19 @@ COLUMNS: dict[str, Column] = {
         status_cell=lambda info, now: percent(info.before) if info.before else NOTHING,
         json=(Field("sparsity_before", lambda info: info.before, "of the model, before the run"),),
     ),
+    "chrf": Column(
+        value=lambda info: info.chrf,
+        type="number",
+        digits=2,
+        cell=lambda info, now: score(info.chrf),
+        heading="chrF",
+        width=7,
+        room="roomy",  # on narrow screens the line about the chosen run has it
+        order="by chrF",
+        down=True,
+        status="chrF",
+        json=(Field("chrf", lambda info: info.chrf),),
+    ),
     "bleu": Column(
         value=lambda info: info.bleu,
         type="number",

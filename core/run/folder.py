@@ -226,6 +226,8 @@ class RunInfo:
     """From when on silence counts, seconds since 1970, if nothing more is written."""
     floors: Mapping[str, float] = field(default_factory=dict, hash=False)
     """Floor -> its BLEU on the rows that the last complete round was scored on; empty where that is not known."""
+    chrf: float | None = None
+    """Of the last complete round."""
 
     @property
     def elsewhere(self) -> str:
@@ -525,6 +527,7 @@ def _read_info(paths: RunPaths, now: float) -> RunInfo:
         before=number_of(last.get("sparsity_before")) or 0.0,
         stale_from=_alive(end, taken)[1] if held else math.inf,
         floors=floors_in(last),
+        chrf=_score(last, "chrf"),
     )
 
 
@@ -642,5 +645,9 @@ def _device(paths: RunPaths, damage: list[str]) -> str:
 
 
 def _bleu(metrics: dict[str, object]) -> float | None:
+    return _score(metrics, "bleu")
+
+
+def _score(metrics: dict[str, object], measure: str) -> float | None:
     scores = metrics.get("scores")
-    return number_of(scores.get("bleu")) if isinstance(scores, dict) else None
+    return number_of(scores.get(measure)) if isinstance(scores, dict) else None
