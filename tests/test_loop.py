@@ -81,7 +81,7 @@ def same_rounds(one: RunPaths, other: RunPaths) -> None:
             assert (one.round(number) / name).read_bytes() == (other.round(number) / name).read_bytes(), (number, name)
 
 
-def use(monkeypatch: pytest.MonkeyPatch, objective: Callable[[CodeToText, Any, float], WriteComments]) -> None:
+def use(monkeypatch: pytest.MonkeyPatch, objective: Callable[..., WriteComments]) -> None:
     monkeypatch.setattr(lottery, "WriteComments", objective)
 
 
@@ -89,13 +89,13 @@ def use(monkeypatch: pytest.MonkeyPatch, objective: Callable[[CodeToText, Any, f
 class Distil(WriteComments):
     """Half of the loss is how far the model's guesses are from a teacher's."""
 
-    teacher: CodeToText | None = None
+    master: CodeToText | None = None
 
     def loss(self, batch: Batch) -> Tensor:
-        assert self.teacher is not None
+        assert self.master is not None
         guesses, _ = self.model.target_logits(batch.sources, batch.targets, batch.places)
         with torch.no_grad():
-            taught, _ = self.teacher.target_logits(batch.sources, batch.targets, batch.places)
+            taught, _ = self.master.target_logits(batch.sources, batch.targets, batch.places)
         far = F.kl_div(guesses.log_softmax(-1), taught.log_softmax(-1), log_target=True, reduction="batchmean")
         return 0.5 * super().loss(batch) + 0.5 * far
 
@@ -114,7 +114,7 @@ class Gradual(WriteComments):
 
 def test_distillation_is_one_more_objective(make: Make, whole: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     teacher = load_model(whole.round(0)).eval()
-    use(monkeypatch, lambda model, rows, smoothing: Distil(model, rows, smoothing, teacher))
+    use(monkeypatch, lambda model, rows, smoothing, **other: Distil(model, rows, smoothing, teacher))
     taught, cut = make("taught", **SHORT), make("cut", **SHORT)
     run(taught)
     stop_at(cut, monkeypatch, 1, 5)

@@ -97,6 +97,7 @@ def to_csv(study: Sensitivity, wishes: Sequence[Wish]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     losses = [f"{name}_{part}" for name in MEASURES for part in ("lost", "lost_low", "lost_high")]
     wish_keys = ["criterion", "scope", "prunable", "sparsity", "matrix", "pruned", "total"]
+    wish_keys += ["budget", "pattern", "calibration_rows"]
     writer.writerow(["what", *wish_keys, *MEASURES, *losses, "mean_tokens", "ended", "seconds"])
     none = [""] * len(wish_keys)
     writer.writerow(["as it is", *none, *_numbers(study.before, {})])
@@ -111,7 +112,8 @@ def to_csv(study: Sensitivity, wishes: Sequence[Wish]) -> str:
 
 
 def _wished(wish: Wish, cell: Cell) -> list[object]:
-    return [wish.criterion, wish.scope, wish.prunable, wish.sparsity, wish.matrix, cell.pruned, cell.total]
+    counts = [cell.pruned, cell.total, wish.budget, wish.pattern, wish.calibration_rows]
+    return [wish.criterion, wish.scope, wish.prunable, wish.sparsity, wish.matrix, *counts]
 
 
 def _numbers(written: Written, loss: dict[str, Difference]) -> list[object]:
