@@ -236,3 +236,16 @@ def test_checkpoints_on_a_gpu_have_seconds_between_them() -> None:
     loop._training = Training()
     loop._session.accelerator.device = torch.device("cpu")
     assert not loop._saved_lately, "on the CPU a step takes long enough"
+
+
+def test_a_report_waits_twice_however_many_steps_it_is_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trainer_of(net(), {})
+    monkeypatch.setattr(trainer, "_refuse_nan", lambda losses: None)  # as in the steps of a GPU
+    for step in range(5):
+        trainer.train_step(batch(step))
+    monkeypatch.undo()
+    expected = sum(float(loss) for _, _, loss in trainer._pending) / 5
+    with looks(monkeypatch) as counting:
+        rates = trainer.report()
+    assert rates.loss == expected
+    assert counting.count == 2

@@ -151,6 +151,12 @@ def check_finite(model: nn.Module, when: str) -> None:
         )
 
 
+def _on_host(losses: list[tuple[int, tuple[int, ...], Tensor]]) -> list[float]:
+    """The losses in one copy: each copy waits for a GPU."""
+    values: list[float] = torch.stack([loss for _, _, loss in losses]).tolist() if losses else []
+    return values
+
+
 class Trainer:
     """Trains a model step by step, its pruned weights held at 0.
 
@@ -280,7 +286,7 @@ class Trainer:
             TrainingError: A loss since then was no finite number.
         """
         self._refuse_nan(self._pending)
-        losses = [float(loss) for _, _, loss in self._pending]
+        losses = _on_host(self._pending)
         rates = Rates(
             loss=sum(losses) / len(losses) if losses else math.nan,
             learning_rate=learning_rate(self._training, max(0, self.step - 1), self._rounds),
@@ -345,10 +351,10 @@ class Trainer:
         return norm
 
     def _refuse_nan(self, losses: list[tuple[int, tuple[int, ...], Tensor]]) -> None:
-        for step, rows, loss in losses:
-            if not bool(torch.isfinite(loss)):
+        for (step, rows, _), loss in zip(losses, _on_host(losses), strict=True):
+            if not math.isfinite(loss):
                 raise TrainingError(
-                    f"The loss of step {step} or its gradient norm is {float(loss)}; its batch holds the training rows "
+                    f"The loss of step {step} or its gradient norm is {loss}; its batch holds the training rows "
                     f"{', '.join(map(str, rows))} (the split's first is 0).",
                     "Try a lower training.learning_rate, a training.clip_norm above 0, or fp32; then look at these rows.",
                 )
