@@ -439,6 +439,19 @@ async def test_a_reply_that_comes_while_the_app_ends_finds_no_widgets(tmp_path: 
         screen._hear(Loaded(id=0, model=MODEL, seconds=1.0, parameters=1000))
 
 
+async def test_it_says_where_it_computes_and_why_not_on_the_gpu(tmp_path: Path, stand_in: Path) -> None:
+    async with opened(checkpoints(tmp_path, "ruby-1"), SMALL) as (app, pilot):
+        app.playground_device = "cuda:1"
+        screen = await go(app, pilot)
+        assert screen._playground.device == "cuda:1"
+        await until(lambda: column(screen, 2).best is not None)
+        news = Loaded(id=0, model=MODEL, seconds=1.0, parameters=1, device="cpu", warning="The driver\x1b sees a GPU.")
+        screen._hear(news)
+        screen._hear(news)
+        await until_shown(app, "The Playground computes on the CPU. The driver<1B> sees a GPU.")
+        assert shown(app).count("computes on the CPU") == 1, "once, however many models it is said of"
+
+
 @SIZES
 async def test_a_model_by_its_folder_or_hub_name(tmp_path: Path, stand_in: Path, size: tuple[int, int]) -> None:
     (tmp_path / "[red]mine").mkdir()

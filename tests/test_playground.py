@@ -226,6 +226,8 @@ def test_a_quantized_variant_writes_what_the_quantized_model_writes(process: Pro
         assert [line.text for line in commented.lines] == [line.text for line in expected]
         assert [line.score for line in commented.lines] == pytest.approx([line.score for line in expected], rel=1e-5)
         (loaded,) = [one for one in only(replies, Loaded) if isinstance(one, Loaded) and one.method == variant.method]
+        assert loaded.device.startswith(("cpu", "cuda (", "mps"))
+        assert not loaded.warning
         assert loaded.size_bytes == memory_bytes(copy)
         scores[variant.method] = commented.lines[0].score
     assert len(set(scores.values())) == len(variants), "each variant computes numbers of its own"
