@@ -26,10 +26,11 @@ from codeprune_tui.cli.tables import results, run_detail_json
 from codeprune_tui.views.outliers import countable, mended
 from codeprune_tui.views.state import RunView, eta_s, reduce_all
 from codeprune_tui.views.text import age, difference, duration, percent, rate, score, sentence
-from core.run.events import Happening, Pruned, RoundFinished, Scores, Step, Validated
+from core.run.events import Happening, Pruned, RoundFinished, Scores, Shrunk, Step, Validated
 from core.run.folder import RunPaths, run_info
 from core.run.journal import read_journal
 from core.run.results import ResultsReader
+from core.score.interval import Difference
 
 BAD = ("Infinity", "-Infinity", "NaN", "1e400", "-1e308", "1e308", "1" + "0" * 400, "1e15")
 NUMBERS = tuple(map(float, ("inf", "-inf", "nan", "-1e308", "1e308", "1e15")))
@@ -60,6 +61,17 @@ def with_number(line: dict[str, object], path: tuple[object, ...], text: str) ->
 EVENTS: list[Happening] = [
     *with_figures(whole_run()),
     Validated(round=0, step=3, loss=1.0, accuracy=0.5, seconds=2.0),
+    Shrunk(
+        parameters=(1000, 400),
+        size_bytes=(4000, 1600),
+        heads=(3, 8),
+        neurons=(0, 64),
+        speedup={"1": 2.04},
+        beam=10,
+        against_dense={"chrf": Difference(-0.3, -0.8, 0.2)},
+        promised=2.0,
+        promised_batch=16,
+    ),
 ]
 
 

@@ -31,7 +31,9 @@ COUNTED = (
 
 def countable(what: object) -> bool:
     """Whether everything that an event counts can be counted, and all its whole numbers are small enough for a float."""
-    return all(0 <= getattr(what, name, 0) <= MOST for name in COUNTED) and _whole(what)
+    counts = [getattr(what, name, 0) for name in COUNTED]
+    singles = [each for count in counts for each in (count if isinstance(count, tuple) else (count,))]
+    return all(0 <= each <= MOST for each in singles) and _whole(what)
 
 
 def _whole(value: object) -> bool:
