@@ -98,8 +98,8 @@ def _named(entry: str, gpus: Sequence[Identity]) -> tuple[int, int | None] | Non
     if entry.startswith("GPU-"):  # the beginning of an id is enough where it fits one GPU
         fitting = [number for number, gpu in enumerate(gpus) if gpu.uuid.startswith(entry)]
         return (fitting[0], None) if len(fitting) == 1 else None
-    digits = re.match(r"\+?\d+", entry)  # CUDA reads as far as there are any
-    return (int(digits[0]), None) if digits and int(digits[0]) < len(gpus) else None
+    digits = re.match(r"[+-]?\d+", entry)  # CUDA reads as far as there are any
+    return (int(digits[0]), None) if digits and 0 <= int(digits[0]) < len(gpus) else None
 
 
 def _with_slices(devices: list[tuple[int, int | None]], gpus: Sequence[Identity]) -> list[tuple[int, int | None]]:

@@ -1,9 +1,11 @@
 """GPUs as NVML and CUDA_VISIBLE_DEVICES name them, on machines that have none."""
 
+import itertools
 import os
 
 import psutil
 import pytest
+import torch
 from fake_gpus import GIB, FakeGpu, machine
 
 from codeprune_tui.runs import devices, placement
@@ -56,6 +58,18 @@ def test_what_cuda_shows_of_whole_gpus(variable: str | None, expected: list[int]
 )
 def test_what_cuda_shows_of_slices(variable: str | None, expected: list[tuple[int, int | None]]) -> None:
     assert chosen(variable, CUT) == expected
+
+
+NUMBERS = ("", "0", "2,1,0", "1,1", "0,-1,2", "+1", "1 ", " 1", "x", "1x,2", "0,9,1", "-0", "3", "0,,1", "1.5,2")
+
+
+@pytest.mark.parametrize("variable", NUMBERS)
+def test_numbers_are_read_as_torch_reads_them(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    parsed = torch.cuda._parse_visible_devices()
+    there = [number for number in parsed if isinstance(number, int)]
+    expected = list(itertools.takewhile(lambda number: 0 <= number < len(WHOLE), there))
+    assert [number for number, _ in chosen(variable, WHOLE)] == expected
 
 
 def test_only_a_slice_is_shown_where_every_gpu_is_cut() -> None:
