@@ -78,14 +78,14 @@ def sbatch(folder: Path, known: dict[str, Any], arguments: list[str]) -> None:
 
 
 def squeue(folder: Path, known: dict[str, Any], arguments: list[str]) -> None:
-    given = dict(argument.partition("=")[::2] for argument in arguments)
-    assert given["--format"] == "%F %K %T"
-    assert "--array" in given, "without it, pending elements share a line"
-    asked = given["--jobs"].split(",")
-    there = [job for job in asked if job in known and set(known[job]["elements"].values()) - {"COMPLETED", "CANCELLED"}]
-    if not there:
+    options = dict(argument.partition("=")[::2] for argument in arguments)
+    assert options["--format"] == "%F %K %T"
+    assert "--array" in options, "without it, pending elements share a line"
+    jobs = options["--jobs"].split(",")
+    queued = [job for job in jobs if job in known and set(known[job]["elements"].values()) - {"COMPLETED", "CANCELLED"}]
+    if not queued:
         sys.exit("slurm_load_jobs error: Invalid job id specified")
-    for job in there:
+    for job in queued:
         for element, state in known[job]["elements"].items():
             if state not in ("COMPLETED", "CANCELLED"):
                 print(job, element, state)

@@ -37,15 +37,15 @@ def test_each_control_is_held_against_its_method() -> None:
             *runs(1, "inverted", "pruning", criterion="magnitude-inverted"),
         ]
     )
-    found = {each.key.partition(":")[0]: each for each in control_findings(study)}
-    assert {key: outcomes(each) for key, each in found.items()} == {
+    by_control = {each.key.partition(":")[0]: each for each in control_findings(study)}
+    assert {key: outcomes(each) for key, each in by_control.items()} == {
         "ticket": {"held"},
         "share": {"undecided"},  # as good as the method: only the share matters here
         "mask": {"held"},
         "order": {"held"},
     }
-    assert found["ticket"].verdicts["chrf"].difference is not None
-    assert "less" in found["ticket"].rule
+    assert by_control["ticket"].verdicts["chrf"].difference is not None
+    assert "less" in by_control["ticket"].rule
     table = controls_table(study)
     assert len(table.rows) == 4
     assert [heading for heading, _, _ in tables(study)].count("What the controls say") == 1

@@ -42,7 +42,7 @@ def padded_inputs(model: CodeToText, name: str, rows: list[Row]) -> torch.Tensor
     sources, targets = (side_by_side([list(row[side]) for row in rows]) for side in (0, 1))
     caught: list[torch.Tensor] = []
     layer = model.get_submodule(name.removesuffix(".weight"))
-    handle = layer.register_forward_pre_hook(lambda module, given: caught.append(given[0].detach()))
+    handle = layer.register_forward_pre_hook(lambda module, inputs: caught.append(inputs[0].detach()))
     with torch.no_grad():
         model.target_logits(sources, targets)
     handle.remove()
@@ -128,7 +128,7 @@ def test_scores_are_their_formulas(model: CodeToText) -> None:
     basis, each = everything(model), [gradient[QUERY] for gradient in gradients(model)]
     weight, x = model.get_parameter(QUERY).detach(), padded_inputs(model, QUERY, ROWS)
     mean, square = sum(each) / len(each), sum(g**2 for g in each) / len(each)
-    wanted = {
+    formulas = {
         "magnitude": weight.abs(),
         "wanda": weight.abs() * x.norm(dim=0) / math.sqrt(len(x)),
         "taylor": (weight * mean).abs(),
@@ -136,7 +136,7 @@ def test_scores_are_their_formulas(model: CodeToText) -> None:
         "movement": -weight * mean,
         "magnitude-inverted": -weight.abs(),
     }
-    for name, expected in wanted.items():
+    for name, expected in formulas.items():
         torch.testing.assert_close(scores(name, model, basis), expected, rtol=1e-4, atol=1e-8, msg=name)
     assert (scores("movement", model, basis) < 0).any()
 
@@ -186,9 +186,9 @@ def a_layer(rows: int, columns: int) -> tuple[torch.Tensor, torch.Tensor, torch.
 def test_sparsegpt_against_explicit_inverses(columns: int) -> None:
     weight, hessian, damped = a_layer(6, columns)
     prices = torch.stack([torch.linalg.inv(damped[j:, j:])[0, 0] for j in range(columns)])
-    found = CRITERIA["sparsegpt"](0, Basis(hessians={"w": hessian}))("w", weight)
-    torch.testing.assert_close(found, (weight.double() ** 2 / prices).float(), rtol=1e-3, atol=1e-4)
-    mask = keep({"w": weight}, {}, lambda name, each: found, "global", 0.5)["w"]
+    scores = CRITERIA["sparsegpt"](0, Basis(hessians={"w": hessian}))("w", weight)
+    torch.testing.assert_close(scores, (weight.double() ** 2 / prices).float(), rtol=1e-3, atol=1e-4)
+    mask = keep({"w": weight}, {}, lambda name, each: scores, "global", 0.5)["w"]
     counts = [int((~mask[:, first : first + 128]).sum()) for first in range(0, columns, 128)]
     expected, chosen = eliminated(weight, damped, counts)
     actual, settled = solve(weight, mask, inverse(hessian), width=0)
@@ -228,8 +228,8 @@ def test_the_update_keeps_every_count_and_what_was_pruned(width: int | None, par
 def test_inputs_that_are_always_0_make_their_weights_the_first_to_go() -> None:
     hessian = torch.diag(torch.tensor([0.0, 4.0, 1.0]))
     weight = torch.tensor([[9.0, 1.0, 1.0]])
-    found = CRITERIA["sparsegpt"](0, Basis(hessians={"w": hessian}))("w", weight)
-    assert found[0].argsort().tolist() == [0, 2, 1]
+    scores = CRITERIA["sparsegpt"](0, Basis(hessians={"w": hessian}))("w", weight)
+    assert scores[0].argsort().tolist() == [0, 2, 1]
     weights = {"w": weight.clone()}
     make_good(weights, {"w": torch.tensor([[False, True, True]])}, Basis(hessians={"w": hessian}))
     torch.testing.assert_close(weights["w"], torch.tensor([[0.0, 1.0, 1.0]]))

@@ -206,17 +206,17 @@ def test_each_worker_gets_a_gpu_of_its_own(
     runs = plan(("experiment-3",), "small", 1)
     gpus = [Gpu(number, 0.0, 0, 4 * 2**30, name="NVIDIA H200", uuid=f"GPU-{number}") for number in range(2)]
     stand_ins("endless")
-    start, given = many.client.start, list[object]()
-    monkeypatch.setattr(many.client, "start", lambda *a, **k: given.append(k["environment"]) or start(*a, **k))
+    start, environments = many.client.start, list[object]()
+    monkeypatch.setattr(many.client, "start", lambda *a, **k: environments.append(k["environment"]) or start(*a, **k))
     news: list[str] = []
     doing = Reproduction(tmp_path, runs, 3, news.append, lambda: gpus)
     try:
         assert doing.tick()
-        assert given == [{"CUDA_VISIBLE_DEVICES": "GPU-0"}, {"CUDA_VISIBLE_DEVICES": "GPU-1"}], "the third has no room"
+        assert environments == [{"CUDA_VISIBLE_DEVICES": "GPU-0"}, {"CUDA_VISIBLE_DEVICES": "GPU-1"}], "the third has no room"
         assert news[0].endswith(" begins on cuda:0 (NVIDIA H200)")
         gpus[1] = Gpu(1, 0.0, 0, 50 * 2**30, name="NVIDIA H200", uuid="GPU-1")
         assert doing.tick()
-        assert given[2:] == [{"CUDA_VISIBLE_DEVICES": "GPU-1"}]
+        assert environments[2:] == [{"CUDA_VISIBLE_DEVICES": "GPU-1"}]
     finally:
         for name in doing.running:
             client.kill(RunPaths(tmp_path / name))

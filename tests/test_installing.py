@@ -45,17 +45,17 @@ def test_compiling_for_a_gpu_needs_a_compiler_and_pythons_headers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str
 ) -> None:
     monkeypatch.setenv("CC", own)
-    gpu, here = torch.device("cuda", 0), set[str]()
-    monkeypatch.setattr(prepare.shutil, "which", lambda name: name if name in here else None)
+    gpu, programs = torch.device("cuda", 0), set[str]()
+    monkeypatch.setattr(prepare.shutil, "which", lambda name: name if name in programs else None)
     monkeypatch.setattr(prepare.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
     with pytest.raises(TrainingError, match=f"needs a C compiler for a GPU, and none of {own or 'cc, gcc, clang'} is there"):
         check_compiler(gpu)
-    here.add(own or "gcc")
+    programs.add(own or "gcc")
     with pytest.raises(TrainingError, match=r"Python's headers.*Python\.h is not there.*python3-dev"):
         check_compiler(gpu)
     (tmp_path / "Python.h").touch()
     check_compiler(gpu)
     with pytest.raises(TrainingError, match=r"needs a C\+\+ compiler on the CPU"):
         check_compiler(torch.device("cpu"))
-    here.add("g++")
+    programs.add("g++")
     check_compiler(torch.device("cpu"))

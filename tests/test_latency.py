@@ -70,10 +70,10 @@ def test_the_least_is_lost_that_reaches_the_speed(seed: int, speedup: float) -> 
         with pytest.raises(ModelError, match="Without any of the units that may go"):
             counts_within(own, losses, others, TimeBudget(known, speedup))
         return
-    found = tuple(counts_within(own, losses, others, TimeBudget(known, speedup)))
-    assert share(found) <= 1 / speedup + 1e-9
+    counts = tuple(counts_within(own, losses, others, TimeBudget(known, speedup)))
+    assert share(counts) <= 1 / speedup + 1e-9
     nearly = [counts for counts in every if share(counts) <= 1 / speedup - len(own) / 4000]  # what rounding up may forbid
-    assert lost(found) <= min(map(lost, nearly), default=float("inf")) + 1e-9
+    assert lost(counts) <= min(map(lost, nearly), default=float("inf")) + 1e-9
 
 
 def test_masks_reach_the_speed_keep_what_is_pruned_and_lose_the_lowest() -> None:

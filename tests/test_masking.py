@@ -80,9 +80,9 @@ DEATHS: dict[str, list[dict[str, object]]] = {
 def prepare(root: Path, recipe: str, name: str) -> Path:
     folder = root / name
     folder.mkdir(parents=True)
-    asked: dict[str, Any] = {**BASE, **RECIPES[recipe]}
-    asked["data"] = {**BASE["data"], "path": str(ROOT / "checkpoints" / "bundled" / "demo-ruby")}
-    (folder / "recipe.toml").write_text(to_toml(build_recipe(asked)), encoding="utf-8")
+    sections: dict[str, Any] = {**BASE, **RECIPES[recipe]}
+    sections["data"] = {**BASE["data"], "path": str(ROOT / "checkpoints" / "bundled" / "demo-ruby")}
+    (folder / "recipe.toml").write_text(to_toml(build_recipe(sections)), encoding="utf-8")
     return folder
 
 
@@ -124,7 +124,7 @@ def test_a_round_is_pruned_by_what_its_calibration_rows_say(make: Make, monkeypa
 
     monkeypatch.setattr(masking, "prune_model", watch)
     rows: list[Any] = []
-    monkeypatch.setattr(masking, "drawn", lambda *given: rows.append(drawn(*given)) or rows[-1])
+    monkeypatch.setattr(masking, "drawn", lambda *arguments: rows.append(drawn(*arguments)) or rows[-1])
     events = run(paths)
     assert [(what.done, what.rows, what.criterion) for what in of(Measuring, events)][-1] == (4, 4, "sparsegpt")
     assert len(rows[0]) == 4
@@ -194,8 +194,8 @@ def test_masks_grow_by_the_cubic_schedule(make: Make) -> None:
     )
     events = run(paths)
     steps = (4, 7, 10, 11)
-    wanted = [0.8 * (1 - (1 - (step - 1) / 10) ** 3) for step in steps]
-    assert [what.sparsity for what in of(Pruned, events)] == pytest.approx(wanted, abs=1e-4)
+    expected = [0.8 * (1 - (1 - (step - 1) / 10) ** 3) for step in steps]
+    assert [what.sparsity for what in of(Pruned, events)] == pytest.approx(expected, abs=1e-4)
     masks = load_masks(paths.round(1) / "masks.safetensors")
     assert sparsity_of(masks) == pytest.approx(0.8, abs=1e-4)
     assert not any(weights_of_round(paths, 1)[name][~mask].any() for name, mask in masks.items())

@@ -24,15 +24,15 @@ from core.train import prepare
 
 
 @pytest.mark.parametrize(
-    ("asked", "has_bf16", "expected"),
+    ("precision", "has_bf16", "expected"),
     [("auto", True, "bf16"), ("auto", False, "fp32"), ("fp32", True, "fp32"), ("bf16", False, "bf16")],
 )
-def test_auto_is_bf16_where_a_gpu_has_it(monkeypatch: pytest.MonkeyPatch, asked: str, has_bf16: bool, expected: str) -> None:
+def test_auto_is_bf16_where_a_gpu_has_it(monkeypatch: pytest.MonkeyPatch, precision: str, has_bf16: bool, expected: str) -> None:
     seen: list[bool] = []
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: seen.append(including_emulation) or has_bf16
     )
-    assert resolved(asked, torch.device("cuda", 0)) == expected  # type: ignore[arg-type]
+    assert resolved(precision, torch.device("cuda", 0)) == expected  # type: ignore[arg-type]
     assert resolved("auto", torch.device("cpu")) == "fp32"
     assert not any(seen), "emulated bf16 is slower than fp32"
 
@@ -47,7 +47,7 @@ def test_tf32_is_set_on_a_gpu_alone(monkeypatch: pytest.MonkeyPatch, tf32: bool)
     torch_sees(monkeypatch, ["NVIDIA H200"])
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
     monkeypatch.setattr("accelerate.state.check_cuda_p2p_ib_support", lambda: True, raising=False)
-    monkeypatch.setattr("accelerate.accelerator.is_bf16_available", lambda *given: True)
+    monkeypatch.setattr("accelerate.accelerator.is_bf16_available", lambda *arguments: True)
     assert precision_of(make_accelerator("cuda", "auto", 1, tf32=tf32)) == "bf16"
     assert matmul.fp32_precision == ("tf32" if tf32 else "ieee")
     monkeypatch.undo()
@@ -131,9 +131,9 @@ def test_scores_say_the_precision_of_decoding() -> None:
 def test_a_run_measures_once_what_decoding_in_bf16_changes(make: Make) -> None:  # noqa: F811
     paths = make(pruning={"rounds": 1}, training={"steps": 4}, evaluation={"precision": "bf16"})
     events = run(paths)
-    told = [what.message for what in of(Warned, events) if isinstance(what, Warned) and "Decoding in bf16" in what.message]
-    assert len(told) == 1
-    assert "of 8 comments are the same" in told[0]
+    warnings = [what.message for what in of(Warned, events) if isinstance(what, Warned) and "Decoding in bf16" in what.message]
+    assert len(warnings) == 1
+    assert "of 8 comments are the same" in warnings[0]
     dense, pruned = (json.loads((paths.round(number) / "metrics.json").read_text()) for number in (0, 1))
     assert set(dense["decoding_precision"]) == {"bleu", "corpus_bleu", "chrf", "rouge_l"}
     assert "decoding_precision" not in pruned

@@ -84,12 +84,12 @@ def test_a_run_that_moves_to_another_kind_of_device_says_what_that_means(make: M
     assert meta["precision"] == "fp32"
     paths.meta.write_text(json.dumps(meta | {"device": "cuda (NVIDIA H200)", "precision": "bf16"}))
     shutil.rmtree(paths.round(1))
-    told = [what.message for what in of(Warned, run(paths)) if isinstance(what, Warned)]
+    warnings = [what.message for what in of(Warned, run(paths)) if isinstance(what, Warned)]
     assert any(
         "began on cuda (NVIDIA H200) and goes on on cpu: from here on it is another run than one that had stayed there" in message
-        for message in told
+        for message in warnings
     )
-    assert any(message.startswith("precision were bf16") or "bf16" in message for message in told)
+    assert any(message.startswith("precision were bf16") or "bf16" in message for message in warnings)
 
 
 def test_a_rewind_point_that_is_no_number_is_never_saved(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811

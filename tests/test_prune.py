@@ -31,7 +31,7 @@ def test_a_pruned_folder_is_a_model_with_masks(run_cli: Callable[..., Result], f
     model, reader = load_model(folder), load_reader(folder)
     rows = load_drawn(model, reader, DATA, 3, 0)
     basis = measure(model, rows, masks, ["inputs"])
-    wanted = select(
+    expected = select(
         {name: dense.get_parameter(name) for name in masks},
         {},
         Method("wanda", "row"),
@@ -40,7 +40,7 @@ def test_a_pruned_folder_is_a_model_with_masks(run_cli: Callable[..., Result], f
         basis,
     )
     for name, mask in masks.items():
-        assert torch.equal(mask, wanted[name])
+        assert torch.equal(mask, expected[name])
         assert torch.equal(pruned.get_parameter(name), dense.get_parameter(name) * mask)
     for name, weight in dense.named_parameters():
         if name not in masks:
@@ -60,9 +60,9 @@ def test_a_pruned_folder_is_a_model_with_masks(run_cli: Callable[..., Result], f
 def test_errors_are_those_of_the_outputs_on_other_rows(run_cli: Callable[..., Result], folder: Path, tmp_path: Path) -> None:
     results = {}
     for criterion in ("magnitude", "sparsegpt"):
-        told = run_cli("prune", str(folder), *HERE, "--criterion", criterion, "--errors", "-o", criterion, "--json")
-        assert told.code == 0, told.err
-        results[criterion] = json.loads(told.out)["matrices"]
+        result = run_cli("prune", str(folder), *HERE, "--criterion", criterion, "--errors", "-o", criterion, "--json")
+        assert result.code == 0, result.err
+        results[criterion] = json.loads(result.out)["matrices"]
     model, pruned = load_model(folder), load_model(tmp_path / "sparsegpt")
     reader = load_reader(folder)
     seen = load_drawn(model, reader, DATA, 3, 0)

@@ -42,9 +42,9 @@ def a_basis(weights: Weights) -> Basis:
 def test_plain_selection_is_what_keep_does(scope: Scope) -> None:
     weights = some_weights()
     old = keep(weights, {}, CRITERIA["random"](1), "global", 0.2)
-    wanted = keep(weights, old, CRITERIA["magnitude"](0), scope, 0.6)
-    found = select(weights, old, Method(scope=scope), 0.6, 0)
-    assert all(torch.equal(found[name], wanted[name]) for name in weights)
+    expected = keep(weights, old, CRITERIA["magnitude"](0), scope, 0.6)
+    masks = select(weights, old, Method(scope=scope), 0.6, 0)
+    assert all(torch.equal(masks[name], expected[name]) for name in weights)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.9, 1.0])
@@ -124,14 +124,14 @@ def test_budgets_give_the_total_and_never_bring_anything_back(budget: Budget, cr
 
 def test_the_global_budget_is_global_pruning_and_shares_out_rows_alike() -> None:
     weights = some_weights()
-    wanted = keep(weights, {}, CRITERIA["magnitude"](0), "global", 0.5)
-    found = select(weights, {}, Method(budget="global"), 0.5, 0)
-    assert all(torch.equal(found[name], wanted[name]) for name in weights)
+    expected = keep(weights, {}, CRITERIA["magnitude"](0), "global", 0.5)
+    masks = select(weights, {}, Method(budget="global"), 0.5, 0)
+    assert all(torch.equal(masks[name], expected[name]) for name in weights)
     rows = select(weights, {}, Method(scope="row", budget="global"), 0.5, 0)
     for name, mask in rows.items():
         counts = (~mask).sum(1)
         assert (counts == counts[0]).all()
-        assert abs(float((~mask).float().mean()) - float((~wanted[name]).float().mean())) <= 0.5 / mask.shape[1]
+        assert abs(float((~mask).float().mean()) - float((~expected[name]).float().mean())) <= 0.5 / mask.shape[1]
 
 
 def test_lamp_is_the_papers_score() -> None:
@@ -147,8 +147,8 @@ def test_lamp_is_the_papers_score() -> None:
     own = shares(weights, {}, CRITERIA["random"](0), "lamp", 0.7, Basis())
     for name, each in scores.items():
         assert own[name] == pytest.approx(float((each < threshold).double().mean()))
-    found = select(weights, {}, Method(budget="lamp"), 0.7, 0)
-    assert all(torch.equal(found[name], scores[name] >= threshold) for name in weights)
+    masks = select(weights, {}, Method(budget="lamp"), 0.7, 0)
+    assert all(torch.equal(masks[name], scores[name] >= threshold) for name in weights)
 
 
 def test_owl_keeps_more_where_outliers_are() -> None:
@@ -162,10 +162,10 @@ def test_owl_keeps_more_where_outliers_are() -> None:
         ratios.append(float((scores > OUTLIER * scores.mean()).double().mean()))
     assert ratios[0] != ratios[1]
     spread = [2 * SPAN * (each - min(ratios)) / (max(ratios) - min(ratios)) for each in ratios]
-    wanted = [0.6 - (each - sum(spread) / 2) for each in spread]
+    sparsities = [0.6 - (each - sum(spread) / 2) for each in spread]
     own = shares(weights, {}, CRITERIA["magnitude"](0), "owl", 0.6, basis)
     assert own[QUERY.format(0)] == pytest.approx(own[INNER.format(0)], abs=1e-2)
-    assert own[QUERY.format(0)] - own[QUERY.format(1)] == pytest.approx(wanted[0] - wanted[1], abs=1e-2)
+    assert own[QUERY.format(0)] - own[QUERY.format(1)] == pytest.approx(sparsities[0] - sparsities[1], abs=1e-2)
     alike = shares(weights, {}, CRITERIA["magnitude"](0), "owl", 0.6, Basis(inputs=dict.fromkeys(weights, torch.ones(24))))
     assert sum(alike[name] * weights[name].numel() for name in weights) == pytest.approx(round(0.6 * total(weights)))
 

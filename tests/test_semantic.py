@@ -60,14 +60,14 @@ def test_an_embedder_adds_the_cosine_of_meanings(embedder: Path, tmp_path: Path)
     first, second = numbered(tmp_path / "a", GOLD), numbered(tmp_path / "b", GOLD[::-1])
     names = {str(place): f"A.name_{place}" for place in range(4)}
     gold = read_gold(numbered(tmp_path / "gold", GOLD))
-    found = score_comments([read_comments(first), read_comments(second)], gold, names=names, embedder=model)
-    assert found.files[0].intervals["semantic"].value == pytest.approx(100, abs=1e-3)
-    assert found.compared[0].differences["semantic"].value > 0
-    assert found.floors is not None
-    assert 0 < found.floors.name.semantic < 99.999
-    assert found.floors.constant.semantic < 99.999
-    assert "semantic similarity" in report.text(found)
-    facts = report.json_facts(found)
+    scoring = score_comments([read_comments(first), read_comments(second)], gold, names=names, embedder=model)
+    assert scoring.files[0].intervals["semantic"].value == pytest.approx(100, abs=1e-3)
+    assert scoring.compared[0].differences["semantic"].value > 0
+    assert scoring.floors is not None
+    assert 0 < scoring.floors.name.semantic < 99.999
+    assert scoring.floors.constant.semantic < 99.999
+    assert "semantic similarity" in report.text(scoring)
+    facts = report.json_facts(scoring)
     assert str(facts["signatures"]).count("sentence-transformers|cosine") == 1
     with pytest.raises(ModelError, match=r"no modules\.json"):
         Embedder(tmp_path)
@@ -107,8 +107,8 @@ def test_evaluate_shows_it_too(embedder: Path, tmp_path: Path) -> None:
     paths = new_run(tmp_path, kind="finetune", training={"steps": 1})
     run(paths)
     recipe = load_recipe(paths.recipe)
-    asked = recipe.evaluation.model_copy(update={"embedder": str(embedder)})
-    scored = evaluate_model(str(paths.round(0)), recipe.data.path, asked, source_length=48, target_length=24, threads=1)
+    settings = recipe.evaluation.model_copy(update={"embedder": str(embedder)})
+    scored = evaluate_model(str(paths.round(0)), recipe.data.path, settings, source_length=48, target_length=24, threads=1)
     assert tables.evaluation(scored, "model").splitlines()[0].split()[-1] == "semantic"
     assert set(json.loads(tables.evaluation_json(scored, {}))["floors"]["name"]) >= {"chrf", SEMANTIC}
     without = evaluate_model(str(paths.round(0)), recipe.data.path, recipe.evaluation, source_length=48, target_length=24)

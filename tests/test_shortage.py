@@ -48,9 +48,9 @@ OTHERS: list[Exception] = [
 @pytest.mark.parametrize("error", SHORT, ids=str)
 def test_memory_that_is_short_is_known_in_all_words(error: Exception) -> None:
     assert is_shortage(error)
-    told = ModelError("The device has no room.")
-    told.__cause__ = error
-    assert is_shortage(told), "also where it was put into words already"
+    explained = ModelError("The device has no room.")
+    explained.__cause__ = error
+    assert is_shortage(explained), "also where it was put into words already"
     problem, fix = in_words(error, "The run")
     assert problem.startswith("The run needs more memory than there is: ")
     assert "\n" not in problem

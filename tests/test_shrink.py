@@ -110,8 +110,8 @@ def test_a_block_a_layer_or_everything_may_go(tmp_path: Path, word: str) -> None
     assert again.config == smaller.config
     assert all(block.count == 0 for block in blocks(again.config.sizes) if block.name in gone)
     for search in (Search(beam=1, max_length=6), Search(beam=4, max_length=24, n_best=4, batch_size=2)):
-        found, expected = (search_all(each, SOURCE_LISTS, search) for each in (again, whole))
-        for ours, theirs in zip(found, expected, strict=True):
+        results, expected = (search_all(each, SOURCE_LISTS, search) for each in (again, whole))
+        for ours, theirs in zip(results, expected, strict=True):
             assert [one.tokens for one in ours] == [one.tokens for one in theirs]
     third, _ = shrink(again, without(again, {"encoder 0 heads": [0], "decoder 1 neurons": [3]} if word == "encoder 1" else {}))
     assert third.config.neurons_by_layer == again.config.neurons_by_layer

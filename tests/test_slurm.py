@@ -35,9 +35,9 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     """A cluster whose commands are first in PATH; runs are made by the stand-in for a worker."""
     fake_slurm.install(tmp_path / "slurm")
     monkeypatch.setenv("PATH", f"{tmp_path / 'slurm'}{os.pathsep}{os.environ['PATH']}")
-    there = Cluster(tmp_path / "slurm")
-    yield there
-    there.close()
+    queue = Cluster(tmp_path / "slurm")
+    yield queue
+    queue.close()
 
 
 @pytest.fixture
@@ -65,11 +65,11 @@ def of_kind(paths: RunPaths, kind: type) -> list[object]:
 
 
 def test_the_script_says_what_the_file_asks_for_and_is_a_script(tmp_path: Path) -> None:
-    asked = Slurm(
+    settings = Slurm(
         time="2-00:00:00", partition="gpu", account="a b", gres="gpu:1", cpus=4, memory="8G", throttle=3, lines=("--qos=low",)
     )
     sweep = SweepFolder(tmp_path / "my runs", "two")
-    (text,) = slurm.scripts(sweep, asked, ["one", "other"], ["python", "-m", "it's"])
+    (text,) = slurm.scripts(sweep, settings, ["one", "other"], ["python", "-m", "it's"])
     head, _, body = text.partition("\n\n")
     assert head.splitlines()[0] == "#!/bin/bash"
     assert [line.removeprefix("#SBATCH ") for line in head.splitlines() if line.startswith("#SBATCH ")] == [

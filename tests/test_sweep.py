@@ -174,8 +174,8 @@ def test_runs_are_made_and_a_second_time_left_as_they_are(
 ) -> None:
     stand_ins("steps")
     file = str(written(tmp_path, "seeds = [0, 1]\n" + TWO))
-    made = run_cli("sweep", "run", file, "--jobs", "2", "--plain")
-    assert made.code == 0, made.err
+    result = run_cli("sweep", "run", file, "--jobs", "2", "--plain")
+    assert result.code == 0, result.err
     folders = run_folders(Path("checkpoints"))
     assert [paths.name for paths in folders] == ["two-global-s0", "two-global-s1", "two-layerwise-s0", "two-layerwise-s1"]
     assert load_recipe(folders[1].recipe).training.seed == 1

@@ -51,7 +51,7 @@ REAL = {"encoder": SOURCES != PAD, "decoder": TARGETS[:, :-1] != PAD}
 @torch.no_grad()
 def test_the_loss_is_the_formulas() -> None:
     student, teacher = small_model(0, **NONE), small_model(1, **NONE)
-    found = Teacher(teacher, weight=0.3, temperature=2.5, states=0.7).loss(student, BATCH, 0.1)
+    loss = Teacher(teacher, weight=0.3, temperature=2.5, states=0.7).loss(student, BATCH, 0.1)
     (logits, following), (taught, _) = (model.target_logits(SOURCES, TARGETS) for model in (student, teacher))
     own = F.cross_entropy(logits, following, label_smoothing=0.1)
     p, q = (torch.softmax(each / 2.5, -1) for each in (taught, logits))
@@ -59,7 +59,7 @@ def test_the_loss_is_the_formulas() -> None:
     ours, theirs = layer_states(student), layer_states(teacher)
     pairs = [distance(a, b, REAL[part]) for part in ours for a, b in zip(ours[part], theirs[part], strict=True)]
     expected = 0.7 * own + 0.3 * 2.5**2 * divergence + 0.7 * torch.stack(pairs).mean()
-    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
 
 
 @torch.no_grad()
@@ -81,21 +81,21 @@ def test_only_the_student_gets_gradients() -> None:
 def test_a_removed_layers_teacher_teaches_the_nearest_one() -> None:
     student, teacher = small_model(0, **NONE), small_model(1, **NONE)
     masked(student, without(student, every(student, "encoder 0")))
-    found = Teacher(teacher, 0.0, 1.0, 1.0, frozenset({"encoder 0"})).loss(student, BATCH, 0.0) - student(SOURCES, TARGETS)
+    difference = Teacher(teacher, 0.0, 1.0, 1.0, frozenset({"encoder 0"})).loss(student, BATCH, 0.0) - student(SOURCES, TARGETS)
     ours, theirs = layer_states(student), layer_states(teacher)
     pairs = [distance(ours["encoder"][1], theirs["encoder"][number], REAL["encoder"]) for number in (1, 0)]
     pairs += [distance(a, b, REAL["decoder"]) for a, b in zip(ours["decoder"], theirs["decoder"], strict=True)]
-    assert float(found) == pytest.approx(float(torch.stack(pairs).mean()), rel=1e-4)
+    assert float(difference) == pytest.approx(float(torch.stack(pairs).mean()), rel=1e-4)
 
 
 @torch.no_grad()
 def test_layers_of_a_deeper_teacher_are_matched_by_depth() -> None:
     student, teacher = small_model(0, **NONE), small_model(1, num_hidden_layers=4, **NONE)
-    found = Teacher(teacher, 0.0, 1.0, 1.0).loss(student, BATCH, 0.0) - student(SOURCES, TARGETS)
+    difference = Teacher(teacher, 0.0, 1.0, 1.0).loss(student, BATCH, 0.0) - student(SOURCES, TARGETS)
     ours, theirs = layer_states(student), layer_states(teacher)
     pairs = [distance(ours["encoder"][number], theirs["encoder"][other], REAL["encoder"]) for number, other in ((0, 1), (1, 3))]
     pairs += [distance(a, b, REAL["decoder"]) for a, b in zip(ours["decoder"], theirs["decoder"], strict=True)]
-    assert float(found) == pytest.approx(float(torch.stack(pairs).mean()), rel=1e-4)
+    assert float(difference) == pytest.approx(float(torch.stack(pairs).mean()), rel=1e-4)
 
 
 def problem_of(paths: RunPaths) -> str:
@@ -132,7 +132,7 @@ def test_a_teacher_that_changes_or_reads_otherwise_is_refused(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("asked", "problem"),
+    ("sections", "problem"),
     [
         ({"kind": "pretrain", "training": {"teacher": "dense"}}, "teaches comments, which a pre-training does not write"),
         ({"kind": "finetune", "training": {"teacher": "dense"}}, "teaches rounds after round 0"),
@@ -140,9 +140,9 @@ def test_a_teacher_that_changes_or_reads_otherwise_is_refused(tmp_path: Path) ->
         ({"training": {"teacher": "dense", "teacher_weight": 0, "teacher_states": 0}}, "leave the teacher nothing to teach"),
     ],
 )
-def test_recipes_that_cannot_be(asked: dict[str, object], problem: str) -> None:
+def test_recipes_that_cannot_be(sections: dict[str, object], problem: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        build_recipe(asked)
+        build_recipe(sections)
     assert problem in caught.value.problem
 
 
