@@ -479,7 +479,7 @@ def test_a_shipped_recipe_is_taken_by_its_name(tmp_path: Path, run_cli: Cli, sta
     assert nowhere.code == 3
     assert nowhere.err == (
         "Error: Cannot read the recipe demmo: there is no such file. Write one with: codeprune-tui recipe > mine.toml, "
-        "or name one that came with codeprune-tui: demo, demo-finetune, demo-pretrain.\n"
+        "or name one that came with codeprune-tui: demo, demo-finetune, demo-pretrain, fast-2x.\n"
     )
 
 

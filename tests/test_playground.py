@@ -503,6 +503,18 @@ def test_the_default_is_the_dense_model_and_the_sparsest_round_of_the_newest_run
     assert sparse.label == "new · round 1 · 60 %"
 
 
+def test_a_runs_shrunk_model_stands_before_its_rounds(tmp_path: Path) -> None:
+    for number, sparsity in enumerate((0.0, 0.6)):
+        make_round(tmp_path, "fast", number, sparsity)
+    (tmp_path / "fast" / "shrunk").mkdir()
+    assert choices(tmp_path)[2].label == "fast · round 1 · 60 %", "without weights it cannot be chosen"
+    (tmp_path / "fast" / "shrunk" / "model.safetensors").touch()
+    first = choices(tmp_path)[2]
+    assert (first.label, first.short, first.run) == ("fast · shrunk", "fast shrunk", "fast")
+    assert first.path == str(tmp_path / "fast" / "shrunk")
+    assert default_pair(choices(tmp_path))[1] == first
+
+
 def test_without_runs_there_are_the_bundled_models(tmp_path: Path) -> None:
     known = choices(tmp_path / "none")
     first, second = default_pair(known)

@@ -1,11 +1,11 @@
-"""The models that can be chosen: the bundled ones, and every round of every run that has its weights on disk.
+"""The models that can be chosen: the bundled ones, and of every run its shrunk model and every round that has weights.
 
 Reads names and metrics, never weights. Imports no torch; knows neither Textual nor the playground.
 """
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -79,7 +79,10 @@ def _all(checkpoints: Path) -> Iterator[Choice]:
         if (folder / WEIGHTS).is_file():
             yield Choice(str(folder), plain(folder.name, 60), plain(folder.name, 60))
     for paths in sorted(run_folders(checkpoints), key=_recipe_time, reverse=True):
-        for number in reversed(paths.finished_rounds()):
+        finished = paths.finished_rounds()
+        if finished and os.path.isfile(paths.shrunk / WEIGHTS):  # noqa: PTH113 - as below
+            yield _shrunk(paths, finished[-1])
+        for number in reversed(finished):
             if os.path.isfile(paths.round(number) / WEIGHTS):  # noqa: PTH113 - is_file raises where nobody may look
                 yield _round(paths, number)
 
@@ -89,10 +92,21 @@ def _round(paths: RunPaths, number: int) -> Choice:
     metrics = read_metrics(folder) or {}
     sparsity, before = (_share(metrics.get(key)) for key in ("sparsity", "sparsity_before"))
     name = plain(paths.name, 60)
-    short = name if len(name) <= 16 else f"{name[:6]}…{name[-9:]}"
+    short = _short(name)
     label = f"{name} · round {number} · {with_before(sparsity, before)}"
     end = f"r{number} {percent(sparsity)}" + (f" (was {percent(before)})" if before else "")
     return Choice(str(real(folder)), label, f"{short} {end}", paths.name, sparsity)
+
+
+def _shrunk(paths: RunPaths, last: int) -> Choice:
+    """The last round without the units that are pruned whole."""
+    name = plain(paths.name, 60)
+    folder, label, short = str(real(paths.shrunk)), f"{name} · shrunk", f"{_short(name)} shrunk"
+    return replace(_round(paths, last), path=folder, label=label, short=short)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 16 else f"{name[:6]}…{name[-9:]}"
 
 
 def _share(value: object) -> float:

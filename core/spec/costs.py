@@ -24,7 +24,7 @@ class DiskNeed:
     prunable: int
     """Number of weights that carry a mask."""
     rounds: int
-    """Bytes of all rounds together."""
+    """Bytes of all rounds together, and of a shrunk model as if nothing of it were removed."""
     rewind: int
     """Bytes of the weights that rounds rewind to."""
     resume: int
@@ -59,7 +59,8 @@ def disk_need(recipe: Recipe, tensors: sizes.Tensors, tokenizer_bytes: int = 0) 
     if recipe.kind != "pretrain":
         one += bits
     rewind = 0 if recipe.kind == "pretrain" else FLOAT_BYTES * weights
-    return DiskNeed(weights, masked, (recipe.rounds + 1) * one, rewind, state + best, state - one)
+    folders = recipe.rounds + 1 + (recipe.pruning.shrink and recipe.rounds > 0)  # at its end a run may write a shrunk model, too
+    return DiskNeed(weights, masked, folders * one, rewind, state + best, state - one)
 
 
 def _stored(recipe: Recipe, tensors: sizes.Tensors) -> int:
