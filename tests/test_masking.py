@@ -12,15 +12,16 @@ from test_lottery import weights as weights_of_round
 from test_resume import BASE, ROOT, figures, outcome
 from workers import run as run_scenarios
 
+from core import worker
 from core.compress.basis import measure
 from core.compress.masks import load_masks, sparsity_of
 from core.compress.selection import Method, prune
-from core.errors import RecipeError
+from core.errors import ModelError, RecipeError
 from core.evaluate.calibration import drawn
 from core.families.roberta import drawn_anew
 from core.model import load_model
 from core.recipe import build_recipe, parse_recipe, to_toml
-from core.run.events import CheckpointSaved, Event, Happening, Measuring, Paused, Pruned, Rewound, RunFinished, Stopped
+from core.run.events import CheckpointSaved, Event, Failed, Happening, Measuring, Paused, Pruned, Rewound, RunFinished, Stopped
 from core.run.folder import RunPaths
 from core.run.journal import JournalWriter, append_command, read_journal
 from core.seeds import derive_seed
@@ -273,3 +274,11 @@ def test_units_are_scored_by_criteria_that_look(make: Make, criterion: str) -> N
 def test_units_take_no_scopes_of_single_weights() -> None:
     with pytest.raises(RecipeError, match=r"pruning.scope = 'row' is for single weights"):
         parse_recipe('[pruning]\nunit = "head"\nscope = "row"\n')
+
+
+def test_a_pattern_that_does_not_divide_is_refused_before_anything_is_trained(make: Make) -> None:
+    paths = make(pruning={"rounds": 1, "pattern": "1x7", "final_sparsity": 0.5})
+    assert worker.main([str(paths.root)]) == ModelError.exit_code
+    (failed,) = of(Failed, read_journal(paths.journal))
+    assert "pruning.pattern = '1x7' does not divide encoder" in failed.problem
+    assert paths.finished_rounds() == []

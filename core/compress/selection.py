@@ -82,7 +82,7 @@ def select(
     """
     criterion, pattern = CRITERIA[method.criterion](seed, basis), pattern_of(method.pattern)
     if pattern is not None and pattern.kind == "n:m":
-        _check_divides(weights, (1, pattern.across), method.pattern)
+        check_divides(weights, method.pattern)
         return _by_parts(weights, masks, criterion, dict.fromkeys(weights, sparsity), pattern.across)
     if method.scope == "global" and pattern is None:
         return keep(weights, masks, criterion, "global", sparsity)
@@ -216,7 +216,7 @@ def _blocks(
 ) -> Masks:
     """Prunes whole blocks: each is one weight of a smaller matrix, kept as long as one of its weights is."""
     sides = pattern.down, pattern.across
-    _check_divides(weights, sides, method.pattern)
+    check_divides(weights, method.pattern)
     means = {name: F.avg_pool2d(criterion(name, weight)[None], sides)[0] for name, weight in weights.items()}
     kept = {name: F.max_pool2d(mask[None].float(), sides)[0] > 0 for name, mask in masks.items() if name in weights}
 
@@ -231,10 +231,23 @@ def _blocks(
     return {name: mask & masks[name] if name in masks else mask for name, mask in grown.items()}
 
 
-def _check_divides(weights: Mapping[str, Tensor], sides: tuple[int, int], pattern: str) -> None:
+def check_divides(weights: Mapping[str, Tensor], text: str) -> None:
+    """Refuses a pattern that does not divide every matrix.
+
+    Args:
+        weights: Parameter name -> weight.
+        text: The pattern, "" for single weights.
+
+    Raises:
+        ModelError: Names the first matrix.
+    """
+    pattern = pattern_of(text)
+    if pattern is None:
+        return
+    down = pattern.down if pattern.kind == "block" else 1
     for name, weight in weights.items():
-        if weight.shape[0] % sides[0] or weight.shape[1] % sides[1]:
+        if weight.shape[0] % down or weight.shape[1] % pattern.across:
             raise ModelError(
-                f"pruning.pattern = {pattern!r} does not divide {name}, which has {weight.shape[0]} rows of {weight.shape[1]}.",
+                f"pruning.pattern = {text!r} does not divide {name}, which has {weight.shape[0]} rows of {weight.shape[1]}.",
                 "Choose a pattern whose sides divide them.",
             )

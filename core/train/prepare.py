@@ -19,6 +19,7 @@ import torch
 
 from ..atomic import complete_or_absent
 from ..compress.masks import Masks, masks_of_zeros, prunable
+from ..compress.selection import check_divides
 from ..data import Encoded, encode_for, subset
 from ..errors import DataError, ModelError, RunError, TrainingError
 from ..evaluate.evaluate import as_event, floors_of, load_embedder
@@ -75,6 +76,8 @@ def prepare(session: Session) -> Material:
     splits = {split: _rows(session, split) for split in needed}
     _record(session, splits)
     model, reader = start_model(recipe, splits["train"])
+    if recipe.rounds:  # before a round is trained for it
+        check_divides(prunable(model, recipe.pruning.prunable, recipe.pruning.unit), recipe.pruning.pattern)
     if recipe.training.dropout >= 0:
         set_dropout(model, recipe.training.dropout)
     _check_lengths(recipe, model.positions)
