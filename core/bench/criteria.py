@@ -4,6 +4,8 @@ Memory is the peak beyond what the process held before, masks included; the copy
 with the same model does not count.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -41,7 +43,7 @@ def criteria(ground: Ground, size: str) -> list[Table]:
 
 
 def _measured(
-    ground: Ground, model: CodeToText, weights: dict[str, nn.Parameter], rows: list[Row], method: Method
+    ground: Ground, model: CodeToText, weights: dict[str, nn.Parameter], rows: Sequence[Row], method: Method
 ) -> tuple[str, str, str]:
     """Seconds of both parts, and MB."""
     give_back()

@@ -54,7 +54,7 @@ def method_words(recipe: Recipe) -> list[str]:
     if not recipe.rounds:
         return []
     pruning, usual = recipe.pruning, type(recipe.pruning)()
-    words = [pruning.criterion, pruning.scope]
+    words: list[str] = [pruning.criterion, pruning.scope]
     words += [str(value) for key in ("unit", "budget", "pattern") if (value := getattr(pruning, key)) != getattr(usual, key)]
     words += ["gradual"] if pruning.gradual_every else []
     return [*words, *(["drawn anew"] if recipe.rewind.to == "random" else [])]
