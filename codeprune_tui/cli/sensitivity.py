@@ -102,6 +102,8 @@ def sensitivity(
     them the model as it is, with its encoder off, and the floors. Measurements are kept, also after Ctrl-C: the same
     command goes on from there, and Layers (3) shows what each matrix costs.
     """
+    if budget == "latency":
+        raise typer.BadParameter("latency measures this device, which only a run does", param_hint="--budget")
     names = _criteria(criteria or CRITERIA[by])
     shares = [sparsity / 100] if by == "matrix" else _shares(sparsities)
     path = client.local_path(model)
