@@ -79,7 +79,12 @@ def work(paths: RunPaths, mode: str, offset: int) -> bool:
                     examples_per_second=10.0,
                 )
             )
-            while mode == "endless" or control.pausing or control.stopping:
+            while (
+                mode == "endless"
+                or (mode == "waiting" and not (paths.root.parent / "go").exists())
+                or control.pausing
+                or control.stopping
+            ):
                 control.poll()
                 if control.stopping:
                     journal.append(Stopped(round=number, step=step, reason=control.stopping))

@@ -107,12 +107,12 @@ def test_the_dry_run_prints_the_script_and_makes_nothing(run_cli: Cli, file: str
     assert result.out.startswith("#!/bin/bash\n# Sweep two: 2 runs,")
     assert "#SBATCH --time=90\n" in result.out
     assert not Path("checkpoints").exists()
-    paper = run_cli("reproduce", "decoder", "--seeds", "1", "--on", "slurm", "--slurm", file, "--dry-run")
+    paper = run_cli("reproduce", "decoder", "--seeds", "1", "--on", "slurm", "--cluster", file, "--dry-run")
     assert "#SBATCH --job-name=paper-small\n" in paper.out
     assert "#SBATCH --time=90\n" in paper.out
     assert "  small-decoder-l1-b8-finetuned-s0\n" in paper.out
     Path(file).write_text("[slurm]\ntime = 'soon'\n")
-    wrong = run_cli("reproduce", "decoder", "--on", "slurm", "--slurm", file)
+    wrong = run_cli("reproduce", "decoder", "--on", "slurm", "--cluster", file)
     assert wrong.code == RecipeError.exit_code
     assert "slurm.time = 'soon' is not allowed" in wrong.err
 

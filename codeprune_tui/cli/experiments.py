@@ -15,14 +15,26 @@ from core.errors import RecipeError, RunError
 from core.program import program
 from core.recipe import FINETUNED, PRETRAINED, load_recipe, to_toml
 from core.study.experiments import CURVES, EXPERIMENTS, Material, Scale, plan, recipe_of
-from core.study.sweep import Slurm, load_slurm
+from core.study.sweep import Clusters, load_clusters
 
 from .. import bundle
-from ..runs import slurm
 from ..runs.sweeps import SweepFolder
 from ..views.text import table
 from .console import say
-from .plans import DryRun, Jobs, On, check_finished, make, on_this_machine, scripts, standing, submit, unfinished
+from .plans import (
+    DryRun,
+    Jobs,
+    On,
+    check_executor,
+    check_finished,
+    make,
+    make_on_ray,
+    on_this_machine,
+    scripts,
+    standing,
+    submit,
+    unfinished,
+)
 from .preconditions import Quantized, check
 from .runs import Checkpoints, Lines, app
 from .runs import _folder as folder_of
@@ -81,10 +93,12 @@ def reproduce(
         int | None, typer.Option("--seeds", min=1, max=100, help="Runs of every curve; each experiment has its own default.")
     ] = None,
     on: On = "local",
-    slurm_file: Annotated[
+    cluster: Annotated[
         Path | None,
         typer.Option(
-            "--slurm", metavar="FILE", help="TOML file, such as a sweep file, whose table [slurm] says what a run asks for."
+            "--cluster",
+            metavar="FILE",
+            help="TOML file, such as a sweep file, with tables [slurm] or [ray]: what a run asks for.",
         ),
     ] = None,
     jobs: Jobs = None,
@@ -101,26 +115,27 @@ def reproduce(
     started again at any time. Disk, data and models are checked before the first run starts. Ctrl-C leaves the workers at
     work. On a machine with GPUs every worker gets one of its own, and a second worker only where its memory allows it.
     `report` makes the runs' table and figures. With --on slurm the runs are submitted as a job array, and the command returns;
-    the quantization, which takes minutes, is made here.
+    the quantization, which takes minutes, is made here. With --on ray they are tasks, and the command waits for them.
     """
     folder, material = folder_of(context, checkpoints), Material(data, pretrained, finetuned)
     chosen = tuple(experiments or ())
     planned = plan(chosen, scale, seeds, material)
     sweep = SweepFolder(folder, f"paper-{scale}")
     doing = on_this_machine(folder, planned, jobs, sweep)
-    asked = load_slurm(slurm_file) if slurm_file is not None else Slurm()
+    asked = load_clusters(cluster) if cluster is not None else Clusters()
     if dry_run:
-        typer.echo(standing(doing) if on == "local" else scripts(doing, sweep, asked), nl=on == "local")
+        typer.echo(scripts(doing, sweep, asked.slurm) if on == "slurm" else standing(doing), nl=on != "slurm")
         return
-    if on == "slurm":
-        slurm.check_present()
+    check_executor(on)
     ladder = folder / f"{scale}-{QUANTIZATION}.json" if not chosen or QUANTIZATION in chosen else None
     quantized = Quantized(finetuned, data, ("valid", "test")) if ladder is not None and not ladder.exists() else None
     check(folder, [job.planned.recipe for job in unfinished(doing)], say, OTHER_MATERIAL, quantized)
     if planned:
         sweep.begin(each.name for each in planned)
         if on == "slurm":
-            submit(doing, sweep, asked)
+            submit(doing, sweep, asked.slurm)
+        elif on == "ray":
+            doing = make_on_ray(doing, sweep, asked.ray)
         else:
             make(doing, lines)
     if ladder is not None:

@@ -1,6 +1,6 @@
 """A plan of many runs on the command line, shared by `reproduce` and `sweep`: making it here, its progress, its table."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,10 +11,10 @@ from core.errors import RunError, TrainingError
 from core.program import program
 from core.run.folder import State, create_run, is_held
 from core.study.experiments import Planned
-from core.study.sweep import Slurm
+from core.study.sweep import Ray, Slurm
 from core.study.timings import Timings
 
-from ..runs import client, slurm
+from ..runs import client, on_ray, slurm
 from ..runs.cost_text import size
 from ..runs.costing import free_bytes, need_of
 from ..runs.many import Job, Progress, Reproduction, default_jobs, follow
@@ -27,8 +27,11 @@ Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, max=64, help="Workers at a time; if not given, one a GPU, else as many as fit.")
 ]
 On = Annotated[
-    Literal["local", "slurm"],
-    typer.Option("--on", help="Where the workers run: on this machine, or as a job array of its Slurm cluster."),
+    Literal["local", "slurm", "ray"],
+    typer.Option(
+        "--on",
+        help="Where the workers run: on this machine, or on its Slurm or Ray cluster.",
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list the runs and their states.")]
 
@@ -77,9 +80,7 @@ def submit(doing: Reproduction, sweep: SweepFolder, asked: Slurm) -> None:
         RunError: Slurm is not here or refuses, or a run folder cannot be made.
     """
     names = _to_submit(doing, sweep)
-    for job in doing.all:
-        if job.planned.name in names and not job.paths.root.exists():
-            create_run(doing.folder, job.planned.name, client.anchored(job.planned.recipe))
+    _make_folders(doing, names)
     others = len(unfinished(doing)) - len(names)
     at_work = f"; {others} others are at work or in the queue already" if others else ""
     if not names:
@@ -89,6 +90,53 @@ def submit(doing: Reproduction, sweep: SweepFolder, asked: Slurm) -> None:
     say(f"Submitted {len(names)} runs as job array {', '.join(arrays)}{at_work}. The script is in {sweep.root}")
     follow_up = f"{program()} sweep status {sweep.name}"
     say(f"Watch them in the app, or with: {follow_up}; stop them with: {program()} sweep stop {sweep.name}")
+
+
+def check_executor(on: str) -> None:
+    """Refuses to go on where the programs of a cluster are missing.
+
+    Raises:
+        RunError: They are.
+    """
+    if on == "slurm":
+        slurm.check_present()
+    elif on == "ray":
+        on_ray.require_ray()
+
+
+def make_on_ray(doing: Reproduction, sweep: SweepFolder, asked: Ray) -> Reproduction:
+    """Makes the runs that are not done as tasks of Ray, and waits for them.
+
+    Args:
+        doing: The plan.
+        sweep: Its folder, which exists.
+        asked: What each run asks of Ray.
+
+    Returns:
+        The plan as it stands then.
+
+    Raises:
+        RunError: Ray's cluster cannot be reached, or a run folder cannot be made.
+        TrainingError: Some runs did not finish.
+    """
+    names = [job.planned.name for job in unfinished(doing)]
+    _make_folders(doing, names)
+    say(f"{len(names)} runs in {doing.folder} as tasks of Ray; Ctrl-C makes them save a checkpoint and leave")
+    try:
+        on_ray.make(sweep, asked, names, say)
+    except KeyboardInterrupt as error:
+        say("Interrupted. The workers save a checkpoint and leave; the same command makes the rest.")
+        raise typer.Exit(130) from error
+    after = Reproduction(doing.folder, [job.planned for job in doing.all], doing.jobs, say)
+    for job in unfinished(after):
+        job.failed = "" if job.state in (None, State.NEW) and sweep.stopped.exists() else str(job.state)
+    return after
+
+
+def _make_folders(doing: Reproduction, names: Collection[str]) -> None:
+    for job in doing.all:
+        if job.planned.name in names and not job.paths.root.exists():
+            create_run(doing.folder, job.planned.name, client.anchored(job.planned.recipe))
 
 
 def scripts(doing: Reproduction, sweep: SweepFolder, asked: Slurm) -> str:

@@ -69,7 +69,8 @@ def run_sweep(
     Missing runs are started, interrupted ones resumed, finished ones left as they are: the command can be interrupted and
     started again at any time, and twice at once. File, disk, data and models are checked before the first run starts. Ctrl-C
     leaves the workers at work. On a machine with GPUs every worker gets one of its own. With --on slurm the runs are submitted
-    as a job array, as the file's table [slurm] says, and the command returns; --dry-run then prints the job's script.
+    as a job array, as the file's table [slurm] says, and the command returns; --dry-run then prints the job's script. With --on
+    ray each run is a task of the Ray cluster that this machine belongs to, and the command waits for them.
     """
     folder = folder_of(context, checkpoints)
     loaded, planned = _planned(file)
@@ -78,16 +79,18 @@ def run_sweep(
     missing = plans.unfinished(doing)
     say(f"{len(planned)} runs; {plans.costs(folder, missing) if missing else 'all of them are done'}")
     if dry_run:
-        typer.echo(plans.standing(doing) if on == "local" else plans.scripts(doing, sweep_folder, loaded.slurm), nl=on == "local")
+        typer.echo(plans.scripts(doing, sweep_folder, loaded.slurm) if on == "slurm" else plans.standing(doing), nl=on != "slurm")
         return
-    if on == "slurm":
-        slurm.check_present()
+    plans.check_executor(on)
     check(folder, [job.planned.recipe for job in missing], say, OTHER_MATERIAL)
     sweep_folder.begin(each.name for each in planned)
     if on == "slurm":
         plans.submit(doing, sweep_folder, loaded.slurm)
         return
-    plans.make(doing, lines)
+    if on == "ray":
+        doing = plans.make_on_ray(doing, sweep_folder, loaded.ray)
+    else:
+        plans.make(doing, lines)
     typer.echo(plans.standing(doing))
     plans.check_finished(doing)
 

@@ -72,8 +72,20 @@ class Slurm(Section):
         return self
 
 
-class _OnlySlurm(Section):
-    slurm: Slurm
+class Ray(Section):
+    """What each run asks of Ray; read only with --on ray."""
+
+    cpus: int = Field(default=1, ge=1, le=1024)
+    """CPU cores of a run."""
+    gpus: float = Field(default=0, ge=0, le=64)
+    """GPUs of a run; 0.5 lets two runs share one."""
+
+
+class Clusters(Section):
+    """The tables of a sweep file that say what a run asks of a cluster."""
+
+    slurm: Slurm = Slurm()
+    ray: Ray = Ray()
 
 
 class Sweep(Section):
@@ -95,6 +107,7 @@ class Sweep(Section):
     cases: tuple[dict[str, object], ...] = ()
     """Tables of keys that change together; each is combined with the whole grid."""
     slurm: Slurm = Slurm()
+    ray: Ray = Ray()
 
 
 TEMPLATE = """\
@@ -134,6 +147,11 @@ cpus = 1
 # memory = "8G"
 # throttle = 8           # most runs at a time
 # lines = ["--constraint=a100"]
+
+# What each run asks of Ray; read only with --on ray.
+[ray]
+cpus = 1
+# gpus = 1
 """
 
 
@@ -142,13 +160,13 @@ def template() -> str:
     return TEMPLATE.replace("codeprune-tui", program())
 
 
-def load_slurm(path: Path) -> Slurm:
-    """Reads the table [slurm] of a file, whatever else is in it.
+def load_clusters(path: Path) -> Clusters:
+    """Reads the tables [slurm] and [ray] of a file, whatever else is in it.
 
     Raises:
-        RecipeError: The file cannot be read, is no TOML, or its table has keys or values that it must not have.
+        RecipeError: The file cannot be read, is no TOML, or its tables have keys or values that they must not have.
     """
-    return _read(path, lambda given: _OnlySlurm.model_validate({"slurm": given.get("slurm", {})})).slurm
+    return _read(path, lambda given: Clusters.model_validate({key: given[key] for key in Clusters.model_fields if key in given}))
 
 
 def load_sweep(path: Path) -> Sweep:
@@ -273,7 +291,8 @@ def _sentence(details: ErrorDetails) -> str:
     if details["type"] == "missing":
         return f"{key} is missing"
     if details["type"] == "extra_forbidden":
-        known = list((Slurm if tables else Sweep).model_fields)
+        sections: dict[str, type[Section]] = {"slurm": Slurm, "ray": Ray}
+        known = list(sections.get(tables[0] if tables else "", Sweep).model_fields)
         near = difflib.get_close_matches(last, known, n=1, cutoff=0.5)
         return f'unknown key "{key}"; ' + (f'did you mean "{near[0]}"?' if near else f"allowed here: {', '.join(known)}")
     if details["type"] == "value_error":

@@ -1,0 +1,130 @@
+"""Sweeps on Ray: what a task does with its run, and where Ray is installed, a cluster of two nodes with deaths in it."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_cli import Cli, run_cli  # noqa: F401 - a fixture
+from test_client import happened, stand_in, until
+
+from codeprune_tui.runs import client, on_ray
+from core.errors import RunError
+from core.recipe import Recipe
+from core.run.events import RoundFinished, RunFinished, RunStarted, Stopped
+from core.run.folder import RunPaths, State, create_run, is_held, run_info
+from core.run.journal import read_journal
+
+SCRIPT = Path(__file__).parent / "ray_sweep.py"
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Iterator[RunPaths]:
+    before = signal.getsignal(signal.SIGCHLD)
+    yield create_run(tmp_path / "checkpoints", "mine", Recipe())
+    signal.signal(signal.SIGCHLD, before)
+
+
+def work(paths: RunPaths, mode: str) -> str:
+    return on_ray.work(str(paths.root), str(paths.root.parent / "stopped"), stand_in(mode))
+
+
+def count(paths: RunPaths, kind: type) -> int:
+    return sum(isinstance(event.what, kind) for event in read_journal(paths.journal))
+
+
+def test_a_task_makes_its_run_and_of_a_complete_one_nothing(paths: RunPaths) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as Ray's subreaper mode has it
+    assert work(paths, "steps") == "DONE"
+    assert work(paths, "fail") == "DONE"
+    assert count(paths, RunStarted) == 1
+
+
+def test_a_failed_run_is_not_tried_again(paths: RunPaths) -> None:
+    paths.queued.touch()
+    assert work(paths, "fail") == "FAILED"
+    assert not paths.queued.exists()
+
+
+def test_a_worker_that_dies_is_tried_again_but_not_for_ever(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_ray, "MOST_IN_VAIN", 2)
+    with pytest.raises(on_ray.CutOffError, match="The worker of mine was killed by SIGKILL"):
+        work(paths, "die")
+    assert run_info(paths, 0.0).words == "QUEUED"
+    assert work(paths, "die") == "CRASHED"
+    assert run_info(paths, 0.0).words == "CRASHED"
+
+
+def test_a_worker_that_cannot_begin_is_not_tried_again(paths: RunPaths) -> None:
+    assert on_ray.work(str(paths.root), "nowhere", [sys.executable, "-c", f"raise SystemExit({RunError.exit_code})"]) == "NEW"
+
+
+def test_nothing_begins_in_a_stopped_sweep(paths: RunPaths) -> None:
+    paths.queued.touch()
+    (paths.root.parent / "stopped").touch()
+    assert work(paths, "steps") == "NEW"
+    assert run_info(paths, 0.0).words == "NEW"
+
+
+def test_a_run_that_another_worker_has_is_waited_for(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_ray, "POLL_S", 0.01)
+    client.launch(paths, stand_in("waiting"))
+    until(lambda: happened(paths, RunStarted))
+    thread = threading.Timer(0.3, (paths.root.parent / "go").touch)
+    thread.start()
+    assert work(paths, "fail") == "DONE"
+    thread.join()
+    assert count(paths, RunStarted) == 1
+
+
+def test_a_worker_saves_its_run_when_its_task_is_killed(paths: RunPaths) -> None:
+    program = "import sys\nfrom codeprune_tui.runs import on_ray\non_ray.work(sys.argv[1], 'nowhere', sys.argv[2:])"
+    task = subprocess.Popen([sys.executable, "-c", program, str(paths.root), *stand_in("endless")])
+    until(lambda: paths.journal.exists() and happened(paths, RunStarted), 60)
+    task.kill()
+    task.wait()
+    until(lambda: not is_held(paths))
+    stopped = [event.what for event in read_journal(paths.journal) if isinstance(event.what, Stopped)]
+    assert [each.reason for each in stopped] == ["SIGTERM"]
+    assert run_info(paths, 0.0).state is State.STOPPED
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
+def test_without_ray_there_is_one_error_and_no_folder(run_cli: Cli, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "sweep.toml").write_text('name = "one"\nrecipe = "demo"\n')
+    for command in (["sweep", "run", "sweep.toml"], ["reproduce", "decoder"]):
+        result = run_cli(*command, "--on", "ray")
+        assert result.code == RunError.exit_code
+        assert 'Ray is not installed. Install it on all nodes with: pip install "codeprune-tui[ray]"' in result.err
+    assert not Path("checkpoints").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason='needs the extra "ray"')
+def test_a_cluster_that_loses_workers_and_a_node_makes_every_run_once(tmp_path: Path) -> None:
+    found_by = os.pathsep.join(filter(None, [str(SCRIPT.parent.parent), os.environ.get("PYTHONPATH", "")]))
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+        env={**os.environ, "PYTHONPATH": found_by},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    killed = json.loads(done.stdout.splitlines()[-1])
+    assert len(killed["workers"]) == 2
+    assert killed["of_the_node"]
+    for number in range(6):
+        paths = RunPaths(tmp_path / "checkpoints" / f"run-{number}")
+        rounds = [event.what.round for event in read_journal(paths.journal) if isinstance(event.what, RoundFinished)]
+        assert rounds == [0, 1, 2]
+        assert count(paths, RunFinished) == 1
+        assert count(paths, RunStarted) == 1 + (paths.name in killed["workers"]) + (paths.name in killed["of_the_node"])
+        assert not paths.queued.exists()
