@@ -14,7 +14,7 @@ PINS   := constraints.txt
 endif
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test quick check bench example-run clean
+.PHONY: demo test test-ray quick check bench example-run clean
 
 demo: $(READY)
 	$(BIN)/codeprune-tui demo
@@ -22,6 +22,11 @@ demo: $(READY)
 # Three workers also where there are two cores: tests of screens and of processes wait for much of their time
 test: check
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# Installs Ray, and loses workers and a node of a cluster of two nodes on this machine: a minute on an idle one
+test-ray: $(READY)
+	$(PIP) install --constraint $(PINS) --editable '.[ray]'
+	$(BIN)/python -m pytest tests/test_ray.py
 
 # Static checks, and the tests that need no torch, start no process and open no screen
 quick: check
