@@ -7,6 +7,7 @@ from app_runs import LARGE, SMALL, a_round, beginning, live, make_run, opened, s
 from textual.widgets import DataTable, Input
 
 from codeprune_tui.runs import client
+from codeprune_tui.runs.sweeps import SweepFolder
 from codeprune_tui.screens.compare import CompareScreen
 from codeprune_tui.screens.new_run import NewRunScreen
 from codeprune_tui.screens.runs import RunsScreen
@@ -103,6 +104,21 @@ async def test_a_filter_while_one_types_and_its_end(tmp_path: Path, size: tuple[
         await pilot.press("escape")
         await until_shown(app, "5 runs")
         assert "state=done" not in shown(app)
+
+
+@SIZES
+async def test_the_runs_of_a_sweep_are_found_counted_and_marked_as_one(tmp_path: Path, size: tuple[int, int]) -> None:
+    four_runs(tmp_path)
+    SweepFolder(tmp_path, "scopes").begin(["alpha", "gamma", "not-begun-yet"])
+    RunPaths(tmp_path / "alpha").queued.touch()
+    async with opened(tmp_path, size) as (app, pilot):
+        await until_shown(app, "4 runs")
+        await pilot.press("slash", *"sweep=scopes", "enter")
+        await until(lambda: sorted(names(app)) == ["alpha", "gamma"])
+        title = str(app.query_one("#runs").border_title)
+        assert title.startswith("2 of 4 runs · filter: sweep=scopes · 1 DONE, 1 QUEUED · newest first")
+        await pilot.press("a")
+        await until_shown(app, "2 marked")
 
 
 @SIZES

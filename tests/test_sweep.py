@@ -189,6 +189,9 @@ def test_runs_are_made_and_a_second_time_left_as_they_are(
     assert re.search(r"two +4 DONE", run_cli("sweep", "status").out)
     facts = json.loads(run_cli("sweep", "status", "two", "--json").out)
     assert (facts["sweep"], facts["states"], facts["missing"], len(facts["runs"])) == ("two", {"DONE": 4}, 0, 4)
+    listed = json.loads(run_cli("status", "--json").out)["runs"]
+    assert {run["sweep"] for run in listed} == {"two"}
+    assert json.loads(run_cli("status", "two-global-s0", "--json").out)["run"]["sweep"] == "two"
     (short,) = json.loads(run_cli("sweep", "status", "--json").out)["sweeps"]
     assert short == {"sweep": "two", "states": {"DONE": 4}, "missing": 0, "eta_s": None}
 

@@ -10,6 +10,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,7 @@ from core.run.results import ResultsReader, to_csv
 
 from .. import bundle
 from ..runs import client
+from ..runs.sweeps import sweep_by_run
 from ..runs.watch import catch_up
 from ..views.plain import plain
 from ..views.run_columns import json_help
@@ -297,7 +299,8 @@ def status(
     if name is None:
         if watch:
             raise typer.BadParameter("--follow needs the name of a run.")
-        infos = [run_info(paths, now) for paths in run_folders(folder)]
+        sweeps = sweep_by_run(folder)
+        infos = [replace(run_info(paths, now), sweep=sweeps.get(paths.name, "")) for paths in run_folders(folder)]
         if not infos:
             say(f"No runs in {folder}.")
         if infos or as_json:
@@ -308,7 +311,7 @@ def status(
     if watch:
         _follow_to_end(paths, follower, view, lines)
         return
-    info = run_info(paths, now)
+    info = replace(run_info(paths, now), sweep=sweep_by_run(paths.root.parent).get(paths.name, ""))
     eta = eta_s(view, now) if info.state is State.RUNNING else None
     typer.echo(tables.run_detail_json(info, view, eta) if as_json else tables.run_detail(info, view, eta, now))
 

@@ -99,6 +99,11 @@ def sweeps(checkpoints: Path) -> list[SweepFolder]:
         return []
 
 
+def sweep_by_run(checkpoints: Path) -> dict[str, str]:
+    """Name of a run -> the sweep that it belongs to; of several the last by name."""
+    return {paths.name: sweep.name for sweep in sweeps(checkpoints) for paths in sweep.runs()}
+
+
 def find_sweep(checkpoints: Path, name: str) -> SweepFolder:
     """The sweep of that name.
 

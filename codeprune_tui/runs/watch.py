@@ -17,6 +17,7 @@ from core.run.results import Result, ResultsReader
 
 from ..views.state import RunView, reduce_all
 from .client import Follower
+from .sweeps import sweep_by_run
 
 POLL_S = 0.25
 PAST_S = 0.25
@@ -176,7 +177,9 @@ class Lister(threading.Thread):
                 known[paths.name] = (stamp, run_info(paths, now), created)
         self._known = known
         newest_first = sorted(known.values(), key=lambda entry: (entry[1].paths == self._example, -entry[2], entry[1].paths.name))
-        return [info for _, info, _ in newest_first]
+        sweeps = sweep_by_run(self._checkpoints)
+        infos = [info for _, info, _ in newest_first]
+        return [replace(info, sweep=sweeps.get(info.paths.name, "")) for info in infos] if sweeps else infos
 
     def _folders(self) -> list[RunPaths]:
         runs = run_folders(self._checkpoints)

@@ -28,6 +28,7 @@ from ..runs.preview import Previewer
 from ..views.bundle_text import bundled
 from ..views.comparison import MOST
 from ..views.plain import plain
+from ..views.run_columns import states_of
 from ..views.run_filter import EXAMPLES, Filter, FilterError, parse
 from ..views.run_order import ORDERS
 from ..views.shorten import path_end
@@ -160,7 +161,7 @@ class RunsScreen(ModeScreen):
         table, now = self._table, self.frame.clock()
         shown = [info for info in runs if self._filter.matches(info, now)]
         table.show(shown, self._marks, now)
-        retitle(table, self._summary(len(runs)))
+        retitle(table, self._summary(len(runs), states_of(shown) if self._filter.tests else ""))
         self._show_match(bool(shown) or not runs)
         self._preview()
         self._show_damage()
@@ -181,12 +182,13 @@ class RunsScreen(ModeScreen):
             text = plain(self._filter.text, 60)
             note.update(Content.assemble(("No run matches ", ""), (text, "bold"), "; ", ("Esc", "bold"), " clears the filter."))
 
-    def _summary(self, number: int) -> str:
-        """Says how many runs there are, which of them are shown, and in what order."""
+    def _summary(self, number: int, states: str) -> str:
+        """Says how many runs there are, which of them are shown and how these stand, and in what order."""
         number_of = f"{count(len(self._table.cells))} of {count(number)}" if self._filter.tests else count(number)
         marked = f" · {count(len(self._marks))} marked" if self._marks else ""
+        standing = f" · {states}" if states else ""
         filtered = f" · filter: {plain(self._filter.text, 40)}" if self._filter.tests else ""
-        return f"{number_of} run{'' if number == 1 else 's'}{filtered}{marked} · {self._table.ordered}"
+        return f"{number_of} run{'' if number == 1 else 's'}{filtered}{standing}{marked} · {self._table.ordered}"
 
     def target(self) -> Target | None:
         """The chosen run."""

@@ -3,6 +3,7 @@
 Data in, text out; knows no widgets. To add a column is to add an entry to `COLUMNS`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -281,6 +282,11 @@ COLUMNS: dict[str, Column] = {
         order="by device",
         json=(Field("device", lambda info: info.device),),
     ),
+    "sweep": Column(
+        value=lambda info: info.sweep,
+        type="text",
+        json=(Field("sweep", lambda info: info.sweep, 'the sweep that made it, "" for none'),),
+    ),
     "host": Column(
         value=lambda info: info.host,
         type="text",
@@ -293,6 +299,12 @@ COLUMNS: dict[str, Column] = {
 
 BEFORE = ("pruned(was)", 12)
 """Heading and width of the sparsity if a run's model was pruned before the run: "90 (50) %"."""
+
+
+def states_of(infos: Sequence[RunInfo]) -> str:
+    """How many runs are in which state, the states of most runs first: "8 DONE, 3 RUNNING"."""
+    counts = Counter(info.words.rstrip("…") for info in infos)
+    return ", ".join(f"{number} {state}" for state, number in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def json_of(info: RunInfo) -> dict[str, object]:

@@ -218,6 +218,8 @@ class RunInfo:
     """Whether it has no worker and waits in a cluster's queue."""
     host: str = ""
     """Where its last worker runs, or ran; "" where that is not known."""
+    sweep: str = ""
+    """The sweep that it was made by; "" where it was made alone."""
     before: float = 0.0
     """How sparse the model was before the run, share in [0, 1]."""
     damage: str = ""
