@@ -105,5 +105,5 @@ def test_what_cannot_be_is_said(run_cli: Callable[..., Result], folder: Path, tm
     assert "there exists already" in said("-o", "there")
     assert "There is no folder" in said("-o", "no/where")
     assert 'pruning.pattern = "2:4" ends at a sparsity of 0.5' in said("-o", "x", "--pattern", "2:4", "--sparsity", "0.6")
-    assert "latency measures this device, which only a run does" in said("-o", "x", "--budget", "latency")
+    assert "A budget of latency is measured by a run" in said("-o", "x", "--budget", "latency")
     assert not (tmp_path / "x").exists()

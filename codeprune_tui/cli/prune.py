@@ -68,8 +68,6 @@ def prune(
         raise typer.BadParameter(
             "A budget of latency is measured by a run: give a recipe with pruning.speedup to codeprune-tui run."
         )
-    if budget == "latency":
-        raise typer.BadParameter("latency measures this device, which only a run does", param_hint="--budget")
     table = {"criterion": criterion, "final_sparsity": sparsity, "scope": scope, "budget": budget, "pattern": pattern}
     more = {"prunable": preset, "unit": unit, "calibration_rows": calibration_rows}
     recipe = build_recipe({"kind": LOTTERY, "pruning": {**table, **more}}, "prune")

@@ -103,7 +103,9 @@ def sensitivity(
     command goes on from there, and Layers (3) shows what each matrix costs.
     """
     if budget == "latency":
-        raise typer.BadParameter("latency measures this device, which only a run does", param_hint="--budget")
+        raise typer.BadParameter(
+            "A budget of latency is measured by a run: give a recipe with pruning.speedup to codeprune-tui run."
+        )
     names = _criteria(criteria or CRITERIA[by])
     shares = [sparsity / 100] if by == "matrix" else _shares(sparsities)
     path = client.local_path(model)
