@@ -90,7 +90,7 @@ def test_sparsity_its_gain_and_every_figure() -> None:
     assert matrix.sparsity == pytest.approx(0.6, abs=1e-3)
     assert matrix.gained == pytest.approx(0.3, abs=1e-3)
     assert title(matrix) == "encoder layer 2, query"
-    assert [measure.value(matrix) for measure in MEASURES.values()] == [matrix.sparsity, 0.021, 0.125, 0.75]
+    assert [measure.value(matrix) for measure in MEASURES.values()] == [matrix.sparsity, 0.021, 0.125, 0.75, None]
     assert dict(facts(view, 2, matrix)) == {
         "sparsity": "60 % (+30 points since round 1)",
         "kept": "1,638 of 64 × 64",
@@ -153,7 +153,7 @@ def test_numbers_that_are_none_are_shown_as_dashes() -> None:
     odd = replace(measured(1, 0.5)[0], magnitude=math.nan, change=math.inf, overlap=-math.inf)
     view = view_of([*beginning(), odd, RoundFinished(round=1, sparsity=0.5, scores=None, steps=1, seconds=1.0)])
     matrix = matrices_of(view, 1)[odd.parameter]
-    assert [measure.value(matrix) for measure in MEASURES.values()] == [0.5, None, None, None]
+    assert [measure.value(matrix) for measure in MEASURES.values()] == [0.5, *[None] * 4]
     assert [text for label, text in facts(view, 1, matrix) if label in ("mean |w| of kept", "change", "overlap")] == ["–"] * 3
 
 

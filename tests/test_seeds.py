@@ -16,8 +16,9 @@ from core.study.experiments import without_seed
 KEYS = {"l1-s1": "l1", "l1-s2": "l1", "l1-s3": "l1", "random-s1": "random"}
 
 
-def rounds(run: str, *bleus: float) -> tuple[Result, ...]:
-    return tuple(Result(run, number, 0.3 * number, {"bleu": bleu}, size_bytes=100 - number) for number, bleu in enumerate(bleus))
+def rounds(run: str, *values: float) -> tuple[Result, ...]:
+    scores = [{"bleu": value, "chrf": value} for value in values]
+    return tuple(Result(run, number, 0.3 * number, each, size_bytes=100 - number) for number, each in enumerate(scores))
 
 
 def results() -> dict[str, tuple[Result, ...]]:
