@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from test_lottery import Make, make, of, run  # noqa: F401 - `make` is a fixture
 from test_model import small_model
 
+from codeprune_tui.runs import cost_text
 from core import worker
 from core.compress.criteria import CRITERIA
 from core.compress.latency import Latency, TimeBudget, counts_within
@@ -25,6 +26,7 @@ from core.recipe import build_recipe
 from core.run.events import Failed, Measuring, Pruned, Shrunk
 from core.run.folder import RunPaths
 from core.run.journal import read_journal
+from core.spec.schedule import speedups
 
 SPEEDY: dict[str, object] = {
     "unit": "head+neuron", "scope": "global", "budget": "latency", "speedup": 1.5, "prunable": "all", "rounds": 2, "shrink": True,
@@ -167,6 +169,13 @@ def test_recipes_that_cannot_be(changes: dict[str, object]) -> None:
     with pytest.raises(RecipeError) as caught:
         build_recipe({"pruning": {**SPEEDY, **changes}})
     assert 'pruning.budget = "latency"' in caught.value.problem
+
+
+def test_the_time_that_goes_grows_over_the_rounds_as_sparsity_does() -> None:
+    recipe = build_recipe({"pruning": {**SPEEDY, "speedup": 4.0, "rounds": 3}})
+    assert speedups(recipe) == pytest.approx((1.0, 4 / 3, 2.0, 4.0))
+    (heading, text), *_ = cost_text.parts(recipe, None)
+    assert (heading, text) == ("speed by round", "1.00 → 1.33 → 2.00 → 4.00 × dense")
 
 
 def test_every_kind_of_block_has_a_cost() -> None:

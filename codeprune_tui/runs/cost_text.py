@@ -5,7 +5,7 @@ No number is a guess: a time names the runs that it was measured on, and the tex
 
 from core.recipe import Recipe
 from core.spec.costs import DiskNeed
-from core.spec.schedule import sparsities
+from core.spec.schedule import sparsities, speedups
 from core.study.timings import Estimate, trained_rounds
 
 from ..views.form import schedule_text, total_steps
@@ -14,6 +14,8 @@ from ..views.text import count, duration
 from .costing import Costs
 
 SCHEDULE = "sparsity by round"
+MOST_ROUNDS = 30
+"""Most rounds whose speed is listed."""
 START = "the start model"
 LOOKING = "looking…"
 UNMEASURED = (
@@ -39,6 +41,8 @@ def parts(recipe: Recipe, costs: Costs | None) -> list[tuple[str, str]]:
     """
     shares = sparsities(recipe) if costs is None or costs.shares is None else costs.shares
     schedule = [(SCHEDULE, schedule_text(shares, 30))] if recipe.rounds else []
+    if schedule and recipe.pruning.budget == "latency":
+        schedule = [("speed by round", " → ".join(f"{each:.2f}" for each in speedups(recipe)[:MOST_ROUNDS]) + " × dense")]
     start = [(START, "\n".join(plain(warning, 300) for warning in costs.warnings))] if costs and costs.warnings else []
     return [
         *schedule,

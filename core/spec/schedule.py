@@ -28,6 +28,20 @@ def sparsities(recipe: Recipe) -> tuple[float, ...]:
     return (0.0, *(share(number, rounds, final) for number in range(1, rounds + 1)))
 
 
+def speedups(recipe: Recipe) -> tuple[float, ...]:
+    """How many times as fast as dense each round is to be, for a budget of latency: the time that goes grows as sparsity does.
+
+    Args:
+        recipe: The run's recipe.
+
+    Returns:
+        One number a round, round 0 (dense, 1.0) first.
+    """
+    shares = sparsities(recipe)
+    gone = 1 - 1 / recipe.pruning.speedup
+    return tuple(1 / (1 - gone * share / shares[-1]) if share else 1.0 for share in shares)
+
+
 def cubic(start: float, final: float, progress: float) -> float:
     """The sparsity inside a training whose masks grow: fast at first, when much can still go, and slower towards the end.
 

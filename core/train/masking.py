@@ -25,13 +25,13 @@ from ..evaluate.calibration import drawn
 from ..regularfile import check_regular
 from ..run.events import Measuring, Pruned, Warned
 from ..seeds import derive_seed
-from ..spec.schedule import grown, growth, sparsities
+from ..spec.schedule import grown, growth, sparsities, speedups
 from . import leftovers
 from .checkpoint import load_tensors, set_weights, usable
 from .objectives import WriteComments
 from .round import Round, kept, size
 from .session import STEP_EVENT_S
-from .timetable import speedup_of, timetable
+from .timetable import timetable
 
 
 def make_masks(round_: Round, *, announce: bool) -> Masks:
@@ -65,7 +65,7 @@ def make_masks(round_: Round, *, announce: bool) -> Masks:
     weights = {name: model.get_parameter(name).detach().clone() for name in basis.hessians}
     seed = derive_seed(recipe.training.seed, "criterion", number)
     # A model that was pruned elsewhere may have masks on matrices that this preset leaves alone; those stay as they are.
-    time = TimeBudget(timetable(round_), speedup_of(round_)) if recipe.pruning.budget == "latency" else None
+    time = TimeBudget(timetable(round_), speedups(recipe)[number]) if recipe.pruning.budget == "latency" else None
     masks = old | prune_model(model, old, recipe.pruning, sparsities(recipe)[number], seed, basis, time)
     if announce:
         errors = output_errors(weights, {name: model.get_parameter(name).detach() for name in weights}, basis.hessians)

@@ -12,20 +12,11 @@ from ..families.config import CodeToTextConfig
 from ..families.units import blocks
 from ..regularfile import read_facts
 from ..run.events import Measuring
-from ..spec.schedule import sparsities
 from .round import Round
 from .session import Session
 
 KIND = "latency"
 """How the journal calls this measurement."""
-
-
-def speedup_of(round_: Round) -> float:
-    """How many times as fast a round is to be: the time that goes grows over the rounds as sparsity does."""
-    recipe = round_.session.recipe
-    shares = sparsities(recipe)
-    gone = (1 - 1 / recipe.pruning.speedup) * shares[round_.number] / shares[-1]
-    return 1 / (1 - gone)
 
 
 def timetable(round_: Round) -> Latency:
