@@ -23,7 +23,7 @@ from core.evaluate import latency
 from core.families.units import Block, blocks
 from core.model import load_model
 from core.recipe import build_recipe
-from core.run.events import Failed, Measuring, Pruned, Shrunk
+from core.run.events import Failed, Measuring, Pruned, RoundFinished, RoundStarted, Shrunk
 from core.run.folder import RunPaths
 from core.run.journal import read_journal
 from core.spec.schedule import speedups
@@ -141,6 +141,8 @@ def test_a_run_measures_once_and_keeps_its_promise(make: Make, measured: list[tu
     assert shrunk.promised == pytest.approx(1 / share, abs=1e-3)
     assert shrunk.promised >= 1.5
     assert (shrunk.promised_batch, "16" in shrunk.speedup) == (16, True)
+    begun, finished = ([what.sparsity for what in of(kind, events)] for kind in (RoundStarted, RoundFinished))  # type: ignore[attr-defined]
+    assert begun[1:] == finished[:-1], "a speed says nothing of sparsity"
     kept = [what.kept for what in of(Pruned, events) if isinstance(what, Pruned)]
     assert kept[0] > kept[1]
     paths.latency.write_text("{}")

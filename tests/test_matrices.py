@@ -80,6 +80,7 @@ def test_units_kept_are_counted_where_units_were_pruned() -> None:
 def test_a_cell_shows_units_as_far_as_they_fit() -> None:
     texts = [_cell(0.8, width, TONES, units=(512, 3072)).text for width in (9, 8, 4, 3)]
     assert texts == ["512/3072 ", "    512 ", "512 ", " … "]
+    assert [_cell(0.8, width, TONES, units=(1536, 3072)).text for width in (6, 5, 4)] == [" 1536 ", "1536 ", " 1k "]
     assert _cell(0.4, 6, TONES, units=(7, 12)).text == " 7/12 "
 
 

@@ -90,7 +90,7 @@ class Heatmap(ScrollView, can_focus=True):
         Args:
             matrices: Parameter name -> sparsity; empty for a dense model.
             note: The text to show if there are none.
-            units: Parameter name -> units kept, of how many; they stand in the cells: "7/12", or "7" where that is too long.
+            units: Parameter name -> units kept, of how many; they stand in the cells: "7/12", "7" or "1k", as there is room.
         """
         if (matrices, note, units) != (self._matrices, self._note, self._units):
             self._matrices, self._note, self._units = matrices, note, units
@@ -198,7 +198,9 @@ def _cell(
         return Segment(" " * width)
     share = min(1.0, max(0.0, share)) if share == share else 0.0
     if units is not None:
-        text = next((text for text in (f"{units[0]}/{units[1]}", f"{units[0]}") if len(text) < width), "…")
+        thousands = [f"{units[0] / 1000:.1f}k", f"{units[0] // 1000}k"] if units[0] >= 1000 else []
+        texts = (f"{units[0]}/{units[1]}", f"{units[0]}", *thousands, "…")
+        text = next(text for text in texts if len(text) < width)
         return Segment(text.rjust(width - 1) + " ", tone_style(share, tones))
     digits = (1 if width >= 7 else 0) if digits is None else digits
     return Segment(f"{share * 100:.{digits}f}".rjust(width - 1) + " ", tone_style(share, tones))

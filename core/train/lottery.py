@@ -18,6 +18,7 @@ from ..compress.selection import Method
 from ..families.memory import give_back
 from ..families.roberta import drawn_anew
 from ..run.events import Rewound, RoundStarted, RunFinished, Warned
+from ..run.folder import number_of, read_metrics
 from ..seeds import derive_seed
 from ..spec import given
 from ..spec.schedule import sparsities
@@ -149,8 +150,10 @@ def _stage(round_: Round, examiner: CommentScores, masks: Masks, sums: dict[str,
 
 
 def _planned(round_: Round) -> float:
-    """The sparsity that the recipe plans for a round, in [0, 1]."""
+    """The sparsity that the recipe plans for a round, in [0, 1]; where it plans a speed, that of the round before."""
     recipe, material = round_.session.recipe, round_.material
+    if recipe.pruning.budget == "latency" and round_.number:  # how sparse a speed makes it shows once the round is pruned
+        return number_of((read_metrics(round_.session.paths.round(round_.number - 1)) or {}).get("sparsity")) or 0.0
     planned = given.reached(recipe, material.counts()) if material.masks else sparsities(recipe)
     return planned[round_.number]
 
