@@ -380,7 +380,7 @@ def test_status_takes_numbers_that_json_has_not(tmp_path: Path, run_cli: Cli) ->
     text = run_cli("status", "mine", "--json").out
     run = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))["run"]
     assert run["results"][0]["scores"] == {"bleu": None, "corpus_bleu": None, "chrf": 1.0}
-    assert "–            –  1.00" in run_cli("status", "mine").out
+    assert "1.00     –            –" in run_cli("status", "mine").out
 
 
 def test_status_survives_damaged_runs(tmp_path: Path, run_cli: Cli) -> None:

@@ -14,6 +14,7 @@ from test_cli import Cli, run_cli  # noqa: F401 - a fixture
 from test_client import stand_in, until
 
 from codeprune_tui.runs import client
+from codeprune_tui.views.run_columns import cells_of
 from core import worker
 from core.errors import RunError
 from core.recipe import Recipe
@@ -165,5 +166,7 @@ def test_the_list_shows_the_host_where_it_is_another(run_cli: Cli, paths: RunPat
     listed = run_cli("status", "--checkpoints", str(paths.root.parent)).out.splitlines()
     assert listed[0].split()[-1] == "host"
     assert listed[1].split()[-1] == "node7"
+    cells = cells_of(run_info(paths, time.time()), time.time(), "mine")
+    assert cells["device"].plain == "  @node7"
     paths.lock.write_text(str(Holder(time.time(), socket.gethostname())))
     assert "host" not in run_cli("status", "--checkpoints", str(paths.root.parent)).out

@@ -275,7 +275,7 @@ COLUMNS: dict[str, Column] = {
     "device": Column(
         value=lambda info: info.device,
         type="text",
-        cell=lambda info, now: f"  {plain(':'.join(filter(None, [info.elsewhere, info.device])), 20)}",
+        cell=lambda info, now: f"  {plain(f'@{info.elsewhere}' if info.elsewhere else info.device, 20)}",
         heading="  device",
         width=10,
         room="left over",
