@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from test_cli import Cli, run_cli  # noqa: F401 - a fixture
 from test_client import happened, stand_in, until
 
 from codeprune_tui.runs import client, on_ray
-from core.errors import RunError
+from core.errors import RunError, TrainingError
 from core.recipe import Recipe
 from core.run.events import RoundFinished, RunFinished, RunStarted, Stopped
 from core.run.folder import RunPaths, State, create_run, is_held, run_info
@@ -93,6 +93,70 @@ def test_a_worker_saves_its_run_when_its_task_is_killed(paths: RunPaths) -> None
     stopped = [event.what for event in read_journal(paths.journal) if isinstance(event.what, Stopped)]
     assert [each.reason for each in stopped] == ["SIGTERM"]
     assert run_info(paths, 0.0).state is State.STOPPED
+
+
+class StandInRay:
+    """The calls of `ray` that a sweep needs, one task after the other in this process; tries a task again as Ray does."""
+
+    class exceptions:  # noqa: N801 - its name in ray
+        class RayError(Exception):
+            pass
+
+    def __init__(self) -> None:
+        self.options: dict[str, object] = {}
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def remote(self, **options: object) -> Callable[[Callable[..., str]], "StandInTask"]:
+        self.options = options
+        return lambda function: StandInTask(function, options["retry_exceptions"])  # type: ignore[arg-type]  # a list
+
+    def wait(self, waiting: list[Callable[[], str]], num_returns: int, timeout: float) -> tuple[list[object], list[object]]:
+        return list(waiting[:num_returns]), list(waiting[num_returns:])
+
+    def get(self, task: Callable[[], str]) -> str:
+        return task()
+
+
+class StandInTask:
+    def __init__(self, function: Callable[..., str], tried_again: list[type[Exception]]) -> None:
+        self.function, self.tried_again = function, tuple(tried_again)
+
+    def options(self, name: str) -> "StandInTask":
+        return self
+
+    def remote(self, *arguments: object) -> Callable[[], str]:
+        def run() -> str:
+            try:
+                return self.function(*arguments)
+            except self.tried_again:
+                return self.function(*arguments)
+
+        return run
+
+
+@pytest.mark.parametrize(("mode", "code"), [("steps", 0), ("fail", TrainingError.exit_code)])
+def test_the_command_waits_for_its_tasks_and_tells_how_they_ended(
+    run_cli: Cli,  # noqa: F811
+    paths: RunPaths,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+    code: int,
+) -> None:
+    there = StandInRay()
+    monkeypatch.setattr(on_ray, "require_ray", lambda: there)
+    monkeypatch.setattr(client, "WORKER", stand_in(mode))
+    Path("sweep.toml").write_text(
+        'name = "two"\nrecipe = "demo"\n[grid]\npruning.scope = ["layerwise", "global"]\n[ray]\ncpus = 2\ngpus = 0.5\n'
+    )
+    result = run_cli("sweep", "run", "sweep.toml", "--on", "ray", "--checkpoints", "there")
+    assert result.code == code, result.err
+    facts = {key: there.options[key] for key in ("num_cpus", "num_gpus", "max_retries", "max_calls")}
+    assert facts == {"num_cpus": 2, "num_gpus": 0.5, "max_retries": -1, "max_calls": 1}
+    state = "DONE" if code == 0 else "FAILED"
+    assert f"two-layerwise: {state}\ntwo-global: {state}\n" in result.err
+    assert result.out.count(state) == 2
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")

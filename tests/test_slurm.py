@@ -267,6 +267,24 @@ def test_stop_empties_the_queue_and_stops_what_is_at_work(
     assert [run_info(paths, 0.0).words for paths in (first, second)] == ["STOPPED", "NEW"]
 
 
+def test_where_slurm_does_not_answer_the_workers_are_stopped_all_the_same(
+    run_cli: Cli,  # noqa: F811
+    cluster: Cluster,
+    worker_is: Callable[[str], None],
+    file: str,
+) -> None:
+    worker_is("endless")
+    run_cli("sweep", "run", file, "--on", "slurm")
+    cluster.start("100", "0")
+    until(lambda: happened(runs()[0], RunStarted))
+    (cluster.folder / "squeue.fails").write_text("slurm_load_jobs error: Unable to contact slurm controller")
+    stopped = run_cli("sweep", "stop", "two")
+    assert stopped.code == RunError.exit_code
+    assert "1 of 1 workers have left; no more runs begin" in stopped.err
+    assert "Slurm's squeue failed: slurm_load_jobs error: Unable to contact slurm controller" in stopped.err
+    assert cluster.wait("100", "0") == 0
+
+
 def test_an_element_that_comes_late_does_not_begin_a_stopped_run(
     run_cli: Cli,  # noqa: F811
     cluster: Cluster,

@@ -140,7 +140,11 @@ def stop_sweep(context: typer.Context, name: Name, checkpoints: Checkpoints = No
     """
     found = find_sweep(folder_of(context, checkpoints), _name(name))
     found.halt()
-    cancelled = slurm.cancel_waiting(found)
+    cancelled, problem = 0, None
+    try:
+        cancelled = slurm.cancel_waiting(found)
+    except RunError as error:  # what waits does not begin in a stopped sweep; its workers can be stopped all the same
+        problem = error
     stopped, at_work = stop(found, ANSWER_S)
     queue = f"{cancelled} runs were taken out of the queue, " if cancelled else ""
     say(f"{found.name} is stopped: {queue}{len(stopped) - len(at_work)} of {len(stopped)} workers have left; no more runs begin")
@@ -149,6 +153,8 @@ def stop_sweep(context: typer.Context, name: Name, checkpoints: Checkpoints = No
             f"These workers have not left in {ANSWER_S:.0f} s: {', '.join(paths.name for paths in at_work)}.",
             "Each leaves at its next step.",
         )
+    if problem is not None:
+        raise problem
 
 
 def _planned(file: Path) -> tuple[Sweep, list[Planned]]:
