@@ -1,5 +1,6 @@
 """A run that prunes whole units: masks of weights all along, killed and resumed with the same bits, shrunk at its end."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,12 @@ def test_a_run_ends_smaller(make: Make, pruning: dict[str, object]) -> None:  # 
         evaluate_model(str(place), DATA, scored, device="cpu", threads=1) for place in (paths.shrunk, paths.round(rounds))
     )
     assert one.predictions == other.predictions
+    before = (paths.shrunk / "model.safetensors").read_bytes()
+    for folder in (paths.round(rounds), paths.resume):
+        shutil.rmtree(folder)
+    (paths.shrunk / "model.safetensors").write_bytes(b"of a round that is done again")
+    run(paths)
+    assert (paths.shrunk / "model.safetensors").read_bytes() == before
 
 
 def test_a_run_of_which_nothing_can_be_removed_says_so(make: Make) -> None:  # noqa: F811

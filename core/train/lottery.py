@@ -65,7 +65,7 @@ def run_lottery(session: Session, material: Material) -> None:
         if number < session.recipe.rounds:
             session.breathe(number, session.recipe.training.steps, lambda: None)  # the round on disk is the checkpoint
     if session.recipe.pruning.shrink and session.recipe.rounds:
-        write_shrunk(session, material)
+        write_shrunk(session, material, anew=first <= session.recipe.rounds)
     session.emit(RunFinished(rounds=session.recipe.rounds))
 
 

@@ -20,16 +20,18 @@ from .session import Session
 from .timetable import promised, stored_timetable
 
 
-def write_shrunk(session: Session, material: Material) -> None:
+def write_shrunk(session: Session, material: Material, *, anew: bool) -> None:
     """Writes the folder `shrunk` of a run, unless it is there, and journals what became smaller and faster.
 
     Args:
         session: The run, all rounds done.
         material: Its rows.
+        anew: Whether the last round was done just now, so that a folder that is there belongs to an earlier one.
     """
     folder = session.paths.shrunk
-    if folder.exists():
+    if folder.exists() and not anew:
         return
+    shutil.rmtree(folder, ignore_errors=True)
     draft = session.paths.root / "shrunk.partial"  # the folder is there once everything has been journalled
     shutil.rmtree(draft, ignore_errors=True)
     try:
