@@ -117,7 +117,7 @@ def make_on_ray(doing: Reproduction, sweep: SweepFolder, asked: Ray) -> Reproduc
 
     Raises:
         RunError: Ray's cluster cannot be reached, or a run folder cannot be made.
-        TrainingError: Some runs did not finish.
+        typer.Exit: Ctrl-C.
     """
     names = [job.planned.name for job in unfinished(doing)]
     _make_folders(doing, names)

@@ -58,11 +58,11 @@ def prune(
     threads: Threads = 0,
     as_json: Json = False,
 ) -> None:
-    """Prune a model once, without training, and write it as a folder.
+    """Prune a model once, without training.
 
-    The folder holds weights, masks and reader, and pruning.json says how they were made; every command loads it. sparsegpt
-    updates the kept weights, too. With --json: sparsity, kept, total, seconds, matrices (sparsity, dead rows, columns and heads;
-    output_error with --errors; overlap with --against), facts.
+    The model is written as a folder, which holds weights, masks and reader, and pruning.json says how they were made; every
+    command loads it. sparsegpt updates the kept weights, too. With --json: sparsity, kept, total, seconds, matrices (sparsity,
+    dead rows, columns and heads; output_error with --errors; overlap with --against), facts.
     """
     if budget == "latency":
         raise typer.BadParameter(
