@@ -609,6 +609,12 @@ def test_evaluate_and_comment_tell_of_a_model_that_is_not_there(tmp_path: Path) 
 # --- the front door ------------------------------------------------------------------------------------------------------
 
 
+def test_a_budget_of_time_is_checked_as_speeds(run_cli: Cli) -> None:
+    result = run_cli("recipe", "--check", "fast-2x")
+    assert result.code == 0
+    assert "fast-2x is valid: lottery, speed by round 1.00 ×, 1.14 ×, 1.33 ×, 1.60 ×, 2.00 ×" in result.err
+
+
 def test_without_a_terminal_the_app_says_what_to_use(run_cli: Cli) -> None:
     result = run_cli()
     assert (result.code, result.out) == (2, "")

@@ -18,7 +18,7 @@ from core.regularfile import read_regular, real, reason
 from core.spec import given
 from core.spec.checkpoint_files import CONFIG, TUNED, is_onnx
 from core.spec.precheck import check_reachable
-from core.spec.schedule import sparsities
+from core.spec.schedule import sparsities, speedups
 from core.spec.weightheaders import read_json
 from core.text.content import HEAD_BYTES, oddity
 from core.text.rows import BrokenRow, check_data_reachable
@@ -198,7 +198,10 @@ def recipe(
         anchored = client.anchored(loaded)
         counts = given.counts_of(anchored)
         shares = given.reached(loaded, counts) if counts else sparsities(loaded)
-        say(f"{check} is valid: {loaded.kind}, sparsity by round {', '.join(map(percent, shares))}")
+        planned = f"sparsity by round {', '.join(map(percent, shares))}"
+        if loaded.rounds and loaded.pruning.budget == "latency":
+            planned = f"speed by round {', '.join(f'{each:.2f} ×' for each in speedups(loaded))}"
+        say(f"{check} is valid: {loaded.kind}, {planned}")
         for warning in given.warnings(anchored, counts):
             say(warning)
     else:
