@@ -142,6 +142,18 @@ def test_a_worker_touches_its_lock_and_says_when_it_leaves(paths: RunPaths, monk
     assert not is_held(paths)
 
 
+def test_looking_at_a_lock_leaves_nothing_open(paths: RunPaths) -> None:
+    def is_open() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = is_open()
+    with hold_lock(paths):
+        assert all(is_held(paths) for _ in range(20))
+    paths.lock.write_text("")
+    assert not any(is_held(paths) for _ in range(20))
+    assert is_open() == before
+
+
 @pytest.mark.parametrize("text", ["", "1035.5", "no number", "1 node7 right", "1 " + "x" * 1000])
 def test_what_else_is_in_a_lock_is_no_reason_to_fail(paths: RunPaths, text: str) -> None:
     paths.lock.write_text(text)

@@ -394,12 +394,12 @@ def is_held(paths: RunPaths) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in HELD:
-            return True
-    # Opened just now: a network file system then tells when it was really touched last.
-    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in HELD:
+                return True
+        # Opened just now: a network file system then tells when it was really touched last.
         silent_s = time.time() - os.fstat(descriptor).st_mtime
         return -SKEW_S < silent_s < STALE_AFTER_S and _holder(os.read(descriptor, HOLDER_BYTES)).elsewhere
     finally:
