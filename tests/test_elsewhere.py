@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from test_cli import Cli, run_cli  # noqa: F401 - a fixture
 from test_client import stand_in, until
@@ -143,15 +144,12 @@ def test_a_worker_touches_its_lock_and_says_when_it_leaves(paths: RunPaths, monk
 
 
 def test_looking_at_a_lock_leaves_nothing_open(paths: RunPaths) -> None:
-    def is_open() -> int:
-        return len(os.listdir("/proc/self/fd"))
-
-    before = is_open()
+    before = psutil.Process().num_fds()
     with hold_lock(paths):
         assert all(is_held(paths) for _ in range(20))
     paths.lock.write_text("")
     assert not any(is_held(paths) for _ in range(20))
-    assert is_open() == before
+    assert psutil.Process().num_fds() == before
 
 
 @pytest.mark.parametrize("text", ["", "1035.5", "no number", "1 node7 right", "1 " + "x" * 1000])
