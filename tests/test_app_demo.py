@@ -91,9 +91,9 @@ async def test_models_and_example_are_listed(checkpoints: Path, shipped: Path, s
     async with opened(checkpoints, size, demo=True) as (app, _):
         await until_shown(app, "DONE")
         lines = {line.split()[0]: line.split() for line in shown(app).splitlines() if line.strip()}
-        best = ["15.00"] if size == LARGE else []  # the small table leaves out the best
-        assert lines["example-run"][1:8] == ["✓", "DONE", "3/3", "90", "%", "12.00", "–"]
-        assert lines["example-run"][8:][: len(best) + 1] == [*best, "−3.00"]
+        # The small table leaves out chrF, which the line about the chosen run has, and the best.
+        figures = ["19.20", "12.00", "–", "15.00", "−3.00"] if size == LARGE else ["12.00", "–", "−3.00"]
+        assert lines["example-run"][1 : 6 + len(figures)] == ["✓", "DONE", "3/3", "90", "%", *figures]
         assert " ".join(lines["ruby-mini"]).startswith("ruby-mini 12.0 MB 6.0 M parameters BLEU 15.25 (name 13.16),")
         await until_shown(app, "1,400 valid rows")
         assert " ".join(lines["ruby-mini-pretrained"]) == (
@@ -174,7 +174,7 @@ async def test_the_example_is_shown_but_not_commanded(checkpoints: Path, shipped
         await pilot.press("enter")
         await until_shown(app, "[2 Live]")
         await until_shown(app, "example-run  ✓ DONE")
-        await until_shown(app, "dense 15.00")
+        await until_shown(app, "dense 24.00")
         for key in ("p", "r", "s", "K"):
             await pilot.press(key)
             await until_shown(app, "example-run is an example: it can be")
@@ -224,15 +224,15 @@ async def test_the_demos_first_minute_shows_the_example_until_the_run_has_scores
             await pilot.press("enter")
             await until_shown(app, "example-run: chrF by round")
             await until_shown(app, "an example, not your run")
-            await until_shown(app, "dense 15.00")
+            await until_shown(app, "dense 24.00")
             if size == LARGE:  # the floors are those of each run
-                await until_shown(app, "name         2.50")
-            await until_shown(app, "name 13.16")
+                await until_shown(app, "6.0   2.50")
+            await until_shown(app, "name 16.7")
             worker.append(evaluated(0, 10, 9.75))
             await until(lambda: "example-run" not in shown(app))
             await until_shown(app, "chrF by round")
             await until_shown(app, "9.75")
-            await until(lambda: "name 13.16" in shown(app), "of its own evaluation")
+            await until(lambda: "name 16.7" in shown(app), "of its own evaluation")
 
 
 async def test_other_runs_never_show_the_example(checkpoints: Path, shipped: Path) -> None:
