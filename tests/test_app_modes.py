@@ -71,7 +71,7 @@ async def test_a_theme_reaches_the_modes_behind(tmp_path: Path) -> None:
 async def test_nothing_is_left_of_the_mode_before(tmp_path: Path) -> None:
     make_run(tmp_path, "run-1", whole_run("run-1"))
     async with opened(tmp_path, (160, 48)) as (app, pilot):
-        await until_shown(app, "best 15.00")  # the preview's chart, which comes last
+        await until_shown(app, "best 24.00")  # the preview's chart, which comes last
         shots: list[str] = []
 
         def settled() -> bool:
