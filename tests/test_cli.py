@@ -402,8 +402,8 @@ def test_compare_prints_a_table_or_csv(tmp_path: Path, run_cli: Cli) -> None:
     result = run_cli("compare", "a", "b")
     assert result.code == 0
     lines = [line.split() for line in result.out.splitlines()]
-    assert len(lines) == 9
-    assert lines[6] == ["b", "1", "30", "%", "14.00", "2.80", "22.40", "13.16", "8.75", "+0.84", "not", "measured", "200", "–"]
+    assert len(lines) == 10  # heads, four rounds of each, and what to make of the scores
+    assert lines[6] == ["b", "1", "30", "%", "22.40", "14.00", "2.80", "16.70", "10.50", "+5.70", "not", "measured", "200", "–"]
     rows = list(csv.DictReader(run_cli("compare", "b", "--csv").out.splitlines()))
     assert [row["bleu"] for row in rows] == ["15.0", "14.0", "13.0", "12.0"]
     assert run_cli("compare", "c").code == 6
@@ -415,7 +415,7 @@ def test_compare_without_results_says_so(tmp_path: Path, run_cli: Cli) -> None:
     result = run_cli("compare", "new")
     assert (result.code, result.out) == (0, "")
     assert "No complete round yet: new" in result.err
-    assert run_cli("compare", "new", "--csv").out.startswith("run,round,sparsity,bleu")
+    assert run_cli("compare", "new", "--csv").out.startswith("run,round,sparsity,chrf,bleu")
 
 
 def test_follow_needs_a_run(run_cli: Cli) -> None:
@@ -759,7 +759,7 @@ def test_low_bandwidth_reaches_the_app_however_it_is_opened(
 ) -> None:
     opened = []
 
-    def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False) -> None:
+    def run_app(checkpoints: Path, demo: bool = False, low_bandwidth: bool = False, playground_device: str = "") -> None:
         opened.append((demo, low_bandwidth))
 
     monkeypatch.setattr("codeprune_tui.app.run_app", run_app)

@@ -13,7 +13,7 @@ from core.recipe import Recipe, build_recipe, load_recipe, parse_recipe
 from core.run.folder import RunPaths
 
 NO_WORKER = (
-    "from codeprune_tui.cli import main; from codeprune_tui.runs import client; client.launch = lambda paths, *rest: 0; "
+    "from codeprune_tui.cli import main; from codeprune_tui.runs import client; client.launch = lambda paths, *rest, **more: 0; "
     "client.source_problems = lambda *given: {}; main.main()"
 )
 """The real program, except that no worker comes to life, and that models and data need not be there."""

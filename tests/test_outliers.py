@@ -175,13 +175,13 @@ async def test_the_chart_says_what_it_leaves_out(tmp_path: Path, text: str) -> N
     for at, line in enumerate(lines):
         event = json.loads(line)
         if event["event"] == "round_finished" and event["round"] == 2:
-            lines[at] = with_number(event, ("scores", "bleu"), text)
+            lines[at] = with_number(event, ("scores", "chrf"), text)
     paths.journal.write_text("\n".join(lines) + "\n")
     async with opened(tmp_path, LARGE) as (app, pilot):
         await until_shown(app, "DONE")
         await pilot.press("enter")
         await until_shown(app, "1 left out: no numbers")
-        assert "best 15.00" in shown(app)
+        assert "best 24.00" in shown(app)
 
 
 def test_floors_that_are_none(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def prune(
     """
     if budget == "latency":
         raise typer.BadParameter(
-            "A budget of latency is measured by a run: give a recipe with pruning.speedup to codeprune-tui run."
+            "A budget of latency is measured by a run: give a recipe with pruning.speedup to `codeprune-tui run`."
         )
     table = {"criterion": criterion, "final_sparsity": sparsity, "scope": scope, "budget": budget, "pattern": pattern}
     more = {"prunable": preset, "unit": unit, "calibration_rows": calibration_rows}

@@ -104,7 +104,7 @@ def sensitivity(
     """
     if budget == "latency":
         raise typer.BadParameter(
-            "A budget of latency is measured by a run: give a recipe with pruning.speedup to codeprune-tui run."
+            "A budget of latency is measured by a run: give a recipe with pruning.speedup to `codeprune-tui run`."
         )
     names = _criteria(criteria or CRITERIA[by])
     shares = [sparsity / 100] if by == "matrix" else _shares(sparsities)

@@ -189,6 +189,10 @@ def findings(study: Study) -> list[Finding]:
             "l1-random", "L1 beats random pruning", "l1-b16-pretrained", "random-b16-pretrained", "all pruned rounds", pruned
         ),
         versus(
+            "l1-random-finetuned", "L1 beats random pruning, rewinding to the fine-tuned model, too", "l1-b8-finetuned",
+            "random-b8-finetuned", "all pruned rounds", pruned,
+        ),
+        versus(
             "batch", "Batch 8 beats batch 16", "l1-b8-pretrained", "l1-b16-pretrained", "all rounds, the dense one too",
             lambda level: True,
         ),
