@@ -3,7 +3,7 @@
 codeprune-tui evaluate MODEL --data data/ruby --rows 0 --predictions one.jsonl      (and likewise two.jsonl)
 python benchmarks/compare_predictions.py one.jsonl two.jsonl
 
-Prints the scores of both, and for each score the first less the second.
+Prints the scores of both, and for each score the first minus the second.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from core.score.significance import paired_bootstrap
 
 
 def main() -> None:
-    """Prints scores of both and the first less the second."""
+    """Prints scores of both and the first minus the second."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("first", type=Path)
     parser.add_argument("second", type=Path)

@@ -88,7 +88,7 @@ def evaluated(number: int, at: int, bleu: float, samples: list[Sample] | None = 
 
 
 def encoder_off(low: float = 2.5, value: float = 3.4, seconds: float = 2.0, dense: float = 15.0) -> EncoderOffMeasured:
-    """Dense less encoder off as given under every score, with as much room above as below."""
+    """Dense minus encoder off as given under every score, with as much room above as below."""
     scores = Scores(dense - value, dense / 5 - value, dense * 1.6 - value)
     names = {"bleu": scores.bleu, "corpus_bleu": scores.corpus_bleu, "chrf": scores.chrf}
     return EncoderOffMeasured(

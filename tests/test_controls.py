@@ -45,7 +45,7 @@ def test_each_control_is_held_against_its_method() -> None:
         "order": {"held"},
     }
     assert by_control["ticket"].verdicts["chrf"].difference is not None
-    assert "less" in by_control["ticket"].rule
+    assert "minus" in by_control["ticket"].rule
     table = controls_table(study)
     assert len(table.rows) == 4
     assert [heading for heading, _, _ in tables(study)].count("What the controls say") == 1

@@ -55,7 +55,7 @@ def test_one_sentence_for_several_studies_names_those_that_it_is_about() -> None
     idle, good = {"chrf": Difference(0.5, -0.2, 1.2)}, {"chrf": Difference(3.0, 2.0, 4.0)}
     rounds = [Result(run, number, dense_less=less) for run, less in (("a", idle), ("b", good), ("c", {})) for number in (0, 1)]
     assert warning_of_all(rounds) == (
-        "1 of 3 studies can say nothing about pruning the encoder, for dense less encoder off is not clearly above 0 in chrF: "
+        "1 of 3 studies can say nothing about pruning the encoder, for dense minus encoder off is not clearly above 0 in chrF: "
         "a +0.50 (−0.20 to +1.20)."
     )
     assert warning_of_all(rounds[:2]).startswith(SAYS)
@@ -107,13 +107,13 @@ def test_every_round_has_its_runs_floor_from_either_source(tmp_path: Path) -> No
 
 def test_the_table_of_a_run_begins_with_what_it_cannot_say() -> None:
     text = tables.results(view_of(with_encoder_off(whole_run(), IDLE)))
-    assert text.startswith(f"{SAYS}: dense less encoder off is +0.50 (−0.20 to +1.20) chrF, not clearly above 0.")
+    assert text.startswith(f"{SAYS}: dense minus encoder off is +0.50 (−0.20 to +1.20) chrF, not clearly above 0.")
     assert "floor: encoder off" in text
     good = tables.results(view_of(with_encoder_off(whole_run(), encoder_off())))
     assert SAYS not in good
     assert "+3.40 (+2.50 to +4.30)" in good
     assert "Encoder off: not measured." in tables.results(view_of(whole_run()))
-    assert "dense less encoder off: +0.50 (−0.20 to +1.20) chrF" in sentence(Event(0, NOW, IDLE))
+    assert "dense minus encoder off: +0.50 (−0.20 to +1.20) chrF" in sentence(Event(0, NOW, IDLE))
 
 
 def test_the_report_begins_with_it_and_lists_every_run(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ async def test_live_and_compare_say_it_first(tmp_path: Path, size: tuple[int, in
         await until_shown(app, "encoder off")
         screen = shown_lines(app)
         assert SAYS in screen[1]
-        assert any("dense less it +0.50" in line for line in screen)
+        assert any("dense minus it +0.50" in line for line in screen)
 
 
 async def test_older_runs_show_that_it_was_not_measured(tmp_path: Path) -> None:
@@ -177,9 +177,10 @@ def test_what_evaluate_prints() -> None:
     decoded = Decoded(tuple(texts), 20, 1.0, 4)
     evaluation = Evaluation(rows, tuple(texts), scored(counted), floors_of(rows), {}, 1.0, decoded, counted, off)
     lines = tables.evaluation(evaluation, "mine").splitlines()
-    assert lines[0].startswith("A study of this model can say nothing about pruning the encoder: model less encoder off is +0.50")
+    warning = "A study of this model can say nothing about pruning the encoder: model minus encoder off is +0.50"
+    assert lines[0].startswith(warning)
     assert next(line for line in lines if line.startswith("floor: encoder off")).split()[-4:] == ["3.00", "1.00", "2.00", "4.00"]
-    assert next(line for line in lines if line.startswith("model less")).count("+0.50 (−0.20 to +1.20)") == 4
+    assert next(line for line in lines if line.startswith("model minus")).count("+0.50 (−0.20 to +1.20)") == 4
     printed = json.loads(tables.evaluation_json(evaluation, {}))["encoder_off"]
     assert printed["scores"] == {"bleu": 1.0, "corpus_bleu": 2.0, "chrf": 3.0, "rouge_l": 4.0}
     assert printed["dense_less"]["chrf"] == {"value": 0.5, "low": -0.2, "high": 1.2}

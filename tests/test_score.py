@@ -123,7 +123,7 @@ def test_several_files_are_compared_on_the_rows_that_both_have(tmp_path: Path) -
     scored = {row: place for place, row in enumerate(scoring.files[1].rows)}
     lost = [100 - scoring.files[1].tally.sentences[scored[row]] for row in ("0", "1", "3")]
     assert pair.differences["bleu"].value == pytest.approx(sum(lost) / 3, abs=1e-6)
-    assert "less" in report.text(scoring)
+    assert "minus" in report.text(scoring)
     assert "chrF" in report.text(scoring)
 
 

@@ -62,13 +62,13 @@ def main() -> None:
             print(f"{silence}\n")
     print_scores(evaluations)
     for split in SPLITS:
-        print_difference(f"{split}: model less encoder off", less[split])
+        print_difference(f"{split}: model minus encoder off", less[split])
         ours = evaluations[split, PAPERS]
         floor = [name_prediction(row.name) for row in ours.rows]
-        print_difference(f"{split}: model less name floor", compare(ours, floor))
+        print_difference(f"{split}: model minus name floor", compare(ours, floor))
     if options.against:
         other = measured(options.against, "valid", PAPERS)
-        print_difference("valid: model less the other", compare(evaluations["valid", PAPERS], other.predictions))
+        print_difference("valid: model minus the other", compare(evaluations["valid", PAPERS], other.predictions))
     for split in SPLITS:
         print_words(split, evaluations[split, PAPERS])
     print_outputs(evaluations["valid", PAPERS])

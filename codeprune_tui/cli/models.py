@@ -91,7 +91,7 @@ def evaluate(
 
     The model's scores stand above the floors: the scores, on the same rows, of programs that read no code. The JSON has model,
     finetuned, data, split, seed, beam, max_length, length_penalty, precision, rows, scores, intervals, bootstrap, floors,
-    signatures, seconds; and with --encoder-off, encoder_off: scores, intervals, dense_less (this model's scores less those),
+    signatures, seconds; and with --encoder-off, encoder_off: scores, intervals, dense_less (this model's scores minus those),
     signature.
     """
     if predictions is not None and not real(predictions).parent.is_dir():

@@ -52,7 +52,7 @@ def results(view: RunView) -> str:
     rows += [[FLOOR_NAMES.get(name, plain(name)), "", *_cells(scores, measures)] for name, scores in view.floors.items()]
     less = view.encoder_off.dense_less if view.encoder_off is not None else {}
     if less:
-        rows.append(["dense less encoder off", "", *(changed(less.get(measure)) for measure in measures)])
+        rows.append(["dense minus encoder off", "", *(changed(less.get(measure)) for measure in measures)])
     notes: list[str] = [pruned] if view.before else []
     if view.evaluations and not less:
         notes.append(f"Encoder off: {NOT_MEASURED}.")
@@ -76,7 +76,7 @@ def evaluation(scored: "Evaluation", model: str) -> str:
         less = dict(off.dense_less)
         rows += [[FLOOR_NAMES["encoder_off"], *_cells(off.scores, measures)]]
         rows += [["95 % interval", *(between(off.intervals.get(measure)) for measure in measures)]]
-        rows += [["model less encoder off", *(changed(less.get(measure)) for measure in measures)]]
+        rows += [["model minus encoder off", *(changed(less.get(measure)) for measure in measures)]]
     rows += [[FLOOR_NAMES[name], *_cells(scores, measures)] for name, scores in _floors(scored).items()]
     first = warning(less, "A study of this model", "model")
     return "\n".join(
@@ -152,7 +152,7 @@ def comparison(rounds: Sequence[Result]) -> str:
     pruned = any(result.before for result in rounds)
     rows = [["run", "round", "sparsity", *(["before"] if pruned else []), *(HEADS[measure] for measure in measures)]]
     rows[0] += [*(f"floor: {name}" for name in FLOORS), "over floor", "encoder off"]
-    rows[0] += ["rows", "MB", *([f"{HEADS[LEADING]}, 95 % interval", "less dense"] if known else [])]
+    rows[0] += ["rows", "MB", *([f"{HEADS[LEADING]}, 95 % interval", "minus dense"] if known else [])]
     for result in rounds:
         scores = [score(result.scores.get(measure)) for measure in measures]
         floors, size = [score(result.floors_of(LEADING).get(name)) for name in FLOORS], result.size_bytes

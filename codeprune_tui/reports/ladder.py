@@ -43,10 +43,10 @@ def read_ladders(paths: Iterable[Path]) -> Ladders:
 def ladder_findings(ladders: Ladders) -> list[Finding]:
     """The paper's two findings about quantization, on the test rows where there are any, else on the validation rows."""
     ladder = next((each for each in ladders.values() if each.method(BASE)), None)
-    small = f"fp16 less fp32: a loss of more than {100 * NOTHING_LOST:.0f} % of the fp32 score is excluded"
+    small = f"fp16 minus fp32: a loss of more than {100 * NOTHING_LOST:.0f} % of the fp32 score is excluded"
     return [
         _finding("fp16", "fp16 loses nothing", small, ladder, -1),
-        _finding("dynamic-int8", "Dynamic INT8 loses quality", "fp32 less dynamic INT8: above 0", ladder, 1),
+        _finding("dynamic-int8", "Dynamic INT8 loses quality", "fp32 minus dynamic INT8: above 0", ladder, 1),
     ]
 
 

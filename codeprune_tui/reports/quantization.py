@@ -23,7 +23,7 @@ def tables(ladder: Ladder) -> str:
 
 def score_rows(ladder: Ladder, split: str) -> list[list[str]]:
     """Scores of every quantizer on one split, with the difference to fp32 and its interval."""
-    heads = [part for name in NAMES.values() for part in (name, "less fp32")]
+    heads = [part for name in NAMES.values() for part in (name, "minus fp32")]
     rows = [[f"{split}, {ladder.rows[split]:,} rows", *heads, "same text"]]
     rows += [[line.method, *_scores(line.splits.get(split))] for line in ladder.methods]
     for name, scores in ladder.floors[split].items():
@@ -67,7 +67,7 @@ def error_rows(ladder: Ladder) -> list[list[str]]:
 
 def ablation_rows(explanation: Explanation) -> list[list[str]]:
     """The cost of each choice: error of the encoder's and the decoder's last layer and of the logits, and scores above floors."""
-    rows = [["dynamic INT8, but", "encoder %", "decoder %", "logits %", "BLEU", "less fp32", "chrF", "less fp32", "same text"]]
+    rows = [["dynamic INT8, but", "encoder %", "decoder %", "logits %", "BLEU", "minus fp32", "chrF", "minus fp32", "same text"]]
     for ablation in explanation.ablations:
         errors, (scores,) = ablation.layer_errors, ablation.splits.values()
         cells = [f"{100 * errors[name]:.2f}" for name in (_last(errors, "encoder"), _last(errors, "decoder"), "logits")]

@@ -36,7 +36,7 @@ from .page import (
 from .tables import Table, findings_table, last_rounds_table, scored_by
 
 PAIRS_NOTE = (
-    "The first less the second: mean over the pruned sparsities that both have and over their seeds, with the 95 % interval of "
+    "The first minus the second: mean over the pruned sparsities that both have and over their seeds, with the 95 % interval of "
     "the paired bootstrap over rows. It speaks of the choice of rows; what another training would give only shows in more seeds."
 )
 CONTROLS_NOTE = (
@@ -90,7 +90,7 @@ def tables(study: Study) -> list[tuple[str, str, Table]]:
     parts = [
         ("The last complete round of each run", "", last_rounds_table(study)),
         ("What the controls say", CONTROLS_NOTE, controls_table(study)),
-        ("One less another", PAIRS_NOTE, pairs_table(study)),
+        ("One minus another", PAIRS_NOTE, pairs_table(study)),
         ("What their recipes differ in", "", recipes_table(study.runs)),
     ]
     return [entry for entry in parts if entry[2].rows]
@@ -103,7 +103,7 @@ def controls_table(study: Study) -> Table:
 
 
 def pairs_table(study: Study) -> Table:
-    """Each curve less each other, under all measures; if two do not compare, the reason."""
+    """Each curve minus each other, under all measures; if two do not compare, the reason."""
     rows, known = [], scored_by(study)
     for first, second in combinations(study.groups, 2):
         difference = compare(first, second, lambda level: level > 0)

@@ -36,7 +36,7 @@ def text(scoring: Scoring) -> str:
             for name, floor in (("name", scoring.floors.name), ("constant", scoring.floors.constant))
         ]
     for pair in scoring.compared:
-        title = f"{_path(pair.first.path)} less {_path(pair.second.path)}, {pair.rows:,} rows, {pair.same:,} alike"
+        title = f"{_path(pair.first.path)} minus {_path(pair.second.path)}, {pair.rows:,} rows, {pair.same:,} alike"
         rows.append([title, *(changed(pair.differences[name]) for name in heads)])
     notes = [f"{name}: {signature}" for name, signature in _signatures(scoring).items()]
     if scoring.floors is None:

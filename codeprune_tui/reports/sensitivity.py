@@ -80,7 +80,7 @@ def _notes(study: Sensitivity) -> list[str]:
     versions = [f"{name} {value}" for name, value in study.versions.items()]
     recipe = [study.command, *facts, f"threads {study.threads}", *versions, f"weights sha256 {study.weights_sha256[:12]}"]
     return [
-        f"Nothing was trained. Lost: the model as it is less the pruned one, on the same {study.rows:,} rows.",
+        f"Nothing was trained. Lost: the model as it is minus the pruned one, on the same {study.rows:,} rows.",
         plain(f"Recipe: {'; '.join(recipe)}", 2000),
         *(plain(f"{name}: {signature}", 300) for name, signature in study.signatures.items()),
     ]

@@ -157,7 +157,7 @@ def _above(results: Sequence[Result], floor: str, measure: str) -> str:
     return f"{score(both[0][1] if both else None)} ({above} of {len(both)} rounds above)"
 
 
-ROUND_COLUMNS = ("chrF floors", "chrF, 95 % interval", "chrF less dense", "Rows", "Split")
+ROUND_COLUMNS = ("chrF floors", "chrF, 95 % interval", "chrF minus dense", "Rows", "Split")
 
 
 def rounds_table(study: Study) -> Table:
@@ -211,7 +211,7 @@ def published_table(ladders: Ladders) -> Table:
 
 
 def ladder_table(ladder: Ladder) -> Table:
-    """The methods of a ladder: scores less those of fp32, sizes, times, the layer that is furthest off."""
+    """The methods of a ladder: scores minus those of fp32, sizes, times, the layer that is furthest off."""
     header = ("Method", *(f"{MEASURES[name]}, {split}" for split in SPLITS for name in MEASURES), "Disk, MB", "Memory, MB",
               "ms/token, batch 1", "ms/token, batch 32", "Worst layer error")  # fmt: skip
     rows = []

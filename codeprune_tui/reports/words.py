@@ -12,7 +12,7 @@ TITLE = "Pruning CodeBERT-style models: the paper's findings, on our runs"
 MADE_BY_MARKDOWN = "This page is written by `codeprune-tui report RUNS --markdown FILE` from the run folders alone."
 FINDINGS = "Which findings held"
 RULES = (
-    "Each rule is the same for every score. A comparison is one curve less another on the same rows: the scores of all "
+    "Each rule is the same for every score. A comparison is one curve minus another on the same rows: the scores of all "
     "seeds and of the sparsities named are averaged in each of 1,000 draws of rows, and the middle 95 % of the differences "
     "are the interval. Held: the interval is above 0 and so is every seed. Did not hold: both are below. Otherwise "
     "undecided. An interval speaks of the choice of rows; what another training would give shows in the seeds, and with one"
@@ -26,7 +26,7 @@ FLOORS_NOTE = (
 )
 ENCODER_OFF = "What the dense models score with their encoder off"
 ENCODER_OFF_NOTE = (
-    "The encoder's layers taken out, embeddings straight to the decoder, on the same rows. After each score stands dense less "
+    "The encoder's layers taken out, embeddings straight to the decoder, on the same rows. After each score stands dense minus "
     "encoder off with its 95 % interval: a study says of its encoder only what lies between."
 )
 CURVES_NOTE = "Mean over seeds, the lowest and highest seed in brackets."

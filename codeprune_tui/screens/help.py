@@ -25,7 +25,7 @@ INTRODUCTION = (
     "part and f·o out of it; slf and crs are the outputs of the decoder's attention to itself and to the source. Heatmap and "
     "block map show the pruned share in the same tones.",
     "Compare: an interval, or what stands in brackets behind a difference, holds 95 % of 1,000 bootstrap draws of the scored "
-    "rows. Δ dense is the score less that of the run's own dense model, Δ floor less the higher floor of its own rows.",
+    "rows. Δ dense is the score minus that of the run's own dense model, Δ floor minus the higher floor of its own rows.",
     "Compare: size is that of the model in float32, its prunable matrices as a bitmask and the kept values.",
 )
 KEY_NAMES = {

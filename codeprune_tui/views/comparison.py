@@ -209,7 +209,7 @@ COLUMNS: dict[str, Column] = {
 
 
 def change(result: Result, dense_chrf: float | None) -> float | None:
-    """ChrF less that of the run's dense model; None for the dense model itself, and where one is not known."""
+    """ChrF minus that of the run's dense model; None for the dense model itself, and where one is not known."""
     if isinstance(result, Mean):
         return result.changed
     chrf = result.scores.get(LEADING)
@@ -227,7 +227,7 @@ def highest_floor(result: Result, measure: str) -> tuple[str, float] | None:
 
 
 def over_floor(result: Result) -> float | None:
-    """ChrF less the highest floor on the same rows; None where one of them is not known."""
+    """ChrF minus the highest floor on the same rows; None where one of them is not known."""
     chrf, floor = result.scores.get(LEADING), highest_floor(result, LEADING)
     return None if chrf is None or floor is None else chrf - floor[1]
 

@@ -21,7 +21,7 @@ def warning(dense_less: Mapping[str, Difference], subject: str = "This study", m
     """The sentence that comes before everything else if the encoder carries nothing; "" if it does, or if that is not known.
 
     Args:
-        dense_less: Measure -> dense score less the score with the encoder off.
+        dense_less: Measure -> dense score minus the score with the encoder off.
         subject: Subject of the sentence, which can say nothing.
         model: Name of the model whose score the difference is of; a model that is scored alone need not be dense.
     """
@@ -30,7 +30,7 @@ def warning(dense_less: Mapping[str, Difference], subject: str = "This study", m
     difference = changed(dense_less[DECIDES])
     return (
         f"{subject} can say nothing about pruning the encoder: "
-        f"{model} less encoder off is {difference} {MEASURES[DECIDES]}, not clearly above 0."
+        f"{model} minus encoder off is {difference} {MEASURES[DECIDES]}, not clearly above 0."
     )
 
 
@@ -49,6 +49,6 @@ def warning_of_all(rounds: Iterable[Result]) -> str:
     named = [f"{run} {changed(less[DECIDES])}" for run, less in list(silent.items())[:NAMED]]
     more = f", and {len(silent) - NAMED} more" if len(silent) > NAMED else ""
     return (
-        f"{len(silent)} of {len(studies)} studies can say nothing about pruning the encoder, for dense less encoder off is "
+        f"{len(silent)} of {len(studies)} studies can say nothing about pruning the encoder, for dense minus encoder off is "
         f"not clearly above 0 in {MEASURES[DECIDES]}: {', '.join(named)}{more}."
     )

@@ -1,6 +1,6 @@
 """The sparsity from which on a run has a measurable loss, in one sentence: each round is compared with the dense one.
 
-A loss is measurable if the whole interval of a round's score less the dense score lies below 0, as in the report.
+A loss is measurable if the whole interval of a round's score minus the dense score lies below 0, as in the report.
 Pure functions.
 """
 

@@ -27,7 +27,7 @@ class Matrix:
     place: Place
     sparsity: float
     gained: float | None
-    """Sparsity less that of the round before; None if that is not known."""
+    """Sparsity minus that of the round before; None if that is not known."""
     measured: MatrixMeasured | None
     error: float | None = None
     """Relative error of its output right after pruning, before any training; None where it was not measured."""

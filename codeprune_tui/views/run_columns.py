@@ -75,7 +75,7 @@ class Column:
 
 
 def dense_difference(info: RunInfo) -> float | None:
-    """BLEU of the last complete round less that of the dense model; None before the first pruned round."""
+    """BLEU of the last complete round minus that of the dense model; None before the first pruned round."""
     return None if info.bleu is None or info.dense_bleu is None or info.round < 1 else info.bleu - info.dense_bleu
 
 

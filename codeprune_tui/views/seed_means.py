@@ -24,7 +24,7 @@ class Mean(Result):
     deviation: Mapping[str, float] = field(default_factory=dict)
     """Measure -> sample standard deviation; only where two runs or more have the score."""
     changed: float | None = None
-    """Mean of chrF less that of the same run's dense model."""
+    """Mean of chrF minus that of the same run's dense model."""
 
 
 def curves(keys: Mapping[str, str], runs: Sequence[str]) -> list[tuple[str, ...]]:

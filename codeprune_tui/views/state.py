@@ -109,7 +109,7 @@ class RoundView:
     scores: Scores | None = None
     """Scores of the picked weights; None until the round is complete."""
     against_dense: Mapping[str, Difference] = field(default_factory=dict)
-    """Measure -> `scores` less those of the dense round, with its interval; empty where it is not known."""
+    """Measure -> `scores` minus those of the dense round, with its interval; empty where it is not known."""
     seconds: float = 0.0
     finished: bool = False
 

@@ -238,7 +238,7 @@ def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
             return (
                 f"Encoder off: chrF {score(what.scores.chrf, 1)}, BLEU {score(what.scores.bleu)}, "
                 f"corpus BLEU {score(what.scores.corpus_bleu)} on {count(what.rows)} rows of {what.split}; "
-                f"dense less encoder off: {changed(what.dense_less.get(DECIDES))} chrF"
+                f"dense minus encoder off: {changed(what.dense_less.get(DECIDES))} chrF"
             )
         case Validated():
             return f"Masked tokens at step {what.step}: loss {what.loss:.3f}, accuracy {percent(what.accuracy)}"

@@ -137,7 +137,7 @@ def _about(result: Result, measure: str, width: int) -> Text:
     if result.ms_per_token is not None:
         parts.append(f"{result.ms_per_token:.2f} ms/token ({plain(result.decoded_on, 60)})")
     off = result.floors.get("encoder_off", {}).get(measure)
-    less = f", dense less it {changed(result.dense_less[measure])}" if measure in result.dense_less else ""
+    less = f", dense minus it {changed(result.dense_less[measure])}" if measure in result.dense_less else ""
     parts.append(f"encoder off {NOT_MEASURED if off is None else score(off)}{less}")
     return Text(plain(" · ".join(parts), max(20, width)))
 

@@ -25,7 +25,7 @@ class EncoderOff:
     intervals: Mapping[str, Interval]
     """Measure -> score without the layers and its interval."""
     dense_less: Mapping[str, Difference]
-    """Measure -> score with the layers less score without, by the paired bootstrap."""
+    """Measure -> score with the layers minus score without, by the paired bootstrap."""
     seconds: float
     """Seconds of decoding and scoring."""
 
@@ -43,7 +43,7 @@ def carries(dense_less: Mapping[str, Difference]) -> bool | None:
     """Whether a model's encoder layers carry any of its score; only this function decides it.
 
     Args:
-        dense_less: Measure -> score with the layers less score without.
+        dense_less: Measure -> score with the layers minus score without.
 
     Returns:
         True where the interval under chrF lies above 0; None where it was not measured, or is damaged.

@@ -1,7 +1,7 @@
 """What the controls say: does the ticket matter, or only its mask, or only each matrix's share?
 
 A control differs from a method in one key of the recipe: its weights are drawn anew instead of rewound, or its masks are drawn or
-dealt out at random, or made the wrong way round. For each such pair among the runs, the method less its control is judged by the
+dealt out at random, or made the wrong way round. For each such pair among the runs, the method minus its control is judged by the
 rule of all findings. Pure functions of a `Study`.
 
 Sources: Frankle and Carbin 2019 (random reinitialisation); Su et al. 2020, Sanity-Checking Pruning Methods (shuffled masks).
@@ -51,7 +51,7 @@ def control_findings(study: Study) -> list[Finding]:
     found = []
     for control in CONTROLS:
         for method, other in _pairs(study, control):
-            rule = f"{method.title} less {other.title}, mean over all pruned sparsities: above 0"
+            rule = f"{method.title} minus {other.title}, mean over all pruned sparsities: above 0"
             compared = compare(method, other, lambda level: level > 0)
             found.append(finding_of(f"{control.key}: {method.key}", control.claim, rule, compared))
     return found

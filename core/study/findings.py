@@ -1,6 +1,6 @@
 """The paper's findings, each with one rule for every run and score: did it hold here, not hold, or is it undecided?
 
-A comparison is the mean over sparsities of the mean over seeds, one curve less the other, with the 95 % interval of the paired
+A comparison is the mean over sparsities of the mean over seeds, one curve minus the other, with the 95 % interval of the paired
 bootstrap over rows. It has **held** where the interval lies above 0 and every seed agrees, **did not hold** where it lies below 0
 and every seed agrees, and is **undecided** otherwise: that the rows may be chance is the interval's business, that the training
 may be is the seeds'. Each of the three scores is asked alone. Pure functions of a `Study`; knows neither charts nor pages.
@@ -177,7 +177,7 @@ def findings(study: Study) -> list[Finding]:
     curve = study.of_curve
 
     def versus(key: str, claim: str, first: str, second: str, levels: str, is_compared: Callable[[Level], bool]) -> Finding:
-        rule = f"{first} less {second}, mean over {levels}: above 0"
+        rule = f"{first} minus {second}, mean over {levels}: above 0"
         return finding_of(key, claim, rule, compare(curve(first), curve(second), is_compared))
 
     def pruned(level: Level) -> bool:
@@ -254,7 +254,7 @@ def _listed(levels: Sequence[Level]) -> str:
 def _above_name(study: Study) -> Finding:
     """Judges what the paper does not ask: whether the dense model beats a program that prints the method's name."""
     claim = "The dense model beats printing the method's own name"
-    rule = "the dense model's score less the method name's, on the same rows: above 0"
+    rule = "the dense model's score minus the method name's, on the same rows: above 0"
     for name in RECOVERY_CURVES + tuple(group.key for group in study.groups):
         group = study.of_curve(name) or next((each for each in study.groups if each.key == name), None)
         runs = [run for run in group.compared if 0 in run.tallies] if group else []

@@ -62,7 +62,7 @@ class Cell(Written):
     """One thing that was taken away, and what that cost."""
 
     loss: dict[str, Difference]
-    """Measure -> score before less score after, by the paired bootstrap on the same rows; above 0 where something was lost."""
+    """Measure -> score before minus score after, by the paired bootstrap on the same rows; above 0 where something was lost."""
     wish: Wish | None = None
     """None where the encoder's layers were taken out."""
     pruned: int = 0

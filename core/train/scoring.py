@@ -169,7 +169,7 @@ class CommentScores:
             save: Makes sure that there is a checkpoint of where the round stands.
 
         Returns:
-            Measure -> the score in the recipe's precision less that in the model's own, on the same rows.
+            Measure -> the score in the recipe's precision minus that in the model's own, on the same rows.
         """
         session, material, rows = self._session, self._material, len(self._material.held_out.rows)
 
