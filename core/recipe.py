@@ -179,8 +179,8 @@ class Pattern:
 def pattern_of(text: str) -> Pattern | None:
     """A pattern such as "2:4" or "4x4"; None for "", single weights."""
     for sign, kind in ((":", "n:m"), ("x", "block")):
-        first, found, last = text.partition(sign)
-        if found:
+        first, separator, last = text.partition(sign)
+        if separator:
             return Pattern(kind, int(first), int(last))  # type: ignore[arg-type]  # mypy sees a text, not which
     return None
 

@@ -122,9 +122,9 @@ def reproduce(
     planned = plan(chosen, scale, seeds, material)
     sweep = SweepFolder(folder, f"paper-{scale}")
     doing = on_this_machine(folder, planned, jobs, sweep)
-    asked = load_clusters(cluster) if cluster is not None else Clusters()
+    clusters = load_clusters(cluster) if cluster is not None else Clusters()
     if dry_run:
-        typer.echo(scripts(doing, sweep, asked.slurm) if on == "slurm" else standing(doing), nl=on != "slurm")
+        typer.echo(scripts(doing, sweep, clusters.slurm) if on == "slurm" else standing(doing), nl=on != "slurm")
         return
     check_executor(on)
     ladder = folder / f"{scale}-{QUANTIZATION}.json" if not chosen or QUANTIZATION in chosen else None
@@ -133,9 +133,9 @@ def reproduce(
     if planned:
         sweep.begin(each.name for each in planned)
         if on == "slurm":
-            submit(doing, sweep, asked.slurm)
+            submit(doing, sweep, clusters.slurm)
         elif on == "ray":
-            doing = make_on_ray(doing, sweep, asked.ray)
+            doing = make_on_ray(doing, sweep, clusters.ray)
         else:
             make(doing, lines)
     if ladder is not None:

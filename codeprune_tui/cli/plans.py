@@ -68,13 +68,13 @@ def make(doing: Reproduction, lines: bool) -> None:
         raise typer.Exit(130) from error
 
 
-def submit(doing: Reproduction, sweep: SweepFolder, asked: Slurm) -> None:
+def submit(doing: Reproduction, sweep: SweepFolder, settings: Slurm) -> None:
     """Submits the runs that are not done, have no worker and are not in Slurm's queue, and tells which.
 
     Args:
         doing: The plan.
         sweep: Its folder, which exists.
-        asked: What each run asks of Slurm.
+        settings: What each run asks of Slurm.
 
     Raises:
         RunError: Slurm is not here or refuses, or a run folder cannot be made.
@@ -86,7 +86,7 @@ def submit(doing: Reproduction, sweep: SweepFolder, asked: Slurm) -> None:
     if not names:
         say(f"Nothing to submit: {len(doing.all) - others} runs are done{at_work}")
         return
-    arrays = slurm.submit(sweep, asked, names)
+    arrays = slurm.submit(sweep, settings, names)
     say(f"Submitted {len(names)} runs as job array {', '.join(arrays)}{at_work}. The script is in {sweep.root}")
     follow_up = f"{program()} sweep status {sweep.name}"
     say(f"Watch them in the app, or with: {follow_up}; stop them with: {program()} sweep stop {sweep.name}")
@@ -104,13 +104,13 @@ def check_executor(on: str) -> None:
         on_ray.require_ray()
 
 
-def make_on_ray(doing: Reproduction, sweep: SweepFolder, asked: Ray) -> Reproduction:
+def make_on_ray(doing: Reproduction, sweep: SweepFolder, settings: Ray) -> Reproduction:
     """Makes the runs that are not done as tasks of Ray, and waits for them.
 
     Args:
         doing: The plan.
         sweep: Its folder, which exists.
-        asked: What each run asks of Ray.
+        settings: What each run asks of Ray.
 
     Returns:
         The plan as it stands then.
@@ -123,7 +123,7 @@ def make_on_ray(doing: Reproduction, sweep: SweepFolder, asked: Ray) -> Reproduc
     _make_folders(doing, names)
     say(f"{len(names)} runs in {doing.folder} as tasks of Ray; Ctrl-C makes them save a checkpoint and leave")
     try:
-        on_ray.make(sweep, asked, names, say)
+        on_ray.make(sweep, settings, names, say)
     except KeyboardInterrupt as error:
         say("Interrupted. The workers save a checkpoint and leave; the same command makes the rest.")
         raise typer.Exit(130) from error
@@ -139,9 +139,9 @@ def _make_folders(doing: Reproduction, names: Collection[str]) -> None:
             create_run(doing.folder, job.planned.name, client.anchored(job.planned.recipe))
 
 
-def scripts(doing: Reproduction, sweep: SweepFolder, asked: Slurm) -> str:
+def scripts(doing: Reproduction, sweep: SweepFolder, settings: Slurm) -> str:
     """The scripts that `submit` would submit, one after the other."""
-    return "\n".join(slurm.scripts(sweep, asked, _to_submit(doing, sweep)))
+    return "\n".join(slurm.scripts(sweep, settings, _to_submit(doing, sweep)))
 
 
 def _to_submit(doing: Reproduction, sweep: SweepFolder) -> list[str]:

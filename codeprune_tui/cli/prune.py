@@ -74,10 +74,10 @@ def prune(
     if not output.resolve().parent.is_dir():
         raise DataError(f"There is no folder {output.resolve().parent} for {output.name}.", "Make it, or give another path.")
     _quiet_libraries()
-    from core.evaluate.oneshot import Asked, prune_folder
+    from core.evaluate.oneshot import PruneRequest, prune_folder
 
     looks = errors or bool(needs_of(criterion, budget))
-    asked = Asked(
+    request = PruneRequest(
         recipe.pruning,
         client.local_path(data) if looks else "",
         seed,
@@ -88,7 +88,7 @@ def prune(
         pruned = prune_folder(
             client.local_path(model),
             output,
-            asked,
+            request,
             device=device,
             threads=threads,
             clock=time.monotonic,

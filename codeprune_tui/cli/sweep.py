@@ -109,12 +109,12 @@ def sweep_status(
     """
     folder, now = folder_of(context, checkpoints), time.time()
     if name is not None:
-        found = find_sweep(folder, _name(name))
-        at = standing(found, now)
+        sweep_folder = find_sweep(folder, _name(name))
+        at = standing(sweep_folder, now)
         if as_json:
-            typer.echo(tables.sweep_json(found.name, at, str(folder)))
+            typer.echo(tables.sweep_json(sweep_folder.name, at, str(folder)))
             return
-        say(f"{found.name}: {_words(at.counts)}")
+        say(f"{sweep_folder.name}: {_words(at.counts)}")
         if at.best is not None:
             say(f"Best BLEU: {score(at.best[1])}, {plain(at.best[0])}")
         if at.eta_s is not None:
@@ -138,16 +138,17 @@ def stop_sweep(context: typer.Context, name: Name, checkpoints: Checkpoints = No
     Its workers save a checkpoint and leave, and no more of its runs begin. The command returns once the workers are gone;
     `sweep run` goes on with the sweep.
     """
-    found = find_sweep(folder_of(context, checkpoints), _name(name))
-    found.halt()
+    sweep_folder = find_sweep(folder_of(context, checkpoints), _name(name))
+    sweep_folder.halt()
     cancelled, problem = 0, None
     try:
-        cancelled = slurm.cancel_waiting(found)
+        cancelled = slurm.cancel_waiting(sweep_folder)
     except RunError as error:  # what waits does not begin in a stopped sweep; its workers can be stopped all the same
         problem = error
-    stopped, at_work = stop(found, ANSWER_S)
+    stopped, at_work = stop(sweep_folder, ANSWER_S)
     queue = f"{cancelled} runs were taken out of the queue, " if cancelled else ""
-    say(f"{found.name} is stopped: {queue}{len(stopped) - len(at_work)} of {len(stopped)} workers have left; no more runs begin")
+    left = f"{len(stopped) - len(at_work)} of {len(stopped)} workers have left"
+    say(f"{sweep_folder.name} is stopped: {queue}{left}; no more runs begin")
     if at_work:
         raise RunError(
             f"These workers have not left in {ANSWER_S:.0f} s: {', '.join(paths.name for paths in at_work)}.",

@@ -98,8 +98,8 @@ def tables(study: Study) -> list[tuple[str, str, Table]]:
 
 def controls_table(study: Study) -> Table:
     """The verdict on each pair of a method and its control."""
-    told = findings_table(control_findings(study))
-    return Table(("Claim", *told.header[1:]), told.rows, told.left)
+    table = findings_table(control_findings(study))
+    return Table(("Claim", *table.header[1:]), table.rows, table.left)
 
 
 def pairs_table(study: Study) -> Table:

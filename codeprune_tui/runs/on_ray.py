@@ -80,7 +80,7 @@ def work(folder: str, stopped: str, command: Sequence[str] | None = None) -> str
 
 def make(
     sweep: SweepFolder,
-    asked: Ray,
+    settings: Ray,
     names: Sequence[str],
     tell: Callable[[str], None],
     command: Sequence[str] | None = None,
@@ -91,7 +91,7 @@ def make(
 
     Args:
         sweep: The sweep.
-        asked: What each run asks for.
+        settings: What each run asks for.
         names: Of the runs.
         tell: Takes lines of news.
         command: As for `work`.
@@ -107,7 +107,10 @@ def make(
             raise RunError(
                 f"Ray cannot be reached: {str(error)[:300]}", "See: ray status, and the variable RAY_ADDRESS."
             ) from error
-    task = ray.remote(num_cpus=asked.cpus, num_gpus=asked.gpus, max_retries=-1, retry_exceptions=[CutOffError], max_calls=1)(work)
+    remote = ray.remote(
+        num_cpus=settings.cpus, num_gpus=settings.gpus, max_retries=-1, retry_exceptions=[CutOffError], max_calls=1
+    )
+    task = remote(work)
     stopped = sweep.stopped.absolute()
     tasks = {}
     for name in names:

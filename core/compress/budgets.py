@@ -83,25 +83,25 @@ def _owl(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], sparsity: f
     lowest, widest = min(outliers), max(outliers) - min(outliers)
     spread = [2 * SPAN * (each - lowest) / widest if widest else 0.0 for each in outliers]
     mean = sum(spread) / len(spread)
-    wanted = {name: sparsity - (own - mean) for names, own in zip(layers.values(), spread, strict=True) for name in names}
-    return _exact({name: (wanted[name], _pruned(weights, masks, name), weights[name].numel()) for name in weights}, sparsity)
+    targets = {name: sparsity - (own - mean) for names, own in zip(layers.values(), spread, strict=True) for name in names}
+    return _exact({name: (targets[name], _pruned(weights, masks, name), weights[name].numel()) for name in weights}, sparsity)
 
 
 def _pruned(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], name: str) -> int:
     return weights[name].numel() - int(masks[name].count_nonzero()) if name in masks else 0
 
 
-def _exact(wanted: Mapping[str, tuple[float, int, int]], sparsity: float) -> dict[str, float]:
+def _exact(targets: Mapping[str, tuple[float, int, int]], sparsity: float) -> dict[str, float]:
     """Shares as near to the wanted ones as can be that give exactly the total.
 
     Args:
-        wanted: Name -> (share, weights pruned already, weights).
+        targets: Name -> (share, weights pruned already, weights).
         sparsity: Of all together.
     """
-    total = round(sparsity * sum(size for _, _, size in wanted.values()))
+    total = round(sparsity * sum(size for _, _, size in targets.values()))
 
     def counts(shift: float) -> dict[str, int]:
-        return {name: min(size, max(pruned, round((share + shift) * size))) for name, (share, pruned, size) in wanted.items()}
+        return {name: min(size, max(pruned, round((share + shift) * size))) for name, (share, pruned, size) in targets.items()}
 
     low, high = -1.0, 1.0
     for _ in range(HALVINGS):
@@ -109,8 +109,8 @@ def _exact(wanted: Mapping[str, tuple[float, int, int]], sparsity: float) -> dic
         low, high = (middle, high) if sum(counts(middle).values()) <= total else (low, middle)
     chosen = counts(low)
     missing = total - sum(chosen.values())
-    for name, (_, _, size) in wanted.items():  # rounding: the first matrices with room take one or two more
+    for name, (_, _, size) in targets.items():  # rounding: the first matrices with room take one or two more
         more = max(0, min(missing, size - chosen[name]))
         chosen[name] += more
         missing -= more
-    return {name: chosen[name] / size for name, (_, _, size) in wanted.items()}
+    return {name: chosen[name] / size for name, (_, _, size) in targets.items()}

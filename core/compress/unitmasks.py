@@ -194,6 +194,6 @@ def _masks(block: Block, weights: Mapping[str, Tensor], masks: Mapping[str, Tens
     lines = ~pruned.repeat_interleave(block.width)  # (all lines,)
     for name in masked_matrices(block):
         before = masks[name] if name in masks else torch.ones_like(weights[name], dtype=torch.bool)
-        here = lines.to(before.device)
-        kept[name] = before & (here if name == block.columns else here[:, None])
+        kept_lines = lines.to(before.device)
+        kept[name] = before & (kept_lines if name == block.columns else kept_lines[:, None])
     return kept

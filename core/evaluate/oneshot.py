@@ -50,7 +50,7 @@ class Pruned:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PruneRequest:
     """What is to be pruned, and what is to be measured of it."""
 
     pruning: Pruning
@@ -66,7 +66,7 @@ class Asked:
 def prune_folder(
     source: str,
     folder: Path,
-    asked: Asked,
+    request: PruneRequest,
     *,
     device: Device = "auto",
     threads: int = 0,
@@ -78,7 +78,7 @@ def prune_folder(
     Args:
         source: Folder or hub name of the model; what is pruned in it stays pruned.
         folder: To be written.
-        asked: What to prune.
+        request: What to prune.
         device: Where to compute.
         threads: CPU threads, 0 = as many as cores.
         clock: Seconds.
@@ -97,20 +97,20 @@ def prune_folder(
     model, reader = load_model(source).to(where), load_reader(source)
     refuse_quantized(model, source)
     old = {name: mask.to(where) for name, mask in load_masks(source).items()}
-    other = load_masks(asked.against) if asked.against else {}
-    pruning, needs = asked.pruning, Method.of(asked.pruning).needs
-    rows = load_drawn(model, reader, asked.data, pruning.calibration_rows, asked.seed) if needs else []
+    other = load_masks(request.against) if request.against else {}
+    pruning, needs = request.pruning, Method.of(request.pruning).needs
+    rows = load_drawn(model, reader, request.data, pruning.calibration_rows, request.seed) if needs else []
     unseen: list[Row] = []
-    if asked.errors:
-        more = load_drawn(model, reader, asked.data, 2 * pruning.calibration_rows, asked.seed + 1)
+    if request.errors:
+        more = load_drawn(model, reader, request.data, 2 * pruning.calibration_rows, request.seed + 1)
         unseen = _unseen(more, rows)[: pruning.calibration_rows]
     started = clock()
     names = scored(model, pruning)
     basis = measure(model, rows, names, needs, lambda done: progress(pruning.criterion, done, len(rows))) if needs else NOTHING
     hessians = _hessians(model, unseen, pruning, progress)
-    masks, errors = _prune(model, old, asked, basis, hessians)
+    masks, errors = _prune(model, old, request, basis, hessians)
     seconds = clock() - started
-    facts = _facts(source, asked, model, len(rows))
+    facts = _facts(source, request, model, len(rows))
     result = Pruned(
         sparsity=sparsity_of(masks),
         kept=sum(int(mask.sum()) for mask in masks.values()),
@@ -127,11 +127,11 @@ def prune_folder(
 
 
 def _prune(
-    model: CodeToText, old: Masks, asked: Asked, basis: Basis, hessians: Mapping[str, Tensor]
+    model: CodeToText, old: Masks, request: PruneRequest, basis: Basis, hessians: Mapping[str, Tensor]
 ) -> tuple[Masks, dict[str, float]]:
     before = {name: model.get_parameter(name).detach().clone() for name in hessians}
-    seed = derive_seed(asked.seed, "criterion", 1)
-    masks = prune_model(model, old, asked.pruning, asked.pruning.final_sparsity, seed, basis)
+    seed = derive_seed(request.seed, "criterion", 1)
+    masks = prune_model(model, old, request.pruning, request.pruning.final_sparsity, seed, basis)
     after = {name: model.get_parameter(name).detach() for name in hessians}
     return masks, output_errors(before, after, hessians)
 
@@ -164,14 +164,14 @@ def _matrix(model: CodeToText, name: str, mask: Tensor, error: float | None, oth
     return facts | ({} if error is None else {"output_error": error}) | ({} if other is None else {"overlap": measured.overlap})
 
 
-def _facts(source: str, asked: Asked, model: CodeToText, rows: int) -> dict[str, Any]:
-    table = asked.pruning.model_dump(include={"criterion", "scope", "budget", "pattern", "prunable", "unit", "final_sparsity"})
+def _facts(source: str, request: PruneRequest, model: CodeToText, rows: int) -> dict[str, Any]:
+    table = request.pruning.model_dump(include={"criterion", "scope", "budget", "pattern", "prunable", "unit", "final_sparsity"})
     return {
         "model": Path(source).name,
-        "data": Path(asked.data).name,
+        "data": Path(request.data).name,
         **table,
         "calibration_rows": rows,
-        "seed": asked.seed,
+        "seed": request.seed,
         "device": describe(model.device),
         "threads": torch.get_num_threads(),
         "versions": versions(),

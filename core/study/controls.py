@@ -48,13 +48,13 @@ def control_findings(study: Study) -> list[Finding]:
     Args:
         study: The runs; curves whose recipe cannot be read are left out.
     """
-    found = []
+    judged = []
     for control in CONTROLS:
         for method, other in _pairs(study, control):
             rule = f"{method.title} minus {other.title}, mean over all pruned sparsities: above 0"
             compared = compare(method, other, lambda level: level > 0)
-            found.append(finding_of(f"{control.key}: {method.key}", control.claim, rule, compared))
-    return found
+            judged.append(finding_of(f"{control.key}: {method.key}", control.claim, rule, compared))
+    return judged
 
 
 def _pairs(study: Study, control: Control) -> Iterator[tuple[Group, Group]]:

@@ -62,7 +62,7 @@ class Tiny(Ground):
 class Box:
     """A device and what is checked on it."""
 
-    asked: str
+    device_name: str
     """The device as the command line gave it, then with its number."""
     ground: Ground
     quick: bool
@@ -92,7 +92,7 @@ class Box:
     def set_up(self, precision: Precision = "auto", *, tf32: bool = False, deterministic: bool = False) -> None:
         """Chooses precision and algorithms for what is trained from now on."""
         self.ground.accelerator = make_accelerator(
-            self.asked, precision, self.ground.threads, tf32=tf32, deterministic=deterministic
+            self.device_name, precision, self.ground.threads, tf32=tf32, deterministic=deterministic
         )
 
     def trainer(self, model: CodeToText, batch_size: int, *, deterministic: bool = False) -> Trainer:

@@ -21,10 +21,12 @@ def against_the_cpu(box: Box) -> Iterator[Row]:
     """Comments of the bundled model for all rows of the demo, on the CPU and on the device."""
     sources = box.sources(6) if box.quick else [*box.ground.valid.sources, *_test_rows(box)]
     model = box.ground.model("mini")
-    here = _comments(box, model, sources)
-    there = _comments(box, model.to("cpu"), sources)
+    on_device = _comments(box, model, sources)
+    on_cpu = _comments(box, model.to("cpu"), sources)
     box.ground.forget()
-    yield _same("comments", f"CPU and {box.device.type}, beam {BEAM}, {len(sources)} rows", here, there, promised=not box.cuda)
+    yield _same(
+        "comments", f"CPU and {box.device.type}, beam {BEAM}, {len(sources)} rows", on_device, on_cpu, promised=not box.cuda
+    )
 
 
 def _test_rows(box: Box) -> list[list[int]]:

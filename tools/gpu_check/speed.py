@@ -78,12 +78,12 @@ def _waits(action: object) -> int:
     """Number of waits: torch warns of each."""
     torch.cuda.set_sync_debug_mode("warn")
     try:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             action()  # type: ignore[operator]
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    return sum("synchronizing" in str(warning.message) for warning in told)
+    return sum("synchronizing" in str(warning.message) for warning in caught)
 
 
 def training(box: Box) -> Iterator[Row]:

@@ -29,12 +29,12 @@ def out_of_memory(box: Box) -> Iterator[Row]:
     trainer, batches = box.trainer(model, 8), box.batches(8)
     trainer.train_step(next(batches))
     usual, trainer._loss = trainer._loss, lambda batch: torch.empty(2**50, device=box.device).sum()
-    told = ""
+    problem = ""
     try:
         trainer.train_step(next(batches))
     except TrainingError as error:
-        told = error.problem
-    yield Row("memory", "a step without room is told", holds="has no room for step 2" in told, note=told[:200])
+        problem = error.problem
+    yield Row("memory", "a step without room is told", holds="has no room for step 2" in problem, note=problem[:200])
     trainer._loss = usual
     trainer.train_step(next(batches))
     yield Row("memory", "the next step trains", holds=trainer.step == 2)
@@ -71,7 +71,7 @@ def beside(box: Box) -> Iterator[Row]:
 
 def _worker(box: Box, folder: Path, number: int) -> "subprocess.Popen[bytes]":
     sections: dict[str, dict[str, object]] = {
-        "training": {"steps": 2 if box.quick else 100, "batch_size": 8, "device": box.asked, "threads": 1, "seed": number},
+        "training": {"steps": 2 if box.quick else 100, "batch_size": 8, "device": box.device_name, "threads": 1, "seed": number},
         "evaluation": {"rows": 4 if box.quick else 50, "beam": 2 if box.quick else 10, "max_length": 8 if box.quick else 32},
         "pruning": {"rounds": 1},
         "model": {"path": str(bundle.folder() / "ruby-mini")},
@@ -92,7 +92,7 @@ def _end_of(folder: Path, number: int) -> str:
 
 
 def _ask_playground(box: Box) -> Reply | None:
-    command = [sys.executable, "-P", "-m", "core.playground", "--device", box.asked, "--threads", "1"]
+    command = [sys.executable, "-P", "-m", "core.playground", "--device", box.device_name, "--threads", "1"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdin is not None
         assert process.stdout is not None
