@@ -99,7 +99,7 @@ def _measure_on(ground: "Ground", plan: list[tuple[str, str]], folder: Path) -> 
 
     facts = suite.facts(ground)
     before = stored.read(stored.file_of(folder, facts))
-    say(f"Measuring on {facts.device}, {facts.threads} threads, with {facts.rows}")
+    say(f"Measuring on {facts.device}, {facts.threads} thread{'' if facts.threads == 1 else 's'}, with {facts.rows}")
     results: list[Result] = []
     tables: list[Table] = []
     for number, (name, at) in enumerate(plan, start=1):

@@ -202,7 +202,8 @@ def _times(decoding: Mapping[str, object]) -> _Times:
         return {}
     each = [1000 * seconds / numbers[of] if numbers.get(of, 0) >= 1 else None for of in ("rows", "tokens")]
     counts = {name: int(numbers.get(name, 0)) for name in ("threads", "beam", "batch_size")}
-    on = f"{device}, {counts['threads']} threads, beam {counts['beam']}, batch {counts['batch_size']}"
+    threads = "1 thread" if counts["threads"] == 1 else f"{counts['threads']} threads"
+    on = f"{device}, {threads}, beam {counts['beam']}, batch {counts['batch_size']}"
     return {"ms_per_row": each[0], "ms_per_token": each[1], "decoded_on": on}
 
 
