@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 from test_cli import Cli, run_cli  # noqa: F401 - a fixture
 
-from codeprune_tui.cli import bench, config, experiments, folders, models, quantize, report, terminal  # noqa: F401 - they add their commands to `app`
+from codeprune_tui.cli import main  # noqa: F401 - all commands are in `app` then
 from codeprune_tui.cli.runs import app
 from core import program as subject
 from core.program import program, run_handle
 
 ROOT = Path(__file__).resolve().parent.parent
 VERBS = "|".join(sorted(info.name or info.callback.__name__ for info in app.registered_commands if info.callback))
+HELP = ("  codeprune-tui ", "    codeprune-tui ", '    "  codeprune-tui ')
+"""How a line of help begins that shows a command, in a docstring or among the examples at its end."""
 TYPED = re.compile(rf"(?<!`)codeprune-tui (?:{VERBS}|--[a-z])\b")
 """A command in a text; in back quotes it is what a command is called, not one to copy."""
 
@@ -103,7 +105,7 @@ def test_no_message_spells_the_command_out() -> None:
         if pages & set(file.parts) or "__pycache__" in file.parts:
             continue
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-            of_help = "epilog=" in line or line.startswith(("  codeprune-tui ", "    codeprune-tui "))
+            of_help = "epilog=" in line or line.startswith(HELP)
             if TYPED.search(line) and not of_help:
                 spelled.append(f"{file.relative_to(ROOT)}:{number}: {line.strip()}")
     assert spelled == []
