@@ -18,12 +18,13 @@ from test_quantize_ladder import run_cli as run_cli
 
 from codeprune_tui.runs.matrix_costs import find
 from core.compress.criteria import CRITERIA
+from core.compress.masks import Masks
 from core.data import Encoded, encode_for
 from core.errors import DataError, ModelError
 from core.evaluate import sensitivity as engine
 from core.evaluate.calibration import drawn, load_drawn
 from core.evaluate.evaluate import floors_of, load_for_evaluation
-from core.evaluate.sensitivity import Ground, by_matrix, by_sparsity, masks_of, measure_before, measure_cells, measure_off, pruned
+from core.evaluate.sensitivity import Ground, by_matrix, by_sparsity, measure_before, measure_cells, measure_off, pruned
 from core.model import load_model, save_model
 from core.recipe import Evaluation
 from core.run.events import Happening
@@ -53,6 +54,11 @@ def beginning(ground: Ground, **other: object) -> Sensitivity:
 
 def weights(ground: Ground) -> dict[str, torch.Tensor]:
     return {name: weight.detach().clone() for name, weight in ground.model.state_dict().items()}
+
+
+def masks_of(ground: Ground, wish: Wish, seed: int) -> Masks:
+    with pruned(ground, wish, seed) as masks:
+        return masks
 
 
 def test_every_weight_is_put_back_bit_by_bit_whatever_happens(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +91,7 @@ def test_exactly_the_lowest_are_gone_while_it_is_measured(ground: Ground) -> Non
         gone = torch.cat([named[name].detach()[~mask].abs() for name, mask in masks.items()])
         left = torch.cat([named[name].detach()[mask].abs() for name, mask in masks.items()])
         assert gone.max() <= left.min()
-        with pruned(ground.model, masks):
+        with pruned(ground, Wish("magnitude", "global", "encoder", sparsity), 0):
             assert all(not named[name][~mask].any() for name, mask in masks.items())
     lone = masks_of(ground, Wish("magnitude", "global", "encoder", 0.5, QUERY), 0)
     assert list(lone) == [QUERY]
@@ -108,7 +114,7 @@ def test_a_loss_is_the_paired_bootstrap_of_both_sets_of_comments(ground: Ground)
     wish = Wish("magnitude", "layerwise", "all", 0.9)
     known = beginning(ground)
     (cell,) = measure_cells(ground, known, [wish], 0).cells
-    with pruned(ground.model, masks_of(ground, wish, 0)):
+    with pruned(ground, wish, 0):
         after = measure_before(ground, lambda done: None)
     expected = paired_bootstrap(known.before.texts, after.texts, [row.target for row in ground.encoded.rows])
     assert cell.loss == expected

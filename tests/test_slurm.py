@@ -261,7 +261,7 @@ def test_stop_empties_the_queue_and_stops_what_is_at_work(
     until(lambda: happened(first, RunStarted))
     stopped = run_cli("sweep", "stop", "two")
     assert stopped.code == 0, stopped.err
-    assert "two is stopped: 1 runs were taken out of the queue, 1 of 1 workers have left; no more runs begin" in stopped.err
+    assert "two is stopped: 1 run was taken out of the queue, 1 of 1 workers have left; no more runs begin" in stopped.err
     assert cluster.wait("100", "0") == 0
     assert cluster.states("100") == {"0": "COMPLETED", "1": "CANCELLED"}
     assert [run_info(paths, 0.0).words for paths in (first, second)] == ["STOPPED", "NEW"]

@@ -146,7 +146,7 @@ def stop_sweep(context: typer.Context, name: Name, checkpoints: Checkpoints = No
     except RunError as error:  # what waits does not begin in a stopped sweep; its workers can be stopped all the same
         problem = error
     stopped, at_work = stop(sweep_folder, ANSWER_S)
-    queue = f"{cancelled} runs were taken out of the queue, " if cancelled else ""
+    queue = f"{cancelled} {'run was' if cancelled == 1 else 'runs were'} taken out of the queue, " if cancelled else ""
     left = f"{len(stopped) - len(at_work)} of {len(stopped)} workers have left"
     say(f"{sweep_folder.name} is stopped: {queue}{left}; no more runs begin")
     if at_work:

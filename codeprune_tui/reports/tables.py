@@ -21,8 +21,6 @@ from ..views.encoder_verdict import NOT_MEASURED
 from ..views.text import NOTHING, beside, between, changed, difference, score, with_before
 from .ladder import PUBLISHED, SPLITS, Ladders
 
-PROGRAMS = ("name", "constant")
-"""Floors that read no code: the same for all models on the same rows."""
 CARRIES = {True: "yes", False: "no", None: NOT_MEASURED}
 
 

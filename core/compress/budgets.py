@@ -71,7 +71,7 @@ def lamp(name: str, weight: Tensor) -> Tensor:
 
 
 def _owl(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], sparsity: float, basis: Basis) -> dict[str, float]:
-    """Layers with many outliers keep more: sparsity less their share of outliers, stretched to the span, about its mean."""
+    """Layers with many outliers keep more: sparsity minus their share of outliers, stretched to the span, about its mean."""
     layers: dict[tuple[str, int], list[str]] = {}
     for name in weights:
         place = locate(name)

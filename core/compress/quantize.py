@@ -71,12 +71,7 @@ def quantize(model: CodeToText, method: str) -> CodeToText:
     try:
         quantizer: Callable[[CodeToText], CodeToText] = globals()[METHODS[method].function]
         quantized = quantizer(quantized)
-    except (
-        RuntimeError,
-        NotImplementedError,
-        AttributeError,
-        ImportError,
-    ) as error:  # whatever a version or device does not support
+    except (RuntimeError, AttributeError, ImportError) as error:  # whatever a version or device does not support
         if is_shortage(error):
             raise
         first = (str(error).splitlines() or [type(error).__name__])[0]

@@ -185,7 +185,7 @@ def _quantized(model: CodeToText, methods: Sequence[str]) -> tuple[dict[str, Cod
             copies[name] = quantized
         except UnavailableError as error:
             missing[name] = str(error)
-        except (RuntimeError, NotImplementedError) as error:  # a device or version without the kernels
+        except RuntimeError as error:  # a device or version without the kernels
             missing[name] = f"does not run here: {str(error).splitlines()[0]}"
     return copies, missing
 

@@ -11,7 +11,7 @@ Source: Han et al. 2015, Learning both Weights and Connections (sensitivity to p
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from ..compress.basis import NOTHING, Basis, Row, measure
-from ..compress.masks import Masks, apply_masks, prunable, sparsity_of
-from ..compress.selection import Method, prune, select
+from ..compress.masks import Masks, prunable, sparsity_of
+from ..compress.selection import Method, prune
 from ..data import Encoded
 from ..errors import ModelError
 from ..families.reader import Reader
@@ -162,8 +162,7 @@ def measure_cells(
     for place, wish in enumerate(missing):
         if (needs := (method_of(wish).needs, wish.prunable)) != measured:
             basis, measured = _basis(ground, wish, after_row), needs
-        with restored(ground.model, prunable(ground.model, wish.prunable)):  # type: ignore[arg-type]  # files hold it as text
-            masks = _prune(ground, wish, seed, basis)
+        with pruned(ground, wish, seed, basis) as masks:
             evaluation = _evaluate(ground, partial(after_batch, place))
         total = sum(mask.numel() for mask in masks.values())
         kept = sum(int(mask.sum()) for mask in masks.values())
@@ -179,31 +178,9 @@ def _basis(ground: Ground, wish: Wish, after_row: Callable[[int], None]) -> Basi
     return measure(ground.model, ground.calibration, names, method_of(wish).needs, after_row)
 
 
-def masks_of(ground: Ground, wish: Wish, seed: int, basis: Basis = NOTHING) -> Masks:
-    """The masks of a wish; what was pruned before stays pruned.
-
-    Args:
-        ground: The model.
-        wish: What to prune.
-        seed: Of a random criterion.
-        basis: What the criterion needs.
-
-    Raises:
-        ModelError: The model has no such weights.
-    """
-    weights, old = _chosen(ground, wish)
-    return select(weights, old, method_of(wish), wish.sparsity, derive_seed(seed, "sensitivity"), basis)
-
-
 def method_of(wish: Wish) -> Method:
     """How a wish chooses weights."""
     return Method(wish.criterion, wish.scope, wish.budget, wish.pattern)  # type: ignore[arg-type]  # files hold them as text
-
-
-def _prune(ground: Ground, wish: Wish, seed: int, basis: Basis) -> Masks:
-    """Prunes the model, and updates its kept weights where the criterion does; the masks as they are then."""
-    weights, old = _chosen(ground, wish)
-    return prune(weights, old, method_of(wish), wish.sparsity, derive_seed(seed, "sensitivity"), basis)
 
 
 def _chosen(ground: Ground, wish: Wish) -> tuple[dict[str, Tensor], Masks]:
@@ -215,34 +192,29 @@ def _chosen(ground: Ground, wish: Wish) -> tuple[dict[str, Tensor], Masks]:
 
 
 @contextmanager
-def restored(model: CodeToText, names: Collection[str]) -> Iterator[None]:
-    """Lets parameters change for a while; afterwards every weight is bit by bit what it was.
+def pruned(ground: Ground, wish: Wish, seed: int, basis: Basis = NOTHING) -> Iterator[Masks]:
+    """Prunes a model for a while, and updates its kept weights where the criterion does; afterwards every bit is what it was.
 
     Args:
-        model: The model.
-        names: The parameters that may change.
+        ground: The model; what was pruned of it before stays pruned.
+        wish: What to prune.
+        seed: Of a random criterion.
+        basis: What the criterion needs.
+
+    Yields:
+        The masks.
+
+    Raises:
+        ModelError: The model has no such weights.
     """
-    weights = dict(model.named_parameters())
-    saved = {name: weights[name].detach().clone() for name in names}
+    weights, old = _chosen(ground, wish)
+    saved = {name: weight.detach().clone() for name, weight in weights.items()}
     try:
-        yield
+        yield prune(weights, old, method_of(wish), wish.sparsity, derive_seed(seed, "sensitivity"), basis)
     finally:
         with torch.no_grad():
             for name, weight in saved.items():
                 weights[name].copy_(weight)
-
-
-@contextmanager
-def pruned(model: CodeToText, masks: Mapping[str, Tensor]) -> Iterator[None]:
-    """Prunes a model for a while, as `restored` does.
-
-    Args:
-        model: The model.
-        masks: Parameter name -> bool mask on its device.
-    """
-    with restored(model, masks):
-        apply_masks(dict(model.named_parameters()), masks)
-        yield
 
 
 def refuse_quantized(model: CodeToText, shown: str) -> None:

@@ -131,7 +131,7 @@ def _problem(model: CodeToText, method: str) -> str:
         search_all(quantize(model, method), [[model.special.begin, 5, model.special.end]], Search(beam=1, max_length=2))
     except ModelError as error:
         return error.problem
-    except (RuntimeError, NotImplementedError) as error:  # a device or version without the kernels
+    except RuntimeError as error:  # a device or version without the kernels
         return f"does not run here: {_first_line(error)}"
     return ""
 
@@ -156,7 +156,7 @@ def _warm_up(writer: Writer, method: str) -> None:
     """Writes one comment, so that the first time shown does not include torch's own preparations."""
     try:
         write_comments(writer, methods("def warm_up(value) value + 1 end"), Search(beam=2, max_length=4))
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:
         if method == PLAIN or is_shortage(error):
             raise
         raise ModelError(f"{method} does not run here: {_first_line(error)}", "Choose another method, or fp32.") from error

@@ -268,8 +268,7 @@ def is_of_the_paper(recipe: Recipe) -> bool:
     if curve is None:
         return False
     material = Material(recipe.data.path, recipe.model.path, recipe.model.path)
-    scales: tuple[Scale, ...] = ("small", "paper")
-    return any(without_seed(recipe_of(curve, scale, 0, material)) == without_seed(recipe) for scale in scales)
+    return any(without_seed(recipe_of(curve, scale, 0, material)) == without_seed(recipe) for scale in SCALES)
 
 
 def plan(experiments: tuple[str, ...], scale: Scale, seeds: int | None, material: Material | None = None) -> list[Planned]:
