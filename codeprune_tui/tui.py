@@ -28,6 +28,7 @@ from textual.theme import Theme
 from core.errors import CodepruneError
 from core.recipe import Recipe
 from core.run.folder import KILLED, QUEUED, RunInfo, RunPaths, State
+from core.spec.criteria import CRITERIA
 
 from . import bundle, first_start, settings
 from .frame import ALIVE, APP_KEYS, SLOW_POLL_S, SLOW_TICK_S
@@ -487,6 +488,14 @@ class CodepruneApp(App[None]):
         if isinstance(screen := self._mode(), CompareScreen):
             screen.compare(names)
 
+    def prune_by(self, criterion: str) -> None:
+        """Opens the form with a criterion in it; its other entries stay."""
+        from .screens.new_run import NewRunScreen
+
+        self.action_mode("new")
+        if isinstance(screen := self._mode(), NewRunScreen):
+            screen.enter("pruning.criterion", criterion)
+
     def show_series(self, key: str) -> None:
         """Shows a series of the watched run as a chart."""
         from .screens.live import LiveScreen
@@ -515,6 +524,9 @@ class CodepruneApp(App[None]):
             yield SystemCommand(title, binding.tooltip, partial(self.act_in, mode, binding.action))
         for key, title in titles(self.watched.view if self.watched is not None else RunView()).items():
             yield SystemCommand(f"Chart: {plain(title, 100)}", "Show it as a chart under 2 Live", partial(self.show_series, key))
+        for name, criterion in CRITERIA.items():
+            about = f"Score: {criterion.score}" + (", a control" if criterion.control else f" ({criterion.source})")
+            yield SystemCommand(f"Prune by {name}", about, partial(self.prune_by, name))
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
         yield SystemCommand("Terminal check", "Show what this terminal can do, and what to set", self.action_terminal)
         yield SystemCommand("First-start tips", "Show a few keys to begin with", self.action_tips)

@@ -205,9 +205,14 @@ class Worker:
         writer.close()
 
 
-def make_run(checkpoints: Path, name: str, events: list[Happening], ago: float = 0.0) -> tuple[RunPaths, Worker]:
-    """A run folder whose journal holds the events, the last of them `ago` seconds before NOW, one second apart."""
-    paths = create_run(checkpoints, name, build_recipe({"pruning": {"rounds": 3}, "training": {"steps": 20}}))
+def make_run(
+    checkpoints: Path, name: str, events: list[Happening], ago: float = 0.0, **pruning: object
+) -> tuple[RunPaths, Worker]:
+    """A run folder whose journal holds the events, the last of them `ago` seconds before NOW, one second apart.
+
+    Further arguments are keys of the recipe's table of pruning.
+    """
+    paths = create_run(checkpoints, name, build_recipe({"pruning": {"rounds": 3, **pruning}, "training": {"steps": 20}}))
     paths.meta.write_text(json.dumps({"device": "cpu"}))
     clock = iter(range(len(events)))
     writer = JournalWriter(paths.journal, lambda: NOW - ago - len(events) + 1 + next(clock))

@@ -317,6 +317,16 @@ async def test_the_chart_is_written_as_svg_and_names_in_it_are_text(tmp_path: Pa
     assert {"<b>$x^2$", "chrF by sparsity %", "dense 24.00"} <= set(texts)
 
 
+@SIZES
+async def test_the_legend_says_how_the_runs_prune(tmp_path: Path, size: tuple[int, int]) -> None:
+    make_run(tmp_path, "mine", whole_run("mine"), criterion="wanda", scope="row")
+    make_run(tmp_path, "other", whole_run("other"), criterion="sparsegpt", scope="row", budget="owl")
+    async with opened(tmp_path, size) as (app, pilot):
+        await open_compare(app, pilot, "mine")
+        await until_shown(app, "mine (wanda, uniform)")
+        await until_shown(app, "other (sparsegpt, owl)")
+
+
 async def test_a_report_on_the_compared_runs_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     make_run(tmp_path / "runs", "mine", whole_run("mine"))

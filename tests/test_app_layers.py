@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from app_runs import (
     LARGE,
     SMALL,
@@ -11,6 +12,7 @@ from app_runs import (
     beginning,
     live,
     make_run,
+    matrices,
     measured,
     opened,
     shown,
@@ -21,11 +23,15 @@ from app_runs import (
 )
 from textual.pilot import Pilot
 
+from codeprune_tui.runs import beside
 from codeprune_tui.screens.layers import LayersScreen
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.views.matrices import measures
 from codeprune_tui.views.state import RunView, reduce_all
-from core.run.events import Event, Pruned
+from core.compress.masks import save_masks
+from core.errors import RunError
+from core.run.events import Event, MatrixMeasured, Pruned
+from core.run.folder import RunPaths
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
 
@@ -279,6 +285,70 @@ async def test_layers_shows_the_error_of_each_output_where_it_was_measured(tmp_p
         await pilot.press("v", "v", "v", "v")
         await until_shown(app, "error of the output after pruning, before training %")
         await until_row(app, "1", ["12.5", "25.0"])
+
+
+def with_masks(paths: RunPaths, number: int, seed: int) -> None:
+    """Masks of all matrices that a round has, half of each kept."""
+    generator = torch.Generator().manual_seed(seed)
+    masks = {name: torch.rand(64, 64, generator=generator) < 0.5 for name in matrices(0.5)}
+    save_masks(masks, paths.round(number) / "masks.safetensors")
+
+
+@SIZES
+async def test_two_runs_are_held_against_each_other(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Their masks overlap by 1/3 by chance, and the other run's figures stand beside this one's."""
+    events = with_figures(whole_run("other"))
+    worse = [replace(event, dead_rows=9) if isinstance(event, MatrixMeasured) else event for event in events]
+    for name, run, seed in (("other", worse, 1), ("ruby-1", with_figures(whole_run("ruby-1")), 2)):
+        paths, _ = make_run(tmp_path, name, run)
+        with_masks(paths, 3, seed)
+    async with opened(tmp_path, size) as (app, pilot):
+        await open_layers(app, pilot)
+        await until_shown(app, "sparsity %, round 3/3")
+        await pilot.press("b")
+        await until_shown(app, "Hold the masks against those of which run")
+        await pilot.press("enter")
+        await until_shown(app, "overlap of masks %, round 3: 90 %, ruby-1 | other")
+        await until_shown(app, "Dead rows 87 | 261, heads 8 | 8.")
+        cells = row(app, "1")[:8]
+        assert [cell for cell in cells if 29 < float(cell) < 38] == cells != []
+        await until_shown(app, "encoder layer 1, query: ruby-1 | other")
+        await until_shown(app, "3 | 9")
+        await pilot.press("left_square_bracket")
+        await until_shown(app, "The masks of ruby-1 are not on disk.")
+        await pilot.press("v", "v")
+        await until_shown(app, "sparsity %, round 2/3")
+
+
+async def test_no_other_run_to_hold_against(tmp_path: Path) -> None:
+    make_run(tmp_path, "ruby-1", with_figures(whole_run("ruby-1")))
+    async with opened(tmp_path) as (app, pilot):
+        await open_layers(app, pilot)
+        await pilot.press("b")
+        await until_shown(app, "There is no other run with masks")
+
+
+def test_another_run_is_compared_at_its_round_of_equal_sparsity(tmp_path: Path) -> None:
+    ours, _ = make_run(tmp_path, "a", with_figures(whole_run("a")))
+    theirs, _ = make_run(tmp_path, "b", with_figures(whole_run("b")))
+    with_masks(ours, 2, 1)
+    assert beside.find(ours, 2, 0.6, theirs).why == "The masks of b are not on disk."
+    with_masks(theirs, 2, 1)
+    answer = beside.find(ours, 2, 0.6, theirs)
+    assert (answer.number, answer.why) == (2, "")
+    assert set(answer.shares.values()) == {1.0}  # drawn with the same seed
+    nothing = beside.find(ours, 2, 0.55, theirs)
+    assert (nothing.number, nothing.why) == (-1, "b has no round of this sparsity.")
+    number, shown, answer = beside.sparsest(ours, theirs)
+    assert (number, answer.number) == (2, 2)
+    head, first, *rest = beside.lines(shown, answer)
+    assert head[:3] == ["matrix", "sparsity", "overlap"]
+    assert first[0] == "encoder layer 1, query"
+    assert first[2].startswith("100 % (by chance 3")
+    assert len(rest) == len(shown) - 1
+    (theirs.round(2) / "masks.safetensors").unlink()
+    with pytest.raises(RunError, match="no masks of the same sparsity"):
+        beside.sparsest(ours, theirs)
 
 
 def test_a_run_offers_the_figures_that_it_has() -> None:

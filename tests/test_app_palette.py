@@ -12,8 +12,11 @@ from codeprune_tui.modes import MODES
 from codeprune_tui.screens.layers import LayersScreen
 from codeprune_tui.screens.live import LiveScreen
 from codeprune_tui.screens.log import LogScreen
+from codeprune_tui.screens.new_run import NewRunScreen
 from codeprune_tui.screens.runs import RunsScreen
 from codeprune_tui.tui import SLOW_TICK_S, CodepruneApp
+from codeprune_tui.widgets.field import FieldRow
+from core.recipe import build_recipe
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
 
@@ -116,3 +119,19 @@ async def test_low_bandwidth_on_and_off(tmp_path: Path) -> None:
         assert app.animation_level == "full"
         assert app._watcher._poll_s == 0.25
         assert "[2 Live]" in shown(app)
+
+
+async def test_a_criterion_goes_into_the_form_and_its_other_entries_stay(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (app, pilot):
+        await until_shown(app, "No runs yet.")
+        app.new_from(build_recipe({"pruning": {"rounds": 7}}))
+        await until(lambda: isinstance(app.screen, NewRunScreen) and app.screen.is_built)
+        await pilot.press("escape")
+        await choose(app, pilot, "Prune by wanda", "Score: |w| times the norm of its input (Sun et al. 2023)")
+        await until(lambda: isinstance(app.screen, NewRunScreen))
+        screen = app.screen
+        assert isinstance(screen, NewRunScreen)
+        await until(lambda: screen._outcome.recipe is not None and screen._outcome.recipe.pruning.criterion == "wanda")
+        assert screen._outcome.recipe is not None
+        assert screen._outcome.recipe.pruning.rounds == 7
+        await until(lambda: [row._held() for row in screen.query(FieldRow) if row.key == "pruning.criterion"] == ["wanda"])

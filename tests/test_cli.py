@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from app_runs import make_run, whole_run
+import torch
+from app_runs import make_run, matrices, whole_run, with_figures
 from test_client import happened, stand_in, until
 
 from codeprune_tui import bundle
@@ -22,6 +23,7 @@ from codeprune_tui.cli import console, main, runs
 from codeprune_tui.runs import client
 from codeprune_tui.views.plain import plain, plain_lines
 from codeprune_tui.views.text import table
+from core.compress.masks import save_masks
 from core.recipe import Recipe, load_recipe, parse_recipe
 from core.run.events import FloorsMeasured, RoundFinished, RunFinished, RunStarted, Scores, Stopped
 from core.run.folder import RunPaths, create_run, hold_lock, is_held
@@ -408,6 +410,18 @@ def test_compare_prints_a_table_or_csv(tmp_path: Path, run_cli: Cli) -> None:
     assert [row["bleu"] for row in rows] == ["15.0", "14.0", "13.0", "12.0"]
     assert run_cli("compare", "c").code == 6
     assert run_cli("compare").code == 2
+
+
+def test_compare_holds_the_masks_of_two_runs_against_each_other(tmp_path: Path, run_cli: Cli) -> None:
+    for name in ("a", "b"):
+        paths, _ = make_run(tmp_path / "checkpoints", name, with_figures(whole_run(name)))
+        save_masks({each: torch.ones(64, 64, dtype=torch.bool) for each in matrices(0.5)}, paths.round(3) / "masks.safetensors")
+    result = run_cli("compare", "a", "b", "--masks")
+    assert result.code == 0
+    assert "a, round 3 | b, round 3. All: 100 %, by chance 100 %. Dead rows 87 | 87, heads 8 | 8." in result.err
+    assert result.out.splitlines()[0].split()[:3] == ["matrix", "sparsity", "overlap"]
+    assert "encoder layer 1, query" in result.out
+    assert run_cli("compare", "a", "--masks").code == 2
 
 
 def test_compare_without_results_says_so(tmp_path: Path, run_cli: Cli) -> None:

@@ -18,9 +18,12 @@ from codeprune_tui.views.comparison import (
     over_floor,
     picture,
 )
+from codeprune_tui.views.seed_means import grouped
 from codeprune_tui.widgets.comparechart import COLOURS, LEVELS, LINES, MARKERS, legend, limits, lines, window
+from core.recipe import build_recipe
 from core.run.folder import RunInfo, RunPaths, State
 from core.run.results import Result
+from core.spec.criteria import differing_words
 
 FLOORS = {"name": {"bleu": 13.0, "chrf": 16.0}, "constant": {"bleu": 8.0}}
 
@@ -197,6 +200,54 @@ def test_the_legend_names_every_run_and_level_in_few_lines(width: int, count: in
     assert all(f"{MARKERS[number]} run-{number}" in text for number in range(count))
     assert text.endswith("mind")
     assert ("run-0-with-a-long-name 15.00 → 14.00" in text) == ((count < 8 and (count == 1 or width > 58)) or width == 158)
+
+
+def test_a_legend_says_how_runs_prune_as_far_as_they_differ() -> None:
+    recipes = {
+        "a": build_recipe({"pruning": {"criterion": "wanda", "budget": "owl"}}),
+        "b": build_recipe({"pruning": {"criterion": "wanda", "scope": "row"}}),
+        "c": build_recipe({"pruning": {"criterion": "wanda", "budget": "global"}, "rewind": {"to": "random"}}),
+        "dense": build_recipe({"pruning": {"rounds": 0}}),
+    }
+    methods = differing_words(recipes)
+    assert methods == {"a": "layerwise, owl", "b": "row, uniform", "c": "layerwise, global budget, drawn anew"}
+    assert differing_words({"a": recipes["a"], "again": recipes["a"]}) == {"a": "", "again": ""}
+    units = {unit: build_recipe({"pruning": {"unit": unit, "scope": "global"}}) for unit in ("weight", "head")}
+    assert differing_words(units) == {"weight": "weight", "head": "head"}
+    shown = picture({name: (result(name, 0, 15.0), result(name, 1, 14.0)) for name in recipes}, AXES["sparsity"], "bleu", methods)
+    text = legend(shown, 158).plain
+    for entry in (
+        "● a (layerwise, owl) 15.00 → 14.00",
+        "■ b (row, uniform) 15.00",
+        "▲ c (layerwise, global budget, drawn anew) 15.00",
+    ):
+        assert entry in text
+    assert "◆ dense 15.00 → 14.00" in text
+
+
+def test_methods_take_the_place_of_names_where_there_is_no_room_for_both() -> None:
+    methods = {f"a-run-with-a-long-name-{criterion}": criterion for criterion in ("magnitude", "wanda", "sparsegpt", "fisher")}
+    runs = {name: (result(name, 0, 15.0), result(name, 1, 14.0)) for name in methods}
+    drawn = picture(runs, AXES["sparsity"], "bleu", methods)
+    assert "● a-run-with-a-long-name-m… (magnitude) 15.00 → 14.00" in legend(drawn, 158).plain
+    narrow = legend(drawn, 58).plain
+    assert len(narrow.splitlines()) <= LINES + 1
+    assert "● magnitude 15.00 → 14.00  ■ wanda 15.00 → 14.00" in narrow
+    assert "▲ sparsegpt" in narrow
+    assert "◆ fisher" in narrow
+    assert (
+        legend(picture({"wanda-s0": runs[next(iter(runs))]}, AXES["sparsity"], "bleu", {"wanda-s0": "wanda"}), 78).plain.count(
+            "wanda"
+        )
+        == 1
+    )
+
+
+def test_a_curve_of_several_seeds_has_the_method_of_its_runs() -> None:
+    runs = {name: (replace(result(name, 0, 15.0)), result(name, 1, 14.0)) for name in ("one-s0", "one-s1", "two-s0")}
+    shown = grouped(runs, {"one-s0": "1", "one-s1": "1", "two-s0": "2"})
+    drawn = picture(shown, AXES["sparsity"], "bleu", {"one-s0": "wanda", "one-s1": "wanda", "two-s0": "fisher"})
+    assert [curve.method for curve in drawn.curves] == ["wanda", "fisher"]
 
 
 def test_a_window_stays_inside_of_its_axis() -> None:

@@ -58,6 +58,8 @@ DEATHS: dict[str, list[dict[str, object]]] = {
     "sparsegpt": [
         MEASURING,
         {"event": "measuring", "nth": 2, "when": "after"},
+        {"call": "core.compress.basis:_pass", "nth": 4, "when": "before"},  # between two reports
+        {"call": "core.compress.basis:_pass", "nth": 9, "when": "before"},  # in round 2, whose masks begin with those of round 1
         {"event": "pruned", "nth": 1, "when": "after"},
         {"event": "checkpoint", "nth": 5, "when": "before"},  # masks and updated weights, before the first step of round 1
         {"event": "checkpoint", "nth": 5, "when": "after"},

@@ -25,12 +25,13 @@ from core.run.folder import RunPaths, State, find_run, free_name, is_held, run_f
 from core.run.results import ResultsReader, to_csv
 
 from .. import bundle
-from ..runs import client
+from ..runs import beside, client
 from ..runs.sweeps import sweep_by_run
 from ..runs.watch import catch_up
 from ..views.plain import plain
 from ..views.run_columns import json_help
 from ..views.state import RunView, eta_s
+from ..views.text import table
 from . import tables
 from .console import follow, say, wants_bar
 from .usage import Commands
@@ -324,12 +325,25 @@ def compare(
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print everything that is known of each round, as comma-separated values.")
     ] = False,
+    masks: Annotated[
+        bool,
+        typer.Option("--masks", help="Of two runs, print what is left of each matrix, and how far their masks overlap."),
+    ] = False,
 ) -> None:
     """Print the complete rounds of some runs beside each other.
 
-    The command needs no weights: journal and metrics.json are enough.
+    The command needs no weights: journal and metrics.json are enough. With --masks it compares the sparsest round of the
+    first run with that of the second that is as sparse, matrix by matrix.
     """
     runs = [_find(_folder(context, checkpoints), name) for name in names]
+    if masks:
+        if len(runs) != 2:
+            raise typer.BadParameter(f"these are {len(runs)} runs; it compares two", param_hint="--masks")
+        number, shown, other = beside.sparsest(runs[0], runs[1])
+        first, second = plain(runs[0].name), plain(other.run)
+        say(f"{first}, round {number} | {second}, round {other.number}. {beside.summary(shown, other)}")
+        typer.echo(table(beside.lines(shown, other)))
+        return
     rounds = [result for paths in runs for result in ResultsReader(paths).poll()]
     if not rounds:
         say(f"No complete round yet: {', '.join(names)}")

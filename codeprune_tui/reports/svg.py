@@ -33,6 +33,7 @@ def read(text: str) -> Picture:
             curve["run"],
             tuple((x, y) for x, y in curve["points"]),
             tuple((x, low, high) for x, low, high in curve["spread"]),
+            curve["method"],
         )
         for curve in facts["curves"]
     )
@@ -76,7 +77,7 @@ def _plot(axes: "Axes", picture: Picture) -> "tuple[list[Line2D], list[str]]":
     for place, curve in enumerate(picture.curves):
         x, y = [x for x, _ in curve.points], [y for _, y in curve.points]
         handles += axes.plot(x, y, color=EIGHT_COLOURS[place % 8], marker=EIGHT_MARKERS[place % 8], markersize=5, linewidth=1.4)
-        labels.append(plain(curve.run, 60))
+        labels.append(curve.label(60))
         if curve.spread:
             across, low, high = zip(*curve.spread, strict=True)
             axes.vlines(across, low, high, color=EIGHT_COLOURS[place % 8], linewidth=1)

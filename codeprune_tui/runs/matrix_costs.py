@@ -6,8 +6,7 @@ so it belongs into a thread. Imports no torch.
 
 import os
 import shlex
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,42 +123,3 @@ def _near(path: Path) -> str:
     whole = os.path.abspath(path)  # noqa: PTH100 - links are to stay as they were given
     relative = os.path.relpath(whole)
     return whole if relative.startswith("..") else relative
-
-
-class MatrixCostFinder:
-    """Looks in a thread, one look at a time, and remembers the newest.
-
-    Args:
-        publish: Called, from that thread, when a look has found something else than the one before.
-    """
-
-    def __init__(self, publish: Callable[[], object]) -> None:
-        self._publish = publish
-        self._known: tuple[tuple[RunPaths, int], MatrixCosts] | None = None
-        self._stale = self._looking = False
-
-    def ask(self, paths: RunPaths, number: int) -> MatrixCosts | None:
-        """The costs for a round, or None while they are looked up.
-
-        Args:
-            paths: The run.
-            number: The round that is looked at.
-        """
-        known, key = self._known, (paths, number)  # once: the thread may replace it
-        fits = known is not None and known[0] == key
-        if (self._stale or not fits) and not self._looking:
-            self._looking, self._stale = True, False
-            # A thread, not one of Textual's workers: the app waits for those when it ends, and disks may be slow.
-            threading.Thread(target=self._look, args=key, name="matrix costs", daemon=True).start()
-        return known[1] if known is not None and fits else None
-
-    def forget(self) -> None:
-        """Makes the next call look again; the old costs are returned meanwhile."""
-        self._stale = True
-
-    def _look(self, paths: RunPaths, number: int) -> None:
-        costs = ((paths, number), find(paths, number))
-        news, self._known, self._looking = costs != self._known, costs, False
-        if news:
-            with suppress(RuntimeError):  # the app is gone
-                self._publish()

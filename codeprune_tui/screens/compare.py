@@ -18,13 +18,14 @@ from textual.message import Message
 from textual.widgets import DataTable, Static
 
 from core.errors import CodepruneError
-from core.recipe import load_recipe
+from core.recipe import Recipe, load_recipe
 from core.run.results import LEADING, SEMANTIC, Result, measures_of
+from core.spec.criteria import differing_words
 from core.study.experiments import without_seed
 
 from ..reports.export import ENDINGS, free_file, write_csv, write_report, write_svg
 from ..runs.watch import Comparer
-from ..views.comparison import AXES, COLUMNS, Results, default_marks, has_semantic, in_order, picture
+from ..views.comparison import AXES, COLUMNS, Picture, Results, default_marks, has_semantic, in_order, picture
 from ..views.encoder_verdict import warning_of_all
 from ..views.seed_means import Mean, curves, grouped
 from ..widgets.comparechart import CompareChart
@@ -49,11 +50,11 @@ EMPTY = Content.assemble(
 class Compared(Message):
     """The results of the marked runs have changed."""
 
-    def __init__(self, results: dict[str, tuple[Result, ...]], keys: dict[str, str]) -> None:
+    def __init__(self, results: dict[str, tuple[Result, ...]], recipes: dict[str, Recipe]) -> None:
         super().__init__()
         self.results = results
-        self.keys = keys
-        """Run -> what runs that differ only in their seed have in common."""
+        self.recipes = recipes
+        """Run -> its recipe, where it can be read."""
 
 
 class CompareScreen(ModeScreen):
@@ -138,7 +139,11 @@ class CompareScreen(ModeScreen):
         self._marked: list[str] | None = None
         """Names of the marked runs; None means the newest."""
         self._results: Results = {}
+        self._recipes: dict[str, Recipe] = {}
         self._keys: dict[str, str] = {}
+        """Run -> what runs that differ only in their seed have in common."""
+        self._methods: dict[str, str] = {}
+        """Run -> how it prunes, as far as the runs differ in it."""
         self._grouped = False
         """Whether runs that differ only in their seed are one curve."""
         self._axis, self._measure = "sparsity", LEADING
@@ -180,18 +185,18 @@ class CompareScreen(ModeScreen):
     def _publish(self, results: dict[str, tuple[Result, ...]]) -> None:
         # From another thread: the loop may be gone by now, and then there is nobody to tell.
         try:
-            self.post_message(Compared(results, self._read_keys(list(results))))
+            self.post_message(Compared(results, self._read_recipes(list(results))))
         except RuntimeError:
             return
 
-    def _read_keys(self, names: list[str]) -> dict[str, str]:
+    def _read_recipes(self, names: list[str]) -> dict[str, Recipe]:
         """Recipes never change, so each is read once; a run whose recipe cannot be read is alone."""
-        paths, keys = {info.paths.name: info.paths for info in self.frame.runs or []}, {}
+        paths, recipes = {info.paths.name: info.paths for info in self.frame.runs or []}, {}
         for name in names:
-            if name not in self._keys and name in paths:
+            if name not in self._recipes and name in paths:
                 with suppress(CodepruneError):
-                    keys[name] = without_seed(load_recipe(paths[name].recipe))
-        return {**{name: key for name, key in self._keys.items() if name in names}, **keys}
+                    recipes[name] = load_recipe(paths[name].recipe)
+        return {**{name: recipe for name, recipe in self._recipes.items() if name in names}, **recipes}
 
     # What is shown
 
@@ -205,13 +210,21 @@ class CompareScreen(ModeScreen):
 
     def on_compared(self, message: Compared) -> None:
         """Shows new results."""
-        self._results, self._keys = message.results, message.keys
+        self._results = message.results
+        if message.recipes != self._recipes:
+            self._recipes = message.recipes
+            self._keys = {name: without_seed(recipe) for name, recipe in self._recipes.items()}
+            self._methods = differing_words(self._recipes)
         self._show()
 
     @property
     def _shown(self) -> Results:
         """The results that chart and table show: of runs, or of curves of several seeds."""
         return grouped(self._results, self._keys) if self._grouped else self._results
+
+    @property
+    def _picture(self) -> Picture:
+        return picture(self._shown, AXES[self._axis], self._measure, self._methods)
 
     def action_group(self) -> None:
         """Puts seeds together, or takes them apart."""
@@ -242,7 +255,7 @@ class CompareScreen(ModeScreen):
         line = "" if result is None else f"{result.round} {result.run}"
         if line != self._panned[0] or not self._zoom:
             self._panned = (line, 0)
-        self.query_one(CompareChart).show(picture(shown, axis, self._measure), self._zoom, centre, chosen, self._panned[1])
+        self.query_one(CompareChart).show(self._picture, self._zoom, centre, chosen, self._panned[1])
         self._table.tell(self._measure)
 
     @property
@@ -336,7 +349,7 @@ class CompareScreen(ModeScreen):
             return
         # Tables hold the measurements run by run; a reader can take means of them.
         path, rows = free_file(Path.cwd(), ending), in_order(self._results, self._sorted, self._down)
-        shown = picture(self._shown, AXES[self._axis], self._measure)
+        shown = self._picture
         folders = [info.paths.root.absolute() for info in self.frame.runs or [] if info.paths.name in self._results]
         work = {
             "csv": partial(write_csv, path, rows),

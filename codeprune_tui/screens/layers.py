@@ -16,10 +16,13 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Static
 
+from core.run.folder import RunPaths
 from core.spec.layout import HEAD_COLUMNS
 
-from ..runs.matrix_costs import MatrixCostFinder, MatrixCosts
-from ..runs.matrix_costs import facts as cost_facts
+from ..runs import beside, matrix_costs
+from ..runs.beside import Beside
+from ..runs.finder import Finder
+from ..runs.matrix_costs import MatrixCosts
 from ..views.matrices import (
     HISTORY,
     MEASURES,
@@ -39,10 +42,11 @@ from ..views.matrices import (
 )
 from ..views.plain import plain
 from ..views.state import RunView
-from ..views.text import with_before
+from ..views.text import percent, with_before
 from ..widgets.blockmap import BlockMap
 from ..widgets.layergrid import LayerGrid
 from ..widgets.telling import retitle
+from .choose import ChooseOne
 from .live import NO_RUN
 from .mode import RUN_KEYS, ModeScreen, Target
 
@@ -54,12 +58,14 @@ NEW_LINE = ("", "mean |w| of kept", "dead rows")
 """Facts that begin a line of a narrow screen."""
 COST = "cost"
 """The figure that no round measures: the cost of pruning half of a matrix, by `codeprune-tui sensitivity`."""
+BESIDE = "beside"
+"""The figure that takes another run: the overlap of both masks."""
 LEAST = 76
 """Columns of the screen that all facts need to fit on four lines."""
 
 
-class CostsFound(Message):
-    """The costs of matrices were looked up."""
+class LookedUp(Message):
+    """The costs of matrices, or another run's masks, were looked up."""
 
 
 class LayersScreen(ModeScreen):
@@ -84,6 +90,13 @@ class LayersScreen(ModeScreen):
             "Values",
             tooltip="Show sparsity, mean magnitude, change, mask overlap, error of the output or what half of a matrix costs",
             id="layers.measure",
+        ),
+        Binding(
+            "b",
+            "beside",
+            "Beside",
+            tooltip="Hold the masks against those of another run: overlap, dead rows and heads, errors of outputs",
+            id="layers.beside",
         ),
         Binding(
             "left_square_bracket,shift+left",
@@ -146,7 +159,10 @@ class LayersScreen(ModeScreen):
         self._run = ""
         self._shown: tuple[object, ...] = ()
         self._playing: Timer | None = None
-        self._finder = MatrixCostFinder(self._publish)
+        self._costs = Finder(matrix_costs.find, self._publish)
+        self._other: RunPaths | None = None
+        """The run that this one is held against."""
+        self._others = Finder(beside.find, self._publish)
 
     def body(self) -> ComposeResult:
         """Pictures above words."""
@@ -190,30 +206,39 @@ class LayersScreen(ModeScreen):
         if watched is None:
             return
         if watched.paths.name != self._run:
-            self._run, self._at = watched.paths.name, None
+            self._run, self._at, self._other = watched.paths.name, None, None
             self._stop_playing()
         view, chosen = watched.view, self.query_one("#grid", LayerGrid).chosen
-        costs = self._finder.ask(watched.paths, self._number(view)) if self._measure == COST else None
-        state = (view.by_round, self._at, self._measure, self._playing is not None, costs)
+        answer = self._look_up(watched.paths, view)
+        state = (view.by_round, self._at, self._measure, self._playing is not None, answer)
         if (*state, chosen) != self._shown:
-            self._show(view, costs)
+            self._show(view, answer)
             self._shown = (*state, self.query_one("#grid", LayerGrid).chosen)
+
+    def _look_up(self, paths: RunPaths, view: RunView) -> MatrixCosts | Beside | None:
+        """What lies in files, for the figures that no journal has; None while it is looked up."""
+        number = self._number(view)
+        if self._measure == COST:
+            return self._costs.ask(paths, number)
+        if self._measure == BESIDE and self._other is not None and number in view.by_round:
+            return self._others.ask(paths, number, view.by_round[number].sparsity, self._other)
+        return None
 
     def show_time(self) -> None:
         """Looks the costs up again: somebody may measure them beside the app."""
         if self._measure == COST:
-            self._finder.forget()
+            self._costs.forget()
             self.refresh_all()
 
     def _publish(self) -> None:
         # From another thread: the loop may be gone by now, and then there is nobody to tell.
         try:
-            self.post_message(CostsFound())
+            self.post_message(LookedUp())
         except RuntimeError:
             return
 
-    def on_costs_found(self) -> None:
-        """Shows the costs that were found."""
+    def on_looked_up(self) -> None:
+        """Shows the answer."""
         self.refresh_all()
 
     def _show_costs(self, view: RunView, costs: MatrixCosts) -> None:
@@ -232,11 +257,29 @@ class LayersScreen(ModeScreen):
             words.update(plain(costs.command, 2000) or "looking…")
         elif matrix is not None and (cell := costs.cells.get(matrix.parameter)) is not None:
             retitle(words, f"{title(matrix)}: {costs.of}")
-            words.update(_facts(cost_facts(cell), matrix, width=self.app.size.width, wide=self._large))
+            words.update(_facts(matrix_costs.facts(cell), matrix, width=self.app.size.width, wide=self._large))
 
-    def _show(self, view: RunView, costs: MatrixCosts | None) -> None:
+    def _show_beside(self, view: RunView, other: Beside) -> None:
+        """Shows how far the masks of this run and another overlap, and the figures of both."""
+        number = self._number(view)
+        shown, grid = matrices(view, number), self.query_one("#grid", LayerGrid)
+        names = f"{plain(self._run, 40)} | {plain(other.run, 40)}"
+        retitle(grid, f"overlap of masks %, round {number}: {percent(view.by_round[number].sparsity)}, {names}")
+        note = plain(beside.summary(shown, other), 200) or "looking…"
+        grid.show({name: matrix.place for name, matrix in shown.items()}, other.shares, 1.0, 100, note)
+        self._show_second(view, number)
+        matrix, words = shown.get(grid.chosen), self.query_one("#facts", Static)
+        self._show_chosen(view, number, matrix)
+        if matrix is not None:
+            retitle(words, f"{title(matrix)}: {names}")
+            words.update(_facts(beside.facts(matrix, other), matrix, width=self.app.size.width, wide=self._large))
+
+    def _show(self, view: RunView, answer: MatrixCosts | Beside | None) -> None:
         if self._measure == COST:
-            self._show_costs(view, costs or MatrixCosts())
+            self._show_costs(view, answer if isinstance(answer, MatrixCosts) else MatrixCosts())
+            return
+        if self._measure == BESIDE and self._other is not None and rounds(view):
+            self._show_beside(view, answer if isinstance(answer, Beside) else Beside(self._other.name))
             return
         number = self._number(view)
         shown = matrices(view, number)
@@ -298,8 +341,9 @@ class LayersScreen(ModeScreen):
     @property
     def _measure(self) -> str:
         watched = self.frame.watched
-        if self._chosen_measure or watched is None:
-            return self._chosen_measure or "sparsity"
+        chosen = self._chosen_measure if self._chosen_measure != BESIDE or self._other is not None else ""
+        if chosen or watched is None:
+            return chosen or "sparsity"
         return telling(watched.view, self._number(watched.view))
 
     @property
@@ -326,7 +370,7 @@ class LayersScreen(ModeScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offers only keys with an effect: an opened matrix can be closed, and its map shows no other figures."""
-        if action in ("open", "measure"):
+        if action in ("open", "measure", "beside"):
             return not self.has_class("opened")
         return self.has_class("opened") if action == "close" else super().check_action(action, parameters)
 
@@ -349,9 +393,28 @@ class LayersScreen(ModeScreen):
     def action_measure(self) -> None:
         """Shows the next figure."""
         watched = self.frame.watched
-        names = [*(measures(watched.view) if watched is not None else MEASURES), COST]
+        beside_another = [BESIDE] if self._other is not None else []
+        names = [*(measures(watched.view) if watched is not None else MEASURES), *beside_another, COST]
         at = names.index(self._measure) if self._measure in names else -1  # that of another run
         self._chosen_measure = names[(at + 1) % len(names)]
+        self.refresh_all()
+
+    def action_beside(self) -> None:
+        """Asks for the run whose masks are held against this one's."""
+        runs = {info.paths.name: info.paths for info in self.frame.runs or [] if info.kind == "lottery" and info.round >= 0}
+        runs.pop(self._run, None)
+        if not runs:
+            self.frame.say("There is no other run with masks to hold this one against.", "warning")
+            return
+        names = {name: plain(name, 60) for name in runs}
+        self.app.push_screen(
+            ChooseOne("Hold the masks against those of which run, at equal sparsity?", names),
+            lambda name: self._hold_against(runs[name]) if name is not None else None,
+        )
+
+    def _hold_against(self, other: RunPaths) -> None:
+        self._other, self._chosen_measure = other, BESIDE
+        self._others.forget()  # it may have gone on since the last look
         self.refresh_all()
 
     def action_step(self, by: int) -> None:

@@ -274,11 +274,16 @@ class NewRunScreen(ModeScreen):
 
     def _picked(self, key: str, value: str | None) -> None:
         if value is not None:
-            self._entries[key] = value
+            self.enter(key, value)
+
+    def enter(self, key: str, value: str) -> None:
+        """Enters a value as if it had been typed; the other entries stay."""
+        self._entries[key] = value
+        if self.is_built:
             self._judge()
-            for row in self.query(FieldRow):
-                if row.key == key:
-                    row.show_value(value, over=True)
+        for row in self.query(FieldRow):
+            if row.key == key:
+                row.show_value(value, over=True)
 
     def action_review(self) -> None:
         """Shows the run's costs, and the command that starts it from a shell."""

@@ -10,6 +10,7 @@ from core.run.folder import RunInfo, State
 from core.run.results import ENCODER_OFF, FLOORS, LEADING, SEMANTIC, TITLES, Result
 from core.run.rowsets import by_rows, mixed, telling
 
+from .plain import plain
 from .seed_means import Mean
 
 NEWEST = 4
@@ -51,6 +52,18 @@ class Curve:
     """(horizontal, score), by round."""
     spread: tuple[tuple[float, float, float], ...] = ()
     """(horizontal, lowest, highest) of a curve of several seeds, where they are more than one."""
+    method: str = ""
+    """How it prunes, as far as the other curves prune in another way."""
+
+    def label(self, longest: int) -> str:
+        """Its name, and what the name does not say of its method.
+
+        Args:
+            longest: Most characters of the name; 0 for the method alone, where there is one.
+        """
+        name = plain(self.run, longest) if longest or not self.method else ""
+        new = "" if all(word in name for word in self.method.split(", ")) else self.method
+        return f"{name} ({new})" if name and new else name or new
 
 
 DENSE = "dense"
@@ -118,19 +131,21 @@ def dense(rounds: Sequence[Result], measure: str) -> float | None:
     return next((result.scores.get(measure) for result in rounds if result.round == 0), None)
 
 
-def picture(results: Results, axis: Axis, measure: str) -> Picture:
+def picture(results: Results, axis: Axis, measure: str, methods: Mapping[str, str] | None = None) -> Picture:
     """What the chart draws.
 
     Args:
         results: The runs.
         axis: What lies along the horizontal axis.
         measure: One of `results.TITLES`.
+        methods: Run -> how it prunes, as far as the runs differ in it.
     """
     curves = []
     for run, rounds in results.items():
         places = [(axis.value(result), result.scores.get(measure)) for result in rounds]
         points = tuple((x, y) for x, y in places if x is not None and y is not None)
-        curves.append(Curve(run, points, _spread(rounds, axis, measure)))
+        member = next((each.runs[0] for each in rounds if isinstance(each, Mean)), run)
+        curves.append(Curve(run, points, _spread(rounds, axis, measure), (methods or {}).get(member, "")))
     levels = tuple(level for runs in by_rows(results) for level in _levels(results, runs, measure))
     return Picture(f"{TITLES[measure]} by {axis.title}", tuple(curves), levels, _note(results, axis, curves, measure), axis.whole)
 

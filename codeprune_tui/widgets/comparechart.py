@@ -185,12 +185,14 @@ class CompareChart(Vertical):
 
 
 def legend(picture: Picture, width: int) -> Content:
-    """Levels with their scores, markers with names and first and last scores, and a note.
+    """Levels with their scores, markers with names, methods, and first and last scores, and a note.
 
-    If that would take more than `LINES` lines, names stand alone, then they are cut: the table has the figures, too.
+    If that would take more than `LINES` lines, figures go first, then names, where methods tell the curves apart, then parts of
+    names: the table has names and figures, too.
     """
-    levels = _level_entries(picture)
-    for longest, scores in ((24, True), (24, False), (12, False), (6, False)):
+    levels, methods = _level_entries(picture), {curve.method for curve in picture.curves}
+    short = [(0, True), (0, False)] if len(methods - {""}) == len(picture.curves) else [(12, False), (6, False)]
+    for longest, scores in ((24, True), (24, False), *short):
         runs = [_run(place, curve, longest, scores) for place, curve in enumerate(picture.curves)]
         lines = _wrapped([*levels, *runs], width)
         if len(lines) <= LINES:
@@ -229,7 +231,7 @@ def _run(place: int, curve: Curve, longest: int, scores: bool) -> Content:
     sign, colour = marker(place)
     first, last = (score(curve.points[end][1] if curve.points else None) for end in (0, -1))
     figures = f" {first} → {last}" if len(curve.points) > 1 else f" {last}"
-    return Content.assemble((f"{sign} ", colour), plain(curve.run, longest), figures if scores else "")
+    return Content.assemble((f"{sign} ", colour), curve.label(longest), figures if scores else "")
 
 
 def _wrapped(entries: list[Content], width: int) -> list[Content]:

@@ -3,6 +3,7 @@
 Torch-free, so that form, help and legends can list them at once; the functions stand in `core.compress.criteria`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,11 +54,35 @@ def method_words(recipe: Recipe) -> list[str]:
     """
     if not recipe.rounds:
         return []
-    pruning, usual = recipe.pruning, type(recipe.pruning)()
-    words: list[str] = [pruning.criterion, pruning.scope]
-    words += [str(value) for key in ("unit", "budget", "pattern") if (value := getattr(pruning, key)) != getattr(usual, key)]
-    words += ["gradual"] if pruning.gradual_every else []
-    return [*words, *(["drawn anew"] if recipe.rewind.to == "random" else [])]
+    facts, usual = _facts(recipe), _facts(Recipe())
+    return [word for key, word in facts.items() if word and (key in ("criterion", "scope") or word != usual[key])]
+
+
+def differing_words(recipes: Mapping[str, Recipe]) -> dict[str, str]:
+    """What sets runs apart in how they prune, in words for a legend; "" for each where nothing does.
+
+    Args:
+        recipes: Run -> its recipe; runs that do not prune are left out.
+    """
+    facts = {run: _facts(recipe) for run, recipe in recipes.items() if recipe.rounds}
+    differ = [key for key in FACTS if len({each[key] for each in facts.values()}) > 1]
+    # A scope can be global, too.
+    named = {run: {**each, "budget": each["budget"].replace("global", "global budget")} for run, each in facts.items()}
+    return {run: ", ".join(each[key] for key in differ if each[key]) for run, each in named.items()}
+
+
+FACTS = ("criterion", "scope", "unit", "budget", "pattern", "growth", "rewind")
+"""What is said of a way to prune, in this order."""
+
+
+def _facts(recipe: Recipe) -> dict[str, str]:
+    """How a recipe prunes: one word for each of `FACTS`, "" where there is nothing to say."""
+    pruning = recipe.pruning
+    return {
+        **{key: str(getattr(pruning, key)) for key in FACTS[:5]},
+        "growth": "gradual" if pruning.gradual_every else "",
+        "rewind": "drawn anew" if recipe.rewind.to == "random" else "",
+    }
 
 
 def needs_of(criterion: str, budget: str = "uniform") -> frozenset[Need]:

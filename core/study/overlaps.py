@@ -80,6 +80,11 @@ def overlap(first: Masks, second: Masks) -> Overlap | None:
     return Overlap(both / either if either else 1.0, expected_both / expected_either if expected_either else 1.0)
 
 
+def by_matrix(first: Masks, second: Masks) -> dict[str, Overlap]:
+    """The overlap of two masks, matrix by matrix; those of unequal sizes are left out."""
+    return {name: shared for name, mask in first.items() if (shared := overlap({name: mask}, second)) is not None}
+
+
 def overlaps(study: Study) -> list[Compared]:
     """All comparisons of a report: rounds that follow each other, seeds of a curve, and curves with one seed in common.
 

@@ -1,0 +1,113 @@
+"""Prints the tables of docs/criteria.md as Markdown, from run folders or from the JSON file of `codeprune-tui sensitivity`.
+
+    python tools/criteria_doc.py RUNS             # rounds with training: runs that differ in criterion and seed alone
+    python tools/criteria_doc.py sensitivity.json # without training: every way to prune at every sparsity
+
+Bold stands where the 95 % interval of the paired bootstrap excludes 0 and, of runs, every seed agrees.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from core.run.results import MEASURES
+from core.score.interval import Difference
+from core.spec.criteria import CRITERIA
+from core.study.findings import compare, judge, recovery
+from core.study.runs import Group, Level, find_runs, level_of, read_study
+from core.study.sensitivityfile import Sensitivity, Wish, read_sensitivity
+
+SHOWN = ("bleu", "corpus_bleu", "chrf")
+"""Measures in one cell, in this order."""
+AGAINST = "magnitude"
+
+
+def of_runs(folder: Path) -> Iterable[str]:
+    """The tables of runs: scores, each criterion minus dense, each minus magnitude."""
+    groups = {_criterion(group): group for group in read_study(find_runs([folder])).groups}
+    groups = {name: groups[name] for name in CRITERIA if name in groups}
+    levels = sorted({level for group in groups.values() for level in group.levels if level > 0})
+    yield _table("", levels, {name: [_scores(group, level) for level in levels] for name, group in groups.items()})
+    for measure in MEASURES:
+        lost = {name: {each.level: each.differences.get(measure) for each in recovery(group)} for name, group in groups.items()}
+        rows = {name: [_difference(each.get(level)) for level in levels] for name, each in lost.items()}
+        yield f"{MEASURES[measure]}, minus dense:\n\n{_table('', levels, rows)}"
+    for measure in MEASURES:
+        yield f"{MEASURES[measure]}, minus {AGAINST}:\n\n{_table('', levels, _minus(groups, levels, measure))}"
+
+
+def _criterion(group: Group) -> str:
+    recipe = group.runs[0].recipe
+    return recipe.pruning.criterion if recipe is not None else ""
+
+
+def _scores(group: Group, level: Level) -> str:
+    """The means over seeds of the three scores."""
+    results = [result for run in group.runs for result in run.results if level_of(result.sparsity) == level]
+    return " / ".join(f"{fmean(result.scores[name] for result in results):.{1 if name == 'chrf' else 2}f}" for name in SHOWN)
+
+
+def _minus(groups: Mapping[str, Group], levels: Sequence[Level], measure: str) -> dict[str, list[str]]:
+    rows = {}
+    for name, group in groups.items():
+        if name == AGAINST:
+            continue
+        compared = [compare(group, groups[AGAINST], lambda level, at=at: level == at) for at in levels]
+        every = compare(group, groups[AGAINST], lambda level: level > 0)
+        rows[name] = [_difference(each.differences.get(measure), each.seeds.get(measure, ())) for each in (*compared, every)]
+    return rows
+
+
+def of_sensitivity(study: Sensitivity) -> Iterable[str]:
+    """The tables of pruning without training: scores, and pruned minus dense."""
+    wishes = [cell.wish for cell in study.cells if cell.wish is not None]
+    levels = sorted({level_of(wish.sparsity) for wish in wishes})
+    cells = {(_how(cell.wish), level_of(cell.wish.sparsity)): cell for cell in study.cells if cell.wish is not None}
+    ways = dict.fromkeys(_how(wish) for wish in wishes)
+    rows = {
+        how: [
+            " / ".join(f"{cells[how, level].scores[name]:.{1 if name == 'chrf' else 2}f}" for name in SHOWN) for level in levels
+        ]
+        for how in ways
+    }
+    yield _table("", levels, rows)
+    for measure in MEASURES:
+        losses = {how: [cells[how, level].loss.get(measure) for level in levels] for how in ways}
+        changes = {how: [_difference(_turned(each)) for each in row] for how, row in losses.items()}
+        yield f"{MEASURES[measure]}, minus dense:\n\n{_table('', levels, changes)}"
+
+
+def _how(wish: Wish) -> str:
+    return f"{wish.criterion} | {wish.scope} | {wish.budget if wish.scope != 'global' else '–'}"
+
+
+def _turned(loss: Difference | None) -> Difference | None:
+    """Pruned minus dense from dense minus pruned."""
+    return None if loss is None else Difference(-loss.value, -loss.high, -loss.low)
+
+
+def _difference(each: Difference | None, seeds: Sequence[float] = ()) -> str:
+    if each is None:
+        return "–"
+    text = f"{each.value:+.2f} ({each.low:+.2f} to {each.high:+.2f})".replace("-", "−")
+    return f"**{text}**" if judge(each, seeds) != "undecided" else text
+
+
+def _table(corner: str, levels: Sequence[Level], rows: Mapping[str, Sequence[str]]) -> str:
+    width = max((len(row) for row in rows.values()), default=0)
+    heads = [f"{level} %" for level in levels] + ["all of them"] * (width - len(levels))
+    sides = max((name.count("|") for name in rows), default=0)
+    first = f"| {corner} |" + " |" * sides
+    lines = [f"{first} {' | '.join(heads)} |", "|---" * (1 + sides + len(heads)) + "|"]
+    return "\n".join([*lines, *(f"| {name} | {' | '.join(row)} |" for name, row in rows.items())])
+
+
+def main() -> None:
+    """Prints the tables of what is named on the command line."""
+    source = Path(sys.argv[1])
+    print("\n\n".join(of_runs(source) if source.is_dir() else of_sensitivity(read_sensitivity(source))))
+
+
+if __name__ == "__main__":
+    main()
