@@ -214,6 +214,8 @@ def test_a_legend_says_how_runs_prune_as_far_as_they_differ() -> None:
     assert differing_words({"a": recipes["a"], "again": recipes["a"]}) == {"a": "", "again": ""}
     units = {unit: build_recipe({"pruning": {"unit": unit, "scope": "global"}}) for unit in ("weight", "head")}
     assert differing_words(units) == {"weight": "weight", "head": "head"}
+    halves = {half: build_recipe({"pruning": {"prunable": half}}) for half in ("encoder", "decoder")}
+    assert differing_words(halves) == {"encoder": "encoder", "decoder": "decoder"}
     shown = picture({name: (result(name, 0, 15.0), result(name, 1, 14.0)) for name in recipes}, AXES["sparsity"], "bleu", methods)
     text = legend(shown, 158).plain
     for entry in (

@@ -120,12 +120,13 @@ def facts(ours: Matrix, beside: Beside) -> list[tuple[str, str]]:
     def both(text: Callable[[MatrixMeasured], str]) -> str:
         return " | ".join(NOTHING if each is None else text(each) for each in runs)
 
-    pairs = [("sparsity", _shares(ours.sparsity, theirs and theirs.sparsity))]
+    pairs = [("sparsity", _shares(ours.sparsity, theirs.sparsity if theirs is not None else None))]
     if shared is not None:
         pairs.append(("overlap", f"{percent(shared.jaccard)} (by chance {percent(shared.chance)})"))
     pairs.append(("mean |w| of kept", both(lambda each: figure(each.magnitude, 1, 5))))
-    if ours.error is not None or (theirs is not None and theirs.error is not None):
-        pairs.append(("output error", _shares(ours.error, theirs and theirs.error)))
+    errors = ours.error, theirs.error if theirs is not None else None
+    if errors != (None, None):
+        pairs.append(("output error", _shares(*errors)))
     pairs.append(("dead rows", both(lambda each: count(each.dead_rows))))
     pairs.append(("dead columns", both(lambda each: count(each.dead_columns))))
     return [*pairs, ("dead heads", both(lambda each: count(each.dead_heads) if each.heads else NOTHING))]

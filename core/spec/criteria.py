@@ -71,7 +71,7 @@ def differing_words(recipes: Mapping[str, Recipe]) -> dict[str, str]:
     return {run: ", ".join(each[key] for key in differ if each[key]) for run, each in named.items()}
 
 
-FACTS = ("criterion", "scope", "unit", "budget", "pattern", "growth", "rewind")
+FACTS = ("criterion", "scope", "unit", "budget", "pattern", "prunable", "growth", "rewind")
 """What is said of a way to prune, in this order."""
 
 
@@ -79,7 +79,7 @@ def _facts(recipe: Recipe) -> dict[str, str]:
     """How a recipe prunes: one word for each of `FACTS`, "" where there is nothing to say."""
     pruning = recipe.pruning
     return {
-        **{key: str(getattr(pruning, key)) for key in FACTS[:5]},
+        **{key: str(getattr(pruning, key)) for key in FACTS[:-2]},
         "growth": "gradual" if pruning.gradual_every else "",
         "rewind": "drawn anew" if recipe.rewind.to == "random" else "",
     }
