@@ -3,7 +3,7 @@
 Knows no screen. The app (`tui`) implements `Frame`; a new screen can use all of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -60,6 +60,8 @@ class Frame(Protocol):
     """The run that is followed."""
     runs: list[RunInfo] | None
     """All runs, newest first; None until they have been listed once."""
+    missing: Mapping[str, int]
+    """Sweep -> how many of its runs have no folder yet."""
     runs_problem: str
     """Why the folder of all runs cannot be listed; empty if it can."""
 

@@ -9,7 +9,7 @@ import difflib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -34,7 +34,7 @@ from . import bundle, first_start, settings
 from .frame import ALIVE, APP_KEYS, SLOW_POLL_S, SLOW_TICK_S
 from .modes import MODES
 from .runs import client
-from .runs.watch import POLL_S, Lister, Watched, Watcher
+from .runs.watch import POLL_S, Lister, Listing, Watched, Watcher
 from .terminal.gc import Tidying
 from .terminal.key_queue import KeyOrder, KeyPassed
 from .terminal.notifications import notification
@@ -74,9 +74,9 @@ class RunChanged(Message):
 class RunsListed(Message):
     """The list of runs has changed."""
 
-    def __init__(self, runs: list[RunInfo], problem: str = "") -> None:
+    def __init__(self, listing: Listing) -> None:
         super().__init__()
-        self.runs, self.problem = runs, problem
+        self.listing = listing
 
     def can_replace(self, message: Message) -> bool:
         """Whether the other one need not be handled any more."""
@@ -127,6 +127,8 @@ class CodepruneApp(App[None]):
         """All runs, newest first; None until they have been listed once."""
         self.runs_problem = ""
         """Why the folder of all runs cannot be read; empty if it can."""
+        self.missing: Mapping[str, int] = {}
+        """Sweep -> how many of its runs have no folder yet."""
         self.keymap: dict[str, str] = {}
         """Id of a binding -> the keys that the user's settings give it."""
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -191,7 +193,7 @@ class CodepruneApp(App[None]):
         """Starts listing runs, and the clock for ages."""
         self.loop = asyncio.get_running_loop()
         example = bundle.example() if self.demo else None
-        self._lister = Lister(self.checkpoints, self.clock, lambda *listing: self._publish(RunsListed(*listing)), example)
+        self._lister = Lister(self.checkpoints, self.clock, lambda listing: self._publish(RunsListed(listing)), example)
         self._lister.start()
         self._ticking = self.set_interval(SLOW_TICK_S if self.slow else 1.0, self._tick)
         self._apply_settings()
@@ -269,9 +271,10 @@ class CodepruneApp(App[None]):
 
     def on_runs_listed(self, message: RunsListed) -> None:
         """Keeps the list; if no run is watched yet, watches the newest live run."""
-        self.runs, self.runs_problem = message.runs, message.problem
+        listing = message.listing
+        self.runs, self.missing, self.runs_problem = listing.runs, listing.missing, listing.problem
         if self.watched is None and self._watcher is None:
-            live = [info for info in message.runs if info.state in LIVE]
+            live = [info for info in listing.runs if info.state in LIVE]
             if live:
                 self.watch_run(live[0].paths)
         if MODES[self.current_mode].lists_runs:

@@ -45,7 +45,8 @@ def at(app: CodepruneApp) -> str:
 def test_every_column_has_its_order() -> None:
     assert [key for key, column in COLUMNS.items() if column.width] == list(ORDERS)[1:]
     assert list(shown_at(80, pruned=False)) == ["run", "state", "round", "sparsity", "bleu", "floor", "diff", "age"]
-    assert set(shown_at(160, pruned=True)) == set(ORDERS) - {"newest"}
+    assert set(shown_at(160, pruned=True, jobs=True)) == set(ORDERS) - {"newest"}
+    assert "job" not in shown_at(160, pruned=True)
 
 
 @SIZES

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +18,7 @@ from core.errors import TrainingError
 from core.families.device import make_accelerator
 from core.recipe import build_recipe
 from core.run.events import Failed, Warned
+from core.run.holder import cluster_job
 from core.run.journal import read_journal
 from core.train.checkpoint import load_tensors
 
@@ -82,7 +84,10 @@ def test_a_run_that_moves_to_another_kind_of_device_says_what_that_means(make: M
     run(paths)
     meta = json.loads(paths.meta.read_text())
     assert meta["precision"] == "fp32"
-    paths.meta.write_text(json.dumps(meta | {"device": "cuda (NVIDIA H200)", "precision": "bf16"}))
+    here = {"host": socket.gethostname(), "pid": os.getpid(), "job": cluster_job()}
+    assert meta.items() >= here.items()
+    there = {"host": "elsewhere", "pid": 1, "job": "Slurm 3_0", "device": "cuda (NVIDIA H200)", "precision": "bf16"}
+    paths.meta.write_text(json.dumps(meta | there))
     shutil.rmtree(paths.round(1))
     warnings = [what.message for what in of(Warned, run(paths)) if isinstance(what, Warned)]
     assert any(
@@ -90,6 +95,8 @@ def test_a_run_that_moves_to_another_kind_of_device_says_what_that_means(make: M
         for message in warnings
     )
     assert any(message.startswith("precision were bf16") or "bf16" in message for message in warnings)
+    # Who is at work is told anew; what the run began with stays.
+    assert json.loads(paths.meta.read_text()) == meta | there | here
 
 
 def test_a_rewind_point_that_is_no_number_is_never_saved(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811

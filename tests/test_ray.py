@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from test_cli import Cli, run_cli  # noqa: F401 - a fixture
 from test_client import happened, stand_in, until
+from test_resume import outcome, prepare
+from workers import run
 
 from codeprune_tui.runs import client, on_ray
 from core.errors import RunError, TrainingError
@@ -22,6 +24,9 @@ from core.run.folder import RunPaths, State, create_run, is_held, run_info
 from core.run.journal import read_journal
 
 SCRIPT = Path(__file__).parent / "ray_sweep.py"
+NEEDS_RAY = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason='needs the extra "ray"')
+RECIPE_OF = {"process": "train-first", "node": "late-rewind"}
+"""Run of `ray_deaths` -> its recipe."""
 
 
 @pytest.fixture
@@ -169,12 +174,11 @@ def test_without_ray_there_is_one_error_and_no_folder(run_cli: Cli, tmp_path: Pa
     assert not Path("checkpoints").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason='needs the extra "ray"')
-def test_a_cluster_that_loses_workers_and_a_node_makes_every_run_once(tmp_path: Path) -> None:
-    found_by = os.pathsep.join(filter(None, [str(SCRIPT.parent.parent), os.environ.get("PYTHONPATH", "")]))
+def in_a_process(script: Path, folder: Path) -> str:
+    """What a script prints that starts a cluster of its own, and takes it down."""
+    found_by = os.pathsep.join(filter(None, [str(script.parent.parent), os.environ.get("PYTHONPATH", "")]))
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(tmp_path)],
+        [sys.executable, str(script), str(folder)],
         capture_output=True,
         text=True,
         timeout=500,
@@ -182,7 +186,30 @@ def test_a_cluster_that_loses_workers_and_a_node_makes_every_run_once(tmp_path: 
         env={**os.environ, "PYTHONPATH": found_by},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    killed = json.loads(done.stdout.splitlines()[-1])
+    return done.stdout
+
+
+@pytest.mark.slow
+@NEEDS_RAY
+def test_runs_that_lose_worker_ray_process_and_node_end_with_the_bits_of_uninterrupted_ones(tmp_path: Path) -> None:
+    whole = {name: prepare(tmp_path / "whole", recipe, name) for name, recipe in RECIPE_OF.items()}
+    assert run([{"run": str(folder)} for folder in whole.values()]) == [0, 0]
+    cut_off = {name: prepare(tmp_path / "checkpoints", recipe, name) for name, recipe in RECIPE_OF.items()}
+    assert "process: DONE" in in_a_process(SCRIPT.with_name("ray_deaths.py"), tmp_path)
+    for name, folder in cut_off.items():
+        paths = RunPaths(folder)
+        started = [event.what for event in read_journal(paths.journal) if isinstance(event.what, RunStarted)]
+        assert [each.resumed for each in started] == [False, True, True], name
+        assert count(paths, Stopped) == 1, name  # what the worker saved when its Ray process died
+        assert len(outcome(folder)) == 12
+        assert outcome(folder) == outcome(whole[name]), name
+        assert str(json.loads(paths.meta.read_text())["job"]).startswith("Ray ")
+
+
+@pytest.mark.slow
+@NEEDS_RAY
+def test_a_cluster_that_loses_workers_and_a_node_makes_every_run_once(tmp_path: Path) -> None:
+    killed = json.loads(in_a_process(SCRIPT, tmp_path).splitlines()[-1])
     assert len(killed["workers"]) == 2
     assert killed["of_the_node"]
     for number in range(6):

@@ -16,8 +16,8 @@ from core.study.experiments import Planned
 from core.study.sweep import Sweep, load_sweep, plan_sweep, template
 
 from .. import bundle
-from ..runs import slurm
-from ..runs.sweeps import SweepFolder, find_sweep, standing, stop, sweeps
+from ..runs.sweep_stop import stop_sweep
+from ..runs.sweeps import SweepFolder, find_sweep, standing, sweeps
 from ..views.plain import plain
 from ..views.text import duration, score, table
 from . import plans, tables
@@ -112,9 +112,9 @@ def sweep_status(
         sweep_folder = find_sweep(folder, _name(name))
         at = standing(sweep_folder, now)
         if as_json:
-            typer.echo(tables.sweep_json(sweep_folder.name, at, str(folder)))
+            typer.echo(tables.sweep_json(at, str(folder)))
             return
-        say(f"{sweep_folder.name}: {_words(at.counts)}")
+        say(f"{at.name}: {_words(at.counts)}")
         if at.best is not None:
             say(f"Best BLEU: {score(at.best[1])}, {plain(at.best[0])}")
         if at.eta_s is not None:
@@ -122,40 +122,32 @@ def sweep_status(
         if at.infos:
             typer.echo(tables.run_list(at.infos, now))
         return
-    all_of_them = [(each.name, standing(each, now)) for each in sweeps(folder)]
+    all_of_them = [standing(each, now) for each in sweeps(folder)]
     if as_json:
         typer.echo(tables.sweeps_json(all_of_them, str(folder)))
     elif all_of_them:
-        typer.echo(table([["sweep", "runs"], *([plain(each), _words(at.counts)] for each, at in all_of_them)], left=2))
+        typer.echo(table([["sweep", "runs"], *([plain(at.name), _words(at.counts)] for at in all_of_them)], left=2))
     else:
         say(f"No sweeps in {folder}.")
 
 
 @group.command("stop")
-def stop_sweep(context: typer.Context, name: Name, checkpoints: Checkpoints = None) -> None:
+def sweep_stop(context: typer.Context, name: Name, checkpoints: Checkpoints = None) -> None:
     """Stop a sweep.
 
     Its workers save a checkpoint and leave, and no more of its runs begin. The command returns once the workers are gone;
     `sweep run` goes on with the sweep.
     """
     sweep_folder = find_sweep(folder_of(context, checkpoints), _name(name))
-    sweep_folder.halt()
-    cancelled, problem = 0, None
-    try:
-        cancelled = slurm.cancel_waiting(sweep_folder)
-    except RunError as error:  # what waits does not begin in a stopped sweep; its workers can be stopped all the same
-        problem = error
-    stopped, at_work = stop(sweep_folder, ANSWER_S)
-    queue = f"{cancelled} {'run was' if cancelled == 1 else 'runs were'} taken out of the queue, " if cancelled else ""
-    left = f"{len(stopped) - len(at_work)} of {len(stopped)} workers have left"
-    say(f"{sweep_folder.name} is stopped: {queue}{left}; no more runs begin")
-    if at_work:
+    stopped = stop_sweep(sweep_folder, ANSWER_S)
+    say(f"{sweep_folder.name} is stopped: {stopped.words}")
+    if stopped.at_work:
         raise RunError(
-            f"These workers have not left in {ANSWER_S:.0f} s: {', '.join(paths.name for paths in at_work)}.",
+            f"These workers have not left in {ANSWER_S:.0f} s: {', '.join(paths.name for paths in stopped.at_work)}.",
             "Each leaves at its next step.",
         )
-    if problem is not None:
-        raise problem
+    if stopped.problem is not None:
+        raise stopped.problem
 
 
 def _planned(file: Path) -> tuple[Sweep, list[Planned]]:

@@ -18,12 +18,12 @@ from core.run.rowsets import by_rows
 from core.score.interval import Interval
 from core.score.metrics import TRUST
 
-from ..runs.sweeps import Standing
 from ..views.comparison import over_floor
 from ..views.encoder_verdict import NOT_MEASURED, warning, warning_of_all
 from ..views.plain import plain
 from ..views.run_columns import json_of, status_rows
 from ..views.state import RunView
+from ..views.sweep_groups import Standing
 from ..views.text import FLOOR_NAMES, NOTHING, age, between, changed, difference, duration, percent, score, table
 
 if TYPE_CHECKING:
@@ -190,19 +190,19 @@ def run_list_json(infos: Sequence[RunInfo], checkpoints: str) -> str:
     return as_json({"checkpoints": checkpoints, "runs": [json_of(info) for info in infos]})
 
 
-def sweep_json(name: str, at: Standing, checkpoints: str) -> str:
+def sweep_json(at: Standing, checkpoints: str) -> str:
     """One sweep as JSON: how it stands, and its runs with the keys of `json_of`."""
-    return as_json({"checkpoints": checkpoints, **_sweep(name, at), "runs": [json_of(info) for info in at.infos]})
+    return as_json({"checkpoints": checkpoints, **_sweep(at), "runs": [json_of(info) for info in at.infos]})
 
 
-def sweeps_json(all_of_them: Sequence[tuple[str, Standing]], checkpoints: str) -> str:
+def sweeps_json(all_of_them: Sequence[Standing], checkpoints: str) -> str:
     """All sweeps as JSON: `checkpoints`, and `sweeps`, how each stands."""
-    return as_json({"checkpoints": checkpoints, "sweeps": [_sweep(name, at) for name, at in all_of_them]})
+    return as_json({"checkpoints": checkpoints, "sweeps": [_sweep(at) for at in all_of_them]})
 
 
-def _sweep(name: str, at: Standing) -> dict[str, object]:
+def _sweep(at: Standing) -> dict[str, object]:
     states = Counter(str(info.state) for info in at.infos)
-    return {"sweep": name, "states": dict(states.most_common()), "missing": at.missing, "eta_s": at.eta_s}
+    return {"sweep": at.name, "states": dict(states.most_common()), "missing": at.missing, "eta_s": at.eta_s}
 
 
 def run_detail_json(info: RunInfo, view: RunView, eta: float | None) -> str:

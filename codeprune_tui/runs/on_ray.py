@@ -20,6 +20,7 @@ from core.errors import RunError
 from core.regularfile import append_regular
 from core.run.events import CheckpointSaved, RoundFinished, RunStarted
 from core.run.folder import RunPaths, State, is_done, is_held, run_info
+from core.run.holder import RAY_NODE
 from core.run.journal import read_tail
 from core.study.sweep import Ray
 
@@ -144,14 +145,22 @@ def require_ray() -> Any:
 
 def _run_worker(paths: RunPaths, command: Sequence[str]) -> int:
     """Runs a worker to its end, and returns its exit code."""
+    node = _node()
     with os.fdopen(append_regular(paths.log), "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", WITH_PARENT, *command, str(paths.root)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            env={**os.environ, RAY_NODE: node} if node else None,
         )
         return process.wait()
+
+
+def _node() -> str:
+    """The id of the Ray node that this process works on; "" outside of Ray."""
+    ray = sys.modules.get("ray")  # a task has it; to import it here would take a second
+    return str(ray.get_runtime_context().get_node_id()) if ray is not None and ray.is_initialized() else ""
 
 
 def _in_vain(paths: RunPaths) -> int:

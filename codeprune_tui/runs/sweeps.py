@@ -4,8 +4,6 @@ The runs' own folders hold all that is known of them, so nothing here has to agr
 no run. Knows neither terminals nor Textual.
 """
 
-import time
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,9 +12,10 @@ from pathlib import Path
 from core.errors import RunError
 from core.program import program
 from core.regularfile import read_text
-from core.run.folder import NAME_PATTERN, RunInfo, RunPaths, State, is_held, is_run, run_info
+from core.run.folder import NAME_PATTERN, RunPaths, is_run, run_info
 from core.run.results import ResultsReader
 
+from ..views.sweep_groups import Standing, eta_s
 from . import client
 
 FOLDER = ".sweeps"
@@ -94,14 +93,20 @@ class SweepFolder:
 def sweeps(checkpoints: Path) -> list[SweepFolder]:
     """The sweeps that were started in a folder of runs, by name."""
     try:
-        return [SweepFolder(checkpoints, path.parent.name) for path in sorted((checkpoints / FOLDER).glob("*/runs.txt"))]
+        names = sorted(path.parent.name for path in (checkpoints / FOLDER).glob("*/runs.txt"))
     except OSError:
         return []
+    return [SweepFolder(checkpoints, name) for name in names if NAME_PATTERN.fullmatch(name)]
+
+
+def runs_by_sweep(checkpoints: Path) -> dict[str, list[str]]:
+    """Sweep -> names of its runs, whether they were begun or not."""
+    return {sweep.name: [paths.name for paths in sweep.runs()] for sweep in sweeps(checkpoints)}
 
 
 def sweep_by_run(checkpoints: Path) -> dict[str, str]:
     """Name of a run -> the sweep that it belongs to; of several the last by name."""
-    return {paths.name: sweep.name for sweep in sweeps(checkpoints) for paths in sweep.runs()}
+    return {run: sweep for sweep, names in runs_by_sweep(checkpoints).items() for run in names}
 
 
 def find_sweep(checkpoints: Path, name: str) -> SweepFolder:
@@ -120,29 +125,6 @@ def find_sweep(checkpoints: Path, name: str) -> SweepFolder:
     )
 
 
-@dataclass(frozen=True)
-class Standing:
-    """How a sweep stands."""
-
-    infos: tuple[RunInfo, ...]
-    """Its runs that have a folder."""
-    missing: int
-    """How many have none yet."""
-    eta_s: float | None
-    """Seconds until all are done if as many workers stay at work, from the rounds that are complete; None where no worker is at
-    work, or no round complete."""
-    best: tuple[str, float] | None = None
-    """The run with the best BLEU of a round, and that BLEU."""
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """State, as it is shown -> how many runs; the states of most runs first."""
-        counts = Counter(info.words.rstrip("…") for info in self.infos)
-        if self.missing:
-            counts["missing"] = self.missing
-        return dict(counts.most_common())
-
-
 def standing(sweep: SweepFolder, now: float) -> Standing:
     """Reads how a sweep stands.
 
@@ -152,32 +134,26 @@ def standing(sweep: SweepFolder, now: float) -> Standing:
     """
     paths = sweep.runs()
     infos = tuple(run_info(each, now) for each in paths if is_run(each.root))
-    at_work = sum(is_held(info.paths) for info in infos)
     results = [result for info in infos for result in ResultsReader(info.paths).poll()]
-    left = sum(max(0, info.rounds - info.round) for info in infos if info.state is not State.DONE)
-    left += (len(paths) - len(infos)) * (max((info.rounds for info in infos), default=0) + 1)
-    seconds = sum(result.seconds for result in results)
-    eta_s = left * seconds / len(results) / at_work if results and at_work else None
+    missing, round_s = len(paths) - len(infos), sum(result.seconds for result in results) / len(results) if results else None
     scored = [(result.run, result.scores["bleu"]) for result in results if "bleu" in result.scores]
-    return Standing(infos, len(paths) - len(infos), eta_s, max(scored, key=lambda pair: pair[1], default=None))
+    best = max(scored, key=lambda pair: pair[1], default=None)
+    return Standing(sweep.name, infos, missing, eta_s(infos, missing, round_s), best)
 
 
-def stop(sweep: SweepFolder, patience_s: float, poll_s: float = 0.1) -> tuple[list[RunPaths], list[RunPaths]]:
-    """Asks the workers of a sweep's runs to save a checkpoint and leave.
+def send_all(runs: Iterable[RunPaths], command: str) -> int:
+    """Sends a command to the workers of some runs, without waiting for their answers.
 
     Args:
-        sweep: The sweep.
-        patience_s: Seconds to wait for the workers to leave.
-        poll_s: Seconds between two looks.
+        runs: The runs.
+        command: pause, resume or stop.
 
     Returns:
-        The runs whose workers were asked, and those whose workers are still at work.
+        How many workers were there to hear it.
     """
-    at_work = [paths for paths in sweep.runs() if is_held(paths)]
-    for paths in at_work:
-        with suppress(RunError):  # it ended meanwhile; one that cannot be told is still at work at the end
-            client.send(paths, "stop")
-    deadline = time.monotonic() + patience_s
-    while any(map(is_held, at_work)) and time.monotonic() < deadline:
-        time.sleep(poll_s)
-    return at_work, [paths for paths in at_work if is_held(paths)]
+    sent = 0
+    for paths in runs:
+        with suppress(RunError):  # it ended meanwhile
+            client.send(paths, command)
+            sent += 1
+    return sent

@@ -7,8 +7,8 @@ therefore never delays a key. Knows the client and the reducer, but no widget: a
 import os
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from core.regularfile import reason
@@ -17,7 +17,7 @@ from core.run.results import Result, ResultsReader
 
 from ..views.state import RunView, reduce_all
 from .client import Follower
-from .sweeps import sweep_by_run
+from .sweeps import runs_by_sweep
 
 POLL_S = 0.25
 PAST_S = 0.25
@@ -100,13 +100,25 @@ class Watcher(threading.Thread):
                 self._leave.wait(self._poll_s)
 
 
+@dataclass(frozen=True)
+class Listing:
+    """The list of runs as it is now."""
+
+    runs: list[RunInfo] = field(default_factory=list)
+    """Newest first."""
+    missing: Mapping[str, int] = field(default_factory=dict)
+    """Sweep -> how many of its runs have no folder yet."""
+    problem: str = ""
+    """Why there is no list; "" where there is one."""
+
+
 class Lister(threading.Thread):
     """Lists the runs again and again, reading only those whose files changed.
 
     Args:
         checkpoints: Folder of the runs.
         clock: Seconds since 1970.
-        publish: Takes the list, newest run first, and why there is none, when either changed; called in this thread.
+        publish: Takes the list when it has changed; called in this thread.
         example: A run from elsewhere that stands last in the list.
     """
 
@@ -114,7 +126,7 @@ class Lister(threading.Thread):
         self,
         checkpoints: Path,
         clock: Callable[[], float],
-        publish: Callable[[list[RunInfo], str], None],
+        publish: Callable[[Listing], None],
         example: RunPaths | None = None,
     ) -> None:
         super().__init__(name="list runs", daemon=True)
@@ -143,21 +155,21 @@ class Lister(threading.Thread):
 
         Its own work counts, not the time it took: on a machine whose cores all train, a short listing takes long.
         """
-        published: tuple[list[RunInfo], str] | None = None
+        published: Listing | None = None
         while not self._leave.is_set():
             begun = time.thread_time()
             try:
-                news = self.scan(self._clock()), ""
+                news = self.scan(self._clock())
             except OSError as error:  # of the folder of all runs
-                news = [], f"{self._checkpoints} cannot be read: {reason(error)}."
+                news = Listing(problem=f"{self._checkpoints} cannot be read: {reason(error)}.")
             if news != published and not self._leave.is_set():
-                self._publish(*news)
+                self._publish(news)
                 published = news
             self._wake.wait(max(self._period_s, 50 * (time.thread_time() - begun)))
             self._wake.clear()
 
-    def scan(self, now: float) -> list[RunInfo]:
-        """The runs as they are now, newest first.
+    def scan(self, now: float) -> Listing:
+        """The runs as they are now.
 
         Args:
             now: Seconds since 1970.
@@ -177,9 +189,11 @@ class Lister(threading.Thread):
                 known[paths.name] = (stamp, run_info(paths, now), created)
         self._known = known
         newest_first = sorted(known.values(), key=lambda entry: (entry[1].paths == self._example, -entry[2], entry[1].paths.name))
-        sweeps = sweep_by_run(self._checkpoints)
+        sweeps = runs_by_sweep(self._checkpoints)
+        sweep_of = {run: sweep for sweep, runs in sweeps.items() for run in runs}
         infos = [info for _, info, _ in newest_first]
-        return [replace(info, sweep=sweeps.get(info.paths.name, "")) for info in infos] if sweeps else infos
+        missing = {sweep: number for sweep, runs in sweeps.items() if (number := sum(run not in known for run in runs))}
+        return Listing([replace(info, sweep=sweep_of.get(info.paths.name, "")) for info in infos] if sweeps else infos, missing)
 
     def _folders(self) -> list[RunPaths]:
         runs = run_folders(self._checkpoints)

@@ -1,6 +1,7 @@
-"""Mode 1: every run folder with its state, and the keys that command the marked runs, or the one under the cursor.
+"""Mode 1: every run folder with its state, and the keys that command the marked runs, or the run or sweep under the cursor.
 
-The screen shows the list that the app keeps, filtered and sorted; the cursor stays on its run whatever comes and goes.
+The screen shows the list that the app keeps, filtered and sorted, the runs of a sweep as a group; what a filter lets through is
+one flat list. The cursor stays on its line whatever comes and goes.
 """
 
 import os
@@ -28,15 +29,17 @@ from ..runs.preview import Previewer
 from ..views.bundle_text import bundled
 from ..views.comparison import MOST
 from ..views.plain import plain
-from ..views.run_columns import states_of
+from ..views.run_columns import place_of, states_of
 from ..views.run_filter import EXAMPLES, Filter, FilterError, parse
 from ..views.run_order import ORDERS
 from ..views.shorten import path_end
 from ..views.state import RunView
+from ..views.sweep_groups import FOLDED_FROM, Standing, details, groups_of
 from ..views.text import count
 from ..widgets.runpreview import RunPreview
 from ..widgets.runtable import RunTable
 from ..widgets.telling import retitle, tell
+from . import sweep_keys
 from .ask import Choose, Confirm, Enter
 from .mode import ModeScreen, Target
 from .runs_keys import LIST_KEYS
@@ -56,6 +59,8 @@ class Previewed(Message):
 
 
 Command = Callable[[RunPaths], None]
+TALL = 36
+"""Lines of a terminal from which on results of the chosen run have panes of their own."""
 
 EMPTY = Content.assemble(
     ("No runs yet.\n\n", "bold"),
@@ -81,6 +86,10 @@ class RunsScreen(ModeScreen):
         super().__init__()
         self._runs: dict[str, RunInfo] = {}
         self._marks: set[str] = set()
+        self._folded: dict[str, bool] = {}
+        """Sweep -> whether the user folded or unfolded it."""
+        self._grouped: tuple[list[RunInfo] | None, dict[str, Standing]] = (None, {})
+        """A list of runs, and its sweeps."""
         self._filter = Filter()
         self._starting = False
         self._previewer = Previewer(self._publish)
@@ -92,6 +101,7 @@ class RunsScreen(ModeScreen):
             yield RunTable(id="runs")
             yield Static("", markup=False, id="no-match")
             yield Static("", markup=False, id="damage")
+            yield Static("", markup=False, id="chosen-sweep")
             with Vertical(id="filter-bar"):
                 yield Input(
                     placeholder=f"words or expressions, such as {EXAMPLES}", compact=True, select_on_focus=False, id="filter"
@@ -107,7 +117,8 @@ class RunsScreen(ModeScreen):
             self.query_one("#bundle").border_title = "what came with codeprune-tui"
         self._table.lay_out()
         self._show_filter(False)
-        self._table.display = self.query_one("#no-match").display = self.query_one("#damage").display = False
+        for part in ("#runs", "#no-match", "#damage", "#chosen-sweep"):
+            self.query_one(part).display = False
         self.query_one("#empty", Static).update(Content.styled("Looking for runs…", "$text-muted"))
         self.query_one(RunPreview).display = False
         self._previewer.start()
@@ -160,11 +171,26 @@ class RunsScreen(ModeScreen):
     def _fill(self, runs: list[RunInfo]) -> None:
         table, now = self._table, self.frame.clock()
         shown = [info for info in runs if self._filter.matches(info, now)]
-        table.show(shown, self._marks, now)
-        retitle(table, self._summary(len(runs), states_of(shown) if self._filter.tests else ""))
+        groups = self._groups()
+        folded = [name for name, at in groups.items() if self._folded.get(name, len(at.infos) >= FOLDED_FROM)]
+        table.show(shown, self._marks, now, groups, folded)
+        retitle(table, self._summary(len(runs), shown))
         self._show_match(bool(shown) or not runs)
         self._preview()
         self._show_damage()
+
+    def _groups(self) -> dict[str, Standing]:
+        """The sweeps that have a line of their own: none while a filter picks runs."""
+        runs = self.frame.runs
+        if self._filter.tests or runs is None:
+            return {}
+        if self._grouped[0] is not runs:
+            self._grouped = runs, groups_of(runs, self.frame.missing)
+        return self._grouped[1]
+
+    def _group(self) -> Standing | None:
+        """The sweep under the cursor."""
+        return next((at for at in self._groups().values() if at.key == self._table.chosen), None)
 
     def _show_damage(self) -> None:
         """Says below the table which files of the run under the cursor are damaged."""
@@ -182,11 +208,11 @@ class RunsScreen(ModeScreen):
             text = plain(self._filter.text, 60)
             note.update(Content.assemble(("No run matches ", ""), (text, "bold"), "; ", ("Esc", "bold"), " clears the filter."))
 
-    def _summary(self, number: int, states: str) -> str:
+    def _summary(self, number: int, shown: list[RunInfo]) -> str:
         """Says how many runs there are, which of them are shown and how these stand, and in what order."""
-        number_of = f"{count(len(self._table.cells))} of {count(number)}" if self._filter.tests else count(number)
+        number_of = f"{count(len(shown))} of {count(number)}" if self._filter.tests else count(number)
         marked = f" · {count(len(self._marks))} marked" if self._marks else ""
-        standing = f" · {states}" if states else ""
+        standing = f" · {states_of(shown)}" if self._filter.tests and shown else ""
         filtered = f" · filter: {plain(self._filter.text, 40)}" if self._filter.tests else ""
         return f"{number_of} run{'' if number == 1 else 's'}{filtered}{standing}{marked} · {self._table.ordered}"
 
@@ -196,9 +222,11 @@ class RunsScreen(ModeScreen):
         return None if info is None else Target(info.paths, info.words)
 
     def _chosen(self) -> list[RunInfo]:
-        """The marked runs, in the order of the list; if none is marked, the run under the cursor."""
+        """The marked runs, in the order of the list; if none is marked, the run under the cursor, or those of the sweep there."""
         cells = self._table.cells
         marked = [name for name in cells if name in self._marks] + sorted(self._marks - cells.keys())
+        if not marked and (at := self._group()) is not None:
+            return list(at.infos)
         return [self._runs[name] for name in marked or [self._table.chosen] if name in self._runs]
 
     # The run under the cursor
@@ -209,10 +237,22 @@ class RunsScreen(ModeScreen):
         self._show_damage()
 
     def _preview(self) -> None:
-        info = self._runs.get(self._table.chosen)
+        info, at = self._previewed(), self._group()
         self._previewer.set_run(info.paths if info is not None and self.app.screen is self else None)
         if info is None:
             self.query_one(RunPreview).display = False
+        note = self.query_one("#chosen-sweep", Static)
+        note.display = at is not None
+        if at is not None:
+            states, more = details(at)
+            tell(note, Content.assemble("▸ ", (at.name, "bold"), f"  {states}\n  {more}"))
+
+    def _previewed(self) -> RunInfo | None:
+        """The run under the cursor; of a sweep, where there is room for it, the best."""
+        at = self._group()
+        if at is not None and at.best is not None and self.app.size.height >= TALL:
+            return self._runs.get(at.best[0])
+        return self._runs.get(self._table.chosen)
 
     def _publish(self, paths: RunPaths, view: RunView) -> None:
         # From another thread: the loop may be gone by now, and then there is nobody to tell.
@@ -223,11 +263,11 @@ class RunsScreen(ModeScreen):
 
     def on_previewed(self, message: Previewed) -> None:
         """Shows the run's results, if the cursor is still on it."""
-        info = self._runs.get(self._table.chosen)
+        info = self._previewed()
         if info is not None and info.paths == message.paths:
             preview = self.query_one(RunPreview)
             preview.display = True
-            preview.show(info.paths.name, message.view)
+            preview.show(info.paths.name, message.view, place_of(info))
 
     # Filter, order, marks
 
@@ -265,15 +305,25 @@ class RunsScreen(ModeScreen):
             self._fill(list(self.frame.runs or []))
 
     def action_mark(self) -> None:
-        """Marks the chosen run or removes its mark, and goes to the next."""
+        """Marks the chosen run or removes its mark, and goes to the next; folds or unfolds a sweep."""
+        if self._fold():
+            return
         if name := self._table.chosen:
             self._marks ^= {name}
             self._fill(list(self.frame.runs or []))
             self._table.move_cursor(row=min(self._table.cursor_row + 1, len(self._table.cells) - 1), animate=False)
 
+    def _fold(self) -> bool:
+        """Folds or unfolds the sweep under the cursor; False where none is."""
+        if (at := self._group()) is None:
+            return False
+        self._folded[at.name] = any(info.paths.name in self._table.cells for info in at.infos)
+        self._fill(list(self.frame.runs or []))
+        return True
+
     def action_mark_all(self) -> None:
         """Marks all runs that are shown, or removes their marks if all have one."""
-        shown = set(self._table.cells)
+        shown = self._table.cells.keys() & self._runs.keys()
         self._marks = self._marks - shown if shown <= self._marks else self._marks | shown
         self._fill(list(self.frame.runs or []))
 
@@ -298,31 +348,52 @@ class RunsScreen(ModeScreen):
     # Commands
 
     def on_data_table_row_selected(self) -> None:
-        """Enter or a click on the chosen run opens it."""
+        """Enter or a click on the chosen run opens it, and folds or unfolds a sweep."""
         self.action_open()
 
     def action_open(self) -> None:
-        """Shows the chosen run live."""
-        if target := self.target():
+        """Shows the chosen run live; folds or unfolds a sweep."""
+        if not self._fold() and (target := self.target()):
             self.frame.open_run(target.paths)
 
     def action_pause(self) -> None:
-        """Pauses all marked runs that are at work; without marks, the run under the cursor."""
+        """Pauses all marked runs that are at work; without marks, the run or the sweep under the cursor."""
         if self._marks:
             at_work = [info for info in self._chosen() if info.state in ("STARTING", "RUNNING", "STALE")]
             self._to_all(
                 at_work, client.pause, "will pause at the next step", "No marked run is at work: there is nothing to pause."
             )
+        elif (at := self._group()) is not None:
+            sweep_keys.pause(self, at)
         else:
             super().action_pause()
 
     def action_resume(self) -> None:
-        """Resumes all marked runs that can go on; without marks, the run under the cursor."""
+        """Resumes all marked runs that can go on; without marks, the run or the sweep under the cursor."""
         if self._marks:
             idle = [info for info in self._chosen() if info.state not in ("STARTING", "RUNNING", "STALE", "DONE")]
             self._to_all(idle, client.resume, "will be resumed", "No marked run can go on: they are at work or done.")
+        elif (at := self._group()) is not None:
+            sweep_keys.resume(self, at)
         else:
             super().action_resume()
+
+    def action_stop(self) -> None:
+        """Stops the run or the sweep under the cursor; asks first."""
+        if (at := self._group()) is not None:
+            sweep_keys.stop(self, at)
+        else:
+            super().action_stop()
+
+    def _alive(self) -> Target | None:
+        """The run under the cursor if it has a worker; a sweep is none."""
+        return super()._alive() if self._is_run() else None
+
+    def _is_run(self) -> bool:
+        """Whether the cursor is not on a sweep; else a toast says what to do."""
+        if (at := self._group()) is not None:
+            self.frame.say(f"{at.name} is a sweep of {count(len(at.infos))} runs. Enter shows them; choose one.", "warning")
+        return at is None
 
     def _to_all(self, infos: list[RunInfo], command: Command, done: str, nobody: str) -> None:
         for info in infos:
@@ -336,14 +407,15 @@ class RunsScreen(ModeScreen):
         """Shows the marked runs beside each other."""
         names = [info.paths.name for info in self._chosen()]
         if len(names) > MOST:
-            self.frame.say(f"{len(names)} runs are marked; Compare takes {MOST} at most. Space takes a mark away.", "warning")
+            fix = "Space takes a mark away." if self._marks else "Mark some of its runs with space."
+            self.frame.say(f"{len(names)} runs are chosen; Compare takes {MOST} at most. {fix}", "warning")
         elif names:
             self.frame.compare_runs(names)
 
     def action_rename(self) -> None:
         """Asks for another name of the chosen run."""
         info = self._runs.get(self._table.chosen)
-        if info is not None and self._may_change([info], "renamed"):
+        if self._is_run() and info is not None and self._may_change([info], "renamed"):
             self.app.push_screen(
                 Enter(f"New name of {plain(info.paths.name, 60)}:", partial(self._name_problem, info), "Rename", info.paths.name),
                 partial(self._rename, info),
@@ -411,7 +483,7 @@ class RunsScreen(ModeScreen):
 
     def action_copy(self) -> None:
         """Opens the form with the chosen run's recipe in it."""
-        if target := self.target():
+        if self._is_run() and (target := self.target()):
             try:
                 self.frame.new_from(load_recipe(target.paths.recipe))
             except CodepruneError as error:

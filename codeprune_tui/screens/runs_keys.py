@@ -8,9 +8,15 @@ from ..views.run_filter import EXAMPLES
 from .mode import RUN_KEYS
 
 LIST_KEYS: list[BindingType] = [
-    Binding("enter", "open", "Open", priority=False, tooltip="Show the chosen run live", id="runs.open"),
+    Binding("enter", "open", "Open", priority=False, tooltip="Show the chosen run live; fold or unfold a sweep", id="runs.open"),
     Binding("slash", "filter", "Filter", key_display="/", tooltip=f"Filter the runs, for example: {EXAMPLES}", id="runs.filter"),
-    Binding("space", "mark", "Mark", tooltip="Mark the chosen run; commands then go to all marked runs", id="runs.mark"),
+    Binding(
+        "space",
+        "mark",
+        "Mark",
+        tooltip="Mark the chosen run, and commands go to all marked runs; fold or unfold a sweep",
+        id="runs.mark",
+    ),
     Binding("a", "mark_all", "Mark all", show=False, tooltip="Mark all runs that are shown, or none of them", id="runs.mark-all"),
     Binding("o", "sort", "Sort", tooltip="Sort by the next column; a click on its title does it, too", id="runs.sort"),
     Binding("O", "reverse", "Reverse", show=False, tooltip="Reverse the order", id="runs.reverse"),

@@ -4,7 +4,7 @@ Data in, text out; knows no widgets. To add a column is to add an entry to `COLU
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,7 @@ from core.run.folder import DAMAGED, KILLED, QUEUED, RunInfo, State
 
 from .. import bundle
 from .plain import plain
+from .sweep_groups import Standing, summary
 from .text import NOTHING, age, beside, difference, percent, score, tone
 
 NOW_S = 10.0
@@ -282,6 +283,18 @@ COLUMNS: dict[str, Column] = {
         order="by device",
         json=(Field("device", lambda info: info.device),),
     ),
+    "job": Column(
+        value=lambda info: info.job,
+        type="text",
+        cell=lambda info, now: f"  {plain(info.job, 18)}",
+        heading="  job",
+        width=20,
+        room="left over",
+        order="by job",
+        status="job",
+        status_cell=lambda info, now: plain(info.job, 40) or NOTHING,
+        json=(Field("job", lambda info: info.job, 'the cluster\'s job that its worker runs in, "" for none'),),
+    ),
     "sweep": Column(
         value=lambda info: info.sweep,
         type="text",
@@ -297,6 +310,7 @@ COLUMNS: dict[str, Column] = {
 }
 """Key of the filter -> column, in the order of all lists."""
 
+FOLDED, UNFOLDED = "▸", "▾"
 BEFORE = ("pruned(was)", 12)
 """Heading and width of the sparsity if a run's model was pruned before the run: "90 (50) %"."""
 
@@ -305,6 +319,11 @@ def states_of(infos: Sequence[RunInfo]) -> str:
     """How many runs are in which state, the states of most runs first: "8 DONE, 3 RUNNING"."""
     counts = Counter(info.words.rstrip("…") for info in infos)
     return ", ".join(f"{number} {state}" for state, number in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def place_of(info: RunInfo) -> str:
+    """Where a run's worker is, if not simply on this machine: "on node7, Slurm 3_0"; "" where that is so."""
+    return plain(", ".join(filter(None, [f"on {info.elsewhere}" if info.elsewhere else "", info.job])), 60)
 
 
 def json_of(info: RunInfo) -> dict[str, object]:
@@ -319,7 +338,7 @@ def json_help() -> str:
 
 
 def status_rows(infos: Sequence[RunInfo], now: float) -> list[list[str]]:
-    """The table of `status`: its heading, then one row a run; "before" and "host" only where they say something.
+    """The table of `status`: its heading, then one row a run; "before", "job" and "host" only where they say something.
 
     Args:
         infos: The runs.
@@ -327,7 +346,11 @@ def status_rows(infos: Sequence[RunInfo], now: float) -> list[list[str]]:
     """
     left_out = {
         key
-        for key, has in (("before", any(info.before for info in infos)), ("host", any(info.elsewhere for info in infos)))
+        for key, has in (
+            ("before", any(info.before for info in infos)),
+            ("job", any(info.job for info in infos)),
+            ("host", any(info.elsewhere for info in infos)),
+        )
         if not has
     }
     columns = [column for key, column in COLUMNS.items() if column.status and key not in left_out]
@@ -335,12 +358,13 @@ def status_rows(infos: Sequence[RunInfo], now: float) -> list[list[str]]:
     return [[column.status for column in columns], *cells]
 
 
-def shown_at(width: int, pruned: bool) -> dict[str, tuple[str, int]]:
+def shown_at(width: int, pruned: bool, jobs: bool = False) -> dict[str, tuple[str, int]]:
     """Which columns the app's list has, with the names' room: those of narrow screens first.
 
     Args:
         width: Of the screen, in terminal columns; the marks take two of it, the border and the scroll bar two more.
         pruned: Whether a listed run's model was pruned before the run.
+        jobs: Whether a listed run's worker runs in a cluster's job.
 
     Returns:
         Key -> heading and width.
@@ -353,10 +377,32 @@ def shown_at(width: int, pruned: bool) -> dict[str, tuple[str, int]]:
         shown["sparsity"] = BEFORE
     free = width - 4 - sum(taken for _, taken in shown.values())
     for key, column in COLUMNS.items():
-        if column.room == "left over" and free >= column.width:
+        if column.room == "left over" and free >= column.width and (jobs or key != "job"):
             shown[key], free = (column.heading, column.width), free - column.width
     heading, least = shown["run"]
     return shown | {"run": (heading, least + max(0, min(60, free)))}
+
+
+def group_cells(at: Standing, folded: bool, widths: Mapping[str, int], name: str) -> dict[str, Text]:
+    """One sweep's line in the app's list: its name in the names' column, and a sentence across all columns behind it.
+
+    Args:
+        at: How the sweep stands.
+        folded: Whether its runs are hidden.
+        widths: Column -> width, in the order of the list, the names' first; cells have no room between them.
+        name: Its name, cut to its column.
+
+    Returns:
+        Column -> text.
+    """
+    first, *others = widths
+    head, room = f"{FOLDED if folded else UNFOLDED} {name}", sum(widths[key] for key in others)
+    cells = {first: Text(head, "bold", no_wrap=True)}
+    line = f"  {summary(at, room - 2)}"
+    for key in others:
+        cells[key] = Text(line[: widths[key]], no_wrap=True)
+        line = line[widths[key] :]
+    return cells
 
 
 def cells_of(info: RunInfo, now: float, name: str) -> dict[str, Text]:

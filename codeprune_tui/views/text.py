@@ -148,6 +148,11 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def runs_text(number: int) -> str:
+    """A number of runs: "1 run", "1,000 runs"."""
+    return f"{count(number)} run{'' if number == 1 else 's'}"
+
+
 def rate(value: float) -> str:
     """A rate a second, short: 980 -> "980/s", 12300 -> "12.3 k/s"."""
     if not _is_number(value):

@@ -36,14 +36,15 @@ class RunPreview(Vertical):
             with VerticalScroll(id="chosen-comments", can_focus=False):
                 yield Static("", markup=False, id="chosen-samples")
 
-    def show(self, name: str, view: RunView) -> None:
+    def show(self, name: str, view: RunView, place: str = "") -> None:
         """Shows another run, or news of it.
 
         Args:
             name: The run's name, as it came.
             view: The results of the run so far.
+            place: Where its worker is; "" for simply here.
         """
-        tell(self.query_one("#chosen-line", Static), chosen_line(name, view))
+        tell(self.query_one("#chosen-line", Static), chosen_line(name, view, place))
         self._show_chart(name, view)
         tell(self.query_one("#chosen-scores", Static), scores_table(view))
         retitle(self.query_one("#chosen-scores"), "scores and floors")
@@ -65,17 +66,21 @@ class RunPreview(Vertical):
         score_chart.call_after_refresh(score_chart.show, view, plain(name, 100))
 
 
-def chosen_line(name: str, view: RunView) -> Content:
-    """A run in two lines: its whole name, and its last score with the scores to compare it with.
+def chosen_line(name: str, view: RunView, place: str = "") -> Content:
+    """A run in two lines: its whole name and its worker's place, and its last score with the scores to compare it with.
 
     Args:
         name: The run's name, as it came.
         view: The results of the run so far.
+        place: Where its worker is; "" for simply here.
     """
     short = {ENCODER_OFF: "enc off"}  # 80 columns have room for no more
     floors = [f"{short.get(floor, floor)} {score(scores.chrf, 1)}" for floor, scores in view.floors.items()]
     last = f"{score(view.latest.chrf, 1)} at {percent(view.sparsity)}" if view.latest else "none yet"
     dense = [f"dense {score(view.dense.chrf, 1)}"] if view.dense else []
     return Content.assemble(
-        "▸ ", (plain(name, 200), "bold"), (f"\n  chrF {last} · {' · '.join([*dense, *floors])}".rstrip(" ·"), "")
+        "▸ ",
+        (plain(name, 200), "bold"),
+        (f"  {place}" if place else "", "$text-muted"),
+        (f"\n  chrF {last} · {' · '.join([*dense, *floors])}".rstrip(" ·"), ""),
     )

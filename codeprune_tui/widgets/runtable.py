@@ -1,9 +1,9 @@
-"""The table of runs: one line for each run, in one of the orders; the cursor stays on its run whatever comes and goes.
+"""The table of runs: a line for each run and each sweep, in one of the orders; the cursor stays on its line.
 
-The table is given the runs to show; it knows neither the filter nor the commands.
+The table is given what to show; it knows neither the filter nor the commands.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rich.text import Text
 from textual.widgets.data_table import CellKey, RowKey
@@ -11,9 +11,10 @@ from textual.widgets.data_table import CellKey, RowKey
 from core.run.folder import RunInfo
 
 from ..views.plain import plain
-from ..views.run_columns import COLUMNS, aged, cells_of, shown_at
+from ..views.run_columns import COLUMNS, aged, cells_of, group_cells, shown_at
 from ..views.run_order import NEWEST, ORDERS, in_order
-from ..views.shorten import apart
+from ..views.shorten import apart, middle_out
+from ..views.sweep_groups import Standing, arranged
 from .rowtable import RowTable
 
 MARK = "mark"
@@ -26,17 +27,18 @@ class RunTable(RowTable):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(cursor_type="row", zebra_stripes=True, cell_padding=0, id=id)
         self.cells: dict[str, dict[str, Text]] = {}
-        """Run -> its cells, as they are listed."""
+        """Run, or key of a sweep -> its cells, as they are listed."""
         self.awaited = ""
         """Where the cursor goes once it is listed."""
         self.order, self.down = NEWEST, False
-        self._cells: dict[str, tuple[RunInfo, str, bool, str, dict[str, Text]]] = {}
-        """The cells of each run, and the facts they were made from: a thousand runs would take a third of each second."""
-        self._name_width = COLUMNS["run"].width
+        self._cells: dict[str, tuple[RunInfo | Standing, str, bool, str, dict[str, Text]]] = {}
+        """The cells of each line, and the facts they were made from: a thousand runs would take a third of each second."""
+        self._widths = {"run": COLUMNS["run"].width}
+        """Column -> its width, in their order."""
         self._cursor_run = ""
         """Place of the cursor before the lines were removed."""
-        self._before = False
-        """Whether a listed run's model was pruned before the run."""
+        self._extra = (False, False)
+        """Whether a listed run's model was pruned before the run, and whether a listed run's worker has a cluster's job."""
         self._cut: tuple[tuple[str, ...], int, dict[str, str]] = ((), 0, {})
         """Names, columns, and the names as they are cut."""
 
@@ -51,7 +53,7 @@ class RunTable(RowTable):
 
     @property
     def chosen(self) -> str:
-        """Name of the run under the cursor; "" where there is none."""
+        """Name of the run under the cursor, or key of the sweep; "" where there is neither."""
         names = list(self.cells)
         return names[self.cursor_row] if 0 <= self.cursor_row < len(names) else ""
 
@@ -74,8 +76,8 @@ class RunTable(RowTable):
         """Makes the columns anew for the terminal's width, without any run; the names get the room that is left."""
         cursor_run, width = self.chosen, self.app.size.width
         self.clear(columns=True)
-        shown = shown_at(width, self._before)
-        self._name_width = shown["run"][1]
+        shown = shown_at(width, *self._extra)
+        self._widths = {key: taken for key, (_, taken) in shown.items()}
         self._cells = {}
         self.add_column("", width=2, key=MARK)
         for key, (heading, taken) in shown.items():
@@ -86,20 +88,38 @@ class RunTable(RowTable):
         arrow = ("↓" if self.down else "↑") if key == self.order else ""
         return Text(heading + arrow, justify="left" if COLUMNS[key].type == "text" else "right")
 
-    def show(self, infos: Sequence[RunInfo], marks: set[str], now: float) -> None:
+    def show(
+        self,
+        infos: Sequence[RunInfo],
+        marks: set[str],
+        now: float,
+        groups: Mapping[str, Standing] | None = None,
+        folded: Collection[str] = (),
+    ) -> None:
         """Lists runs.
 
         Args:
             infos: Newest first.
             marks: Names of the marked ones.
             now: Seconds since 1970.
+            groups: Sweep -> how it stands; its runs stand below a line of its own.
+            folded: The sweeps whose runs are hidden.
         """
-        shown = in_order(list(infos), self.order, self.down)
-        if (before := any(info.before for info in infos)) != self._before:
-            self._before = before
+        groups = groups or {}
+        lines = arranged(in_order(list(infos), self.order, self.down), groups, folded)
+        if (extra := (any(info.before for info in infos), any(info.job for info in infos))) != self._extra:
+            self._extra = extra
             self.lay_out()
-        names = self._names(tuple(info.paths.name for info in shown))
-        cells = {name: self._cells_of(info, name in marks, now, names[name]) for name, info in zip(names, shown, strict=True)}
+        runs = [line for line in lines if isinstance(line, RunInfo)]
+        names = self._names(tuple(info.paths.name for info in runs), self._widths["run"] - (2 if groups else 0))
+        cells = {}
+        for line in lines:
+            if isinstance(line, Standing):
+                cells[line.key] = self._cells_of_sweep(line, line.name in folded, marks)
+            else:
+                name = line.paths.name
+                shown = f"  {names[name]}" if line.sweep in groups else names[name]
+                cells[name] = self._cells_of(line, name in marks, now, shown)
         if list(cells) != list(self.cells):
             self._list(cells)
         else:
@@ -125,12 +145,12 @@ class RunTable(RowTable):
                 if text != self.cells[name][column] and column in self.columns:
                     self.update_cell(name, column, text)
 
-    def _names(self, names: tuple[str, ...]) -> dict[str, str]:
+    def _names(self, names: tuple[str, ...], width: int) -> dict[str, str]:
         """Name -> the part of it that fits; names made from model and criterion are long, and differ somewhere inside."""
-        if self._cut[:2] != (names, self._name_width):
+        if self._cut[:2] != (names, width):
             safe = {name: plain(name, 100) for name in names}
-            cut = apart(set(safe.values()), self._name_width)
-            self._cut = (names, self._name_width, {name: cut[safe[name]] for name in names})
+            cut = apart(set(safe.values()), width)
+            self._cut = (names, width, {name: cut[safe[name]] for name in names})
         return self._cut[2]
 
     def on_resize(self) -> None:
@@ -143,4 +163,13 @@ class RunTable(RowTable):
         if known is None or known[0] is not info or known[1:4] != (age, marked, shown):
             mark = Text("* " if marked else "  ", "bold yellow")
             known = self._cells[run] = (info, age, marked, shown, {MARK: mark, **cells_of(info, now, shown)})
+        return known[4]
+
+    def _cells_of_sweep(self, at: Standing, folded: bool, marks: set[str]) -> dict[str, Text]:
+        marked, shown = any(info.paths.name in marks for info in at.infos), middle_out(at.name, self._widths["run"] - 2)
+        known = self._cells.get(at.key)
+        if known is None or known[0] is not at or known[1:4] != (str(folded), marked, shown):
+            mark = Text("* " if marked else "  ", "bold yellow")
+            known = (at, str(folded), marked, shown, {MARK: mark, **group_cells(at, folded, self._widths, shown)})
+            self._cells[at.key] = known
         return known[4]

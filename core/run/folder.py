@@ -230,6 +230,10 @@ class RunInfo:
     """Floor -> its BLEU on the rows that the last complete round was scored on; empty where that is not known."""
     chrf: float | None = None
     """Of the last complete round."""
+    job: str = ""
+    """The cluster's job that its worker runs in, as `holder.cluster_job` writes it; "" for none, or where no worker is alive."""
+    round_s: float | None = None
+    """Seconds that its complete rounds took on average; None before the first."""
 
     @property
     def elsewhere(self) -> str:
@@ -509,6 +513,8 @@ def _read_info(paths: RunPaths, now: float) -> RunInfo:
     last = results[max(results)] if results else {}
     holder = holder_of(paths)
     taken = holder.taken if held else 0.0
+    meta = _meta(paths, damage)
+    seconds = [spent for result in results.values() if (spent := number_of(result.get("seconds"))) is not None]
     state = run_state(end, held, now, taken)
     return RunInfo(
         paths=paths,
@@ -520,7 +526,7 @@ def _read_info(paths: RunPaths, now: float) -> RunInfo:
         bleu=_bleu(last),
         best_bleu=max(scores, default=None),
         dense_bleu=_bleu(results.get(0, {})),
-        device=_device(paths, damage),
+        device=str(meta.get("device", ""))[:200],
         changed=_last_time(end),
         killed=state is State.CRASHED and os.path.lexists(paths.killed),
         host=holder.host,
@@ -530,6 +536,9 @@ def _read_info(paths: RunPaths, now: float) -> RunInfo:
         stale_from=_alive(end, taken)[1] if held else math.inf,
         floors=floors_in(last),
         chrf=_score(last, "chrf"),
+        # Until the worker has written its own facts there, those of the one before it stand there.
+        job=str(meta.get("job", ""))[:60] if held and meta.get("host") == holder.host else "",
+        round_s=sum(seconds) / len(seconds) if seconds else None,
     )
 
 
@@ -636,14 +645,15 @@ def _last_time(events: list[Event]) -> float:
     return next((number_of(event.time) or 0.0 for event in reversed(events) if event.seq >= 0), 0.0)
 
 
-def _device(paths: RunPaths, damage: list[str]) -> str:
+def _meta(paths: RunPaths, damage: list[str]) -> dict[str, object]:
+    """The facts of `meta.json`; none before the first start."""
     try:
-        return str(read_facts(paths.meta).get("device", ""))[:200]
+        return read_facts(paths.meta)
     except FileNotFoundError:
-        return ""
+        return {}
     except OSError as error:
         damage.append(f"meta.json: {reason(error)}")
-        return ""
+        return {}
 
 
 def _bleu(metrics: dict[str, object]) -> float | None:

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,8 @@ from .journal import JournalWriter, LineReader, read_tail
 
 LOOK_S = 0.5
 """Seconds between two looks at a lock that somebody may touch."""
+RAY_NODE = "CODEPRUNE_RAY_NODE"
+"""The variable that tells a worker on which Ray node its task runs; Ray itself sets none."""
 
 
 class HoldLostError(RunError):
@@ -60,6 +62,22 @@ def _sign(lock: int, holder: Holder) -> None:
     with suppress(OSError):  # a full disk must not keep a worker from telling why it ends
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(holder).encode("ascii", "replace"), 0)
+
+
+def cluster_job(environment: Mapping[str, str] = os.environ) -> str:
+    """The cluster's job that a worker runs in: "Slurm 3_0" (job array and element), "Slurm 17", "Ray 5f2a9c01" (the node's id).
+
+    Args:
+        environment: The worker's variables.
+
+    Returns:
+        The job in a few letters; "" outside of a cluster.
+    """
+    if node := environment.get(RAY_NODE, ""):
+        return f"Ray {node[:8]}"
+    array, element = (environment.get(f"SLURM_ARRAY_{part}", "") for part in ("JOB_ID", "TASK_ID"))
+    job = f"{array}_{element}" if array and element else environment.get("SLURM_JOB_ID", "")
+    return f"Slurm {job[:40]}" if job else ""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from ..provenance import versions
 from ..recipe import NEW_MODEL, Architecture, Recipe, recipe_hash, with_todays_defaults
 from ..regularfile import read_facts, reason
 from ..run.events import DataLoaded, FloorsMeasured, Warned
+from ..run.holder import cluster_job
 from ..spec import given
 from ..spec.checkpoint_files import CONFIG, READER, TOKENIZERS, WEIGHTS
 from ..spec.maskbits import MASKS
@@ -289,14 +290,21 @@ def _record(session: Session, splits: dict[str, Rows]) -> None:
         "precision": precision_of(session.accelerator),
         "threads": torch.get_num_threads(),
         "seed": session.recipe.training.seed,
-        "host": socket.gethostname(),
+        **_here(),
         "platform": sys.platform,
         "started": round(time.time(), 3),
     }
     if not os.path.lexists(path):
         _write_meta(session, now)
         return
-    _compare(_read_meta(session), now, session)
+    then = _read_meta(session)
+    _compare(then, now, session)
+    _write_meta(session, {**then, **_here()})
+
+
+def _here() -> dict[str, object]:
+    """Where the worker at work is: unlike what else `meta.json` says, these facts are those of the last start, not the first."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "job": cluster_job()}
 
 
 def model_digests(recipe: Recipe) -> dict[str, str]:
