@@ -31,6 +31,16 @@ def test_what_differs_is_a_word_and_not_one_letter_of_it() -> None:
     assert shown[METHODS[3]].endswith("-seed-2")
 
 
+def test_names_that_differ_in_several_words_keep_the_beginning_of_each() -> None:
+    names = [
+        f"{scope}-{rewind}-s{seed}" for scope in ("layerwise", "global") for rewind in ("fine", "pretrained") for seed in "012"
+    ]
+    shown = apart(names, 13)
+    assert shown["layerwise-pretrained-s2"] == "laye-pret-s2"
+    assert len(set(shown.values())) == len(names)
+    assert all(cell_len(text) <= 13 for text in shown.values())
+
+
 @pytest.mark.parametrize("width", range(1, 12))
 def test_no_width_is_too_small_to_be_kept(width: int) -> None:
     assert all(cell_len(text) <= width for text in apart([*METHODS, "漢字の名前は幅が二つ分です"], width).values())

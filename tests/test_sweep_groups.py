@@ -150,6 +150,20 @@ async def test_a_small_sweep_is_unfolded_and_a_filter_finds_the_runs_of_folded_o
         await until(lambda: names(app) == [".sweeps/scopes", "alone"])
 
 
+async def test_below_its_sweep_a_name_that_is_too_long_leaves_out_what_the_line_above_says(tmp_path: Path) -> None:
+    kinds = [f"{scope}-{rewind}" for scope in ("layerwise", "global") for rewind in ("finetuned", "pretrained")]
+    runs = [f"scopes-{kind}-s{seed}" for seed in (0, 1) for kind in kinds][: FOLDED_FROM - 1]
+    for name in runs:
+        make_run(tmp_path, name, beginning(name))
+    SweepFolder(tmp_path, "scopes").begin(runs)
+    async with opened(tmp_path) as (app, _):
+        await until_shown(app, "▾ scopes")
+        for name in ("laye-fine-s0", "laye-fine-s1", "laye-pret-s0", "glob-fine-s1"):
+            assert f"    {name}" in shown(app)
+    async with opened(tmp_path, LARGE) as (app, _):
+        await until_shown(app, "    scopes-global-finetuned-s1")
+
+
 async def test_a_sweep_follows_the_order_of_the_list(tmp_path: Path) -> None:
     a_sweep(tmp_path)
     make_run(tmp_path, "zulu", whole_run("zulu"))

@@ -36,6 +36,8 @@ def apart(names: Iterable[str], width: int) -> dict[str, str]:
     shown = {name: middle_out(name, width) for name in names}
     for group in _alike(shown):
         shown.update(_told_apart(group, width))
+    for group in _alike(shown, words=False):
+        shown.update(_word_by_word(group, width))
     return shown
 
 
@@ -63,6 +65,15 @@ def _told_apart(group: list[str], width: int, words: bool = True) -> dict[str, s
     if words and len(set(shown.values())) < len(group):
         return _told_apart(group, width, words=False)
     return shown
+
+
+def _word_by_word(group: list[str], width: int) -> dict[str, str]:
+    """Names that differ in several places, with the first letters of each word: "laye-fine-s0"; none where that does not help."""
+    for letters in range(width, 0, -1):
+        short = {name: re.sub(rf"([0-9A-Za-z]{{{letters}}})[0-9A-Za-z]+", r"\1", name) for name in group}
+        if all(cell_len(text) <= width for text in short.values()):
+            return short if len(set(short.values())) == len(group) else {}
+    return {}
 
 
 def _shared(texts: list[str]) -> str:

@@ -5,6 +5,7 @@ The table is given what to show; it knows neither the filter nor the commands.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.widgets.data_table import CellKey, RowKey
 
@@ -39,8 +40,8 @@ class RunTable(RowTable):
         """Place of the cursor before the lines were removed."""
         self._extra = (False, False)
         """Whether a listed run's model was pruned before the run, and whether a listed run's worker has a cluster's job."""
-        self._cut: tuple[tuple[str, ...], int, dict[str, str]] = ((), 0, {})
-        """Names, columns, and the names as they are cut."""
+        self._cut: tuple[tuple[tuple[str, str], ...], int, dict[str, str]] = ((), 0, {})
+        """Names and sweeps, columns, and the names as they are cut."""
 
     # Every column has a width and every row one line, so nothing has to be measured; Textual would measure each cell of a new
     # or changed row, which is a fifth of what opening a list of a thousand runs takes.
@@ -111,7 +112,7 @@ class RunTable(RowTable):
             self._extra = extra
             self.lay_out()
         runs = [line for line in lines if isinstance(line, RunInfo)]
-        names = self._names(tuple(info.paths.name for info in runs), self._widths["run"] - (2 if groups else 0))
+        names = self._names(tuple((info.paths.name, info.sweep if info.sweep in groups else "") for info in runs))
         cells = {}
         for line in lines:
             if isinstance(line, Standing):
@@ -145,12 +146,19 @@ class RunTable(RowTable):
                 if text != self.cells[name][column] and column in self.columns:
                     self.update_cell(name, column, text)
 
-    def _names(self, names: tuple[str, ...], width: int) -> dict[str, str]:
-        """Name -> the part of it that fits; names made from model and criterion are long, and differ somewhere inside."""
-        if self._cut[:2] != (names, width):
-            safe = {name: plain(name, 100) for name in names}
+    def _names(self, runs: tuple[tuple[str, str], ...]) -> dict[str, str]:
+        """Name -> the part of it that fits; names made from model and criterion are long, and differ somewhere inside.
+
+        Args:
+            runs: (name, the sweep below whose line it stands or "") of each run.
+        """
+        width = self._widths["run"] - (2 if any(sweep for _, sweep in runs) else 0)
+        if self._cut[:2] != (runs, width):
+            safe = {name: plain(name, 100) for name, _ in runs}
+            if any(cell_len(text) > width for text in safe.values()):  # the line above says the sweep's name
+                safe = {name: safe[name].removeprefix(f"{sweep}-") if sweep else safe[name] for name, sweep in runs}
             cut = apart(set(safe.values()), width)
-            self._cut = (names, width, {name: cut[safe[name]] for name in names})
+            self._cut = (runs, width, {name: cut[safe[name]] for name, _ in runs})
         return self._cut[2]
 
     def on_resize(self) -> None:
