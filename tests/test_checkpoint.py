@@ -126,6 +126,41 @@ def test_a_disk_that_fails_is_heard_of(tmp_path: Path, monkeypatch: pytest.Monke
     assert written == []
 
 
+def test_the_best_weights_reach_the_disk_before_the_checkpoint_that_names_them(
+    tmp_path: Path, slow_disk: threading.Event
+) -> None:
+    tensors = {"weight/a": torch.ones(3), "optimizer/step/a": torch.tensor(1.0)}
+    written: list[object] = []
+    writer = CheckpointWriter(tmp_path, lambda facts: written.append(facts["step"]))
+    writer.write(tensors, {"round": 1, "step": 7, "seconds": 0.5}, best=True)
+    tensors["weight/a"] += 1
+    best = tmp_path / "best.safetensors"
+    while not best.exists():  # the disk lets the best weights through, and holds the checkpoint back
+        writer.poll()
+    assert load_checkpoint(tmp_path) is None
+    assert written == []
+    slow_disk.set()
+    writer.settle()
+    facts, weights = checkpoint.load_tensors(best)
+    assert (facts, {name: each.tolist() for name, each in weights.items()}) == ({"round": 1, "step": 7}, {"a": [1.0] * 3})
+    assert checkpoint_facts(tmp_path)["step"] == 7
+
+
+def test_where_the_best_weights_fail_the_old_checkpoint_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = CheckpointWriter(tmp_path, lambda facts: None)
+    writer.write({"weight/a": torch.zeros(3)}, {"round": 0, "step": 1})
+    writer.settle()
+
+    def fail(*arguments: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(checkpoint, "save_best", fail)
+    writer.write({"weight/a": torch.ones(3)}, {"round": 0, "step": 2}, best=True)
+    with pytest.raises(OSError, match="no space left"):
+        writer.settle()
+    assert checkpoint_facts(tmp_path)["step"] == 1
+
+
 def test_without_memory_for_a_copy_it_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint.psutil, "virtual_memory", lambda: SimpleNamespace(available=20))
     written: list[object] = []

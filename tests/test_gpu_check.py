@@ -24,8 +24,8 @@ def test_every_check_works_on_the_cpu(tmp_path: Path) -> None:
     assert isinstance(rows, list)
     measured = {row["check"] for row in rows}
     assert measured == {
-        "environment", "kernels", "waits", "memory", "repeat", "batches", "comments", "training", "decoding", "quantizers",
-        "beside", "compile",
+        "environment", "kernels", "waits", "memory", "repeat", "batches", "comments", "masks", "checkpoints", "training",
+        "decoding", "graphs", "quantizers", "beside", "compile",
     }  # fmt: skip
     assert not [row for row in rows if "failed" in row["what"]]
     held = [f"{row['check']}: {row['what']}" for row in rows if row["holds"]]

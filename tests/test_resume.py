@@ -50,6 +50,8 @@ DEATHS = {
     "encoder off, not journalled": {"event": "encoder_off", "nth": 1, "when": "before"},
     "encoder off, journalled": {"event": "encoder_off", "nth": 1, "when": "after"},
     "a checkpoint half written": {"call": "core.train.checkpoint:save_file", "nth": 4, "when": "half"},
+    "the best weights half written": {"call": "core.train.checkpoint:save_file", "nth": 3, "when": "half"},
+    "the best weights without their checkpoint": {"call": "core.train.checkpoint:save_checkpoint", "nth": 2, "when": "before"},
     "a checkpoint not yet renamed": {"call": "core.atomic:_fsync", "nth": 3, "when": "before"},
     "a checkpoint not yet journalled": {"event": "checkpoint", "nth": 2, "when": "before"},
     "the journal half written": {"event": "checkpoint", "nth": 2, "when": "torn"},

@@ -87,10 +87,87 @@ def test_masked_training_equals_torch_prune(clip: float) -> None:
     assert torch.allclose(ours.second.bias, theirs.second.bias, atol=1e-6)
 
 
-def test_a_pruned_weight_never_comes_back() -> None:
+def multiplied_in_fp32(model: nn.Module, masks: dict[int, dict[str, Tensor]], clip: float) -> nn.Module:
+    """Trains as the trainer must, bit for bit: fp32 masks on every gradient before it is clipped, and on every weight.
+
+    Args:
+        model: Is trained.
+        masks: Step -> the masks held from then on.
+        clip: Norm to clip to; 0 = not.
+    """
+    weights = dict(model.named_parameters())
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, eps=1e-8, weight_decay=0.1, fused=True)
+    held: dict[str, Tensor] = {}
+    for step in range(STEPS):
+        held = masks.get(step, held)
+        with torch.no_grad():
+            for name, mask in held.items():
+                weights[name].mul_(mask.float())
+        torch.manual_seed(step)
+        model(batch(step)).backward()
+        if clip:
+            for name, mask in held.items():
+                weights[name].grad.mul_(mask.float())
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        with torch.no_grad():
+            for name, mask in held.items():
+                weights[name].mul_(mask.float())
+    return model
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.3])
+def test_masks_of_bytes_applied_once_give_the_bits_of_fp32_masks_applied_twice(clip: float) -> None:
     model = net()
     masks = masks_of(model)
-    trainer = trainer_of(model, masks, weight_decay=0.1)
+    expected = multiplied_in_fp32(net(), {0: masks}, clip)
+    trainer = trainer_of(model, masks, clip_norm=clip, weight_decay=0.1)
+    for step in range(STEPS):
+        torch.manual_seed(step)
+        trainer.train_step(batch(step))
+    for name, weight in expected.named_parameters():  # as integers: a zero has a sign, too
+        assert torch.equal(dict(model.named_parameters())[name].view(torch.int32), weight.view(torch.int32)), name
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.3])
+def test_masks_that_grow_give_the_weights_of_fp32_masks_applied_twice(clip: float) -> None:
+    model = net()
+    few = masks_of(model, 0.3)
+    more = {name: mask & (torch.rand(mask.shape, generator=torch.Generator().manual_seed(3)) < 0.6) for name, mask in few.items()}
+    expected = multiplied_in_fp32(net(), {0: few, 3: more}, clip)
+    trainer = trainer_of(model, few, clip_norm=clip, weight_decay=0.1)
+    for step in range(STEPS):
+        if step == 3:
+            trainer.hold(more)
+        torch.manual_seed(step)
+        trainer.train_step(batch(step))
+    for name, weight in expected.named_parameters():
+        assert torch.equal(dict(model.named_parameters())[name], weight), name
+
+
+def test_a_state_with_momentum_of_pruned_weights_keeps_them_pruned() -> None:
+    """Older versions left it there where masks had grown."""
+    model = net()
+    masks = masks_of(model)
+    dense = trainer_of(model, {}, clip_norm=0.3)
+    dense.train_step(batch(0))
+    state = {name: tensor.clone() for name, tensor in dense.state().items()}
+    for name, mask in masks.items():
+        assert state[f"optimizer/exp_avg/{name}"][~mask].any()
+        state[f"weight/{name}"].mul_(mask)
+    trainer = trainer_of(model, masks, clip_norm=0.3)
+    trainer.load_state(state, 1)
+    for step in range(1, STEPS):
+        trainer.train_step(batch(step))
+        assert all(not dict(model.named_parameters())[name].detach()[~mask].any() for name, mask in masks.items())
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.3])
+def test_a_pruned_weight_never_comes_back(clip: float) -> None:
+    model = net()
+    masks = masks_of(model)
+    trainer = trainer_of(model, masks, weight_decay=0.1, clip_norm=clip)
     for step in range(STEPS):
         trainer.train_step(batch(step))
         weights = dict(model.named_parameters())

@@ -12,7 +12,9 @@ from test_train import batch, masks_of, net, trainer_of
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import core.compress.masks
 import core.decode
+from core.compress.masks import apply_masks
 from core.data import Encoded, collate, pad_lists
 from core.decode import CHUNK, _top, _top_unwaited, beam_search
 from core.families.device import width_multiple
@@ -168,9 +170,39 @@ def test_masks_are_applied_in_one_pass(monkeypatch: pytest.MonkeyPatch, clip: fl
     multiply = torch._foreach_mul_
     monkeypatch.setattr(torch, "_foreach_mul_", lambda these, others: passes.append(len(these)) or multiply(these, others))
     trainer.train_step(batch(0))
-    assert passes.count(len(trainer.masks)) == (2 if clip else 1), "torch's own clipping goes through all four gradients"
+    assert passes.count(len(trainer.masks)) == 1, "torch's own clipping goes through all four gradients"
     for name, mask in trainer.masks.items():
         assert not dict(model.named_parameters())[name].detach()[~mask].any()
+
+
+def test_a_gpu_multiplies_many_masks_in_few_calls_of_one_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several types, torch would launch each matrix by itself."""
+    weights = {str(number): torch.randn(4, 5) for number in range(7)}
+    masks = {name: torch.rand(4, 5) < 0.5 for name in weights}
+    expected = {name: weight * masks[name].float() for name, weight in weights.items()}
+    calls: list[list[int]] = []
+    multiply = torch._foreach_mul_
+
+    def counted(these: list[Tensor], others: list[Tensor]) -> None:
+        assert {each.dtype for each in [*these, *others]} == {torch.float32}
+        calls.append([each.numel() for each in these])
+        multiply(these, others)
+
+    monkeypatch.setattr(torch, "_foreach_mul_", counted)
+    monkeypatch.setattr(core.compress.masks, "TOGETHER", 60)
+    monkeypatch.setattr(core.compress.masks, "_on_gpu", lambda tensor: True)
+    apply_masks(weights, masks)
+    assert calls == [[20, 20, 20], [20, 20, 20], [20]]
+    assert all(torch.equal(weights[name].view(torch.int32), expected[name].view(torch.int32)) for name in weights)
+
+
+def test_a_trainer_keeps_a_byte_a_weight() -> None:
+    model = net()
+    masks = masks_of(model)
+    trainer = trainer_of(model, masks)
+    trainer.train_step(batch(0))
+    kept = [value for value in vars(trainer._masks).values() for value in value.values()]
+    assert sum(tensor.nbytes for tensor in kept) == sum(mask.numel() for mask in masks.values())
 
 
 class Events:
@@ -213,13 +245,31 @@ def test_a_checkpoint_goes_through_pinned_memory(tmp_path: Path, monkeypatch: py
     assert (events.recorded, events.waited) == (2, 2), "the thread that writes waits, not the one that trains"
 
 
-def test_the_best_weights_are_not_copied_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_best_weights_are_those_of_the_checkpoint_and_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events, pinned = Events(), list[Tensor]()
+
+    def empty(tensor: Tensor) -> Tensor:
+        pinned.append(torch.empty_like(tensor))
+        return pinned[-1]
+
+    monkeypatch.setattr(checkpoint, "_pinned_like", empty)
+    monkeypatch.setattr(checkpoint, "_event", events)
+    monkeypatch.setattr(checkpoint, "_on_gpu", lambda tensor: tensor.is_floating_point())
     model = net()
-    views = checkpoint.views_of(model)
-    assert all(views[name].data_ptr() == weight.data_ptr() for name, weight in model.named_parameters())
-    checkpoint.save_tensors(tmp_path / "x.safetensors", views)
-    _, loaded = checkpoint.load_tensors(tmp_path / "x.safetensors")
-    assert all(torch.equal(loaded[name], weight) for name, weight in model.named_parameters())
+    trainer = trainer_of(model, {})
+    trainer.train_step(batch(0))
+    expected = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    writer = CheckpointWriter(tmp_path, lambda facts: None)
+    state = trainer.state()
+    writer.write(state, {"round": 2, "step": 1, "seconds": 3.0}, best=True)
+    trainer.train_step(batch(1))
+    writer.settle()
+    facts, best = checkpoint.load_tensors(tmp_path / "best.safetensors")
+    assert facts == {"round": 2, "step": 1}
+    assert best.keys() == expected.keys()
+    assert all(torch.equal(best[name], weight) for name, weight in expected.items())
+    assert len(pinned) == sum(tensor.is_floating_point() for tensor in state.values()), "one copy for both files"
+    assert (events.recorded, events.waited) == (1, 1)
 
 
 def test_checkpoints_on_a_gpu_have_seconds_between_them() -> None:

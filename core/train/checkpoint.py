@@ -26,6 +26,8 @@ from ..regularfile import check_regular
 STATE_FILE = "state.safetensors"
 BEST_FILE = "best.safetensors"
 """Beside `STATE_FILE`: the best weights of the round so far, by its picker."""
+WEIGHT = "weight/"
+"""Prefix of the names of weights among the tensors of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,21 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[
     save_tensors(folder / STATE_FILE, tensors, facts)
 
 
+def save_best(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
+    """Replaces the best weights in `folder` by those of a checkpoint.
+
+    Args:
+        folder: As for `save_checkpoint`.
+        tensors: As for `save_checkpoint`.
+        facts: JSON values; their round and step are kept.
+    """
+    folder.mkdir(exist_ok=True)
+    weights = {name.removeprefix(WEIGHT): tensor for name, tensor in tensors.items() if name.startswith(WEIGHT)}
+    save_tensors(folder / BEST_FILE, weights, {key: facts[key] for key in ("round", "step")})
+
+
 class CheckpointWriter:
-    """Writes checkpoints while training continues, one at a time.
+    """Writes checkpoints while training continues, one at a time, each after the best weights where it holds these.
 
     Args:
         folder: The run's `resume/`.
@@ -63,7 +78,7 @@ class CheckpointWriter:
         self._pending: tuple[Future[None], Mapping[str, object]] | None = None
         self._pinned: dict[str, Tensor] = {}
 
-    def write(self, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
+    def write(self, tensors: Mapping[str, Tensor], facts: Mapping[str, object], *, best: bool = False) -> None:
         """Copies the tensors and begins to write the copy, once the previous checkpoint is on disk.
 
         Where memory is too short for a copy, the call returns only after everything is written.
@@ -71,6 +86,8 @@ class CheckpointWriter:
         Args:
             tensors: Name -> tensor, any device; may change as soon as this returns.
             facts: JSON values.
+            best: Whether its weights are the best of the round so far. They reach the disk first: a checkpoint that has their
+                measurement must find them.
 
         Raises:
             OSError: The previous checkpoint could not be written.
@@ -78,9 +95,9 @@ class CheckpointWriter:
         self.settle()
         if psutil.virtual_memory().available > 2 * sum(tensor.nbytes for tensor in tensors.values()):
             copied, wait = self._copied(tensors)
-            self._pending = self._thread.submit(self._save, copied, wait, facts), facts
+            self._pending = self._thread.submit(self._save, copied, wait, facts, best), facts
         else:
-            save_checkpoint(self._folder, tensors, facts)
+            self._save(tensors, lambda: None, facts, best)
             self._saved(facts)
 
     def _copied(self, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Callable[[], None]]:
@@ -102,8 +119,10 @@ class CheckpointWriter:
         complete.record()
         return copied, complete.synchronize
 
-    def _save(self, tensors: Mapping[str, Tensor], wait: Callable[[], None], facts: Mapping[str, object]) -> None:
+    def _save(self, tensors: Mapping[str, Tensor], wait: Callable[[], None], facts: Mapping[str, object], best: bool) -> None:
         wait()
+        if best:
+            save_best(self._folder, tensors, facts)
         save_checkpoint(self._folder, tensors, facts)
 
     def poll(self) -> None:

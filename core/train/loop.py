@@ -66,12 +66,15 @@ class Examiner(Protocol):
         """Whether a measurement belongs to this step and has not been made."""
         ...
 
-    def measure(self, step: int, save: Callable[[], None]) -> None:
+    def measure(self, step: int, save: Callable[[], None]) -> bool:
         """Measures the weights as they are.
 
         Args:
             step: The step they are of.
             save: Writes a checkpoint of this point; for measurements that may be interrupted.
+
+        Returns:
+            Whether they are to be kept as the best so far.
 
         Raises:
             StopRequested: On command, a checkpoint is on disk.
@@ -134,9 +137,9 @@ class Loop:
         while True:
             if examiner.due(trainer.step):
                 trainer.check()
-                examiner.measure(trainer.step, self.save_now)
+                best = examiner.measure(trainer.step, self.save_now)
                 self._reported = self._session.clock()  # so that the next rates count training alone
-                self.save()
+                self.save(best=best)
             if trainer.step >= self.stage.steps or examiner.stops:
                 self.save()
                 return
@@ -152,8 +155,11 @@ class Loop:
         self.save()
         self.settle()
 
-    def save(self) -> None:
+    def save(self, *, best: bool = False) -> None:
         """Begins to write a checkpoint of exactly this point, unless there is one already.
+
+        Args:
+            best: Whether its weights are to be kept as the best so far.
 
         Raises:
             TrainingError: The loss is no finite number.
@@ -163,7 +169,8 @@ class Loop:
             return
         self.trainer.check()
         point = ResumePoint(step, measurements, self.seconds)
-        self._writer.write(self.trainer.state(), {"round": self.stage.number, **asdict(point), "rewind": self.rewind})
+        facts = {"round": self.stage.number, **asdict(point), "rewind": self.rewind}
+        self._writer.write(self.trainer.state(), facts, best=best)
         self._saved, self._last_save = (step, len(measurements)), self._session.clock()
 
     @property

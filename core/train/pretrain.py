@@ -156,8 +156,8 @@ class HeldOutTokens:
         return is_due and all(validation.step != step for validation in self.validations)
 
     @torch.inference_mode()
-    def measure(self, step: int, save: Callable[[], None]) -> None:
-        """As `Examiner.measure`; too short to be interrupted."""
+    def measure(self, step: int, save: Callable[[], None]) -> bool:
+        """As `Examiner.measure`; too short to be interrupted. A pre-training ends with its last weights."""
         started, device = self._session.clock(), self._model.device
         self._model.eval()
         loss, right, count = 0.0, 0, 0
@@ -170,6 +170,7 @@ class HeldOutTokens:
         self.validations.append(validation)
         seconds = round(self._session.clock() - started, 3)
         self._session.emit(Validated(round=0, step=step, loss=validation.loss, accuracy=validation.accuracy, seconds=seconds))
+        return False
 
 
 def run_pretraining(session: Session, material: Material) -> None:

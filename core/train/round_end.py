@@ -39,6 +39,7 @@ def end_round(round_: Round, loop: Loop, examiner: CommentScores) -> None:
     session, number, last = round_.session, round_.number, loop.trainer.step
     step, bleu, reason = examiner.picker.pick(last)
     if step != last:
+        loop.settle()  # the best weights may still be on their way to the disk
         _take_best(round_, examiner, step)
     session.emit(Picked(round=number, step=step, bleu=bleu, reason=reason))
     known = examiner.newest if examiner.newest is not None and examiner.newest[0] == step else None

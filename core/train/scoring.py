@@ -1,4 +1,4 @@
-"""Scores a round's weights by their comments, between steps for its picker and at its end; keeps the best weights.
+"""Scores a round's weights by their comments, between steps for its picker and at its end; says which are the best so far.
 
 Journals the scores, and obeys commands between two batches. Knows nothing of masks, nor of what a round leaves on disk.
 """
@@ -15,7 +15,7 @@ from ..run.encoder_off import SIGNATURE, EncoderOff
 from ..run.events import EncoderOffMeasured, Evaluated, Evaluating, Scores, Warned
 from ..score import significance
 from ..score.interval import Difference
-from .checkpoint import BEST_FILE, load_tensors, save_tensors, views_of
+from .checkpoint import BEST_FILE, load_tensors
 from .picker import Measurement, Picker
 from .round import Round
 
@@ -63,12 +63,11 @@ class CommentScores:
         """As `Examiner.due`."""
         return self.picker.due(step)
 
-    def measure(self, step: int, save: Callable[[], None]) -> None:
-        """Scores the weights as they are, for the picker; keeps them if they are the best so far."""
+    def measure(self, step: int, save: Callable[[], None]) -> bool:
+        """Scores the weights as they are, for the picker; they are kept if they are the best so far, and it may pick them."""
         evaluation = self.evaluate(step, step, save)
         self.picker = self.picker.with_score(step, evaluation.result.scores.bleu)
-        if self.picker.best == self.picker.measurements[-1] and self._session.recipe.picker.rule != "last":
-            save_tensors(self.best_file, views_of(self._material.model), {"round": self._round.number, "step": step})
+        return self.picker.best == self.picker.measurements[-1] and self._session.recipe.picker.rule != "last"
 
     def check_best(self) -> None:
         """Refuses to resume without the best weights of the round, by its picker.

@@ -22,6 +22,7 @@ from ..recipe import Training
 from ..seeds import derive_seed
 from ..shortage import is_shortage
 from ..spec.roberta import in_encoder_layers
+from .checkpoint import WEIGHT
 
 ADAM_EPSILON = 1e-8
 """The paper's, and torch's default."""
@@ -88,27 +89,14 @@ def encoder_share(training: Training, step: int) -> float:
 
 @dataclass(frozen=True)
 class Held:
-    """Masks in the three forms that a trainer needs."""
+    """Masks in the two forms that a trainer needs: a byte a weight to be applied, a bit a weight to be saved."""
 
     masks: Masks
-    factors: dict[str, Tensor]
-    """The masks in the weights' own type: multiplying by bools takes four times as long."""
 
     @cached_property
     def bits(self) -> dict[str, Tensor]:
         """The masks in one bit a weight, for the disk; packed on the CPU when the first checkpoint asks for them."""
         return {name: torch.from_numpy(to_bits(mask)) for name, mask in self.masks.items()}
-
-    @staticmethod
-    def of(masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> "Held":
-        """Masks in all three forms.
-
-        Args:
-            masks: Parameter name -> bool mask.
-            weights: Parameter name -> weight.
-        """
-        factors = {name: mask.to(weights[name].dtype) for name, mask in masks.items()}
-        return Held(dict(masks), factors)
 
 
 def stored_masks(model: nn.Module, tensors: Mapping[str, Tensor]) -> Masks:
@@ -163,7 +151,7 @@ class Trainer:
     Args:
         model: The model, on the accelerator's device.
         loss: What is minimised.
-        masks: Parameter name -> bool mask on the same device; applied after every step.
+        masks: Parameter name -> bool mask on the same device; applied in every step. The weights that they prune are 0.
         training: The recipe's training table.
         rounds: Rounds that train, for the "all-rounds" schedule.
         accelerator: Device and precision.
@@ -184,7 +172,7 @@ class Trainer:
         self.movements: Mapping[str, Tensor] = movements or {}
         self._loss, self._training, self._rounds, self._accelerator = loss, training, rounds, accelerator
         self._weights = dict(model.named_parameters())
-        self._masks = Held.of(masks, self._weights)
+        self._masks = Held(dict(masks))
         held = [weight for name, weight in self._weights.items() if in_encoder_layers(name)]
         free = [weight for name, weight in self._weights.items() if not in_encoder_layers(name)]
         self._optimizer = torch.optim.AdamW(
@@ -238,7 +226,8 @@ class Trainer:
             checked = torch.where(torch.isfinite(norm), checked, norm)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        apply_masks(self._weights, self._masks.factors)
+        if not self._training.clip_norm:
+            apply_masks(self._weights, self.masks)
         self.step += 1
         self._pending.append((self.step, batch.rows, checked))
         self._examples += len(batch.rows)
@@ -276,8 +265,9 @@ class Trainer:
         Args:
             masks: Parameter name -> bool mask on the weights' device, all of them; a pruned weight should stay pruned.
         """
-        self._masks = Held.of(masks, self._weights)
-        apply_masks(self._weights, self._masks.factors)
+        self._masks = Held(dict(masks))
+        apply_masks(self._weights, self.masks)
+        self._stop_pruned()
 
     def report(self) -> Rates:
         """Loss, learning rate and work since the last report; resets them.
@@ -302,7 +292,7 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """Everything needed to resume from here, as tensors: weights, masks, optimizer, random-number generators."""
-        tensors = {f"weight/{name}": weight.detach() for name, weight in self._weights.items()}
+        tensors = {f"{WEIGHT}{name}": weight.detach() for name, weight in self._weights.items()}
         for name, weight in self._weights.items():
             for key, value in self._optimizer.state.get(weight, {}).items():
                 tensors[f"optimizer/{key}/{name}"] = value
@@ -322,7 +312,7 @@ class Trainer:
             step: The step they were saved after.
         """
         for name, weight in self._weights.items():
-            weight.copy_(tensors[f"weight/{name}"])
+            weight.copy_(tensors[f"{WEIGHT}{name}"])
             saved = {
                 key: tensors[f"optimizer/{key}/{name}"]
                 for key in ("step", "exp_avg", "exp_avg_sq")
@@ -331,6 +321,7 @@ class Trainer:
             if saved:
                 # Fused AdamW wants its step counters where the weights are, except that tensors must be their own copies.
                 self._optimizer.state[weight] = {key: value.clone().to(weight.device) for key, value in saved.items()}
+        self._stop_pruned()
         for name, total in self.movements.items():
             total.copy_(tensors[f"{MOVEMENT}{name}"])
         torch.set_rng_state(tensors["rng/cpu"].cpu())
@@ -341,12 +332,19 @@ class Trainer:
             torch.cuda.set_rng_state(tensors["rng/cuda"].cpu(), self._accelerator.device)
         self.step = step
 
+    @torch.no_grad()
+    def _stop_pruned(self) -> None:
+        """Takes the momentum of pruned weights, where their gradients are masked: by it alone they would leave 0."""
+        for name, mask in self.masks.items():
+            moments = self._optimizer.state.get(self._weights[name], {})
+            if self._training.clip_norm and "exp_avg" in moments:
+                moments["exp_avg"].mul_(mask)
+
     def _clip(self) -> Tensor:
         # A pruned weight gets a gradient too, which must not count in the norm, or a sparse model would train more slowly.
-        gradients = ((self._weights[name].grad, mask) for name, mask in self._masks.factors.items())
-        pairs = [(gradient, mask) for gradient, mask in gradients if gradient is not None]
-        if pairs:
-            torch._foreach_mul_([gradient for gradient, _ in pairs], [mask for _, mask in pairs])
+        # Without gradient and momentum it stays exactly 0, so masks need not be applied to the weights as well.
+        gradients = {name: gradient for name in self.masks if (gradient := self._weights[name].grad) is not None}
+        apply_masks(gradients, {name: self.masks[name] for name in gradients})
         norm: Tensor = self._accelerator.clip_grad_norm_(self._weights.values(), self._training.clip_norm)
         return norm
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import pays
 import sameness
 import speed
 import survival
@@ -35,8 +36,11 @@ CHECKS: dict[str, Callable[[Box], Sequence[Row]]] = {
     "repeat": sameness.repeat_and_resume,
     "batches": sameness.batch_sizes,
     "comments": sameness.against_the_cpu,
+    "masks": pays.masks,
+    "checkpoints": pays.checkpoints,
     "training": speed.training,
     "decoding": speed.decoding,
+    "graphs": pays.graphs,
     "quantizers": sameness.quantizers,
     "beside": survival.beside,
     "compile": speed.compiled,
