@@ -164,6 +164,20 @@ def test_the_command_waits_for_its_tasks_and_tells_how_they_ended(
     assert result.out.count(state) == 2
 
 
+def test_the_papers_runs_are_tasks(run_cli: Cli, paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    there = StandInRay()
+    monkeypatch.setattr(on_ray, "require_ray", lambda: there)
+    monkeypatch.setattr(client, "WORKER", stand_in("steps"))
+    Path("cluster.toml").write_text("[ray]\ncpus = 3\n")
+    result = run_cli("reproduce", "decoder", "--seeds", "1", "--on", "ray", "--cluster", "cluster.toml")
+    assert result.code == 0, result.err
+    assert there.options["num_cpus"] == 3
+    assert result.out.count("DONE") == 2
+    again = run_cli("reproduce", "decoder", "--seeds", "1", "--on", "ray")
+    assert (again.code, again.out.count("DONE")) == (0, 2)
+    assert "0 runs in checkpoints as tasks of Ray" in again.err
+
+
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
 def test_without_ray_there_is_one_error_and_no_folder(run_cli: Cli, tmp_path: Path) -> None:  # noqa: F811
     (tmp_path / "sweep.toml").write_text('name = "one"\nrecipe = "demo"\n')

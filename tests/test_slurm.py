@@ -16,6 +16,7 @@ from fake_slurm import Cluster
 from test_cli import Cli, run_cli  # noqa: F401 - a fixture
 from test_client import happened, stand_in, until
 
+from codeprune_tui.cli import plans
 from codeprune_tui.runs import client, slurm
 from codeprune_tui.runs.sweeps import SweepFolder
 from core import worker
@@ -157,6 +158,43 @@ def test_a_submitted_sweep_waits_runs_and_is_not_submitted_twice(
     assert run_info(second, 0.0).words == "DONE"
     assert "Nothing to submit: 2 runs are done" in run_cli("sweep", "run", file, "--on", "slurm").err
     assert len(cluster.calls("sbatch")) == 1
+
+
+def test_two_commands_that_submit_the_same_sweep_at_once_make_each_folder_once(
+    run_cli: Cli,  # noqa: F811
+    cluster: Cluster,
+    worker_is: Callable[[str], None],
+    file: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker_is("steps")
+
+    def create_late(checkpoints: Path, name: str, recipe: Recipe) -> RunPaths:
+        create_run(checkpoints, name, recipe)  # as the other command has done between our look and this
+        return create_run(checkpoints, name, recipe)
+
+    monkeypatch.setattr(plans, "create_run", create_late)
+    assert "Submitted 2 runs as job array 100" in run_cli("sweep", "run", file, "--on", "slurm").err
+    assert [run_info(paths, 0.0).words for paths in runs()] == ["QUEUED", "QUEUED"]
+
+
+def test_the_papers_runs_are_submitted_once_and_made(
+    run_cli: Cli,  # noqa: F811
+    cluster: Cluster,
+    worker_is: Callable[[str], None],
+    file: str,
+) -> None:
+    worker_is("steps")
+    command = ("reproduce", "decoder", "--seeds", "1", "--on", "slurm", "--cluster", file)
+    submitted = run_cli(*command)
+    assert submitted.code == 0, submitted.err
+    assert "Submitted 2 runs as job array 100. The script is in checkpoints/.sweeps/paper-small" in submitted.err
+    assert run_cli("sweep", "status", "paper-small").err == "paper-small: 2 QUEUED\n"
+    assert "Nothing to submit" in run_cli(*command).err
+    for element in ("0", "1"):
+        cluster.start("100", element)
+        assert cluster.wait("100", element) == 0
+    assert run_cli("sweep", "status", "paper-small").err.startswith("paper-small: 2 DONE\n")
 
 
 def test_before_its_time_limit_a_run_is_saved_and_queued_again_and_then_goes_on(

@@ -9,7 +9,7 @@ import typer
 
 from core.errors import RunError, TrainingError
 from core.program import program
-from core.run.folder import State, create_run, is_held
+from core.run.folder import State, create_run, is_held, is_run
 from core.study.experiments import Planned
 from core.study.sweep import Ray, Slurm
 from core.study.timings import Timings
@@ -136,7 +136,11 @@ def make_on_ray(doing: Reproduction, sweep: SweepFolder, settings: Ray) -> Repro
 def _make_folders(doing: Reproduction, names: Collection[str]) -> None:
     for job in doing.all:
         if job.planned.name in names and not job.paths.root.exists():
-            create_run(doing.folder, job.planned.name, client.anchored(job.planned.recipe))
+            try:
+                create_run(doing.folder, job.planned.name, client.anchored(job.planned.recipe))
+            except RunError:
+                if not is_run(job.paths.root):  # else the same command, started twice, has just made it
+                    raise
 
 
 def scripts(doing: Reproduction, sweep: SweepFolder, settings: Slurm) -> str:
