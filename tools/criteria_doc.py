@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
+from codeprune_tui.runs.beside import find
+from codeprune_tui.views.text import percent
 from core.run.results import MEASURES
 from core.score.interval import Difference
 from core.spec.criteria import CRITERIA
 from core.study.findings import compare, judge, recovery
-from core.study.runs import Group, Level, find_runs, level_of, read_study
+from core.study.runs import Group, Level, Run, Study, find_runs, level_of, read_study
 from core.study.sensitivityfile import Sensitivity, Wish, read_sensitivity
 
 SHOWN = ("bleu", "corpus_bleu", "chrf")
@@ -23,9 +25,9 @@ SHOWN = ("bleu", "corpus_bleu", "chrf")
 AGAINST = "magnitude"
 
 
-def of_runs(folder: Path) -> Iterable[str]:
-    """The tables of runs: scores, each criterion minus dense, each minus magnitude."""
-    groups = {_criterion(group): group for group in read_study(find_runs([folder])).groups}
+def of_runs(study: Study) -> Iterable[str]:
+    """The tables of runs: scores, each criterion minus dense, each minus magnitude, masks."""
+    groups = {_criterion(group): group for group in study.groups}
     groups = {name: groups[name] for name in CRITERIA if name in groups}
     levels = sorted({level for group in groups.values() for level in group.levels if level > 0})
     yield _table("", levels, {name: [_scores(group, level) for level in levels] for name, group in groups.items()})
@@ -35,6 +37,22 @@ def of_runs(folder: Path) -> Iterable[str]:
         yield f"{MEASURES[measure]}, minus dense:\n\n{_table('', levels, rows)}"
     for measure in MEASURES:
         yield f"{MEASURES[measure]}, minus {AGAINST}:\n\n{_table('', levels, _minus(groups, levels, measure))}"
+    first = {name: group.runs[0] for name, group in groups.items() if group.runs[0].paths is not None}
+    yield _table("", levels, {name: [_masks(first[AGAINST], run, level) for level in levels] for name, run in first.items()})
+
+
+def _masks(against: Run, run: Run, level: Level) -> str:
+    """Overlap with the masks of another run and by chance, dead rows and heads, and the mean error of outputs before training."""
+    result = next((result for result in against.results if level_of(result.sparsity) == level), None)
+    if result is None or against.paths is None or run.paths is None:
+        return "–"
+    answer = find(against.paths, result.round, result.sparsity, run.paths)
+    if answer.whole is None:
+        return "–"
+    measured = [matrix.measured for matrix in answer.matrices.values() if matrix.measured is not None]
+    errors = [matrix.error for matrix in answer.matrices.values() if matrix.error is not None]
+    parts = [f"{percent(answer.whole.jaccard)} ({percent(answer.whole.chance)})", str(sum(each.dead_rows for each in measured))]
+    return " / ".join([*parts, str(sum(each.dead_heads for each in measured)), percent(fmean(errors)) if errors else "–"])
 
 
 def _criterion(group: Group) -> str:
@@ -106,7 +124,7 @@ def _table(corner: str, levels: Sequence[Level], rows: Mapping[str, Sequence[str
 def main() -> None:
     """Prints the tables of what is named on the command line."""
     source = Path(sys.argv[1])
-    print("\n\n".join(of_runs(source) if source.is_dir() else of_sensitivity(read_sensitivity(source))))
+    print("\n\n".join(of_runs(read_study(find_runs([source]))) if source.is_dir() else of_sensitivity(read_sensitivity(source))))
 
 
 if __name__ == "__main__":
