@@ -30,7 +30,10 @@ Criterion = Literal["magnitude", "random", "wanda", "sparsegpt", "taylor", "fish
 Scope = Literal["layerwise", "global", "row"]
 Budget = Literal["uniform", "global", "lamp", "owl", "latency"]
 PrunablePreset = Literal["encoder", "encoder-attention", "encoder-ffn", "decoder", "all"]
-Unit = Literal["weight", "head", "neuron", "head+neuron", "layer"]
+Unit = Literal[
+    "weight", "head", "neuron", "head+neuron", "layer", "vocabulary",
+    "head+vocabulary", "neuron+vocabulary", "head+neuron+vocabulary", "layer+vocabulary",
+]  # fmt: skip
 Schedule = Literal["linear", "geometric", "one-shot"]
 Order = Literal["auto", "train-first", "prune-first"]
 PickerRule = Literal["last", "best", "best-no-stop"]
@@ -45,6 +48,8 @@ QUOTED = 80
 """Most characters of a value that an error quotes."""
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 """What values of a type are called in errors."""
+VOCABULARY = "vocabulary"
+"""The unit whose weights carry no masks: its entries are dropped."""
 NEW_MODEL = "new"
 DENSE = "dense"
 """The teacher that is a run's own round 0."""
@@ -185,6 +190,11 @@ def pattern_of(text: str) -> Pattern | None:
     return None
 
 
+def masked_unit(unit: str) -> str:
+    """The units of a recipe's `unit` that masks hold at 0: all but the vocabulary, "" for nothing else."""
+    return unit.removesuffix(VOCABULARY).removesuffix("+")
+
+
 class Pruning(Section):
     """What is pruned, how much in which round."""
 
@@ -209,7 +219,11 @@ class Pruning(Section):
     """Which matrices may be pruned; "encoder" is the paper's list, the pooler included."""
     unit: Unit = "weight"
     """What goes as one: single weights, attention heads, neurons of the feed-forward blocks, both in competition (head+neuron, or
-    a list), or whole layers. A unit's score is the mean over its weights; units that are pruned whole can be removed (shrink)."""
+    a list), or whole layers. A unit's score is the mean over its weights; units that are pruned whole can be removed (shrink).
+    vocabulary, alone or beside others, drops the entries that training uses least: once, in round 1, for good."""
+    entries: int = Field(default=0, ge=0)
+    """Entries of the vocabulary that stay at most; 0 = all that training rows use, and what these are made of. Read only with
+    unit vocabulary, whose share it is: final_sparsity and speedup choose among the other units."""
     shrink: bool = False
     """Whether the run ends by writing its last round without the units that are pruned whole, into its folder shrunk."""
     schedule: Schedule = "linear"
@@ -228,6 +242,16 @@ class Pruning(Section):
     order: Order = "auto"
     """train-first trains the dense model in round 0; prune-first takes it as it is. "auto": prune-first for a rewind to
     "finetuned", train-first otherwise."""
+
+    @property
+    def masked(self) -> str:
+        """The units that masks hold at 0; "" where the vocabulary alone is pruned, whose entries are dropped."""
+        return masked_unit(self.unit)
+
+    @property
+    def drops_entries(self) -> bool:
+        """Whether entries of the vocabulary are dropped."""
+        return self.unit.endswith(VOCABULARY)
 
     @field_validator("unit", mode="before")
     @classmethod
@@ -439,8 +463,20 @@ class Recipe(Section):
         ]
 
     def _impossible_units(self) -> list[tuple[bool, str]]:
-        pruning, unit = self.pruning, self.pruning.unit
+        pruning, unit = self.pruning, self.pruning.masked
         return [
+            (
+                not unit and self.rounds > 1,
+                'pruning.unit = "vocabulary" drops entries in round 1 alone; set pruning.rounds = 1, or unit = "head+vocabulary"',
+            ),
+            (
+                not unit and bool(pruning.gradual_every),
+                'pruning.gradual_every lets masks grow, and unit = "vocabulary" has none; set it to 0',
+            ),
+            (
+                pruning.entries > 0 and not pruning.drops_entries and self.kind == "lottery",
+                f'pruning.entries = {pruning.entries} is for the vocabulary; add it to pruning.unit, such as "head+vocabulary"',
+            ),
             (
                 unit == "layer" and pruning.scope != "global",
                 'pruning.unit = "layer" lets layers compete with each other; set pruning.scope = "global"',

@@ -64,7 +64,7 @@ def test_a_recipe_is_a_file_before_it_is_a_name(tmp_path: Path, monkeypatch: pyt
     assert bundle.recipe_file(Path("demo")) == Path("demo")
     for name, reason in (("demmo", "there is no such file"), (".", "it is a folder")):
         with pytest.raises(
-            RecipeError, match=f"Cannot read the recipe {name}: {reason}.*demo, demo-finetune, demo-pretrain, fast-2x"
+            RecipeError, match=f"Cannot read the recipe {name}: {reason}.*demo, demo-finetune, demo-pretrain, fast-2x, fast-3x"
         ):
             bundle.recipe_file(Path(name))
 

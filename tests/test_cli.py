@@ -493,7 +493,7 @@ def test_a_shipped_recipe_is_taken_by_its_name(tmp_path: Path, run_cli: Cli, sta
     assert nowhere.code == 3
     assert nowhere.err == (
         "Error: Cannot read the recipe demmo: there is no such file. Write one with: codeprune-tui recipe > mine.toml, "
-        "or name one that came with codeprune-tui: demo, demo-finetune, demo-pretrain, fast-2x.\n"
+        "or name one that came with codeprune-tui: demo, demo-finetune, demo-pretrain, fast-2x, fast-3x.\n"
     )
 
 
@@ -623,10 +623,17 @@ def test_evaluate_and_comment_tell_of_a_model_that_is_not_there(tmp_path: Path) 
 # --- the front door ------------------------------------------------------------------------------------------------------
 
 
-def test_a_budget_of_time_is_checked_as_speeds(run_cli: Cli) -> None:
-    result = run_cli("recipe", "--check", "fast-2x")
+@pytest.mark.parametrize(
+    ("name", "speeds", "entries"),
+    [
+        ("fast-2x", "1.00 ×, 1.14 ×, 1.33 ×, 1.60 ×, 2.00 ×", "4,000"),
+        ("fast-3x", "1.00 ×, 1.12 ×, 1.29 ×, 1.50 ×, 1.80 ×, 2.25 ×, 3.00 ×", "3,000"),
+    ],
+)
+def test_a_budget_of_time_is_checked_as_speeds(run_cli: Cli, name: str, speeds: str, entries: str) -> None:
+    result = run_cli("recipe", "--check", name)
     assert result.code == 0
-    assert "fast-2x is valid: lottery, speed by round 1.00 ×, 1.14 ×, 1.33 ×, 1.60 ×, 2.00 ×" in result.err
+    assert f"{name} is valid: lottery, speed by round {speeds}; vocabulary: at most {entries} entries" in result.err
 
 
 def test_without_a_terminal_the_app_says_what_to_use(run_cli: Cli) -> None:

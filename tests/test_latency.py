@@ -19,7 +19,8 @@ from core.compress.latency import Latency, TimeBudget, counts_within
 from core.compress.shrink import plan
 from core.compress.unitmasks import keep_fast_units, unit_blocks
 from core.errors import ModelError, RecipeError
-from core.evaluate import latency
+from core.evaluate import latency, speed
+from core.evaluate.speed import Entrant
 from core.families.units import Block, blocks
 from core.model import load_model
 from core.recipe import build_recipe
@@ -102,14 +103,21 @@ def test_the_table_takes_times_apart(monkeypatch: pytest.MonkeyPatch) -> None:
         nonlocal now
         now += 10 + sum(each[block.field] * block.count for block in blocks(timed.config.sizes))  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(latency, "search_all", decode)
-    known = latency.measure(model, [[0, 5, 2]] * 4, 2, 4, 8, repeats=2, clock=lambda: now)
+    monkeypatch.setattr(speed, "search_all", decode)
+    whole = Entrant(model, [[0, 5, 2]] * 4, 8)
+    known = latency.measure(whole, 2, 4, repeats=2, clock=lambda: now)
     total = 10 + sum(each[block.field] * block.count for block in blocks(model.config.sizes))
     assert known.rest == pytest.approx(10 / total)
     for block in blocks(model.config.sizes):
         assert known.cost(block.field, block.count // 2) == pytest.approx(each[block.field] * (block.count // 2) / total)
     assert known.share([(block.field, block.count) for block in blocks(model.config.sizes)]) == pytest.approx(1.0)
     assert known.dense_ms == pytest.approx(1000 * total / 4)
+    slower = Entrant(small_model(num_hidden_layers=4), whole.sources, 8)  # as if entries of the vocabulary had cost so much
+    again = latency.measure(whole, 2, 4, slower, repeats=2, clock=lambda: now)
+    dense = total + sum(each[block.field] * block.count for block in blocks(slower.model.config.sizes)[:4])
+    assert again.dense_ms == pytest.approx(1000 * dense / 4)
+    assert again.rest == pytest.approx(10 / dense)
+    assert again.share([(block.field, block.count) for block in blocks(model.config.sizes)]) == pytest.approx(total / dense)
 
 
 @pytest.fixture
@@ -131,7 +139,7 @@ def test_a_run_measures_once_and_keeps_its_promise(make: Make, measured: list[tu
     paths = make(pruning=SPEEDY)
     events = run(paths)
     assert len(measured) == 1
-    assert measured[0][2:4] == (2, 16)  # beam and batch of the recipe
+    assert measured[0][1:] == (2, 16, None)  # beam and batch of the recipe
     assert len(of(Measuring, events)) == 1
     known = Latency.of(json.loads(paths.latency.read_text()))
     small = load_model(paths.shrunk).config

@@ -13,7 +13,7 @@ from core.compress.masks import load_masks, sparsity_of
 from core.compress.shrink import plan
 from core.decode import search_all
 from core.evaluate.evaluate import evaluate_model
-from core.evaluate.speed import compare, endless
+from core.evaluate.speed import Entrant, compare, endless
 from core.model import load_model
 from core.recipe import Evaluation, Search
 from core.run.events import Event, Pruned, RoundFinished, RunFinished, Shrunk, Warned
@@ -110,6 +110,8 @@ def test_speeds_are_medians_over_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter([tick for a, b in zip(*times.values(), strict=True) for tick in (0.0, a, 0.0, b)])
     model = load_model(MINI)
     monkeypatch.setattr("core.evaluate.speed.search_all", lambda *_: None)
-    (speeds,) = compare({"dense": model, "small": model}, [[0, 5, 2]] * 4, 1, (2,), repeats=3, clock=lambda: next(ticks))
+    (speeds,) = compare(
+        dict.fromkeys(("dense", "small"), Entrant(model, [[0, 5, 2]] * 4)), 1, (2,), repeats=3, clock=lambda: next(ticks)
+    )
     assert speeds.ms == {"dense": 1000.0, "small": 250.0}
     assert speeds.ratios == {"dense": 1.0, "small": 3.0}

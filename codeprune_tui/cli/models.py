@@ -18,7 +18,7 @@ from core.regularfile import read_regular, real, reason
 from core.spec import given
 from core.spec.checkpoint_files import CONFIG, TUNED, is_onnx
 from core.spec.precheck import check_reachable
-from core.spec.schedule import sparsities, speedups
+from core.spec.schedule import entries_words, sparsities, speedups
 from core.spec.weightheaders import read_json
 from core.text.content import HEAD_BYTES, oddity
 from core.text.rows import BrokenRow, check_data_reachable
@@ -201,6 +201,8 @@ def recipe(
         planned = f"sparsity by round {', '.join(map(percent, shares))}"
         if loaded.rounds and loaded.pruning.budget == "latency":
             planned = f"speed by round {', '.join(f'{each:.2f} ×' for each in speedups(loaded))}"
+        if entries := entries_words(loaded):
+            planned = f"{planned}; vocabulary: {entries}" if loaded.pruning.masked else f"vocabulary: {entries}"
         say(f"{check} is valid: {loaded.kind}, {planned}")
         for warning in given.warnings(anchored, counts):
             say(warning)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.errors import DataError
-from core.recipe import Budget, Criterion, Kind, PrunablePreset, Pruning, Recipe, Scope, Unit, build_recipe
+from core.recipe import VOCABULARY, Budget, Criterion, Kind, PrunablePreset, Pruning, Recipe, Scope, Unit, build_recipe
 from core.spec.criteria import needs_of
 
 from ..reports.sensitivity import place
@@ -67,6 +67,10 @@ def prune(
     if budget == "latency":
         raise typer.BadParameter(
             "A budget of latency is measured by a run: give a recipe with pruning.speedup to `codeprune-tui run`."
+        )
+    if unit.endswith(VOCABULARY):
+        raise typer.BadParameter(
+            "prune writes masks, and the vocabulary has none: drop entries with `codeprune-tui shrink MODEL --vocabulary DATA`."
         )
     table = {"criterion": criterion, "final_sparsity": sparsity, "scope": scope, "budget": budget, "pattern": pattern}
     more = {"prunable": preset, "unit": unit, "calibration_rows": calibration_rows}

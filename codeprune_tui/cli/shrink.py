@@ -19,23 +19,38 @@ if TYPE_CHECKING:
 def shrink(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder or hub name of a model.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder to write; it must not exist yet.")],
+    vocabulary: Annotated[
+        str,
+        typer.Option(
+            "--vocabulary",
+            metavar="DATA",
+            help="Also drop the entries of the vocabulary that the training rows of DATA do not use.",
+        ),
+    ] = "",
+    entries: Annotated[
+        int, typer.Option("--entries", min=0, help="Let at most so many entries stay, the most used; 0 = all that are used.")
+    ] = 0,
     pack: Annotated[
         bool, typer.Option("--pack", help="Store, of pruned matrices that stay, the kept weights and one bit for each place.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove the heads and neurons that masks prune whole.
+    """Remove the heads and neurons that masks prune whole, and entries of the vocabulary.
 
-    The shrunk model computes what the masked one does, with smaller matrices. Weights that are pruned inside units that stay keep
+    The shrunk model computes what the masked one does, with smaller matrices. With --vocabulary, entries that the training rows
+    of a data folder do not use are dropped from embeddings, output layer and tokenizer; with --entries, those that they use least,
+    too. Every text can still be written, in other tokens where it had dropped ones. Weights that are pruned inside units keep
     their masks; with --pack only what is kept of them is stored, which makes any pruned model smaller on disk. The JSON has
     model, output, parameters, size_bytes (before and afterwards), kept (of each block, of how many), pruned.
     """
     _quiet_libraries()
     path = client.local_path(model)
     warn_untrained(path, model)
-    from core.evaluate.shrunk import shrink_copy
+    from core.evaluate.shrunk import Entries, shrink_copy
 
-    shrunk = shrink_copy(path, output, pack=pack)
+    if entries and not vocabulary:
+        raise typer.BadParameter("--entries needs --vocabulary DATA, whose training rows say which entries are used most.")
+    shrunk = shrink_copy(path, output, pack=pack, vocabulary=Entries(vocabulary, entries) if vocabulary else None)
     if as_json:
         typer.echo(json.dumps({"model": model, "output": str(output)} | shrunk.facts()))
         return
@@ -49,7 +64,9 @@ def sentence(shrunk: "Shrunk") -> str:
     (old, new), units = shrunk.size_bytes, (shrunk.units("heads"), shrunk.units("neurons"))
     heads, neurons = (f"{left:,} of {all_:,}" for left, all_ in units)
     inside = f" {shrunk.pruned:,} of the weights that stay are pruned." if shrunk.pruned else ""
+    left, all_ = shrunk.kept.get("vocabulary", (0, 0))
+    entries = f"{left:,} of {all_:,} entries of the vocabulary, " if all_ else ""
     return (
-        f"{heads} heads and {neurons} neurons stay, {after / 1e6:.2f} of {before / 1e6:.2f} million weights, "
+        f"{entries}{heads} heads and {neurons} neurons stay, {after / 1e6:.2f} of {before / 1e6:.2f} million weights, "
         f"{new / 1e6:.1f} of {old / 1e6:.1f} MB.{inside}"
     )

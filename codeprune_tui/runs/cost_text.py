@@ -5,7 +5,7 @@ No number is a guess: a time names the runs that it was measured on, and the tex
 
 from core.recipe import Recipe
 from core.spec.costs import DiskNeed
-from core.spec.schedule import sparsities, speedups
+from core.spec.schedule import entries_words, sparsities, speedups
 from core.study.timings import Estimate, trained_rounds
 
 from ..views.form import schedule_text, total_steps
@@ -43,6 +43,10 @@ def parts(recipe: Recipe, costs: Costs | None) -> list[tuple[str, str]]:
     schedule = [(SCHEDULE, schedule_text(shares, 30))] if recipe.rounds else []
     if schedule and recipe.pruning.budget == "latency":
         schedule = [("speed by round", " → ".join(f"{each:.2f}" for each in speedups(recipe)[:MOST_ROUNDS]) + " × dense")]
+    if schedule and not recipe.pruning.masked:
+        schedule = []
+    if entries := entries_words(recipe):
+        schedule = [*schedule, ("vocabulary from round 1 on", entries)]
     start = [(START, "\n".join(plain(warning, 300) for warning in costs.warnings))] if costs and costs.warnings else []
     return [
         *schedule,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from core.recipe import Recipe, recipe_problems
-from core.spec.schedule import sparsities
+from core.spec.schedule import entries_words, sparsities
 from core.study.timings import trained_rounds
 
 from .text import count, percent
@@ -136,7 +136,8 @@ def verdict(recipe: Recipe) -> str:
     if recipe.rounds:
         pruning = recipe.pruning
         what = f"{pruning.speedup:g} × as fast" if pruning.budget == "latency" else f"{percent(sparsities(recipe)[-1])} pruned"
-        end = f", up to {what}"
+        end = f", up to {what}" if pruning.masked else ""
+        end += f", {entries}" if (entries := entries_words(recipe)) else ""
     return f"{rounds}{steps}{end}"
 
 

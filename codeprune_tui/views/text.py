@@ -286,7 +286,8 @@ def _shrunk(what: Shrunk) -> str:
     if what.promised is not None:
         faster.append(f"promised {what.promised:.2f} × at batch {what.promised_batch}")
     lost = f"chrF {changed(what.against_dense.get(DECIDES))}" if what.against_dense else ""
-    left = f"{count(heads)} of {count(all_heads)} heads and {count(neurons)} of {count(all_neurons)} neurons stay"
+    entries = f"{count(what.entries[0])} of {count(what.entries[1])} entries, " if what.entries else ""
+    left = f"{entries}{count(heads)} of {count(all_heads)} heads and {count(neurons)} of {count(all_neurons)} neurons stay"
     return f"Shrunk: {', '.join(filter(None, [*faster, size, lost, left]))}"
 
 

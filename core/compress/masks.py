@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..atomic import complete_or_absent
 from ..errors import ModelError
-from ..recipe import PrunablePreset, Scope, Unit
+from ..recipe import PrunablePreset, Scope, Unit, masked_unit
 from ..spec.layout import is_prunable
 from ..spec.maskbits import SHAPES, Bits, pack, read_bits, unpack
 from .criteria import Criterion
@@ -45,13 +45,14 @@ def prunable(model: nn.Module, preset: PrunablePreset, unit: Unit = "weight") ->
         unit: What goes as one; matrices that hold no such units are left out.
 
     Returns:
-        Parameter name -> parameter; never biases, embeddings or LayerNorm, nor a matrix whose heads or neurons are all gone.
+        Parameter name -> parameter; never biases, embeddings or LayerNorm, nor a matrix whose heads or neurons are all gone. The
+        vocabulary alone has none.
 
     Raises:
         ModelError: The model has none of them, or one is tied to another weight.
     """
     weights = {name: weight for name, weight in model.named_parameters() if is_prunable(name, preset, unit) and weight.numel()}
-    if not weights:
+    if not weights and masked_unit(unit):
         presets = ", ".join(get_args(PrunablePreset))
         raise ModelError(f'The model has no weights that prunable = "{preset}" names.', f"Presets: {presets}.")
     refuse_tied(model, weights)

@@ -135,6 +135,8 @@ def prune_model(
     """
     weights: dict[str, Tensor] = dict(prunable(model, pruning.prunable, pruning.unit))
     method = Method.of(pruning)
+    if not pruning.masked:
+        return {}
     if pruning.unit == "weight":
         return prune(weights, old, method, sparsity, seed, basis)
     blocks = unit_blocks(model.config, pruning.prunable, pruning.unit)
@@ -157,7 +159,7 @@ def scored(model: CodeToText, pruning: Pruning) -> list[str]:
         ModelError: The model has none of them.
     """
     masked = list(prunable(model, pruning.prunable, pruning.unit))
-    if pruning.unit == "weight" or Method.of(pruning).needs & {"inputs", "hessians"}:
+    if pruning.masked in ("weight", "") or Method.of(pruning).needs & {"inputs", "hessians"}:
         return masked
     blocks = unit_blocks(model.config, pruning.prunable, pruning.unit)
     together = [name for block in blocks for name in (*(rows.tensor for rows in block.rows), block.columns)]

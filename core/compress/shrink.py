@@ -4,22 +4,25 @@ A plan says which lines of which tensor stay. It is read off the masks once, and
 same way: the model, the weights to rewind to, the optimizer's moments, the masks that are left. A unit is removed where nothing
 of it reaches its output (all its columns are pruned), or where it says the same of every text (its value rows are pruned): what
 it says then is added to the bias, so that the shrunk model computes what the masked one does. A layer that loses all its units
-keeps norms and biases, which the masked model computes as well.
+keeps norms and biases, which the masked model computes as well. Entries of the vocabulary go by a plan, too, which says which
+rows of the embeddings stay.
 
-Knows nothing of criteria, rounds or files.
+Knows nothing of criteria, rounds, tokenizers or files.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..families.checkpoint import WORDS
 from ..families.config import CodeToTextConfig
 from ..families.encoder import ACTIVATIONS
 from ..families.roberta import OUTPUT_LAYER, CodeToText, outline
 from ..families.units import Block, Rows, blocks
+from ..recipe import VOCABULARY
 from .masks import Masks
 
 
@@ -34,7 +37,7 @@ class Plan:
     constant: Mapping[str, Tensor]
     """Name of a matrix that reads units -> its columns of removed units that say something, the same of every text."""
     kept: Mapping[str, tuple[int, int]]
-    """Name of a block with units -> how many stay, of how many; every block is named."""
+    """Name of a block with units -> how many stay, of how many; every block is named; in a vocabulary's plan, that alone."""
 
     def cut(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Cuts tensors that are shaped as the weights are: weights, moments, masks.
@@ -84,6 +87,30 @@ def plan(config: CodeToTextConfig, masks: Mapping[str, Tensor]) -> Plan:
             constant[block.columns] = _spread(block, folded).nonzero().flatten()
     changed = {field: counts for field, counts in left.items() if counts != _counts(config, field)}
     return Plan(replace(config, **changed), lines, constant, kept)  # type: ignore[arg-type]  # fields of lists of numbers
+
+
+def vocabulary_plan(config: CodeToTextConfig, entries: Sequence[int]) -> Plan:
+    """The plan of a vocabulary that loses entries.
+
+    Args:
+        config: The model's sizes.
+        entries: Ids of those that stay, ascending.
+    """
+    rows = {WORDS: (0, torch.tensor(entries, dtype=torch.int64))} if len(entries) < config.vocab_size else {}
+    return Plan(replace(config, vocab_size=len(entries)), rows, {}, {VOCABULARY: (len(entries), config.vocab_size)})
+
+
+def cut_vocabulary(model: CodeToText, small: Plan) -> None:
+    """Takes entries out of a model, in place: out of its embeddings, and so out of its output layer, which is tied to them.
+
+    Args:
+        model: In floating point.
+        small: From `vocabulary_plan`.
+    """
+    words, count = model.encoder.embeddings.word_embeddings, small.config.vocab_size
+    words.weight = nn.Parameter(small.cut({WORDS: words.weight.detach()})[WORDS], requires_grad=words.weight.requires_grad)
+    words.num_embeddings = model.lm_head.out_features = model.config.vocab_size = count
+    model.tie()
 
 
 def shrink(model: CodeToText, masks: Mapping[str, Tensor]) -> tuple[CodeToText, Masks]:

@@ -18,20 +18,20 @@ from torch import Tensor
 from ..errors import ModelError
 from ..families.config import CodeToTextConfig
 from ..families.units import Block, Kind, Rows, pruned_blocks
-from ..recipe import PrunablePreset, Scope, Unit
+from ..recipe import PrunablePreset, Scope, Unit, masked_unit
 from ..spec.layout import is_prunable
 from .criteria import Criterion
 from .latency import TimeBudget, counts_within
 from .masks import Masks
 from .shrink import row_slice, silent_units, unvarying_units
 
-KINDS: dict[Unit, tuple[Kind, ...]] = {
+KINDS: dict[str, tuple[Kind, ...]] = {
     "head": ("head",),
     "neuron": ("neuron",),
     "head+neuron": ("head", "neuron"),
     "layer": ("head", "neuron"),
 }
-"""Unit in the recipe -> what has to be masked for it."""
+"""Unit in the recipe, without the vocabulary -> what has to be masked for it."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def unit_blocks(config: CodeToTextConfig, preset: PrunablePreset, unit: Unit) ->
     Raises:
         ModelError: The model has none of them.
     """
-    blocks = pruned_blocks(config.sizes, preset, KINDS[unit])
+    blocks = pruned_blocks(config.sizes, preset, KINDS[masked_unit(unit)])
     if not blocks:
         raise ModelError(f'The model has no units that prunable = "{preset}" and unit = "{unit}" name.', "Choose other ones.")
     return blocks
@@ -84,7 +84,7 @@ def keep_units(
         New masks of all matrices of these blocks, parameter name -> bool tensor.
     """
     known = [_candidates(block, weights, masks, criterion) for block in blocks]
-    if unit == "layer":
+    if masked_unit(unit) == "layer":
         gone = _gone_layers(blocks, known, sparsity)
     elif scope == "global":
         gone = list(torch.split(_lowest(_joined(known), sparsity), [block.count for block in blocks]))

@@ -14,25 +14,24 @@ import torch
 from ..compress.latency import Latency
 from ..compress.masks import Masks
 from ..compress.shrink import plan
-from ..decode import search_all
 from ..families.device import describe
 from ..families.roberta import CodeToText, outline
 from ..families.units import Block, blocks
-from ..recipe import Search
-from .speed import endless
+from .speed import Entrant, timed
 
 PARTS = (16, 4, 2, 1)
 """Numbers of units that are timed: all of a layer's divided by these."""
 REPEATS = 3
 """Turns that count, after one that warms up."""
+DENSE, WHOLE, REST = ("dense", 0), ("whole", 0), ("rest", 0)
+"""The models that are timed beside those with one kind of unit: what times are shares of, all heads and neurons, none of them."""
 
 
 def measure(
-    model: CodeToText,
-    sources: Sequence[Sequence[int]],
+    whole: Entrant,
     beam: int,
     batch: int,
-    tokens: int,
+    dense: Entrant | None = None,
     repeats: int = REPEATS,
     clock: Callable[[], float] = time.perf_counter,
     tell: Callable[[int, int], None] = lambda done, of: None,
@@ -40,11 +39,11 @@ def measure(
     """Measures the table of a model.
 
     Args:
-        model: On its device; it is not changed.
-        sources: Token ids; as many as a batch are decoded, at least 4.
+        whole: The model with all heads and neurons, on its device; it is not changed. As many sources as a batch are decoded, at
+            least 4.
         beam: Beam width.
         batch: Sources decoded together.
-        tokens: Tokens written for each.
+        dense: What times are shares of, where that is another model: the one before entries of the vocabulary were dropped.
         repeats: Turns.
         clock: Seconds.
         tell: Called after each timing with their number so far and in all; may raise to end the measurement.
@@ -52,35 +51,39 @@ def measure(
     Returns:
         The table.
     """
+    model = whole.model
     own = blocks(model.config.sizes)
     numbers = {
         field: _numbers([block.count for block in own if block.field == field]) for field in {block.field: 0 for block in own}
     }
-    variants: dict[tuple[str, int], CodeToText] = {("", 1): model, ("", 0): _only(model, own, "", 0)}
-    variants |= {(field, count): _only(model, own, field, count) for field, each in numbers.items() for count in each}
-    some = list(sources[: max(batch, 4)])
-    search = Search(beam, tokens, batch_size=batch)
+    variants = {DENSE: dense or whole, WHOLE: whole, REST: replace(whole, model=_only(model, own, "", 0))}
+    if dense is None:
+        del variants[WHOLE]
+    variants |= {
+        (field, count): replace(whole, model=_only(model, own, field, count)) for field, each in numbers.items() for count in each
+    }
     taken: dict[tuple[str, int], list[float]] = {key: [] for key in variants}
     for turn in range(repeats + 1):
         for number, (key, variant) in enumerate(variants.items(), 1):
-            seconds = _timed(variant, some, search, clock)
+            ms = timed(variant, beam, batch, clock)
             if turn:
-                taken[key].append(seconds)
+                taken[key].append(ms)
             tell(turn * len(variants) + number, (repeats + 1) * len(variants))
-    return _table(model, own, numbers, taken, some, search)
+    return _table(whole, own, numbers, taken, beam, batch)
 
 
 def _table(
-    model: CodeToText,
+    entrant: Entrant,
     own: Sequence[Block],
     numbers: dict[str, list[int]],
     taken: dict[tuple[str, int], list[float]],
-    sources: Sequence[Sequence[int]],
-    search: Search,
+    beam: int,
+    batch: int,
 ) -> Latency:
-    dense = taken["", 1]
+    dense, sources = taken[DENSE], entrant.sources[: max(batch, 4)]
     shares = {key: statistics.median(a / b for a, b in zip(each, dense, strict=True)) for key, each in taken.items()}
-    rest, costs = min(1.0, shares["", 0]), dict[str, dict[int, float]]()
+    whole = shares.get(WHOLE, 1.0)
+    rest, costs = min(whole, shares[REST]), dict[str, dict[int, float]]()
     for field, counts in numbers.items():
         layers, highest = sum(block.field == field for block in own), 0.0
         costs[field] = {}
@@ -88,12 +91,12 @@ def _table(
             highest = max(highest, (shares[field, count] - rest) / layers)  # more units never cost less
             costs[field][count] = highest
     table = Latency(
-        describe(model.device), torch.get_num_threads(), search.beam, search.batch_size,
-        round(statistics.mean(map(len, sources))), search.max_length, 1000 * statistics.median(dense) / len(sources), rest, costs,
+        describe(entrant.model.device), torch.get_num_threads(), beam, batch,
+        round(statistics.mean(map(len, sources))), entrant.tokens, statistics.median(dense), rest, costs,
     )  # fmt: skip
     # The parts add up to the whole: what blocks cost beside each other is not quite what each costs alone.
     sum_of_parts = table.share([(block.field, block.count) for block in own]) - rest
-    scale = (1 - rest) / sum_of_parts if sum_of_parts > 0 else 0.0
+    scale = (whole - rest) / sum_of_parts if sum_of_parts > 0 else 0.0
     scaled = {field: {count: share * scale for count, share in each.items()} for field, each in costs.items()}
     return replace(table, costs=scaled)
 
@@ -116,14 +119,3 @@ def _only(model: CodeToText, own: Sequence[Block], field: str, count: int) -> Co
     smaller.load_state_dict(small.cut(weights), strict=False, assign=True)
     smaller.tie()
     return smaller.eval()
-
-
-def _timed(model: CodeToText, sources: Sequence[Sequence[int]], search: Search, clock: Callable[[], float]) -> float:
-    with endless(model):
-        if model.device.type == "cuda":
-            torch.cuda.synchronize(model.device)
-        begun = clock()
-        search_all(model, sources, search)
-        if model.device.type == "cuda":
-            torch.cuda.synchronize(model.device)
-        return clock() - begun

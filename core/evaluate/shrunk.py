@@ -3,19 +3,23 @@
 The command line calls this, and a run at its end. What can be removed, and how, is `compress.shrink`'s business.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..atomic import complete_or_absent
 from ..compress.masks import Masks, masks_of_zeros, prunable, save_masks
-from ..compress.shrink import plan, shrink
+from ..compress.shrink import cut_vocabulary, plan, shrink, vocabulary_plan
+from ..data import encode_for
 from ..errors import ModelError
 from ..families.reader import Reader
 from ..families.roberta import CodeToText
+from ..families.vocabulary import choose, cut_reader, uses
 from ..families.weightfiles import find_weights
 from ..model import MASKS, load_masks, load_model, load_reader, save_model
+from ..recipe import VOCABULARY
 from ..spec.checkpoint_files import WEIGHTS
 from ..spec.sizes import bytes_by_width
+from ..text.rows import load_rows
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Shrunk:
     size_bytes: tuple[int, int]
     """Bytes of its weights and masks before and afterwards."""
     kept: dict[str, tuple[int, int]]
-    """Block such as "encoder 3 heads" -> units that stay, of how many."""
+    """Block such as "encoder 3 heads" -> units that stay, of how many; "vocabulary" where entries of it were dropped."""
     pruned: int
     """Number of weights that stay although a mask holds them at 0."""
 
@@ -41,19 +45,40 @@ class Shrunk:
         return asdict(self)
 
 
-def shrink_copy(source: str, folder: Path, *, pack: bool = False) -> Shrunk:
+@dataclass(frozen=True)
+class Entries:
+    """Which entries of the vocabulary a copy loses."""
+
+    data: str
+    """Folder of the rows whose training split says what is used."""
+    most: int = 0
+    """Most entries that stay; 0 = all that are used."""
+
+
+def shrink_copy(
+    source: str,
+    folder: Path,
+    *,
+    pack: bool = False,
+    vocabulary: Entries | None = None,
+    entries: tuple[int, int] | None = None,
+) -> Shrunk:
     """Writes a shrunk copy of a model.
 
     Args:
         source: Folder or hub name of the model, with its masks beside it; without masks, exact zeros count as pruned.
         folder: Must not exist.
         pack: Also write, of pruned matrices that stay, the kept values alone, in bits and values.
+        vocabulary: Which entries of the vocabulary go as well; None for none.
+        entries: Entries of the vocabulary that are left of how many, where the model has lost some; they count as removed.
 
     Returns:
         What was removed.
 
     Raises:
-        ModelError: The model cannot be loaded or is quantized, nothing of it can be removed, or the folder exists.
+        ModelError: The model cannot be loaded or is quantized, nothing of it can be removed, the folder exists, or fewer entries
+            are to stay than can be done without.
+        DataError: The rows cannot be read.
     """
     if folder.exists() or folder.is_symlink():
         raise ModelError(f"{folder} exists.", "Choose another name, or move what is there.")
@@ -63,15 +88,34 @@ def shrink_copy(source: str, folder: Path, *, pack: bool = False) -> Shrunk:
             f"{source} is quantized ({model.config.quantization}); its matrices cannot be cut.",
             "Shrink the model it came from, then quantize that.",
         )
-    masks = load_masks(source) or masks_of_zeros(prunable(model, "all"))
-    if not plan(model.config, masks).removes and not (pack and masks):
+    masks, reader, before = load_masks(source) or masks_of_zeros(prunable(model, "all")), load_reader(source), _parameters(model)
+    if vocabulary is not None:
+        reader, entries = _cut_vocabulary(model, reader, vocabulary)
+    elif entries is not None:
+        before += (entries[1] - entries[0]) * model.config.hidden_size
+    fewer = entries is not None and entries[0] < entries[1]
+    if not fewer and not plan(model.config, masks).removes and not (pack and masks):
         raise ModelError(
             f"No head and no neuron of {source} is masked whole, so nothing can be removed.",
             'Prune whole units (pruning.unit = "head", "neuron" or "layer"); or add --pack, which stores the kept weights alone.'
             if masks
-            else 'Prune whole units: pruning.unit = "head", "neuron" or "layer".',
+            else 'Prune whole units (pruning.unit = "head", "neuron" or "layer"), or give --vocabulary DATA.',
         )
-    return save_shrunk(model, load_reader(source), masks, folder, weights, pack=pack)
+    shrunk = save_shrunk(model, reader, masks, folder, weights, pack=pack)
+    return replace(
+        shrunk,
+        parameters=(before, shrunk.parameters[1]),
+        kept=shrunk.kept | ({VOCABULARY: entries} if entries is not None else {}),
+    )
+
+
+def _cut_vocabulary(model: CodeToText, reader: Reader, wanted: Entries) -> tuple[Reader, tuple[int, int]]:
+    """Takes entries out of a model, in place; returns the reader without them, and how many are left of how many."""
+    rows = encode_for(model, reader, load_rows(wanted.data, "train"))
+    kept = choose(reader.tokenizer, uses(rows.sources, rows.targets), wanted.most)
+    small, entries = vocabulary_plan(model.config, kept), (len(kept), model.config.vocab_size)
+    cut_vocabulary(model, small)
+    return cut_reader(reader, kept), entries
 
 
 def save_shrunk(model: CodeToText, reader: Reader, masks: Masks, folder: Path, weights: Path, *, pack: bool = False) -> Shrunk:

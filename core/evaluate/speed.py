@@ -1,6 +1,7 @@
 """Speed of models against each other: the same sources, the same beam, the same number of tokens, in turns.
 
-A damaged decoder runs on and looks slow, so the end of a sentence is forbidden: every model writes as many tokens as every other.
+A damaged decoder runs on and looks slow, so the end of a sentence is forbidden: every model writes as many tokens as every other,
+or, where one has a smaller vocabulary, as many as the same comments have in its tokens.
 Turns alternate, so that whatever else the machine does affects all models, and medians are compared.
 """
 
@@ -26,6 +27,17 @@ REPEATS = 5
 
 
 @dataclass(frozen=True)
+class Entrant:
+    """A model that is timed, and what it reads and writes."""
+
+    model: CodeToText
+    sources: Sequence[Sequence[int]]
+    """The same texts for every model, in the model's own tokens."""
+    tokens: int = TOKENS
+    """Tokens that it writes for every source."""
+
+
+@dataclass(frozen=True)
 class Speeds:
     """Times of some models at one batch size."""
 
@@ -37,50 +49,44 @@ class Speeds:
 
 
 def compare(
-    models: Mapping[str, CodeToText],
-    sources: Sequence[Sequence[int]],
+    entrants: Mapping[str, Entrant],
     beam: int,
     batches: Sequence[int] = BATCHES,
-    tokens: int = TOKENS,
     repeats: int = REPEATS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Speeds]:
     """Times decoding.
 
     Args:
-        models: Name -> model, on one device; the first is what the others are compared with.
-        sources: Token ids; the first `max(batches)` are decoded, at batch 1 the first few one by one.
+        entrants: Name -> model and its sources, all on one device; the first is what the others are compared with. The first
+            `max(batches)` sources are decoded, at batch 1 the first few one by one.
         beam: Beam width.
         batches: Batch sizes.
-        tokens: Tokens that every model writes for every source.
         repeats: Turns of every model.
         clock: Seconds.
 
     Returns:
         One entry a batch size.
     """
-    return [_compared(models, list(sources[: max(batch, 4)]), beam, batch, tokens, repeats, clock) for batch in batches]
+    return [_compared(entrants, beam, batch, repeats, clock) for batch in batches]
 
 
-def _compared(
-    models: Mapping[str, CodeToText],
-    sources: Sequence[Sequence[int]],
-    beam: int,
-    batch: int,
-    tokens: int,
-    repeats: int,
-    clock: Callable[[], float],
-) -> Speeds:
-    taken: dict[str, list[float]] = {name: [] for name in models}
-    search = Search(beam, tokens, batch_size=batch)
+def timed(entrant: Entrant, beam: int, batch: int, clock: Callable[[], float]) -> float:
+    """Milliseconds a source that a model takes for the first sources, at least 4 of them."""
+    model, sources = entrant.model, entrant.sources[: max(batch, 4)]
+    with endless(model):
+        begun = _now(model, clock)
+        search_all(model, sources, Search(beam, entrant.tokens, batch_size=batch))
+        return 1000 * (_now(model, clock) - begun) / len(sources)
+
+
+def _compared(entrants: Mapping[str, Entrant], beam: int, batch: int, repeats: int, clock: Callable[[], float]) -> Speeds:
+    taken: dict[str, list[float]] = {name: [] for name in entrants}
     for turn in range(repeats + 1):
-        for name, model in models.items():
-            with endless(model):
-                begun = _now(model, clock)
-                search_all(model, sources, search)
-                seconds = _now(model, clock) - begun
+        for name, entrant in entrants.items():
+            ms = timed(entrant, beam, batch, clock)
             if turn:  # the first one warms up
-                taken[name].append(1000 * seconds / len(sources))
+                taken[name].append(ms)
     first = next(iter(taken.values()))
     ratios = {name: statistics.median(a / b for a, b in zip(first, own, strict=True)) for name, own in taken.items()}
     return Speeds(batch, {name: statistics.median(own) for name, own in taken.items()}, ratios)

@@ -134,7 +134,9 @@ class Pruned:
     """Parameter name -> relative error of the matrix's output on the calibration rows, before any training; {} where the
     criterion looks at none."""
     unit: str = "weight"
-    """What went as one: weight, head, neuron, head+neuron or layer."""
+    """What went as one: weight, head, neuron, head+neuron, layer, or vocabulary beside them or alone."""
+    entries: tuple[int, int] | None = None
+    """Entries of the vocabulary that are left, of how many; None where none was dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,13 +350,16 @@ class Shrunk:
     heads: tuple[int, int]
     neurons: tuple[int, int]
     speedup: dict[str, float]
-    """Batch size -> how many times as fast as round 0 it decodes, both writing equally many tokens."""
+    """Batch size -> how many times as fast as round 0 it decodes, both writing equally many tokens; where entries of the
+    vocabulary were dropped, as many as the same comments have in the tokens of each."""
     beam: int
     against_dense: dict[str, Difference] = field(default_factory=dict)
     """Measure -> the last round's score minus that of round 0, on the same rows."""
     promised: float | None = None
     """How many times as fast a budget of time said that it would be, at batch `promised_batch`."""
     promised_batch: int = 0
+    entries: tuple[int, int] | None = None
+    """Entries of the vocabulary, where some were dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)

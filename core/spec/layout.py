@@ -6,7 +6,7 @@ without torch.
 
 from dataclasses import dataclass
 
-from ..recipe import PrunablePreset, Unit
+from ..recipe import PrunablePreset, Unit, masked_unit
 from . import roberta
 from .roberta import Part
 
@@ -26,8 +26,9 @@ _PRESETS: dict[PrunablePreset, tuple[set[str], set[str] | None]] = {
 }
 
 _NEURONS = {"ffn-in", "ffn-out"}
-_UNITS: dict[Unit, set[str] | None] = {
-    # Matrices that hold weights of such units; None = all of them.
+_UNITS: dict[str, set[str] | None] = {
+    # Matrices under whose masks such units are; None = all of them.
+    "": set(),
     "weight": None,
     "head": HEAD_ROWS | HEAD_COLUMNS,
     "neuron": _NEURONS,
@@ -71,5 +72,5 @@ def is_prunable(parameter: str, preset: PrunablePreset, unit: Unit = "weight") -
     (parts, matrices), place = _PRESETS[preset], locate(parameter)
     if place is None or place.part not in parts or (matrices is not None and place.matrix not in matrices):
         return False
-    own = _UNITS[unit]
+    own = _UNITS[masked_unit(unit)]
     return own is None or place.matrix in own

@@ -42,6 +42,14 @@ def speedups(recipe: Recipe) -> tuple[float, ...]:
     return tuple(1 / (1 - gone * share / shares[-1]) if share else 1.0 for share in shares)
 
 
+def entries_words(recipe: Recipe) -> str:
+    """How many entries of the vocabulary a recipe lets stay, in words; "" where it leaves the vocabulary alone."""
+    pruning = recipe.pruning
+    if not (recipe.rounds and pruning.drops_entries):
+        return ""
+    return f"at most {pruning.entries:,} entries" if pruning.entries else "the entries that training rows use"
+
+
 def cubic(start: float, final: float, progress: float) -> float:
     """The sparsity inside a training whose masks grow: fast at first, when much can still go, and slower towards the end.
 

@@ -34,6 +34,7 @@ from .session import Session
 from .shrinking import write_shrunk
 from .teacher import teacher_of
 from .trainer import Trainer, stored_masks
+from .vocabulary import smaller_material
 
 
 def run_lottery(session: Session, material: Material) -> None:
@@ -58,6 +59,7 @@ def run_lottery(session: Session, material: Material) -> None:
         session.emit(Warned(message=warning))
     rewind = _rewind_point(session, material, first, checkpoint)
     for number in range(first, session.recipe.rounds + 1):
+        material = smaller_material(session, material, number)
         rewind = run_round(Round(session, material, number), rewind, checkpoint)
         checkpoint = None
         give_back()  # the optimizer's state is twice the model, and the next round makes its own
@@ -65,6 +67,7 @@ def run_lottery(session: Session, material: Material) -> None:
         if number < session.recipe.rounds:
             session.breathe(number, session.recipe.training.steps, lambda: None)  # the round on disk is the checkpoint
     if session.recipe.pruning.shrink and session.recipe.rounds:
+        material = smaller_material(session, material, session.recipe.rounds)
         write_shrunk(session, material, anew=first <= session.recipe.rounds)
     session.emit(RunFinished(rounds=session.recipe.rounds))
 
@@ -154,6 +157,8 @@ def _planned(round_: Round) -> float:
     recipe, material = round_.session.recipe, round_.material
     if recipe.pruning.budget == "latency" and round_.number:  # how sparse a speed makes it shows once the round is pruned
         return number_of((read_metrics(round_.session.paths.round(round_.number - 1)) or {}).get("sparsity")) or 0.0
+    if not recipe.pruning.masked:
+        return round_.pruned({})[0]
     planned = given.reached(recipe, material.counts()) if material.masks else sparsities(recipe)
     return planned[round_.number]
 
@@ -169,6 +174,6 @@ def _go_back(round_: Round, masks: Masks) -> None:
     if round_.number > 0 and to != "none":
         with usable(session.paths.rewind, "Restore it, or start a new run with the same recipe."):
             _, weights = load_tensors(session.paths.rewind)
-            set_weights(model, weights)
+            set_weights(model, round_.material.fit(weights))
         session.emit(Rewound(round=round_.number, to=to))
     apply_masks(dict(model.named_parameters()), masks)

@@ -29,7 +29,7 @@ from ..spec.schedule import grown, growth, sparsities, speedups
 from . import leftovers
 from .checkpoint import load_tensors, set_weights, usable
 from .objectives import WriteComments
-from .round import Round, kept, size
+from .round import Round
 from .session import STEP_EVENT_S
 from .timetable import timetable
 
@@ -57,7 +57,7 @@ def make_masks(round_: Round, *, announce: bool) -> Masks:
     recipe, started, before = session.recipe, session.clock(), session.paths.round(number - 1)
     with usable(before / "model.safetensors", f"Restore it; or delete {before} and resume, and that round is done again."):
         check_regular(before / "model.safetensors")
-        set_weights(model, load_file(before / "model.safetensors"))
+        set_weights(model, round_.material.fit(load_file(before / "model.safetensors")))
     old = {name: mask.to(model.device) for name, mask in load_masks(before / "masks.safetensors").items()}
     if growth(recipe):
         return old
@@ -130,7 +130,7 @@ def _basis(round_: Round, summed: Callable[[], dict[str, Tensor]], step: int = 0
     session, material = round_.session, round_.material
     pruning, seed = session.recipe.pruning, session.recipe.training.seed
     sums = summed() if pruning.criterion == "movement" else {}
-    needs = Method.of(pruning).needs - ({"gradients"} if sums else set())
+    needs = Method.of(pruning).needs - ({"gradients"} if sums else set()) if pruning.masked else set()
     if errors and needs:
         needs |= {"hessians"}
     rows = drawn(material.train, pruning.calibration_rows, seed) if needs else []
@@ -160,18 +160,20 @@ def _movements(round_: Round) -> dict[str, Tensor]:
 
 
 def _announce(round_: Round, masks: Masks, seconds: float, errors: Mapping[str, float] | None = None) -> None:
-    session, number, own = round_.session, round_.number, round_.own_masks(masks)
+    session, number = round_.session, round_.number
+    sparsity, left, total = round_.pruned(round_.own_masks(masks))
     session.emit(
         Pruned(
             round=number,
-            sparsity=sparsity_of(own),
-            kept=kept(own),
-            total=size(own),
+            sparsity=sparsity,
+            kept=left,
+            total=total,
             matrices={name: round(sparsity_of({name: mask}), 6) for name, mask in round_.all_masks(masks).items()},
             seconds=round(seconds, 3),
             unit=session.recipe.pruning.unit,
             before=sparsity_of(round_.material.masks),
             output_errors=dict(errors or {}),
+            entries=None if round_.material.smaller is None else round_.material.smaller.entries,
         )
     )
     if gone := collapsed(masks):

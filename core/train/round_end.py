@@ -67,7 +67,7 @@ def end_round(round_: Round, loop: Loop, examiner: CommentScores) -> None:
     session.emit(
         RoundFinished(
             round=number,
-            sparsity=sparsity_of(own),
+            sparsity=round_.pruned(own)[0],
             scores=evaluation.scores,
             steps=last,
             seconds=round(loop.seconds, 3),
@@ -112,13 +112,16 @@ def _size_bytes(round_: Round, masks: Masks) -> int:
 
 
 def _mask_facts(round_: Round, own: Masks, masks: Masks) -> dict[str, object]:
+    sparsity, left, total = round_.pruned(own)
+    smaller = round_.material.smaller
     return {
         "round": round_.number,
-        "sparsity": sparsity_of(own),
+        "sparsity": sparsity,
         "sparsity_before": sparsity_of(round_.material.masks),
-        "kept": kept(own),
-        "total": size(own),
+        "kept": left,
+        "total": total,
         "size_bytes": _size_bytes(round_, masks),
+        **({"entries": list(smaller.entries)} if smaller is not None else {}),
     }
 
 

@@ -6,18 +6,20 @@ Everything is read from the rounds on disk, so that a run killed here does this 
 import shutil
 from dataclasses import replace
 
+from ..data import Encoded
 from ..errors import ModelError
 from ..evaluate.shrunk import Shrunk as Removed
 from ..evaluate.shrunk import shrink_copy
-from ..evaluate.speed import BATCHES, TOKENS, Speeds, compare
+from ..evaluate.speed import BATCHES, TOKENS, Entrant, Speeds, compare
 from ..model import load_model
+from ..recipe import VOCABULARY
 from ..run.events import Shrunk, Warned
 from ..run.folder import read_metrics
 from ..score.interval import Difference
 from ..spec.checkpoint_files import WEIGHTS
 from .round import Material
 from .session import Session
-from .timetable import promised, stored_timetable
+from .timetable import entrant, promised, stored_timetable
 
 
 def write_shrunk(session: Session, material: Material, *, anew: bool) -> None:
@@ -35,7 +37,8 @@ def write_shrunk(session: Session, material: Material, *, anew: bool) -> None:
     draft = session.paths.root / "shrunk.partial"  # the folder is there once everything has been journalled
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        removed = shrink_copy(str(session.paths.round(session.recipe.rounds)), draft)
+        before = material.smaller.entries if material.smaller is not None else None
+        removed = shrink_copy(str(session.paths.round(session.recipe.rounds)), draft, entries=before)
     except ModelError as error:
         session.emit(Warned(message=f"No shrunk model is written: {error.problem}"))
         return
@@ -52,14 +55,21 @@ def _speeds(session: Session, material: Material, small: str) -> list[Speeds]:
     dense = session.paths.round(0)
     if not (dense / WEIGHTS[0]).exists():
         return []
-    device = material.model.device
-    models = {"dense": load_model(dense).to(device), "shrunk": load_model(small).to(device)}
+    device, now = material.model.device, material.held_out
+    before = now if material.smaller is None else material.smaller.held_out
+    models = {"dense": (load_model(dense).to(device), before), "shrunk": (load_model(small).to(device), now)}
     batches: tuple[int, ...] = BATCHES
-    tokens = TOKENS
     if session.recipe.pruning.budget == "latency":
-        table = stored_timetable(session)
-        batches, tokens = tuple(sorted({*BATCHES, table.batch})), table.tokens
-    return compare(models, material.held_out.sources, session.recipe.evaluation.beam, batches, tokens)
+        batches = tuple(sorted({*BATCHES, stored_timetable(session).batch}))
+        entrants = {name: entrant(session, model, rows) for name, (model, rows) in models.items()}
+    else:
+        entrants = {name: Entrant(model, rows.sources, _tokens(rows, before)) for name, (model, rows) in models.items()}
+    return compare(entrants, session.recipe.evaluation.beam, batches)
+
+
+def _tokens(rows: Encoded, dense: Encoded) -> int:
+    """Tokens to write: `TOKENS` for the dense model, as many as the same comments have where the vocabulary is smaller."""
+    return round(TOKENS * sum(map(len, rows.targets)) / sum(map(len, dense.targets)))
 
 
 def _event(session: Session, removed: Removed, speeds: list[Speeds]) -> Shrunk:
@@ -67,6 +77,7 @@ def _event(session: Session, removed: Removed, speeds: list[Speeds]) -> Shrunk:
     before = dense.stat().st_size if dense.exists() else removed.size_bytes[0]
     return Shrunk(
         parameters=removed.parameters,
+        entries=removed.kept.get(VOCABULARY),
         size_bytes=(before, removed.size_bytes[1]),
         heads=removed.units("heads"),
         neurons=removed.units("neurons"),

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..compress.masks import Masks
-from ..compress.shrink import plan
+from ..compress.shrink import cut_vocabulary, plan
 from ..data import Batch
 from ..errors import ModelError
 from ..families.roberta import CodeToText
@@ -87,6 +87,8 @@ def teacher_of(round_: Round, masks: Masks) -> Teacher | None:
     record_teacher(session, model_digests_at(source))
     model = load_model(source)
     _check_fits(model, source, round_)
+    if (smaller := round_.material.smaller) is not None:
+        cut_vocabulary(model, smaller.plan)  # so that it reads and writes the tokens of the model that it teaches
     kept = plan(round_.material.model.config, masks).kept
     layers: dict[str, int] = {}
     for name, (left, _) in kept.items():
@@ -98,7 +100,8 @@ def teacher_of(round_: Round, masks: Masks) -> Teacher | None:
 
 
 def _check_fits(teacher: CodeToText, source: str, round_: Round) -> None:
-    student, own = round_.material.model.config, round_.material.reader
+    student, smaller = round_.material.model.config, round_.material.smaller
+    own = round_.material.reader if smaller is None else smaller.reader
     theirs = load_reader(source)
     if theirs.tokenizer.to_str() != own.tokenizer.to_str() or theirs.steps != own.steps:
         raise ModelError(

@@ -5,11 +5,14 @@ import statistics
 
 from ..atomic import complete_or_absent
 from ..compress.latency import Latency
+from ..data import Encoded
 from ..errors import RunError
 from ..evaluate.latency import measure
-from ..evaluate.speed import BATCHES
+from ..evaluate.speed import BATCHES, Entrant
 from ..families.config import CodeToTextConfig
+from ..families.roberta import CodeToText
 from ..families.units import blocks
+from ..model import load_model
 from ..regularfile import read_facts
 from ..run.events import Measuring
 from .round import Round
@@ -34,13 +37,22 @@ def timetable(round_: Round) -> Latency:
         session.emit(Measuring(round=round_.number, done=done, rows=of, criterion=KIND))
         session.breathe(round_.number, 0, lambda: None)
 
-    evaluation, held_out = session.recipe.evaluation, material.held_out
-    tokens = min(evaluation.max_length, round(statistics.mean(map(len, held_out.targets))))
+    evaluation = session.recipe.evaluation
     batch = evaluation.batch_size or BATCHES[-1]
-    table = measure(material.model.eval(), held_out.sources, evaluation.beam, batch, tokens, tell=tell)
+    whole, dense = entrant(session, material.model.eval(), material.held_out), None
+    if material.smaller is not None:
+        full = load_model(session.paths.round(0)).to(material.model.device)
+        dense = entrant(session, full, material.smaller.held_out)
+    table = measure(whole, evaluation.beam, batch, dense, tell=tell)
     with complete_or_absent(session.paths.latency) as draft:
         draft.write_text(json.dumps(table.facts(), indent=1) + "\n", encoding="utf-8")
     return table
+
+
+def entrant(session: Session, model: CodeToText, held_out: Encoded) -> Entrant:
+    """A model that is timed: it reads the rows that the run scores, and writes as many tokens as their comments have."""
+    tokens = round(statistics.mean(map(len, held_out.targets)))
+    return Entrant(model, held_out.sources, min(session.recipe.evaluation.max_length, tokens))
 
 
 def stored_timetable(session: Session) -> Latency:
