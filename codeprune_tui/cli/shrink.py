@@ -38,10 +38,10 @@ def shrink(
     """Remove the heads and neurons that masks prune whole, and entries of the vocabulary.
 
     The shrunk model computes what the masked one does, with smaller matrices. With --vocabulary, entries that the training rows
-    of a data folder do not use are dropped from embeddings, output layer and tokenizer; with --entries, those that they use least,
-    too. Every text can still be written, in other tokens where it had dropped ones. Weights that are pruned inside units keep
-    their masks; with --pack only what is kept of them is stored, which makes any pruned model smaller on disk. The JSON has
-    model, output, parameters, size_bytes (before and afterwards), kept (of each block, of how many), pruned.
+    of a data folder do not use are dropped from embeddings, output layer and tokenizer; with --entries, those that they use
+    least, too. Every text can still be written, in other tokens where it had dropped ones. Weights that are pruned inside units
+    that stay keep their masks; with --pack only what is kept of them is stored, which makes any pruned model smaller on disk. The
+    JSON has model, output, parameters, size_bytes (before and afterwards), kept (of each block, of how many), pruned.
     """
     _quiet_libraries()
     path = client.local_path(model)
