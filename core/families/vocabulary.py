@@ -97,9 +97,9 @@ def cut_reader(reader: Reader, kept: Sequence[int]) -> Reader:
         model["merges"] = [list(pair) for pair in _pairs(model) if {*pair, _merged(pair, prefix)} <= model["vocab"].keys()]
     facts["added_tokens"] = [each | {"id": number[each["id"]]} for each in facts["added_tokens"] if each["id"] in number]
     _renumber(facts.get("post_processor"), number)
-    before = reader.tokenizer
     tokenizer = Tokenizer.from_str(json.dumps(facts))
-    if any(tokenizer.token_to_id(before.id_to_token(old)) != new for old, new in number.items()):
+    before, after = (each.get_vocab(with_added_tokens=True) for each in (reader.tokenizer, tokenizer))
+    if after != {token: number[old] for token, old in before.items() if old in number}:
         raise ModelError("The ids of this model's tokenizer cannot be changed.", 'Leave "vocabulary" out of pruning.unit.')
     return Reader(tokenizer, reader.steps)
 
