@@ -30,7 +30,7 @@ from codeprune_tui.views.matrices import measures
 from codeprune_tui.views.state import RunView, reduce_all
 from core.compress.masks import save_masks
 from core.errors import RunError
-from core.run.events import Event, MatrixMeasured, Pruned
+from core.run.events import Event, Happening, MatrixMeasured, Pruned, UnitScores
 from core.run.folder import RunPaths
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
@@ -354,3 +354,23 @@ def test_another_run_is_compared_at_its_round_of_equal_sparsity(tmp_path: Path) 
 def test_a_run_offers_the_figures_that_it_has() -> None:
     view = reduce_all(RunView(), [Event(at, at, what) for at, what in enumerate(with_figures(whole_run("ruby-1")))])
     assert measures(view) == ["sparsity", "magnitude", "change", "overlap"]
+
+
+@SIZES
+async def test_units_stand_in_the_cells_and_their_scores_below(tmp_path: Path, size: tuple[int, int]) -> None:
+    heads = UnitScores(
+        kept=1, count=4, kept_scores=[0.5] * 3, pruned_scores=[0.1, 0.2, 0.3], each=[0.5, 0.1, 0.2, 0.3], pruned=[1, 2, 3]
+    )
+    events: list[Happening] = []
+    for what in with_figures(whole_run("ruby-1")):
+        if isinstance(what, Pruned):
+            what = replace(what, unit="head", unit_scores={"encoder 0 heads": heads}, matrices=matrices(0.75))
+        events.append(replace(what, kept=1024) if isinstance(what, MatrixMeasured) and what.round == 3 else what)
+    make_run(tmp_path, "ruby-1", events)
+    async with opened(tmp_path, size) as (app, pilot):
+        await open_layers(app, pilot)
+        await until_shown(app, "units kept, round 3/3")
+        await until_row(app, "2", ["1/4"])
+        for text in ("1 of 4 heads", "0.2 (0.1 to 0.3)", "█×××"):
+            await until_shown(app, text)
+        assert "dead rows" not in shown(app).replace("dead rows, columns, heads", "")

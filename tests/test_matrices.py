@@ -8,6 +8,7 @@ from app_runs import NOW, a_round, beginning, matrices, measured, started, step,
 
 from codeprune_tui.views.matrices import (
     MEASURES,
+    block_of,
     changes,
     complete,
     facts,
@@ -20,6 +21,7 @@ from codeprune_tui.views.matrices import (
     telling,
     title,
     top,
+    unit_facts,
     units_kept,
 )
 from codeprune_tui.views.matrices import matrices as matrices_of
@@ -27,8 +29,8 @@ from codeprune_tui.views.state import RunView, reduce, reduce_all
 from codeprune_tui.widgets.blockmap import map_strips
 from codeprune_tui.widgets.heatmap import TONES, _cell
 from codeprune_tui.widgets.layergrid import POOL, lay_out, neighbour
-from core.run.events import Event, Happening, MatrixMeasured, Pruned, RoundFinished, RoundStarted
-from core.spec.layout import locate
+from core.run.events import Event, Happening, MatrixMeasured, Pruned, RoundFinished, RoundStarted, UnitScores
+from core.spec.layout import Part, Place, locate
 
 QUERY = "encoder.encoder.layer.1.attention.self.query.weight"
 
@@ -75,6 +77,43 @@ def test_units_kept_are_counted_where_units_were_pruned() -> None:
     assert units_kept(view_of([*events, replace(pruned, unit="head+neuron")]), 1) == {heads: (7, 12), neurons: (512, 3072)}
     assert units_kept(view_of([*events, pruned]), 1) == {}
     assert units_kept(view_of([*beginning(), replace(pruned, unit="head+neuron")]), 1) == {}, "nothing was measured yet"
+
+
+HEADS = UnitScores(
+    kept=2, count=5, kept_scores=[0.5, 0.75, 1.0], pruned_scores=[-1e-9, 0.125, 0.25], each=[1.0, None, 0.25, 0.5, -1e-9],
+    pruned=[1, 2, 4],
+)  # fmt: skip
+
+
+def test_the_scores_of_units_in_words() -> None:
+    assert unit_facts(HEADS, "heads") == [
+        ("units kept", "2 of 5 heads"),
+        ("scores of kept", "0.75 (0.5 to 1)"),
+        ("of pruned", "0.125 (−1e−09 to 0.25)"),
+        ("each", "█·×▄×  × pruned now, · before"),
+    ]
+    assert unit_facts(UnitScores(kept=3072, count=3072, kept_scores=[math.nan, 1.0, 2.0], pruned_scores=[]), "neurons") == [
+        ("units kept", "3,072 of 3,072 neurons")
+    ]
+    places: list[tuple[Part, str]] = [
+        ("encoder", "query"),
+        ("encoder", "ffn-out"),
+        ("decoder", "self-out"),
+        ("decoder", "cross-out"),
+    ]
+    names = [block_of(Place(part, 3, matrix)) for part, matrix in places]
+    assert names == ["encoder 3 heads", "encoder 3 neurons", "decoder 3 heads", "decoder 3 cross heads"]
+    assert block_of(Place("pooler", 0, "pooler")) == ""
+
+
+def test_a_matrix_of_units_tells_their_scores_instead_of_what_is_dead() -> None:
+    pruned = Pruned(round=1, sparsity=0.5, kept=1, total=2, matrices={QUERY: 0.6}, seconds=1.0, unit="head")
+    events = [*beginning(), *measured(0, 0.0), replace(pruned, unit_scores={"encoder 1 heads": HEADS}), *measured(1, 0.6)]
+    view = view_of(events)
+    labels = [label for label, _ in facts(view, 1, matrices_of(view, 1)[QUERY])]
+    assert labels[:5] == ["sparsity", "units kept", "scores of kept", "of pruned", "each"]
+    assert not {"dead rows", "dead heads"} & {*labels}
+    assert telling(view, 1) == "sparsity"
 
 
 def test_a_cell_shows_units_as_far_as_they_fit() -> None:

@@ -26,7 +26,7 @@ from codeprune_tui.cli.tables import results, run_detail_json
 from codeprune_tui.views.outliers import countable, mended
 from codeprune_tui.views.state import RunView, eta_s, reduce_all
 from codeprune_tui.views.text import age, difference, duration, percent, rate, score, sentence
-from core.run.events import Happening, Pruned, RoundFinished, Scores, Shrunk, Step, Validated
+from core.run.events import Happening, Pruned, RoundFinished, Scores, Shrunk, Step, UnitScores, Validated
 from core.run.folder import RunPaths, run_info
 from core.run.journal import read_journal
 from core.run.results import ResultsReader
@@ -60,6 +60,19 @@ def with_number(line: dict[str, object], path: tuple[object, ...], text: str) ->
 
 EVENTS: list[Happening] = [
     *with_figures(whole_run()),
+    Pruned(
+        round=1,
+        sparsity=0.5,
+        kept=5,
+        total=10,
+        matrices={"a": 0.5},
+        seconds=1.0,
+        unit="head",
+        entries=(30, 40),
+        unit_scores={
+            "encoder 0 heads": UnitScores(kept=1, count=2, kept_scores=[0.5] * 3, pruned_scores=[], each=[0.5], pruned=[1])
+        },
+    ),
     Validated(round=0, step=3, loss=1.0, accuracy=0.5, seconds=2.0),
     Shrunk(
         parameters=(1000, 400),

@@ -40,6 +40,10 @@ def test_a_run_ends_smaller(make: Make, pruning: dict[str, object]) -> None:  # 
     weights = dict(last.named_parameters())
     assert all(not bool(weights[name][~mask].any()) for name, mask in masks.items())
     kept = plan(last.config, masks).kept
+    pruned = of(Pruned, events)[-1]
+    assert isinstance(pruned, Pruned)
+    assert {(name, each.kept) for name, each in pruned.unit_scores.items()} <= {(name, left) for name, (left, _) in kept.items()}
+    assert all(each.kept_scores or not each.kept for each in pruned.unit_scores.values())
     (shrunk,) = of(Shrunk, events)
     assert isinstance(shrunk, Shrunk)
     assert shrunk.heads == tuple(map(sum, zip(*(pair for name, pair in kept.items() if "heads" in name), strict=True)))

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from core.compress.criteria import CRITERIA
 from core.compress.masks import Masks, apply_masks, prunable, sparsity_of
-from core.compress.shrink import plan, shrink
-from core.compress.unitmasks import keep_units, masked_matrices, unit_blocks
+from core.compress.shrink import plan, shrink, silent_units
+from core.compress.unitmasks import LISTED, keep_units, masked_matrices, scores_in_words, unit_blocks, unit_scores
 from core.errors import ModelError, RecipeError
 from core.families.roberta import CodeToText
 from core.families.units import Block
@@ -54,6 +54,34 @@ def test_every_block_loses_its_lowest_units(unit: Unit, sparsity: float) -> None
         if 0 < sparsity < 1:
             assert scores[alive].min() >= scores[~alive].max()
     assert sparsity_of(masks) == pytest.approx(sparsity, abs=0.06)
+
+
+def test_scores_are_told_of_kept_and_pruned_units() -> None:
+    model = small_model()
+    blocks, criterion = unit_blocks(model.config, "all", "head+neuron"), CRITERIA["magnitude"](0)
+    before: Masks = {}
+    for sparsity in (0.25, 0.5):
+        scores = unit_scores(weights_of(model), before, blocks, criterion)
+        masks = chosen(model, "head+neuron", "layerwise", sparsity, before)
+        told = scores_in_words(scores, blocks, masks)
+        kept = plan(model.config, masks).kept
+        assert {name: (each.kept, each.count) for name, each in told.items()} == kept
+        for block in blocks:
+            own = [score(model, block, number) for number in range(block.count)]
+            gone = silent_units(block, masks)
+            new = [own[number] for number in range(block.count) if gone[number] and not silent_units(block, before)[number]]
+            alive = [own[number] for number in range(block.count) if not gone[number]]
+            each = told[block.name]
+            assert each.kept_scores == pytest.approx([min(alive), sorted(alive)[(len(alive) - 1) // 2], max(alive)])
+            assert each.pruned_scores == pytest.approx([min(new), sorted(new)[(len(new) - 1) // 2], max(new)])
+            assert each.pruned == gone.nonzero().flatten().tolist()
+            listed = [None if silent_units(block, before)[number] else own[number] for number in range(block.count)]
+            assert each.each == pytest.approx(listed)
+        before = masks
+    many = small_model(intermediate_size=LISTED + 1)
+    blocks = unit_blocks(many.config, "encoder", "neuron")
+    told = scores_in_words(unit_scores(weights_of(many), {}, blocks, criterion), blocks, {})
+    assert {(len(each.each), each.kept, tuple(each.pruned_scores)) for each in told.values()} == {(0, LISTED + 1, ())}
 
 
 def test_globally_the_lowest_units_of_all_blocks_go() -> None:

@@ -39,11 +39,13 @@ from ..views.matrices import (
     telling,
     title,
     top,
+    units_kept,
 )
 from ..views.plain import plain
 from ..views.state import RunView
 from ..views.text import percent, with_before
 from ..widgets.blockmap import BlockMap
+from ..widgets.heatmap import NO_UNITS
 from ..widgets.layergrid import LayerGrid
 from ..widgets.telling import retitle
 from .choose import ChooseOne
@@ -54,7 +56,7 @@ PLAY_S = 0.8
 """Seconds for which each round is shown while rounds are played."""
 NO_MATRICES = "Dense: nothing is pruned or measured yet."
 NO_COSTS = "The cost of each matrix was not measured; the command below measures it."
-NEW_LINE = ("", "mean |w| of kept", "dead rows")
+NEW_LINE = ("", "mean |w| of kept", "dead rows", "scores of kept", "each")
 """Facts that begin a line of a narrow screen."""
 COST = "cost"
 """The figure that no round measures: the cost of pruning half of a matrix, by `codeprune-tui sensitivity`."""
@@ -293,6 +295,7 @@ class LayersScreen(ModeScreen):
             top(view, measure),
             measure.scale,
             (missing(view, number, measure, shown) or f"{every} {summary(shown)}".strip()) if shown else NO_MATRICES,
+            units_kept(view, number) if self._measure == "sparsity" else NO_UNITS,
         )
         self._show_chosen(view, number, shown.get(grid.chosen))
         self._show_second(view, number)
@@ -320,7 +323,9 @@ class LayersScreen(ModeScreen):
         current = view.by_round[number]
         end = "" if complete(view, number) else ", not complete"
         share = with_before(current.sparsity, current.before)
-        return f"{sign}{MEASURES[self._measure].title}, round {number}/{max(view.rounds, known[-1])}: {share}{end}"
+        units = self._measure == "sparsity" and units_kept(view, number)
+        what = "units kept" if units else MEASURES[self._measure].title
+        return f"{sign}{what}, round {number}/{max(view.rounds, known[-1])}: {share}{end}"
 
     def _show_chosen(self, view: RunView, number: int, matrix: Matrix | None) -> None:
         words, block_map = self.query_one("#facts", Static), self.query_one(BlockMap)

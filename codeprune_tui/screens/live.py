@@ -26,7 +26,7 @@ from ..views.matrices import changes, telling, units_kept
 from ..views.plain import plain
 from ..views.series import titles
 from ..views.state import RunView
-from ..views.text import percent
+from ..views.text import count, percent
 from ..widgets.chart import ScoreChart
 from ..widgets.figures import loss_title, machine_line, progress, samples_text, scores_line, scores_table
 from ..widgets.heatmap import Heatmap
@@ -160,8 +160,12 @@ class LiveScreen(ModeScreen):
         units = units_kept(view, masked.number) if masked is not None else {}
         if masked is not None and units:
             title, shares = f"units kept, round {masked.number}; sparsity {percent(masked.sparsity)}{was}", masked.matrices
+        note = "Dense: nothing is pruned yet."
+        if masked is not None and masked.entries is not None:
+            note = f"{count(masked.entries[0])} of {count(masked.entries[1])} entries of the vocabulary are left"
+            title = f"{title}; {note}" if shares else title
         retitle(heatmap, title)
-        heatmap.show(shares, "Dense: nothing is pruned yet.", units)
+        heatmap.show(shares, note, units)
         self._show_scores(view)
         tell(self.query_one("#scores", Static), scores_table(view) if self._tall else scores_line(view))
         tell(self.query_one("#progress", Static), progress(view))

@@ -8,13 +8,16 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from core.run.events import MatrixMeasured
+from core.run.events import MatrixMeasured, UnitScores
 from core.spec.layout import Place, locate
 
 from .outliers import drawable
 from .state import RoundView, RunView
 from .text import NOTHING, count, percent
 
+BARS = " ▁▂▃▄▅▆▇█"
+MOST_MARKS = 64
+"""Most units that are shown one by one."""
 LAYERS = 1000
 """A layer with a higher number is damage, not a layer."""
 
@@ -129,6 +132,44 @@ def units_kept(view: RunView, number: int) -> dict[str, tuple[int, int]]:
     return kept
 
 
+def block_of(place: Place) -> str:
+    """The block of units that a matrix belongs to, as the journal calls it, such as "encoder 3 heads"; "" where it has none."""
+    if place.part == "pooler":
+        return ""
+    kind = "neurons" if place.matrix.startswith("ffn") else "cross heads" if place.matrix == "cross-out" else "heads"
+    return f"{place.part} {place.layer} {kind}"
+
+
+def unit_facts(scores: UnitScores, kind: str) -> list[tuple[str, str]]:
+    """The units of a block and their scores as (label, text) pairs.
+
+    Args:
+        scores: Of the block.
+        kind: "heads" or "neurons".
+    """
+    marks = _marks(scores)
+    lines = [("units kept", f"{count(scores.kept)} of {count(scores.count)} {kind}")]
+    for label, spread in (("scores of kept", scores.kept_scores), ("of pruned", scores.pruned_scores)):
+        if len(spread) == 3 and all(map(drawable, spread)):
+            low, middle, high = (f"{value:.3g}".replace("-", "−") for value in spread)
+            lines.append((label, f"{middle} ({low} to {high})"))
+    return [*lines, *([("each", f"{marks}  × pruned now, · before")] if marks else [])]
+
+
+def _marks(scores: UnitScores) -> str:
+    """One character for every unit: a bar for its score, × for one that the round pruned, · for one that was pruned before."""
+    known = [value for value in scores.each[:MOST_MARKS] if drawable(value)]
+    top, marks = max(known, default=0.0), ""
+    for number, value in enumerate(scores.each[:MOST_MARKS]):
+        if value is None:
+            marks += "·"
+        elif number in scores.pruned:
+            marks += "×"
+        else:
+            marks += BARS[min(8, max(1, round(8 * value / top)))] if drawable(value) and top > 0 else BARS[1]
+    return marks
+
+
 def uniform(shares: Iterable[float]) -> bool:
     """Whether matrices are all equally sparse, as the layer-wise scope makes them: then other figures say more."""
     sparsities = list(shares)
@@ -137,6 +178,8 @@ def uniform(shares: Iterable[float]) -> bool:
 
 def telling(view: RunView, number: int) -> str:
     """The key of `MEASURES` that tells most of a round: sparsity, unless all have the same and their changes differ."""
+    if units_kept(view, number):
+        return "sparsity"
     shown = matrices(view, number).values()
     differs = _differs([MEASURES["change"].value(each) for each in shown])
     return "change" if differs and uniform(each.sparsity for each in shown) else "sparsity"
@@ -221,18 +264,28 @@ def facts(view: RunView, number: int, matrix: Matrix) -> list[tuple[str, str]]:
     lines = [("sparsity", f"{percent(matrix.sparsity)}{gained}")]
     measured = matrix.measured
     error = [] if matrix.error is None else [("output error", percent(matrix.error))]
+    block = block_of(matrix.place)
+    scores = view.by_round[number].units.get(block) if number in view.by_round else None
+    units = unit_facts(scores, block.split()[-1]) if scores is not None else []
     if measured is None:
-        lines += error
+        lines += units + error
         return [*lines, ("", missing(view, number, MEASURES["magnitude"], {}).replace("magnitudes", "other figures"))]
+    if units:  # they say how much is kept, and which rows, columns and heads are dead
+        return [*lines, *units, *_figures(measured), *error]
     lines.append(("kept", f"{count(measured.kept)} of {count(measured.rows)} × {count(measured.columns)}"))
-    lines.append(("mean |w| of kept", figure(measured.magnitude, 1, 5)))
-    lines.append(("change", NOTHING if measured.change is None else percent(measured.change)))
-    lines.append(("overlap", NOTHING if measured.overlap is None else percent(measured.overlap)))
-    lines += error
+    lines += [*_figures(measured), *error]
     lines.append(("dead rows", f"{count(measured.dead_rows)} of {count(measured.rows)}"))
     lines.append(("dead columns", f"{count(measured.dead_columns)} of {count(measured.columns)}"))
     lines.append(("dead heads", f"{measured.dead_heads} of {measured.heads}" if measured.heads else "has none"))
     return lines
+
+
+def _figures(measured: MatrixMeasured) -> list[tuple[str, str]]:
+    return [
+        ("mean |w| of kept", figure(measured.magnitude, 1, 5)),
+        ("change", NOTHING if measured.change is None else percent(measured.change)),
+        ("overlap", NOTHING if measured.overlap is None else percent(measured.overlap)),
+    ]
 
 
 HISTORY = ("round", "sparsity", "mean |w|", "change", "overlap", "rows", "columns", "heads")

@@ -37,6 +37,7 @@ from core.run.events import (
     Shrunk,
     Step,
     Stopped,
+    UnitScores,
     Unknown,
     Validated,
     Warned,
@@ -100,6 +101,10 @@ class RoundView:
     total: int = 0
     unit: str = "weight"
     """What went as one when the round was pruned."""
+    units: Mapping[str, UnitScores] = field(default_factory=dict)
+    """Block such as "encoder 3 heads" -> what its units scored when the round was pruned; empty where single weights were."""
+    entries: tuple[int, int] | None = None
+    """Entries of the vocabulary that are left, of how many; None where none was dropped."""
     errors: Mapping[str, float] = field(default_factory=dict)
     """Parameter name -> error of its output right after pruning; empty where the criterion looks at no data."""
     before: float = 0.0
@@ -207,8 +212,8 @@ class RunView:
 
     @property
     def masked(self) -> RoundView | None:
-        """The newest round that has masks."""
-        masked = [each for each in self.by_round.values() if each.matrices]
+        """The newest round that has masks, or a smaller vocabulary."""
+        masked = [each for each in self.by_round.values() if each.matrices or each.entries]
         return max(masked, key=lambda each: each.number, default=None)
 
     @property
@@ -414,6 +419,7 @@ def _round_event(view: RunView, what: RoundStarted | Pruned | Picked | RoundFini
         case Pruned():
             current = replace(current, sparsity=what.sparsity, matrices=what.matrices, kept=what.kept, total=what.total)
             current = replace(current, unit=what.unit, before=what.before, errors=what.output_errors)
+            current = replace(current, units=what.unit_scores, entries=what.entries)
             view = replace(view, sparsity=what.sparsity, decoding=None)
         case Picked():
             current = replace(current, picked_step=what.step)

@@ -198,12 +198,15 @@ def _cell(
         return Segment(" " * width)
     share = min(1.0, max(0.0, share)) if share == share else 0.0
     if units is not None:
-        thousands = [f"{units[0] / 1000:.1f}k", f"{units[0] // 1000}k"] if units[0] >= 1000 else []
-        texts = (f"{units[0]}/{units[1]}", f"{units[0]}", *thousands, "…")
-        text = next(text for text in texts if len(text) < width)
-        return Segment(text.rjust(width - 1) + " ", tone_style(share, tones))
+        return Segment(units_text(*units, width - 1).rjust(width - 1) + " ", tone_style(share, tones))
     digits = (1 if width >= 7 else 0) if digits is None else digits
     return Segment(f"{share * 100:.{digits}f}".rjust(width - 1) + " ", tone_style(share, tones))
+
+
+def units_text(left: int, all_: int, width: int) -> str:
+    """How many units are kept, as it fits into so many columns: "512/3072", "512", "1.5k", "1k" or "…"."""
+    thousands = [f"{left / 1000:.1f}k", f"{left // 1000}k"] if left >= 1000 else []
+    return next(text for text in (f"{left}/{all_}", f"{left}", *thousands, "…") if len(text) <= width)
 
 
 def tone_style(share: float, tones: Sequence[str] = TONES) -> Style:

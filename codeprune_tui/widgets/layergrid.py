@@ -17,7 +17,20 @@ from textual.strip import Strip
 
 from core.spec.layout import Place
 
-from .heatmap import DECODER, ENCODER, GAP, LABEL, WIDE_GAP, WIDEST, header, meanings, tone_style, tones_of
+from .heatmap import (
+    DECODER,
+    ENCODER,
+    GAP,
+    LABEL,
+    NO_UNITS,
+    WIDE_GAP,
+    WIDEST,
+    header,
+    meanings,
+    tone_style,
+    tones_of,
+    units_text,
+)
 
 POOL = "pool"
 CURSOR = Style(color="#000000", bgcolor="#ffffff", bold=True)
@@ -104,6 +117,7 @@ class LayerGrid(ScrollView, can_focus=False):
         self._values: Mapping[str, float | None] = {}
         self._top, self._scale = 1.0, 100.0
         self._note = ""
+        self._units: Mapping[str, tuple[int, int]] = {}
         self._layout = lay_out({}, 80)
         self._cursor = (0, 0)
         self._strips: list[Strip] = []
@@ -113,7 +127,15 @@ class LayerGrid(ScrollView, can_focus=False):
         """The parameter under the cursor; "" where there is none."""
         return self._layout.cells.get(self._cursor, "")
 
-    def show(self, places: Mapping[str, Place], values: Mapping[str, float | None], top: float, scale: float, note: str) -> None:
+    def show(
+        self,
+        places: Mapping[str, Place],
+        values: Mapping[str, float | None],
+        top: float,
+        scale: float,
+        note: str,
+        units: Mapping[str, tuple[int, int]] = NO_UNITS,
+    ) -> None:
         """Shows other figures.
 
         Args:
@@ -122,10 +144,11 @@ class LayerGrid(ScrollView, can_focus=False):
             top: The figure with the lightest tone.
             scale: Factor by which figures are multiplied to be written.
             note: The text below, such as why there are none.
+            units: Parameter name -> units kept, of how many; they stand in the cells in place of figures.
         """
-        new = (places, values, top, scale, note)
-        if new != (self._places, self._values, self._top, self._scale, self._note):
-            self._places, self._values, self._top, self._scale, self._note = new
+        new = (places, values, top, scale, note, units)
+        if new != (self._places, self._values, self._top, self._scale, self._note, self._units):
+            self._places, self._values, self._top, self._scale, self._note, self._units = new
             self._arrange()
 
     def move(self, down: int, right: int) -> None:
@@ -213,8 +236,12 @@ class LayerGrid(ScrollView, can_focus=False):
         width = self._layout.width
         if cell not in self._layout.cells:
             return Segment(" " * width)
-        value = self._values.get(self._layout.cells[cell])
-        text = self._written(value, 1 if width >= 7 else 0)[: width - 1]
+        name = self._layout.cells[cell]
+        value = self._values.get(name)
+        if name in self._units:
+            text = units_text(*self._units[name], width - 1)
+        else:
+            text = self._written(value, 1 if width >= 7 else 0)[: width - 1]
         if cell == self._cursor and self.has_cursor:
             inner = f"[{text}" if len(text) < width - 1 else text
             return Segment(f"{inner.rjust(width - 1)}]", CURSOR)

@@ -8,7 +8,7 @@ was pruned stays pruned. Knows nothing of rounds or models.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,7 @@ from ..errors import ModelError
 from ..families.roberta import CodeToText
 from ..families.units import blocks as blocks_of
 from ..recipe import Budget, Pattern, Pruning, Scope, pattern_of
+from ..run.events import UnitScores
 from ..spec.criteria import CRITERIA as IN_WORDS
 from ..spec.criteria import Need, needs_of
 from . import sparsegpt
@@ -27,7 +28,7 @@ from .budgets import shares
 from .criteria import CRITERIA, Criterion, make_good
 from .latency import TimeBudget
 from .masks import Masks, apply_masks, keep, prunable
-from .unitmasks import keep_fast_units, keep_units, unit_blocks
+from .unitmasks import keep_fast_units, keep_units, scores_in_words, unit_blocks, unit_scores
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,32 @@ def prune_model(
         return make_good(weights, masks, basis, old, None)
     apply_masks(weights, masks)
     return masks
+
+
+def scores_of_units(
+    model: CodeToText, old: Masks, pruning: Pruning, seed: int, basis: Basis
+) -> Callable[[Masks], dict[str, UnitScores]]:
+    """Scores the units of a model before they are pruned, and tells the scores once masks are chosen.
+
+    Args:
+        model: As for `prune_model`, to which all arguments go afterwards.
+        old: The same.
+        pruning: The same.
+        seed: The same.
+        basis: The same.
+
+    Returns:
+        Takes the new masks; returns block -> scores, {} where single weights are pruned.
+
+    Raises:
+        ModelError: The model has no such units.
+    """
+    if pruning.masked in ("weight", ""):
+        return lambda masks: {}
+    blocks = unit_blocks(model.config, pruning.prunable, pruning.unit)
+    together = {name: model.get_parameter(name) for name in scored(model, pruning)}
+    scores = unit_scores(together, old, blocks, CRITERIA[pruning.criterion](seed, basis))
+    return lambda masks: scores_in_words(scores, blocks, masks)
 
 
 def scored(model: CodeToText, pruning: Pruning) -> list[str]:

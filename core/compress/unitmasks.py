@@ -19,6 +19,7 @@ from ..errors import ModelError
 from ..families.config import CodeToTextConfig
 from ..families.units import Block, Kind, Rows, pruned_blocks
 from ..recipe import PrunablePreset, Scope, Unit, masked_unit
+from ..run.events import UnitScores
 from ..spec.layout import is_prunable
 from .criteria import Criterion
 from .latency import TimeBudget, counts_within
@@ -32,6 +33,10 @@ KINDS: dict[str, tuple[Kind, ...]] = {
     "layer": ("head", "neuron"),
 }
 """Unit in the recipe, without the vocabulary -> what has to be masked for it."""
+
+
+LISTED = 64
+"""Most units of a block whose scores are listed one by one; of neurons there are thousands."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,57 @@ def keep_fast_units(
         pruned[order[: block.count - count]] = True
         kept |= _masks(block, weights, masks, pruned)
     return kept
+
+
+def unit_scores(
+    weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], blocks: Sequence[Block], criterion: Criterion
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """What a criterion gives the units of each block, before any of them is pruned.
+
+    Args:
+        weights: As for `keep_units`.
+        masks: As for `keep_units`.
+        blocks: From `unit_blocks`.
+        criterion: Gives a weight its scores.
+
+    Returns:
+        Block's name -> scores, (units,) float64, means over a unit's weights; and which are pruned already, (units,) bool.
+    """
+    known = {block.name: _candidates(block, weights, masks, criterion) for block in blocks}
+    return {name: (each.scores, each.gone) for name, each in known.items()}
+
+
+def scores_in_words(
+    scores: Mapping[str, tuple[Tensor, Tensor]], blocks: Sequence[Block], masks: Mapping[str, Tensor]
+) -> dict[str, UnitScores]:
+    """The scores of units in the form of the journal, once masks are chosen by them.
+
+    Args:
+        scores: From `unit_scores`.
+        blocks: The same blocks.
+        masks: The new masks.
+    """
+    told: dict[str, UnitScores] = {}
+    for block in blocks:
+        own, before = scores[block.name]
+        gone = silent_units(block, masks) | unvarying_units(block, masks)
+        each = [score if known else None for score, known in zip(own.tolist(), (~before & own.isfinite()).tolist(), strict=True)]
+        listed = block.count <= LISTED
+        told[block.name] = UnitScores(
+            kept=int((~gone).sum()),
+            count=block.count,
+            kept_scores=_spread(own[~gone]),
+            pruned_scores=_spread(own[gone & ~before]),
+            each=each if listed else [],
+            pruned=gone.nonzero().flatten().tolist() if listed else [],
+        )
+    return told
+
+
+def _spread(scores: Tensor) -> list[float]:
+    """Lowest, middle and highest of the scores that are numbers."""
+    finite = scores[scores.isfinite()]
+    return [float(finite.min()), float(finite.median()), float(finite.max())] if finite.numel() else []
 
 
 def masked_matrices(block: Block) -> list[str]:

@@ -114,6 +114,23 @@ class Measuring:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnitScores:
+    """The scores that the heads or neurons of one block had when a round was pruned: means over their weights."""
+
+    kept: int
+    count: int
+    """Units of the block before anything of it was pruned in this run."""
+    kept_scores: list[float]
+    """Lowest, middle and highest score of those that stay; [] where there are none."""
+    pruned_scores: list[float]
+    """The same of those that this round pruned."""
+    each: list[float | None] = field(default_factory=list)
+    """The score of every unit, None for one that was pruned before; [] where there are too many to list."""
+    pruned: list[int] = field(default_factory=list)
+    """Numbers of the units in `each` that are pruned now."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pruned:
     """The masks of a round are made; `sparsity`, `kept` and `total` are of the weights that the recipe prunes.
 
@@ -137,6 +154,8 @@ class Pruned:
     """What went as one: weight, head, neuron, head+neuron, layer, or vocabulary beside them or alone."""
     entries: tuple[int, int] | None = None
     """Entries of the vocabulary that are left, of how many; None where none was dropped."""
+    unit_scores: dict[str, UnitScores] = field(default_factory=dict)
+    """Block such as "encoder 3 heads" -> what its units scored; {} where single weights were pruned, and in older journals."""
 
 
 @dataclass(frozen=True, kw_only=True)

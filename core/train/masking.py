@@ -20,10 +20,10 @@ from ..compress.basis import Basis, measure
 from ..compress.latency import TimeBudget
 from ..compress.masks import Masks, collapsed, load_masks, sparsity_of
 from ..compress.output_errors import output_errors
-from ..compress.selection import Method, prune_model, scored
+from ..compress.selection import Method, prune_model, scored, scores_of_units
 from ..evaluate.calibration import drawn
 from ..regularfile import check_regular
-from ..run.events import Measuring, Pruned, Warned
+from ..run.events import Measuring, Pruned, UnitScores, Warned
 from ..seeds import derive_seed
 from ..spec.schedule import grown, growth, sparsities, speedups
 from . import leftovers
@@ -66,10 +66,11 @@ def make_masks(round_: Round, *, announce: bool) -> Masks:
     seed = derive_seed(recipe.training.seed, "criterion", number)
     # A model that was pruned elsewhere may have masks on matrices that this preset leaves alone; those stay as they are.
     time = TimeBudget(timetable(round_), speedups(recipe)[number]) if recipe.pruning.budget == "latency" else None
+    told = scores_of_units(model, old, recipe.pruning, seed, basis)
     masks = old | prune_model(model, old, recipe.pruning, sparsities(recipe)[number], seed, basis, time)
     if announce:
         errors = output_errors(weights, {name: model.get_parameter(name).detach() for name in weights}, basis.hessians)
-        _announce(round_, masks, session.clock() - started, errors)
+        _announce(round_, masks, session.clock() - started, errors, told(masks))
         if gone := figures.collapse(masks, old, round_.heads.of):
             session.emit(Warned(message=f"Round {number}: nothing is left of {gone}."))
     return masks
@@ -159,7 +160,13 @@ def _movements(round_: Round) -> dict[str, Tensor]:
     return {name: each.to(round_.material.model.device) for name, each in sums.items()}
 
 
-def _announce(round_: Round, masks: Masks, seconds: float, errors: Mapping[str, float] | None = None) -> None:
+def _announce(
+    round_: Round,
+    masks: Masks,
+    seconds: float,
+    errors: Mapping[str, float] | None = None,
+    units: Mapping[str, UnitScores] | None = None,
+) -> None:
     session, number = round_.session, round_.number
     sparsity, left, total = round_.pruned(round_.own_masks(masks))
     session.emit(
@@ -173,6 +180,7 @@ def _announce(round_: Round, masks: Masks, seconds: float, errors: Mapping[str, 
             unit=session.recipe.pruning.unit,
             before=sparsity_of(round_.material.masks),
             output_errors=dict(errors or {}),
+            unit_scores=dict(units or {}),
             entries=None if round_.material.smaller is None else round_.material.smaller.entries,
         )
     )
