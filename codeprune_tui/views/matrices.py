@@ -158,7 +158,7 @@ def unit_facts(scores: UnitScores, kind: str) -> list[tuple[str, str]]:
 
 def _marks(scores: UnitScores) -> str:
     """One character for every unit: a bar for its score, × for one that the round pruned, · for one that was pruned before."""
-    known = [value for value in scores.each[:MOST_MARKS] if drawable(value)]
+    known = [value for value in scores.each[:MOST_MARKS] if value is not None and drawable(value)]
     top, marks = max(known, default=0.0), ""
     for number, value in enumerate(scores.each[:MOST_MARKS]):
         if value is None:
@@ -166,7 +166,8 @@ def _marks(scores: UnitScores) -> str:
         elif number in scores.pruned:
             marks += "×"
         else:
-            marks += BARS[min(8, max(1, round(8 * value / top)))] if drawable(value) and top > 0 else BARS[1]
+            share = value / top if drawable(value) and top > 0 else 0.0
+            marks += BARS[min(8, max(1, round(8 * share)))]
     return marks
 
 
