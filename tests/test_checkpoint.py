@@ -126,39 +126,45 @@ def test_a_disk_that_fails_is_heard_of(tmp_path: Path, monkeypatch: pytest.Monke
     assert written == []
 
 
-def test_the_best_weights_reach_the_disk_before_the_checkpoint_that_names_them(
-    tmp_path: Path, slow_disk: threading.Event
+def test_the_best_weights_are_written_beside_the_training_after_their_checkpoint(
+    tmp_path: Path, slow_disk: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tensors = {"weight/a": torch.ones(3), "optimizer/step/a": torch.tensor(1.0)}
     written: list[object] = []
+    save = checkpoint.save_best
+
+    def save_after(folder: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, object]) -> None:
+        assert checkpoint_facts(folder)["step"] == 7, "killed here, the run finds them in the checkpoint"
+        save(folder, tensors, facts)
+
+    monkeypatch.setattr(checkpoint, "save_best", save_after)
     writer = CheckpointWriter(tmp_path, lambda facts: written.append(facts["step"]))
     writer.write(tensors, {"round": 1, "step": 7, "seconds": 0.5}, best=True)
     tensors["weight/a"] += 1
-    best = tmp_path / "best.safetensors"
-    while not best.exists():  # the disk lets the best weights through, and holds the checkpoint back
-        writer.poll()
-    assert load_checkpoint(tmp_path) is None
+    writer.poll()
     assert written == []
+    assert os.listdir(tmp_path) == []
     slow_disk.set()
     writer.settle()
-    facts, weights = checkpoint.load_tensors(best)
+    assert written == [7]
+    facts, weights = checkpoint.load_tensors(tmp_path / "best.safetensors")
     assert (facts, {name: each.tolist() for name, each in weights.items()}) == ({"round": 1, "step": 7}, {"a": [1.0] * 3})
-    assert checkpoint_facts(tmp_path)["step"] == 7
-
-
-def test_where_the_best_weights_fail_the_old_checkpoint_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = CheckpointWriter(tmp_path, lambda facts: None)
-    writer.write({"weight/a": torch.zeros(3)}, {"round": 0, "step": 1})
+    writer.write({"weight/a": torch.zeros(3)}, {"round": 1, "step": 9})
     writer.settle()
+    assert checkpoint.load_tensors(tmp_path / "best.safetensors")[0]["step"] == 7, "another checkpoint leaves them alone"
 
+
+def test_best_weights_that_cannot_be_written_are_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         raise OSError("no space left")
 
     monkeypatch.setattr(checkpoint, "save_best", fail)
+    written: list[object] = []
+    writer = CheckpointWriter(tmp_path, written.append)
     writer.write({"weight/a": torch.ones(3)}, {"round": 0, "step": 2}, best=True)
     with pytest.raises(OSError, match="no space left"):
         writer.settle()
-    assert checkpoint_facts(tmp_path)["step"] == 1
+    assert written == []
 
 
 def test_without_memory_for_a_copy_it_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,9 +49,10 @@ DEATHS = {
     "measuring with the encoder off": {"event": "evaluating", "nth": 11, "when": "after"},
     "encoder off, not journalled": {"event": "encoder_off", "nth": 1, "when": "before"},
     "encoder off, journalled": {"event": "encoder_off", "nth": 1, "when": "after"},
-    "a checkpoint half written": {"call": "core.train.checkpoint:save_file", "nth": 4, "when": "half"},
-    "the best weights half written": {"call": "core.train.checkpoint:save_file", "nth": 3, "when": "half"},
-    "the best weights without their checkpoint": {"call": "core.train.checkpoint:save_checkpoint", "nth": 2, "when": "before"},
+    "a checkpoint half written": {"call": "core.train.checkpoint:save_file", "nth": 3, "when": "half"},
+    "the best weights half written": {"call": "core.train.checkpoint:save_file", "nth": 4, "when": "half"},
+    "a checkpoint without its best weights": {"call": "core.train.checkpoint:save_best", "nth": 1, "when": "before"},
+    "better weights without their file": {"call": "core.train.checkpoint:save_best", "nth": 2, "when": "before"},
     "a checkpoint not yet renamed": {"call": "core.atomic:_fsync", "nth": 3, "when": "before"},
     "a checkpoint not yet journalled": {"event": "checkpoint", "nth": 2, "when": "before"},
     "the journal half written": {"event": "checkpoint", "nth": 2, "when": "torn"},
@@ -178,6 +179,8 @@ def test_changed_data_is_refused_rather_than_continued(tmp_path: Path) -> None:
 
 
 MID_ROUND_1 = {"call": "core.train.trainer:apply_masks", "nth": 36, "when": "before"}
+PAST_THE_BEST = {"event": "checkpoint", "nth": 9, "when": "after"}
+"""The third checkpoint of round 1; the second holds the best weights itself."""
 AFTER_ROUND_0 = {"event": "round_finished", "nth": 1, "when": "after"}
 AFTER_ROUND_1 = {"event": "round_finished", "nth": 2, "when": "after"}
 LOST = {
@@ -188,7 +191,7 @@ LOST = {
     "masks": ("train-first", AFTER_ROUND_1, "rounds/01/masks.safetensors"),
     "metrics": ("train-first", AFTER_ROUND_1, "rounds/01/metrics.json"),
     "the dense comments": ("train-first", AFTER_ROUND_1, "rounds/00/predictions.jsonl"),
-    "the best weights": ("train-first", MID_ROUND_1, "resume/best.safetensors"),
+    "the best weights": ("train-first", PAST_THE_BEST, "resume/best.safetensors"),
     "meta.json": ("train-first", AFTER_ROUND_0, "meta.json"),
 }
 """What was lost -> the recipe, where its run was killed, and the file or folder."""

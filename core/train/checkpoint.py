@@ -65,7 +65,7 @@ def save_best(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, o
 
 
 class CheckpointWriter:
-    """Writes checkpoints while training continues, one at a time, each after the best weights where it holds these.
+    """Writes checkpoints while training continues, one at a time; the best weights just after the one that holds them.
 
     Args:
         folder: The run's `resume/`.
@@ -86,8 +86,8 @@ class CheckpointWriter:
         Args:
             tensors: Name -> tensor, any device; may change as soon as this returns.
             facts: JSON values.
-            best: Whether its weights are the best of the round so far. They reach the disk first: a checkpoint that has their
-                measurement must find them.
+            best: Whether its weights are the best of the round so far: they are then written to a file of their own, too, which
+                later checkpoints leave alone. Should they not reach it, they are in the checkpoint that was written before.
 
         Raises:
             OSError: The previous checkpoint could not be written.
@@ -121,9 +121,9 @@ class CheckpointWriter:
 
     def _save(self, tensors: Mapping[str, Tensor], wait: Callable[[], None], facts: Mapping[str, object], best: bool) -> None:
         wait()
+        save_checkpoint(self._folder, tensors, facts)
         if best:
             save_best(self._folder, tensors, facts)
-        save_checkpoint(self._folder, tensors, facts)
 
     def poll(self) -> None:
         """Calls `saved` if a checkpoint has reached the disk; does not wait.

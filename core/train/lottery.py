@@ -133,7 +133,7 @@ def run_round(round_: Round, rewind: str, checkpoint: Checkpoint | None) -> str:
     else:
         with usable(session.paths.resume, begin_anew):
             trainer.load_state(checkpoint.tensors, point.step)
-            examiner.check_best()
+            examiner.check_best(checkpoint)
     loop = Loop(session, stage, trainer, point if checkpoint else None, began, rewind)
     if checkpoint is None and round_.number and Method.of(session.recipe.pruning).needs:
         loop.save()  # masks that were measured are not measured twice

@@ -15,7 +15,7 @@ from ..run.encoder_off import SIGNATURE, EncoderOff
 from ..run.events import EncoderOffMeasured, Evaluated, Evaluating, Scores, Warned
 from ..score import significance
 from ..score.interval import Difference
-from .checkpoint import BEST_FILE, load_tensors
+from .checkpoint import BEST_FILE, Checkpoint, load_tensors, save_best
 from .picker import Measurement, Picker
 from .round import Round
 
@@ -69,8 +69,12 @@ class CommentScores:
         self.picker = self.picker.with_score(step, evaluation.result.scores.bleu)
         return self.picker.best == self.picker.measurements[-1] and self._session.recipe.picker.rule != "last"
 
-    def check_best(self) -> None:
+    def check_best(self, checkpoint: Checkpoint) -> None:
         """Refuses to resume without the best weights of the round, by its picker.
+
+        Args:
+            checkpoint: The one from which the round goes on. Where the best weights are its own, they are written once more: they
+                were on their way to the disk when it had arrived.
 
         Raises:
             RunError: The weights are missing, or of an earlier step.
@@ -78,12 +82,15 @@ class CommentScores:
         best, number = self.picker.best, self._round.number
         if best is None or self._session.recipe.picker.rule == "last":
             return
+        if checkpoint.facts.get("step") == best.step:
+            save_best(self._session.paths.resume, checkpoint.tensors, checkpoint.facts)
+            return
         start_anew = f"Put it back, or delete {self._session.paths.resume}: round {number} begins again."
         if not self.best_file.exists():
             raise RunError(f"{self.best_file} is missing: the weights that the picker has as the best.", start_anew)
         facts, _ = load_tensors(self.best_file)
         step = facts.get("step")
-        # Weights of a later step: the run was killed before the checkpoint was written, and will measure that step again.
+        # Of a later step: an older version, which wrote them before the checkpoint, was killed in between. It is measured again.
         if facts.get("round") != number or not isinstance(step, int) or step < best.step:
             raise RunError(f"{self.best_file} is not of round {number}, step {best.step}.", start_anew)
 
