@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -86,6 +86,33 @@ class Batch:
     to wait for a GPU."""
     tokens: int = 0
     """Number of tokens of sources and targets, padding not counted."""
+    columns: int = 0
+    """Columns of the table that `places` counts through: those of the targets, or one fewer."""
+    weight: float = 1.0
+    """Factor on the mean loss, where the batch is a part of a larger one."""
+
+    def part(self, number: int, count: int) -> "Batch":
+        """The rows of one of several processes that share the batch.
+
+        Args:
+            number: Number of the process.
+            count: Number of processes.
+
+        Returns:
+            Every process gets the next rows, as equally many as can be, as wide as they were, and the weight with which the mean
+            over all processes of the weighted losses is the mean loss of the whole batch. A process for which there are no
+            targets gets the whole batch, with weight 0: it has to compute something to take part in the exchange of gradients.
+        """
+        assert self.places is not None, "whoever made the batch knows where its targets are"
+        first, end = (each * len(self.rows) // count for each in (number, number + 1))
+        inside = (self.places >= first * self.columns) & (self.places < end * self.columns)
+        places = self.places[inside] - first * self.columns
+        if len(places) == 0 and len(self.places):
+            return replace(self, weight=0.0)
+        own, weight = slice(first, end), count * len(places) / max(1, len(self.places))
+        return replace(
+            self, sources=self.sources[own], targets=self.targets[own], rows=self.rows[own], places=places, weight=weight
+        )
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device; the copy to a GPU does not wait for its earlier work."""
@@ -94,7 +121,7 @@ class Batch:
             return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
         places = None if self.places is None else moved(self.places)
-        return Batch(moved(self.sources), moved(self.targets), self.rows, places, self.tokens)
+        return replace(self, sources=moved(self.sources), targets=moved(self.targets), places=places)
 
 
 def encode_rows(
@@ -336,7 +363,8 @@ def side_by_side(
     """
     padded = pad_lists(targets, pad_id, multiple, 1)
     tokens = sum(map(len, sources)) + sum(map(len, targets))
-    return Batch(pad_lists(sources, pad_id, multiple), padded, rows, target_places(padded, pad_id), tokens)
+    places = target_places(padded, pad_id)
+    return Batch(pad_lists(sources, pad_id, multiple), padded, rows, places, tokens, padded.shape[1] - 1)
 
 
 def target_places(targets: torch.Tensor, pad_id: int) -> torch.Tensor:

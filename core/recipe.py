@@ -332,8 +332,11 @@ class Training(Section):
     deterministic: bool = False
     """Whether a GPU may use only algorithms that give the same bits each time, so that a repeated or resumed run is the same
     there, too; it takes longer. On the CPU every run is."""
+    processes: int = Field(default=1, ge=0, le=1024)
+    """Processes that share the rows of each step and each evaluation, one a GPU; 0 = as many as there are GPUs. batch_size stays
+    that of all together. Results agree with those of one process to rounding, but each draws its own dropout."""
     threads: int = Field(default=0, ge=0, le=1024)
-    """CPU threads; 0 = as many as cores. Bit-identical results need the same number."""
+    """CPU threads; 0 = as many as cores, shared out among the processes. Bit-identical results need the same number."""
     checkpoint_every: int = Field(default=200, ge=1)
     """Steps between two resume checkpoints inside a round."""
     checkpoint_seconds: float = Field(default=30.0, ge=0, le=86_400)
@@ -506,6 +509,7 @@ class Recipe(Section):
             *self._impossible_teaching(),
             *self._impossible_selection(),
             *self._impossible_growth(),
+            *self._impossible_processes(),
             (
                 step is not None and self.order == "prune-first",
                 f'rewind.to = "{self.rewind.to}" needs a trained round 0; set pruning.order = "train-first"',
@@ -540,6 +544,34 @@ class Recipe(Section):
                 and order == "train-first"
                 and self.kind == "lottery",
                 'model.path = "new" is untrained, there is nothing fine-tuned to rewind to; set rewind.to = "pretrained"',
+            ),
+        ]
+
+    def _impossible_processes(self) -> list[tuple[bool, str]]:
+        training = self.training
+        many, device = training.processes != 1, training.device
+        return [
+            (
+                training.processes > training.batch_size,
+                f"training.processes = {training.processes} is more than training.batch_size = {training.batch_size}: some would "
+                "get no rows; lower processes or raise batch_size",
+            ),
+            (
+                many and (device == "mps" or ":" in device),
+                f'training.device = "{device}" is one device; set device = "cuda" for processes that take a GPU each',
+            ),
+            (
+                training.processes == 0 and device == "cpu",
+                'training.processes = 0 counts GPUs; set a number of processes for training.device = "cpu"',
+            ),
+            (
+                many and training.compile,
+                "training.compile compiles the step of a run with one process; set compile = false or processes = 1",
+            ),
+            (
+                many and bool(training.teacher) and training.teacher_states > 0,
+                "training.teacher_states are compared in whole batches, which several processes share; "
+                "set teacher_states = 0 or processes = 1",
             ),
         ]
 
@@ -894,6 +926,9 @@ def with_todays_defaults(recipe: Recipe) -> Recipe:
 def recipe_hash(recipe: Recipe) -> str:
     """A short digest of everything the recipe asks for: equal recipes, equal digests.
 
-    Keys that have their default do not count: a key that a later version adds must not make runs of this one look changed.
+    Keys that have their default do not count: a key that a later version adds must not make runs of this one look changed. Nor
+    does the number of processes, because a run may go on with another, as on another device.
     """
-    return hashlib.sha256(recipe.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:16]
+    alone = recipe.training.model_copy(update={"processes": 1})
+    asked = recipe.model_copy(update={"training": alone})
+    return hashlib.sha256(asked.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:16]

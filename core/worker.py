@@ -3,9 +3,13 @@
 It takes the run's lock, reads the recipe, does what is not done yet, and journals everything it does. It ends with the run, on
 `stop`, SIGTERM, SIGUSR1 or a kill, but never with the app. torch is imported only once the lock is held, so that the program that
 started the worker sees within a moment that it lives.
+
+Where several processes share a run, the worker holds the lock and starts them, its ranks; all of them do the work together, and
+rank 0 journals it, until the worker journals why they ended, if they could not go on.
 """
 
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -13,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import shortage
 from .atomic import remove_unfinished
@@ -22,12 +27,17 @@ from .program import program, run_handle
 from .provenance import versions
 from .recipe import load_recipe
 from .regularfile import real
-from .run.control import STOPPED_BY_SIGNAL, Control, StopRequested
+from .run.control import STOPPED_BY_SIGNAL, STOPPING, Control, StopRequested
 from .run.events import CommandTaken, Event, Failed, Happening, RunStarted, Stopped, Warned
+from .run.events import Rank as RankPlace
 from .run.folder import STALE_AFTER_S, RunPaths, hold_lock, holder_of, is_done
 from .run.holder import Hold, HoldLostError, may_live_elsewhere, refuse_second, signed
 from .run.journal import JournalWriter
 from .shortage import is_shortage
+
+if TYPE_CHECKING:
+    from .train.launch import Failure
+    from .train.session import Session
 
 NICENESS = 5
 """Lower priority of a worker on the CPU, because on all cores it would keep the app from answering keys."""
@@ -42,6 +52,8 @@ def main(arguments: list[str]) -> int:
     Returns:
         Exit code: 0 where the run is done or was stopped by a command, `STOPPED_BY_SIGNAL`, else that of the error.
     """
+    if arguments[:1] == ["--rank-of"] and len(arguments) == 4:
+        return _rank(RunPaths(Path(arguments[3])), int(arguments[1]), int(arguments[2]))
     if len(arguments) != 1:
         print("usage: python -P -m core.worker RUN_DIR", file=sys.stderr)
         return 2
@@ -71,6 +83,79 @@ def main(arguments: list[str]) -> int:
 def _hold(paths: RunPaths, offset: int, lock: int) -> int:
     paths.killed.unlink(missing_ok=True)  # that was the previous worker
     paths.queued.unlink(missing_ok=True)
+    if _is_shared(paths) and (code := _lead(paths, offset)) is not None:
+        return code
+    return _at_work(paths, offset, lock, Rank())
+
+
+def _is_shared(paths: RunPaths) -> bool:
+    """Whether several processes may share the run. Whoever works on the run says what is wrong with a recipe."""
+    with suppress(CodepruneError):
+        return load_recipe(paths.recipe).training.processes != 1
+    return False
+
+
+def _lead(paths: RunPaths, offset: int) -> int | None:
+    """Lets ranks do the work of the run, and journals why they ended, if they don't; None where one process does it after all."""
+    from .train.launch import End, Failure, handing_on_signals, launch
+
+    try:
+        with handing_on_signals() as signals:
+            from .families.device import count_processes  # torch: seconds
+
+            count = count_processes(load_recipe(paths.recipe).training)
+            if count == 1:
+                return None
+            end = launch(paths.root, offset, count, signals)
+    except StopRequested as request:
+        end = End(0 if is_done(paths) else STOPPED_BY_SIGNAL, stopped="" if is_done(paths) else str(request))
+    except CodepruneError as error:
+        end = End(error.exit_code, Failure(error.problem, error.fix, error.exit_code))
+    _journal_end(paths, end.failure, end.stopped)
+    return end.code
+
+
+def _journal_end(paths: RunPaths, failure: "Failure | None", stopped: str) -> None:
+    """Journals what the ranks of a run did not: what went wrong, or the signal that came before they had begun."""
+    if failure is None and not stopped:
+        return
+    journal = JournalWriter(paths.journal)
+    if failure is not None:
+        _log(f"Error: {failure.problem} {failure.fix}")
+        journal.append(Failed(problem=failure.problem, fix=failure.fix))
+    else:
+        round_number, step = _point(paths)
+        journal.append(Stopped(round=round_number, step=step, reason=stopped))
+    journal.close()
+
+
+def _rank(paths: RunPaths, leader: int, offset: int) -> int:
+    """Works on a run as one of several processes.
+
+    Args:
+        paths: The run.
+        leader: Id of the process that holds its lock.
+        offset: As for `Control`.
+    """
+    from .train.launch import die_with
+
+    for number in STOPPING:  # rank 0 listens soon, and tells the others
+        signal.signal(number, signal.SIG_IGN)
+    die_with(leader)
+    rank = Rank(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), leader)
+    if rank.number == 0:
+        with paths.lock.open("rb") as lock:  # to see whether it is still the one that the leader holds
+            return _at_work(paths, offset, lock.fileno(), rank)
+    journal = Journal(lambda what: Event(-1, 0.0, what), False, lambda: None)
+    return _end_of_work(paths, journal, Control(paths.commands, offset, _say_nothing, _say_nothing), rank)
+
+
+def _say_nothing(words: str) -> None:
+    """Takes the words of a rank that does not journal."""
+
+
+def _at_work(paths: RunPaths, offset: int, lock: int, rank: "Rank") -> int:
+    """Works on a run whose lock is held, and journals what happens."""
     journal = JournalWriter(paths.journal)
     hold = Hold(paths, lock, journal.fileno())
 
@@ -87,10 +172,11 @@ def _hold(paths: RunPaths, offset: int, lock: int) -> int:
     control = Control(paths.commands, offset, take, refuse)
     control.stop_on_signals()
     try:
-        return _end_of_work(paths, Journal(emit, journal.resumed, hold.check), control)
+        return _end_of_work(paths, Journal(emit, journal.resumed, hold.check), control, rank)
     except HoldLostError as error:
         _log(str(error))
         hold.tell(error, journal)
+        rank.report(Failed(problem=error.problem, fix=error.fix), error.exit_code, journalled=True)
         return error.exit_code
     finally:
         journal.close()
@@ -107,11 +193,44 @@ class Journal:
     """Raises where the run no longer belongs to this worker."""
 
 
-def _end_of_work(paths: RunPaths, journal: Journal, control: Control) -> int:
+@dataclass(frozen=True)
+class Rank:
+    """Which of the processes that share a run this one is."""
+
+    number: int = 0
+    count: int = 1
+    leader: int = 0
+    """Id of the process that started them, and journals why they end; 0 where there is but this one."""
+
+    def lost(self, error: Exception) -> bool:
+        """Whether an error says no more than that another of the processes has ended."""
+        if not self.leader:
+            return False
+        from .train.ranks import is_lost
+
+        return is_lost(error)
+
+    def report(self, failed: Failed, code: int, *, lost: bool = False, journalled: bool = False) -> None:
+        """Tells the process that started this one why it ends; there may be none.
+
+        Args:
+            failed: Why.
+            code: Exit code of the run.
+            lost: As for `lost`.
+            journalled: Whether it stands in the journal.
+        """
+        if not self.leader:
+            return
+        from .train.launch import Failure
+
+        Failure(failed.problem, failed.fix, code, lost, journalled).report()
+
+
+def _end_of_work(paths: RunPaths, journal: Journal, control: Control, rank: Rank) -> int:
     """Does the work of the run, and journals how it ended."""
     try:
         try:
-            _work(paths, journal, control)
+            _work(paths, journal, control, rank)
         except StopRequested as request:
             round_number, step = _point(paths)
             journal.append(Stopped(round=round_number, step=step, reason=str(request)))
@@ -119,23 +238,33 @@ def _end_of_work(paths: RunPaths, journal: Journal, control: Control) -> int:
         return 0
     except HoldLostError:
         raise
-    except CodepruneError as error:
-        _log(f"Error: {error}")
-        failed, code = Failed(problem=error.problem, fix=error.fix), error.exit_code
-    except OSError as error:  # errors of the disk or the system, which users can fix
-        _log(traceback.format_exc())
-        problem, fix = _in_words(paths, error)
-        failed, code = Failed(problem=problem, fix=fix), RunError.exit_code
     except Exception as error:
-        _log(traceback.format_exc())
-        if is_shortage(error):
-            problem, fix = shortage.in_words(error, "The run")
-            failed, code = Failed(problem=problem, fix=fix), TrainingError.exit_code
-        else:  # a defect: the journal must say so, or the run would look crashed
-            fix = f"This is a defect; its traceback is in {paths.log}."
-            failed, code = Failed(problem=f"{type(error).__name__}: {error}"[:2000], fix=fix), 1
-    journal.append(failed)
-    return code
+        if lost := rank.lost(error):
+            _log(f"Rank {rank.number} ends, because another has.")
+            failed, code = Failed(problem=str(error)[:2000], fix=""), RunError.exit_code
+        else:
+            failed, code = _failure(paths, error)
+        if not rank.leader:
+            journal.append(failed)
+        rank.report(failed, code, lost=lost)
+        return code
+
+
+def _failure(paths: RunPaths, error: Exception) -> tuple[Failed, int]:
+    """What the journal says of an error that ended the work, and the exit code."""
+    if isinstance(error, CodepruneError):
+        _log(f"Error: {error}")
+        return Failed(problem=error.problem, fix=error.fix), error.exit_code
+    _log(traceback.format_exc())
+    if isinstance(error, OSError):  # errors of the disk or the system, which users can fix
+        problem, fix = _in_words(paths, error)
+        return Failed(problem=problem, fix=fix), RunError.exit_code
+    if is_shortage(error):
+        problem, fix = shortage.in_words(error, "The run")
+        return Failed(problem=problem, fix=fix), TrainingError.exit_code
+    # A defect: the journal must say so, or the run would look crashed.
+    fix = f"This is a defect; its traceback is in {paths.log}."
+    return Failed(problem=f"{type(error).__name__}: {error}"[:2000], fix=fix), 1
 
 
 def _in_words(paths: RunPaths, error: OSError) -> tuple[str, str]:
@@ -148,55 +277,68 @@ def _log(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def _work(paths: RunPaths, journal: Journal, control: Control) -> None:
+def _work(paths: RunPaths, journal: Journal, control: Control, rank: Rank) -> None:
     recipe = load_recipe(paths.recipe)
-    for folder in (paths.root, paths.rounds, paths.resume):
-        remove_unfinished(folder)
-    from .families.device import describe, make_accelerator, overlooked_gpu, precision_of, uuid_of
+    if rank.number == 0:
+        for folder in (paths.root, paths.rounds, paths.resume):
+            remove_unfinished(folder)
+    from .families.device import device_of, make_accelerator, overlooked_gpu, threads_of
     from .train import prepare  # torch: seconds
     from .train.lottery import run_lottery
     from .train.pretrain import run_pretraining
+    from .train.ranks import ALONE, join
     from .train.session import Session
 
     training = recipe.training
+    device = device_of(training.device, rank.number, rank.count)
+    ranks = join(rank.number, rank.count, rank.leader, on_gpu=device.startswith("cuda")) if rank.leader else ALONE
     accelerator = make_accelerator(
-        training.device,
+        device,
         training.precision,
-        training.threads,
+        threads_of(training.threads, rank.count),
         tf32=training.tf32,
         deterministic=training.deterministic,
+        processes=rank.count,
     )
     if accelerator.device.type == "cpu":
         _step_back()
-    import torch
-
-    round_number, step = _point(paths)
-    journal.append(
-        RunStarted(
-            run=paths.name,
-            kind=recipe.kind,
-            rounds=recipe.rounds,
-            steps=training.steps,
-            resumed=journal.resumed,
-            round=round_number,
-            step=step,
-            device=describe(accelerator.device),
-            threads=torch.get_num_threads(),
-            pid=os.getpid(),
-            host=socket.gethostname(),
-            versions=versions(),
-            gpu=uuid_of(accelerator.device),
-            precision=precision_of(accelerator),
-        )
-    )
+    session = Session(paths, recipe, journal.append, control, accelerator, check=journal.check, ranks=ranks)
+    journal.append(_start(session, journal, rank))
     if accelerator.device.type == "cpu" and training.device == "auto" and (overlooked := overlooked_gpu()):
         journal.append(Warned(message=f"This run computes on the CPU. {' '.join(overlooked)}"))
-    session = Session(paths, recipe, journal.append, control, accelerator, check=journal.check)
-    material = prepare.prepare(session)
+    material = ranks.in_turn(lambda: prepare.prepare(session))
     if recipe.kind == "pretrain":
         run_pretraining(session, material)
     else:
         run_lottery(session, material)
+
+
+def _start(session: "Session", journal: Journal, rank: Rank) -> RunStarted:
+    """The event of a worker that begins: where it computes, and what."""
+    import torch
+
+    from .families.device import describe, precision_of, uuid_of
+
+    paths, recipe, device = session.paths, session.recipe, session.accelerator.device
+    round_number, step = _point(paths)
+    places = session.ranks.gathered([os.getpid(), describe(device), uuid_of(device)])
+    return RunStarted(
+        run=paths.name,
+        kind=recipe.kind,
+        rounds=recipe.rounds,
+        steps=recipe.training.steps,
+        resumed=journal.resumed,
+        round=round_number,
+        step=step,
+        device=describe(device),
+        threads=torch.get_num_threads(),
+        pid=session.ranks.worker,
+        host=socket.gethostname(),
+        versions=versions(),
+        gpu=uuid_of(device),
+        precision=precision_of(session.accelerator),
+        ranks=tuple(RankPlace(*place) for place in places) if rank.leader else (),
+    )
 
 
 def _step_back() -> None:

@@ -3,6 +3,7 @@
 Started once by `workers.py`, it reads a JSON list of scenarios a line from stdin:
 {"run": folder, "die": point, "file_limit": bytes}, where a point is absent or one of
 {"event": name, "nth": n, "when": "before" | "after" | "torn"}, {"call": "module:function", "nth": n, "when": "before" | "half"}.
+With "ranks": n, as many processes share the run, of which rank "dies" dies; a step then is journalled each time.
 Prints for each list a JSON list of how the processes ended (exit status, or minus the signal). What a worker prints goes to the
 end of its worker.log. A death is a real SIGKILL of the worker's process by itself, at that very point.
 """
@@ -13,6 +14,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -27,12 +29,13 @@ import sacrebleu.tokenizers.tokenizer_13a  # noqa: F401
 import torch._dynamo  # noqa: F401  # an optimizer's constructor imports it: more than half of a small run's time
 
 import core.evaluate.evaluate
+import core.train.loop
 import core.train.lottery
 import core.train.prepare
-import core.train.pretrain  # noqa: F401
+import core.train.pretrain
 from core import worker
 from core.run import journal
-from core.run.folder import RunPaths
+from core.run.folder import RunPaths, hold_lock
 
 
 def die() -> None:
@@ -89,14 +92,40 @@ def work(scenario: dict[str, Any]) -> int:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
     os.setsid()
-    point = scenario.get("die")
+    if "ranks" in scenario:
+        return work_together(paths, scenario)
+    arm(scenario.get("die"))
+    if limit := scenario.get("file_limit"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    return worker.main([str(paths.root)])
+
+
+def arm(point: dict[str, Any] | None) -> None:
     if point and "event" in point:
         die_at_event(point["event"], point["nth"], point["when"])
     elif point:
         die_at_call(point["call"], point["nth"], point["when"])
-    if limit := scenario.get("file_limit"):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    return worker.main([str(paths.root)])
+
+
+def work_together(paths: RunPaths, scenario: dict[str, Any]) -> int:
+    """What a worker and its ranks do, without torch's launcher: they are forked, and told where to meet."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    os.environ["WORLD_SIZE"] = str(scenario["ranks"])
+    core.train.loop.STEP_EVENT_S = 0.0
+    leader = os.getpid()
+    with hold_lock(paths):
+        children = []
+        for number in range(scenario["ranks"]):
+            children.append(os.fork())
+            if children[-1] == 0:
+                os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number)}
+                arm(scenario.get("die") if number == scenario.get("dies", 0) else None)
+                os._exit(worker.main(["--rank-of", str(leader), "0", str(paths.root)]))
+        endings = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    return 128 - min(endings) if min(endings) < 0 else max(endings)
 
 
 def main() -> None:

@@ -265,6 +265,9 @@ def test_a_broken_meta_says_what_to_do(whole: Path, tmp_path: Path, content: byt
         class accelerator:  # noqa: N801 - stands in for a field
             device, mixed_precision = __import__("torch").device("cpu"), "no"
 
+        class ranks:  # noqa: N801
+            count, leads, worker = 1, True, 1
+
     with pytest.raises(RunError, match=r"meta\.json cannot be read: .*\. Put it back, or start a new run"):
         _record(Session(), {})  # type: ignore[arg-type]
 

@@ -49,7 +49,7 @@ def _user(pid: int, size_bytes: int | None) -> str:
         command, owner = process.cmdline(), process.username()
     except (psutil.Error, ValueError, OverflowError, KeyError):
         return f"process {pid}{held}"
-    if command[-2:-1] == ["core.worker"]:
+    if "core.worker" in command[:-1]:  # one of several ranks has further arguments before its folder
         return f"run {plain(PurePath(command[-1]).name, 60)}{held}"
     program = PurePath(command[0]).name if command else "a process"
     return f"{plain(owner, 30)}'s {plain(program, 30)} (process {pid}{held})"

@@ -232,10 +232,14 @@ class Reproduction:
 def default_jobs(recipe: Recipe, gpus: int = 0) -> int:
     """How many workers this machine has room for: one a GPU; without GPUs one for all cores where a run takes all of them.
 
+    A run of several processes has the machine for itself: each of them would take the same GPUs, or cores.
+
     Args:
         recipe: Of one of the runs.
         gpus: How many GPUs a worker could take.
     """
+    if recipe.training.processes != 1:
+        return 1
     threads = recipe.training.threads
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     places = gpus if gpus and placement.on_any_gpu(recipe) else cores // threads if threads else 1

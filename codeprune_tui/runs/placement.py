@@ -32,8 +32,8 @@ def visible_gpus() -> tuple[Gpu, ...]:
 
 
 def on_any_gpu(recipe: Recipe) -> bool:
-    """Whether a recipe leaves open which GPU its worker takes."""
-    return recipe.training.device in ("auto", "cuda")
+    """Whether a recipe's worker takes one GPU, and any."""
+    return recipe.training.device in ("auto", "cuda") and recipe.training.processes == 1
 
 
 def needed_bytes(recipe: Recipe) -> int:

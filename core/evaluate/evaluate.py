@@ -7,14 +7,14 @@ comment tokens.
 import copy
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..bleu import sentence_bleu
 from ..data import PAPER_SOURCE_LENGTH, PAPER_TARGET_LENGTH, Encoded, encode_for, subset
-from ..decode import search_batches
+from ..decode import Hypothesis, search_batches
 from ..errors import ModelError
 from ..families.device import choose_device
 from ..families.reader import Reader
@@ -33,6 +33,11 @@ from ..score.semantic import Embedder
 from ..score.tally import Tally, joined, scored, tally
 from ..spec.checkpoint_files import is_onnx
 from ..text.rows import BrokenRow, Row, Rows, load_rows
+
+SearchBatches = Callable[
+    [CodeToText | OnnxModel, Sequence[Sequence[int]], Search], Iterator[tuple[list[int], list[list[Hypothesis]]]]
+]
+"""What `search_batches` is: model, sources and settings -> row numbers and their hypotheses, batch by batch."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,7 @@ def evaluate(
     floors: metrics.Floors | None = None,
     clock: Callable[[], float] = time.monotonic,
     embedder: Embedder | None = None,
+    search: SearchBatches = search_batches,
 ) -> Evaluation:
     """Decodes and scores rows.
 
@@ -112,6 +118,7 @@ def evaluate(
         floors: Known floors of these rows, which saves computing them again.
         clock: Seconds; may stand still while `after_batch` waits.
         embedder: That of `recipe`, loaded; None where it names none.
+        search: Finds the comments, as `search_batches` does.
 
     Returns:
         Comments and scores, in the order of the rows.
@@ -133,6 +140,7 @@ def evaluate(
         recipe.search,
         after_batch,
         beside=count,
+        in_batches=search,
     )
     counted = joined(tallies)
     return Evaluation(
@@ -175,6 +183,7 @@ def measure_encoder_off(
     whole: Evaluation,
     after_batch: Callable[[int], None] = lambda done: None,
     embedder: Embedder | None = None,
+    search: SearchBatches = search_batches,
 ) -> EncoderOff:
     """Scores a model without its encoder layers, and compares that with the model as it is.
 
@@ -186,12 +195,13 @@ def measure_encoder_off(
         whole: The evaluation of the model as it is, on the same rows.
         after_batch: As for `evaluate`.
         embedder: As for `evaluate`.
+        search: As for `evaluate`.
 
     Returns:
         Scores, intervals and differences.
     """
     with without_encoder(model):
-        off = evaluate(model, reader, encoded, recipe, after_batch, whole.floors, embedder=embedder)
+        off = evaluate(model, reader, encoded, recipe, after_batch, whole.floors, embedder=embedder, search=search)
     draws = significance.draw(len(off.rows))
     less = significance.differences([whole.tally], [off.tally], draws)
     return EncoderOff(off.scores, significance.intervals([off.tally], draws), less, off.seconds)
@@ -221,6 +231,7 @@ def decode_texts(
     after_batch: Callable[[int], None] = lambda done: None,
     *,
     beside: Callable[[Sequence[int], Sequence[str]], None] = lambda rows, texts: None,
+    in_batches: SearchBatches = search_batches,
 ) -> Decoded:
     """The best comment for each source, as text.
 
@@ -234,6 +245,7 @@ def decode_texts(
         after_batch: Called with the number of sources done after each batch.
         beside: Called by that thread with the places of a batch's sources and their texts; whatever it raises is raised here at
             the end.
+        in_batches: Finds the comments, as `search_batches` does.
 
     Returns:
         One text a source, in order, and how long they took.
@@ -246,7 +258,7 @@ def decode_texts(
         beside(rows, [texts[row] for row in rows])
 
     done, tokens, ended, most, seconds = 0, 0, 0, 0, 0.0
-    batches = search_batches(model, sources, search)
+    batches = in_batches(model, sources, search)
     with ThreadPoolExecutor(1, thread_name_prefix="texts") as second:
         at_work: list[Future[None]] = []
         while True:

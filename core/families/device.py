@@ -14,7 +14,7 @@ import torch
 
 from ..errors import TrainingError
 from ..gpus import ORDER, VISIBLE, Driver, Gpus, same_device
-from ..recipe import Device, Precision
+from ..recipe import Device, Precision, Training
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -135,8 +135,41 @@ def resolved(precision: Precision, device: torch.device) -> Precision:
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
+def count_processes(training: Training) -> int:
+    """The number of processes that are to share a run on this machine, with 0 resolved.
+
+    Raises:
+        TrainingError: There are fewer GPUs, or fewer rows in a batch.
+    """
+    asked, device = training.processes, training.device
+    gpus = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
+    count = asked or max(1, gpus)
+    if count > training.batch_size:
+        raise TrainingError(
+            f"There are {count} GPUs here, more than training.batch_size = {training.batch_size}: some would get no rows.",
+            f"Set training.processes to {training.batch_size} or less, or raise batch_size.",
+        )
+    if gpus and count > gpus:
+        raise TrainingError(
+            f"training.processes = {count}, but there {'is 1 GPU' if gpus == 1 else f'are {gpus} GPUs'} here.",
+            f"Set training.processes = {gpus}, or 0 for as many as there are.",
+        )
+    return count
+
+
+def device_of(device: Device, rank: int, count: int) -> Device:
+    """The device of one of the processes that share a run: a GPU each, where they compute on GPUs."""
+    on_gpu = count > 1 and device != "cpu" and torch.cuda.is_available()
+    return f"cuda:{rank}" if on_gpu else device
+
+
+def threads_of(threads: int, count: int) -> int:
+    """CPU threads of one of the processes that share a run: as many as given, or its share of the cores."""
+    return threads or (max(1, len(os.sched_getaffinity(0)) // count) if count > 1 else 0)
+
+
 def make_accelerator(
-    device: Device, precision: Precision, threads: int, *, tf32: bool = False, deterministic: bool = False
+    device: Device, precision: Precision, threads: int, *, tf32: bool = False, deterministic: bool = False, processes: int = 1
 ) -> "Accelerator":
     """Prepares the device of this process for training.
 
@@ -146,6 +179,7 @@ def make_accelerator(
         threads: CPU threads, 0 = as many as cores.
         tf32: Whether a GPU may multiply fp32 matrices in TF32; on other devices nothing changes.
         deterministic: Whether a GPU may use only algorithms that give the same bits each time; the CPU's do anyway.
+        processes: How many share the run; where there are several, this one has joined them.
 
     Returns:
         The accelerator; its `.device` is where tensors go.
@@ -155,6 +189,7 @@ def make_accelerator(
     """
     from accelerate import Accelerator  # importing it takes a third of a second, and comments do not need it
     from accelerate.state import AcceleratorState
+    from accelerate.utils import DistributedDataParallelKwargs
 
     if deterministic:  # cuBLAS reads it when it is first used
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -164,8 +199,11 @@ def make_accelerator(
         _allow_only_deterministic(deterministic)
     # accelerate keeps the first settings of a process for ever, but a library must be able to evaluate after training.
     AcceleratorState._reset_state(reset_partial_state=True)
+    # The pooler has no gradient. Told that some have none, DDP keeps its buckets, too: a resumed run adds up in the same order.
+    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)] if processes > 1 else None
+    mixed = "bf16" if resolved(precision, chosen) == "bf16" else "no"
     with _told_to_accelerate(chosen):
-        return Accelerator(cpu=chosen.type == "cpu", mixed_precision="bf16" if resolved(precision, chosen) == "bf16" else "no")
+        return Accelerator(cpu=chosen.type == "cpu", mixed_precision=mixed, kwargs_handlers=handlers)
 
 
 def _allow_only_deterministic(deterministic: bool) -> None:

@@ -14,6 +14,8 @@ from types import FrameType
 from ..errors import CodepruneError
 from .journal import LineReader
 
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+"""The signals that make a worker save a checkpoint and leave."""
 STOPPED_BY_SIGNAL = 75
 """Exit code of a worker that a signal made save a checkpoint and leave: the run is to go on elsewhere (EX_TEMPFAIL)."""
 
@@ -78,7 +80,7 @@ class Control:
         def note(number: int, frame: FrameType | None) -> None:
             self.stopping, self.signalled = signal.Signals(number).name, True
 
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        for number in STOPPING:
             signal.signal(number, note)
 
     def _take(self, given: object) -> None:

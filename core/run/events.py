@@ -48,6 +48,16 @@ class Sample:
     """Score of the name floor on this row; journals of older versions lack it."""
 
 
+@dataclass(frozen=True)
+class Rank:
+    """One process of a run that several share, and where it computes."""
+
+    pid: int
+    device: str
+    gpu: str = ""
+    """Id of its GPU; "" for other devices."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunStarted:
     """A worker took the run, for the first time or again; its work begins after (`round`, `step`)."""
@@ -69,6 +79,8 @@ class RunStarted:
     """Id of the GPU, or of the slice of one, that the worker computes on; "" for other devices and in older journals."""
     precision: str = ""
     """Precision of training, with "auto" resolved; "" in older journals."""
+    ranks: tuple[Rank, ...] = ()
+    """The processes that share the run, rank 0 first, `pid` being of the one that started them; () where it has one process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +191,8 @@ class Step:
     learning_rate: float
     tokens_per_second: float
     examples_per_second: float
+    rank_bytes: tuple[int, ...] = ()
+    """Bytes of its device's memory (on the CPU of this machine's) that each rank holds; () where the run has one process."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,8 +169,10 @@ class Loop:
             return
         self.trainer.check()
         point = ResumePoint(step, measurements, self.seconds)
-        facts = {"round": self.stage.number, **asdict(point), "rewind": self.rewind}
-        self._writer.write(self.trainer.state(), facts, best=best)
+        state = self.trainer.state()
+        if self._session.ranks.leads:
+            facts = {"round": self.stage.number, **asdict(point), "rewind": self.rewind}
+            self._writer.write(state, facts, best=best)
         self._saved, self._last_save = (step, len(measurements)), self._session.clock()
 
     @property
@@ -190,18 +192,22 @@ class Loop:
             trainer.hold(masks)
 
     def _after_step(self) -> None:
-        step, steps = self.trainer.step, self.stage.steps
+        step, steps, ranks = self.trainer.step, self.stage.steps, self._session.ranks
         if step == self.stage.rewind_step:
-            self.trainer.check()
-            check_finite(self.trainer.model, f"after step {step}, to which later rounds rewind,")
-            save_tensors(self._session.paths.rewind, views_of(self.trainer.model))
-            self.rewind = leftovers.digest(self._session.paths.rewind)
-        if self._session.clock() - self._reported >= STEP_EVENT_S or step == steps:
+            self._save_rewind(step)
+        if ranks.agreed(self._session.clock() - self._reported >= STEP_EVENT_S) or step == steps:
             self._report()
-        if step % self._training.checkpoint_every == 0 and step < steps and not self._saved_lately:
+        if step % self._training.checkpoint_every == 0 and step < steps and not ranks.agreed(self._saved_lately):
             self.save()
         self._writer.poll()
         self._session.breathe(self.stage.number, step, self.save_now)
+
+    def _save_rewind(self, step: int) -> None:
+        self.trainer.check()
+        check_finite(self.trainer.model, f"after step {step}, to which later rounds rewind,")
+        if self._session.ranks.leads:
+            save_tensors(self._session.paths.rewind, views_of(self.trainer.model))
+            self.rewind = leftovers.digest(self._session.paths.rewind)
 
     def _report(self) -> None:
         now = self._session.clock()
@@ -216,6 +222,7 @@ class Loop:
                 learning_rate=rates.learning_rate,
                 tokens_per_second=round(rates.tokens / elapsed, 1),
                 examples_per_second=round(rates.examples / elapsed, 2),
+                rank_bytes=self._session.ranks.memory(self._session.accelerator.device),
             )
         )
 

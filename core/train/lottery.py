@@ -66,7 +66,7 @@ def run_lottery(session: Session, material: Material) -> None:
         session.control.round_ended()
         if number < session.recipe.rounds:
             session.breathe(number, session.recipe.training.steps, lambda: None)  # the round on disk is the checkpoint
-    if session.recipe.pruning.shrink and session.recipe.rounds:
+    if session.recipe.pruning.shrink and session.recipe.rounds and session.ranks.leads:
         material = smaller_material(session, material, session.recipe.rounds)
         write_shrunk(session, material, anew=first <= session.recipe.rounds)
     session.emit(RunFinished(rounds=session.recipe.rounds))
@@ -82,6 +82,8 @@ def _rewind_point(session: Session, material: Material, number: int, checkpoint:
         checkpoint: The resume point inside it, if there is one.
     """
     paths, recipe = session.paths, session.recipe
+    if not session.ranks.leads:  # it is read long after rank 0 has seen to it
+        return ""
     if number == 0 and checkpoint is None:
         model, seed = material.model, derive_seed(recipe.training.seed, "random rewind")
         save_tensors(paths.rewind, drawn_anew(model, seed) if recipe.rewind.to == "random" else views_of(model))
@@ -122,14 +124,15 @@ def run_round(round_: Round, rewind: str, checkpoint: Checkpoint | None) -> str:
         point = ResumePoint.of(checkpoint)
         examiner = CommentScores(round_, point.measurements)
         masks = stored_masks(round_.material.model, checkpoint.tensors) if checkpoint else {}
-    masks = masks or make_masks(round_, announce=checkpoint is None)
+    ranks = session.ranks
+    masks = masks or ranks.made_once(round_.material.model, lambda: make_masks(round_, announce=checkpoint is None))
     sums = movements(round_)
     stage = _stage(round_, examiner, masks, sums)
     training, objective, rounds = session.recipe.training, stage.objective, _trained_rounds(session)
-    trainer = Trainer(round_.material.model, objective.loss, masks, training, rounds, session.accelerator, sums)
+    trainer = Trainer(round_.material.model, objective.loss, masks, training, rounds, session.accelerator, sums, ranks)
     if checkpoint is None:
         _go_back(round_, masks)
-        torch.manual_seed(derive_seed(training.seed, "dropout", round_.number))
+        torch.manual_seed(ranks.seed(derive_seed(training.seed, "dropout", round_.number)))
     else:
         with usable(session.paths.resume, begin_anew):
             trainer.load_state(checkpoint.tensors, point.step)

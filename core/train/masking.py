@@ -110,6 +110,10 @@ def growing(round_: Round, sums: dict[str, Tensor] | None) -> Callable[[int, Mas
 def _grow(round_: Round, steps: set[int], sums: dict[str, Tensor] | None, step: int, masks: Masks) -> Masks:
     if step not in steps:
         return masks
+    return round_.session.ranks.made_once(round_.material.model, lambda: _grown(round_, sums, step, masks))
+
+
+def _grown(round_: Round, sums: dict[str, Tensor] | None, step: int, masks: Masks) -> Masks:
     session, model, number = round_.session, round_.material.model, round_.number
     recipe, started = session.recipe, session.clock()
     basis = _basis(round_, lambda: sums or {}, step)

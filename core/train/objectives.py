@@ -184,7 +184,8 @@ class MaskTokens(HeldOutObjective):
         plain = pad_lists(chosen, self.model.special.pad)
         masked, hidden = mask_tokens(plain, seed, self.mask_id, self.vocab_size)
         places = hidden.flatten().nonzero()[:, 0]
-        return Batch(masked, torch.where(hidden, plain, -1), tuple(rows), places, sum(map(len, chosen)) + len(places))
+        tokens = sum(map(len, chosen)) + len(places)
+        return Batch(masked, torch.where(hidden, plain, -1), tuple(rows), places, tokens, plain.shape[1])
 
 
 @dataclass(frozen=True)

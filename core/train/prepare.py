@@ -289,8 +289,9 @@ def _record(session: Session, splits: dict[str, Rows]) -> None:
         "device": describe(session.accelerator.device),
         "precision": precision_of(session.accelerator),
         "threads": torch.get_num_threads(),
+        "processes": session.ranks.count,
         "seed": session.recipe.training.seed,
-        **_here(),
+        **_here(session),
         "platform": sys.platform,
         "started": round(time.time(), 3),
     }
@@ -299,12 +300,12 @@ def _record(session: Session, splits: dict[str, Rows]) -> None:
         return
     then = _read_meta(session)
     _compare(then, now, session)
-    _write_meta(session, {**then, **_here()})
+    _write_meta(session, {**then, **_here(session)})
 
 
-def _here() -> dict[str, object]:
+def _here(session: Session) -> dict[str, object]:
     """Where the worker at work is: unlike what else `meta.json` says, these facts are those of the last start, not the first."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "job": cluster_job()}
+    return {"host": socket.gethostname(), "pid": session.ranks.worker, "job": cluster_job()}
 
 
 def model_digests(recipe: Recipe) -> dict[str, str]:
@@ -374,6 +375,8 @@ def _kind(device: object) -> str:
 
 
 def _write_meta(session: Session, facts: dict[str, object]) -> None:
+    if not session.ranks.leads:
+        return
     with complete_or_absent(session.paths.meta) as draft:
         draft.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
@@ -403,6 +406,10 @@ def _compare(then: dict[str, object], now: dict[str, object], session: Session) 
         raise ModelError(
             f"The model that {name} starts from has changed since the run began: {where}.",
             "Restore it, or start a new run.",
+        )
+    if (processes := then.get("processes", 1)) != now["processes"]:
+        session.emit(
+            Warned(message=f"{name} began with {processes} processes and goes on with {now['processes']}: {ANOTHER_RUN}")
         )
     for key in ("versions", "device", "threads", "precision"):
         if key == "precision" and key not in then:  # older versions did not record it

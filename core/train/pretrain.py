@@ -158,13 +158,19 @@ class HeldOutTokens:
     @torch.inference_mode()
     def measure(self, step: int, save: Callable[[], None]) -> bool:
         """As `Examiner.measure`; too short to be interrupted. A pre-training ends with its last weights."""
-        started, device = self._session.clock(), self._model.device
+        started, device, ranks = self._session.clock(), self._model.device, self._session.ranks
         self._model.eval()
-        loss, right, count = 0.0, 0, 0
-        for batch in self._objective.held_out():
+        own: list[tuple[float, int, int]] = []
+        batches = self._objective.held_out()
+        for batch in batches[ranks.number :: ranks.count]:
             with autocast(self._session.accelerator):
                 sums = self._objective.sums(batch.to(device))
-            loss, right, count = loss + sums.loss, right + sums.right, count + sums.count
+            own.append((sums.loss, sums.right, sums.count))
+        parts = ranks.gathered(own)
+        loss, right, count = 0.0, 0, 0
+        for place in range(len(batches)):  # added up in their order, so that the sum is that of one rank
+            more = parts[place % ranks.count][place // ranks.count]
+            loss, right, count = loss + more[0], right + more[1], count + more[2]
         self._model.train()
         validation = Validation(step, loss / max(1, count), right / max(1, count))
         self.validations.append(validation)
@@ -202,7 +208,7 @@ def _pretrain(session: Session, material: Material, objective: HeldOutObjective)
     checkpoint = load_checkpoint(session.paths.resume)
     if checkpoint is None and (warning := leftovers.lost_checkpoint(session.paths, 0)):
         session.emit(Warned(message=warning))
-    trainer = Trainer(model, objective.loss, {}, training, 1, session.accelerator)
+    trainer = Trainer(model, objective.loss, {}, training, 1, session.accelerator, ranks=session.ranks)
     with usable(session.paths.resume, f"Delete {session.paths.resume} and resume: the run begins anew."):
         point = ResumePoint.of(checkpoint)
         examiner = HeldOutTokens(session, model, objective, training.steps, point.measurements)
@@ -210,12 +216,13 @@ def _pretrain(session: Session, material: Material, objective: HeldOutObjective)
             trainer.load_state(checkpoint.tensors, point.step)
     if checkpoint is None:
         session.emit(RoundStarted(round=0, sparsity=0.0, steps=training.steps))
-        torch.manual_seed(training.seed)
+        torch.manual_seed(session.ranks.seed(training.seed))
     stage = Stage(0, training.steps, 0, objective, examiner)
     loop = Loop(session, stage, trainer, point if checkpoint else None, began)
     loop.run()
     loop.settle()
-    _write(session, material, objective, examiner.validations[-1], loop)
+    if session.ranks.leads:
+        _write(session, material, objective, examiner.validations[-1], loop)
 
 
 def _write(session: Session, material: Material, objective: HeldOutObjective, last: Validation, loop: Loop) -> None:

@@ -25,7 +25,7 @@ from .scoring import CommentScores, floors
 
 
 def end_round(round_: Round, loop: Loop, examiner: CommentScores) -> None:
-    """Picks the round's weights, scores them, and writes the round to disk.
+    """Picks the round's weights, scores them, and writes the round to disk; of several ranks, rank 0 writes.
 
     Args:
         round_: The round.
@@ -40,12 +40,16 @@ def end_round(round_: Round, loop: Loop, examiner: CommentScores) -> None:
     step, bleu, reason = examiner.picker.pick(last)
     if step != last:
         loop.settle()  # the best weights may still be on their way to the disk
+        session.ranks.wait()
         _take_best(round_, examiner, step)
     session.emit(Picked(round=number, step=step, bleu=bleu, reason=reason))
     known = examiner.newest if examiner.newest is not None and examiner.newest[0] == step else None
     evaluation = known[1] if known else examiner.evaluate(step, last, lambda: None)
     precision = examiner.measure_precision(step, last, evaluation, loop.settle) if _measures_precision(round_) else None
     encoder_off = examiner.evaluate_encoder_off(step, last, evaluation, loop.settle) if number == 0 else None
+    round_.material.model.config.pretrained_only = False
+    if not session.ranks.leads:
+        return
     own = round_.own_masks(loop.trainer.masks)
     # Round 0 has masks too, of ones, so that a reader of rounds need not treat the dense one differently.
     masks = round_.all_masks(loop.trainer.masks)
@@ -157,7 +161,6 @@ def _decoding(round_: Round, evaluation: Evaluation) -> dict[str, object]:
 def _write(round_: Round, facts: dict[str, object], evaluation: Evaluation, masks: Masks, loop: Loop) -> None:
     """Writes the round to disk, with the digests of the files that later rounds read."""
     model = round_.material.model
-    model.config.pretrained_only = False
     round_.session.check()
     with complete_or_absent(round_.session.paths.round(round_.number)) as draft:
         save_model(model, round_.material.reader, draft)

@@ -112,7 +112,7 @@ class CommentScores:
         recipe = self._recipe
         evaluation = evaluate(
             material.model, material.reader, material.held_out, recipe, after_batch, material.floors, session.clock,
-            material.embedder,
+            material.embedder, session.ranks.search,
         )  # fmt: skip
         session.emit(
             Evaluated(
@@ -148,8 +148,9 @@ class CommentScores:
 
         recipe = self._recipe
         off = measure_encoder_off(
-            material.model, material.reader, material.held_out, recipe, evaluation, after_batch, material.embedder
-        )
+            material.model, material.reader, material.held_out, recipe, evaluation, after_batch, material.embedder,
+            session.ranks.search,
+        )  # fmt: skip
         session.emit(
             EncoderOffMeasured(
                 round=number,
@@ -184,7 +185,10 @@ class CommentScores:
             session.breathe(self._round.number, at, save)
 
         recipe = self._recipe.model_copy(update={"precision": "model"})
-        own = evaluate(material.model, material.reader, material.held_out, recipe, after_batch, material.floors, session.clock)
+        own = evaluate(
+            material.model, material.reader, material.held_out, recipe, after_batch, material.floors, session.clock,
+            search=session.ranks.search,
+        )  # fmt: skip
         less = significance.differences([evaluation.tally], [own.tally], significance.draw(rows))
         same = sum(one == other for one, other in zip(evaluation.predictions, own.predictions, strict=True))
         scores = ", ".join(f"{name} {each.value:+.2f} ({each.low:+.2f} to {each.high:+.2f})" for name, each in less.items())

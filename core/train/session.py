@@ -13,6 +13,7 @@ from ..recipe import Recipe
 from ..run.control import Control, StopRequested
 from ..run.events import Event, Happening, Paused, Resumed
 from ..run.folder import RunPaths
+from .ranks import ALONE, Ranks
 
 STEP_EVENT_S = 1.0
 """Seconds between two `step` events: a journal of a long run stays readable, and costs training nothing."""
@@ -53,6 +54,8 @@ class Session:
     """For rates and durations only."""
     check: Callable[[], None] = lambda: None
     """Raises where the run no longer belongs to this worker (`holder.Hold.check`)."""
+    ranks: Ranks = ALONE
+    """The processes that share the run; only the one that leads has a journal, commands and a disk to write to."""
 
     def breathe(self, round_number: int, step: int, save: Callable[[], None]) -> None:
         """Obeys commands; called between two steps and between two batches of an evaluation.
@@ -66,19 +69,25 @@ class Session:
             StopRequested: After the checkpoint is on disk.
             HoldLostError: The run no longer belongs to this worker; nothing was saved.
         """
-        self.check()
-        self.control.poll()
-        if self.control.pausing and not self.control.stopping:
+        pausing, stopping = self._orders()
+        if pausing and not stopping:
             save()
             self.emit(Paused(round=round_number, step=step))
             began = self.clock()
-            while self.control.pausing and not self.control.stopping:
+            while pausing and not stopping:
                 time.sleep(PAUSE_POLL_S)
-                self.check()
-                self.control.poll()
+                pausing, stopping = self._orders()
             self.clock.skip(self.clock() - began)
-            if not self.control.stopping:
+            if not stopping:
                 self.emit(Resumed(round=round_number, step=step))
-        if self.control.stopping:
+        if stopping:
             save()
-            raise StopRequested(self.control.stopping)
+            raise StopRequested(stopping)
+
+    def _orders(self) -> tuple[bool, str]:
+        """Whether to pause, and who asks to stop; the same for all ranks, whatever comes in meanwhile."""
+        if self.ranks.leads:
+            self.check()
+            self.control.poll()
+        pausing, stopping = self.ranks.agreed([self.control.pausing, self.control.stopping])
+        return pausing, stopping

@@ -23,6 +23,7 @@ from ..seeds import derive_seed
 from ..shortage import is_shortage
 from ..spec.roberta import in_encoder_layers
 from .checkpoint import WEIGHT
+from .ranks import ALONE, Ranks
 
 ADAM_EPSILON = 1e-8
 """The paper's, and torch's default."""
@@ -35,6 +36,9 @@ MOVEMENT = "movement/"
 
 MASK = "mask/"
 """Prefix of the names of masks in a trainer's state."""
+
+GENERATOR = "rng/"
+"""Prefix of the names of random-number generators in a trainer's state; that of rank 1 is `rng/cpu/1`."""
 
 Loss = Callable[[Batch], Tensor]
 """A batch on the model's device -> mean loss, 0-dimensional."""
@@ -118,6 +122,11 @@ def stored_masks(model: nn.Module, tensors: Mapping[str, Tensor]) -> Masks:
     return {name: from_bits(each.numpy(), weights[name].shape).to(weights[name].device) for name, each in bits.items()}
 
 
+def _generator(kind: str, rank: int) -> str:
+    """Name of a generator's state."""
+    return f"{GENERATOR}{kind}/{rank}" if rank else f"{GENERATOR}{kind}"
+
+
 def check_finite(model: nn.Module, when: str) -> None:
     """Refuses weights that are no finite numbers.
 
@@ -156,6 +165,7 @@ class Trainer:
         rounds: Rounds that train, for the "all-rounds" schedule.
         accelerator: Device and precision.
         movements: Parameter name -> tensor of its shape, to which −w · gradient is added in every step.
+        ranks: The processes that share each batch; every one of them has such a trainer, and all make the same steps.
     """
 
     def __init__(
@@ -167,10 +177,12 @@ class Trainer:
         rounds: int,
         accelerator: Accelerator,
         movements: Mapping[str, Tensor] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.step, self.model = 0, model
+        self.step, self.model, self._ranks = 0, model, ranks
         self.movements: Mapping[str, Tensor] = movements or {}
-        self._loss, self._training, self._rounds, self._accelerator = loss, training, rounds, accelerator
+        self._loss = ranks.reducing(accelerator, model, loss)
+        self._training, self._rounds, self._accelerator = training, rounds, accelerator
         self._weights = dict(model.named_parameters())
         self._masks = Held(dict(masks))
         held = [weight for name, weight in self._weights.items() if in_encoder_layers(name)]
@@ -189,7 +201,7 @@ class Trainer:
         """One optimizer step: forward, backward, update, masks.
 
         Args:
-            batch: Rows on the CPU.
+            batch: Rows on the CPU: all of the step, also where other ranks compute some of them.
 
         Raises:
             TrainingError: The loss is no finite number (seen here on the CPU, at the next `report` on a GPU), or the device has
@@ -214,11 +226,11 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate * encoder_share(self._training, self.step) if group["held"] else rate
         device = self._accelerator.device
-        on_device = batch.to(device)
+        on_device = self._ranks.part(batch).to(device)
         with autocast(self._accelerator):
             loss = self._loss(on_device)
         self._accelerator.backward(loss)
-        checked = loss.detach()
+        checked = self._ranks.mean(loss.detach())
         self._move()
         if self._training.clip_norm:
             norm = self._clip()
@@ -298,9 +310,12 @@ class Trainer:
                 tensors[f"optimizer/{key}/{name}"] = value
         tensors |= {f"{MASK}{name}": bits for name, bits in self._masks.bits.items()}
         tensors |= {f"{MOVEMENT}{name}": total for name, total in self.movements.items()}
-        tensors["rng/cpu"] = torch.get_rng_state()
+        generators = {"cpu": torch.get_rng_state()}
         if self._accelerator.device.type == "cuda":
-            tensors["rng/cuda"] = torch.cuda.get_rng_state(self._accelerator.device)
+            generators["cuda"] = torch.cuda.get_rng_state(self._accelerator.device)
+        for kind, generator in generators.items():
+            for number, state in enumerate(self._ranks.generators(generator)):
+                tensors[_generator(kind, number)] = state
         return tensors
 
     @torch.no_grad()
@@ -324,13 +339,19 @@ class Trainer:
         self._stop_pruned()
         for name, total in self.movements.items():
             total.copy_(tensors[f"{MOVEMENT}{name}"])
-        torch.set_rng_state(tensors["rng/cpu"].cpu())
-        on_cuda = self._accelerator.device.type == "cuda"
-        if ("rng/cuda" in tensors) != on_cuda:  # it comes from another kind of device, whose generator says nothing here
-            torch.manual_seed(derive_seed(self._training.seed, "moved", step))
-        elif on_cuda:
-            torch.cuda.set_rng_state(tensors["rng/cuda"].cpu(), self._accelerator.device)
+        self._load_generators(tensors, step)
         self.step = step
+
+    def _load_generators(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        on_cpu, on_gpu = (_generator(kind, self._ranks.number) for kind in ("cpu", "cuda"))
+        on_cuda = self._accelerator.device.type == "cuda"
+        # A state of another kind of device, or of fewer ranks, says nothing here.
+        if on_cpu not in tensors or (on_gpu in tensors) != on_cuda:
+            torch.manual_seed(self._ranks.seed(derive_seed(self._training.seed, "moved", step)))
+            return
+        torch.set_rng_state(tensors[on_cpu].cpu())
+        if on_cuda:
+            torch.cuda.set_rng_state(tensors[on_gpu].cpu(), self._accelerator.device)
 
     @torch.no_grad()
     def _stop_pruned(self) -> None:
