@@ -57,6 +57,9 @@ endif
 	@$(PYTHON) -m venv $(SITE) $(VENV)
 ifeq ($(TORCH),system)
 	@grep -v '^torch==' constraints.txt > $(PINS)
+	@# An environment does not see another one's packages, and on clusters torch often lies in one
+	@$(PYTHON) -c 'from importlib.metadata import distribution; print(distribution("torch").locate_file("").resolve())' \
+	  > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/system_torch.pth"
 endif
 	@echo "2/3 Updating pip in it"
 	@$(PIP) install --quiet --upgrade pip==26.3

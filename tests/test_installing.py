@@ -1,6 +1,7 @@
 """What `make` would do on other machines, and what is checked before a run that needs more than Python packages."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,22 @@ def test_make_takes_the_torch_of_the_site_where_it_is_told(tmp_path: Path) -> No
     assert f"grep -v '^torch==' constraints.txt > {tmp_path}/venv/constraints.txt" in system
     assert f"install --constraint {tmp_path}/venv/constraints.txt --editable" in system
     assert "gigabytes" in usual, "who has no GPU box's network is warned"
+
+
+def test_the_torch_of_a_virtual_environment_is_seen_too(tmp_path: Path) -> None:
+    """An environment that is made from one sees its base, not it: pip would install another torch, whatever make had found."""
+    site, ready = tmp_path / "site", tmp_path / "venv" / ".ready"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", site], check=True)
+    (packages,) = site.glob("lib/python*/site-packages")
+    (packages / "torch").mkdir()
+    (packages / "torch" / "__init__.py").write_text("where = 'on the cluster'\n")
+    (packages / "torch-2.12.0.dist-info").mkdir()
+    (packages / "torch-2.12.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.12.0\n")
+    done = make(tmp_path, "TORCH=system", f"PYTHON={site}/bin/python", "PIP=true", str(ready))
+    assert done.returncode == 0, done.stderr
+    look = "import torch; from importlib.metadata import version; print(torch.where, version('torch'))"
+    seen = subprocess.run([tmp_path / "venv" / "bin" / "python", "-c", look], capture_output=True, text=True, check=True)
+    assert seen.stdout == "on the cluster 2.12.0\n"
 
 
 def test_make_refuses_a_site_without_a_torch_that_will_do(tmp_path: Path) -> None:
