@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from app_runs import LARGE, SMALL, a_round, beginning, make_run, opened, shown, started, until, until_shown, whole_run
+from test_quantize_grid import grid_of
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
@@ -20,6 +21,7 @@ from codeprune_tui.widgets.comparetable import CompareTable
 from core.recipe import build_recipe, to_toml
 from core.run.events import Happening, RoundFinished, Scores, Step
 from core.run.folder import RunPaths
+from core.study.gridfile import NAME
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
 
@@ -110,6 +112,8 @@ async def test_axes_and_scores_switch(tmp_path: Path) -> None:
         await pilot.press("y", "x")
         await until_shown(app, "chrF by ms per token")
         await until_shown(app, "first cannot be drawn")
+        await pilot.press("x")
+        await until_shown(app, "chrF by ms per comment")
         await pilot.press("x")
         await until_shown(app, "chrF by sparsity %")
 
@@ -424,4 +428,34 @@ async def test_no_seeds_to_put_together(tmp_path: Path) -> None:
         await until_shown(app, "4 rounds of 1 run")
         await pilot.press("g")
         await until_shown(app, "No two of these runs")
+        await until_shown(app, "4 rounds of 1 run")
+
+
+@SIZES
+async def test_quantized_models_of_a_run_and_the_frontier(tmp_path: Path, size: tuple[int, int]) -> None:
+    paths, _ = make_run(tmp_path, "first", sized(whole_run("first")))
+    async with opened(tmp_path, size) as (app, pilot):
+        screen = await open_compare(app, pilot, "first")
+        await until_shown(app, "4 rounds of 1 run")
+        await pilot.press("z")
+        await until_shown(app, "None of these runs has been quantized")
+        grid_of(paths.root / NAME)
+        await until(lambda: bool(screen._quantized), "the file to be read")
+        await pilot.press("z")
+        await until_shown(app, "6 models in 2 curves by quantizer")
+        await until_shown(app, "● first · fp32 24.00 → 22.00")
+        await until_shown(app, "■ first · dynamic INT8 23.00 → 21.00")
+        assert "★" not in shown(app), "sparsity is no cost"
+        await pilot.press("x", "x")
+        await until_shown(app, "chrF by size MB")
+        await until_shown(app, "─★ frontier: 4 that none beats in both")
+        signs = [line.split()[0] for line in shown(app).splitlines() if " first · " in line and "%" in line]
+        assert len(signs) > 3
+        assert signs == ["■★", "■★", "■★", "●★", "●", "●"][: len(signs)]
+        await pilot.press("x", "x")
+        await until_shown(app, "chrF by ms per comment")
+        await until_shown(app, "─★ frontier: 2 that none beats in both")
+        await pilot.press("enter")
+        await until(lambda: app.watched is not None and app.watched.paths.name == "first")
+        await pilot.press("4", "z")
         await until_shown(app, "4 rounds of 1 run")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from core.compress import quantize as quantizers
 from core.compress.quantize import (
     UnavailableError,
+    all_codes,
     memory_bytes,
     multiplied_weights,
     quantize,
@@ -74,6 +75,20 @@ def test_weight_only_is_rounding_every_row_of_every_matrix() -> None:
     assert error(outputs(small_model()), outputs(with_weights(small_model(), rounded_rows))) > 1e-3
 
 
+def test_int4_is_four_bits_with_a_scale_and_a_zero_for_each_group_of_columns() -> None:
+    exact = small_model().decoder.layers[0].linear1
+    model = quantize(small_model(), "int4-weight")
+    codes, grid = all_codes(model)["decoder.layers.0.linear1"]
+    assert (codes.shape, codes.dtype, grid.shape) == ((64, 16), torch.uint8, (64, 1, 2))
+    low, high = exact.weight.bfloat16().float().aminmax(dim=1)
+    assert torch.allclose(grid[:, 0, 0].float(), (high - low) / 15, rtol=2e-2)
+    each = torch.stack([codes & 15, codes >> 4], dim=-1).flatten(1).float()  # columns 0, 1, 2, …
+    weight = grid[:, 0, :1].float() * (each - 8) + grid[:, 0, 1:].float()
+    assert (weight - exact.weight).abs().max() < 0.6 * grid[:, 0, 0].max()
+    x = torch.randn(5, 32, generator=torch.Generator().manual_seed(1)).bfloat16()
+    assert error(model.decoder.layers[0].linear1(x).float(), F.linear(x.float(), weight, exact.bias.detach())) < 0.01
+
+
 def test_dynamic_int8_is_seven_bits_a_tensor() -> None:
     layer = quantize(small_model(), "dynamic-int8").decoder.layers[0].linear1
     weight, x = small_model().decoder.layers[0].linear1, torch.randn(3, 5, 32, generator=torch.Generator().manual_seed(1))
@@ -95,7 +110,8 @@ def test_w8a8_rounds_each_token_on_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "most"), [("fp16", 0.005), ("bf16", 0.03), ("dynamic-int8", 0.2), ("int8-weight", 0.02), ("int8-w8a8", 0.05)]
+    ("method", "most"),
+    [("fp16", 0.005), ("bf16", 0.03), ("dynamic-int8", 0.2), ("int8-weight", 0.02), ("int8-w8a8", 0.05), ("int4-weight", 0.25)],
 )
 def test_outputs_stay_near_and_the_model_itself_as_it_was(method: str, most: float) -> None:
     model, before = small_model(), outputs(small_model())
@@ -138,7 +154,7 @@ def logits_twice(model: CodeToText, source: list[int]) -> tuple[list[int], Tenso
     ("method", "most"),
     # Rounded activations blow the last bit of a float up to a step of their scale: torchao's put the largest value of a
     # token exactly between two integers, and torch's range is that of all tokens which are computed together.
-    [("fp16", 2e-3), ("bf16", 2e-2), ("int8-weight", 1e-5), ("int8-w8a8", 2e-2), ("dynamic-int8", 4e-2)],
+    [("fp16", 2e-3), ("bf16", 2e-2), ("int8-weight", 1e-5), ("int8-w8a8", 2e-2), ("dynamic-int8", 4e-2), ("int4-weight", 3e-2)],
 )
 def test_cache_finds_what_plain_decoding_finds(method: str, most: float) -> None:
     model = quantize(small_model(), method)

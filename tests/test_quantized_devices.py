@@ -5,7 +5,15 @@ import torch
 from fake_gpus import FakeGpu, machine, torch_sees
 from torch import nn
 
-from core.compress.quantize import linear_names, on_this_device, quantize, restore_refused
+from core.compress.quantize import (
+    UnavailableError,
+    linear_names,
+    multiplied_weights,
+    on_this_device,
+    quantize,
+    quantized_weights,
+    restore_refused,
+)
 from core.errors import ModelError
 from core.evaluate.evaluate import load_runnable
 from core.families.config import CodeToTextConfig
@@ -54,8 +62,8 @@ def test_a_saved_model_is_placed_like_that_by_every_command(monkeypatch: pytest.
         load_runnable("here", "cuda", 1)
 
 
-def test_only_one_quantizer_is_for_the_cpu_alone() -> None:
-    assert [name for name, method in METHODS.items() if method.cpu_only] == ["dynamic-int8"]
+def test_which_quantizers_are_for_the_cpu_alone() -> None:
+    assert [name for name, method in METHODS.items() if method.cpu_only] == ["dynamic-int8", "int4-weight"]
     assert [name for name, method in METHODS.items() if method.eager] == ["int8-weight", "int8-w8a8"]
 
 
@@ -91,3 +99,16 @@ def test_a_gpu_quantizes_only_layers_whose_widths_are_multiples_of_eight(monkeyp
 
 def test_nothing_is_said_on_the_cpu() -> None:
     assert on_this_device(quantize(odd(), "int8-w8a8")) == ""
+
+
+def test_int4_leaves_alone_what_its_kernel_refuses_and_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    quantized = quantize(odd(), "int4-weight")
+    head = next(name for name in linear_names(quantized) if quantized.get_submodule(name).out_features == 61)
+    assert on_this_device(quantized) == f"; left alone, for the kernel refuses its width: {head}"
+    assert quantized_weights(quantized) == multiplied_weights(odd()) - 61 * 32
+    narrow = CodeToText(CodeToTextConfig(**{**vars(odd().config), "hidden_size": 24, "num_attention_heads": 2}))
+    with pytest.raises(UnavailableError, match="none is"):
+        quantize(narrow, "int4-weight")
+    monkeypatch.setattr(CodeToText, "device", property(lambda self: torch.device("cuda", 0)))
+    with pytest.raises(UnavailableError, match="int4-weight runs on the CPU only"):
+        quantize(odd(), "int4-weight")

@@ -18,7 +18,7 @@ def tables(ladder: Ladder) -> str:
     if ladder.explanation is not None:
         parts += [table(ablation_rows(ladder.explanation)), table(spread_rows(ladder.explanation))]
     missing = [f"{line.method}: {plain(line.unavailable)}" for line in ladder.methods if line.unavailable]
-    return "\n\n".join([*parts, "\n".join([*missing, *_signatures(ladder), recipe_line(ladder)])])
+    return "\n\n".join([*parts, "\n".join([*missing, *signatures(ladder.signatures), recipe_line(ladder)])])
 
 
 def score_rows(ladder: Ladder, split: str) -> list[list[str]]:
@@ -54,7 +54,7 @@ def time_rows(ladder: Ladder) -> list[list[str]]:
     for line in ladder.methods:
         cells = [f"{value:.2f}" for timing in line.timings for value in (timing.comment_ms, timing.token_ms, timing.encode_ms)]
         first = next(iter(line.splits.values()), None)
-        more = [NONE if first is None or first.tokens is None else f"{first.tokens:.1f}", _share(first.ended if first else None)]
+        more = [NONE if first is None or first.tokens is None else f"{first.tokens:.1f}", share(first.ended if first else None)]
         rows.append([line.method, *(cells or [NONE] * len(heads)), *(more if lengths else [])])
     return rows
 
@@ -71,8 +71,8 @@ def ablation_rows(explanation: Explanation) -> list[list[str]]:
     for ablation in explanation.ablations:
         errors, (scores,) = ablation.layer_errors, ablation.splits.values()
         cells = [f"{100 * errors[name]:.2f}" for name in (_last(errors, "encoder"), _last(errors, "decoder"), "logits")]
-        cells += [f"{scores.scores['bleu']:.2f}", _gap(scores.less_fp32.get("bleu"))]
-        cells += [f"{scores.scores['chrf']:.2f}", _gap(scores.less_fp32.get("chrf")), _share(scores.same_comments)]
+        cells += [f"{scores.scores['bleu']:.2f}", gap(scores.less_fp32.get("bleu"))]
+        cells += [f"{scores.scores['chrf']:.2f}", gap(scores.less_fp32.get("chrf")), share(scores.same_comments)]
         rows.append([ablation.name, *cells])
     for floors in explanation.floors.values():
         for name, floor in floors.items():
@@ -105,15 +105,17 @@ def recipe_line(ladder: Ladder) -> str:
 def _scores(scores: SplitScores | None) -> list[str]:
     if scores is None:
         return [NONE] * (2 * len(NAMES) + 1)
-    cells = [part for name in NAMES for part in (f"{scores.scores[name]:.2f}", _gap(scores.less_fp32.get(name)))]
-    return [*cells, _share(scores.same_comments)]
+    cells = [part for name in NAMES for part in (f"{scores.scores[name]:.2f}", gap(scores.less_fp32.get(name)))]
+    return [*cells, share(scores.same_comments)]
 
 
-def _gap(gap: Gap | None) -> str:
-    return "" if gap is None else f"{gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
+def gap(difference: Gap | None) -> str:
+    """A difference with its interval; "" where there is none."""
+    return "" if difference is None else f"{difference.value:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]"
 
 
-def _share(value: float | None) -> str:
+def share(value: float | None) -> str:
+    """A share in percent; "" where it is not known."""
     return "" if value is None else f"{100 * value:.1f} %"
 
 
@@ -130,8 +132,9 @@ def _last(errors: Mapping[str, float], side: str) -> str:
     return [name for name in errors if name.startswith(side)][-1]
 
 
-def _signatures(ladder: Ladder) -> list[str]:
-    return [f"{plain(name)}: {plain(signature)}" for name, signature in ladder.signatures.items()]
+def signatures(known: Mapping[str, str]) -> list[str]:
+    """How each score was computed, one line each."""
+    return [f"{plain(name)}: {plain(signature)}" for name, signature in known.items()]
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:

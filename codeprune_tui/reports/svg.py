@@ -38,7 +38,8 @@ def read(text: str) -> Picture:
         for curve in facts["curves"]
     )
     levels = tuple(Level(level["name"], level["score"], tuple(level["curves"])) for level in facts["levels"])
-    return Picture(facts["title"], curves, levels, facts["note"], facts["whole"])
+    frontier = tuple((x, y) for x, y in facts["frontier"])
+    return Picture(facts["title"], curves, levels, facts["note"], facts["whole"], frontier)
 
 
 def draw(picture: Picture, path: Path) -> None:
@@ -81,6 +82,10 @@ def _plot(axes: "Axes", picture: Picture) -> "tuple[list[Line2D], list[str]]":
         if curve.spread:
             across, low, high = zip(*curve.spread, strict=True)
             axes.vlines(across, low, high, color=EIGHT_COLOURS[place % 8], linewidth=1)
+    if picture.frontier:
+        x, y = [x for x, _ in picture.frontier], [y for _, y in picture.frontier]
+        handles += axes.plot(x, y, color="#444444", linestyle=(0, (1, 1)), linewidth=2.5, zorder=1)
+        labels.append("frontier: no other model beats these in both")
     if picture.whole:
         axes.locator_params(axis="x", integer=True)
     return handles, labels

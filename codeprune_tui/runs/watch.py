@@ -17,6 +17,7 @@ from core.run.results import Result, ResultsReader
 
 from ..views.state import RunView, reduce_all
 from .client import Follower
+from .grids import GridReader
 from .sweeps import runs_by_sweep
 
 POLL_S = 0.25
@@ -202,14 +203,19 @@ class Lister(threading.Thread):
         return [*runs, self._example]
 
 
+Compared = dict[str, tuple[Result, ...]]
+"""Name -> the results that belong together, in the order of the chart."""
+
+
 class Comparer(threading.Thread):
     """Reads the results of some runs again and again while somebody looks at them.
 
     Args:
-        publish: Takes run name -> its complete rounds when they changed; called in this thread.
+        publish: Takes run name -> its complete rounds, and the same of quantized models, when either changed; called in this
+            thread.
     """
 
-    def __init__(self, publish: Callable[[dict[str, tuple[Result, ...]]], None]) -> None:
+    def __init__(self, publish: Callable[[Compared, Compared], None]) -> None:
         super().__init__(name="compare runs", daemon=True)
         self._publish = publish
         self._leave = threading.Event()
@@ -217,6 +223,7 @@ class Comparer(threading.Thread):
         self._front = True
         self._runs: tuple[RunPaths, ...] = ()
         self._readers: dict[RunPaths, ResultsReader] = {}
+        self._grids = GridReader()
 
     def stop(self) -> None:
         """Ends the thread soon."""
@@ -236,13 +243,14 @@ class Comparer(threading.Thread):
 
     def run(self) -> None:
         """Reads about once a second."""
-        published: dict[str, tuple[Result, ...]] | None = None
+        published: tuple[Compared, Compared] | None = None
         while not self._leave.is_set():
             if self._front:
                 self._readers = {paths: self._readers.get(paths) or ResultsReader(paths) for paths in self._runs}
-                news = {paths.name: reader.poll() for paths, reader in self._readers.items()}
+                rounds = {paths.name: reader.poll() for paths, reader in self._readers.items()}
+                news = rounds, self._grids.poll(self._readers)
                 if news != published and not self._leave.is_set():
-                    self._publish(news)
+                    self._publish(*news)
                     published = news
             self._wake.wait(PROBE_S if self._front else None)
             self._wake.clear()

@@ -18,6 +18,7 @@ from textual.message import Message
 from textual.widgets import DataTable, Static
 
 from core.errors import CodepruneError
+from core.program import program
 from core.recipe import Recipe, load_recipe
 from core.run.results import LEADING, SEMANTIC, Result, measures_of
 from core.spec.criteria import differing_words
@@ -25,8 +26,9 @@ from core.study.experiments import without_seed
 
 from ..reports.export import ENDINGS, free_file, write_csv, write_report, write_svg
 from ..runs.watch import Comparer
-from ..views.comparison import AXES, COLUMNS, Picture, Results, default_marks, has_semantic, in_order, picture
+from ..views.comparison import AXES, COLUMNS, Picture, Results, default_marks, has_semantic, in_order, on_frontier, picture
 from ..views.encoder_verdict import warning_of_all
+from ..views.quantization_text import BETWEEN
 from ..views.seed_means import Mean, curves, grouped
 from ..widgets.comparechart import CompareChart
 from ..widgets.comparetable import CompareTable, counted
@@ -50,9 +52,13 @@ EMPTY = Content.assemble(
 class Compared(Message):
     """The results of the marked runs have changed."""
 
-    def __init__(self, results: dict[str, tuple[Result, ...]], recipes: dict[str, Recipe]) -> None:
+    def __init__(
+        self, results: dict[str, tuple[Result, ...]], quantized: dict[str, tuple[Result, ...]], recipes: dict[str, Recipe]
+    ) -> None:
         super().__init__()
         self.results = results
+        self.quantized = quantized
+        """Run and quantizer -> the models that were quantized and measured after the run."""
         self.recipes = recipes
         """Run -> its recipe, where it can be read."""
 
@@ -68,7 +74,7 @@ class CompareScreen(ModeScreen):
             "x",
             "axis",
             "Axis",
-            tooltip="Scores against sparsity, round, size on disk or ms per token",
+            tooltip="Scores against sparsity, round, size on disk, ms per token or ms per comment",
             id="compare.axis",
         ),
         Binding("y", "score", "Score", tooltip="chrF, smoothed BLEU-4, corpus BLEU or ROUGE-L", id="compare.score"),
@@ -78,6 +84,13 @@ class CompareScreen(ModeScreen):
             "Seeds",
             tooltip="Show runs that differ only in their seed as one curve, or each alone",
             id="compare.group",
+        ),
+        Binding(
+            "z",
+            "quantized",
+            "Quantized",
+            tooltip="Show what `quantize RUN` measured, sparsity by quantizer, or the rounds of the runs again",
+            id="compare.quantized",
         ),
         Binding(
             "o", "sort", "Sort", tooltip="Sort the table by the next column; a click on its title does it, too", id="compare.sort"
@@ -139,6 +152,9 @@ class CompareScreen(ModeScreen):
         self._marked: list[str] | None = None
         """Names of the marked runs; None means the newest."""
         self._results: Results = {}
+        self._quantized: Results = {}
+        self._by_quantizer = False
+        """Whether quantized models are shown, and not the rounds of the runs."""
         self._recipes: dict[str, Recipe] = {}
         self._keys: dict[str, str] = {}
         """Run -> what runs that differ only in their seed have in common."""
@@ -182,10 +198,10 @@ class CompareScreen(ModeScreen):
         """Gives the names the room that is left."""
         self.call_after_refresh(self._show)
 
-    def _publish(self, results: dict[str, tuple[Result, ...]]) -> None:
+    def _publish(self, results: dict[str, tuple[Result, ...]], quantized: dict[str, tuple[Result, ...]]) -> None:
         # From another thread: the loop may be gone by now, and then there is nobody to tell.
         try:
-            self.post_message(Compared(results, self._read_recipes(list(results))))
+            self.post_message(Compared(results, quantized, self._read_recipes(list(results))))
         except RuntimeError:
             return
 
@@ -210,7 +226,7 @@ class CompareScreen(ModeScreen):
 
     def on_compared(self, message: Compared) -> None:
         """Shows new results."""
-        self._results = message.results
+        self._results, self._quantized = message.results, message.quantized
         if message.recipes != self._recipes:
             self._recipes = message.recipes
             self._keys = {name: without_seed(recipe) for name, recipe in self._recipes.items()}
@@ -219,7 +235,9 @@ class CompareScreen(ModeScreen):
 
     @property
     def _shown(self) -> Results:
-        """The results that chart and table show: of runs, or of curves of several seeds."""
+        """The results that chart and table show: of runs, of curves of several seeds, or of quantized models."""
+        if self._by_quantizer and self._quantized:
+            return self._quantized
         return grouped(self._results, self._keys) if self._grouped else self._results
 
     @property
@@ -234,16 +252,31 @@ class CompareScreen(ModeScreen):
         self._grouped = not self._grouped
         self._show()
 
+    def action_quantized(self) -> None:
+        """Shows quantized models, or the rounds of the runs again."""
+        if not self._quantized and not self._by_quantizer:
+            self.frame.say(
+                f"None of these runs has been quantized. Measure one: {program()} quantize checkpoints/RUN",
+                "warning",
+            )
+            return
+        self._by_quantizer = not self._by_quantizer
+        self._show()
+
     def _show(self) -> None:
         nothing = not any(self._results.values())
         self.set_class(nothing, "nothing")
         # Results may come while the screen is being taken down, and then some parts are missing.
         with suppress(NoMatches):
             tell_verdict(self, warning_of_all(result for rounds in self._results.values() for result in rounds))
-            self._table.show(self._shown, self._sorted, self._down)
+            self._show_table()
             self._show_chosen()
             if not nothing and self.focused is None and self.app.screen is self:
                 self._table.focus()
+
+    def _show_table(self) -> None:
+        starred = on_frontier(self._shown, AXES[self._axis], self._measure)
+        self._table.show(self._shown, self._sorted, self._down, starred)
 
     def _show_chosen(self) -> None:
         """Shows the chart, zoomed in on the chosen line if it is zoomed, and the facts of that line."""
@@ -322,6 +355,7 @@ class CompareScreen(ModeScreen):
         chosen = self._table.chosen
         paths = {info.paths.name: info.paths for info in self.frame.runs or []}
         run = "" if chosen is None else chosen.runs[0] if isinstance(chosen, Mean) else chosen.run
+        run = run.partition(BETWEEN)[0] if chosen is not None and chosen.quantizer else run
         if run in paths:
             self.frame.open_run(paths[run])
 
@@ -344,11 +378,16 @@ class CompareScreen(ModeScreen):
         else:
             self.frame.say("There is nothing to export yet: no run here has a complete round.", "warning")
 
+    @property
+    def _measurements(self) -> Results:
+        """What is shown, run by run."""
+        return self._shown if self._by_quantizer else self._results
+
     def _export(self, ending: str | None) -> None:
         if ending is None:
             return
         # Tables hold the measurements run by run; a reader can take means of them.
-        path, rows = free_file(Path.cwd(), ending), in_order(self._results, self._sorted, self._down)
+        path, rows = free_file(Path.cwd(), ending), in_order(self._measurements, self._sorted, self._down)
         shown = self._picture
         folders = [info.paths.root.absolute() for info in self.frame.runs or [] if info.paths.name in self._results]
         work = {

@@ -6,10 +6,12 @@ Knows neither Textual nor files.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from core.run.exchange import PLAIN
 from core.run.folder import RunInfo, State
 from core.run.results import ENCODER_OFF, FLOORS, LEADING, SEMANTIC, TITLES, Result
 from core.run.rowsets import by_rows, mixed, telling
 
+from .frontier import frontier
 from .plain import plain
 from .seed_means import Mean
 
@@ -33,13 +35,16 @@ class Axis:
     value: Callable[[Result], float | None]
     whole: bool = False
     """Whether only whole numbers belong on it."""
+    cost: bool = False
+    """Whether less is better, so that there is a frontier."""
 
 
 AXES: dict[str, Axis] = {
     "sparsity": Axis("sparsity %", lambda result: 100 * result.sparsity),
     "round": Axis("round", lambda result: float(result.round), whole=True),
-    "size": Axis("size MB", lambda result: None if result.size_bytes is None else result.size_bytes / MEGABYTE),
-    "latency": Axis("ms per token", lambda result: result.ms_per_token),
+    "size": Axis("size MB", lambda result: None if result.size_bytes is None else result.size_bytes / MEGABYTE, cost=True),
+    "latency": Axis("ms per token", lambda result: result.ms_per_token, cost=True),
+    "comment": Axis("ms per comment", lambda result: result.ms_per_row, cost=True),
 }
 
 
@@ -96,6 +101,8 @@ class Picture:
     note: str
     """A caution for the reader; "" if there is none."""
     whole: bool
+    frontier: tuple[tuple[float, float], ...] = ()
+    """(horizontal, score) of the models that no other one beats in both, where the horizontal axis is a cost."""
 
     @property
     def floors(self) -> tuple[Level, ...]:
@@ -147,7 +154,23 @@ def picture(results: Results, axis: Axis, measure: str, methods: Mapping[str, st
         member = next((each.runs[0] for each in rounds if isinstance(each, Mean)), run)
         curves.append(Curve(run, points, _spread(rounds, axis, measure), (methods or {}).get(member, "")))
     levels = tuple(level for runs in by_rows(results) for level in _levels(results, runs, measure))
-    return Picture(f"{TITLES[measure]} by {axis.title}", tuple(curves), levels, _note(results, axis, curves, measure), axis.whole)
+    title, note = f"{TITLES[measure]} by {axis.title}", _note(results, axis, curves, measure)
+    return Picture(title, tuple(curves), levels, note, axis.whole, tuple(on_frontier(results, axis, measure).values()))
+
+
+def on_frontier(results: Results, axis: Axis, measure: str) -> dict[tuple[str, int], tuple[float, float]]:
+    """The models that no other one beats in both cost and score: (run, round) -> (cost, score), the cheapest first.
+
+    Args:
+        results: The runs.
+        axis: The cost; there is no frontier along other axes.
+        measure: One of `results.TITLES`.
+    """
+    every = [(each, axis.value(each), each.scores.get(measure)) for rounds in results.values() for each in rounds]
+    if not axis.cost or len(by_rows(results)) > 1 or _timed_differently(results, axis):
+        return {}
+    points = {(each.run, each.round): (x, y) for each, x, y in every if x is not None and y is not None}
+    return {name: points[name] for name in frontier(points)}
 
 
 def _levels(results: Results, runs: Sequence[str], measure: str) -> list[Level]:
@@ -157,7 +180,7 @@ def _levels(results: Results, runs: Sequence[str], measure: str) -> list[Level]:
     without: dict[float, list[int]] = {}  # each model has its own score with its encoder off
     floors: dict[str, tuple[float, list[int]]] = {}
     for run in runs:
-        if (score := dense(results[run], measure)) is not None:
+        if (score := dense(results[run], measure)) is not None and results[run][0].quantizer in ("", PLAIN):
             dense_scores.setdefault(round(score, 6), []).append(places[run])
         result = telling(results[run])
         if result is not None and (off := result.floors.get(ENCODER_OFF, {}).get(measure)) is not None:
@@ -184,9 +207,8 @@ def _note(results: Results, axis: Axis, curves: Sequence[Curve], measure: str) -
         return f"Rounds of one run were scored on different rows, and do not compare: {', '.join(within)}."
     if len(by_rows(results)) > 1:
         return "Scored on different rows: each run against its own floors, in its colour."
-    settings = {result.decoded_on for rounds in results.values() for result in rounds if result.decoded_on}
-    if axis is AXES["latency"] and len(settings) > 1:
-        return f"Times from different settings do not compare: {'; '.join(sorted(settings))}."
+    if settings := _timed_differently(results, axis):
+        return f"Times from different settings do not compare: {'; '.join(settings)}."
     lost = {run: sum(result.left_out for result in rounds) for run, rounds in results.items()}
     if named := [f"{number} of {run}" for run, number in lost.items() if number]:
         return f"Scores that are no numbers are left out: {', '.join(named)}."
@@ -197,6 +219,14 @@ def _note(results: Results, axis: Axis, curves: Sequence[Curve], measure: str) -
     if measure == SEMANTIC and len(embedders) > 1:
         return "Similarities by different embedders do not compare."
     return CAUTIONS.get(measure, "")
+
+
+def _timed_differently(results: Results, axis: Axis) -> list[str]:
+    """The settings of times along an axis, where they are not all the same."""
+    if axis not in (AXES["latency"], AXES["comment"]):
+        return []
+    settings = {result.decoded_on for rounds in results.values() for result in rounds if result.decoded_on}
+    return sorted(settings) if len(settings) > 1 else []
 
 
 @dataclass(frozen=True)
@@ -227,6 +257,8 @@ def change(result: Result, dense_chrf: float | None) -> float | None:
     """ChrF minus that of the run's dense model; None for the dense model itself, and where one is not known."""
     if isinstance(result, Mean):
         return result.changed
+    if result.quantizer:
+        return less.value if (less := result.against_dense.get(LEADING)) is not None else None
     chrf = result.scores.get(LEADING)
     return None if chrf is None or dense_chrf is None or result.round == 0 else chrf - dense_chrf
 

@@ -5,6 +5,9 @@ from core.spec.quantizers import METHODS
 
 from .plain import plain
 
+BETWEEN = " · "
+"""Between a model's name and its quantizer."""
+
 
 def title(method: str) -> str:
     """A quantizer's name on the screen; a name that this version does not know is made safe to show."""
@@ -13,7 +16,7 @@ def title(method: str) -> str:
 
 def titled(label: str, method: str) -> str:
     """A model's name with its quantizer; without one, the model's name alone."""
-    return label if method in ("", PLAIN) else f"{label} · {title(method)}"
+    return label if method in ("", PLAIN) else f"{label}{BETWEEN}{title(method)}"
 
 
 def does(method: str) -> str:

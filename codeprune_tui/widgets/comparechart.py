@@ -25,13 +25,17 @@ MARKERS = "●■▲◆○□△◇"
 COLOURS = ("#5fd7ff", "#ff875f", "#af87ff", "#ffffff", "#5f87ff", "#d7af87", "#5fd7af", "#a8a8a8")
 """All in the 256-colour palette, and none of them a colour of `LEVELS`."""
 LEVELS = {DENSE: chart.DENSE, "name": chart.NAME, "constant": chart.CONSTANT, ENCODER_OFF: chart.ENCODER_OFF}
+FRONTIER = "#d7d787"
+"""Colour of the line through the models that no other one beats."""
+STAR = "★"
+"""Their sign in the table."""
 LINES = 3
 """Most lines of the legend."""
 
 
 def marker(place: int) -> tuple[str, str]:
-    """Marker and colour of a run by its place among those that are compared."""
-    return MARKERS[place % len(MARKERS)], COLOURS[place % len(COLOURS)]
+    """Marker and colour of a run by its place among those that are compared; after all markers the colours are shifted."""
+    return MARKERS[place % len(MARKERS)], COLOURS[(place + place // len(MARKERS)) % len(COLOURS)]
 
 
 def limits(values: list[float], room: float, least: float = 0.0) -> tuple[float, float]:
@@ -178,6 +182,9 @@ class CompareChart(Vertical):
                 plot.plot(x, y, line_style=marker(place)[1], hires_mode=HiResMode.BRAILLE)
             for along, low, high in curve.spread:
                 plot.plot([along, along], [low, high], line_style=marker(place)[1], hires_mode=HiResMode.BRAILLE)
+        if len(picture.frontier) > 1:
+            x, y = zip(*picture.frontier, strict=True)
+            plot.plot(x, y, line_style=FRONTIER, hires_mode=HiResMode.BRAILLE)
         for place, curve in enumerate(picture.curves):  # markers last: no line may hide one
             if curve.points:
                 x, y = zip(*curve.points, strict=True)
@@ -191,6 +198,8 @@ def legend(picture: Picture, width: int) -> Content:
     names: the table has names and figures, too.
     """
     levels, methods = _level_entries(picture), {curve.method for curve in picture.curves}
+    if picture.frontier:
+        levels.append(Content.assemble((f"─{STAR} frontier: ", FRONTIER), f"{len(picture.frontier)} that none beats in both"))
     short = [(0, True), (0, False)] if len(methods - {""}) == len(picture.curves) else [(12, False), (6, False)]
     for longest, scores in ((24, True), (24, False), *short):
         runs = [_run(place, curve, longest, scores) for place, curve in enumerate(picture.curves)]

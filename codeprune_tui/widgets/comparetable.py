@@ -3,7 +3,7 @@
 Knows results, and neither files nor the chart.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from rich.text import Text
 
@@ -14,7 +14,7 @@ from ..views.encoder_verdict import NOT_MEASURED
 from ..views.plain import plain
 from ..views.seed_means import Mean
 from ..views.text import NOTHING, beside, changed, count, difference, percent, score
-from .comparechart import marker
+from .comparechart import STAR, marker
 from .rowtable import RowTable
 
 WIDTHS = {"run": 12, "round": 7, "sparsity": 10, "chrf": 7, "diff": 9, "over": 9, "bleu": 7, "corpus_bleu": 8, "size": 8}
@@ -57,13 +57,14 @@ class CompareTable(RowTable):
         """The result of the chosen line."""
         return self.results[self.cursor_row] if 0 <= self.cursor_row < len(self.results) else None
 
-    def show(self, results: Results, by: str, down: bool) -> None:
+    def show(self, results: Results, by: str, down: bool, frontier: Container[tuple[str, int]] = ()) -> None:
         """Lists other results, or the same in another order; the chosen round stays chosen.
 
         Args:
             results: The runs.
             by: The column to sort by, one of `COLUMNS`.
             down: Largest first.
+            frontier: (Run, round) of the models that no other one beats; they get a star.
         """
         chosen, width = self.chosen, self.app.size.width
         self.results = in_order(results, by, down)
@@ -79,7 +80,8 @@ class CompareTable(RowTable):
             self.add_column(_heading(key, arrow, titles), width=room, key=key)
         places = {run: place for place, run in enumerate(results)}
         for result in self.results:
-            cells = _cells(result, places[result.run], dense(results[result.run], LEADING))
+            starred, base = (result.run, result.round) in frontier, dense(results[result.run], LEADING)
+            cells = _cells(result, places[result.run], base, starred=starred)
             self.add_row(*(cells[key] for key in widths))
         self.border_title = f"{counted(self.results)}, by {COLUMNS[by].title} {'↓' if down else '↑'}"
         same = [
@@ -100,6 +102,8 @@ class CompareTable(RowTable):
 def counted(results: list[Result]) -> str:
     """How many rounds of how many runs."""
     rounds, runs = len(results), len({result.run for result in results})
+    if any(result.quantizer for result in results):
+        return f"{count(rounds)} model{'s' if rounds != 1 else ''} in {count(runs)} curve{'s' if runs != 1 else ''} by quantizer"
     if any(isinstance(result, Mean) for result in results):
         return f"{count(rounds)} round{'s' if rounds != 1 else ''} of {runs} curve{'s' if runs != 1 else ''}, seeds together"
     return f"{count(rounds)} round{'s' if rounds != 1 else ''} of {runs} run{'s' if runs != 1 else ''}"
@@ -163,7 +167,7 @@ def _heading(key: str, arrow: str, titles: Mapping[str, str]) -> Text:
     return Text(f"{title}{arrow}", justify="left" if key == "run" else "right")
 
 
-def _cells(result: Result, place: int, dense_chrf: float | None) -> dict[str, Text]:
+def _cells(result: Result, place: int, dense_chrf: float | None, *, starred: bool) -> dict[str, Text]:
     sign, colour = marker(place)
     against = result.against_dense.get(LEADING)
     several = result if isinstance(result, Mean) else None
@@ -186,5 +190,5 @@ def _cells(result: Result, place: int, dense_chrf: float | None) -> dict[str, Te
         "rows": count(result.rows) if result.rows else NOTHING,
         "seconds": f"{result.seconds:.0f}",
     }
-    run = Text.assemble((f"{sign} ", colour), plain(result.run, 100), no_wrap=True, overflow="ellipsis")
+    run = Text.assemble((f"{sign}{STAR if starred else ''} ", colour), plain(result.run, 100), no_wrap=True, overflow="ellipsis")
     return {"run": run, **{key: Text(text, justify="right") for key, text in right.items()}}

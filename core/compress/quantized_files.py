@@ -1,8 +1,9 @@
 """Writes and reads folders of quantized models: `config.json` names the quantizer, `model.safetensors` holds the numbers.
 
-A layer quantized to integers is stored as `<layer>.weight` (int8) and `<layer>.weight_scale`, everything else as it is. Reading
-makes a model of zeros, quantizes it with the same quantizer, and puts the stored numbers in: no weight is rounded twice, so a
-loaded model computes what the saved one did. Nothing is pickled, though the libraries' own formats for this are pickles.
+A layer quantized to integers is stored as `<layer>.weight` (int8, or two of 4 bits a byte) and `<layer>.weight_scale` (for
+INT4 scales and zeros), in an order that depends on no processor, everything else as it is. Reading makes a model of zeros,
+quantizes it with the same quantizer, and puts the stored numbers in: no weight is rounded twice, so a loaded model computes
+what the saved one did. Nothing is pickled, though the libraries' own formats for this are pickles.
 
 Knows nothing of measuring; `core.model` calls `load_quantized` where a folder's configuration asks for it.
 """
@@ -11,6 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -110,7 +112,7 @@ def load_quantized(
         model = assemble(config, tensors, path)
         model.requires_grad_(False)
         return model
-    _check_size(config, tensors, path)
+    _check_size(config, tensors, path, 8 // METHODS[method].bits)
     scales = {name.removesuffix(_SCALE): tensor for name, tensor in tensors.items() if name.endswith(_SCALE)}
     model = quantize(_zeros(config), method)
     _check(model, tensors, scales, path)
@@ -120,6 +122,8 @@ def load_quantized(
     packed |= {f"{layer}.bias" for layer in biases if METHODS[method].packs_bias}
     for name in tensors.keys() - packed:
         _put(model, name, tensors[name])
+    if OUTPUT_LAYER not in scales:
+        model.tie()
     model.eval()
     model.requires_grad_(False)
     return model
@@ -144,10 +148,10 @@ def _zeros(config: CodeToTextConfig) -> CodeToText:
     return model
 
 
-def _check_size(config: CodeToTextConfig, tensors: Mapping[str, Tensor], path: Path) -> None:
+def _check_size(config: CodeToTextConfig, tensors: Mapping[str, Tensor], path: Path, each_byte: int) -> None:
     """Raises ModelError where the configuration asks for more weights than are stored, before memory is taken for them."""
     claimed = sum(tensor.numel() for name, tensor in outline(config).state_dict().items() if name != f"{OUTPUT_LAYER}.weight")
-    stored_numbers = sum(tensor.numel() for tensor in tensors.values())
+    stored_numbers = sum(tensor.numel() * (each_byte if tensor.dtype == torch.uint8 else 1) for tensor in tensors.values())
     if claimed > stored_numbers:
         raise ModelError(
             f"{path.parent / CONFIG} asks for {claimed:,} weights, but {path.name} holds {stored_numbers:,}.",

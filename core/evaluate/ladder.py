@@ -51,7 +51,7 @@ class LadderSettings:
     fixed_tokens: int = 32
     """Number of tokens decoded to time one token."""
     error_rows: int = 64
-    """Number of held-out rows on which layers are compared."""
+    """Number of held-out rows on which layers are compared; 0 = no layer is."""
     explain_rows: int = 200
     """Number of rows of the first split on which each choice of rounding is scored."""
 
@@ -71,6 +71,26 @@ Written = dict[str, dict[str, _Texts]]
 """Method -> split -> comments."""
 
 
+@dataclass(frozen=True)
+class Dense:
+    """The dense model in fp32, with which all quantizers of a pruned model are compared."""
+
+    model: CodeToText | None
+    """Timed in turns with the quantized models; None where it cannot read their sources."""
+    texts: dict[str, _Texts]
+    """Split -> its comments, from `measure`."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measurements of one model."""
+
+    methods: tuple[QuantizerResult, ...]
+    """One entry a quantizer; that of an unavailable one says why."""
+    dense: tuple[Timing, ...] = ()
+    """Times of the dense model in fp32, taken in turns with the others; none where it is this model."""
+
+
 def measure(
     model: CodeToText,
     reader: Reader,
@@ -79,7 +99,8 @@ def measure(
     settings: LadderSettings,
     texts: Written,
     tell: Tell = lambda line: None,
-) -> list[QuantizerResult]:
+    dense: Dense | None = None,
+) -> Measured:
     """Measures quantizers.
 
     Args:
@@ -90,15 +111,14 @@ def measure(
         settings: How.
         texts: Empty at first; gets the comments of all quantizers, for `explain`.
         tell: Called before each part.
-
-    Returns:
-        One entry a quantizer; that of an unavailable one says why.
+        dense: What scores are compared with; None for the model itself in fp32.
     """
     copies, missing = _quantized(model, methods)
     first = next(iter(splits.values()))
-    timings = _timings(copies, first, settings, tell)
+    timings = _timings(({_DENSE: dense.model} if dense and dense.model else {}) | copies, first, settings, tell)
     batches = _batches(first, settings.error_rows, model)
     texts["fp32"] = _scored_texts(model, reader, splits, settings, tell, "fp32")
+    right = dense.texts if dense else texts["fp32"]
     results = []
     for name in methods:
         if name in missing:
@@ -115,12 +135,12 @@ def measure(
                 multiplied_weights=multiplied_weights(model),
                 disk_bytes=stored_bytes(quantized) if METHODS[name].saves else 0,
                 memory_bytes=memory_bytes(quantized),
-                splits=_split_scores(texts[name], texts["fp32"], splits),
+                splits=_split_scores(texts[name], right, splits),
                 timings=timings[name],
-                layer_errors={} if name == "fp32" else layer_errors(model, quantized, batches),
+                layer_errors=layer_errors(model, quantized, batches) if batches and name != "fp32" else {},
             )
         )
-    return results
+    return Measured(tuple(results), timings.get(_DENSE, ()))
 
 
 def explain(
@@ -277,6 +297,8 @@ def _three(scores: metrics.Scores) -> dict[str, float]:
     return {name: round(getattr(scores, name), 4) for name in SCORES}
 
 
+_DENSE = "dense"
+"""Key of the dense model among quantizers' names."""
 _NONE = metrics.Scores(0.0, 0.0, 0.0, 0.0, 0)
 _NO_FLOORS = metrics.Floors(_NONE, _NONE)
 """Stands in where floors are not wanted: they are the same for all methods and counted once."""

@@ -117,14 +117,14 @@ def measure_ladder(
         model=shown.model,
         data=shown.data,
         command=shown.command,
-        recipe=_recipe(settings, explain=explain),
+        recipe=recipe_of(settings, explain=explain),
         device=f"{where}, {processor()}" if model.device.type == "cpu" else where,
         versions=quantizing_versions(),
         weights_sha256=ladder.digest(find_weights(model_path)),
         rows={split: len(rows.rows) for split, rows in encoded.items()},
         floors=ladder.floors(encoded),
         signatures=metrics.signatures() | settings.evaluation.search.signature,
-        methods=tuple(measured),
+        methods=measured.methods,
     )
     if not explain:
         return whole
@@ -138,7 +138,8 @@ def quantizing_versions() -> dict[str, str]:
     return {**known, "commit": checkout} if checkout else known
 
 
-def _recipe(settings: LadderSettings, *, explain: bool) -> dict[str, int | float | str | list[str]]:
+def recipe_of(settings: LadderSettings, *, explain: bool) -> dict[str, int | float | str | list[str]]:
+    """Everything that is set about a measurement, as a file holds it."""
     facts: dict[str, int | float | str | list[str]] = settings.evaluation.model_dump(
         include={"seed", "beam", "max_length", "length_penalty", "batch_size"}
     )

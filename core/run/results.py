@@ -70,6 +70,8 @@ class Result:
     """Sparsity of the model before the run; `sparsity` is that of the weights that the recipe prunes."""
     left_out: int = 0
     """Number of its scores that are impossible numbers."""
+    quantizer: str = ""
+    """The quantizer of a model that was quantized and measured after its run; "" for the round itself."""
 
     def floors_of(self, measure: str) -> dict[str, float]:
         """The floors under one measure, in the order of `FLOORS`.

@@ -21,7 +21,9 @@ class Method:
     projects: bool = False
     """Whether the decoder's attention is quantized too, which takes its packed matrices apart first."""
     codes: bool = False
-    """Whether it gives 8-bit integers with scales, which a quantized model folder stores."""
+    """Whether it gives integers with scales, which a quantized model folder stores."""
+    bits: int = 8
+    """Bits of an integer."""
     packs_bias: bool = False
     """Whether its layers hold their biases together with the integers."""
     cpu_only: bool = False
@@ -63,6 +65,16 @@ METHODS = {
         codes=True,
         eager=True,
         by_eights=True,
+    ),
+    "int4-weight": Method(
+        "INT4 weight-only",
+        "torchao PrototypeInt4WeightOnlyConfig, its layout for CPUs: weights in 4 bits with a scale and a zero for each 128 "
+        "columns (64 or 32 where 128 do not divide a width), the rest and all arithmetic in bfloat16",
+        "int4_weight",
+        projects=True,
+        codes=True,
+        bits=4,
+        cpu_only=True,
     ),
     "llm-int8": Method(
         "LLM.int8",

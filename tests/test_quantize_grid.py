@@ -1,0 +1,221 @@
+"""Several models by several quantizers: from the command to the table, the file and the curves that Compare shows."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_quantize_ladder import DATA, Result, folder, run_cli
+from test_shrink import without
+
+from codeprune_tui.reports import grid as report
+from codeprune_tui.runs.grids import GridReader, curves
+from codeprune_tui.views.comparison import AXES, change, on_frontier, picture
+from codeprune_tui.views.frontier import frontier
+from core.compress.masks import apply_masks, save_masks
+from core.errors import DataError
+from core.model import MASKS, load_model, load_reader, save_model
+from core.run.folder import RunPaths
+from core.study.gridfile import NAME, Grid, read_grid, write_grid
+
+__all__ = ["folder", "run_cli"]  # fixtures
+COMMON = [
+    "--data",
+    DATA,
+    "--rows",
+    "3",
+    "--beam",
+    "2",
+    "--max-length",
+    "6",
+    "--threads",
+    "1",
+    "--device",
+    "cpu",
+    "--repeats",
+    "1",
+]
+METHODS = ["fp32", "fp16", "dynamic-int8", "int8-weight"]
+
+
+@pytest.fixture
+def run(folder: Path, tmp_path: Path) -> RunPaths:
+    """A run of four rounds; from round 1 on a quarter of the heads and neurons is pruned whole, and some single weights."""
+    paths = RunPaths(tmp_path / "checkpoints" / "mine")
+    paths.rounds.mkdir(parents=True)
+    paths.recipe.write_text("")
+    for number in range(4):
+        model, reader = load_model(folder), load_reader(folder)
+        masks = without(model, {"encoder 0 heads": [0], "encoder 0 neurons": list(range(12))} if number else {})
+        if number:
+            masks["encoder.encoder.layer.1.output.dense.weight"][:, ::2] = False
+        apply_masks(dict(model.named_parameters()), masks)
+        save_model(model, reader, paths.round(number))
+        save_masks(masks, paths.round(number) / MASKS)
+        (paths.round(number) / "metrics.json").write_text(json.dumps({"round": number, "sparsity": 0.1 * number}))
+    return paths
+
+
+def test_the_frontier_is_what_no_other_beats_in_both() -> None:
+    points = {"a": (1.0, 5.0), "b": (2.0, 6.0), "worse": (2.0, 5.5), "dear": (3.0, 6.0), "c": (4.0, 9.0), "twin": (4.0, 9.0)}
+    assert frontier(points) == ["a", "b", "c", "twin"]
+    assert frontier(dict[str, tuple[float, float]]()) == []
+
+
+@pytest.mark.slow
+def test_every_second_round_of_a_run_by_quantizer(run_cli: Callable[..., Result], run: RunPaths, tmp_path: Path) -> None:
+    result = run_cli(
+        "quantize",
+        "checkpoints/mine",
+        "--every",
+        "2",
+        "--split",
+        "valid",
+        "--methods",
+        ",".join(METHODS),
+        "-o",
+        "g.json",
+        *COMMON,
+    )
+    assert result.code == 0, result.err
+    grid = read_grid(run.root / NAME)
+    assert grid == read_grid(tmp_path / "g.json")
+    assert str(tmp_path) not in (tmp_path / "g.json").read_text()
+    assert [(model.label, model.round, model.sparsity) for model in grid.models] == [
+        ("round 0", 0, 0.0), ("round 2", 2, 0.2), ("round 3", 3, 0.3),
+    ]  # fmt: skip
+    assert grid.command.endswith("--every 2")
+    dense, pruned = grid.models[0], grid.models[1]
+    assert [line.method for line in dense.methods] == METHODS
+    assert dense.methods[0].splits["valid"].less_fp32 == {}
+    assert pruned.methods[0].splits["valid"].less_fp32.keys() == set(dense.methods[0].splits["valid"].scores)
+    assert (dense.dense, len(pruned.dense)) == ((), 2)
+    assert pruned.speed(pruned.methods[0]) == pytest.approx(pruned.dense[0].token_ms / pruned.methods[0].timings[0].token_ms)
+    # Kept values and bits are what a packed file of this round holds.
+    load = load_model(run.round(2))
+    masks = {name: mask for name, mask in _masks(run.round(2)).items() if not bool(mask.all())}
+    save_model(load, None, tmp_path / "packed", packed=masks)
+    bits = sum(-(-mask.numel() // 8) for mask in masks.values())
+    assert pruned.methods[0].disk_bytes == sum(t.nbytes for t in load_file(tmp_path / "packed/model.safetensors").values()) + bits
+    assert pruned.methods[0].saved_as
+    assert not pruned.methods[3].saved_as
+    lines = [line.split() for line in result.out.splitlines()]
+    table = [line for line in lines if line[:2] == ["round", "2"] and line[2:5] == ["20", "%", "fp16"]]
+    assert len(table) == 2, result.out
+    assert "minus dense fp32" in result.out
+    assert any(line[-1] in ("size", "time", "size,") for line in lines if line[:1] == ["round"])
+    assert "fp16 and fp32 store the kept values and one bit a place" in result.out
+
+
+def _masks(folder: Path) -> dict[str, torch.Tensor]:
+    from core.compress.masks import load_masks
+
+    return load_masks(folder / MASKS)
+
+
+@pytest.mark.slow
+def test_several_models_really_shrunk(run_cli: Callable[..., Result], run: RunPaths, folder: Path) -> None:
+    arguments = ("quantize", str(folder), str(run.round(3)), "--split", "test", "--methods", "fp32", "--json", *COMMON)
+    whole, small = (json.loads(run_cli(*arguments, *more).out) for more in ((), ("--shrunk",)))
+    assert [model["label"] for model in whole["models"]] == ["tiny", "03"]
+    assert not (run.root / NAME).exists(), "it is about one run alone"
+    assert small["models"][0]["parameters"] == whole["models"][0]["parameters"]
+    assert small["models"][1]["parameters"] < whole["models"][1]["parameters"]
+    assert [model["shrunk"] for model in small["models"]] == [True, True]
+    ours, theirs = (each["models"][1]["methods"][0]["splits"]["test"]["scores"] for each in (small, whole))
+    assert ours == theirs  # a shrunk model writes what the masked one writes
+    assert small["models"][1]["methods"][0]["disk_bytes"] < whole["models"][1]["methods"][0]["disk_bytes"]
+
+
+def test_refusals(run_cli: Callable[..., Result], run: RunPaths, folder: Path) -> None:
+    assert "take one model, not several and no run" in " ".join(run_cli("quantize", str(run.root), "--explain").err.split())
+    assert "for several models, or a run" in " ".join(run_cli("quantize", str(folder), "--every", "2").err.split())
+    for number in range(4):
+        (run.round(number) / "model.safetensors").unlink()
+    assert "mine has no complete round with weights" in run_cli("quantize", str(run.root)).err
+
+
+def grid_of(path: Path) -> Grid:
+    """A grid with made-up numbers: three models, fp32 and INT8, which loses one point and is twice as fast at half the size."""
+    gap = {name: {"value": -1.0, "low": -1.5, "high": -0.5} for name in ("chrf", "bleu")}
+
+    def line(method: str, chrf: float, size: int, ms: float) -> dict[str, object]:
+        scores = {
+            "scores": {"chrf": chrf, "bleu": 9.0, "corpus_bleu": 1.0, "rouge_l": 20.0},
+            "same_comments": None,
+            "seconds": 1.0,
+        }
+        timing = {"batch": 1, "comment_ms": 10 * ms, "token_ms": ms, "encode_ms": 1.0}
+        split = {
+            "valid": scores | {"less_fp32": {} if (method, size) == ("fp32", 4_000_000) else gap, "tokens": 9.0, "ended": 1.0}
+        }
+        return {"method": method, "does": "", "disk_bytes": size, "splits": split, "timings": [timing]}
+
+    models = [
+        {
+            "model": f"checkpoints/first/rounds/0{number}", "label": f"round {number}", "round": number, "sparsity": 0.3 * number,
+            "shrunk": False, "parameters": 1_000_000, "weights_sha256": "0",
+            "methods": [
+                line("fp32", 24.0 - number, 4_000_000 - 1_000_000 * number, 2.0),
+                line("dynamic-int8", 23.0 - number, 2_000_000 - 500_000 * number, 1.0),
+                {"method": "llm-int8", "does": "", "unavailable": "not installed"},
+            ],
+        }
+        for number in range(3)
+    ]  # fmt: skip
+    grid = {
+        "data": "d", "command": "codeprune-tui quantize checkpoints/first", "recipe": {"beam": 10, "threads": 2}, "device": "cpu",
+        "versions": {}, "rows": {"valid": 100}, "floors": {"valid": {"name": {"chrf": 16.7, "bleu": 13.16, "corpus_bleu": 0.8}}},
+        "signatures": {"chrf": "s"}, "models": models,
+    }  # fmt: skip
+    path.write_text(json.dumps(grid))
+    return read_grid(path)
+
+
+def test_curves_are_quantizers_and_compare_with_dense_fp32(tmp_path: Path) -> None:
+    by_method = curves("first", grid_of(tmp_path / NAME))
+    assert list(by_method) == ["first · fp32", "first · dynamic INT8"]
+    small = by_method["first · dynamic INT8"]
+    assert [(each.round, each.size_bytes, each.ms_per_token, each.ms_per_row) for each in small] == [
+        (0, 2_000_000, 1.0, 10.0), (1, 1_500_000, 1.0, 10.0), (2, 1_000_000, 1.0, 10.0),
+    ]  # fmt: skip
+    assert change(small[0], 24.0) == -1.0, "its own round 0 is not what it is compared with"
+    drawn = picture(by_method, AXES["size"], "chrf")
+    assert [(level.name, level.score) for level in drawn.dense] == [("dense", 24.0)]
+    # fp32's round 1 has 3 MB and as much chrF as INT8's round 0 has with 2 MB.
+    assert list(on_frontier(by_method, AXES["size"], "chrf")) == [
+        ("first · dynamic INT8", 2), ("first · dynamic INT8", 1), ("first · dynamic INT8", 0), ("first · fp32", 0),
+    ]  # fmt: skip
+    assert drawn.frontier == ((1.0, 21.0), (1.5, 22.0), (2.0, 23.0), (4.0, 24.0))
+    assert picture(by_method, AXES["sparsity"], "chrf").frontier == ()
+    other = tuple(replace(each, decoded_on="elsewhere") for each in small)
+    assert on_frontier(by_method | {"first · dynamic INT8": other}, AXES["latency"], "chrf") == {}
+
+
+def test_grids_are_read_again_when_they_change(tmp_path: Path) -> None:
+    paths = RunPaths(tmp_path / "first")
+    paths.root.mkdir()
+    reader = GridReader()
+    assert reader.poll([paths]) == {}
+    grid = grid_of(paths.root / NAME)
+    assert list(reader.poll([paths])) == ["first · fp32", "first · dynamic INT8"]
+    write_grid(replace(grid, models=grid.models[:1]), paths.root / NAME)
+    assert [len(results) for results in reader.poll([paths]).values()] == [1, 1]
+    write_grid(grid, tmp_path / "family-grid.json")
+    assert [*reader.poll([paths])][2:] == ["family · fp32", "family · dynamic INT8"]
+    (paths.root / NAME).write_text("{}")
+    assert [*reader.poll([paths])] == ["family · fp32", "family · dynamic INT8"]
+    with pytest.raises(DataError, match=r"cannot be read as a quantization grid.*quantize RUN -o FILE"):
+        read_grid(paths.root / NAME)
+
+
+def test_tables_say_what_is_missing_and_what_is_on_the_frontier(tmp_path: Path) -> None:
+    text = report.tables(grid_of(tmp_path / NAME))
+    assert "llm-int8: not installed" in text
+    costs = [line for line in text.split("costs")[1].splitlines() if line.startswith("round")]
+    assert [line.split("×")[1].strip() for line in costs] == ["size, time", "size, time", "", "size", "", "size"]
+    assert "1.00 ×" in costs[0]
+    assert "floor: the method's name" in text
