@@ -32,7 +32,7 @@ with the word embeddings, so an INT8 model holds that matrix twice, once as inte
 model with a large vocabulary shrinks by less than the quantized share suggests. `int8-w8a8` and `int8-weight` reach the
 decoder's attention, whose packed matrices are taken apart first, as `int4-weight` does; `dynamic-int8` leaves it alone, as
 torch leaves `nn.MultiheadAttention`, and as in the paper. `int4-weight` computes in bfloat16: what it loses is to be held
-against `bf16`. Its kernel takes rows in multiples of 16 and columns in multiples of 32; a layer of other widths stays in bfloat16.
+against `bf16`. Its kernel takes rows in multiples of 16 and columns in multiples of 32; other layers stay in bfloat16.
 
 `dynamic-int8` takes one range for all activations that are computed together, so its comments depend on the batch size and
 on which rows share a batch. Those of the other methods depend on them only through the last bits of floating-point sums,

@@ -306,8 +306,8 @@ def restore_refused(model: CodeToText) -> list[str]:
 def on_this_device(model: CodeToText) -> str:
     """What a quantizer does otherwise on this device or with these widths, beginning with a semicolon; "" where nothing."""
     method = model.config.quantization
-    if method is not None and METHODS[method].bits == 4 and (left := _left_alone(model)):
-        return f"; left alone, for the kernel refuses its width: {', '.join(left)}"
+    if method is not None and METHODS[method].bits == 4 and (refused := _left_alone(model)):
+        return f"; left alone, for the kernel refuses its width: {', '.join(refused)}"
     if method is None or model.device.type != "cuda":
         return ""
     eager = "; eager, not compiled: its times here say nothing about compiled ones" if METHODS[method].eager else ""
