@@ -420,9 +420,10 @@ def test_fine_tuning_stops_early_and_keeps_the_best_weights(
         scores = replace(measurement.result.scores, bleu=next(bleus, 0.0))  # the picked weights are measured once more
         return replace(measurement, result=replace(measurement.result, scores=scores))
 
-    def look(self: scoring.CommentScores, step: int, save: Callable[[], None]) -> None:
-        measure(self, step, save)
+    def look(self: scoring.CommentScores, step: int, save: Callable[[], None]) -> bool:
+        best = measure(self, step, save)
         seen[step] = {name: weight.clone() for name, weight in views_of(self._material.model).items()}
+        return best
 
     monkeypatch.setattr(scoring, "evaluate", evaluate)
     monkeypatch.setattr(scoring.CommentScores, "measure", look)

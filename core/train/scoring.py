@@ -83,7 +83,8 @@ class CommentScores:
         if best is None or self._session.recipe.picker.rule == "last":
             return
         if checkpoint.facts.get("step") == best.step:
-            save_best(self._session.paths.resume, checkpoint.tensors, checkpoint.facts)
+            if self._session.ranks.leads:
+                save_best(self._session.paths.resume, checkpoint.tensors, checkpoint.facts)
             return
         start_anew = f"Put it back, or delete {self._session.paths.resume}: round {number} begins again."
         if not self.best_file.exists():
