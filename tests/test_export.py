@@ -90,11 +90,14 @@ def test_their_model_loads_it_strictly_and_has_the_same_loss(dense: Path, tmp_pa
     theirs = TheirModel(out, 64, 2)
     theirs.load_state_dict(torch.load(out / "pytorch_model.bin", weights_only=True), strict=True)
     assert theirs.lm_head.weight is theirs.encoder.embeddings.word_embeddings.weight
+    assert RobertaConfig.from_pretrained(out).torchscript is False  # their tie_weights asks for it
     theirs.eval()
     assert theirs(SOURCES, TARGETS).item() == pytest.approx(load_model(dense)(SOURCES, TARGETS).item(), abs=1e-6)
     text = "def add(a, b) a + b end"
     with open(out / NOTE, encoding="utf-8") as note:  # noqa: PTH123
-        assert "--load_model_path FOLDER/pytorch_model.bin" in note.read()
+        words = note.read()
+    assert "--load_model_path FOLDER/pytorch_model.bin" in words
+    assert "`AdamW`: in `run.py` import it from `torch.optim`" in words
     assert RobertaTokenizer.from_pretrained(out)(text)["input_ids"] == load_reader(dense).ids([text], 99)[0]
 
 

@@ -366,7 +366,7 @@ def test_folder_without_configuration_or_weights(golden: Path) -> None:
     refused(golden, "pytorch_model.bin.index.json has no weight_map, so it does not say where the tensors are")
     refused(golden / "cases.json", "is no weights file")
     (golden / "config.json").unlink()
-    refused(golden, f"{golden} has no config.json", "Put the model's configuration there")
+    refused(golden, f"{golden} has no config.json", "Put the model's configuration there", "run.py saves weights alone")
 
 
 def test_broken_configuration(golden: Path) -> None:

@@ -81,6 +81,10 @@ def test_rows_that_both_sides_lack_show_where_it_is_said_how_many_there_are(tmp_
     assert "2 rows, but 4 expected: 2 too few" in text
     assert "NOT ALL ROWS" in text
     assert f"{mine} (2 of 4 rows)" in text
+    text = report.text(score_comments([read_comments(mine)], read_gold(gold), expected=1))
+    assert "2 rows, but 1 expected: 1 too many" in text
+    assert "NOT ALL ROWS" not in text
+    assert "MORE ROWS THAN EXPECTED were scored" in text
 
 
 def test_every_form_gives_the_same_scores(tmp_path: Path) -> None:

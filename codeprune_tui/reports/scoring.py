@@ -60,7 +60,9 @@ def rows_lines(scoring: Scoring) -> list[str]:
     for one in scoring.files:
         lines += _file_lines(one)
     if not scoring.is_whole:
-        lines.append("NOT ALL ROWS were scored, so no score below can be held against one of all rows.")
+        too_few = any(len(one.rows) < _expected_rows(scoring) for one in scoring.files)
+        which = "NOT ALL ROWS" if too_few else "MORE ROWS THAN EXPECTED"
+        lines.append(f"{which} were scored, so no score below can be held against one of all rows.")
     return lines
 
 

@@ -136,7 +136,8 @@ def _masked(tensors: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[
 
 
 def _config(model: CodeToText) -> dict[str, object]:
-    facts: dict[str, object] = {"model_type": "roberta", "architectures": ["RobertaModel"]}
+    """RoBERTa's entries, and the one that `Seq2Seq` asks for and transformers 5 no longer has."""
+    facts: dict[str, object] = {"model_type": "roberta", "architectures": ["RobertaModel"], "torchscript": False}
     return facts | {name: getattr(model.config, name) for name in ENCODER_FIELDS}
 
 
@@ -157,6 +158,11 @@ def _note(changed: list[str], *, held: bool) -> str:
         "Every tensor that `Seq2Seq` wants on a strict load is there, with transformers 4.31 and later; earlier ones also want",
     ]
     lines += ["`encoder.embeddings.position_ids`: `torch.arange(config.max_position_embeddings)[None]`."]
+    lines += [
+        "",
+        "transformers 5 has no `AdamW`: in `run.py` import it from `torch.optim`. It also reports every tensor of the encoder as",
+        "missing when it opens FOLDER, where all have the names of `Seq2Seq`; `--load_model_path` then fills each of them.",
+    ]
     if changed:
         lines += ["", "To be changed there first:", "", *(f"- {text}" for text in changed)]
     if held:

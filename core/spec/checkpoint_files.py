@@ -51,7 +51,11 @@ def local_weights(source: str | Path) -> Path | None:
         return None
     folder = path if path.is_dir() else path.parent
     if not (folder / CONFIG).exists():
-        raise ModelError(f"{folder} has no {CONFIG}, so the model's sizes are unknown.", "Put the model's configuration there.")
+        raise ModelError(
+            f"{folder} has no {CONFIG}, so the model's sizes are unknown.",
+            "Put the model's configuration there. CodeXGLUE's run.py saves weights alone: copy config.json, vocab.json and "
+            "merges.txt of its --model_name_or_path beside them.",
+        )
     _must_be_regular(folder / CONFIG)
     if not path.is_dir():
         _must_be_regular(path)
