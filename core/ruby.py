@@ -141,7 +141,7 @@ def parse(source: str) -> Parsed:
     if _UNREADABLE.search(text):
         for line, content in enumerate(text.split("\n"), start=1):
             if _UNREADABLE.search(content):
-                warnings[line] = "a NUL or half a surrogate pair was replaced"
+                warnings[line] = "a NUL or what is not UTF-8 was replaced"
         text = _UNREADABLE.sub(_REPLACEMENT, text)
     all_methods: list[Method] = []
     clock = _Clock(_SECONDS + _SECONDS_PER_MB * len(text) / 1e6)

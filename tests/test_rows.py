@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from core.errors import DataError
 from core.ruby import source_text, target_text
+from core.text.content import oddity
 from core.text.rows import BrokenRow, Row, load_rows
 
 GOOD = {
@@ -147,7 +148,7 @@ def test_a_truncated_gzip_is_refused_in_both_modes(tmp_path: Path, keep: int) ->
 
 def test_a_gzip_that_is_none_or_damaged_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "train.jsonl.gz"
-    file.write_bytes(json.dumps(GOOD).encode())
+    file.write_bytes(b"no rows, and not gzip")
     assert "cannot be read beyond line 0: Not a gzipped file" in error_of(str(tmp_path))
     packed = bytearray(gzip.compress(json.dumps(GOOD).encode() * 3))
     packed[len(packed) // 2] ^= 255
@@ -459,6 +460,23 @@ def test_validation_is_a_name_of_valid(tmp_path: Path) -> None:
 def test_gzip_under_the_wrong_name_is_read(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_bytes(gzip.compress(json.dumps(GOOD).encode()))
     assert len(load_rows(str(tmp_path), "train").rows) == 1
+
+
+def test_plain_rows_under_the_name_of_gzip_are_read(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl.gz").write_bytes(b"\n" + json.dumps(GOOD).encode() + b"\n")
+    assert len(load_rows(str(tmp_path), "train").rows) == 1
+
+
+def test_gzip_in_place_of_ruby_says_how_to_unpack_it() -> None:
+    assert oddity(gzip.compress(b"def a; end\n"), "a.rb") == ("is gzipped", "Unpack it first: gunzip -c a.rb")
+
+
+def test_an_archive_in_place_of_the_splits_is_named(tmp_path: Path) -> None:
+    (tmp_path / "dataset.zip").write_bytes(b"PK\x03\x04")
+    text = error_of(str(tmp_path))
+    assert "but dataset.zip. Unpack dataset.zip, and give the folder with its splits." in text
+    write(tmp_path, GOOD, split="valid")
+    assert "There: the splits valid" in error_of(str(tmp_path))
 
 
 def test_a_git_lfs_pointer_is_named(tmp_path: Path) -> None:

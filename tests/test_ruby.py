@@ -180,8 +180,8 @@ def test_array_and_regex_tokens() -> None:
         ),
         ("def a(x\n  2\nend\ndef b; end", [("a", 1), ("b", 4)], ["line 1: `)` is missing: 'def a(x'"]),
         ("def a; end\n}}}\ndef b; end", [("a", 1), ("b", 3)], ["line 2: cannot be read as Ruby: '}}}'"]),
-        ("def a; end\n\0", [("a", 1)], ["line 2: a NUL or half a surrogate pair was replaced"]),
-        ("x = '\ud800'\ndef a; end", [("a", 2)], ["line 1: a NUL or half a surrogate pair was replaced"]),
+        ("def a; end\n\0", [("a", 1)], ["line 2: a NUL or what is not UTF-8 was replaced"]),
+        ("x = '\ud800'\ndef a; end", [("a", 2)], ["line 1: a NUL or what is not UTF-8 was replaced"]),
     ],
 )
 def test_broken_ruby_gives_what_could_be_read(source: str, readable: list[tuple[str, int]], warnings: list[str]) -> None:

@@ -36,6 +36,8 @@ def oddity(head: bytes, name: str) -> tuple[str, str] | None:
     """
     if is_lfs_pointer(head):
         return "is a git-lfs pointer, not the file itself", f"Fetch it where it was cloned: git lfs pull --include {name}"
+    if is_gzip(head):
+        return "is gzipped", f"Unpack it first: gunzip -c {name}"
     if is_utf16(head):
         return "is UTF-16 text, but only UTF-8 is read", "Convert it with: iconv -f UTF-16 -t UTF-8"
     return None

@@ -195,7 +195,7 @@ def _file_rows(file: Path, unpack_limit: int, places: Iterator[int]) -> Iterator
             packed.seek(0)
             if (odd := oddity(head, file.name)) is not None and not is_gzip(head):
                 raise DataError(f"{file} {odd[0]}.", f"{odd[1]}.")
-            if file.suffix == ".gz" or is_gzip(head):
+            if is_gzip(head) or (file.suffix == ".gz" and not head.lstrip().startswith(b"{")):
                 lines = gzip.GzipFile(fileobj=packed)
                 most = max(UNPACKED_FREE, unpack_limit * os.fstat(packed.fileno()).st_size) if unpack_limit else most
             for number, line, length in _lines(lines, most):

@@ -23,6 +23,7 @@ ALIASES = {"valid": "validation"}
 _SAVED = ("state.json", "dataset_info.json")
 _DIGITS = re.compile(r"([0-9]+)")
 _ROWS = (".jsonl", ".jsonl.gz")
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z")
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,12 @@ def _no_split(folder: Path, split: str) -> DataError:
         return DataError(
             f"{folder} is one saved data set without splits.",
             f"Put it into a folder called {split}, and give the folder around it.",
+        )
+    packed = next((entry.name for entry in entries if entry.name.endswith(_ARCHIVES)), None)
+    if packed is not None and not splits + folders:
+        return DataError(
+            f"{folder} holds no {split}.jsonl, {split}.jsonl.gz or folder {split} of Ruby files, but {packed}.",
+            f"Unpack {packed}, and give the folder with its splits.",
         )
     there = [f"the splits {', '.join(splits)}"] * bool(splits) + [f"the folders {', '.join(folders[:8])}"] * bool(folders)
     return DataError(

@@ -42,7 +42,7 @@ def parquet_records(files: Sequence[Path]) -> Iterator[dict[str, object]]:
                     yield from batch.to_pylist()
         except (OSError, pyarrow.ArrowException) as error:
             why = reason_of(error) if isinstance(error, OSError) else str(error).splitlines()[0]
-            raise DataError(f"{file} cannot be read as parquet: {why[:300]}.", "Copy or download it again.") from error
+            raise DataError(f"{file} cannot be read as parquet: {why[:300].rstrip('.')}.", "Copy or download it again.") from error
 
 
 def saved_records(folder: Path) -> Iterator[dict[str, object]]:
