@@ -41,8 +41,8 @@ def parquet_records(files: Sequence[Path]) -> Iterator[dict[str, object]]:
                 for batch in table.iter_batches(BATCH, columns=columns):
                     yield from batch.to_pylist()
         except (OSError, pyarrow.ArrowException) as error:
-            why = reason_of(error) if isinstance(error, OSError) else str(error).splitlines()[0]
-            raise DataError(f"{file} cannot be read as parquet: {why[:300].rstrip('.')}.", "Copy or download it again.") from error
+            why = reason_of(error) if isinstance(error, OSError) else str(error).splitlines()[0][:300].rstrip(".")
+            raise DataError(f"{file} cannot be read as parquet: {why}.", "Copy or download it again.") from error
 
 
 def saved_records(folder: Path) -> Iterator[dict[str, object]]:
