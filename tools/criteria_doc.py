@@ -22,6 +22,8 @@ from core.study.sensitivityfile import Sensitivity, Wish, read_sensitivity
 
 SHOWN = ("bleu", "corpus_bleu", "chrf")
 """Measures in one cell, in this order."""
+TABLES = ("chrf", "bleu", "corpus_bleu")
+"""Measures with a table of differences each."""
 AGAINST = "magnitude"
 
 
@@ -31,11 +33,11 @@ def of_runs(study: Study) -> Iterable[str]:
     groups = {name: groups[name] for name in CRITERIA if name in groups}
     levels = sorted({level for group in groups.values() for level in group.levels if level > 0})
     yield _table("", levels, {name: [_scores(group, level) for level in levels] for name, group in groups.items()})
-    for measure in MEASURES:
+    for measure in TABLES:
         lost = {name: {each.level: each.differences.get(measure) for each in recovery(group)} for name, group in groups.items()}
         rows = {name: [_difference(each.get(level)) for level in levels] for name, each in lost.items()}
         yield f"{MEASURES[measure]}, minus dense:\n\n{_table('', levels, rows)}"
-    for measure in MEASURES:
+    for measure in TABLES:
         yield f"{MEASURES[measure]}, minus {AGAINST}:\n\n{_table('', levels, _minus(groups, levels, measure))}"
     first = {name: group.runs[0] for name, group in groups.items() if group.runs[0].paths is not None}
     yield _table("", levels, {name: [_masks(first[AGAINST], run, level) for level in levels] for name, run in first.items()})
@@ -90,7 +92,7 @@ def of_sensitivity(study: Sensitivity) -> Iterable[str]:
         for how in ways
     }
     yield _table("", levels, rows)
-    for measure in MEASURES:
+    for measure in TABLES:
         losses = {how: [cells[how, level].loss.get(measure) for level in levels] for how in ways}
         changes = {how: [_difference(_turned(each)) for each in row] for how, row in losses.items()}
         yield f"{MEASURES[measure]}, minus dense:\n\n{_table('', levels, changes)}"
