@@ -244,13 +244,15 @@ import os, signal, subprocess, sys
 from core.run.control import StopRequested
 from core.train.launch import handing_on_signals
 with handing_on_signals() as signals:
+    os.kill(os.getpid(), signal.SIGINT)
+    signals.starting = True
     try:
         os.kill(os.getpid(), signal.SIGUSR1)
     except StopRequested as request:
         print(request)
     child = subprocess.Popen(["sleep", "60"])
     os.kill(os.getpid(), signal.SIGTERM)
-    print(child.wait(), signals == [signal.SIGUSR1, signal.SIGTERM])
+    print(child.wait(), signals.came == [signal.SIGINT, signal.SIGUSR1, signal.SIGTERM])
 """
 
 

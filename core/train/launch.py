@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -63,14 +63,24 @@ class End:
     """The signal that ended ranks which had not begun; "" where there was none."""
 
 
-def launch(root: Path, offset: int, count: int, signals: list[int]) -> End:
+@dataclass
+class Signals:
+    """The signals that this process was sent, by which a worker is stopped."""
+
+    came: list[int] = field(default_factory=list)
+    """In their order."""
+    starting: bool = False
+    """Whether ranks are about to start: one that is not there yet would never hear of a signal."""
+
+
+def launch(root: Path, offset: int, count: int, signals: Signals) -> End:
     """Runs the ranks of a run to their end.
 
     Args:
         root: The run's folder.
         offset: Byte from which on commands are meant for this worker.
         count: How many ranks.
-        signals: Those that this process was sent, as `handing_on_signals` yields them.
+        signals: As `handing_on_signals` yields them.
 
     Returns:
         How they ended.
@@ -99,10 +109,13 @@ def launch(root: Path, offset: int, count: int, signals: list[int]) -> End:
             logs_specs=DefaultLogsSpecs(log_dir=reports),
         )
         arguments = ("-P", "-m", "core.worker", "--rank-of", os.getpid(), offset, root)
+        signals.starting = True  # only now: the imports above would not survive an exception in their midst
+        if signals.came:
+            raise StopRequested(_name(signals.came[0]))
         try:
             elastic_launch(config, sys.executable)(*arguments)
         except ChildFailedError as error:
-            return end_of(error.failures, signals)
+            return end_of(error.failures, signals.came)
     return End(0)
 
 
@@ -152,29 +165,26 @@ def _report(failure: object) -> Failure | None:
 
 
 @contextmanager
-def handing_on_signals() -> Iterator[list[int]]:
+def handing_on_signals() -> Iterator[Signals]:
     """Hands the signals by which a worker is stopped on to the processes that this one started.
 
-    Yields:
-        The signals that came, in their order.
-
     Raises:
-        StopRequested: From wherever the block is, where there is no such process.
+        StopRequested: From wherever the block is, where ranks are about to start and there is none.
     """
-    came: list[int] = []
+    signals = Signals()
 
     def hand_on(number: int, frame: FrameType | None) -> None:
-        came.append(number)
+        signals.came.append(number)
         children = psutil.Process().children()
-        if not children:
-            raise StopRequested(signal.Signals(number).name)
+        if signals.starting and not children:
+            raise StopRequested(_name(number))
         for child in children:
             with suppress(psutil.Error):
                 child.send_signal(number)
 
     before = {number: signal.signal(number, hand_on) for number in STOPPING}
     try:
-        yield came
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
