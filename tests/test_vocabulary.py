@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_latency import SPEEDY, measured  # noqa: F401 - `measured` is a fixture
 from test_lottery import DEMO, Make, make, new_run, of, run  # noqa: F401 - `make` is a fixture
 from test_model import small_model
 from test_resume import figures, outcome
@@ -23,6 +24,7 @@ from core.compress.shrink import cut_vocabulary, vocabulary_plan
 from core.errors import ModelError, RecipeError
 from core.evaluate.comment import comment_methods
 from core.evaluate.evaluate import evaluate_model
+from core.evaluate.speed import Entrant
 from core.families.reader import Reader, read_reader
 from core.families.tokenizer import train_tokenizer
 from core.families.vocabulary import choose, cut_reader, uses
@@ -192,6 +194,25 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
             assert (paths.shrunk / file).read_bytes() == (whole.shrunk / file).read_bytes(), name
     assert load_model(whole.shrunk).config.vocab_size == 330
     assert load_model(whole.shrunk).config.is_uneven
+
+
+def test_a_speed_counts_from_the_model_with_its_whole_vocabulary(
+    make: Make,  # noqa: F811
+    measured: list[tuple[object, ...]],  # noqa: F811
+) -> None:
+    paths = make(pruning={**SPEEDY, "unit": "head+neuron+vocabulary", "entries": 330, "rounds": 1})
+    events = run(paths)
+    ((whole, beam, batch, dense),) = measured
+    assert isinstance(whole, Entrant)
+    assert isinstance(dense, Entrant)
+    assert (whole.model.config.vocab_size, dense.model.config.vocab_size, beam, batch) == (330, 400, 2, 16)
+    assert len(whole.sources) == len(dense.sources)
+    assert sum(map(len, whole.sources)) > sum(map(len, dense.sources)), "the same texts, in smaller pieces"
+    (shrunk,) = of(Shrunk, events)
+    assert isinstance(shrunk, Shrunk)
+    assert shrunk.promised is not None
+    assert shrunk.promised >= 1.5
+    assert shrunk.speedup.keys() == {"1", "16"}
 
 
 def test_too_few_entries_end_a_run_with_the_number_that_is_needed(tmp_path: Path) -> None:
