@@ -19,6 +19,7 @@ from core.recipe import Evaluation, build_recipe, parse_recipe, recipe_hash, to_
 from core.run.events import RunStarted, Warned
 from core.run.folder import RunPaths
 from core.train import prepare
+from core.train.ranks import ALONE
 
 # Training
 
@@ -152,7 +153,7 @@ def test_what_fits_on_a_gpu_is_found_out_once(tmp_path: Path, monkeypatch: pytes
     paths.meta.write_text("{}")
     model = SimpleNamespace(device=torch.device("cuda", 1), config=CodeToTextConfig(), parameters=lambda: [torch.zeros(10)])
     material = SimpleNamespace(model=model, held_out=SimpleNamespace(sources=[[1, 2], [1, 2, 3]]))
-    session = SimpleNamespace(recipe=build_recipe({}), paths=paths)
+    session = SimpleNamespace(recipe=build_recipe({}), paths=paths, ranks=ALONE)
     for _ in range(2):
         assert prepare._decoding_batch(session, material) == 99  # type: ignore[arg-type]
     assert fits == [(3, 120)], "gradients and moments of training keep their room"
