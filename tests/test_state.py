@@ -9,6 +9,7 @@ from app_runs import FLOORS, NOW, a_round, beginning, evaluated, matrices, start
 from codeprune_tui.cli.console import doing
 from codeprune_tui.views.state import LOG_LINES, LOSS_POINTS, RunView, eta_s, reduce, reduce_all, standing
 from codeprune_tui.views.text import age, difference, duration, percent, rate, score, sentence
+from codeprune_tui.widgets.figures import progress
 from core.run.events import (
     CommandTaken,
     Event,
@@ -283,6 +284,10 @@ def test_every_event_has_a_sentence_and_survives_the_journal() -> None:
         "Shrunk: 2.04 × as fast at batch 1, 2.50 × as fast at batch 16, 55 % of the size, chrF −0.30 (−0.80 to +0.20), "
         "3 of 8 heads and 1,024 of 6,144 neurons stay"
     )
+    view = reduce(reduce(RunView(), Event(0, NOW, started())), Event(1, NOW, shrunk))
+    assert progress(view).plain == "shrunk 2.04 × as fast at batch 1, 55 % of the size, chrF −0.30 (−0.80 to +0.20)"
+    again = reduce(view, Event(2, NOW, replace(started(), resumed=True, round=1, step=0)))
+    assert "shrunk" not in progress(again).plain
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,7 @@ def test_a_run_drops_what_training_does_not_use(make: Make, tmp_path: Path) -> N
     (pruned,), finished = of(Pruned, events), of(RoundFinished, events)
     assert isinstance(pruned, Pruned)
     assert (pruned.entries, pruned.sparsity, pruned.kept, pruned.total) == ((320, 400), pytest.approx(0.2), 320 * 32, 400 * 32)
+    assert "kept, 320 of 400 entries of the vocabulary, in" in sentence(Event(1, 1.0, pruned))
     assert [what.sparsity for what in finished if isinstance(what, RoundFinished)] == [0.0, pytest.approx(0.2)]
     facts = json.loads((paths.round(1) / "metrics.json").read_text())
     assert (facts["sparsity"], facts["entries"]) == (pytest.approx(0.2), [320, 400])

@@ -191,6 +191,8 @@ class RunView:
     """(round, step) of the samples."""
     dense_samples: tuple[Sample, ...] = ()
     warnings: tuple[str, ...] = ()
+    shrunk: Shrunk | None = None
+    """What the run's end brought, where it writes a shrunk model."""
     failure: Failed | None = None
     log: tuple[LogLine, ...] = ()
 
@@ -338,6 +340,8 @@ def _apply(view: RunView, event: Event) -> RunView:
             return replace(view, encoder_off=what, floors=floors, decoding=None, anchor=None)
         case RoundStarted() | Pruned() | Picked() | RoundFinished() | Rewound():
             return _round_event(view, what)
+        case Shrunk():
+            return replace(view, shrunk=what, decoding=None)
         case _:
             return view
 
@@ -388,6 +392,7 @@ def _forget_after(view: RunView, number: int, step: int) -> RunView:
         rates={name: _before(series, number, step) for name, series in view.rates.items()},
         loss=losses.points[-1][2] if losses.points else None,
         validations=tuple(each for each in view.validations if (each.round, each.step) <= (number, step)),
+        shrunk=None,
     )
 
 

@@ -230,6 +230,8 @@ def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
             kept = f"{count(what.kept)} of {count(what.total)} weights kept"
             if what.round == 0:
                 return f"The model comes pruned to {percent(what.before or what.sparsity)}; of what the recipe prunes, {kept}"
+            if what.entries is not None:
+                kept += f", {count(what.entries[0])} of {count(what.entries[1])} entries of the vocabulary"
             return f"Pruned to {percent(what.sparsity)}: {kept}, in {duration(what.seconds)}"
         case Rewound():
             return "Weights drawn anew, masks kept" if what.to == "random" else f"Weights rewound ({what.to}), masks kept"
@@ -279,16 +281,26 @@ def sentence(event: Event, floors: Mapping[str, Scores] | None = None) -> str:
             return f"A line that cannot be read: {what.text}"
 
 
-def _shrunk(what: Shrunk) -> str:
-    faster = [f"{ratio:.2f} × as fast at batch {batch}" for batch, ratio in what.speedup.items()]
-    (dense, small), (heads, all_heads), (neurons, all_neurons) = what.size_bytes, what.heads, what.neurons
+def outcome(what: Shrunk, batches: int = 1) -> str:
+    """How fast, how large and how good a shrunk model is, beside the dense one.
+
+    Args:
+        what: The event.
+        batches: Most batch sizes whose speeds are told.
+    """
+    faster = [f"{ratio:.2f} × as fast at batch {batch}" for batch, ratio in [*what.speedup.items()][:batches]]
+    promised = f"promised {what.promised:.2f} × at batch {what.promised_batch}" if what.promised is not None else ""
+    dense, small = what.size_bytes
     size = f"{percent(small / dense)} of the size" if dense else ""
-    if what.promised is not None:
-        faster.append(f"promised {what.promised:.2f} × at batch {what.promised_batch}")
     lost = f"chrF {changed(what.against_dense.get(DECIDES))}" if what.against_dense else ""
+    return ", ".join(filter(None, [*faster, promised if batches > 1 else "", size, lost]))
+
+
+def _shrunk(what: Shrunk) -> str:
+    (heads, all_heads), (neurons, all_neurons) = what.heads, what.neurons
     entries = f"{count(what.entries[0])} of {count(what.entries[1])} entries, " if what.entries else ""
     left = f"{entries}{count(heads)} of {count(all_heads)} heads and {count(neurons)} of {count(all_neurons)} neurons stay"
-    return f"Shrunk: {', '.join(filter(None, [*faster, size, lost, left]))}"
+    return f"Shrunk: {', '.join(filter(None, [outcome(what, len(what.speedup) + 1), left]))}"
 
 
 def _evaluated(what: Evaluated) -> str:

@@ -12,7 +12,7 @@ from ..views.axis import number
 from ..views.encoder_verdict import NOT_MEASURED
 from ..views.plain import plain
 from ..views.state import RunView
-from ..views.text import NOTHING, beside, count, floors_under, held_against, percent, rate, score
+from ..views.text import NOTHING, beside, count, floors_under, held_against, outcome, percent, rate, score
 
 ENCODER_OFF = "encoder off"
 Part = str | tuple[str, str]
@@ -68,7 +68,9 @@ def scores_line(view: RunView) -> Content:
 
 
 def progress(view: RunView) -> Content:
-    """The run's progress: sparsity, step, loss and rates."""
+    """The run's progress: sparsity, step, loss and rates; at the end of a run that shrinks, what that brought."""
+    if view.shrunk is not None:
+        return Content.assemble(("shrunk ", "$text-muted"), (outcome(view.shrunk), "bold"))
     current = view.by_round.get(view.round)
     steps = current.steps if current and current.steps else view.steps
     parts: list[Part] = [("sparsity ", "$text-muted"), (percent(view.sparsity), "bold")]
