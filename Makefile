@@ -56,7 +56,9 @@ endif
 	@echo "1/3 Making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(SITE) $(VENV)
 ifeq ($(TORCH),system)
-	@grep -v '^torch==' constraints.txt > $(PINS)
+	@# Pinned to what is there, or pip would rather install another torch; each torch says itself which setuptools it can do with
+	@{ grep -v -e '^torch==' -e '^setuptools==' constraints.txt; \
+	   $(PYTHON) -c 'from importlib.metadata import version; print("torch==" + version("torch"))'; } > $(PINS)
 	@# An environment does not see another one's packages, and on clusters torch often lies in one
 	@$(PYTHON) -c 'from importlib.metadata import distribution; print(distribution("torch").locate_file("").resolve())' \
 	  > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/system_torch.pth"

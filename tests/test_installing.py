@@ -26,7 +26,6 @@ def test_make_takes_the_torch_of_the_site_where_it_is_told(tmp_path: Path) -> No
     assert "install --constraint constraints.txt --editable" in usual
     system = make(tmp_path, "-n", "demo", "TORCH=system").stdout
     assert f"-m venv --system-site-packages {tmp_path}/venv" in system
-    assert f"grep -v '^torch==' constraints.txt > {tmp_path}/venv/constraints.txt" in system
     assert f"install --constraint {tmp_path}/venv/constraints.txt --editable" in system
     assert "gigabytes" in usual, "who has no GPU box's network is warned"
 
@@ -45,6 +44,9 @@ def test_the_torch_of_a_virtual_environment_is_seen_too(tmp_path: Path) -> None:
     look = "import torch; from importlib.metadata import version; print(torch.where, version('torch'))"
     seen = subprocess.run([tmp_path / "venv" / "bin" / "python", "-c", look], capture_output=True, text=True, check=True)
     assert seen.stdout == "on the cluster 2.12.0\n"
+    pins, known = ((folder / "constraints.txt").read_text().splitlines() for folder in (tmp_path / "venv", ROOT))
+    assert [pin for pin in pins if pin not in known] == ["torch==2.12.0"], "or pip would install another where its needs differ"
+    assert {pin.partition("==")[0] for pin in known if pin not in pins} == {"torch", "setuptools"}
 
 
 def test_make_refuses_a_site_without_a_torch_that_will_do(tmp_path: Path) -> None:
