@@ -5,42 +5,60 @@ FOLDER/checkpoints has the folders of the runs: `process`, whose Ray process is 
 and at its second start, in round 1, loses what the run is called after.
 """
 
+import itertools
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 NAMES = ("process", "node")
-STEP = "core.train.trainer:apply_masks"
 
 
 def worker(root: Path) -> int:
-    sys.path.insert(0, str(Path(__file__).parent))
-    import killer
-
     from core import worker as real
-    from core.run.holder import RAY_NODE
-
-    def lose_process() -> None:
-        os.kill(os.getppid(), signal.SIGKILL)
-
-    def lose_node() -> None:
-        draft = root.parent / "draft"
-        draft.write_text(f"{os.environ[RAY_NODE]} {os.getppid()}")
-        draft.rename(root.parent / "ready")
-        while not (root.parent / "gone").exists():
-            time.sleep(0.05)
 
     journal = root / "events.jsonl"
     starts = journal.read_text().count('"run_started"') if journal.exists() else 0
     if starts == 0:
-        killer.die_at_call(STEP, 12, "before")  # past the first checkpoint
+        at_step(12, lambda: os.kill(os.getpid(), signal.SIGKILL))  # past the first checkpoint
     elif starts == 1:
-        killer.die = lose_process if root.name == "process" else lose_node
-        killer.die_at_call(STEP, 25, "before")  # in round 1
+        at_step(25, lose_process if root.name == "process" else lambda: lose_node(root.parent))  # in round 1
     return real.main([str(root)])
+
+
+def at_step(nth: int, act: Callable[[], object]) -> None:
+    """Does something in the nth step of this process, before its weights are masked."""
+    from core.train import trainer
+
+    original, steps = trainer.apply_masks, itertools.count(1)
+
+    def apply_masks(*arguments: Any, **named: Any) -> Any:
+        if next(steps) == nth:
+            act()
+        return original(*arguments, **named)
+
+    trainer.apply_masks = apply_masks
+
+
+def lose_process() -> None:
+    parent = os.getppid()
+    os.kill(parent, signal.SIGKILL)
+    while os.getppid() == parent:  # the kernel sends its signal before it gives a process another parent
+        time.sleep(0.01)
+
+
+def lose_node(folder: Path) -> None:
+    from core.run.holder import RAY_NODE
+
+    draft = folder / "draft"
+    draft.write_text(f"{os.environ[RAY_NODE]} {os.getppid()}")
+    draft.rename(folder / "ready")
+    while not (folder / "gone").exists():
+        time.sleep(0.05)
 
 
 def main(folder: Path) -> None:

@@ -214,7 +214,8 @@ def test_runs_that_lose_worker_ray_process_and_node_end_with_the_bits_of_uninter
         paths = RunPaths(folder)
         started = [event.what for event in read_journal(paths.journal) if isinstance(event.what, RunStarted)]
         assert [each.resumed for each in started] == [False, True, True], name
-        assert count(paths, Stopped) == 1, name  # what the worker saved when its Ray process died
+        if name == "process":  # the worker saved a checkpoint when its Ray process died; with its node it may be killed at once
+            assert count(paths, Stopped) == 1
         assert len(outcome(folder)) == 12
         assert outcome(folder) == outcome(whole[name]), name
         assert str(json.loads(paths.meta.read_text())["job"]).startswith("Ray ")

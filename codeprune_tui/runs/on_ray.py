@@ -153,6 +153,8 @@ def _run_worker(paths: RunPaths, command: Sequence[str]) -> int:
             stdout=log,
             stderr=log,
             env={**os.environ, RAY_NODE: node} if node else None,
+            # Ray kills the process group of a task that has died before the worker could have saved its run.
+            process_group=0,
         )
         return process.wait()
 
