@@ -5,17 +5,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import psutil
 import pytest
-from app_runs import LARGE, SMALL, a_round, beginning, live, make_run, opened, shown, started, step, until, until_shown
+from app_runs import LARGE, NOW, SMALL, a_round, beginning, live, make_run, opened, shown, started, step, until, until_shown
 
 from codeprune_tui.runs import machine
 from codeprune_tui.runs.machine import Figures, Gpu, Gpus, MachineWatch, Worker, measure, resident_bytes
 from codeprune_tui.screens.live import LiveScreen
-from codeprune_tui.widgets.figures import machine_line
+from codeprune_tui.views.state import RunView, reduce_all
+from codeprune_tui.widgets.figures import machine_line, ranks_line
+from core.run.events import Event, Rank
 from core.run.folder import RunPaths
 
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
@@ -187,6 +190,29 @@ async def test_live_shows_this_machine(tmp_path: Path, process: subprocess.Popen
             await pilot.press("2")
             await until(lambda: screen._machine._worker is not None)
         assert not screen._machine.is_alive() or screen._machine._leave
+
+
+@SIZES
+async def test_live_shows_the_devices_and_memory_of_all_ranks_wherever_they_are(tmp_path: Path, size: tuple[int, int]) -> None:
+    ranks = tuple(Rank(pid=100 + number, device="cuda (NVIDIA H200)") for number in range(8))
+    begun = started("ruby-1", host="node7", ranks=ranks)
+    paths, worker = make_run(tmp_path, "ruby-1", [begun, *beginning("ruby-1")[1:], *a_round(0, 15.0)])
+    with live(paths):
+        async with opened(tmp_path, size) as (app, pilot):
+            await until_shown(app, "ruby-1")
+            await pilot.press("2")
+            await until_shown(app, "8 ranks on cuda (NVIDIA H200), memory  0 –  1 –")
+            worker.append(replace(step(1, 3), rank_bytes=tuple(number * GIB + 5 for number in range(8))))
+            await until_shown(app, "memory  0 0.00 GiB  1 1.00 GiB")
+            assert "7 7.00 GiB" in shown(app)
+
+
+def test_a_run_of_one_process_has_no_line_of_ranks_and_absurd_numbers_are_left_out() -> None:
+    view = reduce_all(RunView(), [Event(0, NOW, started())])
+    assert ranks_line(view).plain == ""
+    ranks = (Rank(1, "cpu"), Rank(2, "cuda [red]\x1b[31m", "GPU-1"))
+    view = reduce_all(view, [Event(1, NOW, started(ranks=ranks)), Event(2, NOW, replace(step(0, 1), rank_bytes=(10**400, 1)))])
+    assert ranks_line(view).plain == "2 ranks, memory  0 cpu –  1 cuda [red]<1B>[31m –"
 
 
 @SIZES

@@ -28,7 +28,7 @@ from ..views.series import titles
 from ..views.state import RunView
 from ..views.text import count, percent
 from ..widgets.chart import ScoreChart
-from ..widgets.figures import loss_title, machine_line, progress, samples_text, scores_line, scores_table
+from ..widgets.figures import loss_title, machine_line, progress, ranks_line, samples_text, scores_line, scores_table
 from ..widgets.heatmap import Heatmap
 from ..widgets.runlog import RunLog
 from ..widgets.serieschart import Charts
@@ -98,6 +98,7 @@ class LiveScreen(ModeScreen):
                     yield Static("", markup=False, id="progress")
                     yield Spark()
                     yield Static("", markup=False, id="machine")
+                    yield Static("", markup=False, id="ranks")
             with Horizontal(id="bottom"):
                 with VerticalScroll(id="samples", can_focus=True):
                     yield Static("", markup=False, id="samples-text")
@@ -169,6 +170,8 @@ class LiveScreen(ModeScreen):
         self._show_scores(view)
         tell(self.query_one("#scores", Static), scores_table(view) if self._tall else scores_line(view))
         tell(self.query_one("#progress", Static), progress(view))
+        tell(self.query_one("#ranks", Static), ranks_line(view))
+        self.query_one("#ranks").display = bool(view.ranks)
         retitle(self.query_one("#training"), loss_title(view))
         self.query_one(Spark).show(view.losses.points)
         samples = self.query_one("#samples")

@@ -26,6 +26,7 @@ from core.run.events import (
     Paused,
     Picked,
     Pruned,
+    Rank,
     Resumed,
     Rewound,
     RoundFinished,
@@ -42,7 +43,7 @@ from core.run.events import (
     Validated,
     Warned,
 )
-from core.run.folder import State, run_state
+from core.run.folder import LARGEST, State, run_state
 from core.score.interval import Difference
 
 from .outliers import MOST, countable, drawable, mended
@@ -147,6 +148,10 @@ class RunView:
     pid: int = 0
     gpu: str = ""
     """Id of the GPU that the worker computes on, "" where it is none."""
+    ranks: tuple[Rank, ...] = ()
+    """The processes that share the run; () where it has one process."""
+    rank_bytes: tuple[int, ...] = ()
+    """Bytes of its device's memory that each rank holds; () before the first step."""
 
     seq: int = -1
     unreadable: int = 0
@@ -358,6 +363,8 @@ def _start(view: RunView, event: Event, what: RunStarted) -> RunView:
         host=what.host,
         pid=what.pid,
         gpu=what.gpu,
+        ranks=what.ranks,
+        rank_bytes=(),
         turn=event,
         pending_command="",
         decoding=None,
@@ -485,6 +492,7 @@ def _train(view: RunView, events: Sequence[Event]) -> RunView:
         learning_rate=what.learning_rate,
         tokens_per_second=what.tokens_per_second,
         examples_per_second=what.examples_per_second,
+        rank_bytes=what.rank_bytes if all(0 <= size_bytes < LARGEST for size_bytes in what.rank_bytes) else (),
         step_s=step_s,
         anchor=(then, number, step),
         decoding=None,

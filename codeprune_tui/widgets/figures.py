@@ -109,6 +109,19 @@ def machine_line(figures: Figures) -> Content:
     return Content.assemble(*parts)
 
 
+def ranks_line(view: RunView) -> Content:
+    """The processes that share a run, where each computes, and the memory that it holds there; empty for a run of one process."""
+    if not view.ranks:
+        return Content("")
+    devices = [plain(rank.device, 30) for rank in view.ranks]
+    alike = len(set(devices)) == 1
+    held = [*(f"{size_bytes / GIB:.2f} GiB" for size_bytes in view.rank_bytes), *[NOTHING] * len(devices)]
+    parts: list[Part] = [f"{len(devices)} ranks", f" on {devices[0]}" if alike else "", (", memory", "$text-muted")]
+    for rank, (device, size) in enumerate(zip(devices, held, strict=False)):
+        parts += [(f"  {rank} ", "$text-muted"), size if alike else f"{device} {size}"]
+    return Content.assemble(*parts)
+
+
 def loss_title(view: RunView) -> str:
     """The title of the loss pane."""
     if view.validations:
