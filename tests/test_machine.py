@@ -201,10 +201,10 @@ async def test_live_shows_the_devices_and_memory_of_all_ranks_wherever_they_are(
         async with opened(tmp_path, size) as (app, pilot):
             await until_shown(app, "ruby-1")
             await pilot.press("2")
-            await until_shown(app, "8 ranks on cuda (NVIDIA H200), memory  0 –  1 –")
+            await until_shown(app, "8 ranks on cuda (NVIDIA H200), memory in GiB  0\N{NO-BREAK SPACE}–")
             worker.append(replace(step(1, 3), rank_bytes=tuple(number * GIB + 5 for number in range(8))))
-            await until_shown(app, "memory  0 0.00 GiB  1 1.00 GiB")
-            assert "7 7.00 GiB" in shown(app)
+            await until_shown(app, "memory in GiB  0\N{NO-BREAK SPACE}0.00  1\N{NO-BREAK SPACE}1.00")
+            await until_shown(app, "7\N{NO-BREAK SPACE}7.00")
 
 
 def test_a_run_of_one_process_has_no_line_of_ranks_and_absurd_numbers_are_left_out() -> None:
@@ -212,7 +212,7 @@ def test_a_run_of_one_process_has_no_line_of_ranks_and_absurd_numbers_are_left_o
     assert ranks_line(view).plain == ""
     ranks = (Rank(1, "cpu"), Rank(2, "cuda [red]\x1b[31m", "GPU-1"))
     view = reduce_all(view, [Event(1, NOW, started(ranks=ranks)), Event(2, NOW, replace(step(0, 1), rank_bytes=(10**400, 1)))])
-    assert ranks_line(view).plain == "2 ranks, memory  0 cpu –  1 cuda [red]<1B>[31m –"
+    assert ranks_line(view).plain.replace("\N{NO-BREAK SPACE}", " ") == "2 ranks, memory in GiB  0 cpu –  1 cuda [red]<1B>[31m –"
 
 
 @SIZES

@@ -115,10 +115,11 @@ def ranks_line(view: RunView) -> Content:
         return Content("")
     devices = [plain(rank.device, 30) for rank in view.ranks]
     alike = len(set(devices)) == 1
-    held = [*(f"{size_bytes / GIB:.2f} GiB" for size_bytes in view.rank_bytes), *[NOTHING] * len(devices)]
-    parts: list[Part] = [f"{len(devices)} ranks", f" on {devices[0]}" if alike else "", (", memory", "$text-muted")]
+    held = [*(f"{size_bytes / GIB:.2f}" for size_bytes in view.rank_bytes), *[NOTHING] * len(devices)]
+    parts: list[Part] = [f"{len(devices)} ranks", f" on {devices[0]}" if alike else "", (", memory in GiB", "$text-muted")]
     for rank, (device, size) in enumerate(zip(devices, held, strict=False)):
-        parts += [(f"  {rank} ", "$text-muted"), size if alike else f"{device} {size}"]
+        place = "" if alike else f"{device}\N{NO-BREAK SPACE}"
+        parts += [("  ", ""), (f"{rank}\N{NO-BREAK SPACE}", "$text-muted"), f"{place}{size}"]
     return Content.assemble(*parts)
 
 
