@@ -222,8 +222,8 @@ class Pruning(Section):
     a list), or whole layers. A unit's score is the mean over its weights; units that are pruned whole can be removed (shrink).
     vocabulary, alone or beside others, drops the entries that training uses least: once, in round 1, for good."""
     entries: int = Field(default=0, ge=0)
-    """Entries of the vocabulary that stay at most; 0 = all that training rows use, and what these are made of. Read only with
-    unit vocabulary, whose share it is: final_sparsity and speedup choose among the other units."""
+    """Entries of the vocabulary that stay, the least used go first; 0 = all that training rows use, and what these are made of,
+    which of few rows may be too few. Read only with unit vocabulary: final_sparsity and speedup choose among the other units."""
     shrink: bool = False
     """Whether the run ends by writing its last round without the units that are pruned whole, into its folder shrunk."""
     schedule: Schedule = "linear"

@@ -99,6 +99,7 @@ def test_no_text_becomes_unknown(kind: str, most: int, text: str) -> None:
 @pytest.mark.parametrize("kind", READERS)
 def test_the_most_used_stay(kind: str) -> None:
     reader, used = READERS[kind], used_by(READERS[kind], 40)
+    assert len(choose(reader.tokenizer, used_by(reader, 1), len(reader) - 5)) == len(reader) - 5, "unused ones stay, too"
     least = len(choose(reader.tokenizer, {}))
     few = least + 20
     kept = {most: set(choose(reader.tokenizer, used, most)) for most in (few, few + 40, 0)}

@@ -28,7 +28,7 @@ def shrink(
         ),
     ] = "",
     entries: Annotated[
-        int, typer.Option("--entries", min=0, help="Let at most so many entries stay, the most used; 0 = all that are used.")
+        int, typer.Option("--entries", min=0, help="Let so many entries stay, the most used; 0 = all that are used.")
     ] = 0,
     pack: Annotated[
         bool, typer.Option("--pack", help="Store, of pruned matrices that stay, the kept weights and one bit for each place.")

@@ -52,7 +52,7 @@ class Entries:
     data: str
     """Folder of the rows whose training split says what is used."""
     most: int = 0
-    """Most entries that stay; 0 = all that are used."""
+    """Entries that stay, where there are more; 0 = all that are used."""
 
 
 def shrink_copy(

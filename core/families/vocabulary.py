@@ -43,7 +43,7 @@ def choose(tokenizer: Tokenizer, used: Mapping[int, int], most: int = 0) -> list
     Args:
         tokenizer: BPE or WordPiece.
         used: From `uses`.
-        most: Most entries that stay; 0 = all that are used, and those that these are made of.
+        most: Entries that stay, where there are more; 0 = all that are used, and those that these are made of.
 
     Returns:
         Ids, ascending.
@@ -61,7 +61,7 @@ def choose(tokenizer: Tokenizer, used: Mapping[int, int], most: int = 0) -> list
         count, _, token = heapq.heappop(waiting)
         if token not in words.kept or count != left[token] or not words.may_go(token):
             continue  # it has another place by now
-        if count and not 0 < most < len(words.kept):
+        if len(words.kept) <= most if most else count:
             break
         instead, freed = words.drop(token)
         for other in instead:
