@@ -164,7 +164,7 @@ class LiveScreen(ModeScreen):
         note = "Dense: nothing is pruned yet."
         if masked is not None and masked.entries is not None:
             note = f"{count(masked.entries[0])} of {count(masked.entries[1])} entries of the vocabulary are left"
-            title = f"{title}; {note}" if shares else title
+            title = f"{title}; vocabulary {count(masked.entries[0])}/{count(masked.entries[1])}" if shares else title
         retitle(heatmap, title)
         heatmap.show(shares, note, units)
         self._show_scores(view)

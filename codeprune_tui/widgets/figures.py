@@ -70,7 +70,7 @@ def scores_line(view: RunView) -> Content:
 def progress(view: RunView) -> Content:
     """The run's progress: sparsity, step, loss and rates; at the end of a run that shrinks, what that brought."""
     if view.shrunk is not None:
-        return Content.assemble(("shrunk ", "$text-muted"), (outcome(view.shrunk), "bold"))
+        return Content.styled(outcome(view.shrunk), "bold")
     current = view.by_round.get(view.round)
     steps = current.steps if current and current.steps else view.steps
     parts: list[Part] = [("sparsity ", "$text-muted"), (percent(view.sparsity), "bold")]
