@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..families.checkpoint import WORDS
 from ..families.config import CodeToTextConfig
@@ -107,10 +107,7 @@ def cut_vocabulary(model: CodeToText, small: Plan) -> None:
         model: In floating point.
         small: From `vocabulary_plan`.
     """
-    words, count = model.encoder.embeddings.word_embeddings, small.config.vocab_size
-    words.weight = nn.Parameter(small.cut({WORDS: words.weight.detach()})[WORDS], requires_grad=words.weight.requires_grad)
-    words.num_embeddings = model.lm_head.out_features = model.config.vocab_size = count
-    model.tie()
+    model.set_words(small.cut({WORDS: model.get_parameter(WORDS).detach()})[WORDS])
 
 
 def shrink(model: CodeToText, masks: Mapping[str, Tensor]) -> tuple[CodeToText, Masks]:

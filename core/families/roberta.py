@@ -47,6 +47,17 @@ class CodeToText(nn.Module):
         """Makes output layer and word embeddings one tensor; has to be called again after one of them is replaced."""
         self.lm_head.weight = self.encoder.embeddings.word_embeddings.weight
 
+    def set_words(self, weight: Tensor) -> None:
+        """Replaces the word embeddings, and with them the output layer, which is tied to them.
+
+        Args:
+            weight: (entries of the vocabulary, hidden).
+        """
+        words = self.encoder.embeddings.word_embeddings
+        words.weight = nn.Parameter(weight, requires_grad=words.weight.requires_grad)
+        words.num_embeddings = self.lm_head.out_features = self.config.vocab_size = len(weight)
+        self.tie()
+
     @property
     def device(self) -> torch.device:
         """The model's device."""
