@@ -98,6 +98,8 @@ def warnings(recipe: Recipe, counts: Counts | None) -> list[str]:
     if recipe.kind == "pretrain":
         return [f"The model comes pruned ({where}), and pre-training keeps no masks: its pruned weights are trained again."]
     texts = [f"The model comes pruned: {where}. What is pruned stays pruned."]
+    if not recipe.pruning.masked:
+        return texts  # entries of the vocabulary go, and no weight of these matrices
     shares = reached(recipe, counts)
     idle = next((number for number, share in enumerate(shares) if share > shares[0]), len(shares))
     if idle == len(shares) and recipe.rounds:
