@@ -32,6 +32,7 @@ from core.model import load_model, load_reader, save_model
 from core.recipe import Evaluation, Search, build_recipe
 from core.ruby import methods
 from core.run.events import Event, Pruned, Rewound, RoundFinished, Shrunk
+from core.spec.given import warnings
 from core.text.rows import load_rows
 
 MINI = Path(__file__).parent.parent / "checkpoints" / "bundled" / "ruby-mini"
@@ -252,11 +253,29 @@ def test_a_recipe_says_how_many_entries_stay() -> None:
     assert ("vocabulary from round 1 on", "at most 3,000 entries") in cost_text.parts(recipe, None)
     alone = build_recipe({"pruning": {"unit": "vocabulary", "rounds": 1}})
     assert verdict(alone).endswith(", the entries that training rows use")
+    matrix = "encoder.encoder.layer.0.output.dense.weight"
+    assert warnings(alone, {matrix: (5, 10)}) == ["The model comes pruned: encoder 50 %. What is pruned stays pruned."], (
+        "it has entries to drop, so it prunes something"
+    )
     assert cost_text.parts(alone, None)[0] == ("vocabulary from round 1 on", "the entries that training rows use")
 
 
+def test_prune_says_who_drops_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unit = ("--unit", "head+vocabulary")
+    assert called("prune", str(MINI), "-o", str(tmp_path / "no"), "--data", DEMO, *unit, monkeypatch=monkeypatch) == 2
+    words = " ".join(capsys.readouterr().err.split())
+    assert "drop entries with `codeprune-tui shrink MODEL --vocabulary DATA`" in words
+    assert not (tmp_path / "no").exists()
+
+
 def shrink_cli(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(sys, "argv", ["codeprune-tui", "shrink", *arguments])
+    return called("shrink", *arguments, monkeypatch=monkeypatch)
+
+
+def called(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["codeprune-tui", *arguments])
     with pytest.raises(SystemExit) as caught:
         main.main()
     return int(caught.value.code or 0)
