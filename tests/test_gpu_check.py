@@ -25,7 +25,7 @@ def test_every_check_works_on_the_cpu(tmp_path: Path) -> None:
     measured = {row["check"] for row in rows}
     assert measured == {
         "environment", "kernels", "waits", "memory", "repeat", "batches", "comments", "masks", "checkpoints", "training",
-        "decoding", "graphs", "quantizers", "beside", "compile",
+        "decoding", "graphs", "quantizers", "beside", "processes", "compile",
     }  # fmt: skip
     assert not [row for row in rows if "failed" in row["what"]]
     held = [f"{row['check']}: {row['what']}" for row in rows if row["holds"]]
@@ -35,6 +35,7 @@ def test_every_check_works_on_the_cpu(tmp_path: Path) -> None:
     assert "memory: the next step trains" in held
     assert "beside: two workers" in held
     assert "beside: a playground beside them" in held
+    assert "processes: a run of two processes" in held
     assert sum(row["check"] == "batches" and row["holds"] for row in rows) == 2
     assert facts["device"] == "cpu"
     assert facts["quick"] is True

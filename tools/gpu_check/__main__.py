@@ -43,6 +43,7 @@ CHECKS: dict[str, Callable[[Box], Sequence[Row]]] = {
     "graphs": pays.graphs,
     "quantizers": sameness.quantizers,
     "beside": survival.beside,
+    "processes": survival.processes,
     "compile": speed.compiled,
 }
 """Name -> check, what is short and promised most first: those at the end find no time where the others were slow."""

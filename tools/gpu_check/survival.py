@@ -69,7 +69,20 @@ def beside(box: Box) -> Iterator[Row]:
     yield Row("beside", "a playground beside them", getattr(answer, "seconds", None), "s", holds=well, note=note[:120])
 
 
-def _worker(box: Box, folder: Path, number: int) -> "subprocess.Popen[bytes]":
+def processes(box: Box) -> Iterator[Row]:
+    """A run whose steps two processes share, on GPUs one each: it must end well."""
+    if box.cuda and torch.cuda.device_count() < 2:
+        yield Row("processes", "not measured: one GPU")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.monotonic()
+        code = _worker(box, Path(folder), 0, processes=2).wait(PATIENCE_S)
+        seconds = time.monotonic() - begun
+        note = _end_of(Path(folder), 0) if code else ""
+    yield Row("processes", "a run of two processes", seconds, "s", holds=code == 0, note=note)
+
+
+def _worker(box: Box, folder: Path, number: int, processes: int = 1) -> "subprocess.Popen[bytes]":
     sections: dict[str, dict[str, object]] = {
         "training": {"steps": 2 if box.quick else 100, "batch_size": 8, "device": box.device_name, "threads": 1, "seed": number},
         "evaluation": {"rows": 4 if box.quick else 50, "beam": 2 if box.quick else 10, "max_length": 8 if box.quick else 32},
@@ -77,6 +90,8 @@ def _worker(box: Box, folder: Path, number: int) -> "subprocess.Popen[bytes]":
         "model": {"path": str(bundle.folder() / "ruby-mini")},
         "data": {"path": str(bundle.folder() / "demo-ruby")},
     }
+    if processes > 1:
+        sections["training"] |= {"processes": processes, "device": box.device.type}
     if box.quick:
         sections["model"] = {"path": "new"}
         sections["architecture"] = {"vocab_size": 400, "hidden": 32, "layers": 1, "heads": 2, "ffn": 48, "decoder_layers": 1}
