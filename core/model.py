@@ -48,13 +48,14 @@ from .families.weightfiles import (
     read_json,
     read_shapes,
     read_tensors,
+    to_codes,
     unpack,
 )
 from .recipe import Device
 from .spec.checkpoint_files import CONFIG, READER, WEIGHTS
 from .spec.configfields import short
 from .spec.quantizers import METHODS
-from .spec.weightheaders import KEPT, PACKED
+from .spec.weightheaders import KEPT, PACKED, SCALES
 
 logger = logging.getLogger(__name__)
 
@@ -190,6 +191,7 @@ def save_model(
     half: bool = False,
     decoder: bool = True,
     packed: Mapping[str, Tensor] | None = None,
+    codes: bool = False,
 ) -> None:
     """Writes a model folder, complete or absent.
 
@@ -201,6 +203,7 @@ def save_model(
         decoder: False writes the encoder alone: the file then counts as a pre-trained encoder, not as fine-tuned.
         packed: Parameter name -> mask, for matrices of which the kept values alone are written. Exactly these masks have to lie
             beside the weights, which cannot be read without them.
+        codes: Whether to round these kept values to 8 bits, with one scale for each row; `load_model` multiplies them out.
 
     Raises:
         ModelError: The folder exists and holds something other than a model.
@@ -219,7 +222,12 @@ def save_model(
     metadata = {"format": "pt"}
     if packed:
         metadata = {PACKED: json.dumps({name: list(mask.shape) for name, mask in packed.items()})}
-        tensors |= {f"{name}{KEPT}": tensors.pop(name)[mask.cpu()] for name, mask in packed.items()}
+        for name, mask in packed.items():
+            weight = tensors.pop(name)
+            if codes:
+                tensors[name + KEPT], tensors[name + SCALES] = to_codes(model.get_parameter(name).detach().cpu(), mask.cpu())
+            else:
+                tensors[name + KEPT] = weight[mask.cpu()]
     aside = folder.with_name(f"{TEMPORARY}{folder.name}-replaced")
     with complete_or_absent(folder) as draft:
         draft.mkdir()

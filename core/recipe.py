@@ -226,6 +226,9 @@ class Pruning(Section):
     which of few rows may be too few. Read only with unit vocabulary: final_sparsity and speedup choose among the other units."""
     shrink: bool = False
     """Whether the run ends by writing its last round without the units that are pruned whole, into its folder shrunk."""
+    pack: bool = True
+    """Whether rounds hold, of pruned matrices, the kept weights and one bit for each place, which this program loads exactly;
+    false stores every weight, for programs that read model.safetensors themselves."""
     schedule: Schedule = "linear"
     """How sparsity grows over the rounds: linear, geometric (the same share of what remains), or one-shot (all in round 1)."""
     rounds: int = Field(default=9, ge=0, le=200)

@@ -22,6 +22,7 @@ from codeprune_tui.views.state import RunView, reduce_all
 from codeprune_tui.views.text import sentence
 from codeprune_tui.widgets import comparetable
 from core.compress.masks import load_masks, save_masks
+from core.families.weightfiles import read_tensors
 from core.recipe import PrunablePreset, Recipe, build_recipe, load_recipe
 from core.run.events import Pruned, RoundFinished, RoundStarted, Warned
 from core.run.folder import RunPaths, run_info
@@ -43,8 +44,9 @@ def share(paths: RunPaths, number: int, preset: PrunablePreset) -> float:
 
 @pytest.fixture
 def pruned(make: Make) -> Callable[..., RunPaths]:  # noqa: F811
-    def first(preset: str, sparsity: float) -> RunPaths:
-        paths = make(f"first-{preset}", training=FAST, pruning={"rounds": 1, "final_sparsity": sparsity, "prunable": preset})
+    def first(preset: str, sparsity: float, **other: object) -> RunPaths:
+        pruning = {"rounds": 1, "final_sparsity": sparsity, "prunable": preset, **other}
+        paths = make(f"first-{preset}", training=FAST, pruning=pruning)
         run(paths)
         return paths
 
@@ -166,7 +168,7 @@ def test_a_pretraining_says_that_it_keeps_no_masks(make: Make, pruned: Callable[
 
 
 def test_masks_inside_a_checkpoint_are_counted(make: Make, pruned: Callable[..., RunPaths]) -> None:  # noqa: F811
-    folder = pruned("encoder", 0.5).round(1)
+    folder = pruned("encoder", 0.5, pack=False).round(1)
     masks = load_masks(folder / "masks.safetensors")
     tensors = load_file(folder / "model.safetensors")
     recipe = Recipe.model_validate({"model": {"path": str(folder)}})
@@ -201,13 +203,13 @@ def test_where_a_model_is_pruned_in_words(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_zeros_without_masks_are_told_or_kept(make: Make, pruned: Callable[..., RunPaths], keep: bool) -> None:  # noqa: F811
-    start = pruned("encoder", 0.5).round(1)
+    start = pruned("encoder", 0.5, pack=False).round(1)
     zeros = {name: weight == 0 for name, weight in load_file(start / "model.safetensors").items() if is_prunable(name, "encoder")}
     (start / "masks.safetensors").unlink()
     paths = make("second", kind="finetune", model={"path": str(start), "keep_zeros": keep}, training=FAST)
     assert given.warnings(load_recipe(paths.recipe), given.counts_of(load_recipe(paths.recipe))) == [given.KEPT_ZEROS] * keep
     warnings = [what.message for what in of(Warned, run(paths)) if isinstance(what, Warned)]
-    after = load_file(paths.round(0) / "model.safetensors")
+    after = read_tensors(paths.round(0) / "model.safetensors")
     if keep:
         assert "The model comes pruned: encoder 50 %. What is pruned stays pruned." in warnings
         assert all(torch.equal(after[name] == 0, zero) for name, zero in zeros.items())

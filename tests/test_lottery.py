@@ -22,6 +22,7 @@ from core.evaluate.comment import comment_methods
 from core.evaluate.evaluate import as_event, decode_texts, evaluate_model, load_for_evaluation
 from core.families.device import make_accelerator
 from core.families.roberta import without_encoder
+from core.families.weightfiles import read_tensors
 from core.model import load_model, load_reader
 from core.recipe import Evaluation, Search, build_recipe, load_recipe, to_toml
 from core.ruby import methods
@@ -94,7 +95,26 @@ def of(kind: type, events: list[Event]) -> list[Happening]:
 
 
 def weights(paths: RunPaths, number: int) -> dict[str, torch.Tensor]:
-    return load_file(paths.round(number) / "model.safetensors")
+    return read_tensors(paths.round(number) / "model.safetensors")
+
+
+def test_packed_rounds_are_smaller_and_nothing_else_changes(make: Make) -> None:
+    pruning = {"rounds": 2, "final_sparsity": 0.9, "prunable": "all"}
+    packed, plain = make("packed", pruning=pruning), make("plain", pruning={**pruning, "pack": False})
+    ours, theirs = run(packed), run(plain)
+    for number in range(3):
+        masks = load_masks(packed.round(number) / "masks.safetensors")
+        assert all(torch.equal(mask, load_masks(plain.round(number) / "masks.safetensors")[name]) for name, mask in masks.items())
+        exact = load_file(plain.round(number) / "model.safetensors")
+        assert all(torch.equal(weight, exact[name]) for name, weight in weights(packed, number).items())
+        for each in (load_model(packed.round(number)), load_model(plain.round(number))):
+            assert all(torch.equal(each.get_parameter(name), exact[name]) for name in exact)
+        gone = 4 * sum(int((~mask).sum()) for mask in masks.values())
+        small, whole = ((paths.round(number) / "model.safetensors").stat().st_size for paths in (packed, plain))
+        assert whole - small == pytest.approx(gone, abs=4000)  # but for the header
+        assert (small < 0.7 * whole) == (number == 2)
+    assert of(MatrixMeasured, ours) == of(MatrixMeasured, theirs)
+    assert any(figures.change is not None and figures.round == 2 for figures in of(MatrixMeasured, ours))  # type: ignore[attr-defined]
 
 
 def test_a_whole_run(make: Make) -> None:

@@ -42,7 +42,7 @@ async def test_disk_and_time_of_a_run_that_was_measured(
         if size == LARGE:
             await until_shown(app, "about 10 min: training 8 min, evaluation 44 s, the rest")
             await until_shown(app, "from demo-1 on this machine (cpu, 2 threads; 10 steps/s,")
-            await until_shown(app, "10 rounds of 78 MB, rewind weights 77 MB")
+            await until_shown(app, "MB on average, rewind weights 77 MB")
             await until_shown(app, "500 a round × 10 rounds = 5,000 steps of 16 rows")
         row(form(app), "training.batch_size").query_one(Input).value = "8"
         await until_shown(app, "disk 1.1 GB · time not measured yet")

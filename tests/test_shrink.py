@@ -265,6 +265,48 @@ def test_a_packed_model_is_small_and_exactly_the_same(
     assert (folder.parent / "again" / "model.safetensors").read_bytes() == (packed / "model.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize(("values", "most", "share"), [("fp16", 5e-4, 0.5), ("int8", 1e-2, 0.25)])
+def test_packed_values_may_be_rounded_which_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], values: str, most: float, share: float
+) -> None:
+    sparse, packed = half_pruned(folder), folder.parent / values
+    assert call(monkeypatch, "shrink", str(sparse), "-o", str(packed), "--pack", "--values", values) == 0
+    said = capsys.readouterr().err
+    one, exact, masks = load_model(packed), load_model(sparse), load_masks(sparse)
+    squares = changes = 0.0
+    for name, weight in exact.named_parameters():
+        stored, weight = one.get_parameter(name).detach(), weight.detach()
+        if name in masks:
+            assert not stored[~masks[name]].any()
+            row = weight.abs().amax(1, keepdim=True) / 127
+            assert values == "fp16" or bool(((stored - weight).abs() <= 0.501 * row).all())
+        else:
+            assert torch.equal(stored, weight.half().float())
+        squares, changes = squares + float(weight.square().sum()), changes + float((stored - weight).square().sum())
+    off = (changes / squares) ** 0.5
+    assert 0 < off < most
+    assert f"Rounding to {values} changed the weights by {100 * off:.2g}"[:-1] in said
+    files = load_file(packed / "model.safetensors")
+    kept = {name: tensor.nbytes for name, tensor in files.items() if name.endswith(".kept")}
+    assert sum(kept.values()) == 4 * share * sum(int(mask.sum()) for mask in masks.values())
+    again = folder.parent / "again"
+    assert call(monkeypatch, "shrink", str(packed), "-o", str(again), "--pack", "--values", values) == 0
+    assert all(torch.allclose(tensor, load_model(again).state_dict()[name]) for name, tensor in one.state_dict().items())
+    assert call(monkeypatch, "shrink", str(sparse), "-o", str(folder.parent / "none"), "--values", values) == 2
+
+
+def test_eight_bits_without_their_scales_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = folder.parent / "packed"
+    assert call(monkeypatch, "shrink", str(half_pruned(folder)), "-o", str(packed), "--pack", "--values", "int8") == 0
+    tensors = load_file(packed / "model.safetensors")
+    shapes = {name: list(mask.shape) for name, mask in read_masks(packed / "masks.safetensors").items()}
+    name = next(name for name in tensors if name.endswith(".kept_scale"))
+    for spoiled in ({**tensors, name: tensors[name][:-1].clone()}, {key: value for key, value in tensors.items() if key != name}):
+        save_file(spoiled, packed / "model.safetensors", metadata={"packed": json.dumps(shapes)})
+        with pytest.raises(ModelError, match="one scale for each row"):
+            load_model(packed)
+
+
 @pytest.mark.parametrize("spoil", ["no masks", "other masks", "a shape", "too many", "no table"])
 def test_a_packed_model_that_was_spoiled_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch, spoil: str) -> None:
     packed = folder.parent / "packed"

@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from core.program import program
 
 from ..runs import client
 from .console import say
@@ -13,6 +15,8 @@ from .runs import Json, app
 
 if TYPE_CHECKING:
     from core.evaluate.shrunk import Shrunk
+
+Values = Literal["fp16", "int8"]
 
 
 @app.command(epilog="\b\nExample:\n  codeprune-tui shrink checkpoints/mine/rounds/05 -o mine-small")
@@ -33,6 +37,10 @@ def shrink(
     pack: Annotated[
         bool, typer.Option("--pack", help="Store, of pruned matrices that stay, the kept weights and one bit for each place.")
     ] = False,
+    values: Annotated[
+        Values | None,
+        typer.Option("--values", help="With --pack, round the values: all to fp16; or kept ones to int8, and the rest to fp16."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Remove the heads and neurons that masks prune whole, and entries of the vocabulary.
@@ -40,9 +48,13 @@ def shrink(
     The shrunk model computes what the masked one does, with smaller matrices. With --vocabulary, entries that the training rows
     of a data folder do not use are dropped from embeddings, output layer and tokenizer; with --entries, those that they use
     least, too. Every text can still be written, in other tokens where it had dropped ones. Weights that are pruned inside units
-    that stay keep their masks; with --pack only what is kept of them is stored, which makes any pruned model smaller on disk. The
-    JSON has model, output, parameters, size_bytes (before and afterwards), kept (of each block, of how many), pruned.
+    that stay keep their masks; with --pack only what is kept of them is stored, which makes any pruned model smaller on disk.
+    Every value is then as it was, unless --values rounds it: int8 has one scale for each row of a matrix, and the text says how
+    far the weights are off. The JSON has model, output, parameters, size_bytes (before and afterwards), kept (of each block, of
+    how many), pruned, rounded (norm of the change over that of the weights).
     """
+    if values is not None and not pack:
+        raise typer.BadParameter("--values rounds what --pack stores; give both.")
     _quiet_libraries()
     path = client.local_path(model)
     warn_untrained(path, model)
@@ -50,11 +62,17 @@ def shrink(
 
     if entries and not vocabulary:
         raise typer.BadParameter("--entries needs --vocabulary DATA, whose training rows say which entries are used most.")
-    shrunk = shrink_copy(path, output, pack=pack, vocabulary=Entries(vocabulary, entries) if vocabulary else None)
+    dropped = Entries(vocabulary, entries) if vocabulary else None
+    shrunk = shrink_copy(path, output, pack=pack, values=values, vocabulary=dropped)
     if as_json:
         typer.echo(json.dumps({"model": model, "output": str(output)} | shrunk.facts()))
         return
     say(f"Wrote {output}: {sentence(shrunk)}")
+    if shrunk.rounded:
+        say(
+            f"Rounding to {values} changed the weights by {100 * shrunk.rounded:.3g} % (norm); what that costs says: {program()} "
+            f"evaluate {output}"
+        )
     say("Use it as any model: comment, evaluate, quantize, the playground.")
 
 

@@ -98,7 +98,8 @@ def disk(recipe: Recipe, costs: Costs) -> str:
 
 def _made_of(recipe: Recipe, need: DiskNeed) -> str:
     rounds = recipe.rounds + 1
-    held = f"{rounds} rounds of {size(need.rounds // rounds)}" if rounds > 1 else f"the result {size(need.rounds)}"
+    mean = " on average" if recipe.pruning.pack else ""  # the more is pruned, the less a round takes
+    held = f"{rounds} rounds of {size(need.rounds // rounds)}{mean}" if rounds > 1 else f"the result {size(need.rounds)}"
     rewind = f", rewind weights {size(need.rewind)}" if need.rewind else ""
     model = f"{count(need.parameters)} weights"
     if recipe.kind == "lottery":

@@ -3,8 +3,10 @@
 The command line calls this, and a run at its end. What can be removed, and how, is `compress.shrink`'s business.
 """
 
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from ..atomic import complete_or_absent
 from ..compress.masks import Masks, masks_of_zeros, prunable, save_masks
@@ -34,6 +36,8 @@ class Shrunk:
     """Block such as "encoder 3 heads" -> units that stay, of how many; "vocabulary" where entries of it were dropped."""
     pruned: int
     """Number of weights that stay although a mask holds them at 0."""
+    rounded: float = 0.0
+    """Norm of what rounding to fewer bits changed in the weights, over their norm; 0 where every value is as it was."""
 
     def units(self, kind: str) -> tuple[int, int]:
         """Units of one kind that stay, of how many: "heads" or "neurons"."""
@@ -43,6 +47,10 @@ class Shrunk:
     def facts(self) -> dict[str, object]:
         """As JSON."""
         return asdict(self)
+
+
+Values = Literal["fp16", "int8"]
+"""What packed values are rounded to: all weights to 16 bits, or kept ones to 8 with a scale for each row, and the rest to 16."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ def shrink_copy(
     folder: Path,
     *,
     pack: bool = False,
+    values: Values | None = None,
     vocabulary: Entries | None = None,
     entries: tuple[int, int] | None = None,
 ) -> Shrunk:
@@ -69,6 +78,7 @@ def shrink_copy(
         source: Folder or hub name of the model, with its masks beside it; without masks, exact zeros count as pruned.
         folder: Must not exist.
         pack: Also write, of pruned matrices that stay, the kept values alone, in bits and values.
+        values: What to round values to, with `pack`; None leaves them as they are.
         vocabulary: Which entries of the vocabulary go as well; None for none.
         entries: Entries of the vocabulary that are left of how many, where the model has lost some; they count as removed.
 
@@ -101,7 +111,7 @@ def shrink_copy(
             if masks
             else 'Prune whole units (pruning.unit = "head", "neuron" or "layer"), or give --vocabulary DATA.',
         )
-    shrunk = save_shrunk(model, reader, masks, folder, weights, pack=pack)
+    shrunk = save_shrunk(model, reader, masks, folder, weights, pack=pack, values=values)
     return replace(
         shrunk,
         parameters=(before, shrunk.parameters[1]),
@@ -118,7 +128,16 @@ def _cut_vocabulary(model: CodeToText, reader: Reader, wanted: Entries) -> tuple
     return cut_reader(reader, kept), entries
 
 
-def save_shrunk(model: CodeToText, reader: Reader, masks: Masks, folder: Path, weights: Path, *, pack: bool = False) -> Shrunk:
+def save_shrunk(
+    model: CodeToText,
+    reader: Reader,
+    masks: Masks,
+    folder: Path,
+    weights: Path,
+    *,
+    pack: bool = False,
+    values: Values | None = None,
+) -> Shrunk:
     """Writes a shrunk model, with the masks of what is pruned inside the units that stay; complete or absent.
 
     Args:
@@ -128,10 +147,12 @@ def save_shrunk(model: CodeToText, reader: Reader, masks: Masks, folder: Path, w
         folder: Must not exist.
         weights: The model's own weights file; the copy is in 16 bits where that is.
         pack: As for `shrink_copy`.
+        values: As for `shrink_copy`.
     """
     smaller, left = shrink(model, masks)
+    half = values is not None or set(bytes_by_width(weights)) == {16}
     with complete_or_absent(folder) as draft:
-        save_model(smaller, reader, draft, half=set(bytes_by_width(weights)) == {16}, packed=left if pack else None)
+        save_model(smaller, reader, draft, half=half, packed=left if pack else None, codes=values == "int8")
         if left:
             save_masks(left, draft / MASKS)
     return Shrunk(
@@ -139,7 +160,18 @@ def save_shrunk(model: CodeToText, reader: Reader, masks: Masks, folder: Path, w
         size_bytes=(_size_bytes(weights), _size_bytes(folder / WEIGHTS[0])),
         kept=dict(plan(model.config, masks).kept),
         pruned=sum(int((~mask).sum()) for mask in left.values()),
+        rounded=_rounded(smaller, folder) if values is not None else 0.0,
     )
+
+
+def _rounded(model: CodeToText, folder: Path) -> float:
+    """How far the weights in a folder are from a model's, read back from the file: norm of the difference over their norm."""
+    stored, squares, changes = load_model(folder), 0.0, 0.0
+    for name, weight in model.named_parameters():
+        exact = weight.detach().double()
+        squares += float(exact.square().sum())
+        changes += float((stored.get_parameter(name).detach().double() - exact).square().sum())
+    return math.sqrt(changes / squares) if squares else 0.0
 
 
 def _size_bytes(weights: Path) -> int:

@@ -24,13 +24,15 @@ from ..spec.checkpoint_files import CONFIG, INDEXES, READER, TOKENIZERS, WEIGHTS
 from ..spec.configfields import short
 from ..spec.maskbits import MASKS, read_bits
 from ..spec.maskbits import unpack as unpack_bits
-from ..spec.weightheaders import KEPT, damaged, packed_shapes, read_file_header, read_header, shards
+from ..spec.weightheaders import KEPT, SCALES, damaged, packed_shapes, read_file_header, read_header, shards
 from ..spec.weightheaders import read_json as read_json
 from .memory import available_bytes
 from .picklescan import check_pickle
 
 MOST_SHARED = 3
 """How often the bytes of a file may be used: a tied matrix has two names."""
+LARGEST_CODE = 127
+"""Of a kept value in 8 bits; its negative is the least one."""
 _WRAPPERS = ("module", "_orig_mod")
 NO_WEIGHTS = re.compile(r"bias|(?:.*\.)?(?:position_ids|token_type_ids)")
 """Buffers that CodeXGLUE (the causal triangle) and older versions of transformers saved, and that a model makes itself."""
@@ -103,16 +105,47 @@ def _unpacked(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     masks = read_bits(path.parent / MASKS) if shapes else {}
     _check_room(path, sum(4 * prod(shape) for shape in shapes.values()))
     for name, shape in shapes.items():
-        values, bits = tensors.pop(name + KEPT), masks.get(name)
+        values, bits, scales = tensors.pop(name + KEPT), masks.get(name), tensors.pop(name + SCALES, None)
         if bits is None or bits.shape != shape or bits.kept != values.numel():
             raise ModelError(
                 f"{path} holds {values.numel()} kept values of {short(name)}, to which {MASKS} beside it does not belong.",
                 "Copy both files again from where the model came from.",
             )
-        matrix = values.new_zeros(shape)
-        matrix[torch.from_numpy(unpack_bits(bits.bits, shape))] = values
-        tensors[name] = matrix
+        mask = torch.from_numpy(unpack_bits(bits.bits, shape))
+        tensors[name] = placed(values if scales is None else from_codes(values, scales, mask), mask)
     return tensors
+
+
+def placed(values: Tensor, mask: Tensor) -> Tensor:
+    """A matrix with its kept values at their places and 0 elsewhere.
+
+    Args:
+        values: (kept,), row by row.
+        mask: Of the matrix; bool, on the CPU.
+    """
+    matrix = values.new_zeros(mask.shape)
+    matrix[mask] = values
+    return matrix
+
+
+def to_codes(matrix: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The kept values of a matrix in 8 bits, with one scale for each row, that is for each output.
+
+    Args:
+        matrix: (rows, columns) float32.
+        mask: Of the matrix; bool.
+
+    Returns:
+        (kept,) int8, row by row, and (rows,) float32.
+    """
+    kept = matrix * mask
+    scales = (kept.abs().amax(1) / LARGEST_CODE).clamp_min(torch.finfo(torch.float32).tiny)
+    return (kept / scales[:, None]).round().to(torch.int8)[mask], scales
+
+
+def from_codes(codes: Tensor, scales: Tensor, mask: Tensor) -> Tensor:
+    """The values, (kept,) float32, whose codes and scales `to_codes` made."""
+    return codes * scales.repeat_interleave(mask.sum(1))
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:

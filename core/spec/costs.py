@@ -1,14 +1,15 @@
 """Computes the disk space that a run needs, before it begins.
 
 Follows the modules that write files: `round_end` and `pretrain` (rounds), `lottery` (rewind weights), `trainer` (the resume
-checkpoint holds the weights, AdamW's two moments and the masks), `masks` (one bit a prunable weight). Journal, predictions and
-headers, a few hundred kilobytes in all, are left out. Torch-free.
+checkpoint holds the weights, AdamW's two moments and the masks), `masks` (one bit a prunable weight). Of a pruned matrix a round
+holds the kept weights alone. Journal, predictions and headers, a few hundred kilobytes in all, are left out. Torch-free.
 """
 
 from dataclasses import dataclass
 
 from ..recipe import Recipe
 from . import roberta, sizes
+from .schedule import sparsities
 
 FLOAT_BYTES = 4
 """Bytes of a stored weight: everything is stored in float32, whatever the precision of training."""
@@ -58,9 +59,13 @@ def disk_need(recipe: Recipe, tensors: sizes.Tensors, tokenizer_bytes: int = 0) 
     one = FLOAT_BYTES * _stored(recipe, tensors) + tokenizer_bytes
     if recipe.kind != "pretrain":
         one += bits
+    # A round holds kept weights alone. How many a budget of latency will leave is not known before.
+    packs = recipe.kind != "pretrain" and recipe.pruning.pack and recipe.pruning.budget != "latency"
+    gone = [FLOAT_BYTES * round(share * masked) if packs else 0 for share in sparsities(recipe)]
     rewind = 0 if recipe.kind == "pretrain" else FLOAT_BYTES * weights
-    folders = recipe.rounds + 1 + (recipe.pruning.shrink and recipe.rounds > 0)  # at its end a run may write a shrunk model, too
-    return DiskNeed(weights, masked, folders * one, rewind, state + best, state - one)
+    shrunk = one if recipe.pruning.shrink and recipe.rounds else 0  # at its end a run may write a shrunk model, too
+    rounds = len(gone) * one - sum(gone) + shrunk
+    return DiskNeed(weights, masked, rounds, rewind, state + best, state - (one - gone[-1]))
 
 
 def _stored(recipe: Recipe, tensors: sizes.Tensors) -> int:

@@ -24,6 +24,8 @@ PACKED = "packed"
 """The one key of the metadata of a file with packed matrices: JSON, name -> shape. Their masks lie beside the file."""
 KEPT = ".kept"
 """Behind the name of a packed matrix: its kept values, one after the other."""
+SCALES = ".kept_scale"
+"""Behind the name of a packed matrix whose kept values are 8-bit integers: what those of each row are multiplied by."""
 _BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 _BYTES |= {"I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}
 
@@ -63,7 +65,8 @@ def read_header(path: Path) -> dict[str, Stored]:
     header = read_file_header(path)
     shapes = packed_shapes(header, path)
     whole = {name: Stored(shape, header.tensors[name + KEPT].kind) for name, shape in shapes.items()}
-    return {name: stored for name, stored in header.tensors.items() if name.removesuffix(KEPT) not in shapes} | whole
+    parts = {name + part for name in shapes for part in (KEPT, SCALES)}
+    return {name: stored for name, stored in header.tensors.items() if name not in parts} | whole
 
 
 def packed_shapes(header: Header, path: Path) -> dict[str, tuple[int, ...]]:
@@ -86,6 +89,11 @@ def packed_shapes(header: Header, path: Path) -> dict[str, tuple[int, ...]]:
             stored = header.tensors.get(name + KEPT)
             if not _whole_numbers(shape) or len(shape) > 8 or stored is None or len(stored.shape) != 1 or name in header.tensors:
                 raise ValueError(f"{short(name)} is said to be packed, which is not what the file holds")
+            scales = header.tensors.get(name + SCALES)
+            if (scales is not None) != (stored.kind == "I8") or (scales is not None and scales.shape != tuple(shape[:1])):
+                raise ValueError(f"{short(name)} does not have one scale for each row of its 8-bit values")
+            if scales is not None and len(shape) != 2:
+                raise ValueError(f"{short(name)} is no matrix, and its values are 8-bit ones")
             if stored.numbers > prod(shape):
                 raise ValueError(f"{short(name)} holds more values than {short(shape)} has places")
     except (ValueError, RecursionError) as error:

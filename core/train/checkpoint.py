@@ -20,8 +20,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..atomic import complete_or_absent
-from ..errors import RunError
+from ..errors import ModelError, RunError
+from ..families.weightfiles import placed
 from ..regularfile import check_regular
+from ..spec.weightheaders import KEPT
 
 STATE_FILE = "state.safetensors"
 BEST_FILE = "best.safetensors"
@@ -214,17 +216,28 @@ def usable(path: Path, fix: str) -> Iterator[None]:
         yield
     except RunError as error:
         raise RunError(error.problem, fix) from error
+    except ModelError as error:
+        raise RunError(f"{path} is missing or damaged: {error.problem.removesuffix('.')}.", fix) from error
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise RunError(f"{path} is missing or damaged: {str(error)[:300]}.", fix) from error
 
 
-def one_tensor(path: Path, name: str) -> Tensor | None:
-    """One tensor of a safetensors file, or None where the file or the tensor is missing or unreadable."""
+def one_tensor(path: Path, name: str, mask: Tensor | None = None) -> Tensor | None:
+    """One tensor of a safetensors file, or None where the file or the tensor is missing or unreadable.
+
+    Args:
+        path: The file.
+        name: The tensor's name.
+        mask: Of a matrix of which the file may hold the kept values alone; bool, on the CPU.
+    """
     try:
         check_regular(path)
         with safe_open(path, framework="pt") as file:
-            return file.get_tensor(name).clone() if name in file.keys() else None  # noqa: SIM118
-    except (OSError, SafetensorError):
+            names = set(file.keys())
+            if name + KEPT in names and mask is not None:
+                return placed(file.get_tensor(name + KEPT), mask)
+            return file.get_tensor(name).clone() if name in names else None
+    except (OSError, SafetensorError, RuntimeError):
         return None
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ..compress import figures
@@ -22,6 +21,7 @@ from ..compress.masks import Masks, collapsed, load_masks, sparsity_of
 from ..compress.output_errors import output_errors
 from ..compress.selection import Method, prune_model, scored, scores_of_units
 from ..evaluate.calibration import drawn
+from ..families.weightfiles import read_tensors
 from ..regularfile import check_regular
 from ..run.events import Measuring, Pruned, UnitScores, Warned
 from ..seeds import derive_seed
@@ -57,7 +57,7 @@ def make_masks(round_: Round, *, announce: bool) -> Masks:
     recipe, started, before = session.recipe, session.clock(), session.paths.round(number - 1)
     with usable(before / "model.safetensors", f"Restore it; or delete {before} and resume, and that round is done again."):
         check_regular(before / "model.safetensors")
-        set_weights(model, round_.material.fit(load_file(before / "model.safetensors")))
+        set_weights(model, round_.material.fit(read_tensors(before / "model.safetensors")))
     old = {name: mask.to(model.device) for name, mask in load_masks(before / "masks.safetensors").items()}
     if growth(recipe):
         return old

@@ -104,7 +104,7 @@ def _measure_matrices(round_: Round, masks: Masks) -> None:
     still_there = number > 0 and (before / "masks.safetensors").exists()
     old = load_masks(before / "masks.safetensors") if still_there else {}
     for name, mask in masks.items():
-        weight_before = one_tensor(before / "model.safetensors", name) if number > 0 else None
+        weight_before = one_tensor(before / "model.safetensors", name, old.get(name)) if number > 0 else None
         known = figures.Before(old.get(name), weight_before)
         round_.session.emit(figures.measure(number, name, weights[name], mask, known, round_.heads.of(name)))
 
@@ -158,12 +158,17 @@ def _decoding(round_: Round, evaluation: Evaluation) -> dict[str, object]:
     }
 
 
+def _packed(round_: Round, masks: Masks) -> Masks:
+    """The masks of the matrices of which kept weights alone are stored: all others are 0, and the masks lie beside them."""
+    return {name: mask for name, mask in masks.items() if round_.session.recipe.pruning.pack and not bool(mask.all())}
+
+
 def _write(round_: Round, facts: dict[str, object], evaluation: Evaluation, masks: Masks, loop: Loop) -> None:
     """Writes the round to disk, with the digests of the files that later rounds read."""
     model = round_.material.model
     round_.session.check()
     with complete_or_absent(round_.session.paths.round(round_.number)) as draft:
-        save_model(model, round_.material.reader, draft)
+        save_model(model, round_.material.reader, draft, packed=_packed(round_, masks))
         save_masks(masks, draft / "masks.safetensors")
         write_predictions(evaluation, draft / "predictions.jsonl")
         if loop.trainer.movements and round_.steps and round_.number < round_.session.recipe.rounds:
