@@ -14,4 +14,6 @@ NAMES = (
     "criteria",
     "onnx",
     "growth",
+    "where",
+    "peers",
 )

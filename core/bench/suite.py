@@ -12,7 +12,7 @@ from ..errors import TrainingError
 from ..families.device import describe, make_accelerator
 from ..provenance import processor, versions
 from ..recipe import Device
-from . import criteria, decoding, evaluating, growth, pruning, runtimes, starting, training
+from . import criteria, decoding, evaluating, growth, peers, pruning, runtimes, starting, training, where
 from .ground import SIZES, Ground
 from .measure import Result, Table
 from .names import NAMES
@@ -44,6 +44,8 @@ COMPARISONS: dict[str, Comparison] = {
     criteria.NAME: Comparison(criteria.criteria),
     runtimes.NAME: Comparison(runtimes.runtimes, ("mini",)),
     growth.NAME: Comparison(growth.growth, ("",)),
+    where.NAME: Comparison(where.where),
+    peers.NAME: Comparison(peers.peers),
 }
 assert tuple(COMPARISONS) == NAMES
 

@@ -1,0 +1,139 @@
+"""Where the time goes: the share of the processor's own limits that training, encoding and decoding reach.
+
+The limits are measured beside them, on the same threads: matrix products of large squares in fp32, and a copy of more memory than
+any cache holds. Arithmetic is counted by torch's `FlopCounterMode`; bytes are those that weights, gradients, moments and caches
+take at least, activations left out. What reaches neither limit is spent between the kernels, or waits for small ones.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+from ..data import pad_lists
+from ..families.memory import give_back
+from ..families.roberta import CodeToText
+from .ground import Ground
+from .measure import Table, timed
+
+NAME = "where"
+COLUMNS = ("what", "ms", "GFLOP", "GFLOP/s", "of the peak", "MB at least", "GB/s", "of the bandwidth")
+FLOAT_BYTES = 4
+PASSES = 11
+"""How often a training step moves each weight, its gradient or a moment at least: weights read forwards and backwards, gradients
+written and read to be clipped; AdamW reads weight, gradient and two moments, and writes all but the gradient."""
+SQUARE, COPIED = 2048, 64_000_000
+"""Rows and columns of the matrices, and numbers copied, whose speed counts as the limit."""
+BEAM, TOKENS = 10, 8
+_FOR_CPU = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda query, key, value, *_, **__: sdpa_flop_count(
+        query, key, value
+    ),
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: lambda gradient, query, key, value, *_, **__: (
+        sdpa_backward_flop_count(gradient, query, key, value)
+    ),
+}
+"""Attention on a CPU, which `FlopCounterMode` does not know by itself."""
+
+
+def where(ground: Ground, size: str) -> list[Table]:
+    """The limits, and what a training step, the encoder and steps of the decoder reach of them."""
+    times = 2 if ground.quick else 9
+    peak, bandwidth = limits(ground, times)
+    rows = [
+        (f"matrix product, {SQUARE:,} squared", "", "", f"{peak / 1e9:.3g}", "100 %", "", "", ""),
+        (f"copy of {COPIED * FLOAT_BYTES // 1_000_000} MB", "", "", "", "", "", f"{bandwidth / 1e9:.3g}", "100 %"),
+    ]
+    for what, action, size_bytes in _actions(ground, size):
+        action()  # makes the optimizer's state and whatever else is made once
+        flops = counted(action)
+        seconds = min(timed(action, ground.synchronise) for _ in range(times))
+        rows.append(_row(what, seconds, flops, size_bytes, peak, bandwidth))
+    ground.forget()
+    give_back()
+    return [Table(NAME, f"Where the time goes, {size}, fp32", COLUMNS, tuple(rows))]
+
+
+def limits(ground: Ground, times: int) -> tuple[float, float]:
+    """The best of some trials: operations a second of a matrix product, and bytes a second of a copy, both ways counted."""
+    left, right = (torch.randn(SQUARE, SQUARE, device=ground.device) for _ in range(2))
+    product = min(timed(lambda: left @ right, ground.synchronise) for _ in range(times + 1))
+    source = torch.ones(COPIED, device=ground.device)
+    target = torch.empty_like(source)
+    copy = min(timed(lambda: target.copy_(source), ground.synchronise) for _ in range(times + 1))
+    return 2 * SQUARE**3 / product, 2 * source.nbytes / copy
+
+
+def counted(action: Callable[[], object]) -> int:
+    """Floating-point operations of the matrix products of an action, attention included."""
+    with FlopCounterMode(display=False, custom_mapping=_FOR_CPU) as counter:
+        action()
+    return counter.get_total_flops()
+
+
+def _actions(ground: Ground, size: str) -> Iterator[tuple[str, Callable[[], object], int]]:
+    """What is measured, and the bytes that it moves at least."""
+    with ground.training_in("fp32"):
+        model = ground.model(size)
+        trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+        yield "training step, batch 8", _training(ground, model), PASSES * FLOAT_BYTES * trained
+    model.eval()
+    for batch in (1, 16):
+        sources = pad_lists(ground.sources(batch, batch), model.special.pad).to(ground.device)
+        encoder = sum(weight.nbytes for name, weight in model.named_parameters() if name.startswith("encoder.encoder."))
+        yield f"encoder, batch {batch}", lambda sources=sources: _encode(model, sources), encoder
+        step, cached = _stepping(model, sources)
+        yield f"decoder step, batch {batch}, beam {BEAM}", step, cached + step_bytes(model)
+
+
+def _training(ground: Ground, model: CodeToText) -> Callable[[], object]:
+    trainer, (batch,) = ground.trainer(model, {}), ground.batches(1, 8)
+    return lambda: trainer.train_step(batch)
+
+
+@torch.inference_mode()
+def _encode(model: CodeToText, sources: torch.Tensor) -> object:
+    return model.encode(sources)
+
+
+def _stepping(model: CodeToText, sources: torch.Tensor) -> tuple[Callable[[], object], int]:
+    """A step after some tokens, and the bytes of its caches; every call appends a token, which changes little."""
+    with torch.inference_mode():
+        cache = model.prefill(sources)
+        tokens = torch.full((len(sources), BEAM), model.special.begin, device=sources.device)
+        model.step(tokens[:, :1], cache)
+        cache.reorder(torch.zeros_like(tokens))  # from one beam to all
+        for _ in range(TOKENS):
+            model.step(tokens, cache)
+        cached = sum(part.nbytes for layer in cache.cross for part in layer) + sum(own.nbytes for own in cache.own)
+
+    def step() -> object:
+        with torch.inference_mode():
+            return model.step(tokens, cache)
+
+    return step, cached
+
+
+def step_bytes(model: CodeToText) -> int:
+    """Bytes of the weights that a decoder step reads: all but the encoder and what makes keys and values of the source."""
+    total = 0
+    for name, weight in model.named_parameters():
+        if name.startswith("decoder.") and "multihead_attn.in_proj" in name:
+            total += weight.nbytes // 3  # the queries
+        elif not name.startswith("encoder.") or name == "encoder.embeddings.word_embeddings.weight":  # which is the output layer
+            total += weight.nbytes
+    return total
+
+
+def _row(what: str, seconds: float, flops: int, size_bytes: int, peak: float, bandwidth: float) -> tuple[str, ...]:
+    rate, moved = flops / seconds, size_bytes / seconds
+    return (
+        what,
+        f"{1000 * seconds:.3g}",
+        f"{flops / 1e9:.3g}",
+        f"{rate / 1e9:.3g}",
+        f"{100 * rate / peak:.0f} %",
+        f"{size_bytes / 1e6:.3g}",
+        f"{moved / 1e9:.3g}",
+        f"{100 * moved / bandwidth:.0f} %",
+    )
