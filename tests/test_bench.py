@@ -14,7 +14,7 @@ from test_quantize_ladder import run_cli as run_cli
 from torch import nn
 
 from codeprune_tui import bundle
-from core.bench import pruning, runtimes, stored, suite
+from core.bench import peers, pruning, runtimes, stored, suite, where
 from core.bench.ground import DATA_VARIABLE, Ground
 from core.bench.measure import Goal, Result, Sample, Table, in_turn
 from core.bench.reference import PaddedTrainer, padded, padded_loss, slow_beam_search
@@ -239,6 +239,74 @@ def small_for(ground: Ground) -> CodeToText:
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     torch.manual_seed(0)
     return CodeToText(CodeToTextConfig(vocab_size=len(ground.reader), decoder_layers=1, decoder_ffn=64, **sizes))
+
+
+def test_arithmetic_is_counted_attention_on_a_cpu_included() -> None:
+    left, right = torch.ones(3, 5), torch.ones(5, 7)
+    assert where.counted(lambda: left @ right) == 2 * 3 * 5 * 7
+    query, key = torch.ones(2, 4, 6, 8, requires_grad=True), torch.ones(2, 4, 9, 8)
+    forwards = 2 * 2 * 2 * 4 * 6 * 9 * 8  # two products of 2 operations each
+    assert where.counted(lambda: nn.functional.scaled_dot_product_attention(query, key, key)) == forwards
+    both = where.counted(lambda: nn.functional.scaled_dot_product_attention(query, key, key).sum().backward())
+    assert both == forwards + 5 * forwards // 2  # the scores once more, and four products of gradients
+
+
+def test_where_the_time_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(where, "SQUARE", 64)
+    monkeypatch.setattr(where, "COPIED", 10_000)
+    ground = make_ground(bundle.folder(), "cpu", 1, quick=True)
+    model = small_for(ground)
+    monkeypatch.setattr(ground, "model", lambda size: model)
+    (table,) = where.where(ground, "mini")
+    what = [row[0] for row in table.rows]
+    assert what[2:] == [
+        "training step, batch 8", "encoder, batch 1", "decoder step, batch 1, beam 10", "encoder, batch 16",
+        "decoder step, batch 16, beam 10",
+    ]  # fmt: skip
+    assert all(float(row[1]) > 0 and float(row[5]) > 0 for row in table.rows[2:])
+    (source,) = ground.sources(1)
+    layer = 4 * 32 * 32 + 2 * 32 * 64
+    flops = 2 * len(source) * layer + 2 * 2 * len(source) ** 2 * 32
+    assert float(table.rows[3][2]) == pytest.approx(flops / 1e9, rel=0.01)
+    assert where.step_bytes(model) == 4 * (
+        sum(each.numel() for each in model.decoder.parameters())
+        - 2 * 32 * (32 + 1)  # what makes keys and values of the source
+        + sum(each.numel() for each in model.dense.parameters())
+        + len(ground.reader) * 32
+        + sum(each.numel() for name, each in model.named_parameters() if name == "lm_head.bias")
+    )
+
+
+def test_the_trainer_of_transformers_trains_the_same_loss(
+    model: CodeToText, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    examples = batch()
+    with torch.no_grad():
+        loss = peers.Peer(model)(input_ids=examples.sources, labels=examples.targets)["loss"]
+        assert float(loss) == pytest.approx(float(model(examples.sources, examples.targets)), abs=1e-6)
+    padded_rows = peers.Padding(PAD)(
+        [{"input_ids": source, "labels": target} for source, target in zip(SOURCES, TARGETS, strict=True)]
+    )
+    assert torch.equal(padded_rows["input_ids"], examples.sources)
+    assert torch.equal(padded_rows["labels"], examples.targets)
+    ground = make_ground(bundle.folder(), "cpu", 1, quick=True)
+    monkeypatch.setattr(ground, "model", lambda size: small_for(ground))
+    before = small_for(ground).dense.weight.clone()
+    trained: list[CodeToText] = []
+
+    def recorded(model: CodeToText) -> nn.Module:
+        trained.append(model)
+        return peer(model)
+
+    monkeypatch.setattr(peers, "Peer", recorded)
+    (result,) = peers.peers(ground, "mini")
+    assert result.value is not None
+    assert result.value > 0
+    assert not torch.equal(trained[0].dense.weight, before)
+    assert capsys.readouterr().out == ""
+
+
+peer = peers.Peer
 
 
 def test_devices_to_measure_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ take at least, activations left out. What reaches neither limit is spent between
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
@@ -25,13 +26,20 @@ written and read to be clipped; AdamW reads weight, gradient and two moments, an
 SQUARE, COPIED = 2048, 64_000_000
 """Rows and columns of the matrices, and numbers copied, whose speed counts as the limit."""
 BEAM, TOKENS = 10, 8
-_FOR_CPU = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda query, key, value, *_, **__: sdpa_flop_count(
-        query, key, value
-    ),
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: lambda gradient, query, key, value, *_, **__: (
-        sdpa_backward_flop_count(gradient, query, key, value)
-    ),
+Shape = tuple[int, ...]
+
+
+def _attention(query: Shape, key: Shape, value: Shape, *_: object, **__: object) -> int:
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+
+def _attention_backward(gradient: Shape, query: Shape, key: Shape, value: Shape, *_: object, **__: object) -> int:
+    return int(sdpa_backward_flop_count(gradient, query, key, value))  # type: ignore[no-untyped-call]  # as above
+
+
+ON_CPU = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
 """Attention on a CPU, which `FlopCounterMode` does not know by itself."""
 
@@ -40,7 +48,7 @@ def where(ground: Ground, size: str) -> list[Table]:
     """The limits, and what a training step, the encoder and steps of the decoder reach of them."""
     times = 2 if ground.quick else 9
     peak, bandwidth = limits(ground, times)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (f"matrix product, {SQUARE:,} squared", "", "", f"{peak / 1e9:.3g}", "100 %", "", "", ""),
         (f"copy of {COPIED * FLOAT_BYTES // 1_000_000} MB", "", "", "", "", "", f"{bandwidth / 1e9:.3g}", "100 %"),
     ]
@@ -66,9 +74,9 @@ def limits(ground: Ground, times: int) -> tuple[float, float]:
 
 def counted(action: Callable[[], object]) -> int:
     """Floating-point operations of the matrix products of an action, attention included."""
-    with FlopCounterMode(display=False, custom_mapping=_FOR_CPU) as counter:
+    with FlopCounterMode(display=False, custom_mapping=ON_CPU) as counter:
         action()
-    return counter.get_total_flops()
+    return int(counter.get_total_flops())
 
 
 def _actions(ground: Ground, size: str) -> Iterator[tuple[str, Callable[[], object], int]]:
@@ -81,7 +89,7 @@ def _actions(ground: Ground, size: str) -> Iterator[tuple[str, Callable[[], obje
     for batch in (1, 16):
         sources = pad_lists(ground.sources(batch, batch), model.special.pad).to(ground.device)
         encoder = sum(weight.nbytes for name, weight in model.named_parameters() if name.startswith("encoder.encoder."))
-        yield f"encoder, batch {batch}", lambda sources=sources: _encode(model, sources), encoder
+        yield f"encoder, batch {batch}", partial(_encode, model, sources), encoder
         step, cached = _stepping(model, sources)
         yield f"decoder step, batch {batch}, beam {BEAM}", step, cached + step_bytes(model)
 
