@@ -17,8 +17,9 @@ from pathlib import Path
 from types import ModuleType
 
 OFFLINE = "HF_HUB_OFFLINE"
-PATIENCE_S = 2.0
-"""How long the hub has for its first answer, name look-up included; a line that could carry a model takes a tenth of that."""
+PATIENCE_S = 1.5
+"""How long the hub has for its first answer, name look-up included; a line that could carry a model takes a tenth of that. With
+the start of the program that makes an answer within 3 s."""
 REMEMBERED_S = 60
 """How long an answer, or none, holds: one command asks for several files, and the playground lives for days."""
 

@@ -9,7 +9,6 @@ from core.text.comments import read_comments
 from core.text.gold import read_gold
 from core.text.rows import load_rows
 
-from ..reports import scoring as report
 from ..runs import client
 from .models import Split, _quiet_libraries
 from .runs import Json, app
@@ -54,6 +53,8 @@ def score(
     """
     from core.score.semantic import Embedder
     from core.study.scoring import check_same_length, score_comments
+
+    from ..reports import scoring as report
 
     gold = Path(client.local_path(str(gold)))
     right = read_gold(gold, split=split, field=gold_field, id_field=id_field, by_line=by_line)

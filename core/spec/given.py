@@ -12,7 +12,6 @@ from ..recipe import NEW_MODEL, Recipe
 from . import sizes
 from .checkpoint_files import local_weights
 from .layout import is_prunable, locate
-from .maskbits import MASKS, prune_counts, read_bits
 from .schedule import sparsities
 
 Counts = Mapping[str, tuple[int, int]]
@@ -139,6 +138,8 @@ def _percent(share: float) -> str:
 
 def _pruned(source: Path) -> dict[str, tuple[int, int]] | None:
     """Counts of the matrices that a local model has masks for; None where they cannot be read without torch."""
+    from .maskbits import MASKS, prune_counts, read_bits  # numpy takes a tenth of a second, which most commands need not wait for
+
     try:
         weights = local_weights(source)
         beside = None if weights is None else weights.parent / MASKS
