@@ -1,8 +1,9 @@
 """How long a list of many runs takes: reading all run folders, opening the app until all of them are in its table, refreshing it.
 
-    python benchmarks/many_runs.py [--runs 1000] [--sweeps 0] [--repeat 5]
+    python benchmarks/many_runs.py [--runs 1000] [--sweeps 0] [--small] [--repeat 5]
 
-With sweeps, the runs are shared out among so many, and the list shows them as groups: folded, and then all unfolded.
+With sweeps, the runs are shared out among so many, and the list shows them as groups: folded, and then one of them unfolded. Small
+runs have no rounds yet, and the journal's last 32 events.
 
 Makes the folders in a temporary place from the example run that comes with the package: its recipe, the last 96 KB of its
 journal, and ten rounds with its `metrics.json` each. Reading is done with files in the page cache, as `status` and the app do it.
@@ -35,15 +36,18 @@ TAIL_BYTES = 96 * 1024
 ROUNDS = 10
 
 
-def make_runs(checkpoints: Path, number: int) -> None:
+def make_runs(checkpoints: Path, number: int, small: bool) -> None:
     """Run folders as workers leave them."""
     example = bundle.example()
     assert example is not None, "the example run is missing: use a checkout or an installed wheel"
     recipe = to_toml(build_recipe({"pruning": {"rounds": ROUNDS - 1}}))
     journal = example.journal.read_bytes()[-TAIL_BYTES:]
+    if small:
+        journal = b"".join(journal.splitlines(keepends=True)[-32:])
     for index in range(number):
         root = checkpoints / f"run-{index:04d}"
-        for round_number in range(ROUNDS):
+        root.mkdir()
+        for round_number in range(0 if small else ROUNDS):
             folder = root / "rounds" / f"{round_number:02d}"
             folder.mkdir(parents=True)
             shutil.copy(example.round(0) / "metrics.json", folder)
@@ -59,14 +63,16 @@ def share_out(checkpoints: Path, runs: int, sweeps: int) -> None:
         SweepFolder(checkpoints, f"sweep-{number:02d}").begin(f"run-{index:04d}" for index in range(number, runs, sweeps))
 
 
-def listing_s(checkpoints: Path) -> float:
-    """Seconds to read every run once."""
+def listing_s(checkpoints: Path, number: int) -> tuple[float, float]:
+    """Seconds to read every run once, and to look at them again."""
     lister = Lister(checkpoints, time.time, lambda _: None)
     began = time.process_time()
     listing = lister.scan(time.time())
-    elapsed = time.process_time() - began
-    assert all(info.bleu is not None for info in listing.runs)
-    return elapsed
+    read = time.process_time()
+    lister.scan(time.time())
+    assert len(listing.runs) == number
+    assert not any(info.damage for info in listing.runs)
+    return read - began, time.process_time() - read
 
 
 async def opening_s(checkpoints: Path, lines: int) -> dict[str, float]:
@@ -86,6 +92,9 @@ async def opening_s(checkpoints: Path, lines: int) -> dict[str, float]:
         if app.missing or lines < len(app.runs or []):
             app.query_one(DataTable).move_cursor(row=0)
             times["unfolding a sweep"] = await taken(pilot, screen.action_open)
+            times["a refresh with it unfolded"] = await taken(pilot, screen.tick)
+            times["one run has changed with it unfolded"] = await taken(pilot, partial(change_one, app))
+            times["one key with it unfolded"] = await taken(pilot, app.query_one(DataTable).action_cursor_down)
         return times
 
 
@@ -114,14 +123,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--sweeps", type=int, default=0)
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--repeat", type=int, default=5)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Path(folder)
-        make_runs(checkpoints, arguments.runs)
+        make_runs(checkpoints, arguments.runs, arguments.small)
         share_out(checkpoints, arguments.runs, arguments.sweeps)
-        listing_s(checkpoints)  # the page cache fills; not counted
-        print(told(f"reading {arguments.runs} runs", [listing_s(checkpoints) for _ in range(arguments.repeat)]))
+        listing_s(checkpoints, arguments.runs)  # the page cache fills; not counted
+        read = [listing_s(checkpoints, arguments.runs) for _ in range(arguments.repeat)]
+        for name, times in zip(("reading", "looking again at"), zip(*read, strict=True), strict=True):
+            print(told(f"{name} {arguments.runs} runs", list(times)))
         lines = arguments.sweeps or arguments.runs
         opened = [asyncio.run(opening_s(checkpoints, lines)) for _ in range(arguments.repeat)]
         for name in opened[0]:

@@ -16,7 +16,7 @@ from codeprune_tui.runs.many import Reproduction, follow
 from codeprune_tui.runs.sweeps import SweepFolder
 from core.errors import DataError, RecipeError, RunError, TrainingError
 from core.recipe import load_recipe
-from core.run.events import RoundFinished, RunStarted
+from core.run.events import Paused, Resumed, RoundFinished, RunStarted
 from core.run.folder import RunPaths, State, create_run, is_held, run_folders
 from core.study.experiments import Planned
 from core.study.sweep import load_sweep, plan_sweep, template
@@ -259,6 +259,27 @@ def test_a_stopped_sweep_begins_nothing_more_and_goes_on_later(
     sweep.begin(run.name for run in runs)
     follow(Reproduction(sweep.checkpoints, runs, 1, lambda text: None, stopped=sweep.stopped.exists), lambda at: None)
     assert run_cli("sweep", "status", "two").err.startswith("two: 2 DONE\n")
+
+
+def test_pause_and_resume_go_to_all_runs_of_a_sweep(run_cli: Cli, tmp_path: Path) -> None:  # noqa: F811
+    runs = planned(tmp_path, TWO)
+    SweepFolder(tmp_path, "two").begin(run.name for run in runs)
+    both = [create_run(tmp_path, run.name, run.recipe) for run in runs]
+    for paths in both:
+        client.launch(paths, stand_in("endless"))
+    until(lambda: all(happened(paths, RunStarted) for paths in both))
+
+    def command(name: str) -> str:
+        return run_cli("sweep", name, "two", "--checkpoints", str(tmp_path)).err
+
+    assert "No run of two is paused. See how they stand: codeprune-tui sweep status two" in command("resume")
+    assert command("pause") == "2 runs of two will pause at the next step\n"
+    until(lambda: all(happened(paths, Paused) for paths in both))
+    assert command("status").startswith("two: 2 PAUSED\n")
+    assert "No run of two is at work." in command("pause")
+    assert command("resume") == "2 runs of two will go on\n"
+    until(lambda: all(happened(paths, Resumed) for paths in both))
+    assert command("stop").startswith("two is stopped: 2 of 2 workers have left")
 
 
 def test_the_time_left_counts_what_is_at_work(run_cli: Cli, tmp_path: Path) -> None:  # noqa: F811

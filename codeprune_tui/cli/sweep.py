@@ -4,22 +4,25 @@ The commands keep no state: the run folders say what is done, the sweep's folder
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from core.errors import RunError
+from core.program import program
 from core.recipe import parse_recipe
 from core.regularfile import parse_toml, real
+from core.run.folder import RunInfo
 from core.study.experiments import Planned
 from core.study.sweep import Sweep, load_sweep, plan_sweep, template
 
 from .. import bundle
 from ..runs.sweep_stop import stop_sweep
-from ..runs.sweeps import SweepFolder, find_sweep, standing, sweeps
+from ..runs.sweeps import SweepFolder, find_sweep, send_all, standing, sweeps
 from ..views.plain import plain
-from ..views.text import duration, score, table
+from ..views.text import duration, runs_text, score, table
 from . import plans, tables
 from .console import say
 from .preconditions import check
@@ -129,6 +132,34 @@ def sweep_status(
         typer.echo(table([["sweep", "runs"], *([plain(at.name), _words(at.counts)] for at in all_of_them)], left=2))
     else:
         say(f"No sweeps in {folder}.")
+
+
+@group.command("pause")
+def sweep_pause(context: typer.Context, name: Name, checkpoints: Checkpoints = None) -> None:
+    """Pause the runs of a sweep that are at work, each at its next step.
+
+    `sweep resume` lets them go on. Runs that have not begun yet still begin; `sweep stop` keeps them from it.
+    """
+    sweep_folder = find_sweep(folder_of(context, checkpoints), _name(name))
+    _send(sweep_folder, "pause", standing(sweep_folder, time.time()).at_work, "at work", "will pause at the next step")
+
+
+@group.command("resume")
+def sweep_resume(context: typer.Context, name: Name, checkpoints: Checkpoints = None) -> None:
+    """Let the paused runs of a sweep go on.
+
+    Runs that were stopped or cut off are made by `sweep run`, which knows where their workers belong.
+    """
+    sweep_folder = find_sweep(folder_of(context, checkpoints), _name(name))
+    _send(sweep_folder, "resume", standing(sweep_folder, time.time()).paused, "paused", "will go on")
+
+
+def _send(sweep_folder: SweepFolder, command: str, infos: Sequence[RunInfo], state: str, done: str) -> None:
+    if not infos:
+        raise RunError(
+            f"No run of {sweep_folder.name} is {state}.", f"See how they stand: {program()} sweep status {sweep_folder.name}"
+        )
+    say(f"{runs_text(send_all([info.paths for info in infos], command))} of {sweep_folder.name} {done}")
 
 
 @group.command("stop")
