@@ -2,8 +2,8 @@
 
     python benchmarks/many_runs.py [--runs 1000] [--sweeps 0] [--small] [--repeat 5]
 
-With sweeps, the runs are shared out among so many, and the list shows them as groups: folded, and then one of them unfolded. Small
-runs have no rounds yet, and the journal's last 32 events.
+With sweeps, the runs are shared out among so many, and the list shows them as groups: folded, and then one of them unfolded.
+Small runs have no rounds yet, and the journal's last 32 events.
 
 Makes the folders in a temporary place from the example run that comes with the package: its recipe, the last 96 KB of its
 journal, and ten rounds with its `metrics.json` each. Reading is done with files in the page cache, as `status` and the app do it.
