@@ -237,6 +237,9 @@ def test_jobs_fit_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (default_jobs(one, 8), default_jobs(every, 8)) == (8, 8)
     on_cpu = Recipe.model_validate({"training": {"threads": 1, "device": "cpu"}})
     assert default_jobs(on_cpu, 8) == 6
+    shared = Recipe.model_validate({"training": {"threads": 1, "processes": 2}})
+    assert (default_jobs(shared), default_jobs(shared, 8)) == (1, 1)
+    assert not many.placement.on_any_gpu(shared)
     monkeypatch.setattr(many.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 3.2e9})())
     assert (default_jobs(one), default_jobs(one, 8)) == (2, 2)
 

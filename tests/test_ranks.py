@@ -196,13 +196,45 @@ def test_ranks_obey_and_die_together(start: Callable[[RunPaths], "subprocess.Pop
     assert not is_held(paths)
 
     leader = start(paths)
-    wait_for(lambda: len(of_kind(paths, RunStarted)) == 2, "the second start")
-    ranks = ranks_of(paths)
+    ranks.clear()
+    wait_for(lambda: len(ranks_at_work(leader.pid, ranks)) == 2, "ranks at work")
     os.kill(leader.pid, signal.SIGKILL)
     leader.wait()
     wait_for(lambda: not any(map(psutil.pid_exists, ranks)), "the end of the ranks", 20)
     with hold_lock(paths):
         pass
+
+
+def ranks_at_work(leader: int, ranks: list[int]) -> list[int]:
+    """The processes that a worker has started and that no longer die of SIGTERM; all it has started are put into `ranks`."""
+    ranks[:] = [child.pid for child in psutil.Process(leader).children()]
+    status = [Path(f"/proc/{pid}/status").read_text() for pid in ranks]
+    ignored = [int(next(line for line in text.splitlines() if line.startswith("SigIgn:")).split()[1], 16) for text in status]
+    return [pid for pid, signals in zip(ranks, ignored, strict=True) if signals >> (signal.SIGTERM - 1) & 1]
+
+
+DIES_WITH = """
+import os, subprocess, sys, time
+from core.train.launch import die_with
+if len(sys.argv) > 1:
+    die_with(int(sys.argv[1]))
+    print("at work", flush=True)
+    time.sleep(20)
+    print("survived")
+else:
+    subprocess.Popen([sys.executable, "-P", "-c", os.environ["SCRIPT"], str(os.getpid())]).wait()
+"""
+
+
+def test_the_kernel_ends_a_rank_whose_worker_is_killed() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SCRIPT": DIES_WITH}
+    leader = subprocess.Popen([sys.executable, "-P", "-c", DIES_WITH], stdout=subprocess.PIPE, env=environment)
+    assert leader.stdout is not None
+    with leader.stdout:
+        assert leader.stdout.readline() == b"at work\n"
+        leader.kill()
+        assert leader.stdout.read() == b""  # to its end: nobody is left who could write there
+    leader.wait()
 
 
 def failure(code: int, report: Failure | None = None) -> SimpleNamespace:
