@@ -8,11 +8,14 @@ import pytest
 from test_lottery import BASE
 
 from core import worker
+from core.compress.basis import NOTHING
 from core.compress.masks import prunable
+from core.compress.selection import prune_model
+from core.compress.shrink import cut_vocabulary, shrink, vocabulary_plan
 from core.families.config import CodeToTextConfig
 from core.families.roberta import CodeToText
 from core.model import load_model, save_model
-from core.recipe import Architecture, PrunablePreset, Recipe, build_recipe, to_toml
+from core.recipe import Architecture, PrunablePreset, Recipe, Unit, build_recipe, to_toml
 from core.run.events import RunFinished, RunStarted
 from core.run.folder import RunPaths
 from core.run.journal import read_journal
@@ -70,6 +73,27 @@ def test_a_saved_model_and_a_bare_encoder(tmp_path: Path) -> None:
 def test_the_bundled_models() -> None:
     for name in ("ruby-mini", "ruby-mini-pretrained"):
         assert sizes.of_folder(BUNDLE / name, 6) == counted(load_model(BUNDLE / name))
+
+
+@pytest.mark.parametrize("preset", ["encoder", "decoder", "all"])
+@pytest.mark.parametrize("unit", ["head", "neuron", "head+neuron", "head+neuron+vocabulary"])
+def test_the_size_of_a_shrunk_model_is_foreseen(preset: PrunablePreset, unit: Unit) -> None:
+    model = model_of(SHAPE)
+    pruning = {"unit": unit, "prunable": preset, "final_sparsity": 0.5, "rounds": 1, "shrink": True}
+    if "vocabulary" in unit:
+        pruning["entries"] = 200
+    recipe = build_recipe({"pruning": pruning})
+    need = disk_need(recipe, {name: weight.numel() for name, weight in model.named_parameters()})
+    masks = prune_model(model, {}, recipe.pruning, 0.5, 0, NOTHING)
+    if "vocabulary" in unit:
+        cut_vocabulary(model, vocabulary_plan(model.config, range(200)))
+    smaller, _ = shrink(model, masks)
+    size = sum(weight.numel() for weight in smaller.parameters())
+    assert need.shrunk == pytest.approx(size, rel=0.02)
+    assert size < 0.97 * need.parameters
+    speedy = {"shrink": True, "unit": "head+neuron", "scope": "global", "budget": "latency"}
+    assert disk_need(build_recipe({"pruning": speedy}), {"x": 5}).shrunk is None
+    assert disk_need(Recipe(), {"x": 5}).shrunk is None
 
 
 def test_what_cannot_be_told_is_none(tmp_path: Path) -> None:

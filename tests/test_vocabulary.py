@@ -16,6 +16,7 @@ from workers import run as work
 
 from codeprune_tui.cli import main
 from codeprune_tui.runs import cost_text
+from codeprune_tui.runs.costing import Costs
 from codeprune_tui.views.form import verdict
 from codeprune_tui.views.text import sentence
 from core.compress.masks import load_masks
@@ -32,6 +33,7 @@ from core.model import load_model, load_reader, save_model
 from core.recipe import Evaluation, Search, build_recipe
 from core.ruby import methods
 from core.run.events import Event, Pruned, Rewound, RoundFinished, Shrunk
+from core.spec.costs import DiskNeed
 from core.spec.given import warnings
 from core.text.rows import load_rows
 
@@ -251,6 +253,8 @@ def test_a_recipe_says_how_many_entries_stay() -> None:
     assert recipe.pruning.unit == "head+neuron+vocabulary"
     assert (recipe.pruning.masked, recipe.pruning.drops_entries) == ("head+neuron", True)
     assert ("vocabulary from round 1 on", "at most 3,000 entries") in cost_text.parts(recipe, None)
+    need = DiskNeed(20_000_000, 0, 0, 0, 0, 0, shrunk=9_000_000)
+    assert ("shrunk model", "about 9.0 of 20.0 million weights, 45 %") in cost_text.parts(recipe, Costs(need, "", None, None))
     alone = build_recipe({"pruning": {"unit": "vocabulary", "rounds": 1}})
     assert verdict(alone).endswith(", the entries that training rows use")
     matrix = "encoder.encoder.layer.0.output.dense.weight"

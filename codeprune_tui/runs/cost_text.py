@@ -10,7 +10,7 @@ from core.study.timings import Estimate, trained_rounds
 
 from ..views.form import schedule_text, total_steps
 from ..views.plain import plain
-from ..views.text import count, duration
+from ..views.text import count, duration, percent
 from .costing import Costs
 
 SCHEDULE = "sparsity by round"
@@ -51,10 +51,17 @@ def parts(recipe: Recipe, costs: Costs | None) -> list[tuple[str, str]]:
     return [
         *schedule,
         *start,
+        *([("shrunk model", shrunk(costs.need))] if costs and costs.need and costs.need.shrunk is not None else []),
         ("steps", steps(recipe)),
         ("disk", LOOKING if costs is None else disk(recipe, costs)),
         ("time", LOOKING if costs is None else time(recipe, costs.estimate)),
     ]
+
+
+def shrunk(need: DiskNeed) -> str:
+    """About how many weights a shrunk model will have."""
+    left, all_ = need.shrunk or 0, max(1, need.parameters)
+    return f"about {left / 1e6:.1f} of {all_ / 1e6:.1f} million weights, {percent(round(left / all_, 2))}"
 
 
 def line(costs: Costs | None) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..recipe import Recipe
 from . import roberta, sizes
+from .layout import is_prunable
 from .schedule import sparsities
 
 FLOAT_BYTES = 4
@@ -32,6 +33,8 @@ class DiskNeed:
     """Bytes of the resume checkpoint, and of the best weights of a round where the picker needs them."""
     draft: int
     """Bytes of the second resume checkpoint while the first is replaced, minus the last round, which is not there yet."""
+    shrunk: int | None = None
+    """About how many weights a shrunk model will have; None where the run writes none, or a speed decides what goes."""
 
     @property
     def total(self) -> int:
@@ -65,7 +68,26 @@ def disk_need(recipe: Recipe, tensors: sizes.Tensors, tokenizer_bytes: int = 0) 
     rewind = 0 if recipe.kind == "pretrain" else FLOAT_BYTES * weights
     shrunk = one if recipe.pruning.shrink and recipe.rounds else 0  # at its end a run may write a shrunk model, too
     rounds = len(gone) * one - sum(gone) + shrunk
-    return DiskNeed(weights, masked, rounds, rewind, state + best, state - (one - gone[-1]))
+    return DiskNeed(weights, masked, rounds, rewind, state + best, state - (one - gone[-1]), _shrunk(recipe, tensors))
+
+
+def _shrunk(recipe: Recipe, tensors: sizes.Tensors) -> int | None:
+    """About how many weights are left when whole units are removed; their biases, a thousandth of all, are left out."""
+    pruning = recipe.pruning
+    if not (recipe.rounds and pruning.shrink) or pruning.budget == "latency":
+        return None
+    of_units = sizes.prunable(tensors, pruning.prunable, pruning.unit)
+    packed, beside = roberta.PACKED
+    of_units += sum(
+        size
+        for name, size in tensors.items()
+        if name.endswith(packed) and is_prunable(name.replace(packed, beside), pruning.prunable, pruning.unit)
+    )
+    gone = round(pruning.final_sparsity * of_units)
+    if pruning.drops_entries and pruning.entries:
+        words, hidden = tensors[roberta.WORDS], tensors[f"{roberta.NORM}.weight"]
+        gone += max(0, words - pruning.entries * hidden)
+    return sum(tensors.values()) - gone
 
 
 def _stored(recipe: Recipe, tensors: sizes.Tensors) -> int:

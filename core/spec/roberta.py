@@ -21,6 +21,12 @@ _ENCODER = re.compile(
 _DECODER = re.compile(r"decoder\.layers\.(\d{1,6})\.(self_attn\.out_proj|multihead_attn\.out_proj|linear1|linear2)\.weight")
 _POOLER = "encoder.pooler.dense.weight"
 
+WORDS, NORM = "encoder.embeddings.word_embeddings.weight", "encoder.embeddings.LayerNorm"
+"""The embeddings of the vocabulary's entries, and the norm after them."""
+PACKED = ("in_proj_weight", "out_proj.weight")
+"""Ends of names: of a decoder's queries, keys and values in one matrix, which carries no mask, and of the one that does for the
+same heads."""
+
 MATRICES: dict[str, str] = {
     "attention.self.query": "query",
     "attention.self.key": "key",
