@@ -156,6 +156,14 @@ def ranks_of(paths: RunPaths) -> list[int]:
     return [rank.pid for rank in started.ranks]
 
 
+def lives(pid: int) -> bool:
+    """Whether a process is at work; one that nobody has buried yet is not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
 @pytest.fixture
 def start() -> Iterator[Callable[[RunPaths], "subprocess.Popen[bytes]"]]:
     """Starts real workers, which torch's launcher helps to start their ranks."""
@@ -192,7 +200,7 @@ def test_ranks_obey_and_die_together(start: Callable[[RunPaths], "subprocess.Pop
     assert isinstance(last, Failed)
     assert last.problem.startswith(f"Rank 1 of the run (process {ranks[1]}) was killed by SIGKILL.")
     assert len(of_kind(paths, Failed)) == 1
-    assert not any(map(psutil.pid_exists, ranks))
+    assert not any(map(lives, ranks))
     assert not is_held(paths)
 
     leader = start(paths)
@@ -200,7 +208,7 @@ def test_ranks_obey_and_die_together(start: Callable[[RunPaths], "subprocess.Pop
     wait_for(lambda: len(ranks_at_work(leader.pid, ranks)) == 2, "ranks at work")
     os.kill(leader.pid, signal.SIGKILL)
     leader.wait()
-    wait_for(lambda: not any(map(psutil.pid_exists, ranks)), "the end of the ranks", 20)
+    wait_for(lambda: not any(map(lives, ranks)), "the end of the ranks", 20)
     with hold_lock(paths):
         pass
 

@@ -188,6 +188,7 @@ def test_another_machine_measures_nothing(tmp_path: Path) -> None:
         ("training", {"threads": 1}),
         ("training", {"precision": "bf16"}),
         ("training", {"compile": True}),
+        ("training", {"processes": 2}),
     ],
 )
 def test_a_run_that_differs_in_what_a_step_takes_cannot_be_compared(

@@ -1,7 +1,7 @@
 """How long a run will take, from what earlier runs took on this machine; where none can be compared, that is the answer.
 
 Reads recipes and journals, no weights, and no more of them than `MOST_RUNS`. A run can be compared if it has the same kind,
-model, data, lengths, batch size, device, threads and precision, and was made on this host. Torch-free.
+model, data, lengths, batch size, device, processes, threads and precision, and was made on this host. Torch-free.
 """
 
 import os
@@ -151,7 +151,7 @@ def _trains(recipe: Recipe) -> tuple[object, ...]:
         _place(model.path) if model.path != NEW_MODEL else recipe.architecture,
         _place(data.path),
         (data.source_length, data.target_length, data.shortest_comment),
-        (training.batch_size, training.device, training.threads, training.precision, training.compile),
+        (training.batch_size, training.device, training.processes, training.threads, training.precision, training.compile),
         recipe.pretraining.objective if recipe.kind == "pretrain" else "",
     )
 
