@@ -63,6 +63,6 @@ def test_what_a_model_lost_is_shown_as_pruned_minus_dense() -> None:
     assert "| wanda | row | owl | 12.00 / 2.00 / 20.0 |" in tables[0]
     changes = next(table for table in tables if table.startswith("chrF")).splitlines()
     assert changes[4:] == [
-        "| wanda | row | owl | **−1.00 (−1.50 to −0.50)** |",
         "| wanda | global | – | +0.25 (−0.50 to +1.00) |",
+        "| wanda | row | owl | **−1.00 (−1.50 to −0.50)** |",
     ]

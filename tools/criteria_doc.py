@@ -18,7 +18,7 @@ from core.score.interval import Difference
 from core.spec.criteria import CRITERIA
 from core.study.findings import compare, judge, recovery
 from core.study.runs import Group, Level, Run, Study, find_runs, level_of, read_study
-from core.study.sensitivityfile import Sensitivity, Wish, read_sensitivity
+from core.study.sensitivityfile import Cell, Sensitivity, Wish, read_sensitivity
 
 SHOWN = ("bleu", "corpus_bleu", "chrf")
 """Measures in one cell, in this order."""
@@ -84,18 +84,23 @@ def of_sensitivity(study: Sensitivity) -> Iterable[str]:
     wishes = [cell.wish for cell in study.cells if cell.wish is not None]
     levels = sorted({level_of(wish.sparsity) for wish in wishes})
     cells = {(_how(cell.wish), level_of(cell.wish.sparsity)): cell for cell in study.cells if cell.wish is not None}
-    ways = dict.fromkeys(_how(wish) for wish in wishes)
-    rows = {
-        how: [
-            " / ".join(f"{cells[how, level].scores[name]:.{1 if name == 'chrf' else 2}f}" for name in SHOWN) for level in levels
-        ]
-        for how in ways
-    }
-    yield _table("", levels, rows)
+    ways = dict.fromkeys(
+        _how(wish) for wish in sorted(wishes, key=lambda wish: (list(CRITERIA).index(wish.criterion), wish.scope))
+    )
+    yield _table("", levels, {how: [_written(cells.get((how, level))) for level in levels] for how in ways})
     for measure in TABLES:
-        losses = {how: [cells[how, level].loss.get(measure) for level in levels] for how in ways}
+        losses = {
+            how: [cells[how, level].loss.get(measure) if (how, level) in cells else None for level in levels] for how in ways
+        }
         changes = {how: [_difference(_turned(each)) for each in row] for how, row in losses.items()}
         yield f"{MEASURES[measure]}, minus dense:\n\n{_table('', levels, changes)}"
+
+
+def _written(cell: Cell | None) -> str:
+    """The three scores of a cell."""
+    if cell is None:
+        return "–"
+    return " / ".join(f"{cell.scores[name]:.{1 if name == 'chrf' else 2}f}" for name in SHOWN)
 
 
 def _how(wish: Wish) -> str:
