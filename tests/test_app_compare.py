@@ -443,13 +443,14 @@ async def test_quantized_models_of_a_run_and_the_frontier(tmp_path: Path, size: 
         await until(lambda: bool(screen._quantized), "the file to be read")
         await pilot.press("z")
         await until_shown(app, "6 models in 2 curves by quantizer")
-        await until_shown(app, "● first · fp32 24.00 → 22.00")
-        await until_shown(app, "■ first · dynamic INT8 23.00 → 21.00")
+        await until_shown(app, "● fp32 · first 24.00 → 22.00")
+        await until_shown(app, "■ dynamic-int8 · first 23.00 → 21.00")
         assert "★" not in shown(app), "sparsity is no cost"
         await pilot.press("x", "x")
         await until_shown(app, "chrF by size MB")
         await until_shown(app, "─★ frontier: 4 that none beats in both")
-        signs = [line.split()[0] for line in shown(app).splitlines() if " first · " in line and "%" in line]
+        models = [line for line in shown(app).splitlines() if " %" in line and ("fp32 · f" in line or "dynamic-" in line)]
+        signs = [line.split()[0] for line in models]
         assert len(signs) > 3
         assert signs == ["■★", "■★", "■★", "●★", "●", "●"][: len(signs)]
         await pilot.press("x", "x")

@@ -177,8 +177,8 @@ def grid_of(path: Path) -> Grid:
 
 def test_curves_are_quantizers_and_compare_with_dense_fp32(tmp_path: Path) -> None:
     by_method = curves("first", grid_of(tmp_path / NAME))
-    assert list(by_method) == ["first · fp32", "first · dynamic INT8"]
-    small = by_method["first · dynamic INT8"]
+    assert list(by_method) == ["fp32 · first", "dynamic-int8 · first"]
+    small = by_method["dynamic-int8 · first"]
     assert [(each.round, each.size_bytes, each.ms_per_token, each.ms_per_row) for each in small] == [
         (0, 2_000_000, 1.0, 10.0), (1, 1_500_000, 1.0, 10.0), (2, 1_000_000, 1.0, 10.0),
     ]  # fmt: skip
@@ -187,12 +187,14 @@ def test_curves_are_quantizers_and_compare_with_dense_fp32(tmp_path: Path) -> No
     assert [(level.name, level.score) for level in drawn.dense] == [("dense", 24.0)]
     # fp32's round 1 has 3 MB and as much chrF as INT8's round 0 has with 2 MB.
     assert list(on_frontier(by_method, AXES["size"], "chrf")) == [
-        ("first · dynamic INT8", 2), ("first · dynamic INT8", 1), ("first · dynamic INT8", 0), ("first · fp32", 0),
+        ("dynamic-int8 · first", 2), ("dynamic-int8 · first", 1), ("dynamic-int8 · first", 0), ("fp32 · first", 0),
     ]  # fmt: skip
     assert drawn.frontier == ((1.0, 21.0), (1.5, 22.0), (2.0, 23.0), (4.0, 24.0))
     assert picture(by_method, AXES["sparsity"], "chrf").frontier == ()
+    unsaved = by_method | {"dynamic-int8 · first": tuple(replace(each, size_bytes=None) for each in small)}
+    assert picture(unsaved, AXES["size"], "chrf").note.startswith("dynamic-int8 · first cannot be drawn: no folder can hold")
     other = tuple(replace(each, decoded_on="elsewhere") for each in small)
-    assert on_frontier(by_method | {"first · dynamic INT8": other}, AXES["latency"], "chrf") == {}
+    assert on_frontier(by_method | {"dynamic-int8 · first": other}, AXES["latency"], "chrf") == {}
 
 
 def test_grids_are_read_again_when_they_change(tmp_path: Path) -> None:
@@ -201,13 +203,13 @@ def test_grids_are_read_again_when_they_change(tmp_path: Path) -> None:
     reader = GridReader()
     assert reader.poll([paths]) == {}
     grid = grid_of(paths.root / NAME)
-    assert list(reader.poll([paths])) == ["first · fp32", "first · dynamic INT8"]
+    assert list(reader.poll([paths])) == ["fp32 · first", "dynamic-int8 · first"]
     write_grid(replace(grid, models=grid.models[:1]), paths.root / NAME)
     assert [len(results) for results in reader.poll([paths]).values()] == [1, 1]
     write_grid(grid, tmp_path / "family-grid.json")
-    assert [*reader.poll([paths])][2:] == ["family · fp32", "family · dynamic INT8"]
+    assert [*reader.poll([paths])][2:] == ["fp32 · family", "dynamic-int8 · family"]
     (paths.root / NAME).write_text("{}")
-    assert [*reader.poll([paths])] == ["family · fp32", "family · dynamic INT8"]
+    assert [*reader.poll([paths])] == ["fp32 · family", "dynamic-int8 · family"]
     with pytest.raises(DataError, match=r"cannot be read as a quantization grid.*quantize RUN -o FILE"):
         read_grid(paths.root / NAME)
 

@@ -13,10 +13,11 @@ from core.score.interval import Difference, Interval
 from core.study.gridfile import ENDING, NAME, Grid, GridModel, read_grid
 from core.study.ladderfile import QuantizerResult
 
-from ..views.quantization_text import BETWEEN, title
+from ..views.plain import plain
+from ..views.quantization_text import BETWEEN
 
 Curves = Mapping[str, tuple[Result, ...]]
-"""Run and quantizer -> its models, in the order of the file."""
+"""Quantizer and run -> its models, in the order of the file."""
 
 
 class GridReader:
@@ -59,7 +60,7 @@ def curves(name: str, grid: Grid) -> dict[str, tuple[Result, ...]]:
     methods = dict.fromkeys(line.method for _, line in grid.cells() if split in line.splits)
     by_method: dict[str, tuple[Result, ...]] = {}
     for method in methods:
-        curve = f"{name}{BETWEEN}{title(method)}"
+        curve = f"{plain(method, 20)}{BETWEEN}{name}"
         lines = [(place, model, model.method(method)) for place, model in enumerate(grid.models)]
         by_method[curve] = tuple(
             _result(curve, place, model, line, grid, split)
@@ -71,8 +72,8 @@ def curves(name: str, grid: Grid) -> dict[str, tuple[Result, ...]]:
 
 def _result(curve: str, place: int, model: GridModel, line: QuantizerResult, grid: Grid, split: str) -> Result:
     scores, first = line.splits[split], next(iter(line.timings), None)
-    settings = {name: grid.recipe.get(name, "?") for name in ("threads", "beam")}
-    on = f"{grid.device}, {settings['threads']} threads, beam {settings['beam']}"
+    threads, beam = (grid.recipe.get(name, "?") for name in ("threads", "beam"))
+    on = f"{grid.device}, {threads} thread{'' if threads == 1 else 's'}, beam {beam}"
     return Result(
         curve,
         place if model.round is None else model.round,

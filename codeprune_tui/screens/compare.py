@@ -58,7 +58,7 @@ class Compared(Message):
         super().__init__()
         self.results = results
         self.quantized = quantized
-        """Run and quantizer -> the models that were quantized and measured after the run."""
+        """Quantizer and run -> the models that were quantized and measured after the run."""
         self.recipes = recipes
         """Run -> its recipe, where it can be read."""
 
@@ -355,7 +355,7 @@ class CompareScreen(ModeScreen):
         chosen = self._table.chosen
         paths = {info.paths.name: info.paths for info in self.frame.runs or []}
         run = "" if chosen is None else chosen.runs[0] if isinstance(chosen, Mean) else chosen.run
-        run = run.partition(BETWEEN)[0] if chosen is not None and chosen.quantizer else run
+        run = run.partition(BETWEEN)[2] if chosen is not None and chosen.quantizer else run
         if run in paths:
             self.frame.open_run(paths[run])
 

@@ -213,6 +213,8 @@ def _note(results: Results, axis: Axis, curves: Sequence[Curve], measure: str) -
     if named := [f"{number} of {run}" for run, number in lost.items() if number]:
         return f"Scores that are no numbers are left out: {', '.join(named)}."
     empty = [curve.run for curve in curves if not curve.points and results[curve.run]]
+    if unsaved := [run for run in empty if results[run][0].quantizer]:
+        return f"{', '.join(unsaved)} cannot be drawn: no folder can hold such a model, so it has no size."
     if empty:
         return f"{', '.join(empty)} cannot be drawn: an older version wrote them."
     embedders = {text for rounds in results.values() for result in rounds if (text := result.signatures.get(SEMANTIC))}

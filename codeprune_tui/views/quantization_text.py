@@ -6,7 +6,7 @@ from core.spec.quantizers import METHODS
 from .plain import plain
 
 BETWEEN = " · "
-"""Between a model's name and its quantizer."""
+"""Between a model's name and its quantizer, whichever stands first."""
 
 
 def title(method: str) -> str:
