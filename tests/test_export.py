@@ -205,13 +205,25 @@ def test_the_card_of_a_round_says_where_it_comes_from(pruned: Path, tmp_path: Pa
                "floors": {"name": floor, "constant": floor}, "signatures": {"chrf": "nrefs:1|x"},
                "decoding": {"seconds": 2.0, "rows": 200, "tokens": 1000, "device": "cpu", "threads": 1}}  # fmt: skip
     (run / "rounds" / "03" / "metrics.json").write_text(json.dumps(metrics))
+    (run / "rounds" / "00").mkdir()
+    less = {"chrf": {"value": 4.0, "low": 3.0, "high": 5.0}}
+    off = {"scores": {"bleu": 10.0, "corpus_bleu": 0.5, "chrf": 15.5}, "dense_less": less}
+    (run / "rounds" / "00" / "metrics.json").write_text(json.dumps({"encoder_off": off}))
     assert export_hub(run / "rounds" / "03", "mine", tmp_path / "out") == []
     text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     for words in ("license: apache-2.0", "# mine, round 3", "| this model | 19.25 (18.00 to 20.50) | 11.50 | 2.00 | 18.00 |",
                   "| floor: the method's name | 16.70 | 13.00 | 0.80 |  |", "data, valid: sha256 `abc123`", "Made from `base`",
-                  "Speed: 10.0 ms a method", "Licence of the model it was made from: apache-2.0", "[pruning]"):  # fmt: skip
+                  "| floor: encoder off, of the dense model | 15.50 | 10.00 | 0.50 |  |",
+                  "Dense model minus encoder off: +4.00 chrF (+3.00 to +5.00).", "- chrf: `nrefs:1|x`", "Speed: 10.0 ms a method",
+                  "Licence of the model it was made from: apache-2.0", "[pruning]"):  # fmt: skip
         assert words in text, words
     assert str(tmp_path) not in text
+    (run / "rounds" / "03").rename(run / "shrunk")
+    (run / "shrunk" / "metrics.json").unlink()
+    assert [gap.partition(":")[0] for gap in export_hub(run / "shrunk", "mine/shrunk", tmp_path / "small")] == ["scores"]
+    text = (tmp_path / "small" / "README.md").read_text(encoding="utf-8")
+    assert "# mine, shrunk" in text
+    assert "data, valid: sha256 `abc123`" in text
 
 
 def test_the_command(dense: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from ..model import MASKS, is_finetuned, load_masks, load_model, load_reader, sa
 from ..recipe import NEW_MODEL, Recipe, load_recipe, to_toml
 from ..regularfile import UnfitFileError, read_facts, read_text
 from ..run.encoder_off import DECIDES
-from ..run.folder import read_metrics
+from ..run.folder import RunPaths, read_metrics
 from ..run.results import FLOORS, TITLES, Result, of_metrics
 from ..score.interval import Interval
 from ..score.metrics import TRUST
@@ -89,16 +89,21 @@ def _is_half(path: Path) -> bool:
 
 def read_facts_around(folder: Path, name: str) -> Facts:
     """Reads the facts of a model from the files beside it and from those of its run."""
-    run = folder.parent.parent if folder.parent.name == "rounds" else folder
+    run, title = folder, Path(name).name
+    if folder.parent.name == "rounds" and folder.name.isdigit():
+        run = folder.parent.parent
+        title = f"{run.name}, round {int(folder.name)}"
+    elif folder == RunPaths(folder.parent).shrunk:
+        run = folder.parent
+        title = f"{run.name}, shrunk"
     recipe = meta = None
     with suppress(CodepruneError):
         recipe = load_recipe(run / "recipe.toml")
     with suppress(OSError):
         meta = read_facts(run / "meta.json")
-    metrics = read_metrics(folder)
+    metrics, dense = read_metrics(folder), read_metrics(RunPaths(run).round(0))
     licence = _licence(folder) or (_licence(Path(recipe.model.path)) if recipe is not None else "")
-    title = f"{run.name}, round {int(folder.name)}" if run != folder and folder.name.isdigit() else Path(name).name
-    return Facts(title, licence, of_metrics(metrics) if metrics else None, recipe, meta)
+    return Facts(title, licence, of_metrics(metrics, dense) if metrics else None, recipe, meta)
 
 
 def gaps(facts: Facts) -> list[str]:
@@ -207,7 +212,7 @@ def _last(path: str) -> str:
 
 def _safe(text: object) -> str:
     """Text from outside, without characters that Markdown would interpret."""
-    return re.sub(r"[^\w .,:;()+=#%|/-]", "_", str(text))[:300].replace("|", "\\|")
+    return re.sub(r"[^\w .,:;()+=#%|/-]", "_", str(text))[:300]
 
 
 def _licence(folder: Path) -> str:

@@ -230,13 +230,14 @@ def measures_of(results: Iterable[Result]) -> dict[str, str]:
     return TITLES if any(SEMANTIC in result.scores for result in results) else MEASURES
 
 
-def of_metrics(metrics: Mapping[str, object]) -> Result:
+def of_metrics(metrics: Mapping[str, object], dense: Mapping[str, object] | None = None) -> Result:
     """The result that a `metrics.json` holds by itself, wherever it lies.
 
     Args:
         metrics: That of a round, or the output of `evaluate --json`.
+        dense: Those of round 0, whose encoder-off figures are a floor of every round.
     """
-    return _with_encoder_off(_with_metrics(Result("", 0), metrics), metrics)
+    return _with_encoder_off(_with_encoder_off(_with_metrics(Result("", 0), metrics), dense or {}), metrics)
 
 
 def to_csv(results: Iterable[Result]) -> str:
