@@ -369,7 +369,7 @@ def test_records_that_somebody_damaged_are_left_out(tmp_path: Path, cluster: Clu
 
 
 def test_a_worker_leaves_with_a_code_of_its_own_where_a_signal_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def work(signalled: bool, paths: RunPaths, journal: worker.Journal, control: Control) -> None:
+    def work(signalled: bool, paths: RunPaths, journal: worker.Journal, control: Control, rank: object) -> None:
         control.signalled = signalled
         raise StopRequested("SIGUSR1" if signalled else "stop")
 
