@@ -47,15 +47,15 @@ def encoder_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def test_a_decoder_of_another_architecture_is_not_lost_in_silence(folder: Path, extra: str) -> None:
     torch.save(encoder_of(state(folder)) | {extra: torch.ones(32, 32)}, folder / "pytorch_model.bin")
     refused(
-        folder, "pytorch_model.bin holds an encoder, and 1 tensors that nothing here uses", extra, "save the encoder by itself"
+        folder, "pytorch_model.bin holds an encoder, and 1 tensor that nothing here uses", extra, "save the encoder by itself"
     )
-    with pytest.raises(ModelError, match="tensors that nothing here uses"):  # and it does not pass for a bare encoder
+    with pytest.raises(ModelError, match="1 tensor that nothing here uses"):  # and it does not pass for a bare encoder
         is_finetuned(folder)
 
 
 def test_a_fine_tuned_checkpoint_with_something_more_lists_it(folder: Path) -> None:
     torch.save(state(folder) | {"copy_head.weight": torch.ones(2, 2)}, folder / "pytorch_model.bin")
-    refused(folder, "holds 1 tensors that this architecture does not have: copy_head.weight")
+    refused(folder, "holds 1 tensor that this architecture does not have: copy_head.weight")
 
 
 @pytest.mark.parametrize(

@@ -393,7 +393,7 @@ def test_decoder_with_holes(golden: Path) -> None:
     torch.save({n: t for n, t in saved.items() if n != "decoder.layers.0.linear1.weight"}, golden / "pytorch_model.bin")
     refused(golden, "lacks decoder.layers.0.linear1.weight: its decoder is not whole")
     torch.save({n: t for n, t in saved.items() if n != "dense.bias"}, golden / "pytorch_model.bin")
-    refused(golden, "lacks 1 tensors of this architecture: dense.bias.")
+    refused(golden, "lacks 1 tensor of this architecture: dense.bias.")
 
 
 def test_output_layer_that_is_not_tied(golden: Path) -> None:

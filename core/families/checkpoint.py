@@ -165,7 +165,7 @@ def check_encoder_only(names: Collection[str], path: Path) -> tuple[str, tuple[s
     other = sorted(name for name in names if not name.startswith(encoder) and not any(p.fullmatch(name) for p in unneeded))
     if other:
         raise ModelError(
-            f"{path} holds an encoder, and {len(other)} tensors that nothing here uses: {_first(other)}.",
+            f"{path} holds an encoder, and {_tensors(len(other))} that nothing here uses: {_first(other)}.",
             "A decoder of another architecture cannot be used, and dropping it would lose what it learned. Give a checkpoint of "
             f"CodeXGLUE's architecture (names begin with {_DECODER}), or save the encoder by itself.",
         )
@@ -219,13 +219,13 @@ def assemble(config: CodeToTextConfig, weights: dict[str, Tensor], path: Path) -
 def _check_tensors(shapes: Mapping[str, torch.Size], given: Mapping[str, Tensor], path: Path) -> None:
     """Raises ModelError unless exactly the expected tensors are given, in the expected shapes."""
     problems = (
-        (shapes.keys() - given.keys(), "lacks {} tensors of this architecture"),
-        (given.keys() - shapes.keys(), "holds {} tensors that this architecture does not have"),
+        (shapes.keys() - given.keys(), "lacks {} of this architecture"),
+        (given.keys() - shapes.keys(), "holds {} that this architecture does not have"),
     )
     for names, problem in problems:
         if names:
             raise ModelError(
-                f"{path} {problem.format(len(names))}: {_first(sorted(names))}.",
+                f"{path} {problem.format(_tensors(len(names)))}: {_first(sorted(names))}.",
                 f"Check that {CONFIG} belongs to these weights and that they are a RoBERTa or CodeXGLUE code-to-text checkpoint.",
             )
     for name, tensor in given.items():
@@ -234,6 +234,10 @@ def _check_tensors(shapes: Mapping[str, torch.Size], given: Mapping[str, Tensor]
                 f"In {path} {name} has the shape {tuple(tensor.shape)}, but {CONFIG} asks for {tuple(shapes[name])}.",
                 f"Put the {CONFIG} that belongs to these weights beside them.",
             )
+
+
+def _tensors(number: int) -> str:
+    return f"{number:,} tensor{'' if number == 1 else 's'}"
 
 
 def _first(names: list[str]) -> str:
