@@ -38,14 +38,14 @@ async def test_disk_and_time_of_a_run_that_was_measured(
     async with opened(tmp_path, size) as (app, pilot):
         await pilot.press("6")
         # 5 s to start, and each of 10 rounds: 500 steps at 10 a second, 4 s of evaluation, 6 s of the rest; 4 s encoder off.
-        await until_shown(app, "disk 1.1 GB · about 10 min, from demo-1 on this machine")
+        await until_shown(app, "disk 894 MB · about 10 min, from demo-1 on this machine")
         if size == LARGE:
             await until_shown(app, "about 10 min: training 8 min, evaluation 44 s, the rest")
             await until_shown(app, "from demo-1 on this machine (cpu, 2 threads; 10 steps/s,")
             await until_shown(app, "MB on average, rewind weights 77 MB")
             await until_shown(app, "500 a round × 10 rounds = 5,000 steps of 16 rows")
         row(form(app), "training.batch_size").query_one(Input).value = "8"
-        await until_shown(app, "disk 1.1 GB · time not measured yet")
+        await until_shown(app, "disk 894 MB · time not measured yet")
         row(form(app), "training.batch_size").query_one(Input).value = "16"
         row(form(app), "evaluation.beam").query_one(Input).value = "2"
         await until_shown(app, "training 8 min, evaluation not measured")
@@ -59,7 +59,7 @@ async def test_what_is_not_known_is_said(tmp_path: Path) -> None:
         await until_shown(app, "unknown: nobody/never-downloaded is no folder")
         await until_shown(app, "disk unknown · time not measured yet")
         row(form(app), "model.path").query_one(Input).value = "new"
-        await until_shown(app, "disk 580 MB · time not measured yet")
+        await until_shown(app, "disk 493 MB · time not measured yet")
 
 
 async def test_coming_back_looks_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
