@@ -52,8 +52,8 @@ def main(arguments: list[str]) -> int:
     Returns:
         Exit code: 0 where the run is done or was stopped by a command, `STOPPED_BY_SIGNAL`, else that of the error.
     """
-    if arguments[:1] == ["--rank-of"] and len(arguments) == 4:
-        return _rank(RunPaths(Path(arguments[3])), int(arguments[1]), int(arguments[2]))
+    if arguments[:1] == ["--rank-of"] and len(arguments) == 5:
+        return _rank(RunPaths(Path(arguments[4])), int(arguments[1]), int(arguments[2]), Path(arguments[3]))
     if len(arguments) != 1:
         print("usage: python -P -m core.worker RUN_DIR", file=sys.stderr)
         return 2
@@ -129,20 +129,21 @@ def _journal_end(paths: RunPaths, failure: "Failure | None", stopped: str) -> No
     journal.close()
 
 
-def _rank(paths: RunPaths, leader: int, offset: int) -> int:
+def _rank(paths: RunPaths, leader: int, offset: int, meeting: Path) -> int:
     """Works on a run as one of several processes.
 
     Args:
         paths: The run.
         leader: Id of the process that holds its lock.
         offset: As for `Control`.
+        meeting: Where the ranks find each other.
     """
     from .train.launch import die_with
 
     for number in STOPPING:  # rank 0 listens soon, and tells the others
         signal.signal(number, signal.SIG_IGN)
     die_with(leader)
-    rank = Rank(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), leader)
+    rank = Rank(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), leader, meeting)
     if rank.number == 0:
         with paths.lock.open("rb") as lock:  # to see whether it is still the one that the leader holds
             return _at_work(paths, offset, lock.fileno(), rank)
@@ -201,6 +202,8 @@ class Rank:
     count: int = 1
     leader: int = 0
     """Id of the process that started them, and journals why they end; 0 where there is but this one."""
+    meeting: Path = Path()
+    """The file by which they find each other."""
 
     def lost(self, error: Exception) -> bool:
         """Whether an error says no more than that another of the processes has ended."""
@@ -291,7 +294,7 @@ def _work(paths: RunPaths, journal: Journal, control: Control, rank: Rank) -> No
 
     training = recipe.training
     device = device_of(training.device, rank.number, rank.count)
-    ranks = join(rank.number, rank.count, rank.leader, on_gpu=device.startswith("cuda")) if rank.leader else ALONE
+    ranks = join(rank.number, rank.count, rank.leader, rank.meeting, on_gpu=device.startswith("cuda")) if rank.leader else ALONE
     accelerator = make_accelerator(
         device,
         training.precision,

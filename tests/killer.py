@@ -14,7 +14,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -109,13 +108,10 @@ def arm(point: dict[str, Any] | None) -> None:
 
 def work_together(paths: RunPaths, scenario: dict[str, Any]) -> int:
     """What a worker and its ranks do, without torch's launcher: they are forked, and told where to meet."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
-    os.environ["WORLD_SIZE"] = str(scenario["ranks"])
+    count = str(scenario["ranks"])
+    os.environ |= {"GLOO_SOCKET_IFNAME": "lo", "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
     core.train.loop.STEP_EVENT_S = 0.0
-    leader = os.getpid()
+    leader, meeting = os.getpid(), paths.root.with_suffix(f".{os.getpid()}")
     with hold_lock(paths):
         children = []
         for number in range(scenario["ranks"]):
@@ -123,7 +119,7 @@ def work_together(paths: RunPaths, scenario: dict[str, Any]) -> int:
             if children[-1] == 0:
                 os.environ |= {"RANK": str(number), "LOCAL_RANK": str(number)}
                 arm(scenario.get("die") if number == scenario.get("dies", 0) else None)
-                os._exit(worker.main(["--rank-of", str(leader), "0", str(paths.root)]))
+                os._exit(worker.main(["--rank-of", str(leader), "0", str(meeting), str(paths.root)]))
         endings = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     return 128 - min(endings) if min(endings) < 0 else max(endings)
 

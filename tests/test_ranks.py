@@ -19,7 +19,7 @@ from workers import run
 from core.data import Batch, side_by_side
 from core.errors import RecipeError, RunError, TrainingError
 from core.families.config import PAD
-from core.families.device import count_processes
+from core.families.device import count_processes, device_of, threads_of
 from core.families.roberta import tiny
 from core.recipe import Training, build_recipe, recipe_hash, to_toml
 from core.run.control import STOPPED_BY_SIGNAL
@@ -323,10 +323,17 @@ def test_the_number_of_processes_is_no_other_recipe() -> None:
     assert recipe_hash(one) != recipe_hash(build_recipe({"training": {"steps": 8}}))
 
 
+def test_ranks_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)))
+    assert (threads_of(0, 2), threads_of(0, 8), threads_of(3, 4), threads_of(0, 1)) == (3, 1, 3, 0)
+
+
 def test_the_number_of_processes_follows_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert count_processes(Training(processes=2, device="cpu")) == 2
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert [device_of(device, 3, 4) for device in ("auto", "cuda", "cpu")] == ["cuda:3", "cuda:3", "cpu"]
+    assert device_of("auto", 0, 1) == "auto"
     assert count_processes(Training(processes=0)) == 4
     assert count_processes(Training(processes=3)) == 3
     with pytest.raises(TrainingError, match=r"training\.processes = 5, but there are 4 GPUs here\. Set training\.processes = 4"):

@@ -202,6 +202,8 @@ def make_accelerator(
     # The pooler has no gradient. Told that some have none, DDP keeps its buckets, too: a resumed run adds up in the same order.
     handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)] if processes > 1 else None
     mixed = "bf16" if resolved(precision, chosen) == "bf16" else "no"
+    if processes > 1:  # accelerate would choose another number
+        os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     with _told_to_accelerate(chosen):
         return Accelerator(cpu=chosen.type == "cpu", mixed_precision=mixed, kwargs_handlers=handlers)
 

@@ -1,7 +1,8 @@
 """Starts the ranks of a run, waits for them, and finds out why they ended.
 
 torch's own launcher (`torch.distributed.run`'s Python interface) starts them and ends the others when one dies. This process is
-none of them: it holds the run's lock, hands on signals, and the kernel ends its ranks when it is killed. Knows no journal.
+none of them: it holds the run's lock, hands on signals, and the kernel ends its ranks when it is killed. All meet in a temporary
+folder of their own, and talk over loopback. Knows no journal.
 """
 
 import ctypes
@@ -94,21 +95,23 @@ def launch(root: Path, offset: int, count: int, signals: Signals) -> End:
 
     if (loopback := Path("/sys/class/net/lo")).exists():  # a host whose name leads nowhere has that one all the same
         os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback.name)
-    with tempfile.TemporaryDirectory(prefix="codeprune-ranks-") as reports:
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # nobody needs that store, which would listen on all interfaces
+    with tempfile.TemporaryDirectory(prefix="codeprune-ranks-") as folder:
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
             nproc_per_node=count,
             run_id=f"run-{os.getpid()}",
             rdzv_backend="c10d",
-            rdzv_endpoint=f"{LOOPBACK}:0",
+            rdzv_endpoint=str(Path(folder) / "launcher"),
+            rdzv_configs={"store_type": "file"},  # over TCP it would do so, too
             local_addr=LOOPBACK,
             max_restarts=0,
             monitor_interval=WATCH_S,
             signals_to_handle="SIGUSR2",  # the others are handed on
-            logs_specs=DefaultLogsSpecs(log_dir=reports),
+            logs_specs=DefaultLogsSpecs(log_dir=folder),
         )
-        arguments = ("-P", "-m", "core.worker", "--rank-of", os.getpid(), offset, root)
+        arguments = ("-P", "-m", "core.worker", "--rank-of", os.getpid(), offset, Path(folder) / "ranks", root)
         signals.starting = True  # only now: the imports above would not survive an exception in their midst
         if signals.came:
             raise StopRequested(_name(signals.came[0]))

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -233,17 +234,19 @@ ALONE = Ranks()
 """The usual case: one process."""
 
 
-def join(number: int, count: int, worker: int, *, on_gpu: bool) -> Ranks:
-    """Joins the other ranks, all of which have to call this; where they meet stands in the environment that `launch` gave them.
+def join(number: int, count: int, worker: int, meeting: Path, *, on_gpu: bool) -> Ranks:
+    """Joins the other ranks, all of which have to call this.
 
     Args:
         number: Number of this one.
         count: How many there are.
         worker: Id of the process that holds the run.
+        meeting: The file by which they find each other; made by the first, and used once.
         on_gpu: Whether they compute on GPUs.
     """
     with _together():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=PATIENCE)
+        store, backend = dist.FileStore(str(meeting), count), "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+        dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=PATIENCE)
     return Ranks(number, count, worker)
 
 
