@@ -141,6 +141,12 @@ def test_a_run_is_stored_and_what_it_left_out_is_kept(tmp_path: Path) -> None:
     assert [result.value for result in both.results] == [6.0, 5.0]
     assert both.commits == {stored.key(RESULT): "new", stored.key(other): "old"}
     assert both.tables == (table,)
+    elsewhere = replace(FACTS, device="another processor")
+    moved = stored.merged(both, stored.Run(elsewhere, "newest", (replace(RESULT, value=7.0),)))
+    moved = stored.merged(moved, stored.Run(replace(FACTS, device="a third"), "later", (replace(RESULT, value=8.0),)))
+    assert [(result.value, result.note) for result in moved.results] == [(8.0, RESULT.note), (5.0, "measured on a processor")]
+    assert [each.title for each in moved.tables] == [f"{table.title}; measured on a processor"]
+    assert stored.merged(moved, stored.Run(elsewhere, "last", (), (table,))).tables == (table,)
     assert stored.file_of(tmp_path, replace(FACTS, quick=True)) != file
     file.write_text("{}")
     with pytest.raises(DataError, match="Delete it, or restore it"):

@@ -13,6 +13,7 @@ from ..atomic import complete_or_absent
 from ..errors import DataError
 from .measure import Goal, Result, Sample, Table
 
+MEASURED_ON = "measured on "
 SCHEMA = 1
 WORSE = 1.2
 """A ratio that is worse than the last one by this factor is a regression."""
@@ -79,14 +80,27 @@ def regressions(before: Run | None, now: Iterable[Result]) -> list[str]:
 
 
 def merged(before: Run | None, now: Run) -> Run:
-    """The new run, completed with results of the earlier one that it left out."""
+    """The new run, completed with results of the earlier one that it left out; from another processor they say so."""
     fresh = {key(result) for result in now.results}
     commits = dict.fromkeys(fresh, now.commit)
     kept = [result for result in before.results if key(result) not in fresh] if before else []
     titles = {table.title for table in now.tables}
-    tables = [table for table in before.tables if table.title not in titles] if before else []
+    kept_tables = before.tables if before else ()
+    tables = [table for table in kept_tables if table.title.partition(f"; {MEASURED_ON}")[0] not in titles]
+    if before and before.facts.device != now.facts.device:
+        kept = [_elsewhere(result, before.facts.device) for result in kept]
+        tables = [replace(table, title=_on(table.title, before.facts.device)) for table in tables]
     old = {key(result): before.commits.get(key(result), before.commit) for result in kept} if before else {}
     return replace(now, results=(*now.results, *kept), tables=(*now.tables, *tables), commits=old | commits)
+
+
+def _elsewhere(result: Result, device: str) -> Result:
+    return replace(result, note=_on(result.note, device))
+
+
+def _on(text: str, device: str) -> str:
+    """The text, saying where something was measured, unless it says so already."""
+    return text if MEASURED_ON in text else f"{text}{'; ' * bool(text)}{MEASURED_ON}{device}"
 
 
 def to_json(run: Run) -> str:
