@@ -244,8 +244,11 @@ def join(number: int, count: int, worker: int, meeting: Path, *, on_gpu: bool) -
         meeting: The file by which they find each other; made by the first, and used once.
         on_gpu: Whether they compute on GPUs.
     """
+    # torch.distributed has it, too, but does not say so; here, because a torch that is built without it trains alone.
+    from torch._C._distributed_c10d import FileStore
+
     with _together():
-        store, backend = dist.FileStore(str(meeting), count), "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+        store, backend = FileStore(str(meeting), count), "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
         dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=PATIENCE)
     return Ranks(number, count, worker)
 
