@@ -70,7 +70,7 @@ def shrink(
     say(f"Wrote {output}: {sentence(shrunk)}")
     if shrunk.rounded:
         say(
-            f"Rounding to {values} changed the weights by {100 * shrunk.rounded:.3g} % (norm); what that costs says: {program()} "
+            f"Rounding to {values} changed the weights by {100 * shrunk.rounded:.3g} % (norm). See what that costs: {program()} "
             f"evaluate {output}"
         )
     say("Use it as any model: comment, evaluate, quantize, the playground.")
