@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -239,6 +240,31 @@ def test_every_measurement_is_followed_by_its_resume_point(make: Make) -> None: 
         assert saved == {5, 10, 12}, kind
 
 
+def test_rates_count_the_steps_before_a_measurement_and_not_its_time() -> None:
+    """Where a measurement came more often than once a second, no step was ever journalled."""
+    now, measured, since = [0.0], list[int](), list[float]()
+    loop = Loop.__new__(Loop)
+    loop._session, loop._reported = SimpleNamespace(clock=lambda: now[0]), 0.0  # type: ignore[assignment]
+
+    def measure(step: int, save: Callable[[], None]) -> bool:
+        measured.append(step)
+        now[0] += 100
+        return False
+
+    def step() -> None:
+        loop.trainer.step += 1
+        now[0] += 0.75
+
+    examiner = SimpleNamespace(due=lambda step: step not in (0, *measured), stops=False, measure=measure)
+    loop.stage = SimpleNamespace(examiner=examiner, steps=3)  # type: ignore[assignment]
+    loop.trainer = SimpleNamespace(step=0, check=lambda: None)  # type: ignore[assignment]
+    loop.save = lambda **best: None  # type: ignore[method-assign]
+    loop._step, loop._after_step = step, lambda: since.append(now[0] - loop._reported)  # type: ignore[method-assign]
+    loop.run()
+    assert measured == [1, 2, 3]
+    assert since == [0.75, 1.5, 2.25]
+
+
 def test_bits_are_the_masks_they_were_made_of() -> None:
     generator = torch.Generator().manual_seed(0)
     for shape in ((3, 5), (8,), (1, 1), (2, 3, 7)):
@@ -251,8 +277,6 @@ def test_bits_are_the_masks_they_were_made_of() -> None:
 
 
 def test_a_trainer_holds_new_masks_at_once_and_in_its_state() -> None:
-    from types import SimpleNamespace
-
     from core.recipe import Training
 
     model = torch.nn.Linear(4, 4)

@@ -137,8 +137,9 @@ class Loop:
         while True:
             if examiner.due(trainer.step):
                 trainer.check()
+                begun = self._session.clock()
                 best = examiner.measure(trainer.step, self.save_now)
-                self._reported = self._session.clock()  # so that the next rates count training alone
+                self._reported += self._session.clock() - begun  # so that the next rates count training alone
                 self.save(best=best)
             if trainer.step >= self.stage.steps or examiner.stops:
                 self.save()
