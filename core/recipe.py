@@ -933,5 +933,5 @@ def recipe_hash(recipe: Recipe) -> str:
     does the number of processes, because a run may go on with another, as on another device.
     """
     alone = recipe.training.model_copy(update={"processes": 1})
-    asked = recipe.model_copy(update={"training": alone})
-    return hashlib.sha256(asked.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:16]
+    counted = recipe.model_copy(update={"training": alone})
+    return hashlib.sha256(counted.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:16]

@@ -27,8 +27,8 @@ def script() -> ModuleType:
 
 def runs(criterion: str, good: int) -> list[Run]:
     scores = {"bleu": 10.0 + good, "corpus_bleu": 1.0, "chrf": 20.0}
-    made = [a_run("l1-b16-pretrained", seed, {0: RIGHT, 50: some(good), 90: some(good - 2)}) for seed in (0, 1)]
-    results = [replace(run, results=tuple(Result(run.name, at.round, at.sparsity, scores) for at in run.results)) for run in made]
+    each = [a_run("l1-b16-pretrained", seed, {0: RIGHT, 50: some(good), 90: some(good - 2)}) for seed in (0, 1)]
+    results = [replace(run, results=tuple(Result(run.name, at.round, at.sparsity, scores) for at in run.results)) for run in each]
     return [changed(run, criterion, "pruning", criterion=criterion) for run in results]
 
 

@@ -84,8 +84,8 @@ def test_a_run_that_moves_to_another_kind_of_device_says_what_that_means(make: M
     run(paths)
     meta = json.loads(paths.meta.read_text())
     assert meta["precision"] == "fp32"
-    here = {"host": socket.gethostname(), "pid": os.getpid(), "job": cluster_job()}
-    assert meta.items() >= here.items()
+    of_this_process = {"host": socket.gethostname(), "pid": os.getpid(), "job": cluster_job()}
+    assert meta.items() >= of_this_process.items()
     there = {"host": "elsewhere", "pid": 1, "job": "Slurm 3_0", "device": "cuda (NVIDIA H200)", "precision": "bf16"}
     paths.meta.write_text(json.dumps(meta | there))
     shutil.rmtree(paths.round(1))
@@ -96,7 +96,7 @@ def test_a_run_that_moves_to_another_kind_of_device_says_what_that_means(make: M
     )
     assert any(message.startswith("precision were bf16") or "bf16" in message for message in warnings)
     # Who is at work is told anew; what the run began with stays.
-    assert json.loads(paths.meta.read_text()) == meta | there | here
+    assert json.loads(paths.meta.read_text()) == meta | there | of_this_process
 
 
 def test_a_rewind_point_that_is_no_number_is_never_saved(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811

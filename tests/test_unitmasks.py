@@ -63,15 +63,15 @@ def test_scores_are_told_of_kept_and_pruned_units() -> None:
     for sparsity in (0.25, 0.5):
         scores = unit_scores(weights_of(model), before, blocks, criterion)
         masks = chosen(model, "head+neuron", "layerwise", sparsity, before)
-        told = scores_in_words(scores, blocks, masks)
+        in_words = scores_in_words(scores, blocks, masks)
         kept = plan(model.config, masks).kept
-        assert {name: (each.kept, each.count) for name, each in told.items()} == kept
+        assert {name: (each.kept, each.count) for name, each in in_words.items()} == kept
         for block in blocks:
             own = [score(model, block, number) for number in range(block.count)]
             gone = silent_units(block, masks)
             new = [own[number] for number in range(block.count) if gone[number] and not silent_units(block, before)[number]]
             alive = [own[number] for number in range(block.count) if not gone[number]]
-            each = told[block.name]
+            each = in_words[block.name]
             assert each.kept_scores == pytest.approx([min(alive), sorted(alive)[(len(alive) - 1) // 2], max(alive)])
             assert each.pruned_scores == pytest.approx([min(new), sorted(new)[(len(new) - 1) // 2], max(new)])
             assert each.pruned == gone.nonzero().flatten().tolist()
@@ -80,8 +80,8 @@ def test_scores_are_told_of_kept_and_pruned_units() -> None:
         before = masks
     many = small_model(intermediate_size=LISTED + 1)
     blocks = unit_blocks(many.config, "encoder", "neuron")
-    told = scores_in_words(unit_scores(weights_of(many), {}, blocks, criterion), blocks, {})
-    assert {(len(each.each), each.kept, tuple(each.pruned_scores)) for each in told.values()} == {(0, LISTED + 1, ())}
+    in_words = scores_in_words(unit_scores(weights_of(many), {}, blocks, criterion), blocks, {})
+    assert {(len(each.each), each.kept, tuple(each.pruned_scores)) for each in in_words.values()} == {(0, LISTED + 1, ())}
 
 
 def test_globally_the_lowest_units_of_all_blocks_go() -> None:

@@ -78,9 +78,9 @@ def test_an_entry_stays_with_those_that_it_is_merged_from() -> None:
     pairs = [tuple(pair) for pair in json.loads(reader.tokenizer.to_str())["model"]["merges"]]
     kept = choose(reader.tokenizer, used_by(reader, 5), 300)
     tokens = {reader.tokenizer.id_to_token(number) for number in kept}
-    made = {"".join(pair): pair for pair in pairs}
-    assert any(token in made for token in tokens)
-    assert all(set(made[token]) <= tokens for token in tokens if token in made)
+    pair_of = {"".join(pair): pair for pair in pairs}
+    assert any(token in pair_of for token in tokens)
+    assert all(set(pair_of[token]) <= tokens for token in tokens if token in pair_of)
     assert {number for number in range(261) if number < 4 or len(reader.tokenizer.id_to_token(number)) == 1} <= set(kept)
 
 

@@ -16,7 +16,7 @@ class Stopped:
 
     cancelled: int
     """Runs that were taken out of Slurm's queue."""
-    asked: tuple[RunPaths, ...]
+    workers: tuple[RunPaths, ...]
     """Runs whose workers were asked to leave."""
     at_work: tuple[RunPaths, ...]
     """Those of them that are still at work."""
@@ -28,7 +28,7 @@ class Stopped:
         """It in words, such as "2 runs were taken out of the queue, 3 of 3 workers have left; no more runs begin"."""
         were = "1 run was" if self.cancelled == 1 else f"{self.cancelled} runs were"
         queue = f"{were} taken out of the queue, " if self.cancelled else ""
-        left = f"{len(self.asked) - len(self.at_work)} of {len(self.asked)} workers have left"
+        left = f"{len(self.workers) - len(self.at_work)} of {len(self.workers)} workers have left"
         return f"{queue}{left}; no more runs begin"
 
 
@@ -49,9 +49,9 @@ def stop_sweep(sweep: SweepFolder, patience_s: float, poll_s: float = 0.1) -> St
         cancelled = slurm.cancel_waiting(sweep)
     except RunError as error:  # what waits does not begin in a stopped sweep; its workers can be stopped all the same
         problem = error
-    asked = tuple(paths for paths in sweep.runs() if is_held(paths))
-    send_all(asked, "stop")
+    workers = tuple(paths for paths in sweep.runs() if is_held(paths))
+    send_all(workers, "stop")
     deadline = time.monotonic() + patience_s
-    while any(map(is_held, asked)) and time.monotonic() < deadline:
+    while any(map(is_held, workers)) and time.monotonic() < deadline:
         time.sleep(poll_s)
-    return Stopped(cancelled, asked, tuple(paths for paths in asked if is_held(paths)), problem)
+    return Stopped(cancelled, workers, tuple(paths for paths in workers if is_held(paths)), problem)

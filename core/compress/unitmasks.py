@@ -171,13 +171,13 @@ def scores_in_words(
         blocks: The same blocks.
         masks: The new masks.
     """
-    told: dict[str, UnitScores] = {}
+    words: dict[str, UnitScores] = {}
     for block in blocks:
         own, before = scores[block.name]
         gone = silent_units(block, masks) | unvarying_units(block, masks)
         each = [score if known else None for score, known in zip(own.tolist(), (~before & own.isfinite()).tolist(), strict=True)]
         listed = block.count <= LISTED
-        told[block.name] = UnitScores(
+        words[block.name] = UnitScores(
             kept=int((~gone).sum()),
             count=block.count,
             kept_scores=_spread(own[~gone]),
@@ -185,7 +185,7 @@ def scores_in_words(
             each=each if listed else [],
             pruned=gone.nonzero().flatten().tolist() if listed else [],
         )
-    return told
+    return words
 
 
 def _spread(scores: Tensor) -> list[float]:

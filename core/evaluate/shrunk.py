@@ -119,10 +119,10 @@ def shrink_copy(
     )
 
 
-def _cut_vocabulary(model: CodeToText, reader: Reader, wanted: Entries) -> tuple[Reader, tuple[int, int]]:
+def _cut_vocabulary(model: CodeToText, reader: Reader, cut: Entries) -> tuple[Reader, tuple[int, int]]:
     """Takes entries out of a model, in place; returns the reader without them, and how many are left of how many."""
-    rows = encode_for(model, reader, load_rows(wanted.data, "train"))
-    kept = choose(reader.tokenizer, uses(rows.sources, rows.targets), wanted.most)
+    rows = encode_for(model, reader, load_rows(cut.data, "train"))
+    kept = choose(reader.tokenizer, uses(rows.sources, rows.targets), cut.most)
     small, entries = vocabulary_plan(model.config, kept), (len(kept), model.config.vocab_size)
     cut_vocabulary(model, small)
     return cut_reader(reader, kept), entries

@@ -141,9 +141,9 @@ def count_processes(training: Training) -> int:
     Raises:
         TrainingError: There are fewer GPUs, or fewer rows in a batch.
     """
-    asked, device = training.processes, training.device
+    processes, device = training.processes, training.device
     gpus = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
-    count = asked or max(1, gpus)
+    count = processes or max(1, gpus)
     if count > training.batch_size:
         raise TrainingError(
             f"There are {count} GPUs here, more than training.batch_size = {training.batch_size}: some would get no rows.",

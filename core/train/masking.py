@@ -66,11 +66,11 @@ def make_masks(round_: Round, *, announce: bool) -> Masks:
     seed = derive_seed(recipe.training.seed, "criterion", number)
     # A model that was pruned elsewhere may have masks on matrices that this preset leaves alone; those stay as they are.
     time = TimeBudget(timetable(round_), speedups(recipe)[number]) if recipe.pruning.budget == "latency" else None
-    told = scores_of_units(model, old, recipe.pruning, seed, basis)
+    scores_of = scores_of_units(model, old, recipe.pruning, seed, basis)
     masks = old | prune_model(model, old, recipe.pruning, sparsities(recipe)[number], seed, basis, time)
     if announce:
         errors = output_errors(weights, {name: model.get_parameter(name).detach() for name in weights}, basis.hessians)
-        _announce(round_, masks, session.clock() - started, errors, told(masks))
+        _announce(round_, masks, session.clock() - started, errors, scores_of(masks))
         if gone := figures.collapse(masks, old, round_.heads.of):
             session.emit(Warned(message=f"Round {number}: nothing is left of {gone}."))
     return masks

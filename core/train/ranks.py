@@ -216,9 +216,9 @@ class Ranks:
         for first in range(0, len(order), size):
             rows = order[first : first + size]
             own: list[object] = []
-            for places, found in search_batches(model, [sources[row] for row in rows[self.number :: self.count]], search):
+            for places, bests in search_batches(model, [sources[row] for row in rows[self.number :: self.count]], search):
                 own += [
-                    [rows[self.number + place * self.count], _as_json(best)] for place, best in zip(places, found, strict=True)
+                    [rows[self.number + place * self.count], _as_json(best)] for place, best in zip(places, bests, strict=True)
                 ]
             written = {row: best for part in self.gathered(own) for row, best in part}
             yield rows, [_of_json(written[row]) for row in rows]
