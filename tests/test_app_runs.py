@@ -287,7 +287,7 @@ async def test_modes_have_their_names_where_there_is_room_for_them(tmp_path: Pat
         await until_shown(app, "DONE")
         await pilot.press("enter")  # the run needs the room now: all that is said of it is there
         await until_shown(app, "DONE  round 3/3  cpu")
-        assert shown(app).splitlines()[0].startswith(" 1 [2 Live] 3  4  5  6 ")
+        await until(lambda: shown(app).splitlines()[0].startswith(" 1 [2 Live] 3  4  5  6 "))
         await pilot.resize_terminal(*LARGE)
         await until_shown(app, "6 New run ")
         await until_shown(app, "ruby-mini-magnitude-layerwise-cubic-seed-1  ✓ DONE  round 3/3  cpu")

@@ -219,7 +219,9 @@ def test_each_worker_gets_a_gpu_of_its_own(
         assert environments[2:] == [{"CUDA_VISIBLE_DEVICES": "GPU-1"}]
     finally:
         for name in doing.running:
-            client.kill(RunPaths(tmp_path / name))
+            paths = RunPaths(tmp_path / name)
+            until(lambda paths=paths: happened(paths, RunStarted))  # type: ignore[misc]  # only then its process is known
+            client.kill(paths)
 
 
 def test_a_worker_gets_the_variables_that_it_is_given(tmp_path: Path) -> None:
