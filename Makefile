@@ -14,14 +14,18 @@ PINS   := constraints.txt
 endif
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-ray quick check bench example-run clean
+.PHONY: demo test tests test-ray quick check bench example-run clean
 
 demo: $(READY)
 	$(BIN)/codeprune-tui demo
 
-# Three workers also where there are two cores: tests of screens and of processes wait for much of their time
-test: check
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# The static checks, which take one core, beside the tests
+test: $(READY)
+	@$(MAKE) --no-print-directory --jobs 2 check tests
+
+# Four workers also where there are two cores: tests of screens and of processes wait for some of their time
+tests: $(READY)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 # Installs Ray, and loses workers and a node of a cluster of two nodes on this machine: a minute on an idle one
 test-ray: $(READY)

@@ -197,7 +197,7 @@ async def test_a_model_is_quantized_in_memory(tmp_path: Path, stand_in: Path, si
         # A method that does not work here cannot be reached: the highlight passes over it.
         await pilot.press("i")
         await until_shown(app, "✗ not installed")
-        await pilot.press("up", "up", "up", "up", "enter")
+        await pilot.press("up", "up", "up", "up", "up", "enter")
         await until(lambda: column(screen, 2).method != "dynamic-int8")
         assert column(screen, 2).method == "int8-w8a8"
 

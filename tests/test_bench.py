@@ -25,7 +25,7 @@ from core.errors import DataError, TrainingError
 from core.families.bart import as_bart, generate
 from core.families.config import EOS, PAD, CodeToTextConfig
 from core.families.memory import peak_bytes, reset_peak
-from core.families.roberta import CodeToText
+from core.families.roberta import CodeToText, step_bytes
 from core.model import save_model
 
 ROOT = Path(__file__).parent.parent
@@ -274,7 +274,7 @@ def test_where_the_time_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = 4 * 32 * 32 + 2 * 32 * 64
     flops = 2 * len(source) * layer + 2 * 2 * len(source) ** 2 * 32
     assert float(table.rows[3][2]) == pytest.approx(flops / 1e9, rel=0.01)
-    assert where.step_bytes(model) == 4 * (
+    assert step_bytes(model) == 4 * (
         sum(each.numel() for each in model.decoder.parameters())
         - 2 * 32 * (32 + 1)  # what makes keys and values of the source
         + sum(each.numel() for each in model.dense.parameters())

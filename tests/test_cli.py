@@ -323,7 +323,7 @@ def test_status_lists_runs(tmp_path: Path, run_cli: Cli) -> None:
 
 RUN_KEYS = {
     "name", "path", "state", "killed", "queued", "damage", "kind", "round", "rounds", "sparsity", "sparsity_before", "chrf",
-    "bleu", "best_bleu", "dense_bleu", "floors_bleu", "device", "sweep", "host", "changed",
+    "bleu", "best_bleu", "dense_bleu", "floors_bleu", "device", "job", "sweep", "host", "changed",
 }  # fmt: skip
 
 

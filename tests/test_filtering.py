@@ -58,7 +58,7 @@ def test_a_figure_that_is_not_there_never_matches(text: str) -> None:
         (
             "bleuu>10",
             "There is no 'bleuu' to filter by. Did you mean bleu? There are: run, state, kind, round, rounds, sparsity, before, "
-            "chrf, bleu, floor, best, dense, diff, age, device, sweep, host.",
+            "chrf, bleu, floor, best, dense, diff, age, device, job, sweep, host.",
         ),
         ("xyzzy=1", "There is no 'xyzzy' to filter by. There are:"),
         ("bleu>", "'bleu>' lacks its value. Write it without spaces"),

@@ -43,7 +43,7 @@ def shrink(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Remove the heads and neurons that masks prune whole, and entries of the vocabulary.
+    """Remove pruned units, and entries of the vocabulary.
 
     The shrunk model computes what the masked one does, with smaller matrices. With --vocabulary, entries that the training rows
     of a data folder do not use are dropped from embeddings, output layer and tokenizer; with --entries, those that they use

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from ..data import pad_lists
 from ..families.memory import give_back
-from ..families.roberta import CodeToText
+from ..families.roberta import CodeToText, encoder_bytes, step_bytes
 from .ground import Ground
 from .measure import Table, timed
 
@@ -88,8 +88,7 @@ def _actions(ground: Ground, size: str) -> Iterator[tuple[str, Callable[[], obje
     model.eval()
     for batch in (1, 16):
         sources = pad_lists(ground.sources(batch, batch), model.special.pad).to(ground.device)
-        encoder = sum(weight.nbytes for name, weight in model.named_parameters() if name.startswith("encoder.encoder."))
-        yield f"encoder, batch {batch}", partial(_encode, model, sources), encoder
+        yield f"encoder, batch {batch}", partial(_encode, model, sources), encoder_bytes(model)
         step, cached = _stepping(model, sources)
         yield f"decoder step, batch {batch}, beam {BEAM}", step, cached + step_bytes(model)
 
@@ -120,17 +119,6 @@ def _stepping(model: CodeToText, sources: torch.Tensor) -> tuple[Callable[[], ob
             return model.step(tokens, cache)
 
     return step, cached
-
-
-def step_bytes(model: CodeToText) -> int:
-    """Bytes of the weights that a decoder step reads: all but the encoder and what makes keys and values of the source."""
-    total = 0
-    for name, weight in model.named_parameters():
-        if name.startswith("decoder.") and "multihead_attn.in_proj" in name:
-            total += weight.nbytes // 3  # the queries
-        elif not name.startswith("encoder.") or name == "encoder.embeddings.word_embeddings.weight":  # which is the output layer
-            total += weight.nbytes
-    return total
 
 
 def _row(what: str, seconds: float, flops: int, size_bytes: int, peak: float, bandwidth: float) -> tuple[str, ...]:

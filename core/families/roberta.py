@@ -229,6 +229,22 @@ def without_encoder(model: CodeToText) -> Iterator[None]:
         model.encoder_off = before
 
 
+def encoder_bytes(model: CodeToText) -> int:
+    """Bytes of the weights of a model's encoder layers."""
+    return sum(weight.nbytes for name, weight in model.named_parameters() if name.startswith("encoder.encoder."))
+
+
+def step_bytes(model: CodeToText) -> int:
+    """Bytes of the weights that a decoder step reads: all but the encoder and what makes keys and values of the source."""
+    total = 0
+    for name, weight in model.named_parameters():
+        if name.startswith("decoder.") and "multihead_attn.in_proj" in name:
+            total += weight.nbytes // 3  # the queries
+        elif not name.startswith("encoder.") or name == "encoder.embeddings.word_embeddings.weight":  # which is the output layer
+            total += weight.nbytes
+    return total
+
+
 @torch.no_grad()
 def start_near_identity(model: CodeToText) -> None:
     """Gives an untrained model start values from which a small model learns, drawn from torch's global generator.
