@@ -212,7 +212,7 @@ def _section(run: Run) -> list[str]:
     lines = [
         f"## {facts.device_class}{', quick' if facts.quick else ''}",
         "",
-        f"{facts.device}; {facts.threads} threads; {versions}; {facts.rows};",
+        f"{facts.device}; {facts.threads} thread{'s' if facts.threads != 1 else ''}; {versions}; {facts.rows};",
         f"commit {commits}; load average at the start {facts.busy:g}.",
         "",
         *_markdown(COLUMNS, [cells(result) for result in run.results]),
