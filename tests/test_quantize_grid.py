@@ -93,7 +93,10 @@ def test_every_second_round_of_a_run_by_quantizer(run_cli: Callable[..., Result]
     assert dense.methods[0].splits["valid"].less_fp32 == {}
     assert pruned.methods[0].splits["valid"].less_fp32.keys() == set(dense.methods[0].splits["valid"].scores)
     assert (dense.dense, len(pruned.dense)) == ((), 2)
-    assert pruned.speed(pruned.methods[0]) == pytest.approx(pruned.dense[0].token_ms / pruned.methods[0].timings[0].token_ms)
+    known = pruned.dense[0].token_ms / pruned.methods[0].timings[0].token_ms
+    assert grid.speed(pruned, pruned.methods[0]) == pytest.approx(known)
+    assert grid.speed(dense, dense.methods[0]) == 1
+    assert grid.speed(replace(pruned, dense=()), pruned.methods[0]) is None, "of other tokens: it is not one's own speed"
     # Kept values and bits are what a packed file of this round holds.
     load = load_model(run.round(2))
     masks = {name: mask for name, mask in _masks(run.round(2)).items() if not bool(mask.all())}
@@ -163,6 +166,7 @@ def grid_of(path: Path) -> Grid:
                 line("dynamic-int8", 23.0 - number, 2_000_000 - 500_000 * number, 1.0),
                 {"method": "llm-int8", "does": "", "unavailable": "not installed"},
             ],
+            "dense": [{"batch": 1, "comment_ms": 20.0, "token_ms": 2.0, "encode_ms": 1.0}] if number else [],
         }
         for number in range(3)
     ]  # fmt: skip

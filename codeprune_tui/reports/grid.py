@@ -42,7 +42,7 @@ def cost_rows(grid: Grid) -> list[list[str]]:
     rows = [["costs", "sparsity", "quantizer", "disk MB", "memory MB", *heads, "speed", "frontier"]]
     marks = frontiers(grid)
     for model, line in grid.cells():
-        speed = model.speed(line)
+        speed = grid.speed(model, line)
         cells = [NONE if not size else f"{size / 1e6:.2f}" for size in (line.disk_bytes, line.memory_bytes)]
         cells += [f"{value:.2f}" for timing in line.timings for value in (timing.comment_ms, timing.token_ms)]
         cells += [NONE if speed is None else f"{speed:.2f} ×", marks.get((model.label, line.method), "")]
@@ -88,7 +88,8 @@ def notes(grid: Grid) -> list[str]:
     return [
         *lines,
         *shrunk,
-        f"speed: of a step of decoding at the smallest batch, against {against(grid)}, taken in turns.",
+        f"speed: of a step of decoding at the smallest batch, against {against(grid)}, taken in turns; "
+        f"{NONE} where a model reads other tokens.",
         f"frontier: no other line has as high a chrF on {next(iter(grid.rows))} and is as small (size) or as fast (time).",
     ]
 

@@ -50,14 +50,6 @@ class GridModel:
         """The line of a quantizer; None where it was not measured."""
         return next((line for line in self.methods if line.method == name), None)
 
-    def speed(self, line: QuantizerResult) -> float | None:
-        """How many times as fast as the first model in fp32 a step of decoding is, at the smallest batch; None if not known."""
-        full = self.method("fp32")
-        base = self.dense or (full.timings if full is not None else ())
-        if not base or not line.timings or line.timings[0].token_ms <= 0:
-            return None
-        return base[0].token_ms / line.timings[0].token_ms
-
 
 @dataclass(frozen=True)
 class Grid:
@@ -88,6 +80,17 @@ class Grid:
             for line in model.methods:
                 if line.unavailable is None:
                     yield model, line
+
+    def speed(self, model: GridModel, line: QuantizerResult) -> float | None:
+        """How many times as fast as the first model in fp32 a step of decoding is, at the smallest batch; None if not known.
+
+        It is not known of a model that reads other tokens: the two are not timed in turns.
+        """
+        full = model.method("fp32") if model == self.models[0] else None
+        base = model.dense or (full.timings if full is not None else ())
+        if not base or not line.timings or line.timings[0].token_ms <= 0:
+            return None
+        return base[0].token_ms / line.timings[0].token_ms
 
 
 _ADAPTER = TypeAdapter(Grid)
