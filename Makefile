@@ -54,8 +54,13 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; say which with: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 ifeq ($(TORCH),system)
-	@$(PYTHON) -c 'import sys; from importlib.metadata import version; sys.exit(tuple(map(int, version("torch").split(".")[:2])) < (2, 11))' || \
-	  { echo "TORCH=system needs torch 2.11 or newer beside $(PYTHON); without TORCH=system, make installs one" >&2; exit 1; }
+	@# An early build of 2.11 itself ("2.11.0a0+...") is older than 2.11, says pip
+	@$(PYTHON) -c 'import re, sys; from importlib.metadata import distributions; \
+	  version = next((torch.version for torch in distributions(name="torch")), "none"); \
+	  enough = version[0].isdigit() and tuple(map(int, version.split(".")[:2])) >= (2, 11); \
+	  sys.exit(None if enough and not re.match(r"2\.11\.0\.?[a-z]", version) else \
+	    f"TORCH=system needs torch 2.11 or newer beside {sys.executable}, which has {version};" \
+	    " without TORCH=system, make installs one")'
 endif
 	@echo "1/3 Making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(SITE) $(VENV)
