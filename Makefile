@@ -29,7 +29,8 @@ tests: $(READY)
 
 # Installs Ray, and loses workers and a node of a cluster of two nodes on this machine: a minute on an idle one
 test-ray: $(READY)
-	$(PIP) install --constraint $(PINS) --editable '.[ray]'
+	@$(PIP) install --constraint $(PINS) --editable '.[ray]' || \
+	  { echo "The tests of sweeps on Ray did not run: pip could not install Ray, and says above why" >&2; exit 1; }
 	$(BIN)/python -m pytest tests/test_ray.py
 
 # Static checks, and the tests that need no torch, start no process and open no screen

@@ -64,17 +64,15 @@ def lose_node(folder: Path) -> None:
 def main(folder: Path) -> None:
     import psutil
     import ray
-    from ray.cluster_utils import Cluster
+    from ray_cluster import cluster
 
     from codeprune_tui.runs import on_ray
     from codeprune_tui.runs.sweeps import SweepFolder
     from core.study.sweep import Ray
 
+    running, nodes = cluster(0, *(1 for _ in NAMES))
     sweep = SweepFolder(folder / "checkpoints", "two")
     sweep.begin(NAMES)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    nodes = [cluster.add_node(num_cpus=1) for _ in NAMES]
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     command = [sys.executable, "-P", str(Path(__file__)), "--worker"]
     making = threading.Thread(target=on_ray.make, args=(sweep, Ray(), NAMES, print, command))
     making.start()
@@ -82,13 +80,13 @@ def main(folder: Path) -> None:
     while not ready.exists():
         time.sleep(0.1)
     lost, process = ready.read_text().split()
-    cluster.remove_node(next(node for node in nodes if node.node_id == lost), allow_graceful=False)
+    running.remove_node(next(node for node in nodes if node.node_id == lost), allow_graceful=False)
     while psutil.pid_exists(int(process)):
         time.sleep(0.05)
     (sweep.checkpoints / "gone").touch()
     making.join()
     ray.shutdown()
-    cluster.shutdown()
+    running.shutdown()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import ray
-from ray.cluster_utils import Cluster
+from ray_cluster import cluster
 
 from codeprune_tui.runs import on_ray
 from codeprune_tui.runs.client import newest_start
@@ -40,14 +40,12 @@ def at_work(folder: Path, most: int) -> dict[str, int]:
 
 
 def main(folder: Path) -> None:
+    running, (second,) = cluster(2, 2)
     checkpoints = folder / "checkpoints"
     for name in NAMES:
         create_run(checkpoints, name, Recipe())
     sweep = SweepFolder(checkpoints, "six")
     sweep.begin(NAMES)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    second = cluster.add_node(num_cpus=2)
-    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     making = threading.Thread(target=on_ray.make, args=(sweep, Ray(), NAMES, print, WAITING))
     making.start()
     killed = dict(list(at_work(checkpoints, 4).items())[:2])
@@ -56,13 +54,13 @@ def main(folder: Path) -> None:
     while any(psutil.pid_exists(pid) for pid in killed.values()):
         time.sleep(0.05)
     before = at_work(checkpoints, 4)
-    cluster.remove_node(second, allow_graceful=False)
+    running.remove_node(second, allow_graceful=False)
     while len(gone := [name for name, pid in before.items() if not psutil.pid_exists(pid)]) < 2:
         time.sleep(0.05)
     (checkpoints / "go").touch()
     making.join()
     ray.shutdown()
-    cluster.shutdown()
+    running.shutdown()
     print(json.dumps({"workers": list(killed), "of_the_node": gone}))
 
 

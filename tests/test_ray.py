@@ -2,15 +2,16 @@
 
 import importlib.util
 import json
-import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ray_cluster import NOT_UP, TEMPORARY, TRIES, in_a_process
 from test_cli import Cli, run_cli  # noqa: F401 - a fixture
 from test_client import happened, stand_in, until
 from test_resume import outcome, prepare
@@ -188,22 +189,31 @@ def test_without_ray_there_is_one_error_and_no_folder(run_cli: Cli, tmp_path: Pa
     assert not Path("checkpoints").exists()
 
 
-def in_a_process(script: Path, folder: Path) -> str:
-    """What a script prints that starts a cluster of its own, and takes it down."""
-    found_by = os.pathsep.join(filter(None, [str(script.parent.parent), os.environ.get("PYTHONPATH", "")]))
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-        env={**os.environ, "PYTHONPATH": found_by},
+@pytest.mark.parametrize(("starts_in_vain", "ends_well"), [(TRIES - 1, True), (TRIES, False)])
+def test_a_cluster_that_does_not_come_up_is_started_again_a_few_times(
+    tmp_path: Path, starts_in_vain: int, ends_well: bool
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, pathlib, os\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "starts = len(list(folder.iterdir()))\n"
+        f"(folder / os.path.basename(os.environ[{TEMPORARY!r}])).touch()\n"
+        f"sys.exit({NOT_UP} if starts < {starts_in_vain} else print('up'))\n"
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    (folder := tmp_path / "starts").mkdir()
+    if ends_well:
+        assert in_a_process(script, folder) == "up\n"
+    else:
+        with pytest.raises(AssertionError):
+            in_a_process(script, folder)
+    temporary = [Path(tempfile.gettempdir(), start.name) for start in folder.iterdir()]
+    assert len(temporary) == TRIES
+    assert not any(each.exists() for each in temporary)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a hanging cluster ends there; on an idle machine it takes half a minute
 @NEEDS_RAY
 def test_runs_that_lose_worker_ray_process_and_node_end_with_the_bits_of_uninterrupted_ones(tmp_path: Path) -> None:
     whole = {name: prepare(tmp_path / "whole", recipe, name) for name, recipe in RECIPE_OF.items()}
@@ -222,6 +232,7 @@ def test_runs_that_lose_worker_ray_process_and_node_end_with_the_bits_of_uninter
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a hanging cluster ends there; on an idle machine it takes half a minute
 @NEEDS_RAY
 def test_a_cluster_that_loses_workers_and_a_node_makes_every_run_once(tmp_path: Path) -> None:
     killed = json.loads(in_a_process(SCRIPT, tmp_path).splitlines()[-1])
