@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ from core.run.control import STOPPED_BY_SIGNAL
 from core.run.events import CheckpointSaved, Event, Failed, Paused, Resumed, RunStarted, Step, Warned
 from core.run.folder import RunPaths, hold_lock, is_held
 from core.run.journal import append_command, read_journal
-from core.train.launch import End, Failure, end_of
+from core.train.launch import End, Failure, end_of, meeting_place
 from core.train.objectives import MaskTokens
 
 LOTTERY = {
@@ -183,7 +184,13 @@ def start() -> Iterator[Callable[[RunPaths], "subprocess.Popen[bytes]"]]:
 
 
 @pytest.mark.slow
-def test_ranks_obey_and_die_together(start: Callable[[RunPaths], "subprocess.Popen[bytes]"], tmp_path: Path) -> None:
+def test_ranks_obey_and_die_together(
+    start: Callable[[RunPaths], "subprocess.Popen[bytes]"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (temporary := tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # what it remembers of the variable
+    places = lambda: [*temporary.glob("codeprune-ranks-*")]  # noqa: E731
     paths = prepare(tmp_path / "run", 2, steps=10**6, checkpoint_every=10**6)
     leader = start(paths)
     append = lambda name: append_command(paths.commands, {"command": name})  # noqa: E731
@@ -202,6 +209,7 @@ def test_ranks_obey_and_die_together(start: Callable[[RunPaths], "subprocess.Pop
     assert len(of_kind(paths, Failed)) == 1
     assert not any(map(lives, ranks))
     assert not is_held(paths)
+    assert not places()
 
     leader = start(paths)
     ranks.clear()
@@ -209,8 +217,10 @@ def test_ranks_obey_and_die_together(start: Callable[[RunPaths], "subprocess.Pop
     os.kill(leader.pid, signal.SIGKILL)
     leader.wait()
     wait_for(lambda: not any(map(lives, ranks)), "the end of the ranks", 60)
-    with hold_lock(paths):
-        pass
+    assert len(places()) == 1  # of which the next worker of the run finds
+    with hold_lock(paths), meeting_place(paths.root) as folder:
+        assert places() == [folder]
+    assert not places()
 
 
 def ranks_at_work(leader: int, ranks: list[int]) -> list[int]:

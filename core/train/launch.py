@@ -8,6 +8,7 @@ folder of their own, and talk over loopback. Knows no journal.
 import ctypes
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -96,22 +97,22 @@ def launch(root: Path, offset: int, count: int, signals: Signals) -> End:
     if (loopback := Path("/sys/class/net/lo")).exists():  # a host whose name leads nowhere has that one all the same
         os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback.name)
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # nobody needs that store, which would listen on all interfaces
-    with tempfile.TemporaryDirectory(prefix="codeprune-ranks-") as folder:
+    with meeting_place(root) as folder:
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
             nproc_per_node=count,
             run_id=f"run-{os.getpid()}",
             rdzv_backend="c10d",
-            rdzv_endpoint=str(Path(folder) / "launcher"),
+            rdzv_endpoint=str(folder / "launcher"),
             rdzv_configs={"store_type": "file"},  # over TCP it would do so, too
             local_addr=LOOPBACK,
             max_restarts=0,
             monitor_interval=WATCH_S,
             signals_to_handle="SIGUSR2",  # the others are handed on
-            logs_specs=DefaultLogsSpecs(log_dir=folder),
+            logs_specs=DefaultLogsSpecs(log_dir=str(folder)),
         )
-        arguments = ("-P", "-m", "core.worker", "--rank-of", os.getpid(), offset, Path(folder) / "ranks", root)
+        arguments = ("-P", "-m", "core.worker", "--rank-of", os.getpid(), offset, folder / "ranks", root)
         signals.starting = True  # only now: the imports above would not survive an exception in their midst
         if signals.came:
             raise StopRequested(_name(signals.came[0]))
@@ -120,6 +121,23 @@ def launch(root: Path, offset: int, count: int, signals: Signals) -> End:
         except ChildFailedError as error:
             return end_of(error.failures, signals.came)
     return End(0)
+
+
+@contextmanager
+def meeting_place(root: Path) -> Iterator[Path]:
+    """A temporary folder for the ranks of a run; removes first what workers of the run have left that were killed.
+
+    It does not lie in the run's folder: ranks meet by locks of a file, which a file system that hosts share may not have.
+
+    Args:
+        root: The run's folder, which no other worker has.
+    """
+    status = root.stat()  # not its path: a run may be moved
+    prefix = f"codeprune-ranks-{status.st_dev:x}-{status.st_ino:x}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+        yield Path(folder)
 
 
 def end_of(failures: Mapping[int, object], signals: list[int]) -> End:
