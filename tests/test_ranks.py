@@ -355,3 +355,7 @@ def test_the_number_of_processes_follows_the_gpus(monkeypatch: pytest.MonkeyPatc
         count_processes(Training(processes=5))
     with pytest.raises(TrainingError, match=r"There are 4 GPUs here, more than training\.batch_size = 3"):
         count_processes(Training(processes=0, batch_size=3))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(TrainingError, match='The device "cuda" is not available on this machine'):
+        count_processes(Training(processes=2, device="cuda"))
+    assert count_processes(Training(processes=2)) == 2

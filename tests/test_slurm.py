@@ -350,6 +350,19 @@ def test_what_slurm_says_is_told(
     assert [run_info(paths, 0.0).words for paths in runs()] == ["NEW", "NEW"]
 
 
+def test_an_element_that_begins_and_ends_at_once_is_not_left_queued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths, sweep = create_run(tmp_path, "one", Recipe()), SweepFolder(tmp_path, "two")
+    sweep.begin(["one"])
+
+    def sbatch(*command: str) -> str:
+        paths.queued.unlink()  # as its worker does, which may be quicker than sbatch is with its answer
+        return "100\n"
+
+    monkeypatch.setattr(slurm, "_slurm", sbatch)
+    assert slurm.submit(sweep, Slurm(), ["one"]) == ["100"]
+    assert run_info(paths, 0.0).words == "NEW"
+
+
 def test_records_that_somebody_damaged_are_left_out(tmp_path: Path, cluster: Cluster) -> None:
     sweep = SweepFolder(tmp_path / "checkpoints", "two")
     sweep.begin(["one"])

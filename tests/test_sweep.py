@@ -167,6 +167,21 @@ def test_what_all_runs_lack_is_one_error_and_leaves_no_folder(run_cli: Cli, tmp_
     assert not Path("checkpoints").exists()
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_device_that_is_not_here_is_one_error_and_leaves_no_folder(
+    run_cli: Cli,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    processes: int,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    settings = f'[set]\ntraining.device = "cuda"\ntraining.processes = {processes}\n'
+    result = run_cli("sweep", "run", str(written(tmp_path, TWO + settings)))
+    assert (result.code, result.err.count("Error: ")) == (TrainingError.exit_code, 1)
+    assert 'The device "cuda" is not available on this machine.' in result.err
+    assert not Path("checkpoints").exists()
+
+
 def test_runs_are_made_and_a_second_time_left_as_they_are(
     run_cli: Cli,  # noqa: F811
     tmp_path: Path,

@@ -129,7 +129,8 @@ def reproduce(
     check_executor(on)
     ladder = folder / f"{scale}-{QUANTIZATION}.json" if not chosen or QUANTIZATION in chosen else None
     quantized = Quantized(finetuned, data, ("valid", "test")) if ladder is not None and not ladder.exists() else None
-    check(folder, [job.planned.recipe for job in unfinished(doing)], say, OTHER_MATERIAL, quantized)
+    recipes = [job.planned.recipe for job in unfinished(doing)]
+    check(folder, recipes, say, OTHER_MATERIAL, quantized, elsewhere=on != "local")
     if planned:
         sweep.begin(each.name for each in planned)
         if on == "slurm":

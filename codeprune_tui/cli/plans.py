@@ -20,7 +20,7 @@ from ..runs.costing import free_bytes, need_of
 from ..runs.many import Job, Progress, Reproduction, default_jobs, follow
 from ..runs.placement import visible_gpus
 from ..runs.sweeps import SweepFolder
-from ..views.text import duration, table
+from ..views.text import duration, runs_text, table
 from .console import Drawing, say, wants_bar
 
 Jobs = Annotated[
@@ -58,7 +58,7 @@ def make(doing: Reproduction, lines: bool) -> None:
     Raises:
         typer.Exit: Ctrl-C was pressed; what runs is left at work.
     """
-    say(f"{len(doing.all)} runs in {doing.folder}, {doing.jobs} at a time; Ctrl-C leaves them at work")
+    say(f"{runs_text(len(doing.all))} in {doing.folder}, {doing.jobs} at a time; Ctrl-C leaves them at work")
     try:
         with _shown(doing, bar=not lines and wants_bar()) as show:
             follow(doing, show)
@@ -87,7 +87,7 @@ def submit(doing: Reproduction, sweep: SweepFolder, settings: Slurm) -> None:
         say(f"Nothing to submit: {len(doing.all) - others} runs are done{at_work}")
         return
     arrays = slurm.submit(sweep, settings, names)
-    say(f"Submitted {len(names)} runs as job array {', '.join(arrays)}{at_work}. The script is in {sweep.root}")
+    say(f"Submitted {runs_text(len(names))} as job array {', '.join(arrays)}{at_work}. The script is in {sweep.root}")
     follow_up = f"{program()} sweep status {sweep.name}"
     say(f"Watch them in the app, or with: {follow_up}; stop them with: {program()} sweep stop {sweep.name}")
 
@@ -121,7 +121,7 @@ def make_on_ray(doing: Reproduction, sweep: SweepFolder, settings: Ray) -> Repro
     """
     names = [job.planned.name for job in unfinished(doing)]
     _make_folders(doing, names)
-    say(f"{len(names)} runs in {doing.folder} as tasks of Ray; Ctrl-C makes them save a checkpoint and leave")
+    say(f"{runs_text(len(names))} in {doing.folder} as tasks of Ray; Ctrl-C makes them save a checkpoint and leave")
     try:
         on_ray.make(sweep, settings, names, say)
     except KeyboardInterrupt as error:

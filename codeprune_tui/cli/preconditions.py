@@ -1,4 +1,4 @@
-"""Checks what all runs of a plan need, once, before the first folder is made: disk, data, models.
+"""Checks what all runs of a plan need, once, before the first folder is made: disk, data, devices, models.
 
 Each worker would find the same, but only after its start. The check loads the models, so a function here imports torch.
 """
@@ -29,7 +29,13 @@ class Quantized:
 
 
 def check(
-    folder: Path, recipes: Sequence[Recipe], tell: Callable[[str], None], fix: str, quantized: Quantized | None = None
+    folder: Path,
+    recipes: Sequence[Recipe],
+    tell: Callable[[str], None],
+    fix: str,
+    quantized: Quantized | None = None,
+    *,
+    elsewhere: bool = False,
 ) -> None:
     """Refuses a plan that could only fail.
 
@@ -39,6 +45,7 @@ def check(
         tell: Takes lines of news.
         fix: Where the plan names its data and models, as the end of each error.
         quantized: What is quantized besides; None for nothing.
+        elsewhere: Whether other machines make the runs, of whose devices nothing is known here.
 
     Raises:
         CodepruneError: Something is missing, broken or too small; the first of them, in its own subclass.
@@ -46,6 +53,8 @@ def check(
     if not recipes and quantized is None:
         return
     anchored = [client.anchored(recipe) for recipe in recipes]
+    if not elsewhere:
+        _check_devices(anchored)
     try:
         _check_sources(anchored)
         _check_disk(folder, anchored)
@@ -89,6 +98,14 @@ def _check_data(recipes: Sequence[Recipe], quantized: Quantized | None) -> None:
         reads |= {(path, split, default.hub_config, "stop", 0, default.unpack_limit) for split in quantized.splits}
     for path, split, hub_config, on_broken, shortest, unpack_limit in sorted(reads):
         load_rows(path, split, on_broken=on_broken, shortest=shortest, hub_config=hub_config, unpack_limit=unpack_limit)
+
+
+def _check_devices(recipes: Sequence[Recipe]) -> None:
+    from core.families.device import check_device, count_processes  # torch: seconds
+
+    for training in dict.fromkeys(recipe.training for recipe in recipes):
+        check_device(training.device)
+        count_processes(training)
 
 
 def _check_models(recipes: Sequence[Recipe], quantized: Quantized | None) -> None:

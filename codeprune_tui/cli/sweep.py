@@ -80,12 +80,12 @@ def run_sweep(
     sweep_folder = SweepFolder(folder, loaded.name)
     doing = plans.on_this_machine(folder, planned, jobs, sweep_folder)
     missing = plans.unfinished(doing)
-    say(f"{len(planned)} runs; {plans.costs(folder, missing) if missing else 'all of them are done'}")
+    say(f"{runs_text(len(planned))}; {plans.costs(folder, missing) if missing else 'all of them are done'}")
     if dry_run:
         typer.echo(plans.scripts(doing, sweep_folder, loaded.slurm) if on == "slurm" else plans.standing(doing), nl=on != "slurm")
         return
     plans.check_executor(on)
-    check(folder, [job.planned.recipe for job in missing], say, OTHER_MATERIAL)
+    check(folder, [job.planned.recipe for job in missing], say, OTHER_MATERIAL, elsewhere=on != "local")
     sweep_folder.begin(each.name for each in planned)
     if on == "slurm":
         plans.submit(doing, sweep_folder, loaded.slurm)

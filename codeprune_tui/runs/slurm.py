@@ -17,6 +17,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from core.errors import RunError
 from core.regularfile import append_regular, read_text, real
@@ -118,15 +119,31 @@ def submit(sweep: SweepFolder, slurm: Slurm, names: Sequence[str], worker: Seque
             file.write_text(_script(sweep, slurm, chunk, worker), encoding="utf-8")
         except OSError as error:
             raise RunError(f"Cannot write {file}: {error.strerror}.", "Choose another folder with --checkpoints.") from error
-        job = _slurm("sbatch", "--parsable", str(file)).strip().partition(";")[0]
-        if not job.isdecimal():
-            raise RunError(f"sbatch did not answer with the id of a job, but with {job[:100]!r}.", f"Its script is {file}.")
-        for name in chunk:
-            RunPaths(sweep.checkpoints / name).queued.touch()
+        queued = [RunPaths(sweep.checkpoints / name).queued for name in chunk]
+        for mark in queued:
+            mark.touch()  # before an element can begin, whose worker takes it away
+        try:
+            job = _submitted_as(file)
+        except RunError:
+            for mark in queued:
+                mark.unlink(missing_ok=True)
+            raise
         with os.fdopen(append_regular(sweep.submitted), "a", encoding="utf-8") as record:
             record.write(json.dumps({"job": job, "runs": list(chunk)}) + "\n")
         jobs.append(job)
     return jobs
+
+
+def _submitted_as(script: Path) -> str:
+    """Submits a script; the id of its job.
+
+    Raises:
+        RunError: Slurm is not here, or refuses.
+    """
+    job = _slurm("sbatch", "--parsable", str(script)).strip().partition(";")[0]
+    if not job.isdecimal():
+        raise RunError(f"sbatch did not answer with the id of a job, but with {job[:100]!r}.", f"Its script is {script}.")
+    return job
 
 
 def in_queue(sweep: SweepFolder) -> dict[str, str]:

@@ -40,17 +40,30 @@ def choose_device(device: Device, threads: int) -> torch.device:
     """
     os.environ.setdefault(ORDER, "PCI_BUS_ID")  # as nvidia-smi counts; by default CUDA puts the fastest GPU first
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    check_device(device)
     kind, _, number = device.partition(":")
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(kind, True):
-        overlooked = overlooked_gpu() if kind == "cuda" else None
-        problem, fix = overlooked or ("", 'Give "auto" or "cpu" (training.device in a recipe, --device on the command line).')
-        raise TrainingError(f'The device "{device}" is not available on this machine. {problem}'.strip(), fix)
     if kind == "auto":
-        kind = next((name for name, there in available.items() if there), "cpu")
+        kind = next((name for name, there in _available().items() if there), "cpu")
         if kind == "cpu" and (overlooked := overlooked_gpu()):
             logger.warning("This computes on the CPU. %s", " ".join(overlooked))
     return _gpu(number) if kind == "cuda" else torch.device(kind)
+
+
+def check_device(device: Device) -> None:
+    """Refuses a kind of device that this machine has not; makes no context on any.
+
+    Raises:
+        TrainingError: It is not there.
+    """
+    kind = device.partition(":")[0]
+    if not _available().get(kind, True):
+        overlooked = overlooked_gpu() if kind == "cuda" else None
+        problem, fix = overlooked or ("", 'Give "auto" or "cpu" (training.device in a recipe, --device on the command line).')
+        raise TrainingError(f'The device "{device}" is not available on this machine. {problem}'.strip(), fix)
+
+
+def _available() -> dict[str, bool]:
+    return {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
 
 
 def _gpu(number: str) -> torch.device:
@@ -139,9 +152,10 @@ def count_processes(training: Training) -> int:
     """The number of processes that are to share a run on this machine, with 0 resolved.
 
     Raises:
-        TrainingError: There are fewer GPUs, or fewer rows in a batch.
+        TrainingError: There are no GPUs, or fewer, or fewer rows in a batch.
     """
     processes, device = training.processes, training.device
+    check_device(device)
     gpus = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
     count = processes or max(1, gpus)
     if count > training.batch_size:
