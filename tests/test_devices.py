@@ -9,9 +9,10 @@ from typer.testing import CliRunner
 
 from codeprune_tui.cli import models, quantize, sensitivity  # noqa: F401 - they add their commands to `app`
 from codeprune_tui.cli.runs import app
+from core.bench import suite
 from core.errors import RecipeError, TrainingError
 from core.families import device as devices
-from core.families.device import choose_device, describe, make_accelerator, overlooked_gpu
+from core.families.device import choose_device, count_processes, describe, device_of, make_accelerator, overlooked_gpu
 from core.recipe import build_recipe
 
 TWO = [FakeGpu("GPU-a", used_bytes=90 * GIB), FakeGpu("GPU-b", used_bytes=GIB)]
@@ -61,6 +62,27 @@ def test_gpus_are_numbered_as_nvidia_smi_numbers_them(monkeypatch: pytest.Monkey
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
     choose_device("cpu", 1)
     assert os.environ["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST", "whoever sets it means it"
+
+
+def test_how_gpus_are_numbered_is_said_before_torch_is_asked_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA reads the variable at the first question, whatever that is: later it would change nothing."""
+    machine(monkeypatch, TWO)
+    torch_sees(monkeypatch, ["NVIDIA H200", "NVIDIA A100"])
+    said: list[str | None] = []
+    for name, answer in (("is_available", True), ("device_count", 2)):
+        monkeypatch.setattr(torch.cuda, name, lambda answer=answer: said.append(os.environ.get("CUDA_DEVICE_ORDER")) or answer)
+    training = build_recipe({"training": {"processes": 0, "batch_size": 8}}).training
+    for first_question in (
+        lambda: count_processes(training),
+        lambda: device_of("cuda", 1, 2),
+        lambda: choose_device("cuda", 1),
+        suite.devices,
+        overlooked_gpu,
+    ):
+        monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+        said.clear()
+        first_question()
+        assert said[0] == "PCI_BUS_ID"
 
 
 def test_a_gpu_does_without_the_attention_that_plans_each_shape(monkeypatch: pytest.MonkeyPatch) -> None:

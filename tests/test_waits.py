@@ -14,6 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import core.compress.masks
 import core.decode
+from codeprune_tui import bundle
+from core.bench.ground import Ground
 from core.compress.masks import apply_masks
 from core.data import Encoded, collate, pad_lists
 from core.decode import CHUNK, _top, _top_unwaited, beam_search
@@ -23,6 +25,7 @@ from core.recipe import Training
 from core.train import checkpoint
 from core.train.checkpoint import CheckpointWriter, load_checkpoint
 from core.train.loop import Loop
+from core.train.objectives import Corpus, WriteComments, make_objective
 
 LOOKS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::masked_select", "aten::equal"}
 """Operations for which the program waits until a GPU has the value."""
@@ -141,6 +144,22 @@ def test_padding_changes_no_loss(models: dict[str, CodeToText]) -> None:  # noqa
     assert wide.tokens == narrow.tokens
     losses = [model(each.sources, each.targets, places=each.places) for each in (narrow, wide)]
     assert torch.allclose(losses[0], losses[1], atol=1e-6)
+
+
+def test_every_batch_for_a_gpu_has_such_a_width(models: dict[str, CodeToText], monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    model = models["random"]
+    monkeypatch.setattr(CodeToText, "device", property(lambda self: torch.device("cuda", 0)))
+    texts = [[0, *range(5, 5 + length), 2] for length in range(1, 41)]
+    encoded = Encoded(texts, texts[::-1], tuple(SimpleNamespace(index=row) for row in range(40)))  # type: ignore[arg-type]
+    corpus = Corpus(texts, texts[::-1], texts[:3], texts[5:8], 64)
+    ground = Ground(bundle.folder(), SimpleNamespace(device=torch.device("cuda", 0)), 1, True)  # type: ignore[arg-type]
+    ground.__dict__["train"] = encoded
+    mask, denoise = (make_objective(name, model, corpus, 4, 60, 0.0) for name in ("mask", "denoise"))
+    writing = [WriteComments(model, encoded).batch([0, 10, 20], 7), denoise.batch([0, 1, 2], 7), *denoise.held_out()]
+    for each in [*writing, *ground.batches(3, 4)]:
+        assert (each.sources.shape[1] % 8, each.targets.shape[1] % 8) == (0, 1)
+    for each in [mask.batch([0, 1, 2], 7), *mask.held_out()]:
+        assert (each.sources.shape[1] % 8, each.targets.shape) == (0, each.sources.shape)
 
 
 # Training and its checkpoints

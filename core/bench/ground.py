@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from ..data import Batch, BatchOrder, Encoded, collate, encode_for
 from ..errors import ModelError
 from ..families.config import CODEBERT
-from ..families.device import make_accelerator, precision_of
+from ..families.device import make_accelerator, precision_of, width_multiple
 from ..families.reader import Reader
 from ..families.roberta import CodeToText
 from ..model import load_model, load_reader
@@ -122,7 +122,8 @@ class Ground:
         order = BatchOrder([len(ids) for ids in train.sources], [len(ids) for ids in train.targets], batch_size, 0)
         steps = [(2 * place + 1) * order.steps_per_epoch // (2 * count) for place in range(count)]
         random.Random(0).shuffle(steps)
-        return [collate(train, order.batch(step), self.reader.special.pad) for step in steps]
+        pad, multiple = self.reader.special.pad, width_multiple(self.device)
+        return [collate(train, order.batch(step), pad, multiple) for step in steps]
 
     def sources(self, count: int, batch: int = 1) -> list[list[int]]:
         """Sources spread over the validation rows, in the order of their length.

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ..errors import TrainingError
-from ..families.device import describe, make_accelerator
+from ..families.device import describe, has_gpu, make_accelerator
 from ..provenance import processor, versions
 from ..recipe import Device
 from . import criteria, decoding, evaluating, growth, peers, pruning, runtimes, starting, training, where
@@ -62,7 +62,7 @@ def devices(given: Device = "auto") -> tuple[Device, ...]:
     """
     if given != "auto":
         return (given,)
-    return ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+    return ("cpu", "cuda") if has_gpu() else ("cpu",)
 
 
 def make_ground(bundle: Path, device: Device, threads: int, *, quick: bool) -> Ground:

@@ -64,7 +64,10 @@ def lamp(name: str, weight: Tensor) -> Tensor:
     """
     squares = weight.detach().flatten().double().square()
     ordered, order = squares.sort(stable=True)
-    rest = ordered.flip(0).cumsum(0).flip(0)
+    backwards = ordered.flip(0)
+    if torch.are_deterministic_algorithms_enabled():  # a GPU has no deterministic way to add up floating-point numbers like this
+        backwards = backwards.cpu()
+    rest = backwards.cumsum(0).flip(0).to(ordered.device)
     scores = torch.zeros_like(squares)
     scores[order] = ordered / rest.clamp_min(torch.finfo(torch.float64).tiny)
     return scores.float().view(weight.shape)

@@ -220,9 +220,17 @@ class _Threshold(NamedTuple):
         if inside is None or not 0 < count - inside.below <= inside.scores.numel():
             return None
         rest = count - inside.below
-        score = inside.scores.kthvalue(rest).values
+        score = _kth(inside.scores, rest)
         under = int((inside.scores < score).count_nonzero())
         return cls(float(score), rest - under, int((inside.scores == score).count_nonzero()))
+
+
+def _kth(scores: Tensor, place: int) -> Tensor:
+    """The score at a place of their ascending order, counted from 1, 0-dimensional; deterministic on every device.
+
+    On a GPU `kthvalue` is refused where only deterministic algorithms are allowed: which of equal scores it names is open there.
+    """
+    return scores.sort().values[place - 1] if _on_gpu(scores) else scores.kthvalue(place).values
 
 
 def _numbers(scores: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from ..compress.quantize import UnavailableError, memory_bytes, multiplied_weigh
 from ..compress.quantized_files import stored_bytes
 from ..data import Encoded, pad_lists, subset
 from ..decode import search_all
+from ..families.device import width_multiple
 from ..families.reader import Reader
 from ..families.roberta import CodeToText
 from ..recipe import Evaluation as EvaluationRecipe
@@ -271,7 +272,7 @@ def _once(model: CodeToText, sources: list[list[int]], settings: LadderSettings)
     begun = _now(model)
     search_all(model, sources, replace(settings.evaluation.search, batch_size=len(sources)))
     commented = _now(model)
-    cache = model.prefill(pad_lists(sources, model.special.pad).to(model.device))
+    cache = model.prefill(pad_lists(sources, model.special.pad, width_multiple(model.device)).to(model.device))
     encoded = _now(model)
     token = torch.full((len(sources), 1), model.special.begin, device=model.device)
     for _ in range(settings.fixed_tokens):  # an end counts as any other token, so that all quantizers write the same number

@@ -38,7 +38,6 @@ def choose_device(device: Device, threads: int) -> torch.device:
     Raises:
         TrainingError: The device is not there.
     """
-    os.environ.setdefault(ORDER, "PCI_BUS_ID")  # as nvidia-smi counts; by default CUDA puts the fastest GPU first
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
     check_device(device)
     kind, _, number = device.partition(":")
@@ -63,7 +62,16 @@ def check_device(device: Device) -> None:
 
 
 def _available() -> dict[str, bool]:
-    return {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return {"cuda": has_gpu(), "mps": torch.backends.mps.is_available()}
+
+
+def has_gpu() -> bool:
+    """Whether torch sees a GPU, which are then counted as nvidia-smi counts them; by default CUDA puts the fastest first.
+
+    To be asked before anything else of `torch.cuda`: CUDA reads how to count once, at its first question.
+    """
+    os.environ.setdefault(ORDER, "PCI_BUS_ID")
+    return torch.cuda.is_available()
 
 
 def _gpu(number: str) -> torch.device:
@@ -106,7 +114,7 @@ def overlooked_gpu() -> tuple[str, str] | None:
 
     GPUs that CUDA_VISIBLE_DEVICES hides count as overlooked only where the variable names none that is there.
     """
-    if torch.cuda.is_available():
+    if has_gpu():
         return None
     nvml = Gpus()
     driver, visible = nvml.driver(), nvml.visible()
@@ -156,7 +164,7 @@ def count_processes(training: Training) -> int:
     """
     processes, device = training.processes, training.device
     check_device(device)
-    gpus = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
+    gpus = torch.cuda.device_count() if device != "cpu" and has_gpu() else 0
     count = processes or max(1, gpus)
     if count > training.batch_size:
         raise TrainingError(
@@ -173,7 +181,7 @@ def count_processes(training: Training) -> int:
 
 def device_of(device: Device, rank: int, count: int) -> Device:
     """The device of one of the processes that share a run: a GPU each, where they compute on GPUs."""
-    on_gpu = count > 1 and device != "cpu" and torch.cuda.is_available()
+    on_gpu = count > 1 and device != "cpu" and has_gpu()
     return f"cuda:{rank}" if on_gpu else device
 
 

@@ -181,7 +181,7 @@ class MaskTokens(HeldOutObjective):
 
     def _masked(self, texts: Sequence[list[int]], rows: Sequence[int], seed: int) -> Batch:
         chosen = [texts[row] for row in rows]
-        plain = pad_lists(chosen, self.model.special.pad)
+        plain = pad_lists(chosen, self.model.special.pad, width_multiple(self.model.device))
         masked, hidden = mask_tokens(plain, seed, self.mask_id, self.vocab_size)
         places = hidden.flatten().nonzero()[:, 0]
         tokens = sum(map(len, chosen)) + len(places)
@@ -220,8 +220,9 @@ class Denoise(HeldOutObjective):
         """As `HeldOutObjective.held_out`."""
         codes, comments = self.corpus.held_codes, self.corpus.held_comments
         slices = _slices(len(codes))
-        pad = self.model.special.pad
-        return [side_by_side([codes[row] for row in rows], [comments[row] for row in rows], tuple(rows), pad) for rows in slices]
+        pad, multiple = self.model.special.pad, width_multiple(self.model.device)
+        both = ((rows, [codes[row] for row in rows], [comments[row] for row in rows]) for rows in slices)
+        return [side_by_side(sources, targets, tuple(rows), pad, multiple) for rows, sources, targets in both]
 
     def sums(self, batch: Batch) -> TokenSums:
         """As `HeldOutObjective.sums`."""
