@@ -215,7 +215,10 @@ class Desk:
             self._say(Able(id=request.id, problems=self._problems))
         except Exception as error:  # no memory, or a library that fails: the models can still write
             traceback.print_exc()
-            self._say(Refused(id=request.id, problem=f"{type(error).__name__}: {error}"[:300]))
+            problem = f"{type(error).__name__}: {error}"
+            if is_shortage(error):
+                problem = " ".join(shortage.in_words(error, "Trying the quantizers"))
+            self._say(Refused(id=request.id, problem=problem[:300]))
 
     def _comment(self, request: Comment, texts: Texts) -> None:
         reading, methods = texts.last

@@ -7,7 +7,7 @@ Waits are counted: whatever a program needs the value of. Nothing is shown of ke
 
 import weakref
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +22,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._foreach_utils import _group_tensors_by_device_and_dtype
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
+
+from core.train import checkpoint
 
 GPU = torch.device("cuda", 0)
 COPIES = {"copy_", "_foreach_copy_"}
@@ -221,6 +223,7 @@ def stand_in_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
             "Event": _Event,
         }.items():
             patch.setattr(torch.cuda, name, answer)
+        patch.setattr(checkpoint, "_current", lambda device: nullcontext())
         patch.setattr(torch.backends.cuda, "matmul", SimpleNamespace())
         patch.setattr("accelerate.state.check_cuda_p2p_ib_support", lambda: True, raising=False)
         patch.setattr(clip_grad, "_group_tensors_by_device_and_dtype", partial(_grouped, gpu))

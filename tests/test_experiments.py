@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -224,6 +225,35 @@ def test_each_worker_gets_a_gpu_of_its_own(
             client.kill(paths)
 
 
+def test_workers_whose_recipe_names_a_gpu_wait_for_room_on_it(
+    tmp_path: Path, stand_ins: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [
+        replace(
+            planned,
+            recipe=planned.recipe.model_copy(
+                update={"training": planned.recipe.training.model_copy(update={"device": "cuda:1"})}
+            ),
+        )
+        for planned in plan(("experiment-3",), "small", 1)
+    ]
+    gpus = [Gpu(number, 0.0, 0, (50, 4)[number] * 2**30, name="NVIDIA H200", uuid=f"GPU-{number}") for number in range(2)]
+    stand_ins("endless")
+    start, environments = many.client.start, list[object]()
+    monkeypatch.setattr(many.client, "start", lambda *a, **k: environments.append(k["environment"]) or start(*a, **k))
+    doing = Reproduction(tmp_path, runs, 3, lambda line: None, lambda: gpus)
+    try:
+        assert doing.tick()
+        assert doing.tick()
+        assert environments == [{}], "one has room on the second GPU, and finds it by its number"
+        assert [job.gpu for job in doing.all if job.follower] == ["GPU-1"]
+    finally:
+        for name in doing.running:
+            paths = RunPaths(tmp_path / name)
+            until(lambda paths=paths: happened(paths, RunStarted))  # type: ignore[misc]  # only then its process is known
+            client.kill(paths)
+
+
 def test_a_worker_gets_the_variables_that_it_is_given(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import os; raise SystemExit('sees ' + os.environ['CUDA_VISIBLE_DEVICES'])"]
     paths = create_run(tmp_path, "one", Recipe())
@@ -239,6 +269,10 @@ def test_jobs_fit_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (default_jobs(one, 8), default_jobs(every, 8)) == (8, 8)
     on_cpu = Recipe.model_validate({"training": {"threads": 1, "device": "cpu"}})
     assert default_jobs(on_cpu, 8) == 6
+    for device in ("cuda:1", "cuda"):
+        named = Recipe.model_validate({"training": {"threads": 1, "device": device}})
+        assert default_jobs(named) == 1, "not one a core, all on one GPU"
+    assert (default_jobs(named, 8), default_jobs(Recipe.model_validate({"training": {"device": "cuda:1"}}), 8)) == (8, 1)
     shared = Recipe.model_validate({"training": {"threads": 1, "processes": 2}})
     assert (default_jobs(shared), default_jobs(shared, 8)) == (1, 1)
     assert not many.placement.on_any_gpu(shared)

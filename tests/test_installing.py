@@ -76,8 +76,12 @@ def test_compiling_for_a_gpu_needs_a_compiler_and_pythons_headers(
     monkeypatch.setenv("CC", own)
     gpu, programs = torch.device("cuda", 0), set[str]()
     monkeypatch.setattr(prepare.shutil, "which", lambda name: name if name in programs else None)
-    monkeypatch.setattr(prepare.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
-    with pytest.raises(TrainingError, match=f"needs a C compiler for a GPU, and none of {own or 'cc, gcc, clang'} is there"):
+    monkeypatch.setattr(prepare.sysconfig, "get_default_scheme", lambda: "posix_local")  # as Debian's own Python
+    monkeypatch.setattr(
+        prepare.sysconfig, "get_paths", lambda scheme: {"include": str(tmp_path / ("" if scheme == "posix_prefix" else "local"))}
+    )
+    programs.add("cc")  # which triton does not look for
+    with pytest.raises(TrainingError, match=f"needs a C compiler for a GPU, and none of {own or 'gcc, clang'} is there"):
         check_compiler(gpu)
     programs.add(own or "gcc")
     with pytest.raises(TrainingError, match=r"Python's headers.*Python\.h is not there.*python3-dev"):

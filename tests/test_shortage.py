@@ -18,11 +18,11 @@ from codeprune_tui.cli import runs
 from core import playground, worker
 from core.decode import beam_search
 from core.errors import ModelError, TrainingError
-from core.evaluate import variants
+from core.evaluate import ladder, variants
 from core.evaluate.variants import Models
 from core.families.roberta import CodeToText, tiny
 from core.run.events import Failed
-from core.run.exchange import ModelFailed, Reply, Variant
+from core.run.exchange import Abilities, ModelFailed, Refused, Reply, Variant
 from core.run.folder import RunPaths
 from core.run.journal import read_journal
 from core.shortage import in_words, is_shortage
@@ -127,6 +127,26 @@ def test_a_batch_is_halved_whoever_says_that_it_is_too_large(
     halved = beam_search(model, SOURCES, beam=2, max_length=6, batch_size=4)
     assert [[h.tokens for h in each] for each in halved] == [[h.tokens for h in each] for each in expected]
     assert sizes[:2] == [4, 2]
+
+
+# Quantizers
+
+
+@pytest.mark.parametrize("error", [SHORT[0], ModelError("The device has no room to decode even one source.")], ids=str)
+def test_a_quantizer_that_finds_no_memory_is_not_one_that_does_not_work(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    error.__cause__ = SHORT[1] if isinstance(error, ModelError) else None
+    monkeypatch.setattr(ladder, "search_all", refusing(error))
+    with pytest.raises(type(error)):
+        ladder._quantized(tiny(), ["fp32"])
+    monkeypatch.setattr(variants, "search_all", refusing(error))
+    replies: list[Reply] = []
+    desk = playground.Desk(replies.append, "cpu", 1)
+    for _ in range(2):  # what there was no memory to find out is not kept
+        desk._tell_abilities(Abilities(id=7))
+    assert [type(reply) for reply in replies] == [Refused, Refused]
+    assert replies[0].problem.startswith("Trying the quantizers needs more memory than there is: ")  # type: ignore[union-attr]
 
 
 # The playground

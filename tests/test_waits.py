@@ -229,6 +229,8 @@ class Events:
 
     def __init__(self) -> None:
         self.recorded, self.waited = 0, 0
+        self.device: torch.device | None = None
+        """The device that is current; a thread begins on the first GPU, whichever the program computes on."""
 
     def __call__(self) -> "Events":
         return self
@@ -237,7 +239,14 @@ class Events:
         self.recorded += 1
 
     def synchronize(self) -> None:
+        assert self.device is not None
         self.waited += 1
+
+    @contextmanager
+    def on(self, device: torch.device) -> Iterator[None]:
+        self.device = device
+        yield
+        self.device = None
 
 
 def test_a_checkpoint_goes_through_pinned_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,6 +258,7 @@ def test_a_checkpoint_goes_through_pinned_memory(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(checkpoint, "_pinned_like", empty)
     monkeypatch.setattr(checkpoint, "_event", events)
+    monkeypatch.setattr(checkpoint, "_current", events.on)
     monkeypatch.setattr(checkpoint, "_on_gpu", lambda tensor: tensor.numel() > 1)
     saved: list[object] = []
     writer = CheckpointWriter(tmp_path, saved.append)
@@ -273,6 +283,7 @@ def test_the_best_weights_are_those_of_the_checkpoint_and_copied_once(tmp_path: 
 
     monkeypatch.setattr(checkpoint, "_pinned_like", empty)
     monkeypatch.setattr(checkpoint, "_event", events)
+    monkeypatch.setattr(checkpoint, "_current", events.on)
     monkeypatch.setattr(checkpoint, "_on_gpu", lambda tensor: tensor.is_floating_point())
     model = net()
     trainer = trainer_of(model, {})

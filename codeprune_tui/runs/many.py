@@ -159,19 +159,20 @@ class Reproduction:
             gpu = self._gpu(job)
         except _NoRoomError:
             return False
-        environment = placement.environment(gpu)
+        # A worker whose recipe names its GPU finds it by the number that it has here.
+        environment = placement.environment(gpu if placement.on_any_gpu(job.planned.recipe) else None)
         job.gpu = gpu.uuid if gpu is not None else ""
         self._begin(job, environment, f" on cuda:{gpu.number} ({gpu.name})" if gpu is not None else "")
         return True
 
     def _gpu(self, job: Job) -> Gpu | None:
-        """The GPU for a run's worker; None where the machine has none, or its recipe names the device.
+        """The GPU for a run's worker; None where the machine has none, or the worker takes none.
 
         Raises:
             _NoRoomError: No GPU has room for it while our other workers are at work.
         """
         recipe = job.planned.recipe
-        gpus = self._see() if placement.on_any_gpu(recipe) else ()
+        gpus = () if recipe.training.device == "cpu" else placement.candidates(recipe, self._see())
         if not gpus:
             return None
         sent = Counter(other.gpu for other in self._at_work())
@@ -232,7 +233,8 @@ class Reproduction:
 def default_jobs(recipe: Recipe, gpus: int = 0) -> int:
     """How many workers this machine has room for: one a GPU; without GPUs one for all cores where a run takes all of them.
 
-    A run of several processes has the machine for itself: each of them would take the same GPUs, or cores.
+    Where recipes name a GPU, all workers would be on it: then it is one. A run of several processes has the machine for itself:
+    each of them would take the same GPUs, or cores.
 
     Args:
         recipe: Of one of the runs.
@@ -242,7 +244,11 @@ def default_jobs(recipe: Recipe, gpus: int = 0) -> int:
         return 1
     threads = recipe.training.threads
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    places = gpus if gpus and placement.on_any_gpu(recipe) else cores // threads if threads else 1
+    places = cores // threads if threads else 1
+    if gpus and placement.on_any_gpu(recipe):
+        places = gpus
+    elif recipe.training.device.startswith("cuda"):
+        places = 1
     return max(1, min(places, int(psutil.virtual_memory().available / WORKER_BYTES)))
 
 

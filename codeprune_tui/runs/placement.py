@@ -36,6 +36,13 @@ def on_any_gpu(recipe: Recipe) -> bool:
     return recipe.training.device in ("auto", "cuda") and recipe.training.processes == 1
 
 
+def candidates(recipe: Recipe, gpus: Sequence[Gpu]) -> Sequence[Gpu]:
+    """The GPUs that a recipe's worker may take: any, or the one that it names; none for a worker that takes none, or several."""
+    if on_any_gpu(recipe):
+        return gpus
+    return [gpu for gpu in gpus if recipe.training.device == f"cuda:{gpu.number}"]
+
+
 def needed_bytes(recipe: Recipe) -> int:
     """About the least memory of a GPU that training takes: weights, gradients and optimizer; activations come on top."""
     tensors = sizes.of_recipe(recipe) or {}

@@ -24,6 +24,7 @@ from ..recipe import Evaluation as EvaluationRecipe
 from ..recipe import Search
 from ..score import metrics
 from ..score.significance import bootstrap, paired_bootstrap
+from ..shortage import is_shortage
 from ..spec.checkpoint_files import INDEXES
 from ..spec.quantizers import METHODS
 from ..spec.weightheaders import shards
@@ -207,6 +208,8 @@ def _quantized(model: CodeToText, methods: Sequence[str]) -> tuple[dict[str, Cod
         except UnavailableError as error:
             missing[name] = str(error)
         except RuntimeError as error:  # a device or version without the kernels
+            if is_shortage(error):
+                raise
             missing[name] = f"does not run here: {str(error).splitlines()[0]}"
     return copies, missing
 

@@ -130,8 +130,12 @@ def _problem(model: CodeToText, method: str) -> str:
     try:
         search_all(quantize(model, method), [[model.special.begin, 5, model.special.end]], Search(beam=1, max_length=2))
     except ModelError as error:
+        if is_shortage(error):
+            raise
         return error.problem
     except RuntimeError as error:  # a device or version without the kernels
+        if is_shortage(error):
+            raise
         return f"does not run here: {_first_line(error)}"
     return ""
 

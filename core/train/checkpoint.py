@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,7 +119,13 @@ class CheckpointWriter:
             return copied, lambda: None
         complete = _event()
         complete.record()
-        return copied, complete.synchronize
+        device = next(iter(from_gpu.values())).device
+
+        def wait() -> None:
+            with _current(device):  # a thread begins on the first GPU, and would make a context there, which is memory
+                complete.synchronize()
+
+        return copied, wait
 
     def _save(self, tensors: Mapping[str, Tensor], wait: Callable[[], None], facts: Mapping[str, object], best: bool) -> None:
         wait()
@@ -154,6 +160,10 @@ def _on_gpu(tensor: Tensor) -> bool:
 
 def _pinned_like(tensor: Tensor) -> Tensor:
     return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    return torch.cuda.device(device)
 
 
 def _event() -> torch.cuda.Event:

@@ -47,8 +47,8 @@ from .session import Session
 ANOTHER_RUN = (
     "from here on it is another run than one that had stayed there. Dropout draws other numbers, and sums round otherwise."
 )
-C_COMPILERS = ("cc", "gcc", "clang")
-"""C compilers that triton can use for a GPU, unless CC names another."""
+C_COMPILERS = ("gcc", "clang")
+"""C compilers that triton looks for, for a GPU, unless CC names another."""
 DECODING_BATCH = "decoding_batch"
 """Entry of `meta.json`: sources decoded together."""
 TRAINED_BYTES = 12
@@ -169,7 +169,9 @@ def check_compiler(device: torch.device) -> None:
         raise TrainingError(
             f"training.compile needs a C compiler for a GPU, and none of {own or ', '.join(C_COMPILERS)} is there.", fix
         )
-    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    scheme = sysconfig.get_default_scheme()
+    # Debian's own Python installs elsewhere by default than where its headers are; triton looks there, too.
+    header = Path(sysconfig.get_paths("posix_prefix" if scheme == "posix_local" else scheme)["include"]) / "Python.h"
     if not header.exists():
         raise TrainingError(
             f"training.compile needs Python's headers for a GPU, and {header} is not there.",

@@ -163,8 +163,8 @@ def _pairs(
     pairs = [(number, number) for number in kept]
     for number in sorted(set(range(len(theirs))) - set(kept)) if kept else ():
         with torch.no_grad():
-            distances = [float(_between(ours[own], theirs[number], real)) for own in kept]
-        pairs.append((kept[distances.index(min(distances))], number))
+            distances = torch.stack([_between(ours[own], theirs[number], real) for own in kept])
+        pairs.append((kept[int(distances.argmin())], number))  # a GPU is waited for
     return pairs
 
 
