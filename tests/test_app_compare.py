@@ -110,10 +110,10 @@ async def test_axes_and_scores_switch(tmp_path: Path) -> None:
         await pilot.press("y")
         await until_shown(app, "ROUGE-L by size MB")
         await pilot.press("y", "x")
-        await until_shown(app, "chrF by ms per token")
+        await until_shown(app, "chrF by ms per comment")
         await until_shown(app, "first cannot be drawn")
         await pilot.press("x")
-        await until_shown(app, "chrF by ms per comment")
+        await until_shown(app, "chrF by ms per token")
         await pilot.press("x")
         await until_shown(app, "chrF by sparsity %")
 
@@ -272,12 +272,12 @@ async def test_intervals_and_times_where_they_are_known(tmp_path: Path, size: tu
         )
         if size == LARGE:
             assert [line[7] for line in lines(app, "a")] == ["–", "−2.00..+0.25", "–", "–"]
-            assert [line[12] for line in lines(app, "a")] == ["–", "3.50", "–", "–"]
-            await until_shown(app, "(−2.00..+0.25) · 3.50 ms/token (cpu")
+            assert [line[12] for line in lines(app, "a")] == ["–", "35.00", "–", "–"]
+            await until_shown(app, "(−2.00..+0.25) · 35.00 ms/comment, 3.50 ms/token (cpu")
         await pilot.press("y")
         await until_shown(app, "14.00 (name 13.16")
         await pilot.press("y", "y", "y", "x", "x", "x")
-        await until_shown(app, "chrF by ms per token")
+        await until_shown(app, "chrF by ms per comment")
         await until_shown(app, "● a 22.40")
 
 
@@ -453,7 +453,7 @@ async def test_quantized_models_of_a_run_and_the_frontier(tmp_path: Path, size: 
         signs = [line.split()[0] for line in models]
         assert len(signs) > 3
         assert signs == ["■★", "■★", "■★", "●★", "●", "●"][: len(signs)]
-        await pilot.press("x", "x")
+        await pilot.press("x")
         await until_shown(app, "chrF by ms per comment")
         await until_shown(app, "─★ frontier: 2 that none beats in both")
         await pilot.press("enter")

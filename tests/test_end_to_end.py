@@ -180,7 +180,7 @@ def test_the_whole_way_through_the_app(folder: Path) -> None:
     app = Terminal([COMMAND], folder=folder).until("mine", "PAUSED", "short")
     app.send("3").until("[3 Layers]")
     app.send("4").until("[4 Compare]", "3 rounds of 1 run", "chrF by sparsity %")
-    app.send("xxx").until("chrF by ms per token")
+    app.send("xxxx").until("chrF by ms per token")
     app.send("+").until("zoom ×2")
     app.send("e").until("Write into the current folder as:")
     app.send("\r").until("compare-1.csv")

@@ -22,7 +22,8 @@ from core.compress.quantize import (
 )
 from core.decode import beam_search
 from core.errors import ModelError
-from core.families.config import BOS, PAD
+from core.evaluate.speed import endless
+from core.families.config import BOS, EOS, PAD
 from core.families.projected import project
 from core.families.reader import Reader
 from core.families.roberta import CodeToText
@@ -188,6 +189,21 @@ def test_all_decode(method: str) -> None:
     results = beam_search(quantize(small_model(), method), LISTS, beam=3, max_length=8)
     assert len(results) == 3
     assert all(-1e4 < best.score < 0 for (best,) in results)
+
+
+@pytest.mark.parametrize("method", HERE)
+def test_no_model_ends_a_comment_while_speeds_are_measured(method: str) -> None:
+    def at_once(module: nn.Module, given: tuple[Tensor, ...], logits: Tensor) -> None:
+        logits[..., EOS] = 100.0
+
+    model = quantize(small_model(), method)
+    model.get_output_layer().register_forward_hook(at_once)
+    with endless(model):
+        results = beam_search(model, LISTS, beam=3, max_length=8)
+    assert [len(best.tokens) for (best,) in results] == [8, 8, 8]
+    assert not any(EOS in best.tokens for (best,) in results)
+    ended = beam_search(model, LISTS, beam=3, max_length=8)
+    assert [best.finished for (best,) in ended] == [True] * 3, "it may again"
 
 
 # --- sizes and shares

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 from safetensors.torch import load_file
 from test_quantize_ladder import DATA, Result, folder, run_cli
 from test_shrink import without
@@ -17,9 +18,10 @@ from codeprune_tui.views.comparison import AXES, change, on_frontier, picture
 from codeprune_tui.views.frontier import frontier
 from core.compress.masks import apply_masks, save_masks
 from core.errors import DataError
+from core.evaluate.speed import TOKENS
 from core.model import MASKS, load_model, load_reader, save_model
 from core.run.folder import RunPaths
-from core.study.gridfile import NAME, Grid, read_grid, write_grid
+from core.study.gridfile import NAME, Grid, read_grid, to_json, write_grid
 
 __all__ = ["folder", "run_cli"]  # fixtures
 COMMON = [
@@ -93,10 +95,13 @@ def test_every_second_round_of_a_run_by_quantizer(run_cli: Callable[..., Result]
     assert dense.methods[0].splits["valid"].less_fp32 == {}
     assert pruned.methods[0].splits["valid"].less_fp32.keys() == set(dense.methods[0].splits["valid"].scores)
     assert (dense.dense, len(pruned.dense)) == ((), 2)
-    known = pruned.dense[0].token_ms / pruned.methods[0].timings[0].token_ms
-    assert grid.speed(pruned, pruned.methods[0]) == pytest.approx(known)
+    once, before = pruned.methods[0].timings[0], pruned.dense[0]
+    assert once.equal_tokens == before.equal_tokens == TOKENS
+    assert once.equal_ms
+    assert before.equal_ms
+    assert grid.speed(pruned, pruned.methods[0]) == pytest.approx(before.equal_ms / once.equal_ms)
     assert grid.speed(dense, dense.methods[0]) == 1
-    assert grid.speed(replace(pruned, dense=()), pruned.methods[0]) is None, "of other tokens: it is not one's own speed"
+    assert grid.speed(replace(pruned, dense=()), pruned.methods[0]) is None, "not timed beside: it is not one's own speed"
     # Kept values and bits are what a packed file of this round holds.
     load = load_model(run.round(2))
     masks = {name: mask for name, mask in _masks(run.round(2)).items() if not bool(mask.all())}
@@ -142,7 +147,10 @@ def test_refusals(run_cli: Callable[..., Result], run: RunPaths, folder: Path) -
 
 
 def grid_of(path: Path) -> Grid:
-    """A grid with made-up numbers: three models, fp32 and INT8, which loses one point and is twice as fast at half the size."""
+    """A grid with made-up numbers: three models, fp32 and INT8, which loses one point and is twice as fast at half the size.
+
+    INT8 runs on, so that its comments as they are take longer, and so does a greedy step of it.
+    """
     gap = {name: {"value": -1.0, "low": -1.5, "high": -0.5} for name in ("chrf", "bleu")}
 
     def line(method: str, chrf: float, size: int, ms: float) -> dict[str, object]:
@@ -151,7 +159,14 @@ def grid_of(path: Path) -> Grid:
             "same_comments": None,
             "seconds": 1.0,
         }
-        timing = {"batch": 1, "comment_ms": 10 * ms, "token_ms": ms, "encode_ms": 1.0}
+        timing = {
+            "batch": 1,
+            "comment_ms": 40 - 10 * ms,
+            "token_ms": 4 - ms,
+            "encode_ms": 1.0,
+            "equal_ms": 8 * ms,
+            "equal_tokens": 8,
+        }
         split = {
             "valid": scores | {"less_fp32": {} if (method, size) == ("fp32", 4_000_000) else gap, "tokens": 9.0, "ended": 1.0}
         }
@@ -166,7 +181,8 @@ def grid_of(path: Path) -> Grid:
                 line("dynamic-int8", 23.0 - number, 2_000_000 - 500_000 * number, 1.0),
                 {"method": "llm-int8", "does": "", "unavailable": "not installed"},
             ],
-            "dense": [{"batch": 1, "comment_ms": 20.0, "token_ms": 2.0, "encode_ms": 1.0}] if number else [],
+            "dense": [{"batch": 1, "comment_ms": 20.0, "token_ms": 2.0, "encode_ms": 1.0, "equal_ms": 16.0, "equal_tokens": 8}]
+            if number else [],
         }
         for number in range(3)
     ]  # fmt: skip
@@ -179,13 +195,30 @@ def grid_of(path: Path) -> Grid:
     return read_grid(path)
 
 
+def unequal(grid: Grid) -> Grid:
+    """The same as an older version measured it, at no equal lengths."""
+    facts = json.loads(to_json(grid))
+    for model in facts["models"]:
+        for timing in [*model["dense"], *(timing for line in model["methods"] for timing in line["timings"])]:
+            del timing["equal_ms"], timing["equal_tokens"]
+    return TypeAdapter(Grid).validate_python(facts)
+
+
+def test_times_of_older_versions_are_those_of_comments_as_they_were(tmp_path: Path) -> None:
+    old = unequal(grid_of(tmp_path / NAME))
+    small = curves("first", old)["dynamic-int8 · first"][0]
+    assert (small.ms_per_row, small.ms_per_token, small.decoded_on) == (30.0, 3.0, "cpu, 2 threads, beam 10, batch 1")
+    assert old.speed(old.models[1], old.models[1].methods[1]) == pytest.approx(20 / 30)
+
+
 def test_curves_are_quantizers_and_compare_with_dense_fp32(tmp_path: Path) -> None:
     by_method = curves("first", grid_of(tmp_path / NAME))
     assert list(by_method) == ["fp32 · first", "dynamic-int8 · first"]
     small = by_method["dynamic-int8 · first"]
     assert [(each.round, each.size_bytes, each.ms_per_token, each.ms_per_row) for each in small] == [
-        (0, 2_000_000, 1.0, 10.0), (1, 1_500_000, 1.0, 10.0), (2, 1_000_000, 1.0, 10.0),
+        (0, 2_000_000, 1.0, 8.0), (1, 1_500_000, 1.0, 8.0), (2, 1_000_000, 1.0, 8.0),
     ]  # fmt: skip
+    assert small[0].decoded_on == "cpu, 2 threads, beam 10, batch 1, equal lengths"
     assert change(small[0], 24.0) == -1.0, "its own round 0 is not what it is compared with"
     drawn = picture(by_method, AXES["size"], "chrf")
     assert [(level.name, level.score) for level in drawn.dense] == [("dense", 24.0)]
@@ -223,5 +256,8 @@ def test_tables_say_what_is_missing_and_what_is_on_the_frontier(tmp_path: Path) 
     assert "llm-int8: not installed" in text
     costs = [line for line in text.split("costs")[1].splitlines() if line.startswith("round")]
     assert [line.split("×")[1].strip() for line in costs] == ["size, time", "size, time", "", "size", "", "size"]
+    assert costs[1].split()[-7:-1] == ["30.00", "8.00", "1.00", "2.00", "×", "size,"], costs[1]
     assert "1.00 ×" in costs[0]
+    assert "of comments of 8 tokens, which no model may end" in text
+    assert "of comments of" not in report.tables(unequal(grid_of(tmp_path / NAME)))
     assert "floor: the method's name" in text

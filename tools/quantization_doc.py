@@ -62,7 +62,8 @@ def page(ladder: Ladder, file: str) -> str:
     parts += ["## Sizes\n", report.markdown_table(report.size_rows(ladder)) + "\n"]
     parts += ["## Times, ms\n", report.markdown_table(report.time_rows(ladder)) + "\n"]
     parts.append(
-        "A token is one greedy step for the whole batch at a forced length; a comment is a beam search of natural length.\n"
+        "All times are those of a whole batch. A comment is a beam search of natural length, and so is an equal one, but for the "
+        "end, which no model may write before all have written as many tokens; a token is one greedy step.\n"
     )
     parts += ["## Error of each layer's output\n", report.markdown_table(report.error_rows(ladder)) + "\n"]
     if ladder.explanation is not None:

@@ -2,7 +2,7 @@
 
 from core.run.results import LEADING
 from core.study.gridfile import Grid, GridModel
-from core.study.ladderfile import QuantizerResult
+from core.study.ladderfile import QuantizerResult, Timing
 
 from ..views.frontier import frontier
 from ..views.plain import plain
@@ -38,13 +38,13 @@ def score_rows(grid: Grid, split: str) -> list[list[str]]:
 def cost_rows(grid: Grid) -> list[list[str]]:
     """Sizes and times of every model with every quantizer, and which of them no other one beats."""
     batches = [timing.batch for timing in next((line.timings for _, line in grid.cells() if line.timings), ())]
-    heads = [f"{what} b{batch}" for batch in batches for what in ("comment ms", "token ms")]
+    heads = [f"{what} b{batch}" for batch in batches for what in ("ms/comment", "equal", "ms/token")]
     rows = [["costs", "sparsity", "quantizer", "disk MB", "memory MB", *heads, "speed", "frontier"]]
     marks = frontiers(grid)
     for model, line in grid.cells():
         speed = grid.speed(model, line)
         cells = [NONE if not size else f"{size / 1e6:.2f}" for size in (line.disk_bytes, line.memory_bytes)]
-        cells += [f"{value:.2f}" for timing in line.timings for value in (timing.comment_ms, timing.token_ms)]
+        cells += [cell for timing in line.timings for cell in _times(timing)]
         cells += [NONE if speed is None else f"{speed:.2f} ×", marks.get((model.label, line.method), "")]
         rows.append([plain(model.label, 40), percent(model.sparsity), line.method, *cells])
     return rows
@@ -70,7 +70,13 @@ def _size(line: QuantizerResult) -> float | None:
 
 
 def _time(line: QuantizerResult) -> float | None:
-    return line.timings[0].token_ms if line.timings else None
+    return line.timings[0].ms_per_comment if line.timings else None
+
+
+def _times(timing: Timing) -> list[str]:
+    """Milliseconds of a comment as long as it gets, of one that is as long as every other model's, and of a token."""
+    equal = NONE if timing.equal_ms is None else f"{timing.ms_per_comment:.2f}"
+    return [f"{timing.comment_ms / max(1, timing.batch):.2f}", equal, f"{timing.ms_per_token:.2f}"]
 
 
 def against(grid: Grid) -> str:
@@ -88,9 +94,25 @@ def notes(grid: Grid) -> list[str]:
     return [
         *lines,
         *shrunk,
-        f"speed: of a step of decoding at the smallest batch, against {against(grid)}, taken in turns; "
-        f"{NONE} where a model reads other tokens.",
+        *_lengths(grid),
+        f"speed: against {against(grid)}, at the smallest batch, taken in turns.",
         f"frontier: no other line has as high a chrF on {next(iter(grid.rows))} and is as small (size) or as fast (time).",
+    ]
+
+
+def _lengths(grid: Grid) -> list[str]:
+    """How long the comments are of which times are told."""
+    timing = next((timing for _, line in grid.cells() for timing in line.timings), None)
+    if timing is None:
+        return []
+    if timing.equal_ms is None:
+        return [
+            "ms/comment, speed and time: of beam search, each comment as long as a model writes it; ms/token: of greedy decoding."
+        ]
+    return [
+        "ms/comment: of beam search, each comment as long as a model writes it: one that runs on looks slow.",
+        f"equal, ms/token, speed and time: of comments of {timing.equal_tokens} tokens, which no model may end; "
+        "where a vocabulary is smaller, of as many as the same comments have.",
     ]
 
 

@@ -47,12 +47,19 @@ def size_rows(ladder: Ladder) -> list[list[str]]:
 
 def time_rows(ladder: Ladder) -> list[list[str]]:
     """Times of every quantizer at each batch size, and how long its comments are: one that runs on looks slow."""
-    batches = [timing.batch for timing in next((line.timings for line in ladder.methods if line.timings), ())]
-    heads = [f"{what} b{batch}" for batch in batches for what in ("comment ms", "token ms", "encode ms")]
+    known = next((line.timings for line in ladder.methods if line.timings), ())
+    equal = any(timing.equal_ms is not None for timing in known)
+    columns = {
+        "comment ms": "comment_ms",
+        **({"equal ms": "equal_ms"} if equal else {}),
+        "token ms": "token_ms",
+        "encode ms": "encode_ms",
+    }
+    heads = [f"{what} b{timing.batch}" for timing in known for what in columns]
     lengths = any(scores.tokens is not None for line in ladder.methods for scores in line.splits.values())
     rows = [["time", *heads, *(["tokens", "ended"] if lengths else [])]]
     for line in ladder.methods:
-        cells = [f"{value:.2f}" for timing in line.timings for value in (timing.comment_ms, timing.token_ms, timing.encode_ms)]
+        cells = [f"{getattr(timing, of):.2f}" for timing in line.timings for of in columns.values()]
         first = next(iter(line.splits.values()), None)
         more = [NONE if first is None or first.tokens is None else f"{first.tokens:.1f}", share(first.ended if first else None)]
         rows.append([line.method, *(cells or [NONE] * len(heads)), *(more if lengths else [])])

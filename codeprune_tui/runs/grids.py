@@ -74,6 +74,7 @@ def _result(curve: str, place: int, model: GridModel, line: QuantizerResult, gri
     scores, first = line.splits[split], next(iter(line.timings), None)
     threads, beam = (grid.recipe.get(name, "?") for name in ("threads", "beam"))
     on = f"{grid.device}, {threads} thread{'' if threads == 1 else 's'}, beam {beam}"
+    lengths = "" if first is None or first.equal_ms is None else ", equal lengths"
     return Result(
         curve,
         place if model.round is None else model.round,
@@ -85,9 +86,9 @@ def _result(curve: str, place: int, model: GridModel, line: QuantizerResult, gri
         rows=grid.rows[split],
         seconds=scores.seconds,
         signatures=grid.signatures,
-        ms_per_row=None if first is None else first.comment_ms / max(1, first.batch),
-        ms_per_token=None if first is None else first.token_ms,
-        decoded_on="" if first is None else f"{on}, batch {first.batch}",
+        ms_per_row=None if first is None else first.ms_per_comment,
+        ms_per_token=None if first is None else first.ms_per_token,
+        decoded_on="" if first is None else f"{on}, batch {first.batch}{lengths}",
         intervals={name: Interval(own.value, own.low, own.high) for name, own in scores.intervals.items()},
         against_dense={name: Difference(less.value, less.low, less.high) for name, less in scores.less_fp32.items()},
         quantizer=line.method,

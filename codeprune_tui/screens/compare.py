@@ -74,7 +74,7 @@ class CompareScreen(ModeScreen):
             "x",
             "axis",
             "Axis",
-            tooltip="Scores against sparsity, round, size on disk, ms per token or ms per comment",
+            tooltip="Scores against sparsity, round, size on disk, ms per comment or ms per token",
             id="compare.axis",
         ),
         Binding("y", "score", "Score", tooltip="chrF, smoothed BLEU-4, corpus BLEU or ROUGE-L", id="compare.score"),

@@ -43,8 +43,8 @@ AXES: dict[str, Axis] = {
     "sparsity": Axis("sparsity %", lambda result: 100 * result.sparsity),
     "round": Axis("round", lambda result: float(result.round), whole=True),
     "size": Axis("size MB", lambda result: None if result.size_bytes is None else result.size_bytes / MEGABYTE, cost=True),
-    "latency": Axis("ms per token", lambda result: result.ms_per_token, cost=True),
     "comment": Axis("ms per comment", lambda result: result.ms_per_row, cost=True),
+    "latency": Axis("ms per token", lambda result: result.ms_per_token, cost=True),
 }
 
 
@@ -251,7 +251,7 @@ COLUMNS: dict[str, Column] = {
     "corpus_bleu": Column("corpus", lambda result, _: result.scores.get("corpus_bleu")),
     "semantic": Column("semantic", lambda result, _: result.scores.get("semantic")),
     "size": Column("MB", lambda result, _: result.size_bytes),
-    "latency": Column("ms/tok", lambda result, _: result.ms_per_token),
+    "latency": Column("ms each", lambda result, _: result.ms_per_row),
 }
 
 

@@ -19,8 +19,8 @@ from .rowtable import RowTable
 
 WIDTHS = {"run": 12, "round": 7, "sparsity": 10, "chrf": 7, "diff": 9, "over": 9, "bleu": 7, "corpus_bleu": 8, "size": 8}
 """Column -> width; the run's column has at least this width, and takes the room that is left."""
-WIDE_WIDTHS = {"interval": 16, "latency": 7, **dict.fromkeys(FLOORS, 9), "off": 9, "rows": 8, "seconds": 9}
-"""Only on wide screens: the interval of Δ dense, ms a token, the chrF of each floor and with the encoder off, scored rows,
+WIDE_WIDTHS = {"interval": 16, "latency": 8, **dict.fromkeys(FLOORS, 9), "off": 9, "rows": 8, "seconds": 9}
+"""Only on wide screens: the interval of Δ dense, ms a comment, the chrF of each floor and with the encoder off, scored rows,
 seconds of the round."""
 OFF_FROM = 132
 """Width of a screen, in columns, from which on there is room for all of them."""
@@ -138,8 +138,9 @@ def _about(result: Result, measure: str, width: int) -> Text:
         parts.append(f"interval {score(spread.low)}..{score(spread.high)}")
     if isinstance(result, Mean):
         parts.append(f"seeds: {', '.join(result.runs)}")
-    if result.ms_per_token is not None:
-        parts.append(f"{result.ms_per_token:.2f} ms/token ({plain(result.decoded_on, 60)})")
+    times = [f"{ms:.2f} ms/{of}" for of, ms in (("comment", result.ms_per_row), ("token", result.ms_per_token)) if ms is not None]
+    if times:
+        parts.append(f"{', '.join(times)} ({plain(result.decoded_on, 60)})")
     off = result.floors.get("encoder_off", {}).get(measure)
     less = f", dense minus it {changed(result.dense_less[measure])}" if measure in result.dense_less else ""
     parts.append(f"encoder off {NOT_MEASURED if off is None else score(off)}{less}")
@@ -184,7 +185,7 @@ def _cells(result: Result, place: int, dense_chrf: float | None, *, starred: boo
         "corpus_bleu": score(result.scores.get("corpus_bleu")),
         "semantic": score(result.scores.get("semantic")),
         "size": NOTHING if result.size_bytes is None else f"{result.size_bytes / 1e6:.2f}",
-        "latency": score(result.ms_per_token),
+        "latency": score(result.ms_per_row),
         **{name: score(result.floors_of(LEADING).get(name)) for name in FLOORS},
         "off": score(result.floors.get("encoder_off", {}).get(LEADING)),
         "rows": count(result.rows) if result.rows else NOTHING,

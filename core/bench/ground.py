@@ -6,7 +6,8 @@ it reads the same token ids as the bundled one.
 
 import os
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -25,6 +26,7 @@ from ..model import load_model, load_reader
 from ..recipe import Precision, Training
 from ..text.rows import load_rows
 from ..train.trainer import Trainer
+from .measure import timed
 
 DATA_VARIABLE = "CODEPRUNE_RUBY_DATA"
 SIZES = ("mini", "base")
@@ -163,6 +165,21 @@ class Ground:
         return Trainer(
             model, lambda batch: model(batch.sources, batch.targets, places=batch.places), masks, training, 1, self.accelerator
         )
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Seconds: on one thread of a CPU those in which this process had it, for other programs take their share of it."""
+        alone = self.threads == 1 and self.device.type == "cpu"
+        return time.process_time if alone else time.perf_counter
+
+    @property
+    def clock_note(self) -> str:
+        """What stands beside numbers that are not seconds on the wall."""
+        return "processor time" if self.clock is time.process_time else ""
+
+    def timed(self, action: Callable[[], object]) -> float:
+        """Seconds that an action takes by the ground's clock."""
+        return timed(action, self.synchronise, self.clock)
 
     def synchronise(self) -> None:
         """Waits until a GPU has finished its work."""

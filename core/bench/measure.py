@@ -103,18 +103,23 @@ def in_turn(
     return sample(seconds[0]), sample(seconds[1])
 
 
-def timed(action: Callable[[], object], synchronise: Callable[[], None] = lambda: None) -> float:
+def timed(
+    action: Callable[[], object],
+    synchronise: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """Seconds that an action takes.
 
     Args:
         action: What to do.
         synchronise: Waits until the device has finished its work.
+        clock: Seconds.
     """
     synchronise()
-    started = time.perf_counter()
+    started = clock()
     action()
     synchronise()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def faster(

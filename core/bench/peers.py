@@ -5,7 +5,6 @@ positions through the output layer, for that is what a model's `forward` returns
 """
 
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -16,7 +15,7 @@ from ..data import Encoded, pad_lists
 from ..families.memory import give_back
 from ..families.roberta import CodeToText
 from .ground import Ground
-from .measure import Result, Sample, faster, sample, timed
+from .measure import Result, Sample, faster, sample
 
 NAME = "peers"
 BATCH = 8
@@ -37,7 +36,8 @@ def peers(ground: Ground, size: str) -> list[Result]:
                 give_back()
     sides: tuple[Sample, Sample] = sample(times[0]), sample(times[1])
     what, against = f"training, batch {BATCH}, fp32", "transformers' Trainer, dynamic padding, grouped by length"
-    return [faster(NAME, size, what, against, sides, None, note=f"{steps} steps of each side, {turns} times")]
+    note = ", ".join(filter(None, (f"{steps} steps of each side", f"{turns} times" if turns > 1 else "once", ground.clock_note)))
+    return [faster(NAME, size, what, against, sides, None, note=note)]
 
 
 def _ours(ground: Ground, size: str, steps: int) -> float:
@@ -50,7 +50,7 @@ def _ours(ground: Ground, size: str, steps: int) -> float:
         for batch in batches:
             trainer.train_step(batch)
 
-    return timed(train, ground.synchronise) / (steps * BATCH)
+    return ground.timed(train) / (steps * BATCH)
 
 
 def _theirs(ground: Ground, size: str, steps: int) -> float:
@@ -62,7 +62,7 @@ def _theirs(ground: Ground, size: str, steps: int) -> float:
 
         def on_step_end(self, *_: object, **__: object) -> None:
             ground.synchronise()
-            self.ended = time.perf_counter()
+            self.ended = ground.clock()
             self.began = self.began or self.ended
 
     clock = Clock()

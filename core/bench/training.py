@@ -42,7 +42,7 @@ def _training(ground: Ground, size: str, batch_size: int) -> Result:
             for batch in mine:
                 step(batch)
 
-        return timed(train, ground.synchronise) / sum(len(batch.rows) for batch in mine)
+        return ground.timed(train) / sum(len(batch.rows) for batch in mine)
 
     def ours(turn: int) -> float:
         return each(trainer.train_step, batches[turn * ours_steps : (turn + 1) * ours_steps])
@@ -58,9 +58,9 @@ def _training(ground: Ground, size: str, batch_size: int) -> Result:
     if ground.precision != "fp32":
         what, against = f"{what}, {ground.precision}", f"{against}, {ground.precision}"
     if ground.precision != "fp32" and ground.device.type == "cpu":
-        return faster(NAME, size, what, against, sides, None)
+        return faster(NAME, size, what, against, sides, None, note=ground.clock_note)
     least = GOALS.get((ground.device.type, size, batch_size))
-    return faster(NAME, size, what, against, sides, least, note=_tokens(batches))
+    return faster(NAME, size, what, against, sides, least, note="; ".join(filter(None, (_tokens(batches), ground.clock_note))))
 
 
 def _tokens(batches: list[Batch]) -> str:

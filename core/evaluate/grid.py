@@ -112,14 +112,14 @@ def measure_grid(
     """
     place = choose_device(device, threads)
     rows = {split: load_rows(data_path, split) for split in splits}
-    dense: tuple[Dense, Reader] | None = None
+    dense: Dense | None = None
     grid: Grid | None = None
     for candidate in candidates:
         subject = _loaded(candidate, rows, settings, place, shrunk=shrunk)
         texts: ladder.Written = {}
-        model, reader, beside = subject.model, subject.reader, _beside(dense, subject)
-        measured = ladder.measure(model, reader, subject.encoded, methods, settings, texts, _named(candidate, tell), beside)
-        dense = dense or (Dense(model, texts["fp32"]), reader)
+        model, encoded = subject.model, subject.encoded
+        measured = ladder.measure(model, subject.reader, encoded, methods, settings, texts, _named(candidate, tell), dense)
+        dense = dense or Dense(model, next(iter(encoded.values())), texts["fp32"])
         grid = grid or _without_models(subject, settings, shown)
         grid = replace(grid, models=(*grid.models, _entry(candidate, subject, measured, shrunk=shrunk)))
         keep(grid)
@@ -154,14 +154,6 @@ def _loaded(
         every = encode_for(model, reader, of_split)
         encoded[split] = every.take(subset(len(every.rows), settings.evaluation.rows, settings.evaluation.seed))
     return _Subject(model.to(place), reader, masks, encoded)
-
-
-def _beside(dense: tuple[Dense, Reader] | None, subject: _Subject) -> Dense | None:
-    """What a model is compared with; the dense one is timed on the model's own sources, where it reads the same tokens."""
-    if dense is None:
-        return None
-    known, reader = dense
-    return known if reader.tokenizer.to_str() == subject.reader.tokenizer.to_str() else replace(known, model=None)
 
 
 def _without_models(subject: _Subject, settings: LadderSettings, shown: Shown) -> Grid:

@@ -31,6 +31,7 @@ from ..spec.weightheaders import shards
 from ..study.ladderfile import AblationResult, Explanation, Gap, LayerSpread, QuantizerResult, SplitScores, Timing
 from .evaluate import evaluate, floors_of
 from .layer_errors import ABLATIONS, Batch, ablated, layer_errors, spreads
+from .speed import TOKENS, Entrant, equal_tokens, timed
 
 SCORES = ("chrf", "bleu", "corpus_bleu", "rouge_l")
 BATCHES = (1, 32)
@@ -77,8 +78,10 @@ Written = dict[str, dict[str, _Texts]]
 class Dense:
     """The dense model in fp32, with which all quantizers of a pruned model are compared."""
 
-    model: CodeToText | None
-    """Timed in turns with the quantized models; None where it cannot read their sources."""
+    model: CodeToText
+    """Timed in turns with the quantized models."""
+    rows: Encoded
+    """The first split in its own tokens, which a smaller vocabulary does not have."""
     texts: dict[str, _Texts]
     """Split -> its comments, from `measure`."""
 
@@ -117,7 +120,10 @@ def measure(
     """
     copies, missing = _quantized(model, methods)
     first = next(iter(splits.values()))
-    timings = _timings(({_DENSE: dense.model} if dense and dense.model else {}) | copies, first, settings, tell)
+    tokens = equal_tokens(first, dense.rows) if dense else TOKENS
+    entrants = {name: Entrant(copy, first.sources, tokens) for name, copy in copies.items()}
+    beside = {_DENSE: Entrant(dense.model, dense.rows.sources)} if dense else {}
+    timings = _timings(beside | entrants, settings, tell)
     batches = _batches(first, settings.error_rows, model)
     texts["fp32"] = _scored_texts(model, reader, splits, settings, tell, "fp32")
     right = dense.texts if dense else texts["fp32"]
@@ -249,38 +255,39 @@ def _split_scores(
     return scores
 
 
-def _timings(
-    copies: Mapping[str, CodeToText], encoded: Encoded, settings: LadderSettings, tell: Tell
-) -> dict[str, tuple[Timing, ...]]:
-    timings_of: dict[str, list[Timing]] = {name: [] for name in copies}
+def _timings(entrants: Mapping[str, Entrant], settings: LadderSettings, tell: Tell) -> dict[str, tuple[Timing, ...]]:
+    timings_of: dict[str, list[Timing]] = {name: [] for name in entrants}
     for size in BATCHES:
-        sources = sorted(encoded.sources[:size], key=len, reverse=True)
-        tell(f"times at batch {len(sources)}, {settings.repeats} repeats of every method in turns")
-        taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in copies}
+        batch = min(size, min(len(entrant.sources) for entrant in entrants.values()))
+        tell(f"times at batch {batch}, {settings.repeats} repeats of every method in turns")
+        taken: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in entrants}
         for repeat in range(settings.repeats + 1):
-            for name, model in copies.items():
-                once = _once(model, sources, settings)
+            for name, entrant in entrants.items():
+                once = _once(entrant, batch, settings)
                 if repeat:  # the first one warms up
                     taken[name].append(once)
         for name, times in taken.items():
-            timings_of[name].append(
-                Timing(len(sources), *(round(1000 * statistics.median(part), 3) for part in zip(*times, strict=True)))
-            )
+            medians = (round(statistics.median(part), 3) for part in zip(*times, strict=True))
+            timings_of[name].append(Timing(batch, *medians, equal_tokens=entrants[name].tokens))
     return {name: tuple(timings) for name, timings in timings_of.items()}
 
 
 @torch.inference_mode()
-def _once(model: CodeToText, sources: list[list[int]], settings: LadderSettings) -> tuple[float, float, float]:
-    """Seconds for all comments, for one forced step, and for encoding."""
+def _once(entrant: Entrant, batch: int, settings: LadderSettings) -> tuple[float, float, float, float]:
+    """Milliseconds for all comments of a batch, for one forced step, for encoding, and for all comments at equal lengths."""
+    model, search = entrant.model, replace(settings.evaluation.search, batch_size=batch)
+    sources = sorted(entrant.sources[:batch], key=len, reverse=True)
     begun = _now(model)
-    search_all(model, sources, replace(settings.evaluation.search, batch_size=len(sources)))
+    search_all(model, sources, search)
     commented = _now(model)
     cache = model.prefill(pad_lists(sources, model.special.pad, width_multiple(model.device)).to(model.device))
     encoded = _now(model)
     token = torch.full((len(sources), 1), model.special.begin, device=model.device)
     for _ in range(settings.fixed_tokens):  # an end counts as any other token, so that all quantizers write the same number
         token = model.step(token, cache).argmax(-1)
-    return commented - begun, (_now(model) - encoded) / settings.fixed_tokens, encoded - commented
+    seconds = commented - begun, (_now(model) - encoded) / settings.fixed_tokens, encoded - commented
+    comment, step, encoder = (1000 * each for each in seconds)
+    return comment, step, encoder, batch * timed(entrant, search.beam, batch, time.perf_counter)
 
 
 def _now(model: CodeToText) -> float:

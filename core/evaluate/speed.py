@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..data import Encoded
 from ..decode import search_all
 from ..families.roberta import CodeToText
 from ..recipe import Search
@@ -69,6 +70,16 @@ def compare(
         One entry a batch size.
     """
     return [_compared(entrants, beam, batch, repeats, clock) for batch in batches]
+
+
+def equal_tokens(rows: Encoded, dense: Encoded) -> int:
+    """Tokens to write: `TOKENS` for the dense model, as many as the same comments have where the vocabulary is smaller.
+
+    Args:
+        rows: Some rows in a model's own tokens.
+        dense: The same rows in the dense model's tokens.
+    """
+    return round(TOKENS * sum(map(len, rows.targets)) / sum(map(len, dense.targets)))
 
 
 def timed(entrant: Entrant, beam: int, batch: int, clock: Callable[[], float]) -> float:

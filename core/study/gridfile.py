@@ -44,7 +44,7 @@ class GridModel:
     methods: tuple[QuantizerResult, ...]
     """One a quantizer; their differences are to the first model in fp32."""
     dense: tuple[Timing, ...] = ()
-    """Times of the first model in fp32, taken in turns with these; none for itself, and where tokens differ."""
+    """Times of the first model in fp32, taken in turns with these; none for itself."""
 
     def method(self, name: str) -> QuantizerResult | None:
         """The line of a quantizer; None where it was not measured."""
@@ -82,15 +82,15 @@ class Grid:
                     yield model, line
 
     def speed(self, model: GridModel, line: QuantizerResult) -> float | None:
-        """How many times as fast as the first model in fp32 a step of decoding is, at the smallest batch; None if not known.
+        """How many times as fast as the first model in fp32 a comment is written, at the smallest batch; None if not known.
 
-        It is not known of a model that reads other tokens: the two are not timed in turns.
+        Of equal lengths, where that was measured. Not known where the two were not timed in turns.
         """
         full = model.method("fp32") if model == self.models[0] else None
         base = model.dense or (full.timings if full is not None else ())
-        if not base or not line.timings or line.timings[0].token_ms <= 0:
+        if not base or not line.timings or line.timings[0].ms_per_comment <= 0:
             return None
-        return base[0].token_ms / line.timings[0].token_ms
+        return base[0].ms_per_comment / line.timings[0].ms_per_comment
 
 
 _ADAPTER = TypeAdapter(Grid)

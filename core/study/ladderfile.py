@@ -64,6 +64,25 @@ class Timing:
     """One step of greedy decoding for the whole batch, without the encoder, over a fixed number of tokens."""
     encode_ms: Number
     """The encoder and the decoder's keys of the source, for the whole batch."""
+    equal_ms: Number | None = None
+    """Beam search for the whole batch where no model may end a comment; older versions did not measure it."""
+    equal_tokens: int = 0
+    """Tokens of each comment then: as many as the same comments have in the model's tokens."""
+
+    @property
+    def ms_per_comment(self) -> float:
+        """Milliseconds of beam search for one comment: of equal lengths where that was measured, else as long as each gets.
+
+        A damaged decoder runs on, or ends at once, and neither says how fast it computes.
+        """
+        return (self.comment_ms if self.equal_ms is None else self.equal_ms) / max(1, self.batch)
+
+    @property
+    def ms_per_token(self) -> float:
+        """Milliseconds of beam search for one token; of greedy decoding in files of older versions."""
+        if self.equal_ms is None or not self.equal_tokens:
+            return self.token_ms
+        return self.ms_per_comment / self.equal_tokens
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,10 @@ Everything is read from the rounds on disk, so that a run killed here does this 
 import shutil
 from dataclasses import replace
 
-from ..data import Encoded
 from ..errors import ModelError
 from ..evaluate.shrunk import Shrunk as Removed
 from ..evaluate.shrunk import shrink_copy
-from ..evaluate.speed import BATCHES, TOKENS, Entrant, Speeds, compare
+from ..evaluate.speed import BATCHES, Entrant, Speeds, compare, equal_tokens
 from ..model import load_model
 from ..recipe import VOCABULARY
 from ..run.events import Shrunk, Warned
@@ -63,13 +62,8 @@ def _speeds(session: Session, material: Material, small: str) -> list[Speeds]:
         batches = tuple(sorted({*BATCHES, stored_timetable(session).batch}))
         entrants = {name: entrant(session, model, rows) for name, (model, rows) in models.items()}
     else:
-        entrants = {name: Entrant(model, rows.sources, _tokens(rows, before)) for name, (model, rows) in models.items()}
+        entrants = {name: Entrant(model, rows.sources, equal_tokens(rows, before)) for name, (model, rows) in models.items()}
     return compare(entrants, session.recipe.evaluation.beam, batches)
-
-
-def _tokens(rows: Encoded, dense: Encoded) -> int:
-    """Tokens to write: `TOKENS` for the dense model, as many as the same comments have where the vocabulary is smaller."""
-    return round(TOKENS * sum(map(len, rows.targets)) / sum(map(len, dense.targets)))
 
 
 def _event(session: Session, removed: Removed, speeds: list[Speeds]) -> Shrunk:
