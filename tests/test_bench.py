@@ -283,6 +283,16 @@ def test_where_the_time_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_one_thread_counts_the_processor_s_time_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone, both = (make_ground(bundle.folder(), "cpu", 1, quick=True) for _ in range(2))
+    both.threads = 2
+    processor, wall = iter([1.0, 3.5]), iter([10.0, 90.0])
+    monkeypatch.setattr("time.process_time", lambda: next(processor))
+    monkeypatch.setattr("time.perf_counter", lambda: next(wall))
+    assert (alone.timed(lambda: None), alone.clock_note) == (2.5, "processor time")
+    assert (both.timed(lambda: None), both.clock_note) == (80.0, "")
+
+
 def test_the_trainer_of_transformers_trains_the_same_loss(
     model: CodeToText, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,6 +318,7 @@ def test_the_trainer_of_transformers_trains_the_same_loss(
     (result,) = peers.peers(ground, "mini")
     assert result.value is not None
     assert result.value > 0
+    assert result.note == "2 steps of each side, once, processor time"
     assert not torch.equal(trained[0].dense.weight, before)
     assert capsys.readouterr().out == ""
 

@@ -27,7 +27,7 @@ from codeprune_tui.views.matrices import (
 from codeprune_tui.views.matrices import matrices as matrices_of
 from codeprune_tui.views.state import RunView, reduce, reduce_all
 from codeprune_tui.widgets.blockmap import map_strips
-from codeprune_tui.widgets.heatmap import TONES, _cell
+from codeprune_tui.widgets.heatmap import TONES, _cell, columns_for
 from codeprune_tui.widgets.layergrid import POOL, lay_out, neighbour
 from core.run.events import Event, Happening, MatrixMeasured, Pruned, RoundFinished, RoundStarted, UnitScores
 from core.spec.layout import Part, Place, locate
@@ -118,7 +118,8 @@ def test_a_matrix_of_units_tells_their_scores_instead_of_what_is_dead() -> None:
 
 def test_a_cell_shows_units_as_far_as_they_fit() -> None:
     texts = [_cell(0.8, width, TONES, units=(512, 3072)).text for width in (9, 8, 4, 3)]
-    assert texts == ["512/3072 ", "    512 ", "512 ", " … "]
+    assert texts == ["     512 ", "    512 ", "512 ", " … "], "two long numbers do not touch"
+    assert _cell(0.8, 10, TONES, units=(512, 3072)).text == " 512/3072 "
     assert [_cell(0.8, width, TONES, units=(1536, 3072)).text for width in (6, 5, 4)] == [" 1536 ", "1536 ", " 1k "]
     assert _cell(0.4, 6, TONES, units=(7, 12)).text == " 7/12 "
 
@@ -222,7 +223,20 @@ def test_the_layout_has_encoder_decoder_and_pooler() -> None:
     assert layout.cells[1, 7] == "decoder.layers.1.linear2.weight"
     assert (2, 7) not in layout.cells
     assert layout.cells[4, 0] == "encoder.pooler.dense.weight"
-    assert layout.left(7) + layout.width <= 80
+    assert layout.left(7) + layout.columns.widths[7] <= 80
+
+
+def test_columns_are_as_wide_as_their_units_where_there_is_room() -> None:
+    units = {("encoder", 0, "query"): (10, 12), ("encoder", 1, "ffn-in"): (3072, 3072), ("decoder", 0, "self-out"): (9, 12)}
+    encoder, decoder = ("query", "key", "value", "output", "ffn-in", "ffn-out"), ("self-out", "cross-out", "ffn-in", "ffn-out")
+    units |= {(part, 0, name): (1536, 3072) for part in ("encoder", "decoder") for name in ("ffn-in", "ffn-out")}
+    units |= {("encoder", 0, name): (12, 12) for name in ("key", "value", "output")} | {("decoder", 0, "cross-out"): (1, 12)}
+    assert columns_for(encoder, decoder, 160, units).widths == (7, 7, 7, 7, 11, 11, 6, 6, 11, 11)
+    close = columns_for(encoder, decoder, 90, units)
+    assert (close.widths, close.gap) == ((6, 6, 6, 6, 11, 11, 5, 5, 11, 11), 6)
+    assert sum(close.widths) + close.gap + 5 <= 90
+    assert columns_for(encoder, decoder, 80, units).widths == (7,) * 10, "thousands are shortened instead"
+    assert columns_for(encoder, decoder, 160, {}).widths == (9,) * 10
 
 
 def test_the_cursor_moves_over_holes_and_stays_at_edges() -> None:

@@ -17,11 +17,14 @@ from codeprune_tui.runs.grids import GridReader, curves
 from codeprune_tui.views.comparison import AXES, change, on_frontier, picture
 from codeprune_tui.views.frontier import frontier
 from core.compress.masks import apply_masks, save_masks
+from core.data import encode_for, subset
 from core.errors import DataError
+from core.evaluate import speed
 from core.evaluate.speed import TOKENS
 from core.model import MASKS, load_model, load_reader, save_model
 from core.run.folder import RunPaths
 from core.study.gridfile import NAME, Grid, read_grid, to_json, write_grid
+from core.text.rows import load_rows
 
 __all__ = ["folder", "run_cli"]  # fixtures
 COMMON = [
@@ -136,6 +139,23 @@ def test_several_models_really_shrunk(run_cli: Callable[..., Result], run: RunPa
     ours, theirs = (each["models"][1]["methods"][0]["splits"]["test"]["scores"] for each in (small, whole))
     assert ours == theirs  # a shrunk model writes what the masked one writes
     assert small["models"][1]["methods"][0]["disk_bytes"] < whole["models"][1]["methods"][0]["disk_bytes"]
+
+
+@pytest.mark.slow
+def test_a_smaller_vocabulary_is_timed_beside_dense_with_as_much_to_say(
+    run_cli: Callable[..., Result], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "TOKENS", 20)  # few merges are gone
+    assert run_cli("shrink", str(folder), "-o", "small", "--vocabulary", DATA, "--entries", "264").code == 0
+    result = run_cli("quantize", str(folder), "small", "--split", "test", "--methods", "fp32", "--json", *COMMON)
+    _, small = json.loads(result.out)["models"]
+    assert small["dense"][0]["equal_ms"] > 0
+    own = small["methods"][0]["timings"][0]
+    rows = load_rows(DATA, "test")
+    encoded = [encode_for(load_model(path), load_reader(path), rows) for path in (folder, Path("small"))]
+    chosen = subset(len(encoded[0].rows), 3, 0)
+    before, now = (sum(map(len, each.take(chosen).targets)) for each in encoded)
+    assert own["equal_tokens"] == round(20 * now / before) > 20, "it needs more of them for the same comments"
 
 
 def test_refusals(run_cli: Callable[..., Result], run: RunPaths, folder: Path) -> None:

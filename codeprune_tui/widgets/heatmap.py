@@ -5,6 +5,7 @@ kept until the sparsities or the size change. Colour only repeats what the numbe
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rich.segment import Segment
 from rich.style import Style
@@ -51,12 +52,14 @@ LABEL = 5
 GAP, WIDE_GAP = 2, 6
 """Columns between encoder and decoder; the wide one has room for a title."""
 WIDEST = 9
+SHORT_UNITS = len("12/12")
 
 Grid = dict[str, dict[tuple[int, str], float]]
 """Part -> (layer, matrix) -> sparsity."""
 Texts = dict[tuple[str, int, str], tuple[int, int]]
 """(part, layer, matrix) -> units kept, of how many."""
 NO_UNITS: Mapping[str, tuple[int, int]] = {}
+NO_TEXTS: Texts = {}
 
 
 def arrange(matrices: Mapping[str, float]) -> Grid:
@@ -119,7 +122,7 @@ class Heatmap(ScrollView, can_focus=True):
         self._strips = [Strip([Segment(" " + self._note)])]
         if any(grid.values()):
             self._strips = _strips(grid, self.size.width, tones, _places_of(self._units))
-            below = meanings(*_columns(grid, self.size.width)[2:4], self.size.width)
+            below = meanings(_columns(grid, self.size.width, _places_of(self._units)).cells, self.size.width)
             if self.size.height >= len(self._strips) + len(below) + 4:
                 self._strips += [Strip([]), *below]
         legend = _legend(4 if self.size.width < 62 else 5, tones)
@@ -130,58 +133,98 @@ class Heatmap(ScrollView, can_focus=True):
         self.refresh()
 
 
-def _columns(grid: Grid, width: int) -> tuple[list[str], list[str], list[str], int, int]:
-    """Encoder's columns, decoder's columns, both, the width of a cell and of the gap between the parts."""
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a picture of matrices, and their widths."""
+
+    encoder: tuple[str, ...]
+    """Its matrices, each a column."""
+    decoder: tuple[str, ...]
+    widths: tuple[int, ...]
+    """Of the encoder's columns, then the decoder's; one where there is none."""
+    gap: int
+    """Columns of the screen between the parts."""
+
+    @property
+    def cells(self) -> list[tuple[str, int]]:
+        """Every column with its width."""
+        return [*zip((*self.encoder, *self.decoder), self.widths, strict=False)]
+
+    @property
+    def parts(self) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+        """The same, the encoder's and the decoder's apart."""
+        return self.cells[: len(self.encoder)], self.cells[len(self.encoder) :]
+
+
+def columns_for(encoder: Sequence[str], decoder: Sequence[str], width: int, units: Texts = NO_TEXTS) -> Columns:
+    """Finds room for columns: all of one width, or where numbers of units need it and there is room, each as wide as they are.
+
+    Args:
+        encoder: Matrices that have a column there.
+        decoder: Likewise.
+        width: Columns of the screen.
+        units: Units kept, of how many, where these stand in the cells.
+    """
+    count, both = max(1, len(encoder) + len(decoder)), bool(encoder and decoder)
+    gap = 0 if not both else WIDE_GAP if width - LABEL - WIDE_GAP >= 7 * count else GAP
+    equal = max(4, min(WIDEST, (width - LABEL - gap) // count))
+    places = [*(("encoder", name) for name in encoder), *(("decoder", name) for name in decoder)]
+    longest = [max((len(_whole(*units[at])) for at in units if (at[0], at[2]) == place), default=0) for place in places]
+    for blanks, between in ((1, gap), (1, min(gap, GAP)), (0, gap), (0, min(gap, GAP))):
+        needed = [length + 1 + max(blanks, _before(length)) if length else min(equal, 7) for length in longest]
+        if units and max(needed, default=0) > equal and sum(needed) <= width - LABEL - between:
+            return Columns(tuple(encoder), tuple(decoder), tuple(needed), between)
+    return Columns(tuple(encoder), tuple(decoder), (equal,) * count, gap)
+
+
+def _columns(grid: Grid, width: int, units: Texts) -> Columns:
     encoder = [name for name in ENCODER if any(matrix == name for _, matrix in grid["encoder"])]
     decoder = [name for name in DECODER if any(matrix == name for _, matrix in grid["decoder"])]
-    columns = max(1, len(encoder) + len(decoder))
-    gap = 0 if not (encoder and decoder) else WIDE_GAP if width - LABEL - WIDE_GAP >= 7 * columns else GAP
-    return encoder, decoder, encoder + decoder, max(4, min(WIDEST, (width - LABEL - gap) // columns)), gap
+    return columns_for(encoder, decoder, width, units)
 
 
 def _places_of(units: Mapping[str, tuple[int, int]]) -> Texts:
+    """Units by the places of their matrices."""
     places = {name: locate(name) for name in units}
     return {(place.part, place.layer, place.matrix): units[name] for name, place in places.items() if place is not None}
 
 
 def _strips(grid: Grid, width: int, tones: Sequence[str], units: Texts) -> list[Strip]:
-    encoder, decoder, _, cell, gap = _columns(grid, width)
+    columns = _columns(grid, width, units)
     layers = sorted({layer for part in ("encoder", "decoder") for layer, _ in grid[part]})
-    strips = [header(encoder, decoder, cell, gap)] if encoder or decoder else []
+    strips = [header(columns)] if columns.cells else []
     for layer in layers:
         left, right = (
-            [_cell(grid[part].get((layer, name)), cell, tones, units=units.get((part, layer, name))) for name in names]
-            for part, names in (("encoder", encoder), ("decoder", decoder))
+            [_cell(grid[part].get((layer, name)), cell, tones, units=units.get((part, layer, name))) for name, cell in cells]
+            for part, cells in zip(("encoder", "decoder"), columns.parts, strict=True)
         )
-        strips.append(Strip([Segment(f"{layer + 1:>{LABEL - 1}} "), *left, Segment(" " * gap), *right]))
+        strips.append(Strip([Segment(f"{layer + 1:>{LABEL - 1}} "), *left, Segment(" " * columns.gap), *right]))
     if grid["pooler"]:
         share = next(iter(grid["pooler"].values()))
-        strips.append(Strip([Segment(f"{'pool':>{LABEL - 1}} "), _cell(share, cell, tones)]))
+        strips.append(Strip([Segment(f"{'pool':>{LABEL - 1}} "), _cell(share, columns.widths[0], tones)]))
     return strips
 
 
-def header(encoder: list[str], decoder: list[str], cell: int, gap: int) -> Strip:
+def header(columns: Columns) -> Strip:
     """The line with the matrices' names above their columns."""
-    dim = Style(dim=True)
 
-    def titles(names: list[str]) -> str:
-        fitting = {name: name if len(name) < cell else SHORT[name] for name in names}
-        return "".join(fitting[name][: cell - 1].rjust(cell - 1) + " " for name in names)
+    def titles(cells: Sequence[tuple[str, int]]) -> str:
+        return "".join((name if len(name) < cell else SHORT[name])[: cell - 1].rjust(cell - 1) + " " for name, cell in cells)
 
-    corner = "enc" if encoder else ""
-    between = "dec".center(gap) if gap == WIDE_GAP else " " * gap
-    return Strip([Segment(f"{corner:>{LABEL - 1}} {titles(encoder)}{between}{titles(decoder)}", dim)])
+    left, right = map(titles, columns.parts)
+    corner = "enc" if columns.encoder else ""
+    between = "dec".center(columns.gap) if columns.gap == WIDE_GAP else " " * columns.gap
+    return Strip([Segment(f"{corner:>{LABEL - 1}} {left}{between}{right}", Style(dim=True))])
 
 
-def meanings(names: Sequence[str], cell: int, width: int) -> list[Strip]:
+def meanings(cells: Sequence[tuple[str, int]], width: int) -> list[Strip]:
     """The meanings of columns whose names had to be cut, in as many lines as that takes.
 
     Args:
-        names: The matrices that have a column.
-        cell: Width of a column.
+        cells: The matrices that have a column, and its width.
         width: Columns of a line.
     """
-    entries = [f"{SHORT[name]} {MEANINGS[name]}" for name in dict.fromkeys(names) if len(name) >= cell]
+    entries = dict.fromkeys(f"{SHORT[name]} {MEANINGS[name]}" for name, cell in cells if len(name) >= cell)
     lines: list[str] = []
     for entry in entries:
         if lines and len(lines[-1]) + 3 + len(entry) <= width - 1:
@@ -204,9 +247,20 @@ def _cell(
 
 
 def units_text(left: int, all_: int, width: int) -> str:
-    """How many units are kept, as it fits into so many columns: "512/3072", "512", "1.5k", "1k" or "…"."""
+    """How many units are kept, as it fits into so many columns: "512/3072" with a blank before it, "512", "1.5k", "1k" or "…"."""
     thousands = [f"{left / 1000:.1f}k", f"{left // 1000}k"] if left >= 1000 else []
-    return next(text for text in (f"{left}/{all_}", f"{left}", *thousands, "…") if len(text) <= width)
+    length = len(_whole(left, all_))
+    whole = [_whole(left, all_)] if length + _before(length) <= width else []
+    return next(text for text in (*whole, f"{left}", *thousands, "…") if len(text) <= width)
+
+
+def _before(length: int) -> int:
+    """Blanks that a number of units needs before it, so that long ones side by side do not read as one."""
+    return 0 if length <= SHORT_UNITS else 1
+
+
+def _whole(left: int, all_: int) -> str:
+    return f"{left}/{all_}"
 
 
 def tone_style(share: float, tones: Sequence[str] = TONES) -> Style:

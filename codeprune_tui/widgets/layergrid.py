@@ -20,11 +20,10 @@ from core.spec.layout import Place
 from .heatmap import (
     DECODER,
     ENCODER,
-    GAP,
     LABEL,
     NO_UNITS,
-    WIDE_GAP,
-    WIDEST,
+    Columns,
+    columns_for,
     header,
     meanings,
     tone_style,
@@ -39,35 +38,33 @@ HEADER_LINES = 1
 
 @dataclass(frozen=True)
 class Layout:
-    """The place of each matrix, and the width of a cell."""
+    """The place of each matrix, and the columns."""
 
     rows: tuple[int | str, ...]
     """Layers from 0, then the pooler."""
-    encoder: tuple[str, ...]
-    decoder: tuple[str, ...]
+    columns: Columns
     cells: Mapping[tuple[int, int], str]
     """(row, column) -> parameter."""
-    width: int
-    gap: int
 
     def left(self, column: int) -> int:
         """Where a column begins on the screen."""
-        return LABEL + column * self.width + (self.gap if column >= len(self.encoder) else 0)
+        gap = self.columns.gap if column >= len(self.columns.encoder) else 0
+        return LABEL + sum(self.columns.widths[:column]) + gap
 
 
-def lay_out(places: Mapping[str, Place], width: int) -> Layout:
+def lay_out(places: Mapping[str, Place], width: int, units: Mapping[str, tuple[int, int]] = NO_UNITS) -> Layout:
     """Finds room for matrices: encoder left, decoder right, pooler below.
 
     Args:
         places: Parameter name -> where it stands in the model.
         width: Columns of the screen.
+        units: Parameter name -> units kept, of how many, where these stand in the cells.
     """
     known = {(place.part, place.layer, place.matrix): name for name, place in places.items()}
     encoder = tuple(name for name in ENCODER if any(part == "encoder" and name == m for part, _, m in known))
     decoder = tuple(name for name in DECODER if any(part == "decoder" and name == m for part, _, m in known))
     layers: list[int | str] = [*sorted({layer for part, layer, _ in known if part != "pooler"})]
-    columns = max(1, len(encoder) + len(decoder))
-    gap = 0 if not (encoder and decoder) else WIDE_GAP if width - LABEL - WIDE_GAP >= 7 * columns else GAP
+    texts = {(place.part, place.layer, place.matrix): units[name] for name, place in places.items() if name in units}
     cells: dict[tuple[int, int], str] = {}
     for row, layer in enumerate(layers):
         for column, (part, matrix) in enumerate([*(("encoder", name) for name in encoder), *(("decoder", n) for n in decoder)]):
@@ -77,7 +74,7 @@ def lay_out(places: Mapping[str, Place], width: int) -> Layout:
     if pooler:
         cells[len(layers), 0] = pooler[0]
         layers.append(POOL)
-    return Layout(tuple(layers), encoder, decoder, cells, max(4, min(WIDEST, (width - LABEL - gap) // columns)), gap)
+    return Layout(tuple(layers), columns_for(encoder, decoder, width, texts), cells)
 
 
 def neighbour(layout: Layout, cell: tuple[int, int], down: int, right: int) -> tuple[int, int]:
@@ -161,7 +158,9 @@ class LayerGrid(ScrollView, can_focus=False):
             self._draw()
             row, column = cell
             # The header is part of the picture: going to the first layer shows it again.
-            region = Region(self._layout.left(column), row + HEADER_LINES if row else 0, self._layout.width, 1 if row else 2)
+            region = Region(
+                self._layout.left(column), row + HEADER_LINES if row else 0, self._layout.columns.widths[column], 1 if row else 2
+            )
             self.scroll_to_region(region, animate=False, force=True)
             self.post_message(self.Moved())
 
@@ -181,7 +180,7 @@ class LayerGrid(ScrollView, can_focus=False):
             return
         y, x = inside.y + self.scroll_offset.y - HEADER_LINES, inside.x + self.scroll_offset.x
         for row, column in self._layout.cells:
-            if row == y and 0 <= x - self._layout.left(column) < self._layout.width:
+            if row == y and 0 <= x - self._layout.left(column) < self._layout.columns.widths[column]:
                 if (row, column) == self._cursor:
                     self.post_message(self.Opened())
                 else:
@@ -196,7 +195,7 @@ class LayerGrid(ScrollView, can_focus=False):
 
     def _arrange(self) -> None:
         before = self.chosen
-        self._layout = lay_out(self._places, self.size.width)
+        self._layout = lay_out(self._places, self.size.width, self._units)
         same = [cell for cell, name in self._layout.cells.items() if name == before]
         self._cursor = (same or [*self._layout.cells][:1] or [(0, 0)])[0]
         self._draw()
@@ -209,11 +208,11 @@ class LayerGrid(ScrollView, can_focus=False):
         if not layout.cells:
             self._strips = [note]
         else:
-            self._strips = [header([*layout.encoder], [*layout.decoder], layout.width, layout.gap)]
+            self._strips = [header(layout.columns)]
             self._strips += [self._row(number, label) for number, label in enumerate(layout.rows)]
             if self._note:
                 self._strips.append(note)
-            below = meanings([*layout.encoder, *layout.decoder], layout.width, self.size.width)
+            below = meanings(layout.columns.cells, self.size.width)
             if self.size.height >= len(self._strips) + len(below) + 4:
                 self._strips += [Strip([]), *below]
             legend = self._legend()
@@ -226,14 +225,14 @@ class LayerGrid(ScrollView, can_focus=False):
     def _row(self, row: int, label: int | str) -> Strip:
         name = str(label + 1) if isinstance(label, int) else label
         parts = [Segment(f"{name:>{LABEL - 1}} ")]
-        for column in range(len(self._layout.encoder) + len(self._layout.decoder) or 1):
-            if column == len(self._layout.encoder):
-                parts.append(Segment(" " * self._layout.gap))
+        for column in range(len(self._layout.columns.widths)):
+            if column == len(self._layout.columns.encoder):
+                parts.append(Segment(" " * self._layout.columns.gap))
             parts.append(self._cell((row, column)))
         return Strip(parts)
 
     def _cell(self, cell: tuple[int, int]) -> Segment:
-        width = self._layout.width
+        width = self._layout.columns.widths[cell[1]]
         if cell not in self._layout.cells:
             return Segment(" " * width)
         name = self._layout.cells[cell]

@@ -267,8 +267,8 @@ def _timings(entrants: Mapping[str, Entrant], settings: LadderSettings, tell: Te
                 if repeat:  # the first one warms up
                     taken[name].append(once)
         for name, times in taken.items():
-            medians = (round(statistics.median(part), 3) for part in zip(*times, strict=True))
-            timings_of[name].append(Timing(batch, *medians, equal_tokens=entrants[name].tokens))
+            comment, token, encode, equal = (round(statistics.median(part), 3) for part in zip(*times, strict=True))
+            timings_of[name].append(Timing(batch, comment, token, encode, equal, entrants[name].tokens))
     return {name: tuple(timings) for name, timings in timings_of.items()}
 
 
@@ -276,7 +276,7 @@ def _timings(entrants: Mapping[str, Entrant], settings: LadderSettings, tell: Te
 def _once(entrant: Entrant, batch: int, settings: LadderSettings) -> tuple[float, float, float, float]:
     """Milliseconds for all comments of a batch, for one forced step, for encoding, and for all comments at equal lengths."""
     model, search = entrant.model, replace(settings.evaluation.search, batch_size=batch)
-    sources = sorted(entrant.sources[:batch], key=len, reverse=True)
+    sources = [list(source) for source in sorted(entrant.sources[:batch], key=len, reverse=True)]
     begun = _now(model)
     search_all(model, sources, search)
     commented = _now(model)
