@@ -23,6 +23,7 @@ from .heatmap import (
     LABEL,
     NO_UNITS,
     Columns,
+    Texts,
     columns_for,
     header,
     meanings,
@@ -64,7 +65,7 @@ def lay_out(places: Mapping[str, Place], width: int, units: Mapping[str, tuple[i
     encoder = tuple(name for name in ENCODER if any(part == "encoder" and name == m for part, _, m in known))
     decoder = tuple(name for name in DECODER if any(part == "decoder" and name == m for part, _, m in known))
     layers: list[int | str] = [*sorted({layer for part, layer, _ in known if part != "pooler"})]
-    texts = {(place.part, place.layer, place.matrix): units[name] for name, place in places.items() if name in units}
+    texts: Texts = {(place.part, place.layer, place.matrix): units[name] for name, place in places.items() if name in units}
     cells: dict[tuple[int, int], str] = {}
     for row, layer in enumerate(layers):
         for column, (part, matrix) in enumerate([*(("encoder", name) for name in encoder), *(("decoder", n) for n in decoder)]):
