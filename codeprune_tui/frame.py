@@ -4,10 +4,13 @@ Knows no screen. The app (`tui`) implements `Frame`; a new screen can use all of
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.message_pump import MessagePump
 from textual.notifications import SeverityLevel
 
 from core.recipe import Recipe
@@ -39,6 +42,17 @@ APP_KEYS: list[BindingType] = [
     Binding("question_mark,f1", "help", "Help", key_display="?", tooltip="Show all keys", id="app.help"),
 ]
 """The keys that mean the same in every mode."""
+
+
+def publish(to: MessagePump, message: Message) -> None:
+    """Posts a message from a thread; once the app is gone, there is nobody to tell.
+
+    Args:
+        to: The app, or a screen; it may have been taken down meanwhile.
+        message: The news.
+    """
+    with suppress(RuntimeError):  # the loop is closed, or the screen has no app any more
+        to.post_message(message)
 
 
 class Frame(Protocol):
@@ -79,6 +93,10 @@ class Frame(Protocol):
 
     def perform(self, work: Callable[[], object], done: str) -> None:
         """Does some work in a thread, since it may take a moment, and reports its outcome."""
+        ...
+
+    def later(self, call: Callable[..., None], *arguments: object) -> None:
+        """Calls something in the app's own thread, from another one; once the app is gone, nothing is called."""
         ...
 
     def expect(self, paths: RunPaths, state: str) -> None:

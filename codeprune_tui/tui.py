@@ -17,13 +17,18 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.console import RenderableType
 from textual import constants
 from textual._compositor import ChopsUpdate, LayoutUpdate
-from textual.app import App, SystemCommand
+from textual.app import App, ScreenStackError, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.events import DescendantFocus, Event, Key, Paste
+from textual.css.query import NoMatches
+from textual.dom import NoScreen
+from textual.events import Callback, DescendantFocus, Event, Key, Paste
 from textual.message import Message
+from textual.message_pump import CallbackError
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import Theme
+from textual.widget import MountError
+from textual.worker import WorkerFailed
 
 from core.errors import CodepruneError
 from core.recipe import Recipe
@@ -31,7 +36,7 @@ from core.run.folder import KILLED, QUEUED, RunInfo, RunPaths, State
 from core.spec.criteria import CRITERIA
 
 from . import bundle, first_start, settings
-from .frame import ALIVE, APP_KEYS, SLOW_POLL_S, SLOW_TICK_S
+from .frame import ALIVE, APP_KEYS, SLOW_POLL_S, SLOW_TICK_S, publish
 from .modes import MODES
 from .runs import client
 from .runs.watch import POLL_S, Lister, Listing, Watched, Watcher
@@ -55,6 +60,9 @@ EXPECT_S = 15.0
 LETTERS_A_SECOND = 20
 """Speed at which somebody who was looking elsewhere reads a toast."""
 
+
+GONE = (MountError, NoMatches, NoScreen, ScreenStackError)
+"""Errors of those who look for a screen or a widget that is not there."""
 
 LIVE = (State.STARTING, State.RUNNING, State.PAUSED, State.STALE)
 
@@ -152,6 +160,14 @@ class CodepruneApp(App[None]):
         else:
             super()._display(screen, renderable)
 
+    def _handle_exception(self, error: Exception) -> None:
+        # From `exit` on Textual mounts nothing, and takes down one screen after the other, while news still come and keys still
+        # open screens: whoever handles these finds parts missing, and nobody sees what they would have shown.
+        if (self._exit or not self._running) and isinstance(_cause(error), GONE):
+            self.log.warning(f"Left while something was being shown: {error!r}")
+        else:
+            super()._handle_exception(error)
+
     def fail(self, error: Exception) -> None:
         """Ends the app because of an error of its own, wherever it was raised."""
         self._handle_exception(error)
@@ -193,7 +209,7 @@ class CodepruneApp(App[None]):
         """Starts listing runs, and the clock for ages."""
         self.loop = asyncio.get_running_loop()
         example = bundle.example() if self.demo else None
-        self._lister = Lister(self.checkpoints, self.clock, lambda listing: self._publish(RunsListed(listing)), example)
+        self._lister = Lister(self.checkpoints, self.clock, lambda listing: publish(self, RunsListed(listing)), example)
         self._lister.start()
         self._ticking = self.set_interval(SLOW_TICK_S if self.slow else 1.0, self._tick)
         self._apply_settings()
@@ -251,13 +267,6 @@ class CodepruneApp(App[None]):
             if thread is not None:
                 thread.stop()
 
-    def _publish(self, message: Message) -> None:
-        # From another thread: the loop may be gone by now, and then there is nobody to tell.
-        try:
-            self.post_message(message)
-        except RuntimeError:
-            return
-
     def _mode(self) -> "Screen[object] | None":
         stack = self._screen_stacks.get(self.current_mode)
         return stack[0] if stack else None
@@ -298,7 +307,7 @@ class CodepruneApp(App[None]):
             self._watcher.stop()
         self.watched = None
         poll_s = SLOW_POLL_S if self.slow else POLL_S
-        self._watcher = Watcher(paths, lambda watched: self._publish(RunChanged(watched)), poll_s)
+        self._watcher = Watcher(paths, lambda watched: publish(self, RunChanged(watched)), poll_s)
         self._watcher.start()
 
     def open_run(self, paths: RunPaths) -> None:
@@ -397,6 +406,10 @@ class CodepruneApp(App[None]):
     def perform(self, work: Callable[[], object], done: str) -> None:
         """Does some work in a thread, since it may take a moment, and reports its outcome."""
         threading.Thread(target=self._perform, args=(work, done), daemon=True).start()
+
+    def later(self, call: Callable[..., None], *arguments: object) -> None:
+        """Calls something in the app's own thread, from another one; once the app is gone, nothing is called."""
+        publish(self, Callback(partial(call, *arguments)))
 
     def _perform(self, work: Callable[[], object], done: str) -> None:
         try:
@@ -556,3 +569,10 @@ class CodepruneApp(App[None]):
             self._watcher.set_pace(SLOW_POLL_S if self.slow else POLL_S)
         state = "on: no animations, news every two seconds" if self.slow else "off"
         self.say(f"Low bandwidth is {state}. low_bandwidth in the settings file keeps it so.")
+
+
+def _cause(error: BaseException | None) -> BaseException | None:
+    """The error that a timer's callback or a worker ended with; Textual wraps it."""
+    if isinstance(error, WorkerFailed):
+        return error.error
+    return error.__context__ if isinstance(error, CallbackError) else error

@@ -100,18 +100,18 @@ async def test_the_cursor_says_values_and_zoom_and_panning_follow(tmp_path: Path
         assert right - left == pytest.approx(1.0)
         assert left <= 2.5 <= right
         await pilot.press("comma")
-        assert upper._ends == pytest.approx((left - 0.25, right - 0.25))
+        await until(lambda: upper._ends == pytest.approx((left - 0.25, right - 0.25)))
         await pilot.press(*["comma"] * 30)
-        assert upper._ends == pytest.approx((-1.0, 0.0)), "panning ends where the run begins"
+        await until(lambda: upper._ends == pytest.approx((-1.0, 0.0)), "panning ends where the run begins")
         await pilot.press("full_stop")
-        assert upper._ends == pytest.approx((-0.75, 0.25))
+        await until(lambda: upper._ends == pytest.approx((-0.75, 0.25)))
         await pilot.press("right")
         await until_shown(app, "╋ round 1, step 5")  # a cursor that was left behind comes into sight
         await pilot.press("right")
         await until_shown(app, "╋ round 1, step 6")
         assert upper._ends[0] <= 0.3 <= upper._ends[1], "the part that is shown follows the cursor"
         await pilot.press("0")
-        assert upper._ends == (-1.0, 3.0)
+        await until(lambda: upper._ends == (-1.0, 3.0))
         assert lower._ends == (-1.0, 3.0)
 
 

@@ -14,6 +14,7 @@ from codeprune_tui.screens.runs import RunsScreen
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.views.run_columns import COLUMNS, shown_at
 from codeprune_tui.views.run_order import ORDERS
+from codeprune_tui.widgets.runtable import RunTable
 from core.recipe import build_recipe, load_recipe, to_toml
 from core.run.events import Paused
 from core.run.folder import RunPaths
@@ -56,7 +57,7 @@ async def test_sorting_by_any_column_and_back(tmp_path: Path, size: tuple[int, i
         await until_shown(app, "4 runs · newest first")
         await until(lambda: names(app) == ["gamma", "delta", "alpha", "beta"])
         await pilot.press("down")
-        assert at(app) == "delta"
+        await until(lambda: at(app) == "delta")
         await pilot.press("o")
         await until_shown(app, "4 runs · by run ↑")
         assert names(app) == ["alpha", "beta", "delta", "gamma"]
@@ -65,12 +66,15 @@ async def test_sorting_by_any_column_and_back(tmp_path: Path, size: tuple[int, i
         await until_shown(app, "run↓")
         assert names(app) == ["gamma", "delta", "beta", "alpha"]
         expected = {"BLEU↓": ["alpha", "gamma", "beta", "delta"], "age↑": ["gamma", "alpha", "delta", "beta"]}
+        table = app.screen.query_one(RunTable)
         for title, order in expected.items():
             for _ in range(len(ORDERS)):
                 if title in shown(app):
                     break
+                before = table.ordered
                 await pilot.press("o")
-                await pilot.pause()
+                await until(lambda before=before: table.ordered != before)
+                await until_shown(app, table.ordered)
             await until_shown(app, title)
             assert names(app) == order
         # What lacks the figure stays last, whichever way round.

@@ -84,6 +84,7 @@ async def test_the_list_follows_and_the_cursor_stays(tmp_path: Path) -> None:
         screen = app.screen
         assert isinstance(screen, RunsScreen)
         await pilot.press("down")
+        await until(lambda: screen.query_one(DataTable).cursor_row == 1)
         chosen = screen.target()
         assert chosen is not None
         make_run(tmp_path, "newest", [*beginning(), *a_round(0, 15.0)])

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from app_runs import until
 from textual.app import App
 
 from codeprune_tui.terminal import clipboard
@@ -22,14 +23,13 @@ def toasts(app: App[None]) -> str:
 
 async def test_a_copy_is_in_the_clipboard_and_in_a_private_file_that_the_toast_names(folder: Path) -> None:
     app: App[None] = App()
-    async with app.run_test(notifications=True) as pilot:
+    async with app.run_test(notifications=True):
         path = copy(app, "def [red]x[/]\n\x1b]0;bad\x07", "command line.txt")
         assert path == folder / "command-line.txt"
         assert path.read_text() == "def [red]x[/]\n\x1b]0;bad\x07\n"
         assert path.stat().st_mode & 0o777 == 0o600
         assert app.clipboard == "def [red]x[/]\n\x1b]0;bad\x07"
-        await pilot.pause()
-        assert str(path) in toasts(app)
+        await until(lambda: str(path) in toasts(app))
 
 
 async def test_the_next_copy_replaces_the_file_and_no_name_leaves_the_folder(folder: Path) -> None:
@@ -52,20 +52,18 @@ async def test_half_a_surrogate_pair_is_copied_as_a_question_mark(folder: Path) 
 
 async def test_what_is_too_long_for_a_clipboard_is_only_in_the_file(folder: Path) -> None:
     app: App[None] = App()
-    async with app.run_test(notifications=True) as pilot:
+    async with app.run_test(notifications=True):
         path = copy(app, "é" * (OSC52_BYTES // 2 + 1), "long.txt")
         assert app.clipboard == ""
         assert len(path.read_bytes()) > OSC52_BYTES
-        await pilot.pause()
-        assert "Too long" in toasts(app)
+        await until(lambda: "Too long" in toasts(app))
 
 
 async def test_a_disk_that_refuses_is_told(folder: Path) -> None:
     folder.parent.mkdir(parents=True)
     folder.write_text("a file where the folder should be")
     app: App[None] = App()
-    async with app.run_test(notifications=True) as pilot:
+    async with app.run_test(notifications=True):
         copy(app, "text", "x.txt")
         assert app.clipboard == "text"
-        await pilot.pause()
-        assert "could not be written" in toasts(app)
+        await until(lambda: "could not be written" in toasts(app))

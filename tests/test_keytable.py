@@ -1,6 +1,7 @@
 """The keys of Help as lines: wrapped, and second lines under the first."""
 
 import pytest
+from app_runs import until
 from textual.app import App, ComposeResult
 from textual.containers import VerticalScroll
 
@@ -52,8 +53,7 @@ class Shown(App[None]):
 async def test_lines_wrap_at_the_width(width: int, expected: list[str]) -> None:
     async with Shown().run_test(size=(width, 24)) as pilot:
         table = pilot.app.query_one(KeyTable)
-        await pilot.pause()
-        assert table.size.height == len(expected)
+        await until(lambda: table.size.height == len(expected))
         lines = [table.render_line(y) for y in range(table.size.height)]
         assert [line.text.rstrip() for line in lines] == expected
         assert {line.cell_length for line in lines} == {width}
@@ -65,9 +65,8 @@ async def test_lines_wrap_at_the_width(width: int, expected: list[str]) -> None:
 async def test_a_resize_wraps_anew() -> None:
     async with Shown().run_test(size=(120, 24)) as pilot:
         table = pilot.app.query_one(KeyTable)
-        await pilot.pause()
+        await until(lambda: table.size.height)
         wide = table.size.height
         await pilot.resize_terminal(KEYS_WIDTH + 12, 24)
-        await pilot.pause()
-        assert table.size.height > wide
+        await until(lambda: table.size.height > wide)
         assert all(line.cell_length == table.size.width for line in (table.render_line(y) for y in range(table.size.height)))

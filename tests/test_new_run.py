@@ -295,7 +295,7 @@ async def test_the_form_explains_what_has_the_focus(tmp_path: Path) -> None:
         steps.focus()
         await until(lambda: str(hint.render()).startswith("training.steps"))
         await pilot.press("0")
-        assert steps.value == "5000"
+        await until(lambda: steps.value == "5000")
         screen.query_one("#start").focus()
         await until(lambda: str(hint.render()).startswith("Enter starts the run"))
 

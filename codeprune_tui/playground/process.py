@@ -45,7 +45,7 @@ class Playground:
         command: The process's command line, less its options; None for the real one.
     """
 
-    def __init__(self, hear: Callable[[Reply | Gone], None], command: Sequence[str] | None = None) -> None:
+    def __init__(self, hear: Callable[[Reply | Gone], object], command: Sequence[str] | None = None) -> None:
         self._hear = hear
         self.device = "auto"
         """Where the process computes, as a recipe says it; set before the first request."""

@@ -6,7 +6,6 @@ Reads files, so it belongs into a thread; the result is data for `cost_text`. Im
 import shutil
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,5 +154,4 @@ class CostFinder:
             costs = Costs(None, getattr(error, "strerror", None) or str(error), None, None)
         self._known = (recipe, costs)
         self._looking = False
-        with suppress(RuntimeError):  # the app is gone
-            self._publish()
+        self._publish()

@@ -5,7 +5,6 @@ It does not know what is looked up.
 
 import threading
 from collections.abc import Callable, Hashable
-from contextlib import suppress
 from typing import Generic, TypeVar
 
 Answer = TypeVar("Answer")
@@ -46,5 +45,4 @@ class Finder(Generic[Answer]):
         answer = (key, self._look_up(*key))
         news, self._known, self._looking = answer != self._known, answer, False
         if news:
-            with suppress(RuntimeError):  # the app is gone
-                self._publish()
+            self._publish()

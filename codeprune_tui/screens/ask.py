@@ -9,12 +9,13 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from .dialog import Dialog
 
-class Confirm(ModalScreen[bool]):
+
+class Confirm(Dialog[bool]):
     """Asks a question that is answered by yes or no.
 
     Args:
@@ -50,7 +51,7 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(answer)
 
 
-class Enter(ModalScreen[str | None]):
+class Enter(Dialog[str | None]):
     """Asks for a text and takes it only if the check accepts it; answers None if the user gives up.
 
     Args:
@@ -106,7 +107,7 @@ class Enter(ModalScreen[str | None]):
             self.dismiss(value)
 
 
-class Choose(ModalScreen[str | None]):
+class Choose(Dialog[str | None]):
     """Asks for one of some names; answers None if the user gives up.
 
     Args:

@@ -7,12 +7,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from .dialog import Dialog
 
-class ChooseOne(ModalScreen[str | None]):
+
+class ChooseOne(Dialog[str | None]):
     """Asks for one of some things; answers None if the user gives up.
 
     Args:

@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.css.query import NoMatches
 from textual.events import ScreenResume
 from textual.message import Message
 from textual.widgets import DataTable, Static
@@ -20,10 +19,12 @@ from textual.widgets import DataTable, Static
 from core.errors import CodepruneError
 from core.program import program
 from core.recipe import Recipe, load_recipe
+from core.run.folder import RunPaths
 from core.run.results import LEADING, SEMANTIC, Result, measures_of
 from core.spec.criteria import differing_words
 from core.study.experiments import without_seed
 
+from ..frame import publish
 from ..reports.export import ENDINGS, free_file, write_csv, write_report, write_svg
 from ..runs.watch import Comparer
 from ..views.comparison import AXES, COLUMNS, Picture, Results, default_marks, has_semantic, in_order, on_frontier, picture
@@ -155,6 +156,8 @@ class CompareScreen(ModeScreen):
         self._quantized: Results = {}
         self._by_quantizer = False
         """Whether quantized models are shown, and not the rounds of the runs."""
+        self._paths: dict[str, RunPaths] = {}
+        """Run -> its folder; for the thread, which cannot ask a screen that was taken down."""
         self._recipes: dict[str, Recipe] = {}
         self._keys: dict[str, str] = {}
         """Run -> what runs that differ only in their seed have in common."""
@@ -199,27 +202,23 @@ class CompareScreen(ModeScreen):
         self.call_after_refresh(self._show)
 
     def _publish(self, results: dict[str, tuple[Result, ...]], quantized: dict[str, tuple[Result, ...]]) -> None:
-        # From another thread: the loop may be gone by now, and then there is nobody to tell.
-        try:
-            self.post_message(Compared(results, quantized, self._read_recipes(list(results))))
-        except RuntimeError:
-            return
+        publish(self, Compared(results, quantized, self._read_recipes(list(results))))
 
     def _read_recipes(self, names: list[str]) -> dict[str, Recipe]:
         """Recipes never change, so each is read once; a run whose recipe cannot be read is alone."""
-        paths, recipes = {info.paths.name: info.paths for info in self.frame.runs or []}, {}
+        recipes = {}
         for name in names:
-            if name not in self._recipes and name in paths:
+            if name not in self._recipes and name in self._paths:
                 with suppress(CodepruneError):
-                    recipes[name] = load_recipe(paths[name].recipe)
+                    recipes[name] = load_recipe(self._paths[name].recipe)
         return {**{name: recipe for name, recipe in self._recipes.items() if name in names}, **recipes}
 
     # What is shown
 
     def show_news(self) -> None:
         """Compares the marked runs, as far as they still exist."""
-        there = {info.paths.name: info.paths for info in self.frame.runs or []}
-        self._comparer.set_runs(tuple(there[name] for name in self._marks() if name in there))
+        self._paths = {info.paths.name: info.paths for info in self.frame.runs or []}
+        self._comparer.set_runs(tuple(self._paths[name] for name in self._marks() if name in self._paths))
 
     def _marks(self) -> list[str]:
         return default_marks(self.frame.runs or []) if self._marked is None else self._marked
@@ -266,13 +265,11 @@ class CompareScreen(ModeScreen):
     def _show(self) -> None:
         nothing = not any(self._results.values())
         self.set_class(nothing, "nothing")
-        # Results may come while the screen is being taken down, and then some parts are missing.
-        with suppress(NoMatches):
-            tell_verdict(self, warning_of_all(result for rounds in self._results.values() for result in rounds))
-            self._show_table()
-            self._show_chosen()
-            if not nothing and self.focused is None and self.app.screen is self:
-                self._table.focus()
+        tell_verdict(self, warning_of_all(result for rounds in self._results.values() for result in rounds))
+        self._show_table()
+        self._show_chosen()
+        if not nothing and self.focused is None and self.is_active:
+            self._table.focus()
 
     def _show_table(self) -> None:
         starred = on_frontier(self._shown, AXES[self._axis], self._measure)
@@ -297,8 +294,7 @@ class CompareScreen(ModeScreen):
 
     def on_data_table_row_highlighted(self) -> None:
         """Follows the cursor."""
-        with suppress(NoMatches):
-            self._show_chosen()
+        self._show_chosen()
 
     # Keys
 

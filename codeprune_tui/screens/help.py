@@ -7,11 +7,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.keys import format_key
-from textual.screen import ModalScreen
 
 from ..frame import APP_KEYS, Frame
 from ..modes import MODES
 from ..widgets.keytable import KeyTable, Line
+from .dialog import Dialog
 from .log import LogScreen
 
 INTRODUCTION = (
@@ -81,7 +81,7 @@ def sections(keymap: Mapping[str, str]) -> Iterable[tuple[str, list[tuple[str, s
         yield title, rows
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     """The keys, in front of the screen that was there."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

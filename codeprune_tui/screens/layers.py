@@ -19,6 +19,7 @@ from textual.widgets import Static
 from core.run.folder import RunPaths
 from core.spec.layout import HEAD_COLUMNS
 
+from ..frame import publish
 from ..runs import beside, matrix_costs
 from ..runs.beside import Beside
 from ..runs.finder import Finder
@@ -233,11 +234,7 @@ class LayersScreen(ModeScreen):
             self.refresh_all()
 
     def _publish(self) -> None:
-        # From another thread: the loop may be gone by now, and then there is nobody to tell.
-        try:
-            self.post_message(LookedUp())
-        except RuntimeError:
-            return
+        publish(self, LookedUp())
 
     def on_looked_up(self) -> None:
         """Shows the answer."""

@@ -16,7 +16,7 @@ from core.regularfile import real
 from core.run.folder import RunPaths
 
 from .. import bundle
-from ..frame import ALIVE, SLOW_TICK_S
+from ..frame import ALIVE, SLOW_TICK_S, publish
 from ..runs.machine import SAMPLE_S, Figures, MachineWatch, Worker, same_machine
 from ..runs.preview import Previewer
 from ..runs.watch import Watched
@@ -198,11 +198,7 @@ class LiveScreen(ModeScreen):
         return demo and not bundle.is_read_only(paths) and view.latest is None
 
     def _read_example(self, paths: RunPaths, view: RunView) -> None:
-        # From another thread: the loop may be gone by now, and then there is nobody to tell.
-        try:
-            self.post_message(ExampleRead(view))
-        except RuntimeError:
-            return
+        publish(self, ExampleRead(view))
 
     def on_example_read(self, message: ExampleRead) -> None:
         """Keeps the example run: it never changes."""
@@ -289,11 +285,7 @@ class LiveScreen(ModeScreen):
         self._machine.follow(self._followed if self.is_current else None)
 
     def _measured(self, worker: Worker, figures: Figures) -> None:
-        # From another thread: the loop may be gone by now, and then there is nobody to tell.
-        try:
-            self.post_message(MachineMeasured(worker, figures))
-        except RuntimeError:
-            return
+        publish(self, MachineMeasured(worker, figures))
 
     def on_machine_measured(self, message: MachineMeasured) -> None:
         """Shows figures, unless the view is frozen or they are of a worker that is no longer looked at."""

@@ -15,7 +15,7 @@ from textual.widgets import Input, Static
 
 from core.run.folder import RunPaths
 
-from ..frame import SLOW_POLL_S, Frame
+from ..frame import SLOW_POLL_S, Frame, publish
 from ..runs.logs import PERIOD_S, LogText, LogWatch, first_words, journal_log, worker_log
 from ..views.plain import plain
 from ..widgets.keyline import KeyLine
@@ -87,8 +87,8 @@ class LogScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Begins to read."""
-        self._read()
         self._tick()
+        self._read()
         self.set_interval(1.0, self._tick)
 
     def on_unmount(self) -> None:
@@ -106,11 +106,7 @@ class LogScreen(Screen[None]):
         self._watch.start()
 
     def _publish(self, text: LogText) -> None:
-        # From another thread: the loop may be gone by now, and then there is nobody to tell.
-        try:
-            self.post_message(LogRead(text))
-        except RuntimeError:
-            return
+        publish(self, LogRead(text))
 
     def on_log_read(self, message: LogRead) -> None:
         """Shows the text that was read, unless the user has switched to the other log since."""

@@ -6,7 +6,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -15,9 +14,10 @@ from core.run.folder import RunInfo
 from ..views.comparison import MOST
 from ..views.plain import plain
 from ..views.text import held_against
+from .dialog import Dialog
 
 
-class MarkRuns(ModalScreen[list[str] | None]):
+class MarkRuns(Dialog[list[str] | None]):
     """Asks for one to `MOST` runs; answers None if the user gives up.
 
     Args:

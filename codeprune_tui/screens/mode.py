@@ -4,14 +4,12 @@ The mode says which run that is (`target`). Commands go through the client in a 
 takes a moment; an error comes back as a toast with its fix.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.css.query import NoMatches
 from textual.events import ScreenResume
 from textual.screen import Screen
 from textual.widgets._toast import ToastRack
@@ -97,16 +95,14 @@ class ModeScreen(Screen[None]):
 
     def refresh_all(self) -> None:
         """Shows the newest of everything."""
-        # News may come while the screen is being built or taken down, and then some parts are missing.
-        with suppress(NoMatches):
+        if self.is_mounted:  # else it is still being built, and shows everything once it is in front
             self.show_status()
             self.show_news()
 
     def tick(self) -> None:
         """Shows, once a second, what changes by time alone."""
-        with suppress(NoMatches):
-            self.show_status()
-            self.show_time()
+        self.show_status()
+        self.show_time()
 
     def show_status(self) -> None:
         """Shows the watched run's state."""

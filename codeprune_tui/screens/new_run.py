@@ -22,6 +22,7 @@ from core.run.folder import NAME_PATTERN, free_name
 from core.spec.precheck import source_problems
 from core.spec.schedule import sparsities
 
+from ..frame import Frame, publish
 from ..runs import client, cost_text, shell_command
 from ..runs.choices import PICKABLE, sources
 from ..runs.costing import CostFinder, Costs
@@ -124,7 +125,7 @@ class NewRunScreen(ModeScreen):
 
     def on_mount(self) -> None:
         """Shows the defaults, or the recipe that was put in before there was a form."""
-        self._finder = CostFinder(self.frame.checkpoints, lambda: self.post_message(self.CostsFound()))
+        self._finder = CostFinder(self.frame.checkpoints, lambda: publish(self, self.CostsFound()))
         self.query_one("#preview").border_title = "what will run"
         self.query_one("#start", Button).disabled = True
         self.call_after_refresh(self._build)
@@ -310,7 +311,7 @@ class NewRunScreen(ModeScreen):
             self._starting = True
             self._show_outcome()
             name = self.query_one("#name", Input).value.strip() or None
-            self.frame.perform(lambda: self._start(recipe, name), "")
+            self.frame.perform(partial(self._start, self.frame, recipe, name), "")
 
     def _go_to(self, key: str) -> None:
         """Puts the focus on a key's control, once its fold is open."""
@@ -326,13 +327,15 @@ class NewRunScreen(ModeScreen):
             if row.key == key:
                 row.query_one(".control").focus()
 
-    def _start(self, recipe: Recipe, name: str | None) -> None:
+    def _start(self, frame: Frame, recipe: Recipe, name: str | None) -> None:
         try:
-            paths = client.start(self.frame.checkpoints, recipe, name)
-            self.app.call_from_thread(self.frame.open_run, paths)
+            frame.later(frame.open_run, client.start(frame.checkpoints, recipe, name))
         finally:
-            self._starting = False
-            self.app.call_from_thread(self._show_outcome)
+            frame.later(self._may_start)
+
+    def _may_start(self) -> None:
+        self._starting = False
+        self._show_outcome()
 
 
 def with_sources(outcome: Outcome) -> Outcome:

@@ -4,7 +4,7 @@ Knows candidates, not what they are for. Every candidate is text, never markup.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -12,18 +12,19 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from ..frame import publish
 from ..runs.choices import Candidate, Source, matching
 from ..views.plain import plain
+from .dialog import Dialog
 
 MOST_SHOWN = 300
 """Most candidates in the list, more than anybody looks through; the filter finds the rest."""
 
 
-class PickValue(ModalScreen[str | None]):
+class PickValue(Dialog[str | None]):
     """Asks for a value; answers None if the user gives up.
 
     Args:
@@ -73,18 +74,15 @@ class PickValue(ModalScreen[str | None]):
         self.query_one("#filter").focus()
         self._show()
         # A thread, not Textual's own worker: the app waits for those when it ends, and a slow disk must not hold it up.
-        threading.Thread(target=self._look, args=(self.post_message,), name="pick", daemon=True).start()
+        threading.Thread(target=self._look, name="pick", daemon=True).start()
 
-    def _look(self, post: Callable[[Message], bool]) -> None:
+    def _look(self) -> None:
         for number, source in enumerate(self._sources, 1):
             try:
                 candidates = source()
             except OSError:
                 candidates = []
-            try:
-                post(self.Found(candidates, len(self._sources) - number))
-            except RuntimeError:  # the app is gone
-                return
+            publish(self, self.Found(candidates, len(self._sources) - number))
 
     def on_pick_value_found(self, event: Found) -> None:
         """Adds candidates, each value once."""

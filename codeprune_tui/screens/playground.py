@@ -84,7 +84,7 @@ class PlaygroundScreen(ModeScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._playground = Playground(self._hear)
+        self._playground = Playground(lambda reply: self.call_later(self._hear, reply))
         self._warning = ""
         """The last warning of the process that was shown."""
         self._talk = Conversation()

@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -18,6 +17,7 @@ from core.spec.quantizers import METHODS
 
 from ..views.plain import plain
 from ..views.quantization_text import does, title
+from .dialog import Dialog
 
 ASKING = "Finding out what this machine can do…"
 NAME_WIDTH = 18
@@ -25,7 +25,7 @@ WIDTH = 76
 """Width of the dialog, in columns."""
 
 
-class ChooseMethod(ModalScreen[str | None]):
+class ChooseMethod(Dialog[str | None]):
     """Asks for a quantizer; answers None if the user gives up.
 
     Args:

@@ -9,14 +9,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from ..terminal.clipboard import copy
 from ..views.plain import plain_lines
+from .dialog import Dialog
 
 
-class Review(ModalScreen[None]):
+class Review(Dialog[None]):
     """Shows the texts and copies them.
 
     Args:

@@ -24,6 +24,7 @@ from core.run import manage
 from core.run.folder import RunInfo, RunPaths, is_held
 
 from .. import bundle
+from ..frame import Frame, publish
 from ..runs import client
 from ..runs.preview import Previewer
 from ..views.bundle_text import bundled
@@ -164,7 +165,7 @@ class RunsScreen(ModeScreen):
             empty.update(Content.styled(plain(self.frame.runs_problem, 300), "$text-error"))
         elif not runs:
             empty.update(EMPTY.append_text(f"{path_end(plain(str(self.frame.checkpoints)), 200)}/", "$text-muted"))
-        elif self.focused is None and self.app.screen is self:
+        elif self.focused is None and self.is_active:
             table.focus()
         self._fill(runs)
 
@@ -238,7 +239,7 @@ class RunsScreen(ModeScreen):
 
     def _preview(self) -> None:
         info, at = self._previewed(), self._group()
-        self._previewer.set_run(info.paths if info is not None and self.app.screen is self else None)
+        self._previewer.set_run(info.paths if info is not None and self.is_active else None)
         if info is None:
             self.query_one(RunPreview).display = False
         note = self.query_one("#chosen-sweep", Static)
@@ -255,11 +256,7 @@ class RunsScreen(ModeScreen):
         return self._runs.get(self._table.chosen)
 
     def _publish(self, paths: RunPaths, view: RunView) -> None:
-        # From another thread: the loop may be gone by now, and then there is nobody to tell.
-        try:
-            self.post_message(Previewed(paths, view))
-        except RuntimeError:
-            return
+        publish(self, Previewed(paths, view))
 
     def on_previewed(self, message: Previewed) -> None:
         """Shows the run's results, if the cursor is still on it."""
@@ -432,10 +429,11 @@ class RunsScreen(ModeScreen):
 
     def _rename(self, info: RunInfo, name: str | None) -> None:
         if name is not None and name != info.paths.name:
+            checkpoints, table = self.frame.checkpoints, self._table  # a thread cannot ask a screen that was taken down
 
             def rename() -> None:
-                manage.rename_run(self.frame.checkpoints, info.paths, name)
-                self._table.awaited = name
+                manage.rename_run(checkpoints, info.paths, name)
+                table.awaited = name
 
             self.frame.perform(rename, f"{plain(info.paths.name, 60)} is now {name}.")
 
@@ -493,15 +491,20 @@ class RunsScreen(ModeScreen):
         """Starts a demo run and shows it, or shows the one that is at work."""
         if not self._starting:
             self._starting = True
-            self.frame.perform(self._start_demo, "")
+            self.frame.perform(partial(self._start_demo, self.frame), "")
 
-    def _start_demo(self) -> None:
+    def _start_demo(self, frame: Frame) -> None:
         try:
-            paths = client.start_demo(self.frame.checkpoints)
-            self._table.awaited = paths.name
-            self.app.call_from_thread(self.frame.open_run, paths)
+            frame.later(self._open_demo, client.start_demo(frame.checkpoints))
         finally:
-            self._starting = False
+            frame.later(self._may_start)
+
+    def _open_demo(self, paths: RunPaths) -> None:
+        self._table.awaited = paths.name
+        self.frame.open_run(paths)
+
+    def _may_start(self) -> None:
+        self._starting = False
 
 
 def _typed(expected: str, text: str) -> str:

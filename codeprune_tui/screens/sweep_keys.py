@@ -5,6 +5,7 @@ from functools import partial
 
 from core.run.folder import RunInfo
 
+from ..frame import Frame
 from ..runs.sweep_stop import stop_sweep
 from ..runs.sweeps import SweepFolder, send_all
 from ..views.sweep_groups import Standing
@@ -56,22 +57,24 @@ def stop(screen: ModeScreen, at: Standing) -> None:
 
 def _stop_if(screen: ModeScreen, at: Standing, yes: bool | None) -> None:
     if yes:
-        screen.frame.perform(partial(_stop, screen, at), "")
+        screen.frame.perform(partial(_stop, screen.frame, at), "")
 
 
-def _stop(screen: ModeScreen, at: Standing) -> None:
-    stopped = stop_sweep(SweepFolder(screen.frame.checkpoints, at.name), PATIENCE_S)
-    screen.frame.say(f"{at.name} is stopped: {stopped.words}.")
+def _stop(frame: Frame, at: Standing) -> None:
+    stopped = stop_sweep(SweepFolder(frame.checkpoints, at.name), PATIENCE_S)
+    frame.say(f"{at.name} is stopped: {stopped.words}.")
     if stopped.problem is not None:
         raise stopped.problem
 
 
 def _ask_all(screen: ModeScreen, question: str, yes: str, infos: Sequence[RunInfo], command: str, done: str) -> None:
+    frame = screen.frame  # a thread cannot ask a screen that was taken down
+
     def send() -> None:
-        screen.frame.say(f"{runs_text(send_all([info.paths for info in infos], command))} {done}")
+        frame.say(f"{runs_text(send_all([info.paths for info in infos], command))} {done}")
 
     def if_yes(answer: bool | None) -> None:
         if answer:
-            screen.frame.perform(send, "")
+            frame.perform(send, "")
 
     screen.app.push_screen(Confirm(question, f"{yes} {count(len(infos))}"), if_yes)

@@ -13,13 +13,14 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.events import Key
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from ..frame import publish
 from ..terminal.clipboard import copy
 from ..terminal.facts import SAMPLES_ADVICE, Fact, as_lines, facts, sample_lines, tmux_settings
 from ..views.plain import plain
 from ..widgets.heatmap import LIGHT_FROM, tones_of
+from .dialog import Dialog
 
 STYLES = {"good": "$text-success", "note": "$text-muted", "warning": "$text-warning"}
 TEST_TEXT = "codeprune-tui copied this: é ✓ 漢"
@@ -37,7 +38,7 @@ class TmuxAnswered(Message):
         self.settings = settings
 
 
-class TerminalScreen(ModalScreen[None]):
+class TerminalScreen(Dialog[None]):
     """The terminal check."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -66,12 +67,7 @@ class TerminalScreen(ModalScreen[None]):
             threading.Thread(target=self._ask_tmux, name="ask tmux", daemon=True).start()
 
     def _ask_tmux(self) -> None:
-        settings = tmux_settings(os.environ)
-        # The loop may be gone by now, and then there is nobody to tell.
-        try:
-            self.post_message(TmuxAnswered(settings))
-        except RuntimeError:
-            return
+        publish(self, TmuxAnswered(tmux_settings(os.environ)))
 
     def on_tmux_answered(self, message: TmuxAnswered) -> None:
         """Shows its settings."""

@@ -4,8 +4,9 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.events import Click, Key
-from textual.screen import ModalScreen
 from textual.widgets import Static
+
+from .dialog import Dialog
 
 TIPS = (
     ("1 to 6", "the modes, in the line at the top"),
@@ -18,7 +19,7 @@ CLOSING = ("escape", "enter", "space")
 """Keys that only close."""
 
 
-class TipsScreen(ModalScreen[Key | None]):
+class TipsScreen(Dialog[Key | None]):
     """The tips; answers with the key that closed them, if that key has an effect."""
 
     def compose(self) -> ComposeResult:

@@ -130,11 +130,16 @@ class Opinion(Vertical):
         saved_as = self.choice.saved_as if self.choice else ""
         return saved_as if self.method == PLAIN else self.method
 
+    def on_mount(self) -> None:
+        """Offers the models that came while the column was being built."""
+        self._fill()
+
     def _fill(self) -> None:
-        chooser: Select[str] = self.query_one(Select)
-        with self.prevent(Select.Changed):
-            chooser.set_options((Text(known.short if self._narrow else known.label), path) for path, known in self._known.items())
-            chooser.value = self.choice.path if self.choice is not None and self.choice.path in self._known else Select.NULL
+        names = [(Text(known.short if self._narrow else known.label), path) for path, known in self._known.items()]
+        for chooser in self.query(Select):  # there is none while the column is being built, or taken away
+            with self.prevent(Select.Changed):
+                chooser.set_options(names)
+                chooser.value = self.choice.path if self.choice is not None and self.choice.path in self._known else Select.NULL
 
     def on_select_changed(self, event: "Select.Changed") -> None:
         """Takes the model that was chosen."""

@@ -55,8 +55,7 @@ class RunPreview(Vertical):
     def _show_chart(self, name: str, view: RunView) -> None:
         """Shows the scores by round; the chart is made for the first run that has any, for it takes as long as the whole app."""
         panes = self.query_one("#chosen-panes", Horizontal)
-        # A message that waited while its screen was taken down: there is nothing left to mount on.
-        if not (panes.is_attached and panes.is_mounted and panes.display) or self.query("#chosen-chart"):
+        if not (panes.is_mounted and panes.display) or self.query("#chosen-chart"):
             for chart in self.query("#chosen-chart").results():
                 cast("ScoreChart", chart).show(view, plain(name, 100))
             return
