@@ -23,6 +23,7 @@ from core.evaluate import latency, speed
 from core.evaluate.speed import Entrant
 from core.families.units import Block, blocks
 from core.model import load_model
+from core.provenance import processor
 from core.recipe import build_recipe
 from core.run.events import Failed, Measuring, Pruned, RoundFinished, RoundStarted, Shrunk
 from core.run.folder import RunPaths
@@ -112,6 +113,7 @@ def test_the_table_takes_times_apart(monkeypatch: pytest.MonkeyPatch) -> None:
         assert known.cost(block.field, block.count // 2) == pytest.approx(each[block.field] * (block.count // 2) / total)
     assert known.share([(block.field, block.count) for block in blocks(model.config.sizes)]) == pytest.approx(1.0)
     assert known.dense_ms == pytest.approx(1000 * total / 4)
+    assert (known.device, known.threads) == (f"cpu, {processor()}", torch.get_num_threads())
     slower = Entrant(small_model(num_hidden_layers=4), whole.sources, 8)  # as if entries of the vocabulary had cost so much
     again = latency.measure(whole, 2, 4, slower, repeats=2, clock=lambda: now)
     dense = total + sum(each[block.field] * block.count for block in blocks(slower.model.config.sizes)[:4])

@@ -23,7 +23,7 @@ from core.families.reader import Reader
 from core.families.roberta import CodeToText
 from core.families.tokenizer import train_tokenizer
 from core.families.units import Block, blocks
-from core.model import load_masks, load_model, save_model
+from core.model import load_masks, load_model, load_reader, save_model
 from core.recipe import Search
 from core.spec.quantizers import METHODS
 from core.spec.sizes import of_folder
@@ -263,6 +263,9 @@ def test_a_packed_model_is_small_and_exactly_the_same(
     assert of_folder(packed, 0) == of_folder(sparse, 0)
     assert call(monkeypatch, "shrink", str(packed), "-o", str(folder.parent / "again"), "--pack") == 0
     assert (folder.parent / "again" / "model.safetensors").read_bytes() == (packed / "model.safetensors").read_bytes()
+    save_model(small_model(vocab_size=other.config.vocab_size), load_reader(sparse), folder.parent / "dense")
+    assert call(monkeypatch, "shrink", str(folder.parent / "dense"), "-o", str(folder.parent / "no"), "--pack") == 5
+    assert "dense is pruned, so there is nothing to pack" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("values", "most", "share"), [("fp16", 5e-4, 0.5), ("int8", 1e-2, 0.25)])

@@ -12,6 +12,7 @@ from ..views.form import schedule_text, total_steps
 from ..views.plain import plain
 from ..views.text import count, duration, percent
 from .costing import Costs
+from .unit_speeds import Foreseen
 
 SCHEDULE = "sparsity by round"
 MOST_ROUNDS = 30
@@ -51,17 +52,36 @@ def parts(recipe: Recipe, costs: Costs | None) -> list[tuple[str, str]]:
     return [
         *schedule,
         *start,
-        *([("shrunk model", shrunk(costs.need))] if costs and costs.need and costs.need.shrunk is not None else []),
+        *([("shrunk model", shrunk(recipe, costs))] if costs and costs.need and recipe.rounds and recipe.pruning.shrink else []),
         ("steps", steps(recipe)),
         ("disk", LOOKING if costs is None else disk(recipe, costs)),
         ("time", LOOKING if costs is None else time(recipe, costs.estimate)),
     ]
 
 
-def shrunk(need: DiskNeed) -> str:
-    """About how many weights a shrunk model will have."""
-    left, all_ = need.shrunk or 0, max(1, need.parameters)
-    return f"about {left / 1e6:.1f} of {all_ / 1e6:.1f} million weights, {percent(round(left / all_, 2))}"
+def shrunk(recipe: Recipe, costs: Costs) -> str:
+    """About how many weights a shrunk model will have, and how fast it will be, as far as that can be known."""
+    need, foreseen, pruning = costs.need, costs.foreseen, recipe.pruning
+    if pruning.budget == "latency":
+        if foreseen is None:
+            return f"{pruning.speedup:g} × as fast as dense; its size is known once the run has measured what units cost"
+        if foreseen.speed < pruning.speedup:
+            return f"at most {foreseen.speed:.2f} × as fast as dense, without any of these units, {_measured(foreseen)}"
+        size = _weights(need, foreseen.parameters)
+        return f"{pruning.speedup:g} × as fast as dense, {size} if all layers lose alike, {_measured(foreseen)}"
+    size = _weights(need, need.shrunk if need else None)
+    if foreseen is None:
+        return f"{size}; how fast it is will be measured at the end"
+    return f"{size}, about {foreseen.speed:.1f} × as fast as dense, {_measured(foreseen)}"
+
+
+def _measured(foreseen: Foreseen) -> str:
+    return f"by what units cost at batch {foreseen.batch} in {plain(foreseen.run, 40)}"
+
+
+def _weights(need: DiskNeed | None, parameters: int | None) -> str:
+    left, all_ = parameters or 0, max(1, need.parameters if need else 1)
+    return f"about {left / 1e6:.1f} of {all_ / 1e6:.1f} million weights ({percent(round(left / all_, 2))})"
 
 
 def line(costs: Costs | None) -> str:

@@ -16,6 +16,7 @@ from core.spec.costs import DiskNeed, disk_need
 from core.study.timings import Estimate, Timings
 
 from . import client
+from .unit_speeds import Foreseen, foresee
 
 TOKENIZER_BYTES = 67
 """Bytes of `tokenizer.json` for each entry, if the file is not there; measured on a bundled one of 8,000 entries."""
@@ -36,6 +37,8 @@ class Costs:
     """Sparsity of what the recipe prunes after each round, given how the model comes; None where that is not known."""
     warnings: tuple[str, ...] = ()
     """Facts of the model that the run starts from."""
+    foreseen: Foreseen | None = None
+    """What a shrunk model will about be, by what units cost in an earlier run; None where none has measured it."""
 
 
 def work_out(recipe: Recipe, checkpoints: Path, timings: Timings) -> Costs:
@@ -49,11 +52,13 @@ def work_out(recipe: Recipe, checkpoints: Path, timings: Timings) -> Costs:
     anchored = client.anchored(recipe)
     try:
         need, unknown = need_of(anchored)
+        tensors = sizes.of_recipe(anchored)
     except (OSError, ValueError) as error:  # no path at all: too long, or with a NUL in it
-        need, unknown = None, getattr(error, "strerror", None) or str(error)
+        need, unknown, tensors = None, getattr(error, "strerror", None) or str(error), None
+    foreseen = foresee(anchored, tensors, checkpoints, timings.host) if tensors else None
     counts = given.counts_of(anchored)
     shares, warnings = given.reached(recipe, counts) if counts else None, tuple(given.warnings(anchored, counts))
-    return Costs(need, unknown, free_bytes(checkpoints), timings.estimate(anchored), shares, warnings)
+    return Costs(need, unknown, free_bytes(checkpoints), timings.estimate(anchored), shares, warnings, foreseen)
 
 
 def need_of(recipe: Recipe) -> tuple[DiskNeed | None, str]:

@@ -17,6 +17,7 @@ from ..compress.shrink import plan
 from ..families.device import describe
 from ..families.roberta import CodeToText, outline
 from ..families.units import Block, blocks
+from ..provenance import processor
 from .speed import Entrant, timed
 
 PARTS = (16, 4, 2, 1)
@@ -91,7 +92,7 @@ def _table(
             highest = max(highest, (shares[field, count] - rest) / layers)  # more units never cost less
             costs[field][count] = highest
     table = Latency(
-        describe(entrant.model.device), torch.get_num_threads(), beam, batch,
+        _device(entrant.model.device), torch.get_num_threads(), beam, batch,
         round(statistics.mean(map(len, sources))), entrant.tokens, statistics.median(dense), rest, costs,
     )  # fmt: skip
     # The parts add up to the whole: what blocks cost beside each other is not quite what each costs alone.
@@ -99,6 +100,10 @@ def _table(
     scale = (whole - rest) / sum_of_parts if sum_of_parts > 0 else 0.0
     scaled = {field: {count: share * scale for count, share in each.items()} for field, each in costs.items()}
     return replace(table, costs=scaled)
+
+
+def _device(device: torch.device) -> str:
+    return f"{describe(device)}, {processor()}" if device.type == "cpu" else describe(device)
 
 
 def _numbers(counts: Sequence[int]) -> list[int]:

@@ -104,6 +104,8 @@ def shrink_copy(
     elif entries is not None:
         before += (entries[1] - entries[0]) * model.config.hidden_size
     fewer = entries is not None and entries[0] < entries[1]
+    if pack and not masks and not fewer:
+        raise ModelError(f"No weight of {source} is pruned, so there is nothing to pack.", "Prune it first.")
     if not fewer and not plan(model.config, masks).removes and not (pack and masks):
         raise ModelError(
             f"No head and no neuron of {source} is masked whole, so nothing can be removed.",

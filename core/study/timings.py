@@ -51,7 +51,8 @@ class Timings:
 
     def __init__(self, checkpoints: Path, host: str | None = None) -> None:
         self._checkpoints = checkpoints
-        self._host = host or socket.gethostname()
+        self.host = host or socket.gethostname()
+        """Name of this machine."""
         self._recipes: dict[tuple[Path, int], Recipe | None] = {}
         self._paces: dict[tuple[Path, int], Pace | None] = {}
 
@@ -90,7 +91,7 @@ class Timings:
         size = _size(paths.journal)
         key = (paths.root, min(size, JOURNAL_BYTES))
         if key not in self._paces:
-            self._paces[key] = measure(paths, self._host)
+            self._paces[key] = measure(paths, self.host)
         return self._paces[key]
 
 
