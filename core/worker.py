@@ -265,9 +265,20 @@ def _failure(paths: RunPaths, error: Exception) -> tuple[Failed, int]:
     if is_shortage(error):
         problem, fix = shortage.in_words(error, "The run")
         return Failed(problem=problem, fix=fix), TrainingError.exit_code
+    if isinstance(error, RuntimeError) and _is_not_deterministic(error):
+        first = str(error).splitlines()[0][:200]
+        problem, fix = f"An operation has no deterministic algorithm: {first}", "Start a run with training.deterministic = false."
+        return Failed(problem=problem, fix=fix), TrainingError.exit_code
     # A defect: the journal must say so, or the run would look crashed.
     fix = f"This is a defect; its traceback is in {paths.log}."
     return Failed(problem=f"{type(error).__name__}: {error}"[:2000], fix=fix), 1
+
+
+def _is_not_deterministic(error: RuntimeError) -> bool:
+    """Whether an operation was refused because the recipe allows only deterministic ones."""
+    from .train.trainer import NOT_DETERMINISTIC  # torch: seconds, if it is not there yet
+
+    return NOT_DETERMINISTIC in str(error)
 
 
 def _in_words(paths: RunPaths, error: OSError) -> tuple[str, str]:

@@ -52,12 +52,25 @@ def test_an_operation_that_has_no_deterministic_form_is_no_defect() -> None:
     )
     trainer = trainer_of(net(), {}, deterministic=True)
     trainer._loss = refusing(refused)
-    with pytest.raises(TrainingError, match=r"without a deterministic algorithm: cumsum_cuda_kernel.*deterministic = false"):
+    with pytest.raises(
+        TrainingError, match=r"without a deterministic algorithm: cumsum_cuda_kernel.*Start a run with .*deterministic = false"
+    ):
         trainer.train_step(batch(0))
     other = trainer_of(net(), {})
     other._loss = refusing(refused)
     with pytest.raises(RuntimeError, match="cumsum_cuda_kernel"):
         other.train_step(batch(0))
+
+
+def test_nor_is_it_outside_of_a_step(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    refused = RuntimeError("cumsum_cuda_kernel does not have a deterministic implementation, but you set '…'")
+    paths = make(pruning={"rounds": 1})
+    monkeypatch.setattr(worker, "_work", refusing(refused))
+    assert worker.main([str(paths.root)]) == TrainingError.exit_code
+    failed = read_journal(paths.journal)[-1].what
+    assert isinstance(failed, Failed)
+    assert failed.problem.startswith("An operation has no deterministic algorithm: cumsum_cuda_kernel")
+    assert failed.fix == "Start a run with training.deterministic = false."
 
 
 def test_a_state_of_a_gpu_seeds_the_generator_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,9 @@
 
 Rows go through the model one at a time, so padding never counts, no result depends on how rows lie side by side, and memory does
 not grow with their number: it holds one vector (inputs), one square matrix (Hessians) or one copy of the weights (gradients) for
-each matrix. Nothing is drawn and dropout is off, so equal arguments give equal results on the same device and threads. Knows no
-criterion, and not where rows come from.
+each matrix. Nothing is drawn and dropout is off, so equal arguments give equal results on the CPU with the same threads, and on
+the same GPU where only deterministic algorithms are allowed: others add up gradients in any order. Knows no criterion, and not
+where rows come from.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,8 @@
 """Pruning as a verb: prunes a model once, without training, and writes it as a folder with its masks.
 
-The result is what round 1 of a run with the same settings begins with: equal seed and rows, equal masks. How much the output of
-each matrix changes is measured on training rows that the criterion has not seen.
+The result is what round 1 of a run with the same settings begins with: equal seed and rows, equal masks (on a GPU, where a
+criterion measures gradients, nearly equal ones). How much the output of each matrix changes is measured on training rows that the
+criterion has not seen.
 """
 
 import json

@@ -3,8 +3,9 @@
     basis = measure(model, calibration rows)
     masks = prune_model(model, masks, pruning, sparsity, seed, basis)
 
-Equal weights give equal masks, so a run that is killed while it measures measures again and ends with the same bits; where masks
-took a measurement, they are saved before the round's first step. Knows nothing of how a round trains.
+Equal weights give equal masks (what is measured on a GPU only with `training.deterministic`), so a run that is killed while it
+measures measures again and ends with the same bits; where masks took a measurement, they are saved before the round's first step.
+Knows nothing of how a round trains.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,7 +43,7 @@ def make_masks(round_: Round, *, announce: bool) -> Masks:
         announce: Whether the journal lacks them; not so when a round is resumed that was saved without its masks.
 
     Returns:
-        Parameter name -> bool mask on the model's device; equal arguments give equal masks.
+        Parameter name -> bool mask on the model's device; equal arguments give equal masks, as far as the measurements are equal.
 
     Raises:
         StopRequested: On command, while the basis is measured; nothing has been changed on disk.

@@ -3,8 +3,9 @@
     loss = (1 - w) CE(comment) + w T² KL(teacher / T || student / T) + s mean MSE(states of matched layers)
 
 The teacher computes without dropout and is never changed, so equal weights and batches give equal losses, and a resumed run its
-bits. A layer learns from the teacher's layer of the same number, or of the same depth where numbers of layers differ. Where a
-layer was pruned whole, what the teacher's layer of that number knows is taught to the one whose states are nearest.
+bits (on a GPU with `training.deterministic`). A layer learns from the teacher's layer of the same number, or of the same depth
+where numbers of layers differ. Where a layer was pruned whole, what the teacher's layer of that number knows is taught to the one
+whose states are nearest.
 
 Sources: Hinton et al. 2015 (logits); Jiao et al. 2020, TinyBERT (states, uniform layers); Xia et al. 2022, CoFi (nearest layer).
 """

@@ -215,7 +215,7 @@ class Trainer:
             if self._training.deterministic and NOT_DETERMINISTIC in str(error):
                 raise TrainingError(
                     f"This step has an operation without a deterministic algorithm: {str(error).splitlines()[0][:200]}",
-                    "Set training.deterministic = false.",
+                    "Start a run with training.deterministic = false.",
                 ) from error
             raise
 
