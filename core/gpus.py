@@ -7,7 +7,7 @@ Sources: the CUDA programming guide on CUDA_VISIBLE_DEVICES, NVIDIA's MIG user g
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,15 +141,15 @@ class Gpus:
             gpus += [self._measure(number, handle, part) for part in (range(len(slices)) if slices else (None,))]
         return tuple(gpus)
 
-    def measure(self, pid: int, uuid: str = "") -> tuple[Gpu, ...]:
+    def measure(self, pid: int, uuids: Collection[str] = ()) -> tuple[Gpu, ...]:
         """The GPUs that a process uses; all, where nobody tells which these are.
 
         Args:
             pid: The process.
-            uuid: The GPU that the process itself named; "" where it named none.
+            uuids: The GPUs that the process, or those that share its work, named themselves; none where they named none.
         """
         gpus = self.everything()
-        own = tuple(gpu for gpu in gpus if same_device(uuid, gpu.uuid))
+        own = tuple(gpu for gpu in gpus if any(same_device(uuid, gpu.uuid) for uuid in uuids))
         return own or tuple(gpu for gpu in gpus if pid in gpu.users) or gpus
 
     def driver(self) -> Driver | None:

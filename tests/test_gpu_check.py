@@ -31,6 +31,7 @@ def test_every_check_works_on_the_cpu(tmp_path: Path) -> None:
     held = [f"{row['check']}: {row['what']}" for row in rows if row["holds"]]
     assert "repeat: resumed, as usual: the same bits" in held
     assert "repeat: resumed, deterministic: the same bits" in held
+    assert "repeat: pruned, deterministic: the same masks" in held
     assert "memory: a step without room is told" in held
     assert "memory: the next step trains" in held
     assert "beside: two workers" in held

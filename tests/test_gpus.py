@@ -97,11 +97,12 @@ def test_the_figures_are_of_the_runs_own_gpu(monkeypatch: pytest.MonkeyPatch) ->
     machine(monkeypatch, [FakeGpu("GPU-a", busy=70), FakeGpu("GPU-b", slices=slices)])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # what this program may see says nothing about the worker
     gpus = Gpus()
-    assert [gpu.uuid for gpu in gpus.measure(1, "GPU-a")] == ["GPU-a"]
-    assert [gpu.uuid for gpu in gpus.measure(1, "1")] == ["MIG-1"], "torch gives ids without their kind"
+    assert [gpu.uuid for gpu in gpus.measure(1, ["GPU-a"])] == ["GPU-a"]
+    assert [gpu.uuid for gpu in gpus.measure(1, ["1"])] == ["MIG-1"], "torch gives ids without their kind"
+    assert [gpu.uuid for gpu in gpus.measure(1, ["GPU-a", "MIG-2"])] == ["GPU-a", "MIG-2"], "those of all its processes"
     assert [gpu.uuid for gpu in gpus.measure(9)] == ["MIG-2"]
     assert [gpu.uuid for gpu in gpus.measure(8)] == ["GPU-a", "MIG-1", "MIG-2"]
-    whole, part = (Figures(0.5, 3 * GIB, 16 * GIB, None, gpus.measure(1, uuid)) for uuid in ("GPU-a", "MIG-1"))
+    whole, part = (Figures(0.5, 3 * GIB, 16 * GIB, None, gpus.measure(1, [uuid])) for uuid in ("GPU-a", "MIG-1"))
     assert machine_line(whole).plain.endswith("GPU 70 % 0.0/140.0 GiB 61 °C 412 W")
     assert machine_line(part).plain.endswith("GPU – 1.0/16.0 GiB 61 °C")
 

@@ -18,6 +18,7 @@ from core.run.events import (
     Measuring,
     Paused,
     Pruned,
+    Rank,
     Resumed,
     RoundStarted,
     RunFinished,
@@ -35,6 +36,16 @@ from core.score.interval import Difference
 
 def numbered(happenings: list[Happening], first: int = 0, begin: float = NOW) -> list[Event]:
     return [Event(first + number, begin + number, what) for number, what in enumerate(happenings)]
+
+
+def test_the_gpus_of_a_run_are_those_of_all_its_processes() -> None:
+    def gpus(**facts: object) -> tuple[str, ...]:
+        return reduce_all(RunView(), numbered([started("ruby", **facts)])).gpus  # type: ignore[arg-type]
+
+    ranks = tuple(Rank(pid=100 + number, device="cuda (NVIDIA H200)", gpu=f"GPU-{number}") for number in range(3))
+    assert gpus(gpu="GPU-0", ranks=ranks) == ("GPU-0", "GPU-1", "GPU-2")
+    assert gpus(gpu="GPU-7") == ("GPU-7",)
+    assert gpus() == ()
 
 
 def test_a_whole_run() -> None:

@@ -28,8 +28,8 @@ class Worker:
     pid: int
     folder: Path
     """Its run folder, resolved: another program, or another run's worker, may get the same process id later."""
-    gpu: str = ""
-    """Id of the GPU that it works on, as its journal says; "" where it says none."""
+    gpus: tuple[str, ...] = ()
+    """Ids of the GPUs that it and the processes that share its run work on, as the journal says; none where it says none."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def measure(worker: Worker, gpus: "Gpus") -> Figures:
         used_bytes=_rounded(memory.total - memory.available),
         total_bytes=memory.total,
         worker_bytes=resident_bytes(worker),
-        gpus=tuple(map(_as_shown, gpus.measure(worker.pid, worker.gpu))),
+        gpus=tuple(map(_as_shown, gpus.measure(worker.pid, worker.gpus))),
     )
 
 

@@ -278,7 +278,7 @@ class LiveScreen(ModeScreen):
         elif not same_machine(watched.view.host):
             why = f"no figures of the machine: the worker runs on {plain(watched.view.host, 30)}"
         else:
-            self._followed = Worker(watched.view.pid, real(watched.paths.root), watched.view.gpu)
+            self._followed = Worker(watched.view.pid, real(watched.paths.root), watched.view.gpus)
         if why:
             self._show_machine(Content.styled(why, "$text-muted"))
         self._machine.period_s = SLOW_TICK_S if self.frame.slow else SAMPLE_S

@@ -202,6 +202,11 @@ class RunView:
     log: tuple[LogLine, ...] = ()
 
     @property
+    def gpus(self) -> tuple[str, ...]:
+        """Ids of the GPUs that the run computes on, each once; of several processes, those of all."""
+        return tuple(dict.fromkeys(uuid for uuid in (self.gpu, *(rank.gpu for rank in self.ranks)) if uuid))
+
+    @property
     def dense(self) -> Scores | None:
         """Scores of the dense model, that is of round 0."""
         dense = self.by_round.get(0)

@@ -7,7 +7,10 @@ import torch
 from box import Box, Row
 from torch import Tensor
 
+from core.compress.basis import measure
+from core.compress.masks import prunable
 from core.compress.quantize import memory_bytes, quantize
+from core.compress.selection import Method, select
 from core.decode import beam_search
 from core.errors import ModelError
 from core.families.roberta import CodeToText
@@ -66,7 +69,19 @@ def repeat_and_resume(box: Box) -> Iterator[Row]:
         for what, others in (("repeated", weights[1]), ("resumed", resumed)):
             same = all(torch.equal(weights[0][name], others[name]) for name in others)
             yield Row("repeat", f"{what}, {words}: the same bits", float(same), holds=same if promised else None)
+        ours, theirs = _pruned(box), _pruned(box)
+        same = all(torch.equal(ours[name], theirs[name]) for name in ours)
+        yield Row("repeat", f"pruned, {words}: the same masks", float(same), holds=same if promised else None)
     yield Row("repeat", "time of a deterministic step to a usual one", took[True] / took[False], "ratio")
+
+
+def _pruned(box: Box) -> dict[str, Tensor]:
+    """Masks by gradients of some rows, and by a budget that adds up numbers."""
+    model, method = box.ground.fresh("mini"), Method("fisher", budget="lamp")
+    weights = {name: weight.detach() for name, weight in prunable(model, "all").items()}
+    valid, count = box.ground.valid, 2 if box.quick else 16
+    rows = list(zip(valid.sources[:count], valid.targets[:count], strict=True))
+    return select(weights, {}, method, 0.5, 0, measure(model, rows, weights, method.needs))
 
 
 def _timed(box: Box, steps: int, deterministic: bool, seconds: list[float]) -> dict[str, Tensor]:
