@@ -179,6 +179,25 @@ def test_the_papers_runs_are_tasks(run_cli: Cli, paths: RunPaths, monkeypatch: p
     assert "0 runs in checkpoints as tasks of Ray" in again.err
 
 
+def test_a_cluster_that_cannot_be_reached_is_one_error_and_leaves_no_folder(
+    run_cli: Cli,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def init(**options: object) -> None:
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    there = StandInRay()
+    monkeypatch.setattr(there, "is_initialized", lambda: False)
+    monkeypatch.setattr(there, "init", init, raising=False)
+    monkeypatch.setattr(on_ray, "require_ray", lambda: there)
+    (tmp_path / "sweep.toml").write_text('name = "one"\nrecipe = "demo"\n')
+    result = run_cli("sweep", "run", "sweep.toml", "--on", "ray")
+    assert result.code == RunError.exit_code
+    assert "Ray cannot be reached: Could not find any running Ray instance. See: ray status, and the variable" in result.err
+    assert not Path("checkpoints").exists()
+
+
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
 def test_without_ray_there_is_one_error_and_no_folder(run_cli: Cli, tmp_path: Path) -> None:  # noqa: F811
     (tmp_path / "sweep.toml").write_text('name = "one"\nrecipe = "demo"\n')

@@ -93,15 +93,15 @@ def submit(doing: Reproduction, sweep: SweepFolder, settings: Slurm) -> None:
 
 
 def check_executor(on: str) -> None:
-    """Refuses to go on where the programs of a cluster are missing.
+    """Refuses to go on where the programs of a cluster are missing, or Ray's cannot be reached.
 
     Raises:
-        RunError: They are.
+        RunError: They are, or it cannot.
     """
     if on == "slurm":
         slurm.check_present()
     elif on == "ray":
-        on_ray.require_ray()
+        on_ray.connect()
 
 
 def make_on_ray(doing: Reproduction, sweep: SweepFolder, settings: Ray) -> Reproduction:

@@ -45,8 +45,9 @@ from ..views.plain import plain_lines
 
 WORKER = (sys.executable, "-P", "-m", "core.worker")
 """The command of a worker, less the run folder. -P: a folder `core` in the working directory must not shadow ours."""
-LAUNCH_TIMEOUT_S = 20.0
-"""Seconds for a worker to take the lock: it does so before it imports torch, in a fraction of a second; disks may be slow."""
+LAUNCH_TIMEOUT_S = 60.0
+"""Seconds for a worker to take the lock: it does so before it imports torch, in a fraction of a second; but a file system that
+hosts share may be slow, and where 17 programs shared a core it took more than 20 s."""
 TAKEN_S = 10.0
 """Seconds for a worker to take a command, which it looks for between two steps; after that, an error says so."""
 POLL_S = 0.02

@@ -88,8 +88,6 @@ def make(
 ) -> None:
     """Makes some runs of a sweep, whose folders exist, on the Ray cluster that this machine belongs to, and waits for them.
 
-    Without a cluster, Ray starts one of this machine alone.
-
     Args:
         sweep: The sweep.
         settings: What each run asks for.
@@ -100,14 +98,7 @@ def make(
     Raises:
         RunError: Ray is not installed, or its cluster cannot be reached.
     """
-    ray = require_ray()
-    if not ray.is_initialized():
-        try:
-            ray.init(log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise RunError(
-                f"Ray cannot be reached: {str(error)[:300]}", "See: ray status, and the variable RAY_ADDRESS."
-            ) from error
+    ray = connect()
     remote = ray.remote(
         num_cpus=settings.cpus, num_gpus=settings.gpus, max_retries=-1, retry_exceptions=[CutOffError], max_calls=1
     )
@@ -126,6 +117,23 @@ def make(
                 tell(f"{tasks[each]}: {ray.get(each)}")
             except ray.exceptions.RayError as error:
                 tell(f"{tasks[each]}: {str(error).strip().splitlines()[-1][:300]}")
+
+
+def connect() -> Any:
+    """The package `ray`, connected to the cluster that this machine belongs to; without one, Ray starts one of it alone.
+
+    Raises:
+        RunError: Ray is not installed, or its cluster cannot be reached.
+    """
+    ray = require_ray()
+    if not ray.is_initialized():
+        try:
+            ray.init(log_to_driver=False, logging_level="ERROR")
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise RunError(
+                f"Ray cannot be reached: {str(error)[:300]}", "See: ray status, and the variable RAY_ADDRESS."
+            ) from error
+    return ray
 
 
 def require_ray() -> Any:
