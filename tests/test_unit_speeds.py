@@ -1,6 +1,7 @@
 """What New run says beforehand of a shrunk model's size and speed, from what units cost in an earlier run."""
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -75,8 +76,11 @@ def test_what_was_not_measured_is_not_foreseen(tmp_path: Path) -> None:
     measured(tmp_path, "fewer", recipe({**FASTER, "unit": "head+neuron+vocabulary", "entries": 4000}))
     damaged = measured(tmp_path, "damaged", recipe(FASTER))
     damaged.latency.write_text('{"costs": 3}')
+    for number, (key, value) in enumerate([("rest", math.nan), ("rest", "x"), ("batch", "\x1b[2J"), ("costs", {}), ("rest", -9)]):
+        spoiled = measured(tmp_path, f"spoiled-{number}", recipe(FASTER))
+        spoiled.latency.write_text(json.dumps({**of_mini().facts(), key: value}))
     assert "known once" in text(recipe(FASTER), tmp_path)
     old = measured(tmp_path, "old", recipe(FASTER))
     os.utime(old.latency, (1, 1))
-    assert text(recipe(ALIKE), tmp_path).endswith("in old"), "the damaged one is newer, and passed over"
+    assert text(recipe(ALIKE), tmp_path).endswith("in old"), "the damaged ones are newer, and passed over"
     assert "measured at the end" in text(recipe({**ALIKE, "unit": "layer"}), tmp_path)

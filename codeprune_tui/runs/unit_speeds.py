@@ -4,6 +4,7 @@ A run with a budget of time measures such a table (`latency.json`). It counts fo
 device, threads, beam and batch size. Reads files, so it belongs into a thread; imports no torch.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,9 @@ def _foreseen(recipe: Recipe, tensors: sizes.Tensors, paths: RunPaths) -> Forese
     share = pruning.final_sparsity if pruning.budget == "uniform" else _least(lambda some: speed(some) >= pruning.speedup)
     alike = pruning.model_copy(update={"budget": "uniform", "final_sparsity": share})
     need = disk_need(recipe.model_copy(update={"pruning": alike}), tensors)
-    return Foreseen(paths.name, table.batch, speed(share), need.shrunk)
+    if not 0 < (fast := speed(share)) < math.inf:
+        raise ValueError("a table of times that are none")
+    return Foreseen(paths.name, int(table.batch), fast, need.shrunk)
 
 
 def _sizes(tensors: sizes.Tensors, counts: Mapping[str, int]) -> Sizes:
