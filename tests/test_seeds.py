@@ -53,6 +53,16 @@ def test_means_spread_and_numbers() -> None:
     assert change(dense, 15.5) is None
 
 
+def test_times_are_means_as_well() -> None:
+    timed = {
+        name: tuple(replace(each, ms_per_row=10.0 * place, ms_per_token=float(place)) for each in rounds)
+        for place, (name, rounds) in enumerate(results().items())
+    }
+    first = grouped(timed, KEYS)["l1-s* ×3"][1]
+    assert (first.ms_per_row, first.ms_per_token) == (pytest.approx(50 / 3), pytest.approx(5 / 3))
+    assert picture(grouped(timed, KEYS), AXES["comment"], "bleu").curves[0].points[0][0] == pytest.approx(50 / 3)
+
+
 def test_the_difference_to_dense_is_that_of_the_same_runs() -> None:
     _, first, second = grouped(results(), KEYS)["l1-s* ×3"]
     assert change(first, None) == pytest.approx((-1.0 - 0.5 - 3.0) / 3)

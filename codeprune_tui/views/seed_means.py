@@ -103,6 +103,7 @@ def _mean(title: str, number: int, runs: Sequence[tuple[Result, ...]]) -> Mean:
         rows=first.rows,
         seconds=fmean(result.seconds for result in there),
         signatures=first.signatures,
+        ms_per_row=_average(there, lambda result: result.ms_per_row),
         ms_per_token=_average(there, lambda result: result.ms_per_token),
         decoded_on=first.decoded_on if same else "",
         runs=tuple(sorted(result.run for result in there)),
