@@ -20,7 +20,7 @@ from codeprune_tui.reports.ladder import ladder_findings, read_ladders
 from codeprune_tui.reports.markdown import markdown
 from codeprune_tui.reports.page import page
 from codeprune_tui.reports.runs import named_by_runs, pairs_table
-from codeprune_tui.reports.tables import curves_table, floors_table
+from codeprune_tui.reports.tables import curves_table, floors_table, ladder_table
 from core.errors import DataError, RunError
 from core.recipe import build_recipe
 from core.run.events import Pruned, Warned
@@ -84,7 +84,10 @@ def ladder_file(path: Path) -> Path:
     def line(method: str, bleu: float, low: float | None = None, high: float = 0.0) -> QuantizerResult:
         scores = dict.fromkeys(OLD_MEASURES, bleu)
         gaps = {} if low is None else {measure: Gap((low + high) / 2, low, high) for measure in OLD_MEASURES}
-        times, splits = (Timing(1, 10.0, 2.5, 1.0),), {"test": SplitScores(scores, gaps, None, 1.0)}
+        times, splits = (
+            (Timing(1, 10.0, 2.5, 1.0), Timing(32, 400.0, 9.0, 3.0, 320.0, 15)),
+            {"test": SplitScores(scores, gaps, None, 1.0)},
+        )
         return QuantizerResult(
             method, "rounds", disk_bytes=4_000_000, splits=splits, timings=times, layer_errors={"logits": 0.25}
         )
@@ -193,6 +196,13 @@ def test_what_is_missing_is_said_and_breaks_nothing(runs: Path) -> None:
     assert "No runs of layerwise-last, layerwise-best, layerwise-best-no-stop" in text
     assert outcomes(content, "overfit") == {"not tested"}
     assert markdown(content)
+
+
+def test_times_of_a_ladder_are_those_of_a_comment(tmp_path: Path) -> None:
+    (ladder,) = read_ladders([ladder_file(tmp_path / "a.json")]).values()
+    table = ladder_table(ladder)
+    first = dict(zip(table.header, table.rows[0], strict=True))
+    assert (first["ms/comment, batch 1"], first["ms/comment, batch 32"]) == ("10.00", "10.00"), "of equal lengths, where measured"
 
 
 def test_ladders_decide_the_findings_about_quantization(tmp_path: Path) -> None:

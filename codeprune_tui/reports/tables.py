@@ -211,7 +211,7 @@ def published_table(ladders: Ladders) -> Table:
 def ladder_table(ladder: Ladder) -> Table:
     """The methods of a ladder: scores minus those of fp32, sizes, times, the layer that is furthest off."""
     header = ("Method", *(f"{MEASURES[name]}, {split}" for split in SPLITS for name in MEASURES), "Disk, MB", "Memory, MB",
-              "ms/token, batch 1", "ms/token, batch 32", "Worst layer error")  # fmt: skip
+              "ms/comment, batch 1", "ms/comment, batch 32", "Worst layer error")  # fmt: skip
     rows = []
     for line in ladder.methods:
         if line.unavailable:
@@ -223,8 +223,8 @@ def ladder_table(ladder: Ladder) -> Table:
                 change = line.less_fp32(split, name)
                 cells.append(f"{score(line.score(split, name))}{f', {changed(change)}' if change else ''}")
         cells += [f"{size / 1e6:.1f}" if size else NOTHING for size in (line.disk_bytes, line.memory_bytes)]
-        token_ms = {timing.batch: timing.token_ms for timing in line.timings}
-        cells += [score(token_ms.get(batch)) for batch in (1, 32)]
+        times = {timing.batch: timing.ms_per_comment for timing in line.timings}
+        cells += [score(times.get(batch)) for batch in (1, 32)]
         errors = line.layer_errors.values()
         rows.append((line.method, *cells, f"{max(errors):.4f}" if errors else NOTHING))
     return Table(header, tuple(rows))
