@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -428,6 +429,15 @@ async def test_it_works_beside_a_run_and_new_rounds_appear(tmp_path: Path, stand
             await until(lambda: any("round 3 · 90 %" in choice.label for choice in screen.query_one(Opinions).known))
             column(screen, 2).query_one(Select).value = str(paths.round(3))
             await until_shown(app, "Returns the total of 03")
+
+
+async def test_leaving_waits_for_no_thread(tmp_path: Path, stand_in: Path) -> None:
+    before = set(threading.enumerate())
+    async with opened(checkpoints(tmp_path, "ruby-1")) as (app, pilot):
+        screen = await go(app, pilot)
+        await until(lambda: column(screen, 2).best is not None)
+        waited_for = [thread.name for thread in set(threading.enumerate()) - before if not thread.daemon]
+        assert waited_for == [], "a disk that does not answer would hold up the end of the app"
 
 
 @pytest.mark.parametrize("part", ["#source", "#own", "#opinions"])

@@ -7,6 +7,7 @@ import ast
 import asyncio
 import os
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from textual.worker import WorkerFailed
 import codeprune_tui
 from codeprune_tui import bundle
 from codeprune_tui.modes import MODES
+from codeprune_tui.playground import process
 from codeprune_tui.runs import client
 from codeprune_tui.runs.models import Choice
 from codeprune_tui.screens.ask import Confirm, Enter
@@ -103,6 +105,8 @@ async def everywhere(app: CodepruneApp, held: Held) -> None:
     assert isinstance(new, NewRunScreen)
     new.action_pick()
     await came("Found")
+    app.switch_mode("playground")
+    await came("ModelsListed")
     app.switch_mode("runs")
     app.push_screen(TerminalScreen())
     await came("TmuxAnswered")
@@ -114,6 +118,7 @@ async def with_everything_open(folder: Path, held: Held, monkeypatch: pytest.Mon
     example, _ = make_run(folder / "shipped", bundle.EXAMPLE, whole_run(bundle.EXAMPLE))
     monkeypatch.setattr(bundle, "example", lambda: example)
     monkeypatch.setenv("TMUX", "/nowhere,1,0")
+    monkeypatch.setattr(process, "PLAYGROUND", (sys.executable, "-c", "import sys; sys.stdin.read()"))
     make_run(folder / "runs", "ruby-1", whole_run("ruby-1"), ago=60)
     paths = create_run(folder / "runs", f"{bundle.DEMO}-1", build_recipe({"pruning": {"rounds": 3}}))
     journal_start(paths, os.getpid(), socket.gethostname(), *beginning()[1:])

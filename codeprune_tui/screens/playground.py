@@ -14,6 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.events import Paste
+from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import OptionList, Static
 
@@ -35,11 +36,13 @@ from core.run.exchange import (
 )
 
 from .. import bundle
+from ..frame import publish
 from ..playground.conversation import Conversation
 from ..playground.history import Entry, history_file, keep, read_history
 from ..playground.process import Gone, Playground
 from ..playground.text import complaints, own_comment, tried
 from ..runs import client
+from ..runs.finder import Finder
 from ..runs.models import Choice, choices, saved_method
 from ..terminal.clipboard import copy
 from ..views.plain import plain, plain_lines
@@ -67,6 +70,10 @@ RELIST_S = 10
 STAGES = {"libraries": "Loading torch…", "weights": "Loading weights…", "quantizing": "Quantizing…"}
 
 
+class ModelsListed(Message):
+    """The models have been listed, and differ from those before."""
+
+
 class PlaygroundScreen(ModeScreen):
     """Ruby above, models below."""
 
@@ -85,6 +92,7 @@ class PlaygroundScreen(ModeScreen):
     def __init__(self) -> None:
         super().__init__()
         self._playground = Playground(lambda reply: self.call_later(self._hear, reply))
+        self._models = Finder(choices, lambda: publish(self, ModelsListed()))
         self._warning = ""
         """The last warning of the process that was shown."""
         self._talk = Conversation()
@@ -157,10 +165,14 @@ class PlaygroundScreen(ModeScreen):
             self.show_news()
         self._opinions.count_seconds(self.frame.clock())
 
-    @work(group="models", exclusive=True)
-    async def _list_models(self) -> None:
-        known = await asyncio.to_thread(choices, self.frame.checkpoints)
-        if self._whole and self._opinions.offer(known):
+    def _list_models(self) -> None:
+        self._models.forget()
+        self._models.ask(self.frame.checkpoints)
+
+    def on_models_listed(self) -> None:
+        """Offers the models that a thread has found."""
+        listed = self._models.ask(self.frame.checkpoints)
+        if listed is not None and self._opinions.offer(listed):
             self._show()
             self._comment_soon()
 
