@@ -16,6 +16,7 @@ from codeprune_tui.reports import grid as report
 from codeprune_tui.runs.grids import GridReader, curves
 from codeprune_tui.views.comparison import AXES, change, on_frontier, picture
 from codeprune_tui.views.frontier import frontier
+from codeprune_tui.widgets.comparetable import _about
 from core.compress.masks import apply_masks, save_masks
 from core.data import encode_for, subset
 from core.errors import DataError
@@ -238,6 +239,7 @@ def test_curves_are_quantizers_and_compare_with_dense_fp32(tmp_path: Path) -> No
     assert [(each.round, each.size_bytes, each.ms_per_token, each.ms_per_row) for each in small] == [
         (0, 2_000_000, 1.0, 8.0), (1, 1_500_000, 1.0, 8.0), (2, 1_000_000, 1.0, 8.0),
     ]  # fmt: skip
+    assert small[0].label == "", "its round says it"
     assert small[0].decoded_on == "cpu, 2 threads, beam 10, batch 1, equal lengths"
     assert change(small[0], 24.0) == -1.0, "its own round 0 is not what it is compared with"
     drawn = picture(by_method, AXES["size"], "chrf")
@@ -252,6 +254,18 @@ def test_curves_are_quantizers_and_compare_with_dense_fp32(tmp_path: Path) -> No
     assert picture(unsaved, AXES["size"], "chrf").note.startswith("dynamic-int8 · first cannot be drawn: no folder can hold")
     other = tuple(replace(each, decoded_on="elsewhere") for each in small)
     assert on_frontier(by_method | {"dynamic-int8 · first": other}, AXES["latency"], "chrf") == {}
+
+
+def test_a_model_that_is_no_round_keeps_its_name(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path / NAME)
+    several = replace(
+        grid, models=tuple(replace(model, round=None, label=f"small\x1b{at}") for at, model in enumerate(grid.models))
+    )
+    second = curves("family", several)["dynamic-int8 · family"][1]
+    assert (second.round, second.label) == (1, "small\x1b1")
+    line = _about(second, "chrf", 160).plain
+    assert line.startswith("small<1B>1 · 22.00")
+    assert "8.00 ms/comment" in line
 
 
 def test_grids_are_read_again_when_they_change(tmp_path: Path) -> None:

@@ -92,4 +92,5 @@ def _result(curve: str, place: int, model: GridModel, line: QuantizerResult, gri
         intervals={name: Interval(own.value, own.low, own.high) for name, own in scores.intervals.items()},
         against_dense={name: Difference(less.value, less.low, less.high) for name, less in scores.less_fp32.items()},
         quantizer=line.method,
+        label=model.label if model.round is None else "",
     )

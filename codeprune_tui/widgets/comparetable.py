@@ -127,7 +127,7 @@ def ends(mean: Mean, measure: str) -> str:
 def _about(result: Result, measure: str, width: int) -> Text:
     """The score with the floors on its own rows first: the line is cut at its end."""
     against, spread = result.against_dense.get(measure), result.intervals.get(measure)
-    parts = [f"round {result.round}"]
+    parts = [result.label or f"round {result.round}"]  # the line is made plain as a whole
     value = f"{score(result.scores.get(measure))}{deviation(result, measure)}"
     if isinstance(result, Mean) and measure in result.deviation:
         value += f", {ends(result, measure)}"

@@ -72,6 +72,8 @@ class Result:
     """Number of its scores that are impossible numbers."""
     quantizer: str = ""
     """The quantizer of a model that was quantized and measured after its run; "" for the round itself."""
+    label: str = ""
+    """Name of the model where it is no round of a run, and `round` its place in a list."""
 
     def floors_of(self, measure: str) -> dict[str, float]:
         """The floors under one measure, in the order of `FLOORS`.
