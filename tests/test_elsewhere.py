@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -19,7 +20,7 @@ from codeprune_tui.views.run_columns import cells_of
 from core import worker
 from core.errors import RunError
 from core.recipe import Recipe
-from core.run import holder
+from core.run import holder, manage
 from core.run.events import RunStarted, Step, Stopped
 from core.run.folder import SKEW_S, STALE_AFTER_S, Holder, RunPaths, State, create_run, hold_lock, holder_of, is_held, run_info
 from core.run.journal import JournalWriter
@@ -110,6 +111,20 @@ def test_who_starts_a_worker_looks_whether_the_lock_moves_whatever_the_clocks_sa
     with pytest.raises(RunError, match=r"^A worker on node7 is at work on mine, though its lock doesn't show here") as caught:
         holder.refuse_second(paths, 10)
     assert "silent for 30 s is taken to be dead" in caught.value.fix
+
+
+def test_a_run_is_not_deleted_or_renamed_while_its_lock_moves_whatever_the_clocks_say(paths: RunPaths, beating: None) -> None:
+    for change in (manage.delete_run, partial(manage.rename_run, name="other")):
+        with pytest.raises(RunError, match=r"^A worker on node7 is at work on mine, though its lock doesn't show here"):
+            change(paths.root.parent, paths)
+    assert paths.recipe.exists()
+
+
+def test_a_run_whose_worker_on_another_host_is_dead_is_deleted(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    touched(paths, 60)
+    monkeypatch.setattr(manage, "STALE_AFTER_S", 0.2)
+    manage.delete_run(paths.root.parent, paths)
+    assert not paths.root.exists()
 
 
 def test_a_dead_one_is_waited_for_and_then_its_run_goes_on(

@@ -14,7 +14,8 @@ from pathlib import Path
 from ..errors import RunError
 from ..program import program, run_handle
 from ..regularfile import real
-from .folder import NAME_PATTERN, RunPaths, hold_lock, is_held, is_run
+from .folder import NAME_PATTERN, STALE_AFTER_S, RunPaths, hold_lock, is_held, is_run
+from .holder import may_live_elsewhere, refuse_second
 
 
 def check_name(name: str) -> None:
@@ -116,6 +117,8 @@ def _alone(paths: RunPaths, done: str) -> Iterator[None]:
     )
     if is_held(paths):
         raise busy
+    if may_live_elsewhere(paths):  # by a clock that is slow, where its lock does not reach this host
+        refuse_second(paths, STALE_AFTER_S)
     with ExitStack() as stack:
         try:
             stack.enter_context(hold_lock(paths))
