@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import sysconfig
 import tomllib
 import venv
 import zipfile
@@ -60,7 +59,8 @@ def test_an_installed_wheel_runs_from_any_folder(wheel: Path, tmp_path: Path) ->
     venv.create(tmp_path / "venv", with_pip=False)
     python = str(tmp_path / "venv" / "bin" / "python")
     (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
-    (site / "present.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    seen = [path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}]  # more than one with TORCH=system
+    (site / "present.pth").write_text("\n".join(seen))
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python, "install", "--quiet", "--no-deps"]
     subprocess.run([*pip, str(wheel)], check=True, capture_output=True, text=True)
     elsewhere = tmp_path / "elsewhere"
