@@ -310,7 +310,7 @@ def test_ready_comes_before_torch() -> None:
     assert isinstance(process.hear(), Ready)
     process.read(SAMPLE)
     libraries = Path(f"/proc/{process.process.pid}/maps").read_text() if sys.platform == "linux" else ""
-    assert "torch" not in libraries
+    assert "libtorch" not in libraries
     assert process.process.stdin is not None
     process.process.stdin.close()
     assert process.ended() == 0
