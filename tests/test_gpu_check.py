@@ -1,9 +1,11 @@
 """tools/gpu_check on the CPU with tiny models: that every check works before somebody has a GPU for ten minutes."""
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,6 +45,23 @@ def test_every_check_works_on_the_cpu(tmp_path: Path) -> None:
     page = (tmp_path / "out.md").read_text()
     assert page.startswith("cpu, ")
     assert "| repeat | repeated, as usual: the same bits | 1 |" in page
+
+
+def test_compiling_is_measured_for_every_size_as_long_as_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "gpu_check"))
+    speed = importlib.import_module("speed")
+    trained: list[tuple[str, int, bool]] = []
+
+    def measured(box: object, size: str, batch_size: int, *, repeated: bool, compiles: bool) -> str:
+        assert compiles
+        trained.append((size, batch_size, repeated))
+        return f"{size}, {batch_size}"
+
+    monkeypatch.setattr(speed, "_trained", measured)
+    assert len(list(speed.compiled(SimpleNamespace(quick=False, seconds_left=600.0)))) == 8
+    assert trained == [(size, batch, same) for size in ("base", "mini") for batch in (64, 8) for same in (False, True)]
+    (row,) = speed.compiled(SimpleNamespace(quick=False, seconds_left=30.0))
+    assert row.what == "base, batch 64: not measured, no time was left"
 
 
 def test_a_check_without_time_or_with_a_defect_stops_no_other(tmp_path: Path) -> None:

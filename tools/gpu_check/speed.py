@@ -17,6 +17,8 @@ from core.train.prepare import compile_forward
 
 BEAM = 10
 WARM, STEPS = 3, 12
+COMPILING_S = 60
+"""Seconds that compiling one model may take: none is begun with fewer left."""
 ATTENTION = ("attention", "flash", "fmha", "sdp", "cudnn")
 """Words in the names of kernels and operations that attend."""
 
@@ -109,8 +111,13 @@ def compiled(box: Box) -> Iterator[Row]:
     if box.quick:
         yield Row("compile", "not measured: quick")
         return
-    for repeated in (False, True):
-        yield _trained(box, "base", 64, repeated=repeated, compiles=True)
+    for size in reversed(SIZES):  # what takes longest to train promises most
+        for batch_size in (64, 8):
+            for repeated in (False, True):
+                if box.seconds_left < COMPILING_S:
+                    yield Row("compile", f"{size}, batch {batch_size}: not measured, no time was left")
+                    return
+                yield _trained(box, size, batch_size, repeated=repeated, compiles=True)
 
 
 def _trained(box: Box, size: str, batch_size: int, *, repeated: bool = False, compiles: bool = False, what: str = "") -> Row:
