@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_flatten
 from core.train import checkpoint
 
 GPU = torch.device("cuda", 0)
-COPIES = {"copy_", "_foreach_copy_"}
+COPIES = {"copy_", "_foreach_copy_", "_has_compatible_shallow_copy_type"}
 """Operations that take tensors of two devices."""
 LOOKS = {"_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "equal"}
 """Operations for which a GPU is waited for."""
@@ -218,7 +218,7 @@ def stand_in_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
             "manual_seed_all": lambda seed: None,
             "synchronize": lambda device=None: None,
             "empty_cache": lambda: None,
-            "is_bf16_supported": lambda including_emulation=True: False,
+            "is_bf16_supported": lambda including_emulation=True: including_emulation,  # as on a V100
             "get_device_properties": lambda device=None: SimpleNamespace(uuid="a", name="NVIDIA H200"),
             "Event": _Event,
         }.items():
