@@ -626,8 +626,8 @@ def test_evaluate_and_comment_tell_of_a_model_that_is_not_there(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "speeds", "entries"),
     [
-        ("fast-2x", "1.00 ×, 1.14 ×, 1.33 ×, 1.60 ×, 2.00 ×", "4,000"),
-        ("fast-3x", "1.00 ×, 1.12 ×, 1.29 ×, 1.50 ×, 1.80 ×, 2.25 ×, 3.00 ×", "3,000"),
+        ("fast-2x", "1.00 ×, 1.15 ×, 1.37 ×, 1.67 ×, 2.15 ×", "4,000"),
+        ("fast-3x", "1.00 ×, 1.16 ×, 1.38 ×, 1.71 ×, 2.24 ×, 3.25 ×", "3,000"),
     ],
 )
 def test_a_budget_of_time_is_checked_as_speeds(run_cli: Cli, name: str, speeds: str, entries: str) -> None:
