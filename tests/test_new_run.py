@@ -340,8 +340,8 @@ async def test_typing_names_the_run_and_leaving_loses_nothing(tmp_path: Path, si
         await pilot.press("6")
         await until(lambda: isinstance(app.focused, Input))
         await pilot.press(*"try-1")
+        await until(lambda: app.screen.query_one("#name", Input).value == "try-1")
         await until_shown(app, "✓ 10 rounds")
-        assert app.screen.query_one("#name", Input).value == "try-1"
         for row in app.screen.query(FieldRow):
             if row.key == "pruning.rounds":
                 row.query_one(".control").focus()

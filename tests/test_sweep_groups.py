@@ -145,7 +145,7 @@ async def test_a_small_sweep_is_unfolded_and_a_filter_finds_the_runs_of_folded_o
         await until_shown(app, "▸ scopes")
         await pilot.press("slash", *"scopes-3", "enter")
         await until(lambda: names(app) == ["scopes-3"])
-        assert "1 of 8 runs" in shown(app)
+        await until_shown(app, "1 of 8 runs")
         await pilot.press("escape")
         await until(lambda: names(app) == [".sweeps/scopes", "alone"])
 
