@@ -71,7 +71,11 @@ def test_every_command_of_the_readme_works_as_it_stands(checkout: Path) -> None:
 
 
 def left_with_ctrl_c(command: str, folder: Path, environment: dict[str, str]) -> None:
-    with subprocess.Popen(command.split(), cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    # Tests that a script put into the background ignore Ctrl-C, and what they start would, too
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(command.split(), cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
+    with process:
         assert process.stderr is not None
         while "Following" not in (line := process.stderr.readline()):
             assert line, f"{command} ended before it followed its run"
