@@ -220,6 +220,7 @@ def stand_in_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
             "empty_cache": lambda: None,
             "is_bf16_supported": lambda including_emulation=True: including_emulation,  # as on a V100
             "get_device_properties": lambda device=None: SimpleNamespace(uuid="a", name="NVIDIA H200"),
+            "is_current_stream_capturing": lambda: False,  # a build for CUDA asks the driver, which is not there
             "Event": _Event,
         }.items():
             patch.setattr(torch.cuda, name, answer)
