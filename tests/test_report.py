@@ -194,8 +194,24 @@ def test_what_is_missing_is_said_and_breaks_nothing(runs: Path) -> None:
     assert "No round is complete." in text
     assert "There is no quantization ladder." in text
     assert "No runs of layerwise-last, layerwise-best, layerwise-best-no-stop" in text
+    assert "L1 against random lacks runs; of 3 for each curve are finished: “L1, batch 16" in text
     assert outcomes(content, "overfit") == {"not tested"}
     assert markdown(content)
+
+
+def test_runs_that_an_experiment_lacks_are_counted(tmp_path: Path) -> None:
+    whole = (9,) * 10
+    for seed in range(3):
+        write_run(tmp_path, "l1-b16-pretrained", seed, whole)
+    write_run(tmp_path, "random-b16-pretrained", 0, whole)
+    write_run(tmp_path, "random-b16-pretrained", 1, whole[1:])
+    lacks = [note for note in read_content([tmp_path]).notes if note.startswith("L1 against random lacks")]
+    assert lacks == [
+        "L1 against random lacks runs; of 3 for each curve are finished: “random, batch 16, rewind to pre-trained” 1."
+    ]
+    write_round(RunPaths(tmp_path / "random-b16-pretrained-s1"), 9, 9, HOSTILE)
+    write_run(tmp_path, "random-b16-pretrained", 2, whole)
+    assert not [note for note in read_content([tmp_path]).notes if note.startswith("L1 against random lacks")]
 
 
 def test_times_of_a_ladder_are_those_of_a_comment(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from core.errors import RunError
 from core.regularfile import real
-from core.study.experiments import EXPERIMENTS, Experiment
+from core.study.experiments import CURVES, EXPERIMENTS, Experiment
 from core.study.findings import Finding, Recovery, findings, recoveries
 from core.study.overlaps import Compared, overlaps
 from core.study.runs import Group, Study, find_runs, read_study
@@ -26,10 +26,20 @@ class Content:
 
     @property
     def notes(self) -> list[str]:
-        """What is missing, run by run."""
+        """What is missing: of the runs, and of the paper's experiments, if the report is about them."""
         run_notes = [f"{run.name}: {note}" for run in self.study.runs for note in run.notes]
-        # A report without findings is not about the paper, and lacks no ladder.
-        return run_notes if self.ladders or not self.findings else [*run_notes, "There is no quantization ladder."]
+        if not self.findings:
+            return run_notes
+        ladder = [] if self.ladders else ["There is no quantization ladder."]
+        return [*run_notes, *filter(None, map(self._runs_missing, self.experiments)), *ladder]
+
+    def _runs_missing(self, experiment: Experiment) -> str:
+        """The curves of an experiment that have fewer finished runs than make it believable; "" if none has."""
+        runs = {name: group for name in experiment.curves if (group := self.study.of_curve(name)) is not None}
+        finished = {name: sum(run.is_complete for run in runs[name].runs) if name in runs else 0 for name in experiment.curves}
+        short = [f"“{CURVES[name].title}” {count}" for name, count in finished.items() if count < experiment.seeds]
+        lacks = f"{experiment.title} lacks runs; of {experiment.seeds} for each curve are finished: {', '.join(short)}."
+        return lacks if short else ""
 
     def groups_of(self, experiment: Experiment) -> list[Group]:
         """The curves of an experiment that were run, in its order."""
