@@ -135,10 +135,10 @@ class _Makers(TorchFunctionMode):
         gpu = _is_gpu(kwargs["device"])
         if gpu and kwargs.get("generator") is not None:
             raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
-        made = func(*args, **{**kwargs, "device": "cpu" if gpu else kwargs["device"]})
-        if not isinstance(made, Tensor) or self._gpu.holds(made) == gpu:
-            return made
-        return self._gpu.takes(made) if gpu else self._moved(made, gpu=False)
+        tensor = func(*args, **{**kwargs, "device": "cpu" if gpu else kwargs["device"]})
+        if not isinstance(tensor, Tensor) or self._gpu.holds(tensor) == gpu:
+            return tensor
+        return self._gpu.takes(tensor) if gpu else self._moved(tensor, gpu=False)
 
     def _to(self, tensor: Tensor, args: list[Any], kwargs: dict[str, Any]) -> Tensor:
         wish, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None)
@@ -228,8 +228,8 @@ def stand_in_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
         patch.setattr(torch.backends.cuda, "matmul", SimpleNamespace())
         patch.setattr("accelerate.state.check_cuda_p2p_ib_support", lambda: True, raising=False)
         patch.setattr(clip_grad, "_group_tensors_by_device_and_dtype", partial(_grouped, gpu))
-        here = property(lambda tensor: GPU if gpu.holds(tensor) else _device.__get__(tensor))
-        patch.setattr(Tensor, "device", here)
+        device = property(lambda tensor: GPU if gpu.holds(tensor) else _device.__get__(tensor))
+        patch.setattr(Tensor, "device", device)
         patch.setattr(Tensor, "is_cuda", property(lambda tensor: gpu.holds(tensor)))
         modes.enter_context(_Memory(gpu))
         modes.enter_context(_Makers(gpu))

@@ -46,26 +46,26 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
 
 
 def test_what_a_gpu_refuses_is_refused(gpu: StandIn) -> None:
-    there, here = torch.arange(6.0, device="cuda").view(2, 3), torch.ones(2, 3)
-    assert (there.device, (there + 1).device, there[0].device, here.device, there.cpu().device) == (
+    on_gpu, on_cpu = torch.arange(6.0, device="cuda").view(2, 3), torch.ones(2, 3)
+    assert (on_gpu.device, (on_gpu + 1).device, on_gpu[0].device, on_cpu.device, on_gpu.cpu().device) == (
         *[GPU] * 3, *[torch.device("cpu")] * 2
     )  # fmt: skip
-    assert (gpu.waits, there.sum().item(), gpu.waits) == (1, 15.0, 2)
-    assert torch.equal((there * here.to(GPU)).cpu(), torch.arange(6.0).view(2, 3))
+    assert (gpu.waits, on_gpu.sum().item(), gpu.waits) == (1, 15.0, 2)
+    assert torch.equal((on_gpu * on_cpu.to(GPU)).cpu(), torch.arange(6.0).view(2, 3))
     with pytest.raises(RuntimeError, match="same device"):
-        there * here
+        on_gpu * on_cpu
     with pytest.raises(RuntimeError, match="same device"):
-        here[torch.tensor([0], device=GPU)]
+        on_cpu[torch.tensor([0], device=GPU)]
     with pytest.raises(TypeError, match="numpy"):
-        there.numpy()
+        on_gpu.numpy()
     with pytest.raises(RuntimeError, match="generator"):
         torch.rand(2, device=GPU, generator=torch.Generator())
     with pytest.raises(RuntimeError, match="generator"):
-        there.uniform_(generator=torch.Generator())
+        on_gpu.uniform_(generator=torch.Generator())
     torch.use_deterministic_algorithms(True)
-    assert here.cumsum(0)[-1, 0] == 2
+    assert on_cpu.cumsum(0)[-1, 0] == 2
     with pytest.raises(RuntimeError, match="cumsum_cuda does not have a deterministic implementation"):
-        there.cumsum(0)
+        on_gpu.cumsum(0)
 
 
 @pytest.mark.parametrize("clip", [0.0, 1.0])
