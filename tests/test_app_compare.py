@@ -164,7 +164,7 @@ async def test_marks_are_chosen_in_a_dialog(tmp_path: Path, size: tuple[int, int
         # Another run that comes does not change what was marked.
         make_run(tmp_path, "newest", sized(whole_run("newest")))
         await until(lambda: len(app.runs or []) == 4)
-        assert "4 rounds of 1 run" in shown(app)
+        await until_shown(app, "4 rounds of 1 run")
 
 
 @SIZES

@@ -148,7 +148,7 @@ async def test_rounds_are_stepped_through_and_the_last_one_follows(tmp_path: Pat
                 writer.append(event)
             await until(lambda: app.watched is not None and 2 in app.watched.view.by_round)
             await until_shown(app, "ruby-1: round 2 of 3 is complete")
-            assert "round 0/3: 0 %" in shown(app)
+            await until_shown(app, "round 0/3: 0 %")
             await pilot.press("right_square_bracket", "shift+right")
             await until_shown(app, "round 2/3: 60 %")
             for event in a_round(3, 13.0)[:4]:

@@ -144,13 +144,13 @@ async def test_the_whole_log_opens_switches_and_closes(tmp_path: Path, size: tup
         async with opened(tmp_path, size) as (app, pilot):
             pager = await open_log(app, pilot)
             await until_shown(app, "Round 1 complete at 30 %, chrF 22.8 (name 16.7), BLEU")
-            assert "RUNNING" in shown(app)
+            await until_shown(app, "RUNNING")
             writer.append(Warned(message="[red]beware[/red] \x1b[31m"))
             await until_shown(app, "[red]beware[/red] <1B>[31m")
             await pilot.press("w")
             await until_shown(app, "printed 0299")
             await until_shown(app, "follows the end")
-            assert "ruby-1: worker's log  300 lines  follows the end" in shown(app)
+            await until_shown(app, "ruby-1: worker's log  300 lines  follows the end")
             with paths.log.open("a") as file:
                 file.write("Traceback: it is [bold]here\n")
             await until_shown(app, "Traceback: it is [bold]here")
@@ -159,7 +159,7 @@ async def test_the_whole_log_opens_switches_and_closes(tmp_path: Path, size: tup
             with paths.log.open("a") as file:
                 file.write("one more\n")
             await until_shown(app, "302 lines")
-            assert "printed 0000" in shown(app)
+            await until_shown(app, "printed 0000")
             assert "one more" not in shown(app)
             await pilot.press("G")
             await until_shown(app, "one more")

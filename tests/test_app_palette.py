@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from app_runs import LARGE, SMALL, a_round, beginning, live, make_run, opened, shown, step, until, until_shown, whole_run
+from app_runs import LARGE, SMALL, a_round, beginning, live, make_run, opened, step, until, until_shown, whole_run
 from textual.binding import Binding
 from textual.command import CommandPalette
 from textual.pilot import Pilot
@@ -118,7 +118,7 @@ async def test_low_bandwidth_on_and_off(tmp_path: Path) -> None:
         assert not app.slow
         assert app.animation_level == "full"
         assert app._watcher._poll_s == 0.25
-        assert "[2 Live]" in shown(app)
+        await until_shown(app, "[2 Live]")
 
 
 async def test_a_criterion_goes_into_the_form_and_its_other_entries_stay(tmp_path: Path) -> None:

@@ -610,4 +610,4 @@ async def test_a_long_warning_can_be_read_to_its_end_at_80_columns(tmp_path: Pat
         screen._show_titles()
         await until_shown(app, "(and 1 more)")
         assert method is not None
-        assert "and its end" in shown(app)
+        await until_shown(app, "and its end")

@@ -151,7 +151,7 @@ async def test_freeze_holds_the_view_but_not_the_status(tmp_path: Path) -> None:
             writer.append(step(1, 2, 1.25))
             writer.append(Paused(round=1, step=2))
             await until_shown(app, "PAUSED")
-            assert "loss 2.500" in shown(app)
+            await until_shown(app, "loss 2.500")
             await pilot.press("f")
             await until_shown(app, "loss 1.250")
 

@@ -180,7 +180,7 @@ async def test_live_shows_this_machine(tmp_path: Path, process: subprocess.Popen
             await pilot.press("2")
             await until_shown(app, "GiB  worker 0.")
             total = psutil.virtual_memory().total / GIB
-            assert f"/{total:.1f} GiB" in shown(app)
+            await until_shown(app, f"/{total:.1f} GiB")
             screen = app.screen
             assert isinstance(screen, LiveScreen)
             assert screen._machine._worker == Worker(process.pid, paths.root.resolve())

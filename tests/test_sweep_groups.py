@@ -119,8 +119,8 @@ async def test_a_large_sweep_is_folded_and_enter_and_space_unfold_and_fold_it(tm
         await until_shown(app, "9 runs · newest first")
         assert names(app) == [".sweeps/scopes", "alone"]
         await until_shown(app, "▸ scopes")
-        assert "8 DONE, 2 missing · best 15.00" in shown(app)
-        assert "10 runs: 8 DONE, 2 missing" in shown(app)
+        await until_shown(app, "8 DONE, 2 missing · best 15.00")
+        await until_shown(app, "10 runs: 8 DONE, 2 missing")
         assert at(app) == ""
         if size == LARGE:
             await until_shown(app, "scores and floors")  # of its best run
@@ -132,7 +132,7 @@ async def test_a_large_sweep_is_folded_and_enter_and_space_unfold_and_fold_it(tm
         await until_shown(app, "1 marked")
         await pilot.press("home", "space")
         await until(lambda: names(app) == [".sweeps/scopes", "alone"])
-        assert "* ▸ scopes" in shown(app)
+        await until_shown(app, "* ▸ scopes")
         await pilot.press("escape", "down", "enter")
         await until(lambda: isinstance(app.screen, LiveScreen))
 
@@ -159,7 +159,7 @@ async def test_below_its_sweep_a_name_that_is_too_long_leaves_out_what_the_line_
     async with opened(tmp_path) as (app, _):
         await until_shown(app, "▾ scopes")
         for name in ("laye-fine-s0", "laye-fine-s1", "laye-pret-s0", "glob-fine-s1"):
-            assert f"    {name}" in shown(app)
+            await until_shown(app, f"    {name}")
     async with opened(tmp_path, LARGE) as (app, _):
         await until_shown(app, "    scopes-global-finetuned-s1")
 
@@ -201,7 +201,7 @@ async def test_pause_and_resume_go_to_all_runs_of_a_sweep_and_ask_first(tmp_path
             workers.enter_context(live(paths))
         async with opened(tmp_path, size) as (app, pilot):
             await until_shown(app, "2 RUNNING")
-            assert "1 QUEUED" in shown(app)
+            await until_shown(app, "1 QUEUED")
             await pilot.press("home", "p")
             await until_shown(app, "Pause 2 runs of two, each at its next step?")
             await pilot.press("n")

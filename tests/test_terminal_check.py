@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from app_runs import LARGE, SMALL, opened, shown, until, until_shown
+from app_runs import LARGE, SMALL, opened, until, until_shown
 from terminal import Terminal
 
 from codeprune_tui.screens.terminal import TEST_TEXT, TerminalScreen
@@ -152,7 +152,7 @@ async def test_the_page_from_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         await until_shown(app, "100 × 30")
         await pilot.press("escape")
         await until(lambda: not isinstance(app.screen, TerminalScreen))
-        assert "t checks the terminal" in shown(app)
+        await until_shown(app, "t checks the terminal")
 
 
 def test_the_command_prints_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
