@@ -1,6 +1,7 @@
-"""What a public function raises stands in its docstring, so that who calls it need not read it."""
+"""What a public function raises stands in its docstring, and the page of the tree says what the modules' docstrings say."""
 
 import ast
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,3 +86,8 @@ def open(path):
     (function,) = functions(ast.parse(source).body)
     assert set(raised(function)) == {"DataError", "ModelError"}
     assert missing(function) == {"ModelError"}
+
+
+def test_the_page_of_the_tree_is_that_of_the_modules(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "tools" / "architecture.py"))["main"]()
+    assert capsys.readouterr().out == (ROOT / "docs" / "architecture.md").read_text(), "tools/architecture.py writes it anew"
