@@ -11,6 +11,7 @@ import pytest
 import torch
 from test_model import small_model
 
+from core.decode import beam_search
 from core.families.reader import Reader
 from core.families.tokenizer import train_tokenizer
 from core.model import load_model, save_model
@@ -60,3 +61,72 @@ def test_training_rows_are_of_both_files_and_plain_where_it_is_wanted(
     with gzip.open(tmp_path / "rows" / "train.jsonl.gz", "rt") as rows:
         assert [" ".join(json.loads(line)["docstring_tokens"]) for line in rows] == kept
     assert (tmp_path / "rows" / "valid.jsonl.gz").resolve() == (source / "valid.jsonl.gz").resolve()
+
+
+def write_rows(file: Path, count: int = 20) -> Path:
+    with gzip.open(file, "wt") as rows:
+        for number in range(count):
+            code = ["def", "size", "(", f"a{number}", ")", "a", "+", str(number), "end"]
+            rows.write(json.dumps({"code_tokens": code, "docstring_tokens": f"Adds {number} to the size".split()}) + "\n")
+    return file
+
+
+def test_an_ensemble_of_one_model_writes_what_the_model_writes(tmp_path: Path) -> None:
+    reader = Reader(train_tokenizer(["def size adds to the end"], vocab_size=300))
+    model = small_model(0, vocab_size=len(reader), max_position_embeddings=140)
+    save_model(model, reader, tmp_path / "model")
+    rows = write_rows(tmp_path / "rows.jsonl.gz")
+    for beam in (1, 4):
+        same = [tmp_path / "model"] * 3
+        run_tool("ensemble_comments", rows, tmp_path / "comments.jsonl.gz", *same, "--beam", str(beam), "--most", "16")
+        with gzip.open(tmp_path / "comments.jsonl.gz", "rt") as lines:
+            written = [json.loads(line)["docstring"] for line in lines]
+        with gzip.open(rows, "rt") as lines:
+            sources = reader.sources([" ".join(json.loads(line)["code_tokens"]) for line in lines][:16], 128)
+        best = beam_search(model, sources, beam=beam, max_length=48)
+        assert written == [reader.text(list(hypotheses[0].tokens)) for hypotheses in best]
+        assert len(set(written)) > 1
+
+
+def test_an_ensembles_loss_is_below_the_mean_of_its_models(tmp_path: Path) -> None:
+    """The logarithm of a mean is above the mean of logarithms wherever models differ."""
+    reader = Reader(train_tokenizer(["def size adds to the end"], vocab_size=300))
+    for seed in (0, 1):
+        model = small_model(seed, vocab_size=len(reader), max_position_embeddings=140)
+        with torch.no_grad():
+            model.lm_head.weight.mul_(20)  # or all words would be as likely
+        save_model(model, reader, tmp_path / str(seed))
+    rows = write_rows(tmp_path / "rows.jsonl.gz")
+    first, second, both = (
+        float(
+            run_tool("ensemble_comments", rows, tmp_path / "comments.jsonl.gz", *(tmp_path / seed for seed in seeds))
+            .split("loss ")[1]
+            .split()[0]
+        )
+        for seeds in ("0", "1", "01")
+    )
+    assert min(first, second) - 0.7 < both < (first + second) / 2 - 0.01
+
+
+def test_a_wider_encoder_computes_the_same(tmp_path: Path) -> None:
+    reader = Reader(train_tokenizer(["def size"], vocab_size=300))
+    model = small_model(0, vocab_size=len(reader)).eval()
+    save_model(model, reader, tmp_path / "narrow")
+    wide = model.config.intermediate_size * 2 + 3
+    run_tool("reshape_model", tmp_path / "narrow", tmp_path / "wide", "--encoder-ffn", str(wide))
+    wider = load_model(tmp_path / "wide").eval()
+    sources = torch.randint(5, 200, (3, 12), generator=torch.Generator().manual_seed(0))
+    assert wider.encoder.encoder.layer[0].intermediate.dense.out_features == wide
+    assert torch.allclose(wider.encode(sources).states, model.encode(sources).states, atol=1e-5)
+    assert not wider.config.pretrained_only
+
+
+def test_the_first_decoder_layers_stay(tmp_path: Path) -> None:
+    reader = Reader(train_tokenizer(["def size"], vocab_size=300))
+    model = small_model(0, vocab_size=len(reader))
+    save_model(model, reader, tmp_path / "two")
+    run_tool("reshape_model", tmp_path / "two", tmp_path / "one", "--decoder-layers", "1")
+    one = load_model(tmp_path / "one")
+    assert len(model.decoder.layers) > 1
+    assert len(one.decoder.layers) == 1
+    assert torch.equal(one.decoder.layers[0].linear1.weight, model.decoder.layers[0].linear1.weight)
