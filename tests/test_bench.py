@@ -130,6 +130,24 @@ def test_a_worse_ratio_is_named() -> None:
     assert not stored.regressions(known, [replace(most, value=1.3, is_ratio=False)])
 
 
+def test_what_is_kept_says_which_mini_it_was_measured_with() -> None:
+    mini, base = replace(RESULT, size="mini", note=""), replace(RESULT, size="base", note="")
+    tables = tuple(Table("growth", title, ("batch",), (("1",),)) for title in ("Training mini by batch", "Costs of base"))
+    before = stored.Run(replace(FACTS, mini="6 M weights"), "old", (mini, base), tables)
+    now = replace(FACTS, mini="19.1 M weights")
+    both = stored.merged(before, stored.Run(now, "new", (replace(RESULT, name="greedy"),)))
+    assert {result.size: result.note for result in both.results if result.name == RESULT.name} == {
+        "mini": "mini had 6 M weights",
+        "base": "",
+    }
+    assert [table.title for table in both.tables] == ["Training mini by batch; mini had 6 M weights", "Costs of base"]
+    assert stored.merged(both, stored.Run(replace(now, mini="30 M weights"), "newer")).tables == both.tables
+    fresh = stored.merged(both, stored.Run(now, "newest", (mini,), tables[:1]))
+    assert [table.title for table in fresh.tables] == ["Training mini by batch", "Costs of base"]
+    assert [result.note for result in fresh.results if stored.key(result) == stored.key(mini)] == [""]
+    assert "; mini has 19.1 M weights." in stored.page([fresh])
+
+
 def test_a_run_is_stored_and_what_it_left_out_is_kept(tmp_path: Path) -> None:
     other = replace(RESULT, name="greedy", goal=Goal(3.0))
     table = Table("growth", "By batch", ("batch", "s"), (("1", "2"),))

@@ -4,6 +4,7 @@ There is one file a class of device, so that a run is compared with one of the s
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..errors import DataError
 from .measure import Goal, Result, Sample, Table
 
 MEASURED_ON = "measured on "
+MINI_HAD = "mini had "
 SCHEMA = 1
 WORSE = 1.2
 """A ratio that is worse than the last one by this factor is a regression."""
@@ -32,6 +34,8 @@ class Facts:
     quick: bool
     busy: float
     """Load average at the start; a high one comes from other programs."""
+    mini: str = ""
+    """Which model the bundled one was: its weights. Results of two runs with other models are not of one mini."""
 
 
 @dataclass(frozen=True)
@@ -86,16 +90,24 @@ def merged(before: Run | None, now: Run) -> Run:
     kept = [result for result in before.results if key(result) not in fresh] if before else []
     titles = {table.title for table in now.tables}
     kept_tables = before.tables if before else ()
-    tables = [table for table in kept_tables if table.title.partition(f"; {MEASURED_ON}")[0] not in titles]
+    tables = [table for table in kept_tables if re.split(f"; (?:{MEASURED_ON}|{MINI_HAD})", table.title)[0] not in titles]
     if before and before.facts.device != now.facts.device:
         kept = [_elsewhere(result, before.facts.device) for result in kept]
         tables = [replace(table, title=_on(table.title, before.facts.device)) for table in tables]
+    if before and before.facts.mini != now.facts.mini:
+        kept = [replace(result, note=_former(result.note, before.facts.mini, result.size == "mini")) for result in kept]
+        tables = [replace(table, title=_former(table.title, before.facts.mini, "mini" in table.title)) for table in tables]
     old = {key(result): before.commits.get(key(result), before.commit) for result in kept} if before else {}
     return replace(now, results=(*now.results, *kept), tables=(*now.tables, *tables), commits=old | commits)
 
 
 def _elsewhere(result: Result, device: str) -> Result:
     return replace(result, note=_on(result.note, device))
+
+
+def _former(text: str, mini: str, concerned: bool) -> str:
+    """The text, saying that it is about a former bundled model, unless it says so already."""
+    return f"{text}{'; ' * bool(text)}{MINI_HAD}{mini or 'other weights'}" if concerned and MINI_HAD not in text else text
 
 
 def _on(text: str, device: str) -> str:
@@ -213,7 +225,7 @@ def _section(run: Run) -> list[str]:
         f"## {facts.device_class}{', quick' if facts.quick else ''}",
         "",
         f"{facts.device}; {facts.threads} thread{'s' if facts.threads != 1 else ''}; {versions}; {facts.rows};",
-        f"commit {commits}; load average at the start {facts.busy:g}.",
+        f"commit {commits}; load average at the start {facts.busy:g}{f'; mini has {facts.mini}' if facts.mini else ''}.",
         "",
         *_markdown(COLUMNS, [cells(result) for result in run.results]),
     ]

@@ -10,6 +10,7 @@ import torch
 
 from ..errors import TrainingError
 from ..families.device import describe, has_gpu, make_accelerator
+from ..model import load_model
 from ..provenance import processor, versions
 from ..recipe import Device
 from . import criteria, decoding, evaluating, growth, peers, pruning, runtimes, starting, training, where
@@ -108,4 +109,5 @@ def facts(ground: Ground) -> Facts:
         rows=ground.rows,
         quick=ground.quick,
         busy=round(os.getloadavg()[0], 1),
+        mini=f"{sum(weight.numel() for weight in load_model(ground.mini_path).parameters()) / 1e6:.1f} M weights",
     )
