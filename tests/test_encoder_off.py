@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from app_runs import LARGE, NOW, SMALL, encoder_off, make_run, opened, shown, st
 
 from codeprune_tui.cli import tables
 from codeprune_tui.reports import words
-from codeprune_tui.reports.content import read_content
+from codeprune_tui.reports.content import Content, read_content
 from codeprune_tui.reports.figures import quality
-from codeprune_tui.reports.markdown import markdown
+from codeprune_tui.reports.markdown import markdown, runs_markdown
 from codeprune_tui.reports.page import page
 from codeprune_tui.tui import CodepruneApp
 from codeprune_tui.views.encoder_verdict import warning, warning_of_all
@@ -23,6 +24,7 @@ from core.evaluate.evaluate import Decoded, Evaluation, floors_of
 from core.run.encoder_off import EncoderOff, carries
 from core.run.events import Evaluating, Event, Happening, Scores
 from core.run.results import Result, ResultsReader, to_csv
+from core.run.rowsets import by_rows
 from core.score.interval import Difference, Interval
 from core.score.tally import scored, tally
 from core.text.rows import Row
@@ -127,6 +129,23 @@ def test_the_report_begins_with_it_and_lists_every_run(tmp_path: Path) -> None:
     assert "23.50; +0.50 (−0.20 to +1.20)" in html
     assert "not measured" in html
     assert "encoder off, in the curve" in quality("k", content.study.groups)
+
+
+@pytest.mark.parametrize("write", [markdown, runs_markdown])
+def test_both_reports_in_markdown_list_every_run(tmp_path: Path, write: Callable[[Content], str]) -> None:
+    make_run(tmp_path, "idle", with_encoder_off(whole_run(), IDLE))
+    make_run(tmp_path, "older", whole_run())
+    section = write(read_content([tmp_path])).split(f"## {words.ENCODER_OFF}")[1].split("\n## ")[0].splitlines()
+    assert next(line for line in section if line.startswith("| idle |")).count("; +0.50 (−0.20 to +1.20)") == 3
+    assert "not measured" in next(line for line in section if line.startswith("| older |"))
+
+
+def test_models_on_the_same_rows_have_each_its_own_score_with_the_encoder_off(tmp_path: Path) -> None:
+    for name, off in (("first", encoder_off(value=3.4)), ("second", encoder_off(value=5.0))):
+        make_run(tmp_path, name, with_encoder_off(whole_run(), off))
+    content = read_content([tmp_path])
+    assert by_rows({run.name: run.results for run in content.study.runs}) == [("first", "second")]
+    assert not any("different rows" in paragraph for paragraph in words.about_runs(content))
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])

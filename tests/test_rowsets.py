@@ -28,10 +28,23 @@ def test_any_known_difference_is_other_rows(other: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [{"split": ""}, {"rows": 0}, {"data": ""}, {"floors": {}}, {"floors": {"name": {"bleu": 13.0000001}}}]
+    "other",
+    [
+        {"split": ""},
+        {"rows": 0},
+        {"data": ""},
+        {"floors": {}},
+        {"floors": {"name": {"bleu": 13.0000001}}},
+        {"floors": {**FLOORS, "encoder_off": {"bleu": 5.0}}},
+    ],
 )
 def test_what_is_not_known_is_no_difference(other: dict[str, object]) -> None:
     assert not differ(ONE, replace(ONE, run="b", **other))  # type: ignore[arg-type]
+
+
+def test_encoder_off_is_of_the_model_and_not_of_the_rows() -> None:
+    one, other = (replace(ONE, floors={**FLOORS, "encoder_off": {"bleu": score}}) for score in (5.0, 6.0))
+    assert not differ(one, other)
 
 
 def test_groups_stand_in_the_order_of_their_first_runs() -> None:

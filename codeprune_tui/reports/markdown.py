@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from core.study.runs import Study
+
 from ..views.plain import plain
 from . import runs, words
 from .content import Content
@@ -36,8 +38,7 @@ def markdown(content: Content) -> str:
     parts += [f"## {words.DISAGREEMENT}", *map(escape, words.disagreement(content))]
     if (disagreeing := disagreement_table(content.recoveries)).rows:
         parts.append(_table(disagreeing))
-    parts += [f"## {words.FLOORS}", escape(words.FLOORS_NOTE), _table(floors_table(content.study))]
-    parts += [f"## {words.ENCODER_OFF}", escape(words.ENCODER_OFF_NOTE), _table(encoder_off_table(content.study))]
+    parts += _floors_part(content.study)
     for name, title in scored_by(content.study).items():
         parts += [f"## {title} against sparsity", escape(words.CURVES_NOTE), _table(curves_table(content.study, name))]
     parts += [f"## {words.PUBLISHED}", escape(words.PUBLISHED_NOTE), _table(published_table(content.ladders))]
@@ -53,11 +54,17 @@ def runs_markdown(content: Content) -> str:
     parts = [f"# {escape(words.runs_title(content))}", words.MADE_BY_MARKDOWN, *map(escape, words.about_runs(content))]
     for heading, note, table in runs.tables(content.study):
         parts += [f"## {heading}", escape(note), _table(table)]
-    parts += [f"## {words.FLOORS}", escape(words.FLOORS_NOTE), _table(floors_table(content.study))]
+    parts += _floors_part(content.study)
     for name, title in scored_by(content.study).items():
         parts += [f"## {title} against sparsity", escape(words.CURVES_NOTE), _table(curves_table(content.study, name))]
     parts += [f"## {words.MISSING}", "\n".join(f"- {escape(note)}" for note in content.notes) or words.NOTHING_MISSING]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _floors_part(study: Study) -> list[str]:
+    """Floors: the scores of programs that read no code, and of the dense models without their encoder."""
+    parts = [f"## {words.FLOORS}", escape(words.FLOORS_NOTE), _table(floors_table(study))]
+    return [*parts, f"## {words.ENCODER_OFF}", escape(words.ENCODER_OFF_NOTE), _table(encoder_off_table(study))]
 
 
 def escape(text: str) -> str:
