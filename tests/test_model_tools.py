@@ -130,3 +130,16 @@ def test_the_first_decoder_layers_stay(tmp_path: Path) -> None:
     assert len(model.decoder.layers) > 1
     assert len(one.decoder.layers) == 1
     assert torch.equal(one.decoder.layers[0].linear1.weight, model.decoder.layers[0].linear1.weight)
+
+
+def test_weights_drawn_anew_have_the_shape_and_nothing_else(tmp_path: Path) -> None:
+    reader = Reader(train_tokenizer(["def size"], vocab_size=300))
+    model = small_model(1, vocab_size=len(reader))
+    save_model(model, reader, tmp_path / "model")
+    for name in ("anew", "again"):
+        run_tool("reshape_model", tmp_path / "model", tmp_path / name, "--anew")
+    anew, again = (load_model(tmp_path / name) for name in ("anew", "again"))
+    assert anew.config == model.config
+    for name, weight in anew.named_parameters():
+        assert torch.equal(weight, again.get_parameter(name))
+        assert weight.dim() == 1 or not torch.equal(weight, model.get_parameter(name)), name

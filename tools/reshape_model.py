@@ -1,9 +1,10 @@
-"""Makes a model of another shape from one that is there: fewer decoder layers, a wider encoder.
+"""Makes a model of another shape from one that is there: fewer decoder layers, a wider encoder; or one with random weights.
 
-    python tools/reshape_model.py MODEL OUT [--decoder-layers N] [--encoder-ffn N]
+    python tools/reshape_model.py MODEL OUT [--decoder-layers N] [--encoder-ffn N] [--anew]
 
 The first decoder layers stay. New neurons are copies of others, drawn with seed 0, and each neuron's outgoing weights are divided
-by its number of copies, so that the wider encoder computes what the narrower one did (Chen et al. 2016, "Net2Net").
+by its number of copies, so that the wider encoder computes what the narrower one did (Chen et al. 2016, "Net2Net"). With `--anew` all weights are
+drawn anew, with seed 0 and the usual start values.
 """
 
 import argparse
@@ -24,6 +25,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--decoder-layers", type=int)
     parser.add_argument("--encoder-ffn", type=int)
+    parser.add_argument("--anew", action="store_true")
     options = parser.parse_args()
     before = load_model(options.model)
     config = replace(
@@ -32,9 +34,11 @@ def main() -> None:
         decoder_layers=min(options.decoder_layers or before.config.decoder_layers, before.config.decoder_layers),
         intermediate_size=max(options.encoder_ffn or 0, before.config.intermediate_size),
     )
+    torch.manual_seed(0)
     after = CodeToText(config)
-    state = widened(before, config.intermediate_size)
-    after.load_state_dict({name: state[name] for name in after.state_dict()})
+    if not options.anew:
+        state = widened(before, config.intermediate_size)
+        after.load_state_dict({name: state[name] for name in after.state_dict()})
     save_model(after, load_reader(options.model), options.out)
     print(f"{options.out}: {sum(weight.numel() for weight in after.parameters()):,} parameters")
 
