@@ -8,7 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from app_runs import LARGE, NOW, SMALL, encoder_off, make_run, opened, shown, started, until_shown, whole_run, with_encoder_off
+from app_runs import (
+    LARGE,
+    NOW,
+    SMALL,
+    encoder_off,
+    make_run,
+    opened,
+    shown,
+    started,
+    until,
+    until_shown,
+    whole_run,
+    with_encoder_off,
+)
 
 from codeprune_tui.cli import tables
 from codeprune_tui.reports import words
@@ -158,6 +171,10 @@ async def test_live_and_compare_say_it_first(tmp_path: Path, size: tuple[int, in
         assert next(place for place, line in enumerate(screen) if SAYS in line) == 1  # right below the status
         name = "enc off" if size == SMALL else "encoder off"
         assert any(name in line and "23.5" in line for line in screen)
+        await pilot.press("c")
+        await until(lambda: app.screen.has_class("charts"))
+        await until(lambda: SAYS in shown_lines(app)[1], "the verdict above the charts")
+        assert "encoder_off" not in shown(app)
         await pilot.press("4")
         await until_shown(app, "encoder off")
         screen = shown_lines(app)

@@ -23,7 +23,10 @@ from core.errors import DataError
 from core.evaluate import speed
 from core.evaluate.speed import TOKENS
 from core.model import MASKS, load_model, load_reader, save_model
-from core.run.folder import RunPaths
+from core.recipe import build_recipe
+from core.run import results
+from core.run.folder import RunPaths, create_run
+from core.score.interval import Difference
 from core.study.gridfile import NAME, Grid, read_grid, to_json, write_grid
 from core.text.rows import load_rows
 
@@ -272,17 +275,64 @@ def test_grids_are_read_again_when_they_change(tmp_path: Path) -> None:
     paths = RunPaths(tmp_path / "first")
     paths.root.mkdir()
     reader = GridReader()
-    assert reader.poll([paths]) == {}
+    assert reader.poll({paths: ()}) == {}
     grid = grid_of(paths.root / NAME)
-    assert list(reader.poll([paths])) == ["fp32 · first", "dynamic-int8 · first"]
+    assert list(reader.poll({paths: ()})) == ["fp32 · first", "dynamic-int8 · first"]
     write_grid(replace(grid, models=grid.models[:1]), paths.root / NAME)
-    assert [len(results) for results in reader.poll([paths]).values()] == [1, 1]
+    assert [len(results) for results in reader.poll({paths: ()}).values()] == [1, 1]
     write_grid(grid, tmp_path / "family-grid.json")
-    assert [*reader.poll([paths])][2:] == ["fp32 · family", "dynamic-int8 · family"]
+    assert [*reader.poll({paths: ()})][2:] == ["fp32 · family", "dynamic-int8 · family"]
     (paths.root / NAME).write_text("{}")
-    assert [*reader.poll([paths])] == ["fp32 · family", "dynamic-int8 · family"]
+    assert [*reader.poll({paths: ()})] == ["fp32 · family", "dynamic-int8 · family"]
     with pytest.raises(DataError, match=r"cannot be read as a quantization grid.*quantize RUN -o FILE"):
         read_grid(paths.root / NAME)
+
+
+def scored_run(checkpoints: Path, evaluation: dict[str, object]) -> tuple[RunPaths, results.Result]:
+    """A run, and its dense round, which was scored on the rows of `grid_of` with its encoder off, too."""
+    paths = create_run(checkpoints, "first", build_recipe({"evaluation": evaluation}))
+    floors = {"name": {"chrf": 16.70004}, "encoder_off": {"chrf": 14.0}}  # a grid's are rounded
+    less = {"chrf": Difference(10.0, 9.0, 11.0)}
+    return paths, results.Result("first", 0, floors=floors, split="valid", rows=100, data="d1", dense_less=less)
+
+
+def as_searched(path: Path) -> None:
+    """Makes the grid of `grid_of` tell all of its search, as real ones do."""
+    grid = grid_of(path)
+    write_grid(replace(grid, recipe={**grid.recipe, "max_length": 64, "length_penalty": 0.0}), path)
+
+
+def test_a_quantized_round_has_its_runs_score_with_the_encoder_off(tmp_path: Path) -> None:
+    paths, dense = scored_run(tmp_path, {"beam": 10})
+    as_searched(paths.root / NAME)
+    as_searched(tmp_path / "family-grid.json")
+    shown = GridReader().poll({paths: (dense,)})
+    int8 = shown["dynamic-int8 · first"][1]
+    assert (int8.floors["encoder_off"], int8.dense_less) == ({"chrf": 14.0}, dense.dense_less)
+    assert "encoder off 14.00, dense minus it +10.00 (+9.00 to +11.00)" in _about(int8, "chrf", 300).plain
+    other = shown["dynamic-int8 · family"][1]
+    assert "encoder_off" not in other.floors, "models of any other folder have no run"
+    assert "encoder off" not in _about(other, "chrf", 300).plain, "that nobody measured it would be a lie"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"rows": 200}, {"split": "test"}, {"floors": {"name": {"chrf": 16.8}, "encoder_off": {"chrf": 14.0}}},
+     {"floors": {"encoder_off": {"chrf": 14.0}}}],
+)  # fmt: skip
+def test_scores_of_other_rows_are_nobodys_floor(tmp_path: Path, other: dict[str, object]) -> None:
+    paths, dense = scored_run(tmp_path, {"beam": 10})
+    as_searched(paths.root / NAME)
+    shown = GridReader().poll({paths: (replace(dense, **other),)})  # type: ignore[arg-type]
+    assert not any("encoder_off" in result.floors for result in shown["fp32 · first"])
+
+
+@pytest.mark.parametrize("evaluation", [{"beam": 4}, {"max_length": 32}, {"length_penalty": 1.0}])
+def test_scores_of_another_search_are_nobodys_floor(tmp_path: Path, evaluation: dict[str, object]) -> None:
+    paths, dense = scored_run(tmp_path, evaluation)
+    as_searched(paths.root / NAME)
+    shown = GridReader().poll({paths: (dense,)})
+    assert not any("encoder_off" in result.floors or result.dense_less for result in shown["fp32 · first"])
 
 
 def test_tables_say_what_is_missing_and_what_is_on_the_frontier(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import pytest
 from codeprune_tui.reports.svg import draw, read
 from codeprune_tui.views.comparison import AXES, change, in_order, picture
 from codeprune_tui.views.seed_means import Mean, curves, grouped
+from codeprune_tui.widgets.comparetable import _about
 from core.recipe import build_recipe
 from core.run.results import Result
+from core.score.interval import Difference
 from core.study.experiments import without_seed
 
 KEYS = {"l1-s1": "l1", "l1-s2": "l1", "l1-s3": "l1", "random-s1": "random"}
@@ -68,6 +70,22 @@ def test_the_difference_to_dense_is_that_of_the_same_runs() -> None:
     assert change(first, None) == pytest.approx((-1.0 - 0.5 - 3.0) / 3)
     # Only l1-s1 has this round: against the mean of all dense models it would be -3.5.
     assert change(second, 15.5) == pytest.approx(-3.0)
+
+
+def test_dense_minus_encoder_off_is_the_mean_of_those_that_measured_it() -> None:
+    def measured(run: str, low: float) -> tuple[Result, ...]:
+        less = {"chrf": Difference(low + 1, low, low + 2), "bleu": Difference(1.0, 0.5, 2.0)}
+        floors = {"encoder_off": {"chrf": 20 - low, "bleu": 3.0}}
+        return tuple(replace(each, floors=floors, dense_less=less) for each in rounds(run, 15.0, 14.0))
+
+    some = {"l1-s1": measured("l1-s1", 3.0), "l1-s2": measured("l1-s2", 6.0), "l1-s3": rounds("l1-s3", 15.0)}
+    _, first = grouped(some, KEYS)["l1-s* ×3"]
+    assert first.floors["encoder_off"]["chrf"] == pytest.approx(15.5)
+    assert first.dense_less == {"chrf": Difference(5.5, 4.5, 6.5), "bleu": Difference(1.0, 0.5, 2.0)}
+    assert "encoder off 15.50, dense minus it +5.50 (+4.50 to +6.50)" in _about(first, "chrf", 300).plain
+    damaged = replace(some["l1-s2"][1], dense_less={"bleu": Difference(1.0, 0.5, 2.0)})
+    _, first = grouped({**some, "l1-s2": (some["l1-s2"][0], damaged)}, KEYS)["l1-s* ×3"]
+    assert first.dense_less.keys() == {"bleu"}, "the mean of one would stand beside the score of two"
 
 
 def test_a_title_is_never_another_run() -> None:

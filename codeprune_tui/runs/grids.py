@@ -1,17 +1,21 @@
 """Quantized models as results to compare, from the quantization grids in run folders and in the folder of all runs.
 
-Reads files, so it belongs into a thread. Imports no torch.
+A grid does not measure the encoder off, but its run has: that floor of the run's dense model is one of its quantized rounds, too,
+where both were scored on the same rows by the same search. Reads files, so it belongs into a thread. Imports no torch.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.errors import CodepruneError
+from core.recipe import load_recipe
 from core.run.folder import RunPaths
-from core.run.results import FLOORS, MEASURES, Result
+from core.run.results import ENCODER_OFF, FLOORS, LEADING, MEASURES, Result
+from core.run.rowsets import differ, telling
 from core.score.interval import Difference, Interval
 from core.study.gridfile import ENDING, NAME, Grid, GridModel, read_grid
-from core.study.ladderfile import QuantizerResult
+from core.study.ladderfile import SCORE_PLACES, QuantizerResult
 
 from ..views.plain import plain
 from ..views.quantization_text import BETWEEN
@@ -20,33 +24,74 @@ Curves = Mapping[str, tuple[Result, ...]]
 """Quantizer and run -> its models, in the order of the file."""
 
 
+SEARCH = ("beam", "max_length", "length_penalty")
+"""What scores of one model on the same rows depend on."""
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A file as it was when it was read."""
+
+    stamp: tuple[int, int]
+    curves: Curves
+    as_its_run: bool
+    """Whether comments were searched for as in the run that the file lies in."""
+
+
 class GridReader:
     """Reads grids, each file again only when it has changed."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[tuple[int, int], Curves]] = {}
+        self._known: dict[Path, _Read] = {}
 
-    def poll(self, runs: Iterable[RunPaths]) -> dict[str, tuple[Result, ...]]:
+    def poll(self, runs: Mapping[RunPaths, Sequence[Result]]) -> dict[str, tuple[Result, ...]]:
         """What there is now of some runs, and of any models beside them.
 
         Args:
-            runs: In the order of the curves; those of other models come last.
+            runs: Run -> its complete rounds, in the order of the curves; those of other models come last.
         """
-        there = list(runs)
-        files = {paths.root / NAME: paths.name for paths in there}
-        for folder in dict.fromkeys(paths.root.parent for paths in there):
-            files |= {file: file.name.removesuffix(ENDING) for file in sorted(folder.glob(f"*{ENDING}"))}
-        self._known = {file: known for file, name in files.items() if (known := self._read(file, name)) is not None}
-        return {curve: results for _, curves in self._known.values() for curve, results in curves.items()}
+        own: dict[Path, RunPaths | None] = {paths.root / NAME: paths for paths in runs}
+        for folder in dict.fromkeys(paths.root.parent for paths in runs):
+            own |= dict.fromkeys(sorted(folder.glob(f"*{ENDING}")))
+        self._known = {file: known for file, run in own.items() if (known := self._read(file, run)) is not None}
+        shown: dict[str, tuple[Result, ...]] = {}
+        for file, known in self._known.items():
+            run = own[file]
+            dense = telling(runs[run]) if run is not None and known.as_its_run else None
+            shown |= {curve: tuple(_with_floor(result, dense) for result in models) for curve, models in known.curves.items()}
+        return shown
 
-    def _read(self, file: Path, name: str) -> tuple[tuple[int, int], Curves] | None:
+    def _read(self, file: Path, run: RunPaths | None) -> _Read | None:
         try:
             status = file.stat()
             stamp = status.st_mtime_ns, status.st_size
             known = self._known.get(file)
-            return known if known is not None and known[0] == stamp else (stamp, curves(name, read_grid(file)))
+            if known is not None and known.stamp == stamp:
+                return known
+            grid = read_grid(file)
+            name = file.name.removesuffix(ENDING) if run is None else run.name
+            return _Read(stamp, curves(name, grid), run is not None and _searches_as(run, grid))
         except (CodepruneError, OSError, ValueError):  # none, or damaged: there is nothing to show of it
             return None
+
+
+def _searches_as(run: RunPaths, grid: Grid) -> bool:
+    try:
+        recipe = load_recipe(run.recipe).evaluation.model_dump(include=set(SEARCH))
+    except (CodepruneError, OSError, ValueError):
+        return False
+    return all(grid.recipe.get(key) == value for key, value in recipe.items())
+
+
+def _with_floor(result: Result, run: Result | None) -> Result:
+    """The model with the score of its run's dense model with the encoder off, if that is known to be of the same rows."""
+    if run is None or ENCODER_OFF not in run.floors or result.label:  # a label: it is no round of the run
+        return result
+    rounded = {floor: {name: round(score, SCORE_PLACES) for name, score in each.items()} for floor, each in run.floors.items()}
+    same = (result.split, result.rows) == (run.split, run.rows) and not differ(result, replace(run, floors=rounded))
+    if not same or not result.floors_of(LEADING).keys() & run.floors_of(LEADING).keys():
+        return result
+    return replace(result, floors={**result.floors, ENCODER_OFF: run.floors[ENCODER_OFF]}, dense_less=run.dense_less)
 
 
 def curves(name: str, grid: Grid) -> dict[str, tuple[Result, ...]]:

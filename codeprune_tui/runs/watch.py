@@ -248,7 +248,7 @@ class Comparer(threading.Thread):
             if self._front:
                 self._readers = {paths: self._readers.get(paths) or ResultsReader(paths) for paths in self._runs}
                 rounds = {paths.name: reader.poll() for paths, reader in self._readers.items()}
-                news = rounds, self._grids.poll(self._readers)
+                news = rounds, self._grids.poll({paths: rounds[paths.name] for paths in self._readers})
                 if news != published and not self._leave.is_set():
                     self._publish(*news)
                     published = news

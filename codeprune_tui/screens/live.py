@@ -86,8 +86,8 @@ class LiveScreen(ModeScreen):
     def body(self) -> ComposeResult:
         """The panes."""
         yield Static(NO_RUN, markup=False, id="no-run")
+        yield Static("", markup=False, classes="encoder-verdict")  # above panes and charts alike
         with Vertical(id="body"):
-            yield Static("", markup=False, classes="encoder-verdict")
             yield Static("", markup=False, id="loss-verdict")
             with Horizontal(id="top"):
                 yield Heatmap(id="heatmap")
@@ -141,6 +141,7 @@ class LiveScreen(ModeScreen):
             self._follow_machine()
 
     def _show(self, view: RunView) -> None:
+        tell_verdict(self, warning(view.encoder_off.dense_less) if view.encoder_off is not None else "")
         if self.has_class("charts"):
             self.query_one(Charts).show(view)
         else:
@@ -148,7 +149,6 @@ class LiveScreen(ModeScreen):
 
     def _show_panes(self, view: RunView) -> None:
         masked = view.masked
-        tell_verdict(self, warning(view.encoder_off.dense_less) if view.encoder_off is not None else "")
         tell_line(self.query_one("#loss-verdict", Static), loss_sentence(view, short=not self._tall))
         heatmap = self.query_one(Heatmap)
         was = f" (was {percent(masked.before)})" if masked and masked.before else ""  # as much as 80 columns have room for

@@ -2,14 +2,18 @@
 
 A mean is over the runs that have the round; their number stands with it. Its difference to dense is the mean of the runs' own
 differences, so that a run that is not as far as the others does not shift it. Knows neither Textual nor files.
+
+The interval of dense minus encoder off is the mean of the ends of the runs' intervals. One of the mean itself needs the comments
+without the encoder, which no run keeps; it would hardly be wider, for at most all runs go up and down together from draw to draw.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
-from core.run.results import LEADING, TITLES, Result
+from core.run.results import ENCODER_OFF, LEADING, TITLES, Result
 from core.run.rowsets import by_rows
+from core.score.interval import Difference
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ def _mean(title: str, number: int, runs: Sequence[tuple[Result, ...]]) -> Mean:
         runs=tuple(sorted(result.run for result in there)),
         low={name: min(values) for name, values in scores.items()},
         high={name: max(values) for name, values in scores.items()},
+        dense_less=_mean_less(there),
         deviation={name: stdev(values) for name, values in scores.items() if len(values) > 1},
         changed=_mean_change(number, runs),
     )
@@ -116,9 +121,19 @@ def _mean(title: str, number: int, runs: Sequence[tuple[Result, ...]]) -> Mean:
 
 def _mean_floors(there: Sequence[Result]) -> Mapping[str, Mapping[str, float]]:
     """Floors are those of the rows, and so of every run; only with the encoder off each model has its own."""
-    off = [result.floors["encoder_off"] for result in there if "encoder_off" in result.floors]
+    off = [result.floors[ENCODER_OFF] for result in there if ENCODER_OFF in result.floors]
     means = {name: fmean(each[name] for each in off) for name in TITLES if off and all(name in each for each in off)}
-    return {**there[0].floors, "encoder_off": means} if means else there[0].floors
+    return {**there[0].floors, ENCODER_OFF: means} if means else there[0].floors
+
+
+def _mean_less(there: Sequence[Result]) -> Mapping[str, Difference]:
+    """Mean of dense minus encoder off over the runs that measured it; only where each of them has the difference."""
+    less = [result.dense_less for result in there if ENCODER_OFF in result.floors]
+    known = {name: [each[name] for each in less] for name in TITLES if less and all(name in each for each in less)}
+    return {
+        name: Difference(fmean(run.value for run in runs), fmean(run.low for run in runs), fmean(run.high for run in runs))
+        for name, runs in known.items()
+    }
 
 
 def _average(there: Sequence[Result], of: Callable[[Result], float | None]) -> float | None:

@@ -143,7 +143,8 @@ def _about(result: Result, measure: str, width: int) -> Text:
         parts.append(f"{', '.join(times)} ({plain(result.decoded_on, 60)})")
     off = result.floors.get("encoder_off", {}).get(measure)
     less = f", dense minus it {changed(result.dense_less[measure])}" if measure in result.dense_less else ""
-    parts.append(f"encoder off {NOT_MEASURED if off is None else score(off)}{less}")
+    if off is not None or not result.quantizer:  # a quantized model shows its run's, which may be of other rows
+        parts.append(f"encoder off {NOT_MEASURED if off is None else score(off)}{less}")
     return Text(plain(" · ".join(parts), max(20, width)))
 
 

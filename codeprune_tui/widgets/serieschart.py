@@ -16,11 +16,11 @@ from core.run.results import LEADING
 from ..views.axis import number, span
 from ..views.series import Chart, Point, by_rounds, chart, part, thinned, titles
 from ..views.state import RunView
-from .chart import CONSTANT, CURVE, DENSE, INSIDE, NAME, Plot
+from .chart import CONSTANT, CURVE, DENSE, ENCODER_OFF, INSIDE, NAME, Plot
 from .comparechart import window
 from .telling import retitle, tell
 
-LEVELS = {"dense": DENSE, "name": NAME, "constant": CONSTANT}
+LEVELS = {"dense": DENSE, "name": NAME, "constant": CONSTANT, "encoder_off": ENCODER_OFF}
 """Colours of the levels that a score is compared with; others have the colour of the axes."""
 MARK, OTHER = "bright_black", "white"
 MOST_ZOOM = 10
@@ -177,7 +177,7 @@ class SeriesChart(Vertical, can_focus=True):
         )
         point = self._under_mouse or self._cursor or (chart.points[-1] if chart.points else None)
         levels = [
-            Content.assemble((f"  ─ {name} ", f"ansi_{LEVELS.get(name, OTHER)}"), number(level, chart.digits))
+            Content.assemble((f"  ─ {name.replace('_', ' ')} ", f"ansi_{LEVELS.get(name, OTHER)}"), number(level, chart.digits))
             for name, level in chart.levels
         ]
         sign = "mouse " if self._under_mouse else "╋ " if self._cursor else "newest "

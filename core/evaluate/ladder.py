@@ -28,7 +28,7 @@ from ..shortage import is_shortage
 from ..spec.checkpoint_files import INDEXES
 from ..spec.quantizers import METHODS
 from ..spec.weightheaders import shards
-from ..study.ladderfile import AblationResult, Explanation, Gap, LayerSpread, QuantizerResult, SplitScores, Timing
+from ..study.ladderfile import SCORE_PLACES, AblationResult, Explanation, Gap, LayerSpread, QuantizerResult, SplitScores, Timing
 from .evaluate import evaluate, floors_of
 from .layer_errors import ABLATIONS, Batch, ablated, layer_errors, spreads
 from .speed import TOKENS, Entrant, equal_tokens, timed
@@ -305,7 +305,7 @@ def _batches(encoded: Encoded, rows: int, model: CodeToText) -> list[Batch]:
 
 
 def _three(scores: metrics.Scores) -> dict[str, float]:
-    return {name: round(getattr(scores, name), 4) for name in SCORES}
+    return {name: round(getattr(scores, name), SCORE_PLACES) for name in SCORES}
 
 
 _DENSE = "dense"

@@ -18,6 +18,8 @@ from ..run.folder import LARGEST
 from ..score.interval import Difference
 
 KIND = "quantization ladder"
+SCORE_PLACES = 4
+"""Decimal places of the scores and floors in such files; those in a run's folder are not rounded."""
 
 Number = Annotated[float, Field(gt=-LARGEST, lt=LARGEST)]
 """Limits of measured values: neither NaN nor numbers that would not fit a cell."""
