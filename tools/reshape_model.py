@@ -3,8 +3,8 @@
     python tools/reshape_model.py MODEL OUT [--decoder-layers N] [--encoder-ffn N] [--anew]
 
 The first decoder layers stay. New neurons are copies of others, drawn with seed 0, and each neuron's outgoing weights are divided
-by its number of copies, so that the wider encoder computes what the narrower one did (Chen et al. 2016, "Net2Net"). With `--anew` all weights are
-drawn anew, with seed 0 and the usual start values.
+by its number of copies, so that the wider encoder computes what the narrower one did (Chen et al. 2016, "Net2Net"). With `--anew`
+all weights are drawn anew, with seed 0 and the usual start values.
 """
 
 import argparse
