@@ -1,11 +1,13 @@
 """The scripts that made the bundled models do what the cards say of them."""
 
 import gzip
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -17,6 +19,15 @@ from core.families.tokenizer import train_tokenizer
 from core.model import load_model, save_model
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
 
 
 def run_tool(name: str, *arguments: str | Path) -> str:
@@ -106,6 +117,27 @@ def test_an_ensembles_loss_is_below_the_mean_of_its_models(tmp_path: Path) -> No
         for seeds in ("0", "1", "01")
     )
     assert min(first, second) - 0.7 < both < (first + second) / 2 - 0.01
+
+
+@pytest.mark.parametrize(
+    ("comment", "is_loop"),
+    [
+        ("Returns the returns returns returns .", True),
+        ("Drops the drop drop drop.", True),
+        ("A very, very, Very nice one", True),
+        ("Adds it to the list to the list", False),
+        ("Gets a list, a list, a list.", True),
+        ("Reads and writes and writes and writes", True),
+        ("Item 1 item 1 item 1", True),
+        ("Returns an array of all invoooooooooo for more", True),
+        ("Says that that is that", False),
+        ("A matrix of 1 1 1 and 0, 0, 0.", False),
+        ("Prints ... ( ( ( - - -", False),
+        ("Adds one to the number of rows, of columns, of cells", False),
+    ],
+)
+def test_what_counts_as_a_loop(comment: str, is_loop: bool) -> None:
+    assert module("model_card").loops(comment) is is_loop
 
 
 def test_a_wider_encoder_computes_the_same(tmp_path: Path) -> None:

@@ -25,8 +25,9 @@ PAPERS = (10, 0.0)
 """The paper's search: beam and length penalty."""
 SEARCHES = {"valid": (PAPERS, (10, 1.0), (10, 2.0), (1, 0.0)), "test": (PAPERS, (1, 0.0))}
 SHOWN = 20
-LOOP = re.compile(r"(\b\S+(?: \S+)?)(?: \1){2,}(?= |$)|(\w{2,})\2\2", re.IGNORECASE)
-"""One word, two words, or two letters and more inside a word, three times or more in a row."""
+LOOPED_WORDS = 2
+"""Most words that make a loop."""
+LOOP_IN_WORD = re.compile(r"(\w{2,})\1\1")
 Search = tuple[int, float]
 WORD = re.compile(r"[^\W\d_]{3,}")
 FUNCTION_WORDS = frozenset(
@@ -131,8 +132,18 @@ def print_words(split: str, result: Evaluation) -> None:
 
 
 def loops(text: str) -> bool:
-    """Whether a comment turns in a circle."""
-    return LOOP.search(text) is not None
+    """Whether a comment turns in a circle: one or two words, or two letters and more inside a word, three times or more in a row.
+
+    Words are what lies between blanks and punctuation, in any case, so "very, very, very" is a loop, and so is one before a full stop.
+    Words without a letter make none: "1 1 1" is no loop, "item 1 item 1 item 1" is one.
+    """
+    words = re.findall(r"\w+", text.lower())
+    for length in range(1, LOOPED_WORDS + 1):
+        for start in range(len(words) - 3 * length + 1):
+            first, second, third = (words[start + turn * length :][:length] for turn in range(3))
+            if first == second == third and any(map(str.isalpha, "".join(first))):
+                return True
+    return LOOP_IN_WORD.search(text.lower()) is not None
 
 
 def content_words(text: str) -> set[str]:
