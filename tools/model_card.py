@@ -134,8 +134,8 @@ def print_words(split: str, result: Evaluation) -> None:
 def loops(text: str) -> bool:
     """Whether a comment turns in a circle: one or two words, or two letters and more inside a word, three times or more in a row.
 
-    Words are what lies between blanks and punctuation, in any case, so "very, very, very" is a loop, also before a full stop. Words
-    without a letter make none: "1 1 1" is no loop, "item 1 item 1 item 1" is one.
+    Words lie between blanks and punctuation, in any case: "very, very, very" is a loop, also before a full stop. Words without a
+    letter make none: "1 1 1" is no loop, "item 1 item 1 item 1" is one.
     """
     words = re.findall(r"\w+", text.lower())
     for length in range(1, LOOPED_WORDS + 1):
