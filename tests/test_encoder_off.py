@@ -107,6 +107,7 @@ def test_every_round_has_its_runs_floor_from_either_source(tmp_path: Path) -> No
     results = ResultsReader(paths).poll()
     assert [each.floors["encoder_off"]["chrf"] for each in results] == [pytest.approx(23.5)] * 4
     assert all(each.dense_less["chrf"] == Difference(0.5, -0.2, 1.2) for each in results)
+    assert all(each.signatures["encoder_off"] == "encoder-off" for each in results)
     facts = {"scores": {"bleu": 1.0}, "encoder_off": {"scores": {"chrf": 7.0}, "dense_less": {"chrf": {"value": 1, "low": 0.5}}}}
     (paths.round(0) / "metrics.json").write_text(json.dumps(facts))  # damaged: half an interval is none
     for each in ResultsReader(paths).poll():

@@ -207,23 +207,52 @@ def test_the_card_of_a_round_says_where_it_comes_from(pruned: Path, tmp_path: Pa
     (run / "rounds" / "03" / "metrics.json").write_text(json.dumps(metrics))
     (run / "rounds" / "00").mkdir()
     less = {"chrf": {"value": 4.0, "low": 3.0, "high": 5.0}}
-    off = {"scores": {"bleu": 10.0, "corpus_bleu": 0.5, "chrf": 15.5}, "dense_less": less}
+    off = {"scores": {"bleu": 10.0, "corpus_bleu": 0.5, "chrf": 15.5}, "dense_less": less, "signature": "encoder-off|v:1"}
     (run / "rounds" / "00" / "metrics.json").write_text(json.dumps({"encoder_off": off}))
     assert export_hub(run / "rounds" / "03", "mine", tmp_path / "out") == []
     text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     for words in ("license: apache-2.0", "# mine, round 3", "| this model | 19.25 (18.00 to 20.50) | 11.50 | 2.00 | 18.00 |",
                   "| floor: the method's name | 16.70 | 13.00 | 0.80 |  |", "data, valid: sha256 `abc123`", "Made from `base`",
                   "| floor: encoder off, of the dense model | 15.50 | 10.00 | 0.50 |  |",
-                  "Dense model minus encoder off: +4.00 chrF (+3.00 to +5.00).", "- chrf: `nrefs:1|x`", "Speed: 10.0 ms a method",
+                  "Dense model minus encoder off: +4.00 (+3.00 to +5.00) chrF.", "- chrf: `nrefs:1|x`",
+                  "- encoder_off: `encoder-off|v:1`", "Speed: 10.0 ms a method",
                   "Licence of the model it was made from: apache-2.0", "[pruning]"):  # fmt: skip
         assert words in text, words
     assert str(tmp_path) not in text
+    assert "can say nothing" not in text
+    (run / "rounds" / "00" / "metrics.json").write_text("{}")
+    older = export_hub(run / "rounds" / "03", "mine", tmp_path / "older")
+    assert older == ["the floor encoder off: its run is of an older version, which did not measure it"]
     (run / "rounds" / "03").rename(run / "shrunk")
     (run / "shrunk" / "metrics.json").unlink()
     assert [gap.partition(":")[0] for gap in export_hub(run / "shrunk", "mine/shrunk", tmp_path / "small")] == ["scores"]
     text = (tmp_path / "small" / "README.md").read_text(encoding="utf-8")
     assert "# mine, shrunk" in text
     assert "data, valid: sha256 `abc123`" in text
+
+
+def test_the_card_of_a_model_whose_encoder_carries_nothing_begins_with_that(dense: Path, tmp_path: Path) -> None:
+    floors = {"name": {"chrf": 16.7}}
+    facts = {"split": "valid", "rows": 200, "scores": {"chrf": 19.25}, "floors": floors, "signatures": {"chrf": "nrefs:1|x"}}
+    (dense / "metrics.json").write_text(json.dumps(facts))
+    lacks = "the floor encoder off: evaluate MODEL --encoder-off --json > metrics.json beside the weights"
+    assert lacks in export_hub(dense, "dense", tmp_path / "bare")
+    less = {"chrf": {"value": 0.5, "low": -0.25, "high": 1.25}}
+    off = {"scores": {"chrf": 18.75}, "dense_less": less, "signature": "encoder-off|v:1"}
+    (dense / "metrics.json").write_text(json.dumps({**facts, "encoder_off": off}))
+    assert not any("encoder off" in gap for gap in export_hub(dense, "dense", tmp_path / "out"))
+    text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    first = text.split("# dense\n\n")[1].splitlines()[0]
+    assert first == (
+        "**A study of this model can say nothing about pruning the encoder: "
+        "this model minus encoder off is +0.50 (-0.25 to +1.25) chrF, not clearly above 0.**"
+    )
+    for words in (
+        "| floor: encoder off | 18.75 |",
+        "This model minus encoder off: +0.50 (-0.25",
+        "encoder_off: `encoder-off|v:1`",
+    ):
+        assert words in text, words
 
 
 def test_the_command(dense: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from core.run.encoder_off import DECIDES, carries
+from core.run.encoder_off import DECIDES, carries, silence
 from core.run.results import MEASURES, Result
 from core.score.interval import Difference
 
@@ -25,13 +25,7 @@ def warning(dense_less: Mapping[str, Difference], subject: str = "This study", m
         subject: Subject of the sentence, which can say nothing.
         model: Name of the model whose score the difference is of; a model that is scored alone need not be dense.
     """
-    if carries(dense_less) is not False:
-        return ""
-    difference = changed(dense_less[DECIDES])
-    return (
-        f"{subject} can say nothing about pruning the encoder: "
-        f"{model} minus encoder off is {difference} {MEASURES[DECIDES]}, not clearly above 0."
-    )
+    return "" if carries(dense_less) is not False else silence(changed(dense_less[DECIDES]), subject, model)
 
 
 def warning_of_all(rounds: Iterable[Result]) -> str:

@@ -20,10 +20,10 @@ from ..families.weightfiles import find_weights, read_tensors
 from ..model import MASKS, is_finetuned, load_masks, load_model, load_reader, save_model
 from ..recipe import NEW_MODEL, Recipe, load_recipe, to_toml
 from ..regularfile import UnfitFileError, read_facts, read_text
-from ..run.encoder_off import DECIDES
+from ..run.encoder_off import DECIDES, carries, silence
 from ..run.folder import RunPaths, read_metrics
-from ..run.results import FLOORS, TITLES, Result, of_metrics
-from ..score.interval import Interval
+from ..run.results import ENCODER_OFF, FLOORS, MEASURES, TITLES, Result, of_metrics
+from ..score.interval import Difference, Interval
 from ..score.metrics import TRUST
 from ..spec.layout import locate
 from .codexglue import refuse_existing
@@ -43,6 +43,8 @@ class Facts:
     result: Result | None = None
     recipe: Recipe | None = None
     meta: Mapping[str, object] | None = None
+    off_is_own: bool = False
+    """Whether this very model was scored with its encoder off, and not the dense one of its run."""
 
 
 def export_hub(source: str | Path, name: str, folder: Path) -> list[str]:
@@ -103,14 +105,20 @@ def read_facts_around(folder: Path, name: str) -> Facts:
         meta = read_facts(run / "meta.json")
     metrics, dense = read_metrics(folder), read_metrics(RunPaths(run).round(0))
     licence = _licence(folder) or (_licence(Path(recipe.model.path)) if recipe is not None else "")
-    return Facts(title, licence, of_metrics(metrics, dense) if metrics else None, recipe, meta)
+    result = of_metrics(metrics, dense) if metrics else None
+    return Facts(title, licence, result, recipe, meta, off_is_own=bool(metrics and ENCODER_OFF in metrics))
 
 
 def gaps(facts: Facts) -> list[str]:
     """The facts that are missing from the card, half a sentence each."""
+    scores = facts.result.scores if facts.result is not None else {}
+    off = facts.result.floors.get(ENCODER_OFF) if facts.result is not None else None
+    command = "evaluate MODEL --encoder-off --json > metrics.json beside the weights"
+    how = command if facts.recipe is None else "its run is of an older version, which did not measure it"
     missing = {
         "the licence of what it was made from: write it into the card's first lines": not facts.licence,
-        "scores: evaluate MODEL --json > metrics.json beside the weights": facts.result is None or not facts.result.scores,
+        f"scores: {command}": not scores,
+        f"the floor encoder off: {how}": bool(scores) and not off,
         "recipe and data, which only a round of a run has": facts.recipe is None or facts.meta is None,
     }
     return [text for text, is_missing in missing.items() if is_missing]
@@ -127,17 +135,32 @@ def card(facts: Facts, about: list[str], sparsity: Mapping[str, tuple[float, int
     lines = [
         "---", "language: [code, en]", f"license: {facts.licence or 'unknown'}", "library_name: codeprune-tui",
         "tags: [code-to-text, code-summarization, ruby, pruning]", "---", "",
-        f"# {_safe(facts.name)}", "", "One Ruby method in, one English comment out.", "", *(f"- {line}" for line in about), "",
+        f"# {_safe(facts.name)}", "", *_silence(facts), "One Ruby method in, one English comment out.", "",
+        *(f"- {line}" for line in about), "",
         "## How to load it", "",
         "```python", "from core.model import load_model, load_reader  # pip install codeprune-tui", "",
         'model, reader = load_model("OWNER/NAME"), load_reader("OWNER/NAME")', "```", "",
         "or `codeprune-tui comment FILE.rb --model OWNER/NAME`.", "",
     ]  # fmt: skip
-    lines += _scores(facts.result) + _sparsity(sparsity) + _origin(facts)
+    lines += _scores(facts) + _sparsity(sparsity) + _origin(facts)
     return "\n".join(lines)
 
 
-def _scores(result: Result | None) -> list[str]:
+def _silence(facts: Facts) -> list[str]:
+    """What comes before everything else where the encoder carries nothing."""
+    less = facts.result.dense_less if facts.result is not None else {}
+    if carries(less) is not False:
+        return []
+    sentence = silence(_with_interval(less[DECIDES]), "A study of this model", "this model" if facts.off_is_own else "dense")
+    return [f"**{sentence}**", ""]
+
+
+def _with_interval(difference: Difference) -> str:
+    return f"{difference.value:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})"
+
+
+def _scores(facts: Facts) -> list[str]:
+    result = facts.result
     if result is None or not result.scores:
         return ["## Scores", "", "Not measured.", ""]
     measures = [name for name in TITLES if name in result.scores]
@@ -160,11 +183,14 @@ def _scores(result: Result | None) -> list[str]:
     lines += [f"| | {' | '.join(TITLES[name] for name in measures)} |", f"|---|{'---:|' * len(measures)}"]
     lines += [row("this model", result.scores, result.intervals)]
     lines += [row(f"floor: {FLOORS[name]}", scores) for name, scores in result.floors.items() if name in FLOORS]
-    if off := result.floors.get("encoder_off"):
-        lines.append(row("floor: encoder off, of the dense model", off))
+    if off := result.floors.get(ENCODER_OFF):
+        lines.append(row("floor: encoder off" if facts.off_is_own else "floor: encoder off, of the dense model", off))
     lines += ["", "Floors are programs that read no code, on the same rows.", TRUST, ""]
     if (less := result.dense_less.get(DECIDES)) is not None:
-        lines += [f"Dense model minus encoder off: {less.value:+.2f} chrF ({less.low:+.2f} to {less.high:+.2f}).", ""]
+        lines += [
+            f"{'This' if facts.off_is_own else 'Dense'} model minus encoder off: {_with_interval(less)} {MEASURES[DECIDES]}.",
+            "",
+        ]
     lines += [f"- {_safe(name)}: `{_safe(text)}`" for name, text in result.signatures.items()]
     if result.ms_per_row is not None:
         lines += ["", f"Speed: {result.ms_per_row:.1f} ms a method ({_safe(result.decoded_on)})."]

@@ -1,7 +1,7 @@
 """Encoder off: the scores of a model without its encoder layers, its embeddings straight to the decoder.
 
-A study of pruning says something of an encoder only as far as the dense model is above this. Holds the figures and decides what
-they mean; `evaluate` measures them. Torch-free.
+A study of pruning says something of an encoder only as far as the dense model is above this. Holds the figures, decides what
+they mean and says it; `evaluate` measures them. Torch-free.
 """
 
 import math
@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 from ..score.interval import Difference, Interval
 from .events import Scores
+from .results import MEASURES
 
 SIGNATURE = "encoder-off|memory:embeddings|rows:same|version:1"
 """Signature of how the layers are taken out; that of each score says how it is computed."""
@@ -52,3 +53,17 @@ def carries(dense_less: Mapping[str, Difference]) -> bool | None:
     if difference is None or not math.isfinite(difference.value + difference.low + difference.high):
         return None
     return difference.low > 0
+
+
+def silence(difference: str, subject: str, model: str) -> str:
+    """The sentence about a study whose encoder carries nothing, in the words of every screen, table, page and card.
+
+    Args:
+        difference: Score with the layers minus score without, with its interval, as it is written there.
+        subject: Subject of the sentence, which can say nothing.
+        model: Name of the model whose score the difference is of.
+    """
+    return (
+        f"{subject} can say nothing about pruning the encoder: "
+        f"{model} minus encoder off is {difference} {MEASURES[DECIDES]}, not clearly above 0."
+    )

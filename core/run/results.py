@@ -49,7 +49,7 @@ class Result:
     """Number of rows that were scored."""
     seconds: float = 0.0
     signatures: Mapping[str, str] = field(default_factory=dict)
-    """Measure -> how it was computed."""
+    """Measure -> how it was computed; `ENCODER_OFF` -> how the layers were taken out."""
     ms_per_row: float | None = None
     """Milliseconds of the beam search for one row, decoded in batches; older versions did not record it."""
     ms_per_token: float | None = None
@@ -131,10 +131,10 @@ class ResultsReader:
         if (floors := self._floors) is not None:
             both = {"name": _scores(floors.name), "constant": _scores(floors.constant)}
             result = replace(result, floors=both, split=floors.split, rows=floors.rows)
-        if (off := self._encoder_off) is not None:
-            result = _with_encoder_off(result, {"encoder_off": asdict(off)})
-        result = _with_encoder_off(result, self._written.get(0, {}))
         result = _with_metrics(result, self._written.get(number, {}))
+        if (off := self._encoder_off) is not None:
+            result = _with_encoder_off(result, {"encoder_off": {**asdict(off), "signature": off.signatures.get(ENCODER_OFF)}})
+        result = _with_encoder_off(result, self._written.get(0, {}))
         digest = self._read_digests().get(result.split)
         return replace(result, data=digest) if isinstance(digest, str) else result
 
@@ -189,7 +189,9 @@ def _with_encoder_off(result: Result, dense: Mapping[str, object]) -> Result:
     if not (scores := _numbers(_mapping(measured.get("scores")))):
         return result
     less = {name: Difference(**each) for name, each in _each(measured, "dense_less", ("value", "low", "high"))}
-    return replace(result, floors={**result.floors, "encoder_off": scores}, dense_less=less)
+    signature = measured.get("signature")
+    signatures = {**result.signatures, ENCODER_OFF: signature} if isinstance(signature, str) else result.signatures
+    return replace(result, floors={**result.floors, ENCODER_OFF: scores}, dense_less=less, signatures=signatures)
 
 
 class _Times(TypedDict, total=False):
