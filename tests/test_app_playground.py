@@ -21,6 +21,7 @@ from textual.events import Paste
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Select, Static
 
+from codeprune_tui import bundle
 from codeprune_tui.playground import process as playground
 from codeprune_tui.playground.history import history_file, read_history
 from codeprune_tui.screens.help import sections
@@ -39,6 +40,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
 TWO = "# Adds numbers.\ndef add(a, b)\n  a + b\nend\n\ndef twice(x) = x * 2\n"
 SLACK_S = 30
+
+
+@pytest.fixture(autouse=True)
+def _no_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in knows no round of the example run, which would be the second model where there is no run."""
+    monkeypatch.setattr(bundle, "example", lambda: None)
 
 
 @pytest.fixture

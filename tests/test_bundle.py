@@ -1,20 +1,31 @@
 """What comes with the package: found from anywhere, right by itself, and never written to."""
 
+import hashlib
+import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torch
 from app_runs import whole_run
 from test_client import stand_in
+from test_lottery import Make, make, run
+from test_quantize_ladder import DATA, run_cli
+from test_quantize_ladder import Result as CliResult
 
 from codeprune_tui import bundle
 from codeprune_tui.runs import client
+from codeprune_tui.runs.choices import local_models
+from codeprune_tui.runs.models import choices, default_pair
 from core.errors import RecipeError, RunError
+from core.model import OWN_FILES, load_masks, load_model
 from core.recipe import NEW_MODEL, load_recipe
 from core.run.events import Evaluated, RunStarted, Unknown
 from core.run.folder import RunPaths, State, read_metrics, run_info
@@ -23,6 +34,7 @@ from core.run.predictions import read_predictions
 from core.spec.schedule import sparsities
 from core.text.rows import load_rows
 
+__all__ = ["make", "run_cli"]  # fixtures
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "checkpoints" / "bundled"
 
@@ -135,13 +147,15 @@ def test_the_example_is_a_whole_run_of_the_demo() -> None:
     assert {type(what) for what in whole_run()} <= {type(event.what) for event in events}
 
 
-def test_the_example_is_small_and_holds_neither_weights_nor_foreign_text() -> None:
+def test_the_example_is_small_and_holds_no_foreign_text() -> None:
     example = bundle.example()
     assert example is not None
     files = [file for file in example.root.rglob("*") if file.is_file()]
-    assert sum(file.stat().st_size for file in files) < 4_000_000
-    journal = {"recipe.toml", "events.jsonl", "meta.json"}
-    assert {file.name for file in files} == journal | {"metrics.json", "predictions.jsonl", "masks.safetensors"}
+    assert sum(file.stat().st_size for file in files) < 17_000_000
+    with_weights = [number for number in example.finished_rounds() if (example.round(number) / "model.safetensors").is_file()]
+    assert with_weights in ([], example.finished_rounds()[-1:])
+    texts = {"recipe.toml", "events.jsonl", "meta.json", "metrics.json", "predictions.jsonl"}
+    assert {file.name for file in files} - OWN_FILES == texts | {"masks.safetensors"}
     ours = {row.target for row in load_rows(str(BUNDLE / "demo-ruby"), "valid").rows}
     samples = [
         sample for event in read_journal(example.journal) if isinstance(event.what, Evaluated) for sample in event.what.samples
@@ -152,4 +166,91 @@ def test_the_example_is_small_and_holds_neither_weights_nor_foreign_text() -> No
         comments = read_predictions(example.round(number) / "predictions.jsonl") or []
         assert {comment.reference for comment in comments} == ours, number
     for file in files:  # no folder of the machine that made it
-        assert file.name == "masks.safetensors" or not re.search(r'"/\w+/', file.read_text()), file
+        assert file.name not in texts or not re.search(r'"/\w+/', file.read_text()), file
+
+
+@pytest.fixture
+def recorded(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[RunPaths, RunPaths]:
+    """A small run, and what is kept of it as the example of a bundle."""
+    pruning = {"rounds": 2, "final_sparsity": 0.9, "prunable": "all"}
+    paths = make(bundle.EXAMPLE, training={"steps": 2}, evaluation={"rows": 2}, pruning=pruning)
+    run(paths)
+    kept = RunPaths(tmp_path / "shipped" / bundle.EXAMPLE)
+    kept.root.parent.mkdir()
+    tool("record_example_run").keep(paths, kept.root)
+    monkeypatch.setattr(bundle, "folder", lambda: kept.root.parent)
+    return paths, kept
+
+
+def test_what_is_kept_of_a_recorded_run_has_its_last_model_in_half_precision(recorded: tuple[RunPaths, RunPaths]) -> None:
+    paths, kept = recorded
+    assert kept.finished_rounds() == [0, 1, 2]
+    assert [number for number in range(3) if (kept.round(number) / "model.safetensors").exists()] == [2]
+    whole, half = load_model(paths.round(2)), load_model(kept.round(2))
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(half.state_dict()[name], weight.half().float()), name
+    masks = load_masks(kept.round(2))
+    assert masks
+    assert all(torch.equal(mask, load_masks(paths.round(2))[name]) for name, mask in masks.items())
+    large, small = ((each.round(2) / "model.safetensors").stat().st_size for each in (paths, kept))
+    assert small < 0.6 * large
+    facts = read_metrics(kept.round(2)) or {}
+    digest = hashlib.sha256((kept.round(2) / "model.safetensors").read_bytes()).hexdigest()
+    assert isinstance(facts["digests"], dict)
+    assert facts["digests"]["model.safetensors"] == digest
+    assert {**facts, "digests": None} == {**(read_metrics(paths.round(2)) or {}), "digests": None}
+
+
+def test_the_pruned_model_of_the_example_can_be_used_and_not_changed(
+    recorded: tuple[RunPaths, RunPaths],
+    tmp_path: Path,
+    run_cli: Callable[..., CliResult],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, kept = recorded
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    before, there = snapshot(kept.root), str(kept.round(2))
+    for checkpoints, times in ((tmp_path / "none", 1), (kept.root.parent, 1)):
+        assert [choice.path for choice in choices(checkpoints)].count(there) == times
+    dense, pruned = default_pair(choices(tmp_path / "none"))
+    assert (dense, pruned and pruned.label) == (None, f"{bundle.EXAMPLE} · round 2 · 90 %")
+    model = f"checkpoints/bundled/{bundle.EXAMPLE}/rounds/02"
+    assert model in [candidate.value for candidate in local_models(tmp_path / "none")]
+    Path("a.rb").write_text("def size\n  @rows.size\nend\n")
+    done = run_cli("comment", "a.rb", "--model", model, "--beam", "2", "--max-length", "5")
+    assert done.code == 0, done.err
+    assert run_cli("export", model, "--to", "hub", "-o", "hub").code == 0
+    assert load_masks("hub").keys() == load_masks(kept.round(2)).keys()
+    refused = run_cli("quantize", f"checkpoints/bundled/{bundle.EXAMPLE}", "--data", DATA)
+    assert refused.code != 0
+    assert "Round 0 of checkpoints/bundled/example-run, the dense model" in refused.err
+    for command in COMMANDS:
+        with pytest.raises(RunError, match="can be read, not changed"):
+            command(kept)
+    assert snapshot(kept.root) == before
+
+
+def test_the_newest_run_of_ones_own_comes_before_the_example(recorded: tuple[RunPaths, RunPaths], tmp_path: Path) -> None:
+    paths, _ = recorded
+    paths.root.rename(paths.root.with_name("mine"))
+    known = choices(tmp_path)
+    assert [choice.run for choice in known] == ["mine"] * 3 + [bundle.EXAMPLE]
+    assert default_pair(known)[1] == known[0]
+
+
+def test_asking_how_to_record_records_nothing() -> None:
+    command = [sys.executable, ROOT / "tools" / "record_example_run.py", "--help"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=60)
+    assert "make example-run" in done.stdout
+
+
+def tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from app_runs import until
 
+from codeprune_tui import bundle
 from codeprune_tui.playground.process import Gone, Playground
 from codeprune_tui.runs.models import choices, default_pair
 from codeprune_tui.views.difference import differing
@@ -484,6 +485,12 @@ def make_round(checkpoints: Path, run: str, number: int, sparsity: float, age: i
     return folder
 
 
+@pytest.fixture
+def _no_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle, "example", lambda: None)
+
+
+@pytest.mark.usefixtures("_no_example")
 def test_the_default_is_the_dense_model_and_the_sparsest_round_of_the_newest_run(tmp_path: Path) -> None:
     for number, sparsity in enumerate((0.0, 0.6, 0.9, 0.3)):
         make_round(tmp_path, "new", number, sparsity, weights=number != 2)
@@ -515,6 +522,7 @@ def test_a_runs_shrunk_model_stands_before_its_rounds(tmp_path: Path) -> None:
     assert default_pair(choices(tmp_path))[1] == first
 
 
+@pytest.mark.usefixtures("_no_example")
 def test_without_runs_there_are_the_bundled_models(tmp_path: Path) -> None:
     known = choices(tmp_path / "none")
     first, second = default_pair(known)

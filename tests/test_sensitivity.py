@@ -333,6 +333,8 @@ def test_the_command_that_is_told_measures_the_dense_model(
     assert command.startswith("codeprune-tui sensitivity runs/run/rounds/00 --by matrix --data ")
     assert "--split valid --rows 200 --beam 10 --max-length 64" in command
     assert command.endswith("--prunable encoder")
+    (paths.round(0) / "model.safetensors").unlink()
+    assert "sensitivity checkpoints/bundled/ruby-mini --by" in find(paths, 1).command, "and not the pruned round"
     for file in paths.rounds.rglob("model.safetensors"):
         file.unlink()
     assert "sensitivity checkpoints/bundled/ruby-mini --by" in find(paths, 2).command

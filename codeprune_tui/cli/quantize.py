@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from core.errors import DataError
+from core.errors import DataError, RunError
+from core.program import program
 from core.recipe import Device, Evaluation
 from core.regularfile import real
 from core.run.folder import RunPaths, is_run
@@ -18,6 +19,7 @@ from core.spec.quantizers import METHODS
 from core.study import gridfile
 from core.study.ladderfile import to_json, write_ladder
 
+from .. import bundle
 from ..reports import grid as grid_tables
 from ..reports import quantization
 from ..runs import client
@@ -154,9 +156,14 @@ def _several(
     from core.evaluate.quantized import Shown
 
     candidates = [each for model in given for each in _candidates(model, every, several=len(given) > 1)]
+    if candidates[0].round:
+        raise RunError(
+            f"Round 0 of {given[0]}, the dense model that all others are compared with, has no weights.",
+            f"Quantize one of its rounds: {program()} quantize {candidates[-1].shown}",
+        )
     files = [output] if output is not None else []
-    if len(given) == 1:
-        files.append(Path(client.local_path(given[0])) / gridfile.NAME)
+    if len(given) == 1 and not bundle.is_read_only(own := RunPaths(Path(client.local_path(given[0])))):
+        files.append(own.root / gridfile.NAME)
     command = _command(given, data, splits, methods, settings, explain=False)
     command += (f" --every {every}" if every > 1 else "") + (" --shrunk" if shrunk else "")
 

@@ -203,9 +203,11 @@ def folders(places: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def shortest(folder: Path) -> str:
-    """A folder as a user would type it: relative to the working directory if it lies in it, else absolute."""
-    whole = real(folder)
-    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else str(whole)
+    """A folder as a user would type it: relative to the working directory or to the bundle if it lies there, else absolute."""
+    whole, bundled = real(folder), real(bundle.folder())
+    if whole.is_relative_to(Path.cwd()):
+        return str(whole.relative_to(Path.cwd()))
+    return f"{bundle.PREFIX}{whole.relative_to(bundled)}" if whole.is_relative_to(bundled) else str(whole)
 
 
 def _label(folder: Path) -> str:

@@ -1,5 +1,7 @@
 """The models that can be chosen: the bundled ones, and of every run its shrunk model and every round that has weights.
 
+The example run comes last, so that it is the newest one only where there is no other.
+
 Reads names and metrics, never weights. Imports no torch; knows neither Textual nor the playground.
 """
 
@@ -79,12 +81,19 @@ def _all(checkpoints: Path) -> Iterator[Choice]:
         if (folder / WEIGHTS).is_file():
             yield Choice(str(folder), plain(folder.name, 60), plain(folder.name, 60))
     for paths in sorted(run_folders(checkpoints), key=_recipe_time, reverse=True):
-        finished = paths.finished_rounds()
-        if finished and os.path.isfile(paths.shrunk / WEIGHTS):  # noqa: PTH113 - as below
-            yield _shrunk(paths, finished[-1])
-        for number in reversed(finished):
-            if os.path.isfile(paths.round(number) / WEIGHTS):  # noqa: PTH113 - is_file raises where nobody may look
-                yield _round(paths, number)
+        yield from _of_run(paths)
+    example = bundle.example()
+    if example is not None and real(checkpoints) != real(bundled):
+        yield from _of_run(example)
+
+
+def _of_run(paths: RunPaths) -> Iterator[Choice]:
+    finished = paths.finished_rounds()
+    if finished and os.path.isfile(paths.shrunk / WEIGHTS):  # noqa: PTH113 - as below
+        yield _shrunk(paths, finished[-1])
+    for number in reversed(finished):
+        if os.path.isfile(paths.round(number) / WEIGHTS):  # noqa: PTH113 - is_file raises where nobody may look
+            yield _round(paths, number)
 
 
 def _round(paths: RunPaths, number: int) -> Choice:
