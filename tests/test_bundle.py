@@ -24,13 +24,17 @@ from codeprune_tui import bundle
 from codeprune_tui.runs import client
 from codeprune_tui.runs.choices import local_models
 from codeprune_tui.runs.models import choices, default_pair
+from codeprune_tui.runs.watch import catch_up
+from codeprune_tui.views.loss_verdict import loss_sentence
 from core.errors import RecipeError, RunError
 from core.model import OWN_FILES, load_masks, load_model
 from core.recipe import NEW_MODEL, load_recipe
+from core.run.encoder_off import carries
 from core.run.events import Evaluated, RunStarted, Unknown
 from core.run.folder import RunPaths, State, read_metrics, run_info
 from core.run.journal import read_journal
 from core.run.predictions import read_predictions
+from core.run.results import MEASURES, ResultsReader, of_metrics
 from core.spec.schedule import sparsities
 from core.text.rows import load_rows
 
@@ -145,6 +149,24 @@ def test_the_example_is_a_whole_run_of_the_demo() -> None:
     assert not any(isinstance(event.what, Unknown) for event in events)
     assert [event.what.run for event in events if isinstance(event.what, RunStarted)] == [bundle.EXAMPLE]
     assert {type(what) for what in whole_run()} <= {type(event.what) for event in events}
+
+
+@pytest.mark.parametrize("measure", ["chrf", "bleu", "corpus_bleu"])
+def test_the_examples_curve_falls_before_its_last_round(measure: str) -> None:
+    example = bundle.example()
+    assert example is not None
+    _, view = catch_up(example)
+    assert view.sparsity == pytest.approx(0.95, abs=1e-3)
+    loss = re.search(rf"{MEASURES[measure]} from ([\d.]+) % on", loss_sentence(view))
+    assert loss is not None, loss_sentence(view)
+    assert float(loss[1]) < 95
+
+
+def test_the_encoder_of_the_example_carries_something() -> None:
+    example = bundle.example()
+    assert example is not None
+    assert all(carries(result.dense_less) for result in ResultsReader(example).poll())
+    assert carries(of_metrics(read_metrics(example.round(0)) or {}).dense_less)
 
 
 def test_the_example_is_small_and_holds_no_foreign_text() -> None:

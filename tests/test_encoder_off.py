@@ -22,8 +22,10 @@ from app_runs import (
     whole_run,
     with_encoder_off,
 )
+from typer.testing import CliRunner
 
 from codeprune_tui.cli import tables
+from codeprune_tui.cli.runs import app as command_line
 from codeprune_tui.reports import words
 from codeprune_tui.reports.content import Content, read_content
 from codeprune_tui.reports.figures import quality
@@ -160,6 +162,29 @@ def test_models_on_the_same_rows_have_each_its_own_score_with_the_encoder_off(tm
     content = read_content([tmp_path])
     assert by_rows({run.name: run.results for run in content.study.runs}) == [("first", "second")]
     assert not any("different rows" in paragraph for paragraph in words.about_runs(content))
+
+
+def test_what_compare_prints_begins_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(tmp_path, "idle", with_encoder_off(whole_run(), IDLE))
+    make_run(tmp_path, "good", with_encoder_off(whole_run(), encoder_off()))
+    make_run(tmp_path, "older", whole_run())
+    monkeypatch.setenv("COLUMNS", "300")
+
+    def printed(*names: str) -> list[str]:
+        done = CliRunner().invoke(command_line, ["--checkpoints", str(tmp_path), "compare", *names])
+        assert done.exit_code == 0, done.output
+        return done.output.splitlines()
+
+    both = printed("idle", "good")
+    assert both[0].startswith(
+        "1 of 2 studies can say nothing about pruning the encoder, for dense minus encoder off is not clearly"
+    )
+    assert both[0].endswith("idle +0.50 (−0.20 to +1.20).")
+    assert both[1].startswith("run ")
+    assert printed("idle")[0].startswith(f"{SAYS}: dense minus encoder off is +0.50 (−0.20 to +1.20) chrF")
+    for names in (("good",), ("older",), ("good", "older")):
+        assert printed(*names)[0].startswith("run "), names
+    assert all("not measured" in line for line in printed("older") if line.startswith("older "))
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
