@@ -1,10 +1,10 @@
-"""Records the example run that comes with the package: the demo's recipe, run for real, kept with the weights of one pruned round.
+"""Records the example run that comes with the package: the demo's recipe, run for real, kept with one pruned round's weights.
 
     make example-run
 
 runs `checkpoints/bundled/recipes/demo.toml` on this machine and puts into `checkpoints/bundled/example-run` what a reader of a
-run needs: recipe, journal, meta.json, metrics and comments of each round; the model of round `SHOWN`, so that there is a pruned one
-right after installation; and, newest first, as many rounds' masks as `MOST_BYTES` allows. That model is packed and in half
+run needs: recipe, journal, meta.json, metrics and comments of each round; the model of round `SHOWN`, so that there is a pruned
+one right after installation; and, newest first, as many rounds' masks as `MOST_BYTES` allows. That model is packed and in half
 precision, the scores are of the one in fp32. The dense round's model has 38 MB and does not fit.
 The recipe is the shipped one, with paths that hold on every machine; the host's name is left out. Do it again after a change of
 the demo's recipe, of ruby-mini or of the journal's format, and look at the result: make demo, Enter.
