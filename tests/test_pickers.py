@@ -50,6 +50,7 @@ def test_models_that_came_along_rounds_of_runs_and_folders(current: Path) -> Non
     assert set(candidates) == {
         "checkpoints/bundled/ruby-mini",
         "checkpoints/bundled/ruby-mini-pretrained",
+        "checkpoints/bundled/example-run/rounds/03",
         "new",
         "checkpoints/mine/rounds/00",
         "codebert",
