@@ -1,7 +1,6 @@
 """What comes with the package: found from anywhere, right by itself, and never written to."""
 
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -10,13 +9,13 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 from app_runs import whole_run
 from test_client import stand_in
 from test_lottery import Make, make, run
+from test_model_tools import tool
 from test_quantize_ladder import DATA, run_cli
 from test_quantize_ladder import Result as CliResult
 
@@ -267,12 +266,3 @@ def test_asking_how_to_record_records_nothing() -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=60)
     assert "make example-run" in done.stdout
-
-
-def tool(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -21,7 +21,8 @@ from core.model import load_model, save_model
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def module(name: str) -> ModuleType:
+def tool(name: str) -> ModuleType:
+    """A script of `tools` as a module."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -108,14 +109,15 @@ def test_an_ensembles_loss_is_below_the_mean_of_its_models(tmp_path: Path) -> No
             model.lm_head.weight.mul_(20)  # or all words would be as likely
         save_model(model, reader, tmp_path / str(seed))
     rows = write_rows(tmp_path / "rows.jsonl.gz")
-    first, second, both = (
+    first, second, both, turned = (
         float(
             run_tool("ensemble_comments", rows, tmp_path / "comments.jsonl.gz", *(tmp_path / seed for seed in seeds))
             .split("loss ")[1]
             .split()[0]
         )
-        for seeds in ("0", "1", "01")
+        for seeds in ("0", "1", "01", "10")
     )
+    assert both == turned
     assert min(first, second) - 0.7 < both < (first + second) / 2 - 0.01
 
 
@@ -137,7 +139,7 @@ def test_an_ensembles_loss_is_below_the_mean_of_its_models(tmp_path: Path) -> No
     ],
 )
 def test_what_counts_as_a_loop(comment: str, is_loop: bool) -> None:
-    assert module("model_card").loops(comment) is is_loop
+    assert tool("model_card").loops(comment) is is_loop
 
 
 def test_a_wider_encoder_computes_the_same(tmp_path: Path) -> None:

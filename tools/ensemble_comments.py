@@ -62,8 +62,7 @@ class Ensemble(CodeToText):
 
     def __init__(self, models: Sequence[CodeToText]) -> None:
         super().__init__(models[0].config)
-        self.load_state_dict(models[0].state_dict())
-        self.models = list(models)
+        self.models = [model.eval() for model in models]  # a plain list: the search sets only the mode of the whole
 
     def prefill(self, sources: Tensor) -> Any:
         """Encodes the sources with every model."""
@@ -71,16 +70,17 @@ class Ensemble(CodeToText):
 
     def step(self, tokens: Tensor, cache: Any) -> Tensor:
         """Logarithms of the mean probabilities, (batch, beams, vocab)."""
-        return self.mean([model.step(tokens, own) for model, own in zip(self.models, cache.each, strict=True)])
+        return mean([model.step(tokens, own) for model, own in zip(self.models, cache.each, strict=True)])
 
     def target_logits(self, sources: Tensor, targets: Tensor, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logarithms of the mean probabilities at each real target token, and the tokens that stand there."""
         pairs = [model.target_logits(sources, targets, places) for model in self.models]
-        return self.mean([logits for logits, _ in pairs]), pairs[0][1]
+        return mean([logits for logits, _ in pairs]), pairs[0][1]
 
-    def mean(self, logits: Sequence[Tensor]) -> Tensor:
-        """Logarithms of the mean of probabilities, given as logits."""
-        return torch.stack([each.float().log_softmax(-1) for each in logits]).logsumexp(0) - math.log(len(logits))
+
+def mean(logits: Sequence[Tensor]) -> Tensor:
+    """Logarithms of the mean of probabilities, given as logits."""
+    return torch.stack([each.float().log_softmax(-1) for each in logits]).logsumexp(0) - math.log(len(logits))
 
 
 def main() -> None:
@@ -90,12 +90,11 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--beam", type=int, default=1)
-    parser.add_argument("--length-penalty", type=float, default=0.0)
     parser.add_argument("--most", type=int, default=1 << 60, metavar="ROWS")
     options = parser.parse_args()
-    ensemble = Ensemble([load_model(path) for path in options.models]).eval()
+    ensemble = Ensemble([load_model(path) for path in options.models])
     reader = load_reader(options.models[0])
-    search = Search(options.beam, TARGET_LENGTH, batch_size=64, length_penalty=options.length_penalty)
+    search = Search(options.beam, TARGET_LENGTH, batch_size=64)
     written: list[str] = []
     references: list[str] = []
     loss, tokens = 0.0, 0

@@ -100,9 +100,9 @@ def _read(file: Path) -> Sensitivity | None:
 
 def _command(paths: RunPaths, number: int, recipe: Recipe | None) -> str:
     """Measures round 0, the dense model, else the model at the start, else what there is of the run."""
-    rounds = [each for each in (0, number) if (paths.round(each) / "model.safetensors").is_file()] or [0]
-    given = recipe is not None and recipe.model.path != NEW_MODEL and not (paths.round(0) / "model.safetensors").is_file()
-    model = recipe.model.path if recipe is not None and given else _near(paths.round(rounds[0]))
+    with_weights = [each for each in (0, number) if (paths.round(each) / "model.safetensors").is_file()]
+    given = recipe is not None and recipe.model.path != NEW_MODEL and 0 not in with_weights
+    model = recipe.model.path if recipe is not None and given else _near(paths.round((with_weights or [0])[0]))
     words = ["codeprune-tui", "sensitivity", model, "--by", "matrix"]
     if recipe is not None:
         evaluation = recipe.evaluation
