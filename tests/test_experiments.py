@@ -25,7 +25,18 @@ from core.model import load_reader
 from core.recipe import Recipe, parse_recipe, to_toml
 from core.run.events import RunStarted
 from core.run.folder import RunPaths, State, create_run, is_held, read_metrics
-from core.study.experiments import CURVES, EXPERIMENTS, PAPER, SCALES, Material, Planned, curve_of, plan, recipe_of
+from core.study.experiments import (
+    CURVES,
+    EXPERIMENTS,
+    PAPER,
+    SCALES,
+    Material,
+    Planned,
+    curve_of,
+    is_of_the_paper,
+    plan,
+    recipe_of,
+)
 
 BUNDLED = Path(__file__).parent.parent / "checkpoints" / "bundled"
 
@@ -60,6 +71,22 @@ def test_the_paper_s_size_has_the_paper_s_settings() -> None:
     assert recipe.order == "train-first"
     assert recipe_of("l1-b8-finetuned", "paper").order == "prune-first"
     assert "picker" not in PAPER
+
+
+def test_small_rounds_are_longer_where_they_begin_at_pretrained_weights() -> None:
+    short, long = recipe_of("l1-b8-finetuned", "small"), recipe_of("l1-b8-pretrained", "small")
+    assert (short.training.steps, long.training.steps) == (300, 1500)
+    assert {recipe_of(name, "paper").training.steps for name in CURVES} == {3000}
+    assert is_of_the_paper(long)
+    as_short = long.model_copy(update={"training": long.training.model_copy(update={"steps": 300})})
+    assert curve_of(as_short) == "l1-b8-pretrained"
+    assert not is_of_the_paper(as_short)
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_the_recipes_in_the_docs_are_those_that_reproduce_makes(curve: str) -> None:
+    written = parse_recipe((BUNDLED.parents[1] / "docs" / "reproduction" / "recipes" / f"{curve}.toml").read_text())
+    assert written == recipe_of(curve, "small")
 
 
 def test_every_run_is_planned_once_and_first_seeds_come_first() -> None:

@@ -155,8 +155,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     )
 }
 
-# Sized for CPU cores, one run a core: the bundled models, ten rounds, 500 rows of validation. Label smoothing is that of the bundled model's own training, so that its rounds go on where it ended. bf16 halves the time where
-# the CPU has it.
+# Sized for CPU cores, one run a core: the bundled models, ten rounds, 500 rows of validation. Label smoothing is that of the
+# bundled model's own training, so that its rounds go on where it ended. bf16 halves the time where the CPU has it.
 SMALL: dict[str, dict[str, object]] = {
     "data": {"source_length": 96, "target_length": 48, "shortest_comment": 7},
     "training": {
@@ -178,8 +178,8 @@ PAPER: dict[str, dict[str, object]] = {
 }
 SIZES: dict[Scale, dict[str, dict[str, object]]] = {"small": SMALL, "paper": PAPER}
 SMALL_STEPS_FROM_PRETRAINED = 1500
-"""Steps a round at the small size that begins at the pre-trained weights, whose decoder is new to the task: after 300, which keep a
-fine-tuned model at its level, the dense model is still far below its own (docs/reproduction)."""
+"""Steps of a round at the small size that begins at the pre-trained weights, whose decoder is new to the task: 300 keep a
+fine-tuned model at its level, but do not bring this one near it (docs/reproduction)."""
 MEASURE_EVERY = 100
 """Steps between two measurements inside a round, where a curve needs them; as in the paper."""
 ROUNDS: dict[str, object] = {"schedule": "linear", "rounds": 9, "final_sparsity": 0.9}
