@@ -432,13 +432,14 @@ class _Reader:
         return "\n".join(reversed(blocks)).strip("\n")
 
     def _complain(self, node: Node) -> None:
-        row = node.start_point.row
+        culprit = _culprit(node)
+        row = culprit.start_point.row
         if row + 1 not in self.warnings:
             problem = "cannot be read as Ruby"
             if node.is_missing:
                 problem = f"`{node.type}` is missing"
-            elif node.child_count and node.child(0).type in _OPENERS:
-                problem = f"`{node.child(0).type}` or something in it is not closed"
+            elif culprit.type in _OPENERS:
+                problem = f"`{culprit.type}` or something in it is not closed"
             self.warnings[row + 1] = f"{problem}: {self.lines[row].strip()[:60]!r}"
 
     def _opens_its_line(self, node: Node) -> bool:
@@ -454,6 +455,18 @@ class _Reader:
 
     def _slice(self, start: int, end: int) -> str:
         return self.data[start:end].decode("utf-8", "replace")
+
+
+def _culprit(node: Node) -> Node:
+    """What an error begins with: its node's first child behind whole comments, methods and classes, which are not to blame."""
+    cursor = node.walk()
+    going = node.is_error and cursor.goto_first_child()
+    while going:
+        child = cursor.node
+        if child is not None and not (child.is_named and child.type in {"comment"} | _DEFS | _SCOPES):
+            return child
+        going = cursor.goto_next_sibling()
+    return node
 
 
 class _TooSlowError(Exception):

@@ -179,6 +179,11 @@ def test_array_and_regex_tokens() -> None:
             ["line 1: `class` or something in it is not closed: 'class A'"],
         ),
         ("def a(x\n  2\nend\ndef b; end", [("a", 1), ("b", 4)], ["line 1: `)` is missing: 'def a(x'"]),
+        (
+            "# enc\ndef ok\n  1\nend\n\ndef a(x = 'z'\n  x + 1\n",
+            [("ok", 2), ("a", 6)],
+            ["line 6: `def` or something in it is not closed: \"def a(x = 'z'\""],
+        ),
         ("def a; end\n}}}\ndef b; end", [("a", 1), ("b", 3)], ["line 2: cannot be read as Ruby: '}}}'"]),
         ("def a; end\n\0", [("a", 1)], ["line 2: a NUL or what is not UTF-8 was replaced"]),
         ("x = '\ud800'\ndef a; end", [("a", 2)], ["line 1: a NUL or what is not UTF-8 was replaced"]),

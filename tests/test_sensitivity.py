@@ -24,7 +24,16 @@ from core.errors import DataError, ModelError
 from core.evaluate import sensitivity as engine
 from core.evaluate.calibration import drawn, load_drawn
 from core.evaluate.evaluate import floors_of, load_for_evaluation
-from core.evaluate.sensitivity import Ground, by_matrix, by_sparsity, measure_before, measure_cells, measure_off, pruned
+from core.evaluate.sensitivity import (
+    Ground,
+    by_matrix,
+    by_sparsity,
+    measure_before,
+    measure_cells,
+    measure_off,
+    pruned,
+    share_before,
+)
 from core.model import load_model, save_model
 from core.recipe import Evaluation
 from core.run.events import Happening
@@ -438,3 +447,41 @@ def test_the_command_takes_every_criterion(run_cli: Callable[..., Result], folde
     assert 'pruning.pattern = "2:4" ends at a sparsity of 0.5' in wrong.err
     refused = run_cli("sensitivity", str(folder), *FIRST, *options, "--split", "train")
     assert "take their rows from the training split, which is scored here" in refused.err
+
+
+# --- a model that is pruned already
+
+
+def test_what_takes_nothing_from_a_pruned_model_is_not_measured(ground: Ground) -> None:
+    """Its loss would be 0, which is no cost of pruning."""
+    wish = Wish("magnitude", "layerwise", "encoder", 0.6)
+    with pruned(ground, wish, 0) as masks:
+        known = beginning(ground)
+        old = replace(ground, masks=masks)
+        wishes = [*by_sparsity(["magnitude"], "layerwise", "encoder", [0.5, 0.6, 0.9]), replace(wish, sparsity=0.5, matrix=QUERY)]
+        measured = measure_cells(old, known, wishes, 0)
+        assert [cell.wish for cell in measured.cells] == [wishes[2]]
+        assert [share_before(old, each) for each in wishes] == pytest.approx([0.6] * 4, abs=0.002)
+    assert share_before(ground, wish) == 0
+
+
+def test_the_table_of_a_pruned_model_says_where_nothing_was_taken(run_cli: Callable[..., Result], folder: Path) -> None:
+    pruned_by = ("prune", str(folder), "-o", "half", "--sparsity", "0.5", "--scope", "layerwise")
+    assert run_cli(*pruned_by).code == 0
+    result = run_cli("sensitivity", "half", *FIRST, "--by", "matrix", "-o", "a.json")
+    assert result.code == 0, result.err
+    rows = [line for line in result.out.splitlines() if "encoder layer 1, query" in line]
+    assert len(rows) == 1
+    assert rows[0].count("pruned before") == 4
+    assert "+0.00" not in rows[0]
+    assert (
+        "Nothing to prune in everything asked for: the model is pruned there as far or further, to 50 % at least." in result.err
+    )
+    assert read_sensitivity(Path("a.json")).cells == ()
+    more = run_cli("sensitivity", "half", *FIRST, "--sparsities", "40,75", "--criteria", "magnitude", "-o", "a.json")
+    assert "Nothing to prune in 1 of 2" in more.err
+    lines = more.out.splitlines()
+    assert [line.split()[3] for line in lines if line.strip().startswith("as it is")] == ["50"]
+    (recipe,) = (line for line in lines if line.startswith("Recipe"))
+    assert "--sparsities 40,75" in recipe  # of this table, not of the one that began the file
+    assert "--by matrix" not in recipe

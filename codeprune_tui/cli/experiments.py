@@ -42,7 +42,11 @@ from .runs import _folder as folder_of
 QUANTIZATION = "quantization"
 OTHER_MATERIAL = "--data, --pretrained and --finetuned name other data and models."
 AtScale = Annotated[
-    Scale, typer.Option("--scale", help="small: a run takes minutes on two CPU cores; paper: 3,000 steps a round, all rows.")
+    Scale,
+    typer.Option(
+        "--scale",
+        help="small: a run takes a quarter of an hour to two hours of a CPU core; paper: 3,000 steps a round, all rows.",
+    ),
 ]
 DataPath = Annotated[str, typer.Option("--data", help="Folder or hub name of the rows.")]
 Pretrained = Annotated[str, typer.Option("--pretrained", help="Model that runs rewound to pre-trained weights start from.")]

@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -33,6 +33,7 @@ from core.study.sensitivityfile import (
 from .. import bundle
 from ..reports import sensitivity as sensitivity_report
 from ..runs import client
+from ..views.text import percent
 from .console import counting, say, wants_bar
 from .models import DATA, DEFAULTS, MODEL, Beam, MaxLength, OnDevice, Split, Threads, _quiet_libraries
 from .quantize import shown
@@ -145,14 +146,30 @@ def sensitivity(
     except KeyboardInterrupt as error:
         say(f"Interrupted. {file} keeps what was measured; the same command goes on from there.")
         raise typer.Exit(130) from error
+    before = {wish: engine.share_before(ground, wish) for wish in wishes}
+    _say_what_takes_nothing(measured, before)
     if as_json:
         typer.echo(to_json(measured), nl=False)
     elif as_csv:
         typer.echo(sensitivity_report.to_csv(measured, wishes), nl=False)
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-        typer.echo(sensitivity_report.table(measured, wishes, width))
+        typer.echo(sensitivity_report.table(measured, wishes, before, _command(), width))
     say(f"Results are kept in {file}")
+
+
+def _command() -> str:
+    return shlex.join(["codeprune-tui", *(shown(word) for word in sys.argv[1:])])
+
+
+def _say_what_takes_nothing(measured: Sensitivity, before: Mapping[Wish, float]) -> None:
+    idle = [share for wish, share in before.items() if measured.cell(wish) is None]
+    if idle:
+        what = "everything asked for" if len(idle) == len(before) else f"{len(idle)} of {len(before)}"
+        say(
+            f"Nothing to prune in {what}: the model is pruned there as far or further, to {percent(min(idle))} at least. "
+            "Ask for a higher sparsity, or give the dense model."
+        )
 
 
 def default_file(model: str) -> Path:
@@ -221,7 +238,7 @@ def _first(ground: "Ground", model: str, data: str) -> Callable[[str, Callable[[
         return Sensitivity(
             model=shown(model),
             data=shown(data),
-            command=shlex.join(["codeprune-tui", *(shown(word) for word in sys.argv[1:])]),
+            command=_command(),
             settings=_settings(ground),
             weights_sha256=weights,
             sparsity=ground.sparsity,

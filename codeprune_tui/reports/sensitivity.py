@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from core.run.results import MEASURES
 from core.score.interval import Difference
@@ -14,7 +14,9 @@ from ..views.plain import plain
 from ..views.text import changed, percent, score
 
 FLOORS = {"name": "floor: the method's name", "constant": "floor: a constant sentence"}
-PIPE_WIDTH = 200
+ALREADY = "pruned before"
+"""Written in place of a loss where the model is pruned as far as was asked, or further."""
+PIPE_WIDTH = 240
 """Width of a table that goes to no terminal, in columns."""
 
 
@@ -26,12 +28,14 @@ def place(parameter: str) -> str:
     return location.part if location.part == "pooler" else f"{location.part} layer {location.layer + 1}, {location.matrix}"
 
 
-def table(study: Sensitivity, wishes: Sequence[Wish], width: int = 0) -> str:
+def table(study: Sensitivity, wishes: Sequence[Wish], before: Mapping[Wish, float], command: str, width: int = 0) -> str:
     """The requested cells, below the model as it is, the model without its encoder, and the floors.
 
     Args:
         study: All measurements.
-        wishes: The cells to list; cells that were not measured are left out.
+        wishes: The cells to list; a wish that was not measured takes nothing from this model.
+        before: Wish -> share of its weights that were pruned before, in [0, 1].
+        command: The command that asks for this table.
         width: Columns of the terminal; 0 if there is none.
     """
     from rich import box
@@ -42,27 +46,31 @@ def table(study: Sensitivity, wishes: Sequence[Wish], width: int = 0) -> str:
     rows = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     rows.add_column("pruned at once", no_wrap=True)
     for title in ("share", *(part for name in MEASURES.values() for part in (name, "lost, 95 %")), "tokens", "ended"):
-        rows.add_column(title, justify="right")
-    for cells in _rows(study, wishes):
+        rows.add_column(title, justify="right", no_wrap=not width)
+    for cells in _rows(study, wishes, before):
         rows.add_row(*(Text(cell) for cell in cells))
     text = io.StringIO()
     Console(file=text, width=width or PIPE_WIDTH, color_system=None, legacy_windows=False).print(rows)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     silence = warning(study.encoder_off.loss, "A study of this model", "model") if study.encoder_off is not None else ""
-    return "\n".join([*filter(None, [silence]), *lines, *_notes(study)])
+    return "\n".join([*filter(None, [silence]), *lines, *_notes(study, command)])
 
 
-def _rows(study: Sensitivity, wishes: Sequence[Wish]) -> list[list[str]]:
-    rows = [_row("as it is", "" if not study.sparsity else percent(study.sparsity), study.before, {})]
+def _rows(study: Sensitivity, wishes: Sequence[Wish], before: Mapping[Wish, float]) -> list[list[str]]:
+    shares = {before.get(wish, 0.0) for wish in wishes if not wish.matrix}  # of one choice of weights, or of none
+    share = percent(shares.pop()) if len(shares) == 1 and any(shares) else ""
+    rows = [_row("as it is", share, study.before, {})]
     if study.encoder_off is not None:
         rows.append(_row("encoder off", "", study.encoder_off, study.encoder_off.loss))
     rows += [[FLOORS[name], "", *_scores(study.floors.get(name, {}), {}), "", ""] for name in FLOORS]
     for wish in wishes:
+        more = [part for part in (wish.budget if wish.budget != "uniform" else "", wish.pattern) if part]
+        how = ", ".join([wish.criterion, wish.scope, *more, wish.prunable])
+        name = f"{place(wish.matrix)} ({wish.criterion})" if wish.matrix else how
         if (cell := study.cell(wish)) is not None:
-            more = [part for part in (wish.budget if wish.budget != "uniform" else "", wish.pattern) if part]
-            how = ", ".join([wish.criterion, wish.scope, *more, wish.prunable])
-            name = f"{place(wish.matrix)} ({wish.criterion})" if wish.matrix else how
             rows.append(_row(name, percent(cell.pruned / max(1, cell.total)), cell, cell.loss))
+        else:
+            rows.append([name, percent(before.get(wish, 0.0)), *["", ALREADY] * len(MEASURES), "", ""])
     return rows
 
 
@@ -75,10 +83,10 @@ def _scores(scores: dict[str, float], loss: dict[str, Difference]) -> list[str]:
     return [cell for pair in pairs for cell in pair]
 
 
-def _notes(study: Sensitivity) -> list[str]:
+def _notes(study: Sensitivity, command: str) -> list[str]:
     facts = [f"{name} {value}" for name, value in study.settings.items()]
     versions = [f"{name} {value}" for name, value in study.versions.items()]
-    recipe = [study.command, *facts, f"threads {study.threads}", *versions, f"weights sha256 {study.weights_sha256[:12]}"]
+    recipe = [command, *facts, f"threads {study.threads}", *versions, f"weights sha256 {study.weights_sha256[:12]}"]
     return [
         f"Nothing was trained. Lost: the model as it is minus the pruned one, on the same {study.rows:,} rows.",
         plain(f"Recipe: {'; '.join(recipe)}", 2000),

@@ -25,7 +25,9 @@ def warning(dense_less: Mapping[str, Difference], subject: str = "This study", m
         subject: Subject of the sentence, which can say nothing.
         model: Name of the model whose score the difference is of; a model that is scored alone need not be dense.
     """
-    return "" if carries(dense_less) is not False else silence(changed(dense_less[DECIDES]), subject, model)
+    if carries(dense_less) is not False:
+        return ""
+    return silence(dense_less[DECIDES], changed(dense_less[DECIDES]), subject, model)
 
 
 def warning_of_all(rounds: Iterable[Result]) -> str:

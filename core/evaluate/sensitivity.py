@@ -143,7 +143,7 @@ def measure_cells(
     after_batch: Callable[[int, int], None] = lambda cell, done: None,
     after_row: Callable[[int], None] = lambda done: None,
 ) -> Sensitivity:
-    """Measures the wishes that have not been measured yet.
+    """Measures the wishes that have not been measured yet; those that take nothing from a pruned model are left out.
 
     Args:
         ground: The model and its rows; afterwards its weights are what they were, even after an interruption.
@@ -163,9 +163,11 @@ def measure_cells(
         if (needs := (method_of(wish).needs, wish.prunable)) != measured:
             basis, measured = _basis(ground, wish, after_row), needs
         with pruned(ground, wish, seed, basis) as masks:
+            total = sum(mask.numel() for mask in masks.values())
+            kept = sum(int(mask.sum()) for mask in masks.values())
+            if total - kept <= _pruned_before(ground, wish):
+                continue
             evaluation = _evaluate(ground, partial(after_batch, place))
-        total = sum(mask.numel() for mask in masks.values())
-        kept = sum(int(mask.sum()) for mask in masks.values())
         loss = _loss(ground, known, evaluation)
         cell = Cell(**asdict(_written(evaluation)), loss=loss, wish=wish, pruned=total - kept, total=total)
         known = replace(known, cells=(*known.cells, cell))
@@ -189,6 +191,16 @@ def _chosen(ground: Ground, wish: Wish) -> tuple[dict[str, Tensor], Masks]:
     if wish.matrix:
         weights = {wish.matrix: weights[wish.matrix]}
     return weights, {name: ground.masks[name] for name in weights if name in ground.masks}
+
+
+def share_before(ground: Ground, wish: Wish) -> float:
+    """The share of a wish's weights, in [0, 1], that were pruned before anything is pruned here."""
+    weights, _ = _chosen(ground, wish)
+    return _pruned_before(ground, wish) / sum(weight.numel() for weight in weights.values())
+
+
+def _pruned_before(ground: Ground, wish: Wish) -> int:
+    return sum(int((~mask).sum()) for mask in _chosen(ground, wish)[1].values())
 
 
 @contextmanager

@@ -138,7 +138,7 @@ def card(facts: Facts, about: list[str], sparsity: Mapping[str, tuple[float, int
         f"# {_safe(facts.name)}", "", *_silence(facts), "One Ruby method in, one English comment out.", "",
         *(f"- {line}" for line in about), "",
         "## How to load it", "",
-        "```python", "from core.model import load_model, load_reader  # pip install codeprune-tui", "",
+        "```python", "from core.model import load_model, load_reader  # where codeprune-tui is installed", "",
         'model, reader = load_model("OWNER/NAME"), load_reader("OWNER/NAME")', "```", "",
         "or `codeprune-tui comment FILE.rb --model OWNER/NAME`.", "",
     ]  # fmt: skip
@@ -151,7 +151,8 @@ def _silence(facts: Facts) -> list[str]:
     less = facts.result.dense_less if facts.result is not None else {}
     if carries(less) is not False:
         return []
-    sentence = silence(_with_interval(less[DECIDES]), "A study of this model", "this model" if facts.off_is_own else "dense")
+    of = "this model" if facts.off_is_own else "dense"
+    sentence = silence(less[DECIDES], _with_interval(less[DECIDES]), "A study of this model", of)
     return [f"**{sentence}**", ""]
 
 
@@ -185,7 +186,7 @@ def _scores(facts: Facts) -> list[str]:
     lines += [row(f"floor: {FLOORS[name]}", scores) for name, scores in result.floors.items() if name in FLOORS]
     if off := result.floors.get(ENCODER_OFF):
         lines.append(row("floor: encoder off" if facts.off_is_own else "floor: encoder off, of the dense model", off))
-    lines += ["", "Floors are programs that read no code, on the same rows.", TRUST, ""]
+    lines += ["", _floors_are(bool(off)), TRUST, ""]
     if (less := result.dense_less.get(DECIDES)) is not None:
         lines += [
             f"{'This' if facts.off_is_own else 'Dense'} model minus encoder off: {_with_interval(less)} {MEASURES[DECIDES]}.",
@@ -195,6 +196,15 @@ def _scores(facts: Facts) -> list[str]:
     if result.ms_per_row is not None:
         lines += ["", f"Speed: {result.ms_per_row:.1f} ms a method ({_safe(result.decoded_on)})."]
     return [*lines, ""]
+
+
+def _floors_are(with_off: bool) -> str:
+    programs = "programs that read no code, on the same rows."
+    return (
+        f"Encoder off is a model without its encoder layers; the other floors are {programs}"
+        if with_off
+        else f"Floors are {programs}"
+    )
 
 
 def _sparsity(sparsity: Mapping[str, tuple[float, int]]) -> list[str]:

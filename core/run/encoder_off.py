@@ -14,6 +14,9 @@ from .results import MEASURES
 
 SIGNATURE = "encoder-off|memory:embeddings|rows:same|version:1"
 """Signature of how the layers are taken out; that of each score says how it is computed."""
+WIDE = 2.0
+"""Upper end of an interval, in points, from which on there were too few rows: a difference of that size would mean something to
+people. Source: Roy et al. 2021."""
 DECIDES = "chrf"
 """The measure that `carries` looks at: smoothed BLEU-4 rewards saying little, and corpus BLEU of weak models is noise."""
 
@@ -55,15 +58,17 @@ def carries(dense_less: Mapping[str, Difference]) -> bool | None:
     return difference.low > 0
 
 
-def silence(difference: str, subject: str, model: str) -> str:
+def silence(difference: Difference, written: str, subject: str, model: str) -> str:
     """The sentence about a study whose encoder carries nothing, in the words of every screen, table, page and card.
 
     Args:
-        difference: Score with the layers minus score without, with its interval, as it is written there.
+        difference: Score with the layers minus score without.
+        written: The same with its interval, as it is written there.
         subject: Subject of the sentence, which can say nothing.
         model: Name of the model whose score the difference is of.
     """
+    more = "; more rows may tell" if difference.high >= WIDE else ""
     return (
         f"{subject} can say nothing about pruning the encoder: "
-        f"{model} minus encoder off is {difference} {MEASURES[DECIDES]}, not clearly above 0."
+        f"{model} minus encoder off is {written} {MEASURES[DECIDES]}, not clearly above 0{more}."
     )
