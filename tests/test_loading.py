@@ -359,6 +359,16 @@ def test_hub_encoder_with_a_bin_file_only(monkeypatch: pytest.MonkeyPatch, tmp_p
     refused("microsoft/codebert-base", "has no model.safetensors or pytorch_model.bin")
 
 
+def test_a_run_is_no_model_and_neither_is_a_round_without_weights(golden: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "run" / "rounds" / "01"
+    bare.mkdir(parents=True)
+    (bare / "metrics.json").write_text("{}")
+    refused(tmp_path / "run", f"{tmp_path / 'run'} is a run and holds no model itself.", "None of its rounds has weights")
+    refused(bare, f"{bare} is a round whose weights are not there.", "Give another round")
+    golden.rename(tmp_path / "run" / "rounds" / "00")
+    refused(tmp_path / "run", f"Give one of its rounds, such as {tmp_path / 'run' / 'rounds' / '00'}.")
+
+
 def test_folder_without_configuration_or_weights(golden: Path) -> None:
     (golden / "pytorch_model.bin").rename(golden / "pytorch_model-1.bin")
     refused(golden, "has neither model.safetensors nor pytorch_model.bin.", "Put the model's weights there")
@@ -366,6 +376,7 @@ def test_folder_without_configuration_or_weights(golden: Path) -> None:
     refused(golden, "pytorch_model.bin.index.json has no weight_map, so it does not say where the tensors are")
     refused(golden / "cases.json", "is no weights file")
     (golden / "config.json").unlink()
+    refused(golden / "cases.json", "is no weights file")  # and no word about its folder
     refused(golden, f"{golden} has no config.json", "Put the model's configuration there", "run.py saves weights alone")
 
 

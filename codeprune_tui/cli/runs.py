@@ -41,9 +41,9 @@ ANSWER_S = 120.0
 POLL_S = 0.1
 EXIT_CODES = """\b
 Exit codes:
-  0 done                      5 the model cannot be loaded
+  0 done                      5 a model cannot be used, or its place is taken
   1 another error             6 the run is missing, busy, stopped or crashed
-  2 wrong usage               7 the run failed
+  2 wrong usage               7 the run, a device or a measurement failed
   3 the recipe is wrong     130 interrupted by Ctrl-C
   4 the data is wrong           8 the file holds no Ruby method
 """

@@ -147,12 +147,14 @@ def comparison(rounds: Sequence[Result]) -> str:
     Args:
         rounds: At least one, in the order of the lines.
     """
-    known = any(result.intervals for result in rounds)  # older runs have none: no empty columns then
+    spread = any(result.intervals for result in rounds)  # older runs have none: no empty columns then
+    changes = any(result.against_dense for result in rounds)
     measures = [measure for measure in measures_of(rounds) if any(measure in result.scores for result in rounds)]
     pruned = any(result.before for result in rounds)
     rows = [["run", "round", "sparsity", *(["before"] if pruned else []), *(HEADS[measure] for measure in measures)]]
     rows[0] += [*(f"floor: {name}" for name in FLOORS), "over floor", "encoder off"]
-    rows[0] += ["rows", "MB", *([f"{HEADS[LEADING]}, 95 % interval", "minus dense"] if known else [])]
+    rows[0] += ["rows", "MB", *([f"{HEADS[LEADING]}, 95 % interval"] if spread else [])]
+    rows[0] += ["minus dense"] if changes else []
     for result in rounds:
         scores = [score(result.scores.get(measure)) for measure in measures]
         floors, size = [score(result.floors_of(LEADING).get(name)) for name in FLOORS], result.size_bytes
@@ -161,8 +163,8 @@ def comparison(rounds: Sequence[Result]) -> str:
         off = result.floors.get(ENCODER_OFF, {}).get(LEADING)
         cells.append(NOT_MEASURED if off is None else score(off))
         cells += [f"{result.rows:,}", NOTHING if size is None else f"{size / 1e6:.2f}"]
-        if known:
-            cells += [between(result.intervals.get(LEADING)), changed(result.against_dense.get(LEADING))]
+        cells += [between(result.intervals.get(LEADING))] if spread else []
+        cells += [changed(result.against_dense.get(LEADING))] if changes else []
         rows.append(cells)
     lines = [*filter(None, [plain(warning_of_all(rounds), 2000)]), table(rows)]
     lines.append(f"Floors, over floor, encoder off and interval are of {HEADS[LEADING]}. {TRUST}")

@@ -85,6 +85,10 @@ def _silence(content: Content) -> list[str]:
     return [*filter(None, [warning_of_all(result for run in content.study.runs for result in run.results)])]
 
 
+def _amount(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def _what_was_scored(content: Content) -> str:
     study = content.study
     seeds = {group.title: len(group.runs) for group in study.groups}
@@ -92,7 +96,7 @@ def _what_was_scored(content: Content) -> str:
     rows = sorted({f"{result.rows:,} rows of {result.split}" for result in results if result.rows and result.split})
     models = sorted({run.recipe.model.path.rstrip("/").rpartition("/")[2] for run in study.runs if run.recipe})
     return (
-        f"{len(study.runs)} runs of {len(seeds)} curves, {len(results)} scored rounds"
+        f"{_amount(len(study.runs), 'run')} of {_amount(len(seeds), 'curve')}, {_amount(len(results), 'scored round')}"
         + (f", on {' and on '.join(rows)}" if rows else "")
         + (f". Models at the start: {', '.join(models)}." if models else ".")
     )

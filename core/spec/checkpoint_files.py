@@ -31,6 +31,11 @@ PRECISION = "onnx"
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 """Sets of files that a tokenizer may consist of; the first complete one is taken."""
 
+ROUNDS = "rounds"
+"""Folder of a run that holds its rounds, each of them a model."""
+METRICS = "metrics.json"
+"""File of a round with its scores."""
+
 READER = "reader.json"
 """File with the steps that the text of a source goes through before it is tokenized."""
 
@@ -50,6 +55,7 @@ def local_weights(source: str | Path) -> Path | None:
     if path is None:
         return None
     folder = path if path.is_dir() else path.parent
+    _refuse_what_holds_no_model(path)
     if not (folder / CONFIG).exists():
         raise ModelError(
             f"{folder} has no {CONFIG}, so the model's sizes are unknown.",
@@ -59,8 +65,6 @@ def local_weights(source: str | Path) -> Path | None:
     _must_be_regular(folder / CONFIG)
     if not path.is_dir():
         _must_be_regular(path)
-        if path.suffix not in (".bin", ".safetensors") and path.name not in INDEXES:
-            raise ModelError(f"{path} is no weights file.", "Give a folder, a .safetensors or a .bin file.")
         weights = path
     else:
         weights = next((folder / name for name in (*WEIGHTS, *INDEXES) if (folder / name).exists()), folder)
@@ -143,6 +147,24 @@ def _no_such_word(name: str) -> ModelError:
         (f"Did you mean {known[near[0]]}? " if near else "Check the name; a path is taken from the current folder. ")
         + "A model of the hub is written with its owner, such as microsoft/codebert-base.",
     )
+
+
+def _refuse_what_holds_no_model(path: Path) -> None:
+    """Refuses a file that holds no weights, a run as a whole, and a round whose weights were not kept."""
+    if not path.is_dir():
+        if path.suffix not in (".bin", ".safetensors") and path.name not in INDEXES:
+            raise ModelError(f"{path} is no weights file.", "Give a folder, a .safetensors or a .bin file.")
+    elif not (path / CONFIG).exists():
+        with_weights = sorted(file.parent.name for file in path.glob(f"{ROUNDS}/*/{CONFIG}"))
+        if (path / ROUNDS).is_dir():
+            fix = "None of its rounds has weights: give another model."
+            if with_weights:
+                fix = f"Give one of its rounds, such as {path / ROUNDS / with_weights[-1]}."
+            raise ModelError(f"{path} is a run and holds no model itself.", fix)
+        if (path / METRICS).exists() and path.parent.name == ROUNDS:
+            raise ModelError(
+                f"{path} is a round whose weights are not there.", "Give another round of the run, or another model."
+            )
 
 
 def _local(source: str | Path) -> Path | None:
