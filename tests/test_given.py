@@ -81,7 +81,13 @@ def test_the_encoder_of_a_model_whose_decoder_came_pruned(make: Make, pruned: Ca
     assert any(text.startswith("Round 1 complete at 90 %, before the run 50 %") for text in sentences)
     assert "The model comes pruned: decoder 50 %. What is pruned stays pruned." in view.warnings
     assert " 90 %    50 %" in tables.run_list([info], 0.0)
-    assert " 90 %    50 %" in tables.comparison(results)
+    table = tables.comparison(results)
+    assert " 90 %    50 %" in table
+    assert "minus dense" in table
+    of_an_older_run = [replace(each, intervals={}) for each in results]
+    assert "minus dense" in tables.comparison(of_an_older_run)
+    assert "95 % interval" not in tables.comparison(of_an_older_run)
+    assert "minus dense" not in tables.comparison([replace(each, against_dense={}) for each in results])
     assert "The model came pruned to 50 %" in tables.results(view)
     assert cells_of(info, 0.0, "run")["sparsity"].plain == "90 (50) %"
     assert comparetable._cells(results[1], 0, None, starred=False)["before"].plain == "50 %"
