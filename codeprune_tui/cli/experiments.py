@@ -45,7 +45,7 @@ AtScale = Annotated[
     Scale,
     typer.Option(
         "--scale",
-        help="small: a run takes a quarter of an hour to two hours of a CPU core; paper: 3,000 steps a round, all rows.",
+        help="small: a run takes a quarter of an hour to more than an hour of a CPU core; paper: 3,000 steps a round, all rows.",
     ),
 ]
 DataPath = Annotated[str, typer.Option("--data", help="Folder or hub name of the rows.")]
