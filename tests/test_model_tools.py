@@ -100,6 +100,14 @@ def test_an_ensemble_of_one_model_writes_what_the_model_writes(tmp_path: Path) -
         assert len(set(written)) > 1
 
 
+def test_a_comment_without_a_loop_is_taken_where_the_beam_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    first = tool("ensemble_comments").first_without_loop
+    assert first(["Drop drop drop", "Drop it", "Drop"]) == "Drop it"
+    assert first(["Drop drop drop", "It it it"]) == "Drop drop drop"
+    assert first(["Drop", "Drop it"]) == "Drop"
+
+
 def test_an_ensembles_loss_is_below_the_mean_of_its_models(tmp_path: Path) -> None:
     """The logarithm of a mean is above the mean of logarithms wherever models differ."""
     reader = Reader(train_tokenizer(["def size adds to the end"], vocab_size=300))

@@ -4,9 +4,10 @@
     python tools/ensemble_comments.py data/ruby/more-uncommented.jsonl.gz data/taught/train.jsonl.gz MODEL [MODEL …] --most 24000
 
 The models share one vocabulary; the first one's tokenizer is used. An ensemble's probability of a token is the mean of its
-models'. Rows are those of the source file, in CodeXGLUE's format, with the ensemble's comments in place of their own; where each
-row has one of its own, the loss on these and the scores are printed. Training on an ensemble's comments is the distillation of
-Kim & Rush 2016 ("Sequence-level knowledge distillation").
+models'. With `--no-loops` each comment is the best in the beam that has no loop, if there is one, as `model_card.py` counts them.
+Rows are those of the source file, in CodeXGLUE's format, with the ensemble's comments in place of their own; where each row has
+one of its own, the loss on these and the scores are printed. Training on an ensemble's comments is the distillation of Kim & Rush
+2016 ("Sequence-level knowledge distillation").
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from model_card import loops
 from torch import Tensor
 
 from core.data import pad_lists
@@ -90,11 +92,12 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--beam", type=int, default=1)
+    parser.add_argument("--no-loops", action="store_true")
     parser.add_argument("--most", type=int, default=1 << 60, metavar="ROWS")
     options = parser.parse_args()
     ensemble = Ensemble([load_model(path) for path in options.models])
     reader = load_reader(options.models[0])
-    search = Search(options.beam, TARGET_LENGTH, batch_size=64)
+    search = Search(options.beam, TARGET_LENGTH, n_best=options.beam if options.no_loops else 1, batch_size=64)
     written: list[str] = []
     references: list[str] = []
     loss, tokens = 0.0, 0
@@ -105,7 +108,7 @@ def main() -> None:
             comments = [""] * len(lot)
             for places, batch in search_batches(ensemble, sources, search):
                 for place, best in zip(places, batch, strict=True):
-                    comments[place] = reader.text(list(best[0].tokens))
+                    comments[place] = first_without_loop([reader.text(list(each.tokens)) for each in best])
             for row, comment in zip(lot, comments, strict=True):
                 out.write(json.dumps(row | {"docstring": comment, "docstring_tokens": comment.split()}) + "\n")
             own = [target_text(row["docstring_tokens"]) for row in lot if row.get("docstring_tokens")]
@@ -115,9 +118,15 @@ def main() -> None:
                 references += own
             written += comments
             print(f"{len(written):,} rows", flush=True)
-    print(f"mean length {sum(len(comment.split()) for comment in written) / len(written):.1f} words")
+    words = sum(len(comment.split()) for comment in written) / len(written)
+    print(f"mean length {words:.1f} words, {sum(map(loops, written))} loops")
     if references:
         print(f"loss {loss / tokens:.4f} nats a token", score(written, references).scores)
+
+
+def first_without_loop(texts: Sequence[str]) -> str:
+    """The first that has no loop; the first where all have one."""
+    return next((text for text in texts if not loops(text)), texts[0])
 
 
 def lots(file: Path, most: int) -> Iterator[list[dict[str, Any]]]:
