@@ -23,6 +23,7 @@ _ONE_TOKEN = frozenset({"string", "heredoc_body", "regex", "subshell", "characte
 
 _DEFS = frozenset({"method", "singleton_method"})
 _SCOPES = frozenset({"class", "module"})
+_WHOLE = _DEFS | _SCOPES | {"comment"}
 _OPENERS = frozenset({"begin", "case", "class", "def", "do", "for", "if", "module", "unless", "until", "while", "(", "[", "{"})
 _DECORATION = frozenset({"call", "argument_list", "parenthesized_statements"})
 """What may stand between a comment and its def: `private def x`, `memoize(def x …)`."""
@@ -460,12 +461,11 @@ class _Reader:
 def _culprit(node: Node) -> Node:
     """What an error begins with: its node's first child behind whole comments, methods and classes, which are not to blame."""
     cursor = node.walk()
-    going = node.is_error and cursor.goto_first_child()
-    while going:
-        child = cursor.node
-        if child is not None and not (child.is_named and child.type in {"comment"} | _DEFS | _SCOPES):
+    more = node.is_error and cursor.goto_first_child()
+    while more and (child := cursor.node) is not None:
+        if not (child.is_named and child.type in _WHOLE):  # a keyword such as `class` has its node's type, and no name
             return child
-        going = cursor.goto_next_sibling()
+        more = cursor.goto_next_sibling()
     return node
 
 

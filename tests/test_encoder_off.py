@@ -62,6 +62,13 @@ def test_only_an_interval_above_0_says_that_the_encoder_carries_something(low: f
     assert bool(warning(less)) == (verdict is False)
 
 
+@pytest.mark.parametrize(("high", "told"), [(1.9, False), (2.0, True)])
+def test_where_the_rows_are_too_few_the_sentence_says_so(high: float, told: bool) -> None:
+    text = warning({"chrf": Difference(0.5, -0.5, high)})
+    assert text.startswith(SAYS)
+    assert text.endswith("not clearly above 0; more rows may tell." if told else "not clearly above 0.")
+
+
 def test_not_measured_is_no_verdict() -> None:
     assert carries({}) is None
     assert carries({"bleu": Difference(0.0, -1.0, 1.0)}) is None  # chrF decides

@@ -249,6 +249,7 @@ def test_the_card_of_a_model_whose_encoder_carries_nothing_begins_with_that(dens
     )
     for words in (
         "| floor: encoder off | 18.75 |",
+        "Encoder off is a model without its encoder layers; the other floors are programs that read no code",
         "This model minus encoder off: +0.50 (-0.25",
         "encoder_off: `encoder-off|v:1`",
     ):

@@ -199,12 +199,8 @@ def _scores(facts: Facts) -> list[str]:
 
 
 def _floors_are(with_off: bool) -> str:
-    programs = "programs that read no code, on the same rows."
-    return (
-        f"Encoder off is a model without its encoder layers; the other floors are {programs}"
-        if with_off
-        else f"Floors are {programs}"
-    )
+    which = "Encoder off is a model without its encoder layers; the other floors" if with_off else "Floors"
+    return f"{which} are programs that read no code, on the same rows."
 
 
 def _sparsity(sparsity: Mapping[str, tuple[float, int]]) -> list[str]:

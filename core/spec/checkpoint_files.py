@@ -155,11 +155,11 @@ def _refuse_what_holds_no_model(path: Path) -> None:
         if path.suffix not in (".bin", ".safetensors") and path.name not in INDEXES:
             raise ModelError(f"{path} is no weights file.", "Give a folder, a .safetensors or a .bin file.")
     elif not (path / CONFIG).exists():
-        with_weights = sorted(file.parent.name for file in path.glob(f"{ROUNDS}/*/{CONFIG}"))
         if (path / ROUNDS).is_dir():
+            with_weights = [file.parent for name in WEIGHTS for file in path.glob(f"{ROUNDS}/*/{name}")]
             fix = "None of its rounds has weights: give another model."
             if with_weights:
-                fix = f"Give one of its rounds, such as {path / ROUNDS / with_weights[-1]}."
+                fix = f"Give one of its rounds, such as {max(with_weights)}."
             raise ModelError(f"{path} is a run and holds no model itself.", fix)
         if (path / METRICS).exists() and path.parent.name == ROUNDS:
             raise ModelError(

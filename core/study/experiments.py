@@ -177,9 +177,9 @@ PAPER: dict[str, dict[str, object]] = {
     "evaluation": {"rows": 0, "beam": 10, "max_length": 128, "batch_size": 0},
 }
 SIZES: dict[Scale, dict[str, dict[str, object]]] = {"small": SMALL, "paper": PAPER}
-SMALL_STEPS_FROM_PRETRAINED = 1500
-"""Steps of a round at the small size that begins at the pre-trained weights, whose decoder is new to the task: 300 keep a
-fine-tuned model at its level, but do not bring this one near it (docs/reproduction)."""
+FROM_PRETRAINED: dict[Scale, dict[str, object]] = {"small": {"steps": 1500}, "paper": {}}
+"""Other training where rounds begin at the pre-trained weights, whose decoder is new to the task: 300 steps keep a fine-tuned
+model at its level, but do not bring this one near it (docs/reproduction)."""
 MEASURE_EVERY = 100
 """Steps between two measurements inside a round, where a curve needs them; as in the paper."""
 ROUNDS: dict[str, object] = {"schedule": "linear", "rounds": 9, "final_sparsity": 0.9}
@@ -222,10 +222,7 @@ def recipe_of(curve: str, scale: Scale, seed: int = 0, material: Material | None
         The validated recipe.
     """
     material, chosen, size = material or Material(), CURVES[curve], SIZES[scale]
-    own = chosen.settings
-    training = {**size["training"], **own["training"], "seed": seed}
-    if scale == "small" and chosen.rewind == "pretrained":
-        training["steps"] = SMALL_STEPS_FROM_PRETRAINED
+    own, longer = chosen.settings, FROM_PRETRAINED[scale] if chosen.rewind == "pretrained" else {}
     return build_recipe(
         {
             "kind": "lottery",
@@ -234,7 +231,7 @@ def recipe_of(curve: str, scale: Scale, seed: int = 0, material: Material | None
             "pruning": {**ROUNDS, **own["pruning"]},
             "rewind": own["rewind"],
             "picker": {**own["picker"], "every": MEASURE_EVERY if chosen.measures else 0},
-            "training": training,
+            "training": {**size["training"], **longer, **own["training"], "seed": seed},
             "evaluation": size["evaluation"],
         },
         curve,
